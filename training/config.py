@@ -1,0 +1,185 @@
+"""What a job is: frozen, complete, validated.  Every field has one sentence with its unit; unknown keys are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from .names import check_name
+
+
+class Part(BaseModel):
+    """A frozen piece of a config.  inf and nan are refused, and so is a bool where a number is asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_bool_is_no_number(cls, values):
+        if isinstance(values, dict):
+            for key, field in cls.model_fields.items():
+                if isinstance(values.get(key), bool) and field.annotation in (int, float):
+                    raise ValueError(f"{key} is {values[key]!r}, but it takes a number")
+        return values
+
+
+class ModelPart(Part):
+    """The base model that is trained on."""
+
+    family: str = Field(description="Model family: which architecture the base model has.")
+    source: str = Field(
+        description="The base model: a Hugging Face Hub id, a folder in diffusers layout, or a .safetensors file; "
+        "'builtin' is the small model that comes with Easel."
+    )
+    revision: str = Field("", description="Branch, tag or commit of a Hub id; empty means its default branch.")
+    dtype: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Number format of the frozen base weights and of the computation; the adapter itself is always fp32."
+    )
+
+
+class DatasetUse(Part):
+    """One dataset of a run."""
+
+    name: str = Field(description="Name of a dataset in the datasets folder, or the path of a folder of pictures.")
+    repeats: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="How often each of its pictures counts in one epoch.")
+
+
+class DataPart(Part):
+    """The pictures and their captions."""
+
+    datasets: tuple[DatasetUse, ...] = Field(min_length=1, description="The datasets to train on.")
+    resolutions: tuple[int, ...] = Field(
+        (512,), min_length=1, description="Side in px of a square training picture; several values train at each of them."
+    )
+    aspect_buckets: bool = Field(True, description="Group pictures by shape, so that little is cropped; off means square crops.")
+    max_aspect: float = Field(2.0, ge=1.0, le=4.0, description="Longest side over shortest side of the most extreme bucket.")
+    upscale: bool = Field(True, description="Use pictures that are smaller than their bucket by enlarging them; off leaves them out and says so.")
+    flip: bool = Field(False, description="Also train on mirrored pictures; not for text, logos or asymmetric faces.")
+    batch_size: int = Field(1, ge=1, le=256, description="Pictures in one forward pass.")
+    caption_dropout: float = Field(0.05, ge=0, le=1, description="Share of steps in which a picture's caption is replaced by the empty one.")
+    shuffle_tags: bool = Field(False, description="Shuffle the comma-separated parts of a caption at every use.")
+    keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled.")
+    held_out: int = Field(0, ge=0, le=1000, description="Pictures kept out of training, to measure the validation loss on; 0 means none.")
+
+    @field_validator("resolutions")
+    @classmethod
+    def _sane_sides(cls, sides):
+        for side in sides:
+            if not 32 <= side <= 4096:
+                raise ValueError(f"a resolution of {side} px is outside 32-4096 px")
+        return tuple(sorted(set(sides)))
+
+
+class AdapterPart(Part):
+    """Which weights move."""
+
+    type: str = Field("lora", description="Kind of adapter.")
+    rank: int = Field(16, ge=1, le=1024, description="Size of the adapter's inner dimension: higher learns more detail and makes a larger file.")
+    alpha: float = Field(16.0, gt=0, le=4096, description="Scale of the adapter: its effect is multiplied by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs that is zeroed at random while training.")
+    targets: Literal["attention", "attention+ff", "all"] = Field(
+        "attention", description="Layers that get an adapter: attention, attention and feed-forward, or convolutions and projections too."
+    )
+
+
+class OptimizerPart(Part):
+    """How the weights move."""
+
+    type: Literal["adamw", "adamw8bit", "adafactor", "prodigy"] = Field(
+        "adamw", description="Optimizer. 8-bit saves memory; Prodigy finds the learning rate by itself (set it to 1)."
+    )
+    learning_rate: float = Field(1e-4, gt=0, le=10, description="Step size of the optimizer at its highest.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Pull of the adapter's weights towards zero.")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Averaging of gradients and their squares; Adafactor does not use them.")
+    eps: float = Field(1e-8, gt=0, le=1e-2, description="Smallest denominator of the update; Adafactor has its own.")
+    schedule: Literal["constant", "cosine", "linear"] = Field("cosine", description="How the learning rate changes after the warm-up.")
+    warmup_steps: int = Field(0, ge=0, le=100_000, description="Optimizer steps in which the learning rate rises from zero.")
+    accumulation: int = Field(1, ge=1, le=256, description="Batches added up before one optimizer step; acts like a larger batch.")
+    clip_grad: float = Field(1.0, ge=0, le=1000, description="Largest length of the gradient vector; 0 means no limit.")
+
+    @field_validator("betas")
+    @classmethod
+    def _betas_below_one(cls, betas):
+        if not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"betas are {betas}, but each must be at least 0 and below 1")
+        return betas
+
+
+class LossPart(Part):
+    """What is minimised."""
+
+    objective: str = Field("images", description="What the weights are moved towards.")
+    min_snr_gamma: float = Field(0.0, ge=0, le=100, description="Min-SNR weighting (5 is usual); 0 means every timestep counts the same.")
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="Running average of the adapter's weights, used for samples and the result; 0 means off.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass: less memory, some 25 % slower.")
+
+
+class SamplePart(Part):
+    """The pictures drawn while training."""
+
+    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word.")
+    every: int = Field(0, ge=0, description="Optimizer steps between sample pictures; 0 means none.")
+    steps: int = Field(20, ge=1, le=200, description="Denoising steps of a sample picture.")
+    guidance: float = Field(7.0, ge=0, le=30, description="How strongly a sample follows its prompt.")
+    negative: str = Field("", max_length=2000, description="What a sample should not show.")
+    width: int = Field(512, ge=32, le=4096, description="Width of a sample picture in px.")
+    height: int = Field(512, ge=32, le=4096, description="Height of a sample picture in px.")
+    seed: int = Field(42, ge=0, lt=2**63, description="Seed of the sample pictures; it stays the same, so that steps can be compared.")
+
+    @field_validator("prompts")
+    @classmethod
+    def _no_empty_prompt(cls, prompts):
+        return tuple(p.strip() for p in prompts if p.strip())
+
+
+class SavePart(Part):
+    """When checkpoints are written."""
+
+    every: int = Field(250, ge=0, description="Optimizer steps between checkpoints; 0 means only by time, at Stop and at the end.")
+    every_minutes: float = Field(10.0, ge=0, le=1440, description="Minutes between checkpoints, besides those by step; 0 means only by step.")
+    keep: int = Field(10, ge=2, le=10_000, description="Newest checkpoints that are kept.")
+    validate_every: int = Field(50, ge=0, description="Optimizer steps between validation losses; needs held-out pictures; 0 means none.")
+
+
+class JobConfig(Part):
+    """Any job.  `kind` picks the file in training/jobs that runs it."""
+
+    kind: str = Field(description="Job kind.")
+    name: Annotated[str, Field(min_length=1, max_length=100, description="Name of the run, and of the file it makes.")]
+
+    @field_validator("name")
+    @classmethod
+    def _name_holds(cls, name):
+        return check_name(name)
+
+
+class TrainConfig(JobConfig):
+    """One training run, complete: the worker fills nothing in."""
+
+    kind: Literal["train"] = Field("train", description="Job kind.")
+    trigger: str = Field("", max_length=100, description="Word that calls up what was learnt; it is put in front of captions that lack it.")
+    preset: str = Field("", description="Preset that this run started from; for the record.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of all randomness of the training.")
+    steps: int = Field(1000, ge=1, le=1_000_000, description="Optimizer steps.")
+    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where the training runs.")
+    model: ModelPart
+    data: DataPart
+    adapter: AdapterPart = AdapterPart()
+    optimizer: OptimizerPart = OptimizerPart()
+    loss: LossPart = LossPart()
+    sample: SamplePart = SamplePart()
+    save: SavePart = SavePart()
+
+    @field_validator("trigger")
+    @classmethod
+    def _trigger_is_one_line(cls, trigger):
+        if any(c in trigger for c in "\n\r\t,"):
+            raise ValueError("the trigger word holds a comma, tab or line break; use a single word such as 'zibbo'")
+        return trigger.strip()
+
+    @model_validator(mode="after")
+    def _warmup_fits(self):
+        if self.optimizer.warmup_steps >= self.steps:
+            raise ValueError(f"optimizer.warmup_steps is {self.optimizer.warmup_steps}, but the run has only {self.steps} steps; lower it")
+        return self

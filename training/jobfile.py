@@ -1,0 +1,157 @@
+"""YAML and JSON jobs: read strictly, written plainly."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+MAX_BYTES = 200_000
+# substituted values must never reach a field that is published or saved with the result
+PUBLISHED = {"name", "trigger", "prompts", "negative", "preset"}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases and duplicate keys, in which 1e-4 is a number."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise ValueError(f"line {mark.line + 1}: aliases (*name) are not allowed in a job file; write the value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        seen: set = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ValueError(f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+0123456789.")
+)
+
+
+def load_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a .yaml, .yml or .json file.  Raises ValueError with the file, the line and what to do."""
+    size_bytes = path.stat().st_size
+    if size_bytes > MAX_BYTES:
+        raise ValueError(f"{path.name} is {size_bytes} bytes; a job file has at most {MAX_BYTES}")
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        data = json.loads(text, object_pairs_hook=_no_twins) if path.suffix.lower() == ".json" else yaml.load(text, _Loader)  # noqa: S506 a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path.name} holds {type(data).__name__}, but a job is a mapping of keys to values")
+    return data
+
+
+def _no_twins(pairs):
+    keys = [k for k, _ in pairs]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"the key {key!r} stands twice; keep one")
+    return dict(pairs)
+
+
+def substitute(data: Any, environ=os.environ, key: str = "", tags: dict[str, str] | None = None) -> Any:
+    """`data` with ${VAR} from the environment and [name] from `tags` filled in.
+
+    Raises ValueError for an unset variable, and for one in a field that is published or saved with the result.
+    """
+    if isinstance(data, dict):
+        return {k: substitute(v, environ, str(k), tags) for k, v in data.items()}
+    if isinstance(data, list):
+        return [substitute(v, environ, key, tags) for v in data]
+    if not isinstance(data, str):
+        return data
+
+    def variable(match):
+        name = match.group(1)
+        if key in PUBLISHED:
+            raise ValueError(f"{key} holds ${{{name}}}, but {key} is saved with the result and must not come from the environment")
+        if name not in environ:
+            raise ValueError(f"{key} asks for the environment variable {name}, which is not set")
+        return environ[name]
+
+    text = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", variable, data)
+    for tag, value in (tags or {}).items():
+        text = text.replace(f"[{tag}]", value)
+    return text
+
+
+def parse(model: type[BaseModel], data: dict[str, Any], what: str = "the job") -> BaseModel:
+    """A config from a mapping.  Raises ValueError, one line a problem; a misspelt key names its nearest neighbour."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{path}: {text}" if path else text for path, text in problems(model, error)]
+        raise ValueError(f"{what} is not valid:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str, str]]:
+    """[(dotted field path, sentence)] of a validation error, for a form or a terminal."""
+    found = []
+    for e in error.errors():
+        path = ".".join(str(p) for p in e["loc"])
+        if e["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(e["loc"][-1]), _keys_at(model, e["loc"][:-1]), 1, 0.5)
+            found.append((path, "is not a setting" + (f"; did you mean {near[0]!r}?" if near else "")))
+        elif e["type"] == "missing":
+            found.append((path, "is missing"))
+        elif e["type"] == "value_error":
+            found.append((path, str(e["ctx"]["error"])))
+        else:
+            text = e["msg"][0].lower() + e["msg"][1:]
+            near = ""
+            if e["type"] == "literal_error" and isinstance(e["input"], str):
+                choices = re.findall(r"'([^']+)'", e["ctx"]["expected"])
+                match = difflib.get_close_matches(e["input"], choices, 1, 0.5)
+                near = f"; did you mean {match[0]!r}?" if match else ""
+            found.append((path, f"{text}, but it is {e['input']!r}{near}"))
+    return found
+
+
+def _keys_at(model: type[BaseModel], loc: tuple) -> list[str]:
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        if field is None:
+            return []
+        inner = field.annotation
+        for arg in (inner, *getattr(inner, "__args__", ())):
+            if isinstance(arg, type) and issubclass(arg, BaseModel):
+                model = arg
+    return list(model.model_fields)
+
+
+def dump_yaml(config: BaseModel) -> str:
+    """The whole config as YAML, keys in their declared order, lists and text plain."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def load_job(path: Path) -> BaseModel:
+    """A complete, validated job of any kind from a file; ${ENV} and [name] filled in.  Raises ValueError."""
+    from . import registry
+
+    raw = load_mapping(path)
+    kind = raw.get("kind", "train")
+    job = registry.get("jobs", kind if isinstance(kind, str) else str(kind))
+    tags = {"name": raw["name"]} if isinstance(raw.get("name"), str) else {}
+    try:
+        data = substitute({**raw, "kind": kind}, tags=tags)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    return parse(job.Config, data, path.name)
