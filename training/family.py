@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
 
@@ -38,6 +40,8 @@ class FamilySpec:
     architecture: str  # modelspec.architecture, e.g. "stable-diffusion-v1"
     lora_targets: dict[str, tuple[str, ...]]  # group -> module-name suffixes: "attention", "attention+ff", "all"
     parameters: float  # of the denoiser, rough, for estimates before the weights are there
+    pipeline: str  # diffusers' pipeline class, as model_index.json names it
+    parts: dict[str, tuple[str, ...]]  # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights
     notes: str = ""
     tags: tuple[str, ...] = field(default=())
 
@@ -47,9 +51,9 @@ class Family(Protocol):
 
     SPEC: FamilySpec
 
-    def load(self, source: str, revision: str, parts: set[str], dtype, device) -> Modules:
-        """Named modules.  parts: any of "denoiser", "text", "vae"; tokenizers and scheduler always come.
-        Frozen, in eval mode, on `device`.  Raises ValueError in plain words."""
+    def load(self, folder: Path, parts: set[str], dtype, device) -> Modules:
+        """Named modules from a folder in diffusers layout.  parts: any of "denoiser", "text", "vae"; tokenizers and the
+        scheduler always come.  Frozen, in eval mode, on `device`.  Raises ValueError in plain words."""
 
     def encode_text(self, m: Modules, captions: list[str]) -> Cond:
         """One Cond for all captions, each tensor [B, ...]."""
@@ -63,6 +67,9 @@ class Family(Protocol):
     def pipeline(self, m: Modules) -> Any:
         """The family's diffusers pipeline over the same modules, ready to draw from prompt embeddings."""
 
+    def draw_args(self, cond: Cond, negative: Cond) -> dict:
+        """Keyword arguments that feed cached text to the pipeline's call."""
+
 
 @dataclass
 class Modules:
@@ -74,7 +81,6 @@ class Modules:
     tokenizers: list = field(default_factory=list)
     scheduler: Any = None
     denoiser_name: str = "unet"  # the pipeline's own name for it: the prefix of a saved LoRA's keys
-    fingerprints: dict[str, str] = field(default_factory=dict)  # part -> hash of its weights
 
 
 @dataclass

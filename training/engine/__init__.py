@@ -1,0 +1,1 @@
+"""The back half: torch at the top.  Imported only inside a worker."""

@@ -1,0 +1,85 @@
+"""Stable Diffusion 1.x and 2.x (epsilon or v-prediction): a UNet, one CLIP text encoder, a KL autoencoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..family import Cond, FamilySpec, LatentSpec, Modules
+
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_FF = ("ff.net.0.proj", "ff.net.2")
+_CONV = ("conv1", "conv2", "proj_in", "proj_out")
+
+SPEC = FamilySpec(
+    id="sd15",
+    title="Stable Diffusion 1.5",
+    default_source="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    licence="creativeml-openrail-m",
+    licence_url="https://huggingface.co/spaces/CompVis/stable-diffusion-license",
+    latent=LatentSpec(channels=4, stride=8),
+    prediction="scheduler",
+    divisor=64,
+    side_px=512,
+    architecture="stable-diffusion-v1",
+    lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _CONV},
+    parameters=860e6,
+    notes="Also 2.x and v-prediction checkpoints: the noise schedule is read from the checkpoint's own scheduler.",
+    tags=("stable-diffusion", "stable-diffusion-diffusers"),
+    pipeline="StableDiffusionPipeline",
+    parts={"denoiser": ("unet",), "text": ("text_encoder",), "vae": ("vae",)},
+)
+
+
+def load(folder: Path, parts: set[str], dtype, device) -> Modules:
+    """The asked-for parts from a folder in diffusers layout; tokenizer and scheduler always."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    from ..engine.weights import load_part, load_scheduler
+
+    m = Modules(denoiser_name="unet", scheduler=load_scheduler(folder), tokenizers=[CLIPTokenizer.from_pretrained(folder / "tokenizer")])
+    if "denoiser" in parts:
+        m.denoiser = load_part(UNet2DConditionModel, folder / "unet", dtype, device)
+    if "vae" in parts:
+        m.vae = load_part(AutoencoderKL, folder / "vae", dtype, device)
+    if "text" in parts:
+        m.text_encoders = [load_part(CLIPTextModel, folder / "text_encoder", dtype, device)]
+    return m
+
+
+def encode_text(m: Modules, captions: list[str]) -> Cond:
+    """embeds: [B,L,D], padded to the tokenizer's full length as the pipeline does."""
+    embeds, _ = pipeline(m).encode_prompt(captions, m.text_encoders[0].device, 1, False)
+    return Cond({"embeds": embeds})
+
+
+def encode_image(m: Modules, pixels, generator):
+    """pixels [B,3,H,W] in [-1,1] -> latents [B,4,h,w] with about unit variance."""
+    posterior = m.vae.encode(pixels.to(m.vae.dtype)).latent_dist
+    return posterior.sample(generator).float() * m.vae.config.scaling_factor
+
+
+def predict(m: Modules, noisy, t, cond: Cond):
+    """noisy [B,4,h,w]; t [B] whole timesteps 0..999 -> epsilon or v, [B,4,h,w]."""
+    return m.denoiser(noisy, t, encoder_hidden_states=cond.tensors["embeds"], return_dict=False)[0]
+
+
+def pipeline(m: Modules):
+    """diffusers' own pipeline over the same modules; parts that were freed are None."""
+    from diffusers import StableDiffusionPipeline
+
+    return StableDiffusionPipeline(
+        vae=m.vae,
+        text_encoder=m.text_encoders[0] if m.text_encoders else None,
+        tokenizer=m.tokenizers[0],
+        unet=m.denoiser,
+        scheduler=m.scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def draw_args(cond: Cond, negative: Cond) -> dict:
+    """Keyword arguments that feed cached text to the pipeline's call."""
+    return {"prompt_embeds": cond.tensors["embeds"], "negative_prompt_embeds": negative.tensors["embeds"]}
