@@ -1,0 +1,388 @@
+"""A pydantic model as a form, and a form as a config: label, help, bounds and choices all come from the schema.
+
+A form's state is a mapping of dotted paths to what was typed; only what differs from the preset is in it.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Literal, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from training.jobfile import problems
+
+# words that a label writes in their own way
+SPELT = {
+    "id": "ID", "ema": "EMA", "min_snr_gamma": "Min-SNR gamma", "dtype": "Number format", "clip_grad": "Gradient limit", "eps": "Epsilon",
+    "type": "Kind", "every_minutes": "Every … minutes", "every": "Every … steps", "validate_every": "Validate every … steps",
+}  # fmt: skip
+
+Kind = Literal["text", "long", "lines", "integer", "number", "numbers", "rows", "switch", "choice"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting.  path: dotted; group: the path of its part, "" at the top; low, high: bounds as text, "" where open."""
+
+    path: str
+    group: str
+    label: str
+    help: str
+    kind: Kind
+    choices: tuple[str, ...] = ()
+    low: str = ""
+    high: str = ""
+    item: Any = str  # what one value is: int, float, str, or the model of a row
+
+    @property
+    def bounds(self) -> str:
+        """"1 to 256", "at least 0", or ""."""
+        if self.low and self.high:
+            return f"{self.low} to {self.high}"
+        return f"at least {self.low}" if self.low else f"at most {self.high}" if self.high else ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One part of a config with its fields; title and help come from the part's class."""
+
+    path: str
+    title: str
+    help: str
+    fields: tuple[Field, ...]
+
+
+def label(name: str) -> str:
+    """A field's name as a person would write it: batch_size -> Batch size."""
+    if name in SPELT:
+        text = SPELT[name]
+    else:
+        text = " ".join(SPELT.get(word, word) for word in name.split("_"))
+    return text[:1].upper() + text[1:]
+
+
+def groups(model: type[BaseModel], choices: Mapping[str, tuple[str, ...]] | None = None, leave_out: tuple[str, ...] = ()) -> list[Group]:
+    """The parts of a model in their order, what stands at its top first.
+
+    choices: dotted path -> choices that the schema cannot know, such as the adapters that were found.
+    leave_out: dotted paths that another place shows.
+    """
+    found: list[Group] = []
+    _collect(model, "", "General", "What the run is.", choices or {}, leave_out, found)
+    return [g for g in found if g.fields]
+
+
+def fields(model: type[BaseModel], choices: Mapping[str, tuple[str, ...]] | None = None, leave_out: tuple[str, ...] = ()) -> list[Field]:
+    """Every setting of a model, flat, in the order of groups()."""
+    return [f for g in groups(model, choices, leave_out) for f in g.fields]
+
+
+def _collect(model, path, title, help, choices, leave_out, found):
+    own: list[Field] = []
+    parts = []
+    for name, info in model.model_fields.items():
+        dotted = f"{path}.{name}" if path else name
+        if dotted in leave_out:
+            continue
+        inner = _bare(info.annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            parts.append((inner, dotted, label(name), _sentence(inner)))
+        elif get_origin(inner) is Literal and len(get_args(inner)) == 1:
+            continue  # a constant such as `kind` is no setting
+        else:
+            own.append(_field(dotted, path, name, info, inner, choices.get(dotted, ())))
+    found.append(Group(path, title, help, tuple(own)))
+    for inner, dotted, part_title, part_help in parts:
+        _collect(inner, dotted, part_title, part_help, choices, leave_out, found)
+
+
+def _sentence(model: type[BaseModel]) -> str:
+    text = (model.__doc__ or "").strip()
+    return text.splitlines()[0] if text else ""
+
+
+def _bare(annotation: Any) -> Any:
+    """The type below Annotated and Optional."""
+    if get_origin(annotation) is typing.Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (typing.Union, types.UnionType):
+        inner = [a for a in get_args(annotation) if a is not type(None)]
+        if len(inner) == 1:
+            return _bare(inner[0])
+    return annotation
+
+
+def _field(dotted: str, group: str, name: str, info: FieldInfo, inner: Any, choices: tuple[str, ...]) -> Field:
+    kind, item = _kind(name, info, inner)
+    if get_origin(inner) is Literal:
+        choices = tuple(str(c) for c in get_args(inner))
+    if choices:
+        kind = "choice"
+    low, high = _bounds(info) if kind in ("integer", "number") else ("", "")
+    return Field(dotted, group, label(name), info.description or "", kind, tuple(choices), low, high, item)
+
+
+def _kind(name: str, info: FieldInfo, inner: Any) -> tuple[Kind, Any]:
+    if get_origin(inner) is Literal:
+        return "choice", str
+    if inner is bool:
+        return "switch", bool
+    if inner is int:
+        return "integer", int
+    if inner is float:
+        return "number", float
+    if get_origin(inner) in (tuple, list):
+        item = _bare(get_args(inner)[0])
+        if item in (int, float):
+            return "numbers", item
+        if isinstance(item, type) and issubclass(item, BaseModel):
+            return "rows", item
+        return "lines", item
+    longest = next((m.max_length for m in info.metadata if isinstance(m, annotated_types.MaxLen)), 0)
+    return ("long" if longest > 500 else "text"), str
+
+
+def _bounds(info: FieldInfo) -> tuple[str, str]:
+    low = high = ""
+    for rule in info.metadata:
+        if isinstance(rule, annotated_types.Ge):
+            low = spell(rule.ge)
+        elif isinstance(rule, annotated_types.Gt):
+            low = f"more than {spell(rule.gt)}"
+        elif isinstance(rule, annotated_types.Le) and rule.le < 10**9:
+            high = spell(rule.le)
+        elif isinstance(rule, annotated_types.Lt) and rule.lt < 10**9:
+            high = f"less than {spell(rule.lt)}"
+    return low, high
+
+
+def spell(number: float) -> str:
+    """A number as a person types it: 1000, 0.05, 1e-8."""
+    if isinstance(number, int):
+        return str(number)
+    if number and abs(number) < 1e-3:
+        digits, _, power = f"{number:e}".partition("e")
+        return f"{digits.rstrip('0').rstrip('.')}e{int(power)}"
+    return f"{number:.10f}".rstrip("0").rstrip(".") if abs(number) < 1e15 else repr(number)
+
+
+# values <-> text
+
+
+def get(config: BaseModel, path: str) -> Any:
+    """The value at a dotted path of a config."""
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def typed(field: Field, value: Any) -> str:
+    """`value` as the form shows it; a switch is "on" or "off"."""
+    if field.kind == "switch":
+        return "on" if value else "off"
+    if field.kind == "numbers":
+        return ", ".join(spell(v) for v in value)
+    if field.kind == "lines":
+        return "\n".join(str(v) for v in value)
+    if field.kind == "rows":
+        return "\n".join(_row_text(v) for v in value)
+    return spell(value) if field.kind in ("integer", "number") else str(value)
+
+
+def read(field: Field, text: str) -> Any:
+    """What `text` means.  Raises ValueError in plain words."""
+    if field.kind == "switch":
+        return text == "on"
+    if field.kind == "lines":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    if field.kind == "rows":
+        return [_row(field.item, line) for line in text.splitlines() if line.strip()]
+    if field.kind == "numbers":
+        return [_number(field.item, part) for part in text.replace(";", ",").split(",") if part.strip()]
+    if field.kind in ("integer", "number"):
+        return _number(field.item, text)
+    return text
+
+
+def _number(kind: type, text: str) -> int | float:
+    text = text.strip().replace("\u00a0", "").replace(" ", "")
+    if not text:
+        raise ValueError("type a number")
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+    if kind is float:
+        return number
+    if number != number or number in (float("inf"), float("-inf")) or number != int(number):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text) if text.lstrip("+-").isdigit() else int(number)
+
+
+def _row(model: type[BaseModel], line: str) -> dict[str, Any]:
+    """One line `name | repeats` as the model's fields in their order; what is left out keeps its default."""
+    names = list(model.model_fields)
+    cells = [cell.strip() for cell in line.split("|")]
+    if len(cells) > len(names):
+        raise ValueError(f"{line.strip()!r} has {len(cells)} parts; a line is {' | '.join(names)}")
+    row: dict[str, Any] = {}
+    for name, cell in zip(names, cells, strict=False):
+        inner = _bare(model.model_fields[name].annotation)
+        row[name] = _number(inner, cell) if inner in (int, float) else cell
+    return row
+
+
+def _row_text(value: BaseModel) -> str:
+    cells = [str(getattr(value, name)) for name in type(value).model_fields]
+    for name in reversed(list(type(value).model_fields)[1:]):
+        if getattr(value, name) != type(value).model_fields[name].default:
+            break
+        cells.pop()
+    return " | ".join(cells)
+
+
+def assemble(base: BaseModel, edits: Mapping[str, str]) -> tuple[BaseModel | None, dict[str, str]]:
+    """(the config that `base` and the edits make, {}), or (None, {dotted path: what is wrong with it}).
+
+    A problem of the whole (two settings that do not go together) is under the path that its sentence starts with, else "".
+    """
+    model = type(base)
+    known = {f.path: f for f in fields(model)}
+    data = base.model_dump()
+    wrong: dict[str, str] = {}
+    for path, text in edits.items():
+        if path not in known:
+            wrong[path] = "is not a setting"
+            continue
+        try:
+            _put(data, path, read(known[path], text))
+        except ValueError as error:
+            wrong[path] = str(error)
+    if wrong:
+        return None, wrong
+    try:
+        return model.model_validate(data), {}
+    except ValidationError as error:
+        for path, sentence in problems(model, error):
+            owner = next((p for p in _lineage(path) if p in known), "")
+            if not owner and sentence.split(" ")[0] in known:
+                owner = sentence.split(" ")[0]
+            wrong.setdefault(owner, "one value too few" if sentence == "is missing" and path != owner else sentence)
+        return None, wrong
+
+
+def _put(data: dict, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for name in parents:
+        data = data[name]
+    data[last] = value
+
+
+def _lineage(path: str) -> list[str]:
+    """a.b.0.c -> a.b.0.c, a.b.0, a.b, a."""
+    names = path.split(".")
+    return [".".join(names[:n]) for n in range(len(names), 0, -1)]
+
+
+def changed(base: BaseModel, edits: Mapping[str, str]) -> dict[str, str]:
+    """The edits that say something else than `base`."""
+    known = {f.path: f for f in fields(type(base))}
+    return {p: t for p, t in edits.items() if p in known and t.strip() != typed(known[p], get(base, p)).strip()}
+
+
+# the form itself
+
+
+def render(
+    parts: list[Group],
+    base: BaseModel,
+    edits: Mapping[str, str],
+    wrong: Mapping[str, str],
+    prefix: str = "set",
+    notes: Mapping[str, str] | None = None,
+) -> str:
+    """The whole form as HTML: each setting with its sentence, what was changed marked, each fault beside its field.
+
+    notes: dotted path -> a reason why the setting is disabled.
+    """
+    found = changed(base, edits)
+    blocks = [_group(g, base, edits, found, wrong, prefix, notes or {}) for g in parts]
+    count = len(found)
+    said = f"{count} changed from the preset" if count else "As the preset has them"
+    head = (
+        '<div class="ez-find"><input type="search" class="ez-input" data-filter placeholder="Search all settings" '
+        'aria-label="Search all settings" autocomplete="off" spellcheck="false">'
+        f'<span class="ez-muted" aria-live="polite">{said}</span>'
+        f'<button type="button" class="ez-link" data-act="reset-all"{"" if count else " disabled"}>Reset all</button></div>'
+    )
+    loose = f'<p class="ez-error" role="alert">{escape(_sentence_case(wrong[""]))}</p>' if wrong.get("") else ""
+    return f'<div class="ez-form">{head}{loose}{"".join(blocks)}<p class="ez-none" hidden>No setting matches.</p></div>'
+
+
+def _group(group, base, edits, found, wrong, prefix, notes) -> str:
+    inside = [f.path for f in group.fields]
+    marks = sum(p in found for p in inside)
+    faults = sum(p in wrong for p in inside)
+    badge = f'<span class="ez-badge is-bad">{faults} to mend</span>' if faults else ""
+    badge += f'<span class="ez-badge">{marks} changed</span>' if marks else ""
+    body = "".join(
+        _setting(f, typed(f, get(base, f.path)), edits.get(f.path), wrong.get(f.path, ""), f.path in found, prefix, notes.get(f.path, ""))
+        for f in group.fields
+    )
+    force = " data-force" if faults else ""
+    return (
+        f'<details class="ez-group" data-key="{escape(group.path)}"{force}><summary><span class="ez-group-title">{escape(group.title)}</span>'
+        f'<span class="ez-group-help">{escape(group.help)}</span>{badge}</summary><div class="ez-group-body">{body}</div></details>'
+    )
+
+
+def _setting(field: Field, usual: str, edit: str | None, fault: str, is_changed: bool, prefix: str, note: str) -> str:
+    shown = usual if edit is None else edit
+    id_ = f"{prefix}-{field.path.replace('.', '-')}"
+    described = f"{id_}-help" + (f" {id_}-fault" if fault else "")
+    common = f'id="{id_}" data-path="{escape(field.path)}" data-value="{escape(shown)}" aria-describedby="{described}"'
+    common += ' aria-invalid="true"' if fault else ""
+    common += f' disabled title="{escape(note)}"' if note else ""
+    find = escape(f"{field.label} {field.path} {field.path.replace('_', ' ')} {field.help}".lower())
+    state = " is-changed" * is_changed + " is-wrong" * bool(fault)
+    error = f'<p class="ez-error" id="{id_}-fault" role="alert">{escape(_sentence_case(fault))}</p>' if fault else ""
+    why = f'<p class="ez-muted">{escape(note)}</p>' if note else ""
+    back = (
+        f'<button type="button" class="ez-link" data-act="reset" data-path="{escape(field.path)}" '
+        f'title="Back to the preset&#x27;s {escape(usual) or "empty"}">Reset</button>'
+        if is_changed
+        else ""
+    )
+    bounds = f'<span class="ez-bounds">{escape(field.bounds)}</span>' if field.bounds else ""
+    return (
+        f'<div class="ez-set{state} ez-set-{field.kind}" data-find="{find}"><div class="ez-set-text"><label for="{id_}">{escape(field.label)}</label>{back}'
+        f'<p id="{id_}-help">{escape(field.help)}</p>{why}</div>'
+        f'<div class="ez-set-input">{_input(field, shown, common)}{bounds}</div>{error}</div>'
+    )
+
+
+def _input(field: Field, shown: str, common: str) -> str:
+    if field.kind == "switch":
+        return f'<input type="checkbox" role="switch" class="ez-switch" {common}{" checked" if shown == "on" else ""}>'
+    if field.kind == "choice":
+        options = field.choices if shown in field.choices else (shown, *field.choices)
+        inner = "".join(f'<option value="{escape(c)}"{" selected" if c == shown else ""}>{escape(c)}</option>' for c in options)
+        return f'<select class="ez-input" {common}>{inner}</select>'
+    if field.kind in ("lines", "rows", "long"):
+        rows = min(8, max(2, shown.count("\n") + 1))
+        return f'<textarea class="ez-input" rows="{rows}" {common}>{escape(shown)}</textarea>'
+    mode = ' inputmode="decimal"' if field.kind in ("integer", "number", "numbers") else ""
+    return f'<input type="text" class="ez-input" value="{escape(shown)}"{mode} autocomplete="off" spellcheck="false" {common}>'
+
+
+def _sentence_case(text: str) -> str:
+    text = text.strip()
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else text + "."
