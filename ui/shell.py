@@ -1,0 +1,181 @@
+"""The table of contents: header, sidebar, tabs in order, one Timer, one load hook.
+
+A tab is a file in ui/tabs with
+    TITLE: str
+    build(ctx: UiContext) -> parts        lays out its components (called inside its gr.Tab) and returns them as a dataclass
+    wire(parts, ctx: UiContext) -> None   connects them; every tab has been built by then (ctx.parts["dataset"] …)
+and, where it needs them, CSS: str and JS: str (a script for <head>).
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from training.home import Home
+
+from . import sidebar, theme
+
+TABS = ("dataset", "captions", "train", "results", "publish")
+BUSY_S = 1.0  # between ticks while a job runs
+IDLE_S = 4.0
+QUIET = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}  # for every small handler
+INSTANT = {**QUIET, "queue": False}  # answered in the one request that asks: for ticks, selections and edits
+
+
+@dataclass
+class Hook:
+    """A function that the one timer or the one load hook calls.  It returns one value an output, or one gr.skip() for all."""
+
+    fn: Callable
+    inputs: list
+    outputs: list
+    tab: str = ""  # only while this tab is shown; "" means always
+
+
+@dataclass
+class UiContext:
+    """What every tab is given.
+
+    dataset, run: name of the chosen dataset, id of the chosen run ("" means none).  Kept in the browser, so a refresh and a
+    restart of the app keep them; a handler sets them by having them as output, and .change tells who listens.
+    They may name something that was deleted since: look before use.
+    """
+
+    home: Home
+    local: bool  # the person sits at this computer: folders may be named
+    on_space: bool
+    root_path: str
+    dataset: gr.BrowserState
+    run: gr.BrowserState
+    tab: gr.State  # id of the tab that is shown
+    tabs: gr.Tabs
+    timer: gr.Timer
+    items: dict[str, gr.Tab] = field(default_factory=dict)  # tab id -> gr.Tab: items["train"].select(...)
+    parts: dict[str, Any] = field(default_factory=dict)  # tab id -> what its build returned
+    ticks: list[Hook] = field(default_factory=list)
+    loads: list[Hook] = field(default_factory=list)
+
+    def every_tick(self, fn: Callable, inputs: Sequence, outputs: Sequence, tab: str = "") -> None:
+        """Calls fn about once a second while a job runs, every few seconds otherwise; with `tab`, only while that one is shown.
+
+        Inputs are posted at each tick: states, not big components.  An output belongs to one hook only.
+        """
+        self.ticks.append(Hook(fn, list(inputs), list(outputs), tab))
+
+    def at_load(self, fn: Callable, inputs: Sequence, outputs: Sequence) -> None:
+        """Calls fn when a browser opens or refreshes the page."""
+        self.loads.append(Hook(fn, list(inputs), list(outputs)))
+
+    def go(self, tab: str):
+        """The value for the output ctx.tabs that selects a tab."""
+        return gr.Tabs(selected=tab)
+
+    def soon(self):
+        """The value for the output ctx.timer after something was started: the next tick comes within a second."""
+        return gr.Timer(BUSY_S)
+
+    def url(self, path: str) -> str:
+        """A path of ours as the browser must ask for it."""
+        return f"{self.root_path.rstrip('/')}/{path.lstrip('/')}"
+
+
+def heading(title: str, lead: str) -> str:
+    """HTML of a tab's heading."""
+    return f'<div class="ez-heading"><h2 class="ez-title">{html.escape(title)}</h2><p class="ez-lead">{html.escape(lead)}</p></div>'
+
+
+def build(home: Home, local: bool = True, on_space: bool = False, root_path: str = "") -> gr.Blocks:
+    """The whole app, wired, not yet launched."""
+    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True) as demo:
+        ctx = UiContext(
+            home, local, on_space, root_path,
+            dataset=gr.BrowserState("", storage_key="easel-dataset", secret="easel"),
+            run=gr.BrowserState("", storage_key="easel-run", secret="easel"),
+            tab=gr.State(TABS[0]), tabs=gr.Tabs(render=False, elem_id="ez-tabs", overflow_behavior="wrap"),
+            timer=gr.Timer(BUSY_S),
+        )  # fmt: skip
+        machine = sidebar.build(ctx)
+        modules = {id: importlib.import_module(f"{__package__}.tabs.{id}") for id in TABS if _exists(id)}
+        ctx.tabs.render()
+        with ctx.tabs:
+            for id, module in modules.items():
+                with gr.Tab(module.TITLE, id=id, elem_id=f"ez-tab-{id}", render_children=True) as item:
+                    ctx.items[id] = item
+                    ctx.parts[id] = module.build(ctx)
+        sidebar.wire(machine, ctx)
+        for id, module in modules.items():
+            module.wire(ctx.parts[id], ctx)
+            ctx.items[id].select(lambda id=id: id, None, ctx.tab, **INSTANT)
+        _wire_hooks(demo, ctx)
+    demo.easel_css = theme.css() + "".join(getattr(m, "CSS", "") for m in modules.values())
+    demo.easel_head = head(root_path, [theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])
+    return demo
+
+
+def head(root_path: str, scripts: list[str]) -> str:
+    """What stands in <head>: icon, manifest, colours of the browser's frame, our scripts."""
+    base = root_path.rstrip("/")
+    return "\n".join(
+        [
+            f'<link rel="manifest" href="{html.escape(base)}/easel/manifest.json">',
+            f'<link rel="icon" type="image/svg+xml" href="{html.escape(base)}/easel/asset/icon.svg">',
+            f'<link rel="apple-touch-icon" href="{html.escape(base)}/easel/asset/icon-192.png">',
+            '<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f6f4f0">',
+            '<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#131214">',
+            *(f"<script>{s}</script>" for s in scripts),
+        ]
+    )
+
+
+def _exists(id: str) -> bool:
+    return importlib.util.find_spec(f"{__package__}.tabs.{id}") is not None
+
+
+def _wire_hooks(demo: gr.Blocks, ctx: UiContext) -> None:
+    """The one load hook and the one tick, each calling all that tabs registered."""
+    demo.load(_merged(ctx.loads), [ctx.tab, *_flat(ctx.loads, "inputs")], _flat(ctx.loads, "outputs"), **QUIET)
+    ctx.timer.tick(_merged(ctx.ticks), [ctx.tab, *_flat(ctx.ticks, "inputs")], _flat(ctx.ticks, "outputs"), **INSTANT)
+
+
+def _flat(hooks: list[Hook], side: str) -> list:
+    return [component for hook in hooks for component in getattr(hook, side)]
+
+
+def _merged(hooks: list[Hook]) -> Callable:
+    said: set[str] = set()
+
+    def call(shown, *values):
+        results, at = [], 0
+        for hook in hooks:
+            mine, at = values[at : at + len(hook.inputs)], at + len(hook.inputs)
+            skipped = [gr.skip()] * len(hook.outputs)
+            if hook.tab and hook.tab != shown:
+                results += skipped
+                continue
+            try:
+                result = hook.fn(*mine)
+            except Exception:  # one tab's fault must not freeze the others, which share this tick
+                text = traceback.format_exc()
+                if text not in said:
+                    said.add(text)
+                    print(text, file=sys.stderr)
+                results += skipped
+                continue
+            results += _spread(result, skipped)
+        return results if len(results) != 1 else results[0]
+
+    return call
+
+
+def _spread(result, skipped: list) -> list:
+    if result == skipped[0]:
+        return skipped
+    return [result] if len(skipped) == 1 else list(result)
