@@ -70,6 +70,9 @@ class Family(Protocol):
     def draw_args(self, cond: Cond, negative: Cond) -> dict:
         """Keyword arguments that feed cached text to the pipeline's call."""
 
+    def grid(self, configs: dict[str, dict]) -> tuple[int, int]:
+        """(px per latent cell, px that sides must divide by) of a checkpoint, from its parts' config.json."""
+
 
 @dataclass
 class Modules:

@@ -50,11 +50,18 @@ def due(rule: SavePart, step: int, since_s: float) -> bool:
 
 
 def save(
-    run_dir: Path, step: int, files: dict[str, dict[str, Tensor]], state: dict[str, Any], config_hash: str, dataset_fingerprint: str
+    run_dir: Path,
+    step: int,
+    files: dict[str, dict[str, Tensor]],
+    state: dict[str, Any],
+    config_hash: str,
+    dataset_fingerprint: str,
+    headers: dict[str, dict[str, str]] | None = None,
 ) -> Path:
     """The folder checkpoints/<step> with one .safetensors for each of `files`, and `state`: on the disk for good when this returns.
 
-    files: {"adapter": {name: tensor}, "ema": …, "state": …}.  state: JSON-able, without NaN.  A whole checkpoint of the
+    files: {"adapter": {name: tensor}, "ema": …, "state": …}.  state: JSON-able, without NaN.  headers: metadata of a file's
+    safetensors header, by the same names.  A whole checkpoint of the
     same step, config and dataset is left as it is and returned.  Raises OSError (errno ENOSPC where the disk is full)
     with nothing half-written to be seen, so that the same call can be made again.
     """
@@ -77,7 +84,7 @@ def save(
     temporary = folder / f".tmp-{step:06d}-{secrets.token_hex(4)}"
     try:
         os.mkdir(temporary)
-        written = {f"{name}.safetensors": _write(temporary / f"{name}.safetensors", _encode(files[name], {})) for name in sorted(files)}
+        written = {f"{name}.safetensors": _write(temporary / f"{name}.safetensors", _encode(files[name], (headers or {}).get(name, {}))) for name in sorted(files)}
         written[STATE] = _write(temporary / STATE, iter([state_bytes]))
         manifest = {"step": step, "files": written, "config_hash": config_hash, "dataset_fingerprint": dataset_fingerprint}
         _write(temporary / MANIFEST, iter([canonical_json(manifest)]))

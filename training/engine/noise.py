@@ -23,6 +23,10 @@ class DiscreteSchedule:
         """A timestep, each equally likely."""
         return int(torch.randint(0, self.steps, (1,), generator=generator))
 
+    def at(self, quantile: float) -> int:
+        """The timestep below which `quantile` (0..1) of them lie: fixed points for a validation loss."""
+        return min(self.steps - 1, int(quantile * self.steps))
+
     def signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """t: [B] whole timesteps -> the factors of signal and noise, [B,1,...] shaped for `like`."""
         alpha = self.alphas_cumprod.to(t.device)[t].view(-1, *[1] * (like.ndim - 1))

@@ -83,3 +83,9 @@ def pipeline(m: Modules):
 def draw_args(cond: Cond, negative: Cond) -> dict:
     """Keyword arguments that feed cached text to the pipeline's call."""
     return {"prompt_embeds": cond.tensors["embeds"], "negative_prompt_embeds": negative.tensors["embeds"]}
+
+
+def grid(configs: dict[str, dict]) -> tuple[int, int]:
+    """(px per latent cell, px that sides must divide by) of a checkpoint, from its parts' config.json."""
+    stride = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+    return stride, stride * 2 ** (len(configs["unet"]["block_out_channels"]) - 1)

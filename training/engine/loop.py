@@ -1,0 +1,309 @@
+"""The training loop: one for every family, adapter and objective."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .. import registry
+from ..config import TrainConfig
+from ..runs.context import Context, Stopped
+from . import checkpoint, memory, optim
+from .finish import finish
+from .prepare import Prepared, encode_texts, prepare
+from .randomness import number
+from .sampling import SPONTANEOUS, Gallery
+from .weights import DTYPES
+
+VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
+DISK_RETRY_S = 30
+
+
+def train(config: TrainConfig, ctx: Context) -> None:
+    """A whole run: prepare, resume where it stood, learn, and deliver a LoRA that was loaded again and works."""
+    prepared = prepare(config, ctx)
+    session = Session(config, ctx, prepared)
+    session.resume()
+    session.learn()
+    finish(config, ctx, prepared, session.adapter, session.weights_for_use)
+
+
+def config_hash(config: TrainConfig) -> str:
+    """A hash of the whole config."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class Session:
+    """What moves while a run learns: adapter, optimizer, schedule, average, step."""
+
+    def __init__(self, config: TrainConfig, ctx: Context, prepared: Prepared):
+        self.config, self.ctx, self.p = config, ctx, prepared
+        self.family, self.m, self.feed = prepared.family, prepared.m, prepared.feed
+        self.adapter = registry.get("adapters", config.adapter.type, ctx.home.plugins)
+        self.objective = registry.get("objectives", config.loss.objective, ctx.home.plugins)
+        self.step = 0
+        self._saved_at = time.monotonic()
+        self._spontaneous = 0
+        self._unchecked: list[tuple[int, Tensor, list[str]]] = []  # losses that were not yet read from the device
+
+        ctx.phase("loading the model")
+        self.m.denoiser = self.family.load(prepared.folder, {"denoiser"}, DTYPES[config.model.dtype], config.device).denoiser
+        if config.loss.gradient_checkpointing:
+            self.m.denoiser.enable_gradient_checkpointing()
+        self.layers = self.adapter.attach(self.m.denoiser, config.adapter, self.family.SPEC, number("adapter", config.seed))
+        self.m.denoiser.train()  # lets the adapter's dropout act; the frozen base has none
+        self.weights = self.adapter.parameters(self.m.denoiser)
+        self.optimizer = optim.make_optimizer(config.optimizer, self.weights)
+        self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps)
+        self.scaler = memory.make_scaler(config)
+        self.ema = self._make_ema()
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.cond(text, config.device), prepared.divisor)
+        for text in (*optim.warnings_for(config.optimizer), *self._idle_settings()):
+            ctx.warn(text)
+
+    def _make_ema(self):
+        if not self.config.loss.ema_decay:
+            return None
+        from diffusers.training_utils import EMAModel
+
+        return EMAModel(self.weights, decay=self.config.loss.ema_decay)
+
+    def _idle_settings(self) -> list[str]:
+        c, said = self.config, []
+        if c.save.validate_every and not c.data.held_out and c.save.validate_every != type(c.save)().validate_every:
+            said.append("save.validate_every has no effect: data.held_out is 0, so there is nothing to measure on")
+        if c.sample.every and not c.sample.prompts:
+            said.append("sample.every has no effect: there are no sample prompts")
+        if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not c.data.shuffle_tags:
+            said.append("data.keep_tags has no effect: data.shuffle_tags is off")
+        if not c.data.aspect_buckets and c.data.max_aspect != type(c.data).model_fields["max_aspect"].default:
+            said.append("data.max_aspect has no effect: data.aspect_buckets is off")
+        return said
+
+    # -- the loop ---------------------------------------------------------------------------------------------------------
+
+    def learn(self) -> None:
+        """From the present step to the last; raises Stopped after everything is saved."""
+        self._samples_if_due()
+        self._mark = (time.monotonic(), 0)
+        while self.step < self.config.steps:
+            self._obey()
+            loss, grad, count = self._advance()
+            self._tell(loss, grad, count)
+            self._validate_if_due()
+            if checkpoint.due(self.config.save, self.step, time.monotonic() - self._saved_at) or self.step == self.config.steps:
+                self.save()
+            self._samples_if_due()
+        if self.ctx.stop_requested():
+            raise Stopped(self.step)
+
+    def _advance(self) -> tuple[Tensor, Tensor, int]:
+        """One optimizer step: (mean loss, length of the gradient, pictures)."""
+        torch.manual_seed(number("dropout", self.config.seed, self.step))
+        total, ids = torch.zeros((), device=self.config.device), []
+        for batch in self.feed.at(self.step):
+            with memory.autocast(self.config):
+                losses = self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss)
+            loss = losses.mean() * batch.weight
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+            ids += batch.ids
+        self._unchecked.append((self.step, total, ids))
+        if self.config.device == "cpu":
+            self._check_finite()  # costs nothing here, and keeps the weights clean
+        self.scaler.unscale_(self.optimizer)
+        limit = self.config.optimizer.clip_grad or math.inf
+        grad = torch.nn.utils.clip_grad_norm_(self.weights, limit)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.step(self.weights)
+        self.step += 1
+        return total, grad, len(ids)
+
+    def _check_finite(self) -> None:
+        """Reads the losses since the last look.  Raises ValueError at the first that is no number, and names its pictures."""
+        for step, loss, ids in self._unchecked:
+            if not math.isfinite(float(loss)):
+                kept = checkpoint.saved(self.ctx.run.path)
+                where = f"everything up to step {kept[-1][0]} is saved" if kept else "nothing was saved yet"
+                raise ValueError(
+                    f"the loss became {float(loss)} at step {step + 1}, so training stopped; {where}. "
+                    f"Pictures in that batch: {', '.join(ids[:8])}. Lower optimizer.learning_rate, or use bf16 or fp32, in a new run"
+                )
+        self._unchecked.clear()
+
+    def _tell(self, loss: Tensor, grad: Tensor, count: int) -> None:
+        since, pictures = self._mark
+        pictures += count
+        self._mark = since, pictures
+        last = self.step == self.config.steps
+        if not (last or self.ctx.step_due()):
+            return
+        self._check_finite()
+        now = time.monotonic()
+        self.ctx.step(
+            self.step, self.config.steps, float(loss), optim.learning_rate(self.optimizer), float(grad),
+            pictures / max(now - since, 1e-9), memory.in_use_bytes(self.config.device),
+        )  # fmt: skip
+        self.ctx.phase("training", self.step, self.config.steps, "steps")
+        self._mark = now, 0
+
+    def _obey(self) -> None:
+        """Does what was asked for since the last step.  Raises Stopped after saving."""
+        if self.ctx.stop_requested():
+            if self.step:
+                self.save()
+            raise Stopped(self.step)
+        for command in self.ctx.commands():
+            if command["kind"] == "save" and self.step:
+                self.save()
+            elif command["kind"] == "sample":
+                self._sample_now(str(command.get("prompt") or "").strip())
+
+    # -- pictures and numbers on the way ------------------------------------------------------------------------------------
+
+    def weights_for_use(self):
+        """A context in which the denoiser holds the weights that samples and the result are made of."""
+        return _Averaged(self.ema, self.weights, self.m.denoiser)
+
+    def _samples_if_due(self) -> None:
+        every = self.config.sample.every
+        if every and self.config.sample.prompts and (self.step % every == 0 or self.step == self.config.steps):
+            with self.weights_for_use():
+                self.gallery.draw_all(self.step)
+            self._mark = time.monotonic(), 0
+
+    def _sample_now(self, prompt: str) -> None:
+        texts = {prompt, self.config.sample.negative} if prompt else {self.config.sample.negative}
+        encode_texts(self.config, self.ctx, self.family, self.p.folder, self.p.cache, self.p.text_print, sorted(texts))
+        self.m.vae.to(self.config.device)
+        with self.weights_for_use():
+            if prompt:
+                self.ctx.phase("drawing samples", 0, 1, "pictures")
+                self.gallery.draw(self.step, self._next_spontaneous(), prompt)
+            else:
+                self.gallery.draw_all(self.step, again=True)
+        self._mark = time.monotonic(), 0
+
+    def _next_spontaneous(self) -> int:
+        folder = self.ctx.path("samples")
+        while any(folder.glob(f"*_{SPONTANEOUS + self._spontaneous}.webp")):
+            self._spontaneous += 1
+        return SPONTANEOUS + self._spontaneous
+
+    def _validate_if_due(self) -> None:
+        every = self.config.save.validate_every
+        if not (self.p.plan.held_out and every and (self.step % every == 0 or self.step == self.config.steps)):
+            return
+        total, count = 0.0, 0
+        with self.weights_for_use(), torch.no_grad(), memory.autocast(self.config):
+            for batch in self.feed.validation(VALIDATION_POINTS):
+                total += float(self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss).mean())
+                count += 1
+        self.ctx.emit("validation", step=self.step, loss=total / count)
+        self._mark = time.monotonic(), 0
+
+    # -- checkpoints -------------------------------------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """A checkpoint of this very step, on disk for good.  While the disk is full it waits, and says what to do."""
+        self._check_finite()
+        name = self.m.denoiser_name
+        tensors, rest = optim.pack(self.optimizer)
+        files = {"adapter": self.adapter.tensors(self.m.denoiser, name), "state": tensors}
+        if self.ema:
+            with self.weights_for_use():
+                files["ema"] = self.adapter.tensors(self.m.denoiser, name)
+        header = self.adapter.metadata(self.m.denoiser, name)
+        state = {
+            "step": self.step,
+            "optimizer": rest,
+            "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if k != "lr_lambdas"},
+            "scaler": self.scaler.state_dict(),
+            "ema_steps": self.ema.optimization_step if self.ema else 0,
+        }
+        path = self._save_when_there_is_room(files, state, {"adapter": header, "ema": header})
+        self.ctx.emit("checkpoint", step=self.step, path=path.relative_to(self.ctx.run.path).as_posix())
+        checkpoint.prune(self.ctx.run.path, self.config.save.keep)
+        self._saved_at = time.monotonic()
+        return path
+
+    def _save_when_there_is_room(self, files, state, headers) -> Path:
+        while True:
+            try:
+                return checkpoint.save(
+                    self.ctx.run.path, self.step, files, state, config_hash(self.config), self.p.plan.fingerprint, headers
+                )
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or self.ctx.stop_requested():
+                    raise
+                self.ctx.warn(f"The disk is full, so training waits and nothing is lost: {error.strerror}")
+                self.ctx.phase("waiting for disk space")
+                _wait(DISK_RETRY_S, self.ctx.stop_requested)
+
+    def resume(self) -> None:
+        """Goes to where the newest whole checkpoint stood; at step 0 when there never was one."""
+        path, said = checkpoint.newest(self.ctx.run.path)
+        if path is None and said:
+            raise ValueError(f"{said[0]}. Duplicate the run to train again from the start")
+        for text in said:
+            self.ctx.warn(text)
+        if path is None:
+            return
+        files, state, manifest = checkpoint.load(path)
+        self._refuse_changes(manifest)
+        name = self.m.denoiser_name
+        if self.ema:
+            self.adapter.restore(self.m.denoiser, files["ema"], name)
+            for shadow, weight in zip(self.ema.shadow_params, self.weights, strict=True):
+                shadow.copy_(weight.detach())
+            self.ema.optimization_step = state["ema_steps"]
+        self.adapter.restore(self.m.denoiser, files["adapter"], name)
+        optim.unpack(self.optimizer, files["state"], state["optimizer"])
+        self.scheduler.load_state_dict({**self.scheduler.state_dict(), **state["scheduler"]})
+        self.scaler.load_state_dict(state["scaler"]) if state["scaler"] else None
+        self.step = state["step"]
+
+    def _refuse_changes(self, manifest: dict) -> None:
+        changed = checkpoint.changes(manifest, config_hash(self.config), self.p.plan.fingerprint)
+        if not changed:
+            return
+        if not any(c["kind"] == "accept_changes" for c in self.ctx.run.commands()):
+            raise ValueError(f"{'. '.join(changed)}. Put that back, resume with the changes accepted, or duplicate the run to train from the start")
+        for text in changed:
+            self.ctx.warn(f"{text}; training goes on with what is there now, as you accepted")
+
+
+class _Averaged:
+    """Inside: averaged weights where there is an average, dropout off.  Outside: all as before, to the bit."""
+
+    def __init__(self, ema, weights: list[Tensor], denoiser):
+        self.ema, self.weights, self.denoiser = ema, weights, denoiser
+
+    def __enter__(self):
+        self.training = self.denoiser.training
+        self.denoiser.eval()
+        if self.ema:
+            self.ema.store(self.weights)
+            self.ema.copy_to(self.weights)
+
+    def __exit__(self, *error):
+        if self.ema:
+            self.ema.restore(self.weights)
+        self.denoiser.train(self.training)
+
+
+def _wait(wait_s: float, stop) -> None:
+    until = time.monotonic() + wait_s
+    while time.monotonic() < until and not stop():
+        time.sleep(0.5)

@@ -1,0 +1,19 @@
+"""The training job: what a run of kind "train" does in its worker."""
+
+from __future__ import annotations
+
+from ..config import TrainConfig as Config
+
+TITLE = "Train"
+NEEDS_TOKEN = True  # a gated base model is downloaded with the user's own token
+USES_GPU = True
+
+__all__ = ["NEEDS_TOKEN", "TITLE", "USES_GPU", "Config", "run"]
+
+
+def run(config: Config, ctx) -> None:
+    """Trains until it is finished (and says so) or raises Stopped."""
+    ctx.phase("loading libraries")
+    from ..engine.loop import train
+
+    train(config, ctx)

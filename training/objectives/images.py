@@ -1,0 +1,19 @@
+"""The plain objective: learn the pictures as their captions describe them."""
+
+from __future__ import annotations
+
+TITLE = "Pictures"
+BLURB = "Learns what the pictures show."
+
+
+def loss(family, m, batch, schedule, config):
+    """Loss of each picture, [B] fp32.  batch: engine.data.Batch; schedule: engine.noise; config: LossPart."""
+    from ..engine.noise import min_snr_weight
+
+    noisy = schedule.mix(batch.latents, batch.noise, batch.t)
+    target = schedule.target(batch.latents, batch.noise, batch.t)
+    said = family.predict(m, noisy.to(m.denoiser.dtype), batch.t, batch.cond)
+    errors = (said.float() - target.float()).pow(2).mean(dim=tuple(range(1, target.ndim)))
+    if config.min_snr_gamma:
+        errors = errors * min_snr_weight(schedule.snr(batch.t), config.min_snr_gamma, schedule.prediction_type).to(errors.dtype)
+    return errors
