@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs what the tests need, then runs them: the fast ones, or every one with --all (or where CI is set).
+# Other arguments go to pytest:  bash launchers/test.sh tests/engine -k resume
+set -eu
+self=$(readlink -f -- "${BASH_SOURCE[0]}" 2>/dev/null || echo "${BASH_SOURCE[0]}")
+here=$(cd -- "$(dirname -- "$self")" && pwd -P)
+. "$here/find-python.sh"
+
+all=${CI:+yes}
+if [ "${1:-}" = --all ]; then
+  all=yes
+  shift
+fi
+
+find_chromium() {
+  local candidate
+  for candidate in "${EASEL_CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable; do
+    if [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1; then
+      EASEL_CHROMIUM=$(command -v "$candidate")
+      export EASEL_CHROMIUM
+      return 0
+    fi
+  done
+  return 1
+}
+
+install_chromium() {
+  find_chromium && return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "Installing Chromium for the browser tests"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-dejavu-core >/dev/null
+    find_chromium && return 0
+  fi
+  echo "The browser tests need Chromium. Run: sudo apt install chromium   (or set EASEL_CHROMIUM to a Chrome or Chromium)" >&2
+  exit 1
+}
+
+find_python
+"$PYTHON" "$here/install.py" ensure --dev
+python=$("$PYTHON" "$here/install.py" python)
+if [ -n "$all" ]; then
+  install_chromium
+fi
+
+cd "$here/.."
+"$python" -m ruff check .
+if [ -n "$all" ]; then
+  exec "$python" -m pytest -m "" "$@"
+fi
+exec "$python" -m pytest "$@"

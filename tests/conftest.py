@@ -1,0 +1,63 @@
+"""What every test can count on: no network, no token, no file of the person who runs it, two threads."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before anything heavy is imported: these are read at import time.  Worker processes inherit them.
+_SCRATCH = Path(tempfile.mkdtemp(prefix="easel-tests-"))
+_REAL_HOME = Path.home()
+for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_", "EASEL_", "GRADIO_", "SPACE_"))]:
+    if _name not in ("EASEL_VENV", "EASEL_CHROMIUM", "EASEL_PYTHON", "EASEL_TORCH", "EASEL_TORCH_INDEX"):
+        del os.environ[_name]
+os.environ.update(
+    # a real installation in a slow test may use the person's download cache
+    PIP_CACHE_DIR=os.environ.get("PIP_CACHE_DIR", str(_REAL_HOME / ".cache" / "pip")),
+    HOME=str(_SCRATCH / "home"),
+    USERPROFILE=str(_SCRATCH / "home"),
+    XDG_CACHE_HOME=str(_SCRATCH / "home" / ".cache"),
+    XDG_CONFIG_HOME=str(_SCRATCH / "home" / ".config"),
+    XDG_DATA_HOME=str(_SCRATCH / "home" / ".local" / "share"),
+    HF_HOME=str(_SCRATCH / "home" / ".cache" / "huggingface"),
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    GRADIO_TEMP_DIR=str(_SCRATCH / "gradio"),
+    EASEL_HOME=str(_SCRATCH / "easel"),
+    TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS="2",
+    MKL_NUM_THREADS="2",
+)
+for _folder in ("home", "easel", "gradio"):
+    (_SCRATCH / _folder).mkdir()
+
+
+def pytest_collection_modifyitems(items):
+    """Fast tests first, then the slow ones, the browser last: a plain mistake shows early."""
+    items.sort(key=lambda item: (item.get_closest_marker("browser") is not None, item.get_closest_marker("slow") is not None))
+
+
+def pytest_unconfigure():
+    import shutil
+
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture
+def nasty(tmp_path) -> Path:
+    """An empty folder whose path has what paths can have: spaces, quotes, other scripts."""
+    folder = tmp_path / "Ünï cødé '& 日本"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def home(nasty):
+    """A home of its own, its folders present."""
+    from training.home import find_home
+
+    return find_home(nasty / "home").made()
