@@ -5,6 +5,7 @@ A form's state is a mapping of dotted paths to what was typed; only what differs
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -221,7 +222,7 @@ def _number(kind: type, text: str) -> int | float:
         raise ValueError(f"{text!r} is not a number") from None
     if kind is float:
         return number
-    if number != number or number in (float("inf"), float("-inf")) or number != int(number):
+    if not math.isfinite(number) or number != int(number):
         raise ValueError(f"{text!r} is not a whole number")
     return int(text) if text.lstrip("+-").isdigit() else int(number)
 

@@ -1,0 +1,85 @@
+"""Sample pictures as a grid, prompts by steps, and each prompt's first picture against its latest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+from training.runs.events import RunView
+
+Source = Callable[[str], str]  # path inside the run folder -> URL
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One sample picture."""
+
+    step: int
+    path: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """All pictures of one prompt, by step."""
+
+    prompt: str
+    shots: tuple[Shot, ...]
+
+
+def rows(view: RunView) -> list[Row]:
+    """The prompts in their order, each with its pictures; a prompt that was asked for once comes last."""
+    found: dict[tuple[int, str], dict[int, Shot]] = {}
+    for step, index, prompt, path, seed in view.samples:
+        found.setdefault((index, prompt), {})[step] = Shot(step, path, seed)
+    return [Row(prompt, tuple(shots[s] for s in sorted(shots))) for (_, prompt), shots in sorted(found.items(), key=lambda item: item[0][0])]
+
+
+def grid(view: RunView, src: Source) -> str:
+    """HTML of the grid, or of a line that says when the first pictures come."""
+    lines = rows(view)
+    if not lines:
+        return '<div class="ez-empty"><h3>No samples yet</h3><p>The first pictures are drawn before step 1, so that there is something to compare with.</p></div>'
+    steps = sorted({shot.step for line in lines for shot in line.shots})
+    head = "".join(f'<th scope="col">{"Start" if s == 0 else f"{s:,}"}</th>' for s in steps)
+    body = "".join(_line(n, line, steps, src) for n, line in enumerate(lines))
+    return (
+        '<div class="ez-shots" tabindex="-1"><table class="ez-shots-table" role="grid" aria-label="Samples: one row a prompt, one column a step">'
+        f'<thead><tr><th scope="col" class="ez-corner">Prompt</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _line(n: int, line: Row, steps: list[int], src: Source) -> str:
+    shots = {shot.step: shot for shot in line.shots}
+    cells = "".join(f"<td>{_cell(n, k, line, shots[step], src)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
+    return f'<tr><th scope="row"><span class="ez-prompt" title="{escape(line.prompt)}">{escape(line.prompt)}</span></th>{cells}</tr>'
+
+
+def _cell(n: int, k: int, line: Row, shot: Shot, src: Source) -> str:
+    said = f"{line.prompt}, step {shot.step}"
+    return (
+        f'<button type="button" class="ez-shot" data-row="{n}" data-col="{k}" data-step="{shot.step}" data-seed="{shot.seed}" '
+        f'data-prompt="{escape(line.prompt)}" aria-label="{escape(said)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
+        f'<img src="{escape(src(shot.path))}" alt="" loading="lazy" decoding="async"></button>'
+    )
+
+
+def before_after(view: RunView, src: Source, most: int = 8) -> str:
+    """HTML of one slider a prompt: its first picture under its latest one.  "" while there is nothing to compare."""
+    pairs = [line for line in rows(view) if len(line.shots) > 1][:most]
+    if not pairs:
+        return ""
+    return f'<div class="ez-pairs">{"".join(_pair(line, src) for line in pairs)}</div>'
+
+
+def _pair(line: Row, src: Source) -> str:
+    first, last = line.shots[0], line.shots[-1]
+    start = "start" if first.step == 0 else f"step {first.step:,}"
+    return (
+        f'<figure class="ez-pair"><div class="ez-pair-view"><img src="{escape(src(last.path))}" alt="{escape(f"{line.prompt}, step {last.step}")}" '
+        f'loading="lazy"><img class="ez-pair-over" src="{escape(src(first.path))}" alt="{escape(f"{line.prompt}, {start}")}" loading="lazy">'
+        f'<i class="ez-pair-edge"></i><span class="ez-pair-a">{start}</span><span class="ez-pair-b">step {last.step:,}</span>'
+        f'<input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="Compare {start} with step {last.step}: {escape(line.prompt)}">'
+        f"</div><figcaption>{escape(line.prompt)}</figcaption></figure>"
+    )
