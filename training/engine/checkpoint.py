@@ -24,7 +24,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from training.config import SavePart
+from ..config import SavePart
+from ..files import fsync_folder
 
 MANIFEST = "MANIFEST.json"
 STATE = "state.json"
@@ -68,14 +69,14 @@ def save(
     folder = _folder(run_dir)
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        _sync_folder(run_dir)
+        fsync_folder(run_dir)
     target = folder / f"{step:06d}"
     state_bytes = canonical_json(state)
     if target.exists():
         manifest = _manifest_or_none(target)
         same = manifest and (manifest["config_hash"], manifest["dataset_fingerprint"]) == (config_hash, dataset_fingerprint)
         if same and not verify(target):
-            _sync_folder(folder)  # the call before may have failed at just this
+            fsync_folder(folder)  # the call before may have failed at just this
             return target
         _set_aside(target)
 
@@ -88,9 +89,9 @@ def save(
         written[STATE] = _write(temporary / STATE, iter([state_bytes]))
         manifest = {"step": step, "files": written, "config_hash": config_hash, "dataset_fingerprint": dataset_fingerprint}
         _write(temporary / MANIFEST, iter([canonical_json(manifest)]))
-        _sync_folder(temporary)
+        fsync_folder(temporary)
         os.rename(temporary, target)
-        _sync_folder(folder)
+        fsync_folder(folder)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)  # on a disk that fails even this, the next newest() sweeps it
         _explain(error, folder, needed)
@@ -178,7 +179,7 @@ def export(tensors: dict[str, Tensor], metadata: dict[str, str], target: Path) -
     try:
         _write(temporary, _encode(tensors, metadata))
         os.replace(temporary, target)
-        _sync_folder(target.parent)
+        fsync_folder(target.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         _explain(error, target.parent, needed)
@@ -214,7 +215,7 @@ def _sweep(run_dir: Path) -> None:
 def _set_aside(path: Path) -> Path:
     aside = path.with_name(f".bad-{path.name}-{secrets.token_hex(4)}")
     os.rename(path, aside)
-    _sync_folder(path.parent)
+    fsync_folder(path.parent)
     return aside
 
 
@@ -330,12 +331,3 @@ def _write_all(handle: int, chunk: memoryview) -> None:
     while len(chunk):
         chunk = chunk[os.write(handle, chunk) :]
 
-
-def _sync_folder(path: Path) -> None:
-    if os.name == "nt":  # Windows has no handle for a folder; NTFS journals the rename itself
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-
 from ..card import model_card, modelspec_metadata
 from ..config import TrainConfig
 from ..deliver import deliver

@@ -278,7 +278,7 @@ class Session:
         changed = checkpoint.changes(manifest, config_hash(self.config), self.p.plan.fingerprint)
         if not changed:
             return
-        if not any(c["kind"] == "accept_changes" for c in self.ctx.run.commands()):
+        if not self.ctx.run.changes_accepted():
             raise ValueError(f"{'. '.join(changed)}. Put that back, resume with the changes accepted, or duplicate the run to train from the start")
         for text in changed:
             self.ctx.warn(f"{text}; training goes on with what is there now, as you accepted")

@@ -80,16 +80,20 @@ def encode_texts(config: TrainConfig, ctx: Context, family: ModuleType, folder: 
     if all(name(t) in cache for t in texts):
         return
     ctx.phase("loading the text encoder")
-    m = family.load(folder, {"text"}, DTYPES[config.model.dtype], config.device)
-    _say_cut(ctx, m, texts)
-
-    def encode(some):
-        cond = family.encode_text(m, some)
-        return [{k: v[i] for k, v in cond.tensors.items()} for i in range(len(some))]
-
-    fill(cache, [(name(t), t) for t in texts], encode, TEXT_BATCH, _progress(ctx, "reading captions", "captions"))
-    del m
+    encoders = family.load(folder, {"text"}, DTYPES[config.model.dtype], config.device)
+    _say_cut(ctx, encoders, texts)
+    fill(
+        cache, [(name(t), t) for t in texts], lambda some: _rows(family.encode_text(encoders, some)), TEXT_BATCH,
+        _progress(ctx, "reading captions", "captions"),
+    )  # fmt: skip
+    encoders.text_encoders.clear()
     memory.release()
+
+
+def _rows(cond: Cond) -> list[dict]:
+    """A Cond of B texts as B sets of tensors without the batch dimension."""
+    count = len(next(iter(cond.tensors.values())))
+    return [{name: t[i] for name, t in cond.tensors.items()} for i in range(count)]
 
 
 def _say_cut(ctx: Context, m: Modules, texts: list[str]) -> None:
@@ -120,9 +124,13 @@ def _encode_pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: M
             yield {"latents": latents[0]}
 
     for (width, height), wanted in groups.items():
-        at_once = max(1, PIXELS_AT_ONCE // (width * height))
-        fill(cache, wanted, encode, at_once, lambda d, of, done=done, rest=len(wanted): told(done + rest - of + d, total))
-        done += len(wanted)
+        before, count = done, len(wanted)
+
+        def tell(d: int, of: int, before=before, count=count) -> None:
+            told(before + count - of + d, total)  # what the cache held counts as done
+
+        fill(cache, wanted, encode, max(1, PIXELS_AT_ONCE // (width * height)), tell)
+        done += count
 
 
 def _progress(ctx: Context, name: str, unit: str):

@@ -1,0 +1,193 @@
+"""A run, end to end, in this process: what it leaves, and that nothing can disturb it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from .conftest import state_files
+
+FULL = dict(
+    adapter__dropout=0.2, data__flip=True, data__shuffle_tags=True, data__caption_dropout=0.3, loss__ema_decay=0.9,
+    optimizer__schedule="cosine", optimizer__warmup_steps=2, optimizer__accumulation=2, data__held_out=1, save__validate_every=2,
+    adapter__targets="all", loss__min_snr_gamma=5.0,
+)  # fmt: skip
+
+
+def test_a_run_leaves_a_lora_that_a_fresh_pipeline_loads_and_that_acts(lab, base):
+    from diffusers import StableDiffusionPipeline
+
+    run = lab.run()
+    view = run.view()
+    assert run.status() == "finished", view.error
+    assert run.result() == run.path / "tiny.safetensors"
+    assert [s[:2] for s in view.samples] == [(0, 0), (3, 0), (6, 0)]
+    assert [step for step, _ in view.checkpoints] == [2, 4, 6]
+    assert [step for step, _, _ in view.losses] == [1, 2, 3, 4, 5, 6]
+    assert not list(run.path.glob(".unproven*"))
+    pipe = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
+    pipe.set_progress_bar_config(disable=True)
+    draw = lambda: np.asarray(  # noqa: E731
+        pipe("zibbo on red", num_inference_steps=2, width=32, height=32, guidance_scale=7.0, generator=torch.Generator().manual_seed(42)).images[0]
+    )
+    before = draw()
+    pipe.load_lora_weights(str(run.path), weight_name="tiny.safetensors")
+    after = draw()
+    assert (before != after).any()
+    # what the run showed is what the file draws elsewhere, and step 0 is the untouched base
+    assert (np.asarray(Image.open(run.path / "samples/000006_0.webp")) == after).mean() > 0.97
+    assert (np.asarray(Image.open(run.path / "samples/000000_0.webp")) == before).all()
+
+
+def test_alpha_is_baked_in_so_that_every_program_reads_the_same_strength(lab):
+    run = lab.run()
+    with safe_open(run.path / "tiny.safetensors", framework="pt") as file:
+        header = json.loads(file.metadata()["lora_adapter_metadata"])
+        assert header["unet.lora_alpha"] == header["unet.r"] == 2
+        key = next(k for k in file.keys() if "lora_B" in k)  # noqa: SIM118
+        baked = file.get_tensor(key)
+    with safe_open(run.path / "checkpoints/000006/adapter.safetensors", framework="pt") as file:
+        assert torch.equal(baked, file.get_tensor(key) * 2)  # alpha 4 over rank 2
+
+
+def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab):
+    whole = lab.run(**FULL)
+    parts = lab.run(stop_at=3, **FULL)
+    assert parts.status() == "stopped"
+    assert parts.view().checkpoints[-1][0] == 3
+    lab.go(parts)
+    assert parts.status() == whole.status() == "finished"
+    assert state_files(parts, 6) == state_files(whole, 6)
+    assert parts.result().read_bytes() == whole.result().read_bytes()
+    assert parts.view().losses == whole.view().losses
+    assert parts.view().validations == whole.view().validations
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit", "adafactor", "prodigy"])
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_resume_is_exact_for_every_optimizer(lab, optimizer, schedule):
+    changes = dict(optimizer__type=optimizer, optimizer__schedule=schedule, optimizer__warmup_steps=1, adapter__rank=64)
+    if optimizer == "prodigy":
+        changes["optimizer__learning_rate"] = 1.0
+    whole, parts = lab.run(**changes), lab.run(stop_at=3, **changes)
+    lab.go(parts)
+    assert state_files(parts, 6) == state_files(whole, 6)
+
+
+@pytest.mark.parametrize("part", ["adapter", "ema", "state", "scheduler", "step"])
+def test_forgetting_any_part_of_the_state_shows(lab, part):
+    """The equality above would not hold without each part: otherwise it would prove nothing about it."""
+    from training.engine import loop
+    from training.engine.prepare import prepare
+
+    whole, parts = lab.run(**FULL), lab.run(stop_at=3, **FULL)
+
+    from training.runs.context import Context
+
+    ctx = Context(parts, lab.home, 2)
+    session = loop.Session(parts.config(), ctx, prepare(parts.config(), ctx))
+    fresh = loop.Session(parts.config(), ctx, session.p)
+    session.m.denoiser = session.m.denoiser if part != "adapter" else fresh.m.denoiser
+    session = _resumed_without(part, parts, ctx)
+    session.learn()
+    assert state_files(parts, 6) != state_files(whole, 6)
+
+
+def _resumed_without(part, run, ctx):
+    from training.engine import loop, optim
+    from training.engine.prepare import prepare
+
+    session = loop.Session(run.config(), ctx, prepare(run.config(), ctx))
+    name = session.m.denoiser_name
+    first = {k: v.clone() for k, v in session.adapter.tensors(session.m.denoiser, name).items()}
+    shadow = [s.clone() for s in session.ema.shadow_params]
+    scheduler = session.scheduler.state_dict()
+    session.resume()
+    if part == "adapter":
+        session.adapter.restore(session.m.denoiser, first, name)
+    elif part == "ema":
+        for now, then in zip(session.ema.shadow_params, shadow, strict=True):
+            now.copy_(then)
+    elif part == "state":
+        session.optimizer = optim.make_optimizer(run.config().optimizer, session.weights)
+        session.optimizer.param_groups[0]["lr"] = session.scheduler.get_last_lr()[0]
+        session.scheduler.optimizer = session.optimizer
+    elif part == "scheduler":
+        session.scheduler.load_state_dict(scheduler)
+    else:
+        session.step -= 1
+    return session
+
+
+def test_samples_checkpoints_and_validation_do_not_disturb_training(lab):
+    busy = lab.run(save__every=1, sample__every=1, data__held_out=1, save__validate_every=1)
+    calm = lab.run(save__every=6, sample__every=0, data__held_out=1, save__validate_every=0)
+    assert state_files(busy, 6)["adapter.safetensors"] == state_files(calm, 6)["adapter.safetensors"]
+    assert state_files(busy, 6)["state.safetensors"] == state_files(calm, 6)["state.safetensors"]
+
+
+def test_accumulation_equals_the_big_batch_to_rounding(lab):
+    big = lab.run(data__batch_size=4, sample__every=0)
+    small = lab.run(data__batch_size=1, optimizer__accumulation=4, sample__every=0)
+    uneven = lab.run(data__batch_size=3, optimizer__accumulation=1, sample__every=0)
+    losses = [np.array([loss for _, loss, _ in r.view().losses]) for r in (big, small, uneven)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=2e-4)
+    assert not np.allclose(losses[0], losses[2], rtol=2e-4)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_names_the_pictures(lab, base, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(base, broken)
+    file = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["conv_in.weight"][0] = float("nan")
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(ValueError, match=r"became nan at step 1.*nothing was saved.*picture \d\.png.*learning_rate"):
+        lab.run(model__source=str(broken), sample__every=0)
+
+
+def test_changed_pictures_are_said_before_a_resume_and_can_be_accepted(lab, tmp_path):
+    from tests import tiny
+
+    own = tiny.pictures(tmp_path / "own", 4)
+    run = lab.run(stop_at=3, data__datasets=[{"name": str(own)}])
+    (own / "picture 1.txt").write_text("something else", encoding="utf-8")
+    with pytest.raises(ValueError, match="captions have changed"):
+        lab.go(run)
+    run.accept_changes()
+    lab.go(run)
+    assert run.status() == "finished"
+    assert any("as you accepted" in w for w in run.view().warnings)
+
+
+def test_stop_before_the_first_step_leaves_a_run_that_starts_again(lab):
+    run = lab.make()
+    from training.runs.context import Context, Stopped
+
+    ctx = Context(run, lab.home, 1)
+    ctx.request_stop()
+    from training import registry
+
+    with pytest.raises(Stopped):
+        registry.get("jobs", "train").run(run.config(), ctx)
+    assert not (run.path / "checkpoints").exists()
+    lab.go(run)
+    assert run.status() == "finished"
+
+
+def test_every_item_is_on_record_with_the_caption_it_was_trained_with(lab):
+    run = lab.run(sample__every=0)
+    rows = json.loads((run.path / "pictures.json").read_text(encoding="utf-8"))
+    assert len(rows) == 5
+    assert all(row["captions"] == [f"zibbo, {row['captions'][0].removeprefix('zibbo, ')}"] for row in rows)
+    assert {tuple(row["bucket"]) for row in rows} == {(32, 32), (40, 24)} or len({tuple(row["bucket"]) for row in rows}) == 2

@@ -1,0 +1,102 @@
+"""Small models of the real classes, random but fixed, built from config and saved to disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ALPHABET_WORDS = "a red blue green square circle cat dog photo of on with zibbo".split()
+
+
+def clip_tokenizer(max_length: int = 32):
+    """A byte-level CLIP tokenizer that takes any text, with a few merges."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from transformers import CLIPTokenizer
+
+    trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    trained.normalizer = normalizers.Lowercase()
+    trained.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(r"[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), behavior="removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trained.train_from_iterator(
+        [" ".join(ALPHABET_WORDS)] * 3,
+        trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False),
+    )
+    import json
+
+    model = json.loads(trained.to_str())["model"]
+    vocab = model["vocab"]
+    for letter in sorted(alphabet):  # the trainer keeps only the word-final bytes that it saw
+        vocab.setdefault(letter + "</w>", len(vocab))
+    for special in ("<|startoftext|>", "<|endoftext|>"):
+        vocab[special] = len(vocab)
+    return CLIPTokenizer(vocab=vocab, merges=[tuple(m) for m in model["merges"]], model_max_length=max_length)
+
+
+def sd15(folder: Path, prediction_type: str = "epsilon", side_px: int = 32) -> Path:
+    """A random StableDiffusionPipeline of a few thousand weights in `folder`; divides by 4 px, 2 px a latent cell."""
+    import torch
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    tokenizer = clip_tokenizer()
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        block_out_channels=(8, 16), layers_per_block=1, sample_size=side_px // 2, cross_attention_dim=16, norm_num_groups=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=4,
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2, sample_size=side_px, scaling_factor=0.5,
+    )  # fmt: skip
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            hidden_size=16, intermediate_size=32, num_attention_heads=2, num_hidden_layers=2, vocab_size=len(tokenizer), projection_dim=16,
+            max_position_embeddings=tokenizer.model_max_length, bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        )
+    )  # fmt: skip
+    scheduler = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+        prediction_type=prediction_type,
+    )  # fmt: skip
+    StableDiffusionPipeline(
+        vae=vae, text_encoder=text.eval(), tokenizer=tokenizer, unet=unet, scheduler=scheduler, safety_checker=None,
+        feature_extractor=None, requires_safety_checker=False,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
+
+
+def pictures(folder: Path, count: int = 4, sizes=((64, 64), (96, 64))) -> Path:
+    """`count` different small pictures with captions."""
+    from PIL import Image, ImageDraw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    colours = ["red", "blue", "green", "orange", "purple", "teal"]
+    for n in range(count):
+        width, height = sizes[n % len(sizes)]
+        picture = Image.new("RGB", (width, height), colours[n % len(colours)])
+        ImageDraw.Draw(picture).ellipse((8 + n, 8, 40 + n, 44), fill=colours[(n + 2) % len(colours)])
+        picture.save(folder / f"picture {n}.png")
+        (folder / f"picture {n}.txt").write_text(f"a {colours[n % len(colours)]} photo of a cat", encoding="utf-8")
+    return folder
+
+
+def train_job(source: Path, dataset: Path, **changes) -> dict:
+    """The mapping of a small complete training job; changes: dotted keys with '__' for '.', e.g. optimizer__accumulation=2."""
+    job = {
+        "kind": "train", "name": "tiny", "trigger": "zibbo", "steps": 6, "seed": 3,
+        "model": {"family": "sd15", "source": str(source)},
+        "data": {"datasets": [{"name": str(dataset)}], "resolutions": [32], "batch_size": 2},
+        "adapter": {"rank": 2, "alpha": 4.0},
+        "optimizer": {"learning_rate": 1e-2, "schedule": "constant"},
+        "sample": {"prompts": ["[trigger] on red"], "every": 3, "steps": 2, "width": 32, "height": 32},
+        "save": {"every": 2, "every_minutes": 0},
+    }  # fmt: skip
+    for path, value in changes.items():
+        part = job
+        *parents, last = path.split("__")
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[last] = value
+    return job
