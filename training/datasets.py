@@ -1,0 +1,756 @@
+"""A dataset: a folder of pictures with a UTF-8 .txt beside each, and a hidden .easel folder with all that we know of it.
+
+Originals are never altered.  Pictures that somebody drops into the folder by hand are noticed and checked when they are listed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from . import captions, intake
+from .edits import Edits, new_op
+from .home import Home
+from .names import folder_name
+from .pictures import SUFFIXES, Refused, check_regular, load_pixels, open_regular
+
+__all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets", "load_pixels", "open_dataset", "rename", "resolve", "summary"]
+
+HIDDEN = ".easel"
+Progress = Callable[[int, int, str], None]  # done, of, the file in hand
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a dataset.  width, height: px, upright; 0 where unknown.  note: what is done on reading, or why not usable."""
+
+    id: str  # its file name
+    path: Path
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    verdict: str  # ok, refused, duplicate, unchecked
+    note: str
+    caption: str  # '' is none
+    caption_source: str  # '' (none), file, typed, or the captioner that wrote it
+    caption_note: str = ""
+
+    @property
+    def usable(self) -> bool:
+        return self.verdict == "ok"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one file that was offered.  reason: why not, or what to know.  id: the picture it became or belongs to."""
+
+    file: str
+    ok: bool
+    reason: str = ""
+    id: str = ""
+    kind: str = "picture"  # picture, caption, duplicate, skipped, archive
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures of each sort.  captioned counts usable ones only."""
+
+    total: int
+    usable: int
+    refused: int
+    duplicate: int
+    unchecked: int
+    captioned: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of pictures.  meta: where our notes on it live; for a folder used in place that is not inside the folder."""
+
+    path: Path
+    meta: Path
+    in_place: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def title(self) -> str:
+        """What the user called it."""
+        return str(_about(self.meta).get("title") or self.path.name)
+
+    # -- listing
+
+    def pictures(self, check: bool = True, on_progress: Progress | None = None) -> list[Picture]:
+        """All pictures in natural order; those that nobody has looked at are checked first.  Engines use the `usable` ones."""
+        if check:
+            self.check(on_progress=on_progress)
+        with _state(self).lock:
+            scan = self._scan()
+            return self._built(scan, scan.names)
+
+    def page(self, offset: int, count: int, query: str = "", only: str = "") -> tuple[list[Picture], int]:
+        """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'."""
+        with _state(self).lock:
+            scan = self._scan()
+            names = scan.names
+            if query.strip() or only:
+                wanted = captions.clean_caption(query).casefold().split()
+                names = [p.id for p in self._built(scan, names) if _matches(p, wanted, only)]
+        shown = names[max(0, offset) : max(0, offset) + max(0, count)]
+        self.check(shown)
+        with _state(self).lock:
+            scan = self._scan()
+            return self._built(scan, [n for n in shown if n in scan.files]), len(names)
+
+    def get(self, id: str) -> Picture:
+        """One picture.  Raises ValueError for an id that is not in this dataset."""
+        self._path_of(id)
+        self.check([id])
+        with _state(self).lock:
+            scan = self._scan()
+            if id not in scan.files:
+                raise ValueError(f"there is no picture called {id!r} in {self.title!r} any more")
+            return self._built(scan, [id])[0]
+
+    def counts(self) -> Counts:
+        """How many pictures there are of each sort, without checking new ones."""
+        pictures = self.pictures(check=False)
+        by = {v: sum(p.verdict == v for p in pictures) for v in ("ok", "refused", "duplicate", "unchecked")}
+        return Counts(len(pictures), by["ok"], by["refused"], by["duplicate"], by["unchecked"], sum(p.usable and bool(p.caption) for p in pictures))
+
+    def readiness(self) -> list[str]:
+        """What is missing before training, a sentence each; [] when nothing is."""
+        counts = self.counts()
+        said = []
+        if not counts.total:
+            said.append("there are no pictures yet")
+        elif not counts.usable and not counts.unchecked:
+            said.append("none of the pictures can be used; see the reason under each")
+        bare = counts.usable - counts.captioned
+        if bare:
+            said.append("1 picture has no caption" if bare == 1 else f"{bare} pictures have no caption")
+        if counts.unchecked:
+            said.append("1 picture is not checked yet" if counts.unchecked == 1 else f"{counts.unchecked} pictures are not checked yet")
+        return said
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the usable pictures' bytes and captions, whatever the files are called."""
+        rows = sorted((p.sha256, p.caption) for p in self.pictures() if p.usable)
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:
+        """Put pictures that are new, changed or without a thumbnail through the gate.  How many that were."""
+        state = _state(self)
+        with state.checking:
+            with state.lock:
+                scan = self._scan()
+                wanted = scan.names if ids is None else [i for i in ids if i in scan.files]
+                pending = [n for n in wanted if (r := state.fresh(n, scan.files[n])) is None or not self._has_thumb(r)]
+            if not pending:
+                return 0
+            (self.meta / "thumbs").mkdir(parents=True, exist_ok=True)
+            for done, (name, record) in enumerate(intake.gated(pending, self._looked_at), 1):
+                with state.lock:
+                    state.records[name] = record
+                if on_progress:
+                    on_progress(done, len(pending), name)
+            self._save_index()
+        return len(pending)
+
+    def thumbnail(self, id: str) -> Path:
+        """The picture's thumbnail, WebP of at most 256 px, made by the gate.  Raises ValueError with the reason if there is none."""
+        self._path_of(id)
+        self.check([id])
+        with _state(self).lock:
+            record = _state(self).records.get(id)
+        if record is None:
+            raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
+        if not record["ok"]:
+            raise ValueError(f"{id}: {record['note']}")
+        return self._thumb(record["sha256"])
+
+    # -- captions
+
+    def caption(self, id: str) -> str:
+        """The caption of a picture; '' is none."""
+        self._path_of(id)
+        with _state(self).lock:
+            return self._caption_of(self._scan(), id)[0]
+
+    def set_caption(self, id: str, text: str, source: str = "typed") -> str:
+        """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""
+        self.set_captions({id: text}, source)
+        return self.caption(id)
+
+    def set_captions(self, changes: Mapping[str, str], source: str, op: str = "") -> int:
+        """Save captions as one step for undo (`op` joins several calls into one).  How many changed."""
+        for id in changes:
+            self._path_of(id)
+        with self._locked():
+            scan = self._scan()
+            real = {}
+            for id, text in changes.items():
+                before, after = self._caption_of(scan, id)[0], captions.clean_caption(text)
+                if before != after:
+                    real[id] = (before, after)
+            if real:
+                self._edits().captions(op or new_op(), source, real)  # first the way back, then the change
+                for id, (_, after) in real.items():
+                    self._write_caption(scan, id, after)
+            return len(real)
+
+    def find_replace(self, find: str, replace: str) -> int:
+        """Replace a text in every caption, letter by letter.  How many changed."""
+        find, replace = (unicodedata.normalize("NFC", t) for t in (find, replace))
+        if not find:
+            raise ValueError("type the text to look for")
+        return self._each_caption(lambda text: text.replace(find, replace), "replaced")
+
+    def prefix(self, text: str) -> int:
+        """Put a text in front of every caption that does not start with it.  How many changed."""
+        if not captions.clean_caption(text):
+            raise ValueError("type the text to put in front")
+        return self._each_caption(lambda old: old if old.startswith(text.strip()) else text + old, "prefix")
+
+    def suffix(self, text: str) -> int:
+        """Put a text behind every caption that does not end with it.  How many changed."""
+        if not captions.clean_caption(text):
+            raise ValueError("type the text to put behind")
+        return self._each_caption(lambda old: old if old.endswith(text.strip()) else old + text, "suffix")
+
+    def undo(self) -> str:
+        """Take back the newest step: an edit, a bulk edit, a captioner's run, a removal.  A sentence on it; '' if there is none."""
+        with self._locked():
+            edits = self._edits()
+            step = edits.last()
+            if not step:
+                return ""
+            scan = self._scan()
+            restored, changed_since, pictures = set(), set(), 0
+            for record in reversed(step):
+                for id, (before, after) in record.get("captions", {}).items():
+                    if id in scan.files and self._caption_of(scan, id)[0] == after:
+                        self._write_caption(scan, id, before)
+                        restored.add(id)
+                    elif id not in restored:
+                        changed_since.add(id)
+                pictures += self._put_back(record["op"], record.get("removed", []))
+            edits.undo(step[0]["op"])
+        said = [_count(pictures, "picture") + " put back"] if pictures else []
+        said += [_count(len(restored), "caption") + " put back"] if restored else []
+        said += [_count(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
+        return ", ".join(said) or "nothing was left to put back"
+
+    def can_undo(self) -> str:
+        """What undo would take back, as a short text; '' if there is nothing."""
+        step = self._edits().last()
+        if not step:
+            return ""
+        if "removed" in step[0]:
+            return f"removal of {_count(sum(len(r.get('removed', [])) for r in step), 'picture')}"
+        return f"{_count(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
+
+    # -- adding and removing
+
+    def add_files(self, paths: Iterable[os.PathLike | str], on_progress: Progress | None = None) -> list[Verdict]:
+        """Copy in pictures, captions and ZIPs.  A verdict for every file; the good ones are in whatever the others are."""
+        from . import importing
+
+        return importing.add_files(self, [Path(p) for p in paths], on_progress)
+
+    def add_zip(self, path: os.PathLike | str, on_progress: Progress | None = None) -> list[Verdict]:
+        """Copy in what a ZIP holds; captions stay with their picture by folder and stem."""
+        from . import importing
+
+        return importing.add_files(self, [Path(path)], on_progress)
+
+    def add_folder(self, path: os.PathLike | str, on_progress: Progress | None = None) -> list[Verdict]:
+        """Copy in all pictures and captions below a folder of this machine.  The folder stays as it is."""
+        from . import importing
+
+        return importing.add_folder(self, Path(path), on_progress)
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """Put pictures and their captions aside; undo brings them back.  How many."""
+        if self.in_place:
+            raise ValueError(f"{self.path} is used in place, and Easel does not take files out of your own folders; remove them there")
+        for id in ids:
+            self._path_of(id)
+        with self._locked():
+            scan = self._scan()
+            ids = [i for i in dict.fromkeys(ids) if i in scan.files]
+            if not ids:
+                return 0
+            op = new_op()
+            aside = self.meta / "removed" / op
+            aside.mkdir(parents=True)
+            self._edits().removed(op, ids)
+            stems = {s: [n for n in scan.names if _stem(n) == s] for s in map(_stem, ids)}
+            for id in ids:
+                os.replace(self.path / id, aside / id)
+                shared = [n for n in stems[_stem(id)] if n not in ids]  # a.jpg and a.png may share a.txt
+                for text in scan.texts.get(_stem(id), []):
+                    if not shared and (self.path / text).exists():
+                        os.replace(self.path / text, aside / text)
+            return len(ids)
+
+    # -- inside
+
+    def _put_back(self, op: str, names: Sequence[str]) -> int:
+        aside = self.meta / "removed" / op
+        if not names or not aside.is_dir():
+            return 0
+        back = 0
+        for found in sorted(aside.iterdir()):
+            if not (self.path / found.name).exists():
+                back += found.name in names
+                os.replace(found, self.path / found.name)
+        return back
+
+    def _each_caption(self, change: Callable[[str], str], source: str) -> int:
+        with self._locked():
+            scan = self._scan()
+            now = {n: self._caption_of(scan, n)[0] for n in scan.names}
+            return self.set_captions({n: change(text) for n, text in now.items() if text}, source)
+
+    def _path_of(self, id: str) -> Path:
+        """The path of a picture.  Raises ValueError for whatever is not the plain name of one in this folder."""
+        plain = isinstance(id, str) and id and id == os.path.basename(id) and not set(id) & set("/\\\0") and not id.startswith(".")
+        if not plain or Path(id).suffix.lower() not in SUFFIXES or not os.path.lexists(self.path / id):
+            raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
+        return self.path / id
+
+    def _scan(self) -> _Scan:
+        files, texts = {}, {}
+        try:
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    name = entry.name
+                    stem, dot, suffix = name.rpartition(".")
+                    suffix = (dot + suffix).lower()
+                    if name[0] == "." or not (suffix in SUFFIXES or suffix in captions.SUFFIXES) or not _is_text(name):
+                        continue
+                    try:
+                        found = entry.stat(follow_symlinks=False)
+                    except OSError:  # gone in the meantime
+                        continue
+                    if suffix in SUFFIXES:
+                        if not entry.is_dir(follow_symlinks=False):
+                            files[name] = found
+                    else:
+                        texts.setdefault(unicodedata.normalize("NFC", stem), []).append((captions.SUFFIXES.index(suffix), name, found))
+        except FileNotFoundError:
+            raise ValueError(f"the folder {self.path} is gone") from None
+        return _Scan(files, {k: [n for _, n, _ in sorted(v, key=lambda t: t[:2])] for k, v in texts.items()},
+                     {n: f for v in texts.values() for _, n, f in v}, sorted(files, key=natural_key))  # fmt: skip
+
+    def _built(self, scan: _Scan, names: Sequence[str]) -> list[Picture]:
+        state = _state(self)
+        state.load_index(self.meta / "index.json")
+        sources = self._edits().refresh().sources
+        kept: dict[str, str] = {}
+        for name in scan.names:
+            record = state.fresh(name, scan.files[name])
+            if record and record["ok"]:
+                kept.setdefault(record["sha256"], name)
+        made = []
+        for name in names:
+            record = state.fresh(name, scan.files[name])
+            text, text_note = self._caption_of(scan, name)
+            source = sources.get((name, text), "file") if text else ""
+            size_bytes = scan.files[name].st_size
+            if record is None:
+                made.append(Picture(name, self.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", text, source, text_note))
+                continue
+            verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
+            if record["ok"] and kept[record["sha256"]] != name:
+                verdict, note = "duplicate", f"the same picture as {kept[record['sha256']]}, byte for byte; only one of them is used"
+            made.append(Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note))
+        return made
+
+    def _caption_of(self, scan: _Scan, id: str) -> tuple[str, str]:
+        """(caption, note) of a picture, from memory while its file has not changed."""
+        cache = _state(self).texts
+        for name in scan.texts.get(_stem(id), []):
+            found = scan.text_stats[name]
+            key = (found.st_size, found.st_mtime_ns, found.st_ino)
+            if name not in cache or cache[name][0] != key:
+                cache[name] = (key, *_read_caption(self.path / name))
+            return cache[name][1:]
+        return "", ""
+
+    def _write_caption(self, scan: _Scan, id: str, text: str) -> None:
+        """The .txt beside a picture, whole or not at all; gone for an empty text.  Keeps `scan` true."""
+        stem = _stem(id)
+        present = scan.texts.get(stem, [])
+        target = next((n for n in present if n.lower().endswith(".txt")), Path(id).stem + ".txt")
+        if not text:
+            for name in present:
+                (self.path / name).unlink(missing_ok=True)
+                scan.text_stats.pop(name, None)
+            scan.texts.pop(stem, None)
+            return
+        write_text_whole(self.path / target, text + "\n")
+        scan.text_stats[target] = os.lstat(self.path / target)
+        scan.texts[stem] = [target, *(n for n in present if n != target)]
+
+    def _looked_at(self, gate: intake.Gate, name: str) -> tuple[str, dict]:
+        """(name, record) of a picture that lies in the folder."""
+        path = self.path / name
+        try:
+            found = os.lstat(path)
+        except OSError as error:
+            return name, record_of(None, "", intake.Report(False, f"cannot be read: {error.strerror}"))
+        try:
+            check_regular(found)
+            digest = hash_of(path)
+            report = gate.check(path, self._thumb(digest))
+        except Refused as error:
+            digest, report = "", intake.Report(False, str(error))
+        except OSError as error:
+            digest, report = "", intake.Report(False, f"cannot be read: {error.strerror or error}")
+        return name, record_of(found, digest, report)
+
+    def _thumb(self, digest: str) -> Path:
+        return self.meta / "thumbs" / f"{digest[:40]}.webp"
+
+    def _has_thumb(self, record: dict) -> bool:
+        return not record["ok"] or self._thumb(record["sha256"]).exists()
+
+    def _edits(self) -> Edits:
+        return _state(self).edits
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone with this dataset, among threads and processes.  May be nested."""
+        state = _state(self)
+        with state.lock:
+            if not state.depth:
+                self.meta.mkdir(parents=True, exist_ok=True)
+                state.acquire(self.meta / "lock")
+            state.depth += 1
+            try:
+                yield
+            finally:
+                state.depth -= 1
+                if not state.depth:
+                    state.release()
+
+    def _save_index(self) -> None:
+        """Write what is known of the pictures, together with what another process has found out meanwhile."""
+        state = _state(self)
+        with self._locked():
+            present = self._scan().files
+            state.load_index(self.meta / "index.json")
+            known = {n: r for n, r in state.records.items() if n in present}
+            write_text_whole(self.meta / "index.json", json.dumps({"version": 1, "pictures": known}))
+            state.records = known
+            state.index_key = _key(self.meta / "index.json")
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """One look at the folder.  texts: stem -> caption files, the one that counts first."""
+
+    files: dict[str, os.stat_result]
+    texts: dict[str, list[str]]
+    text_stats: dict[str, os.stat_result]
+    names: list[str]
+
+
+class _State:
+    """What this process remembers of one dataset between two calls: all of it can be read anew from the folder."""
+
+    def __init__(self, meta: Path):
+        self.lock = threading.RLock()
+        self.checking = threading.RLock()  # one check at a time, while listing goes on
+        self.depth = 0
+        self.records: dict[str, dict] = {}
+        self.index_key: tuple | None = None
+        self.texts: dict[str, tuple] = {}
+        self.edits = Edits(meta / "edits.jsonl")
+        self._file_lock = None
+
+    def fresh(self, name: str, found: os.stat_result) -> dict | None:
+        """The record of a picture, unless the file has changed since."""
+        record = self.records.get(name)
+        return record if record and (record["size"], record["mtime_ns"]) == (found.st_size, found.st_mtime_ns) else None
+
+    def load_index(self, path: Path) -> None:
+        """Take over what index.json says if it has changed; what this process found out itself wins."""
+        key = _key(path)
+        if key is None or key == self.index_key:
+            return
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            self.records = {n: r for n, r in data["pictures"].items() if set(r) == RECORD_KEYS} | self.records
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # it is only a memory: everything is looked at again
+        self.index_key = key
+
+    def acquire(self, path: Path) -> None:
+        from filelock import FileLock, Timeout
+
+        self._file_lock = FileLock(path, thread_local=False)
+        try:
+            self._file_lock.acquire(timeout=60)
+        except Timeout:
+            raise ValueError("another program has been changing this dataset for a minute; try again") from None
+
+    def release(self) -> None:
+        self._file_lock.release()
+
+
+_states: dict[Path, _State] = {}
+_states_lock = threading.Lock()
+
+
+def _state(ds: Dataset) -> _State:
+    with _states_lock:
+        if ds.meta not in _states:
+            _states[ds.meta] = _State(ds.meta)
+        state = _states[ds.meta]
+    with state.lock:
+        state.load_index(ds.meta / "index.json")
+    return state
+
+
+RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format"}
+
+
+def record_of(found: os.stat_result | None, digest: str, report: intake.Report) -> dict:
+    """What the index keeps of one picture."""
+    return {
+        "size": found.st_size if found else -1, "mtime_ns": found.st_mtime_ns if found else -1, "sha256": digest, "ok": report.ok,
+        "note": report.note if report.ok else report.reason, "width": report.width, "height": report.height, "format": report.format,
+    }  # fmt: skip
+
+
+# -- the datasets of a home
+
+
+def list_datasets(home: Home) -> list[Dataset]:
+    """All datasets, by title."""
+    if not home.datasets.is_dir():
+        return []
+    found = [_own(p) for p in home.datasets.iterdir() if p.name[0] != "." and p.is_dir()]
+    return sorted(found, key=lambda ds: natural_key(ds.title))
+
+
+def create(home: Home, title: str) -> Dataset:
+    """A new, empty dataset.  Its folder is named after the title; a taken name gets a number."""
+    title = captions.clean_caption(title)
+    if not title:
+        raise ValueError("the name is empty; type one, for example 'my-cat'")
+    home.datasets.mkdir(parents=True, exist_ok=True)
+    path = _free_folder(home, title)
+    path.mkdir()
+    ds = _own(path)
+    _write_about(ds.meta, {"title": title, "created": round(time.time(), 3)})
+    return ds
+
+
+def open_dataset(home: Home, name: str) -> Dataset:
+    """The dataset with this folder name, or that had it before it was renamed.  Raises ValueError with the nearest name."""
+    known = {ds.name: ds for ds in list_datasets(home)}
+    if name in known:
+        return known[name]
+    for ds in known.values():
+        if name and name in _about(ds.meta).get("was", []):
+            return ds
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    raise ValueError(f"there is no dataset called {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def rename(ds: Dataset, title: str) -> Dataset:
+    """The same dataset under a new title and folder name.  The old name still leads to it, so old runs can be resumed."""
+    if ds.in_place:
+        raise ValueError(f"{ds.path} is used in place and keeps its name")
+    title = captions.clean_caption(title)
+    if not title:
+        raise ValueError("the name is empty; type one, for example 'my-cat'")
+    home = Home(ds.path.parent.parent)
+    about = _about(ds.meta)
+    moved = ds
+    if folder_name(title) != ds.name:
+        with ds._locked():
+            target = _free_folder(home, title)
+        try:
+            os.rename(ds.path, target)
+        except OSError as error:
+            raise ValueError(f"{ds.name!r} cannot be renamed now ({error.strerror}); close what has it open and try again") from None
+        _states.pop(ds.meta, None)
+        moved = _own(target)
+        about["was"] = [*dict.fromkeys([*about.get("was", []), ds.name])]
+    _write_about(moved.meta, about | {"title": title})
+    return moved
+
+
+def delete(ds: Dataset) -> None:
+    """Remove a dataset with our copies of its pictures.  What they were copied from is not touched."""
+    if ds.in_place:
+        raise ValueError(f"{ds.path} is your own folder; Easel does not delete it")
+    trash = ds.path.with_name(f".trash-{ds.name}-{secrets.token_hex(4)}")
+    try:
+        os.rename(ds.path, trash)
+    except OSError as error:
+        raise ValueError(f"{ds.title!r} cannot be deleted now ({error.strerror}); close what has it open and try again") from None
+    _states.pop(ds.meta, None)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def resolve(home: Home, name_or_path: str) -> Dataset:
+    """A dataset by name, else a folder of this machine, used in place.  Raises ValueError."""
+    text = str(name_or_path).strip()
+    looks_like_path = text.startswith("~") or os.path.isabs(text) or "/" in text or "\\" in text or text in (".", "..")
+    if not looks_like_path:
+        return open_dataset(home, text)
+    path = Path(text).expanduser().resolve()
+    if path.parent == home.datasets.resolve() and path.is_dir():
+        return _own(home.datasets / path.name)
+    if not path.is_dir():
+        raise ValueError(f"{path} is a file; name the folder" if path.exists() else f"there is no folder {path}")
+    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return Dataset(path, home.datasets / ".folders" / digest, in_place=True)
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """One sentence on what became of the files: '24 pictures added, 20 captions paired, 3 refused'."""
+    pictures = sum(v.ok and v.kind == "picture" for v in verdicts)
+    texts = sum(v.ok and v.kind == "caption" for v in verdicts)
+    twice = sum(v.kind == "duplicate" for v in verdicts)
+    refused = sum(not v.ok and v.kind not in ("duplicate", "skipped") for v in verdicts)
+    said = [f"{_count(pictures, 'picture')} added"]
+    said += [f"{_count(texts, 'caption')} paired"] if texts else []
+    said += [f"{twice} already there"] if twice else []
+    said += [f"{refused} refused"] if refused else []
+    said += [v.reason for v in verdicts if v.kind == "skipped"]
+    return ", ".join(said)
+
+
+# -- small things
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a regular file.  Raises Refused for anything else."""
+    digest = hashlib.sha256()
+    with os.fdopen(open_regular(path), "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a UTF-8 file by temporary file and rename; an existing file keeps its mode.  Readers see the old or the new one."""
+    temp = path.with_name(f".{path.name[:40]}.tmp-{secrets.token_hex(4)}")
+    try:
+        with open(temp, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temp)
+        for patience in range(20):
+            try:
+                os.replace(temp, path)
+                return
+            except PermissionError:  # Windows, while somebody reads it
+                if os.name != "nt" or patience == 19:
+                    raise
+                time.sleep(0.05)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=100_000)
+def natural_key(text: str) -> tuple:
+    """Sorts 'cat 2' before 'cat 10'."""
+    return tuple((0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part) for part in re.split(r"([0-9]{1,18})", text.casefold())), text
+
+
+@lru_cache(maxsize=100_000)
+def _stem(name: str) -> str:
+    return unicodedata.normalize("NFC", name.rpartition(".")[0])
+
+
+def _matches(picture: Picture, words: Sequence[str], only: str) -> bool:
+    if only == "no caption" and (picture.caption or not (picture.usable or picture.verdict == "unchecked")):
+        return False
+    if only not in ("", "no caption") and picture.verdict != only:
+        return False
+    text = f"{picture.id} {picture.caption}".casefold()
+    return all(word in text for word in words)
+
+
+def _read_caption(path: Path) -> tuple[str, str]:
+    """(caption, note); a file that cannot be read as one gives '' and says why."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            return captions.decode_caption(file.read(captions.MAX_BYTES + 1))
+    except Refused as error:
+        return "", "" if "empty" in str(error) else f"{path.name} {error}"
+    except ValueError as error:
+        return "", str(error)
+    except OSError as error:
+        return "", f"{path.name} cannot be read: {error.strerror}"
+
+
+def _own(path: Path) -> Dataset:
+    return Dataset(path, path / HIDDEN)
+
+
+def _about(meta: Path) -> dict:
+    try:
+        data = json.loads((meta / "dataset.json").read_text(encoding="utf-8"))
+        return data if isinstance(data, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_about(meta: Path, about: dict) -> None:
+    meta.mkdir(parents=True, exist_ok=True)
+    write_text_whole(meta / "dataset.json", json.dumps(about, indent=1))
+
+
+def _free_folder(home: Home, title: str) -> Path:
+    wanted = folder_name(title)
+    taken = {p.name.casefold() for p in home.datasets.iterdir()}
+    names = [wanted, *(f"{folder_name(wanted[:80])}-{n}" for n in range(2, 10_000))]
+    return home.datasets / next(n for n in names if n.casefold() not in taken)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name can be shown at all: on Linux it may be any bytes."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _key(path: Path) -> tuple | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,96 @@
+"""The journal of what was changed in a dataset: append-only, shared by the page and the captioning worker, and the way back.
+
+A record is {op, t, source, captions: {picture: [before, after]}} or {op, t, removed: [picture]} or {op, t, undo: op}.
+Records with the same `op` are one step for undo: a captioner's run, a find-and-replace, one edit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Edits:
+    """The journal at `path`, folded as far as it has been read."""
+
+    path: Path
+    records: list[dict] = field(default_factory=list)
+    undone: set[str] = field(default_factory=set)
+    sources: dict[tuple[str, str], str] = field(default_factory=dict)  # (picture, caption) -> who wrote it
+    _read_bytes: int = 0
+    _inode: int = 0
+
+    def refresh(self) -> Edits:
+        """The same journal, with what was appended since, by this process or another."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            found = None
+        if found is None or found.st_size < self._read_bytes or found.st_ino != self._inode:
+            self.records, self.undone, self.sources, self._read_bytes = [], set(), {}, 0
+            self._inode = found.st_ino if found else 0
+        if found is None or found.st_size == self._read_bytes:
+            return self
+        with open(self.path, "rb") as file:
+            file.seek(self._read_bytes)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]  # a torn tail waits for the next time
+        self._read_bytes += len(whole)
+        for line in whole.splitlines():
+            try:
+                self._fold(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+        return self
+
+    def last(self) -> list[dict]:
+        """The records of the newest step that has not been undone, oldest first; [] if there is none."""
+        self.refresh()
+        for record in reversed(self.records):
+            if "undo" not in record and record["op"] not in self.undone:
+                return [r for r in self.records if r["op"] == record["op"] and "undo" not in r]
+        return []
+
+    def captions(self, op: str, source: str, changes: Mapping[str, tuple[str, str]]) -> None:
+        """Note changed captions: {picture: (before, after)}; '' is no caption."""
+        self._append({"op": op, "source": source, "captions": {k: list(v) for k, v in changes.items()}})
+
+    def removed(self, op: str, names: Sequence[str]) -> None:
+        """Note that pictures were put aside."""
+        self._append({"op": op, "removed": list(names)})
+
+    def undo(self, op: str) -> None:
+        """Note that a step was taken back."""
+        self._append({"op": new_op(), "undo": op})
+
+    def _fold(self, record: dict) -> None:
+        if "undo" in record:
+            self.undone.add(record["undo"])
+        for name, (_, after) in record.get("captions", {}).items():
+            self.sources[name, after] = str(record["source"])
+        self.records.append(record)
+
+    def _append(self, record: dict) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"t": round(time.time(), 3)} | record).encode("ascii") + b"\n"
+        with open(self.path, "ab") as file:
+            if file.tell() and not _ends_in_newline(self.path):
+                line = b"\n" + line
+            file.write(line)
+
+
+def new_op() -> str:
+    """A name for one step."""
+    return f"{time.time_ns():x}-{secrets.token_hex(3)}"
+
+
+def _ends_in_newline(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

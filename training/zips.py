@@ -1,0 +1,179 @@
+"""ZIP files, unpacked with suspicion: each entry is streamed to a name that we choose, real bytes counted."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+MAX_ENTRIES = 20_000
+MAX_ENTRY_BYTES = 100_000_000
+MAX_TOTAL_BYTES = 2_000_000_000
+MAX_RATIO = 250
+RATIO_FROM_BYTES = 1_000_000  # below this, a good ratio harms nobody: a caption of spaces, a plain white picture
+MAX_DIRECTORY_BYTES = 64_000_000
+CHUNK = 1 << 20
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a ZIP.  path: where its bytes are, None if refused.  folder, name: as in the ZIP, for pairing and messages only.
+
+    hidden: a system or dot file that nobody misses; it is counted, not refused.
+    """
+
+    folder: str
+    name: str
+    path: Path | None
+    reason: str = ""
+    hidden: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
+
+def unpack(source: Path, into: Path) -> Iterator[Entry]:
+    """Each entry of a ZIP, its content in a file of `into`.  Raises ValueError where the ZIP as a whole is refused."""
+    try:
+        _check_directory(source)
+        archive = zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, OSError, struct.error, NotImplementedError) as error:
+        raise ValueError(f"{source.name} is not a ZIP that can be opened: {error}; pack it again") from None
+    with archive:
+        infos = archive.infolist()
+        if len(infos) > MAX_ENTRIES:
+            raise ValueError(_too_many(source, len(infos)))
+        overlapping = _overlapping(infos)
+        total_bytes = 0
+        for number, info in enumerate(infos):
+            if info.is_dir():
+                continue
+            folder, name = _place(info)
+            if is_hidden(folder, name):
+                yield Entry(folder, name, None, hidden=True)
+                continue
+            reason = _why_not(info, name, id(info) in overlapping)
+            target = into / f"{number:05d}"
+            if not reason and total_bytes >= MAX_TOTAL_BYTES:
+                reason = f"comes after the first {MAX_TOTAL_BYTES // 10**9} GB of the ZIP; put the rest into a second one"
+            if not reason:
+                reason, count = _stream(archive, info, target, MAX_TOTAL_BYTES - total_bytes)
+                total_bytes += count
+            if reason:
+                target.unlink(missing_ok=True)
+            yield Entry(folder, name, None if reason else target, reason)
+
+
+def real_bytes(source: Path) -> int:
+    """How many bytes the ZIP says it holds unpacked, at most the limit; for the free-space check.  0 if it cannot be opened."""
+    try:
+        _check_directory(source)
+        with zipfile.ZipFile(source) as archive:
+            return min(MAX_TOTAL_BYTES, sum(min(i.file_size, MAX_ENTRY_BYTES) for i in archive.infolist()))
+    except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError):
+        return 0
+
+
+def is_hidden(folder: str, name: str) -> bool:
+    """Whether this is a dot file, a resource fork or a folder picture of some system: nothing that a person put there."""
+    parts = [*folder.split("/"), name]
+    return any(p.startswith(".") and p not in (".", "..") for p in parts) or "__MACOSX" in parts or name.lower() in SYSTEM_FILES
+
+
+def _check_directory(source: Path) -> None:
+    """The number of entries and size of the directory, before Python's zipfile reads all of it into memory."""
+    size = source.stat().st_size
+    with open(source, "rb") as file:
+        file.seek(max(0, size - 65_557))  # 22 bytes and a comment of at most 65,535
+        tail = file.read()
+        at = tail.rfind(b"PK\x05\x06")
+        if at < 0 or len(tail) - at < 22:
+            raise zipfile.BadZipFile("its directory is missing, so it was probably not copied completely")
+        count, directory_bytes = struct.unpack("<HI", tail[at + 10 : at + 16])
+        if at >= 20 and tail[at - 20 : at - 16] == b"PK\x06\x07":  # ZIP64 has its own figures, and Python believes those
+            file.seek(struct.unpack("<Q", tail[at - 12 : at - 4])[0])
+            record = file.read(56)
+            if len(record) == 56 and record[:4] == b"PK\x06\x06":
+                count, directory_bytes = struct.unpack("<QQ", record[32:48])
+    if count > MAX_ENTRIES or directory_bytes > MAX_DIRECTORY_BYTES:
+        raise ValueError(_too_many(source, count))
+
+
+def _too_many(source: Path, count: int) -> str:
+    return f"{source.name} holds {count} entries; {MAX_ENTRIES} is the most, so split it"
+
+
+def _place(info: zipfile.ZipInfo) -> tuple[str, str]:
+    """(folder, name) with '/' between folders.  Names that say neither UTF-8 nor mean the old IBM letters are mended."""
+    text = info.orig_filename.split("\0")[0] if info.orig_filename else info.filename
+    if not info.flag_bits & 0x800:
+        try:
+            text = text.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            pass
+    folder, _, name = text.replace("\\", "/").rpartition("/")
+    return folder, name
+
+
+def _why_not(info: zipfile.ZipInfo, name: str, overlapping: bool) -> str:
+    """Why an entry is not even unpacked, or ''."""
+    path = (info.orig_filename or info.filename).replace("\\", "/")
+    mode = info.external_attr >> 16
+    if path.startswith("/") or path[1:2] == ":" or ".." in PurePosixPath(path).parts:
+        return "points outside the ZIP"
+    if info.flag_bits & 0x1:
+        return "is encrypted; pack it without a password"
+    if stat.S_ISLNK(mode):
+        return "is a link, not a file"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        return "is a device or a pipe, not a file"
+    if overlapping:
+        return "shares its bytes with another entry, as ZIP bombs do"
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is compressed in a way that is not supported; pack it as an ordinary ZIP (deflate)"
+    if name.lower().endswith((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz")):
+        return "is an archive inside the ZIP and was not opened; unpack it and add what it holds"
+    if info.file_size > MAX_ENTRY_BYTES:
+        return f"is {info.file_size / 1e6:.0f} MB large; {MAX_ENTRY_BYTES // 10**6} MB is the most"
+    if info.file_size > RATIO_FROM_BYTES and info.file_size > MAX_RATIO * max(1, info.compress_size):
+        return f"unpacks to more than {MAX_RATIO} times its size, as ZIP bombs do"
+    return ""
+
+
+def _overlapping(infos: list[zipfile.ZipInfo]) -> set[int]:
+    """id() of the entries whose bytes lie inside another's.  A local header is at least 30 bytes long."""
+    found: set[int] = set()
+    end, before = -1, None
+    for info in sorted(infos, key=lambda i: i.header_offset):
+        if info.header_offset < end:
+            found |= {id(info), id(before)}
+        reach = info.header_offset + 30 + info.compress_size
+        if reach > end:
+            end, before = reach, info
+    return found
+
+
+def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, left_bytes: int) -> tuple[str, int]:
+    """(why it was refused or '', bytes unpacked).  Believes what comes out, not what the directory says."""
+    count = 0
+    try:
+        with archive.open(info) as source, open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as out:
+            while chunk := source.read(CHUNK):
+                count += len(chunk)
+                if count > MAX_ENTRY_BYTES:
+                    return f"is larger than {MAX_ENTRY_BYTES // 10**6} MB", count
+                if count > RATIO_FROM_BYTES and count > MAX_RATIO * max(1, info.compress_size):
+                    return f"unpacks to more than {MAX_RATIO} times its size, as ZIP bombs do", count
+                if count > left_bytes:
+                    return f"does not fit into the {MAX_TOTAL_BYTES // 10**9} GB that one ZIP may hold; put it into a second one", count
+                out.write(chunk)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
+        return f"is damaged in the ZIP: {error}", count
+    return "", count
