@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from dataclasses import dataclass, replace
 
 from . import hub_client
@@ -126,3 +128,33 @@ def save_token(token: str) -> Account:
         if find_token()[1] == "environment":
             return replace(account, source="environment")
     return account
+
+
+def check_repo_id(repo_id: str, namespace: str = "") -> str:
+    """`namespace/name` as the Hub's own validator accepts it.  Raises ValueError that says what is wrong."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    repo_id = repo_id.strip()
+    if "/" not in repo_id and namespace:
+        repo_id = f"{namespace}/{repo_id}"
+    if not repo_id.split("/")[-1]:
+        raise ValueError("type a name for the repository, for example 'alice/my-cat'")
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r} is no name for a repository: {str(error).split(': ')[0].rstrip('.')}; try {suggest_repo_id(repo_id)!r}") from None
+    return repo_id
+
+
+def suggest_repo_id(name: str, namespace: str = "") -> str:
+    """A name that the Hub accepts, made from any text."""
+    def clean(part: str) -> str:
+        plain = unicodedata.normalize("NFKD", part).encode("ascii", "ignore").decode()
+        plain = re.sub(r"[^A-Za-z0-9_.]+", "-", plain)
+        plain = re.sub(r"\.\.+", ".", plain)[:96].removesuffix(".git")
+        return plain.strip("-.")
+
+    head, _, tail = name.strip().rpartition("/")
+    parts = [clean(namespace or head.split("/")[-1]), clean(tail) or "my-lora"]
+    return "/".join(p for p in parts if p)

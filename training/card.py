@@ -1,0 +1,224 @@
+"""The model card: one YAML dump for the front matter, escaped text below it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import yaml
+
+from .config import TrainConfig
+from .family import FamilySpec
+from .home import BUILTIN
+from .modelspec import modelspec_metadata, scrub, stamp_hash
+from .secrets import mask
+
+if TYPE_CHECKING:
+    from .runs.run import Run
+
+__all__ = ["front_matter", "model_card", "modelspec_metadata", "scrub", "split_card", "stamp_hash"]
+
+TAGS = ("text-to-image", "diffusers", "lora", "template:sd-lora")
+BUILTIN_LICENCE = "apache-2.0"  # the built-in base model comes with Easel, under Easel's own licence
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[\w.\-]{1,96}", re.ASCII)
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^=:@/])")
+
+
+def model_card(
+    run: Run,
+    config: TrainConfig,
+    spec: FamilySpec,
+    *,
+    repo_id: str = "",
+    checkpoint: str | int = "final",
+    samples: Iterable[str] | None = None,
+    captions: Iterable[str] = (),
+) -> str:
+    """The whole README.md of a LoRA.
+
+    samples: paths of sample pictures inside the run; None takes the newest picture of every prompt.  captions: only those
+    that the person asked to publish.  Local paths and tokens are scrubbed out of everything that people typed.
+    """
+    shown = _shown(run, config, samples)
+    meta = front_matter(config, spec, shown)
+    dumped = yaml.safe_dump(meta, sort_keys=False, allow_unicode=True, width=120)
+    if yaml.safe_load(dumped) != meta:
+        raise ValueError("the card's front matter does not survive being written; change the trigger word or the prompts")
+    body = "\n\n".join(part for part in _body(config, spec, repo_id, checkpoint, bool(shown), list(captions)) if part)
+    return f"---\n{dumped}---\n\n{body}\n"
+
+
+def split_card(text: str) -> tuple[dict, str]:
+    """(front matter, body) of a card.  Raises ValueError that says what is wrong with the front matter."""
+    match = re.match(r"\A---\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", text, re.DOTALL)
+    if not match:
+        raise ValueError("the card does not begin with front matter between two lines of ---; press Reset card to get it back")
+    try:
+        meta = yaml.safe_load(match[1])
+    except yaml.YAMLError as error:
+        raise ValueError(f"the card's front matter is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(meta, dict):
+        raise ValueError("the card's front matter is not a mapping of keys to values")  # noqa: TRY004 said to a person
+    return meta, text[match.end() :]
+
+
+def hub_base(config: TrainConfig) -> str:
+    """The base model's Hub id; "" when it is the built-in one or a folder or file on this computer."""
+    from .basemodel import local_folder
+
+    source = config.model.source
+    try:
+        return "" if local_folder(source) is not None or not _HUB_ID.fullmatch(source) else source
+    except ValueError:  # a local path that is gone by now
+        return ""
+
+
+def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, str]]) -> dict:
+    """The card's metadata as a mapping.  shown: (prompt, remote path) of each sample picture."""
+    base = hub_base(config)
+    meta: dict = {"license": _licence(config, spec)}
+    if meta["license"] == "other":
+        meta |= {"license_name": re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-"), "license_link": spec.licence_url}
+    meta |= {"library_name": "diffusers", "pipeline_tag": "text-to-image"}
+    if base:
+        meta["base_model"] = base
+    meta["base_model_relation"] = "adapter"
+    meta["instance_prompt"] = config.trigger or None
+    meta["tags"] = list(dict.fromkeys((*TAGS, *spec.tags)))
+    if shown:
+        meta["widget"] = [{"text": prompt or " ", "output": {"url": quote(path)}} for prompt, path in shown]
+    return meta
+
+
+def _licence(config: TrainConfig, spec: FamilySpec) -> str:
+    """The base model's licence: the family's, or what the built-in model's own card says."""
+    if config.model.source != "builtin":
+        return spec.licence
+    card = BUILTIN / "base" / "README.md"
+    if card.is_file():
+        try:
+            return str(split_card(card.read_text(encoding="utf-8"))[0].get("license", BUILTIN_LICENCE))
+        except ValueError:
+            pass
+    return BUILTIN_LICENCE
+
+
+def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list[tuple[str, str]]:
+    """(prompt, path in the repository) of the pictures to show."""
+    made = {str(path): (step, index, prompt) for step, index, prompt, path, _ in run.view().samples}
+    if samples is None:
+        newest: dict[int, str] = {}
+        for path, (_, index, _) in sorted(made.items(), key=lambda m: (m[1][0], m[1][1])):
+            newest[index] = path
+        samples = [newest[i] for i in sorted(newest)]
+    shown = []
+    for path in samples:
+        prompt = made[path][2] if path in made else ""
+        shown.append((_plain(config, prompt.replace("[trigger]", config.trigger)), f"samples/{PurePosixPath(path).name}"))
+    return shown
+
+
+def _plain(config: TrainConfig, text: str) -> str:
+    """Typed text in one line, without local paths and tokens."""
+    return " ".join(mask(scrub(text, config)).split())
+
+
+def markdown(text: str) -> str:
+    """`text` so that Markdown and HTML show it letter for letter, in one line."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def code(text: str) -> str:
+    """`text` as a code span that it cannot leave."""
+    text = " ".join(text.split())
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str | int, gallery: bool, captions: list[str]) -> list[str]:
+    base, trigger = hub_base(config), _plain(config, config.trigger)
+    step = config.steps if checkpoint == "final" else int(checkpoint)
+    made = "It is the finished result." if checkpoint == "final" else f"It is the checkpoint of step {step} of {config.steps}."
+    return [
+        f"# {markdown(_plain(config, config.name))}",
+        "<Gallery />" if gallery else "",
+        f"A LoRA for {markdown(spec.title)}, trained with Easel. {made}",
+        _about_base(config, spec, base),
+        f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
+        _how_to_use(config, base, repo_id, trigger),
+        f"## Training\n\n{_settings(config, spec, base, step)}",
+        "## Captions\n\n" + "\n".join(f"- {markdown(_plain(config, c))}" for c in captions) if captions else "",
+        _licence_words(config, spec),
+    ]
+
+
+def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
+    if base:
+        return f"Base model: [{markdown(base)}](https://huggingface.co/{base})."
+    if config.model.source == "builtin":
+        return (
+            "Base model: the small model that comes with Easel. It has the architecture in miniature and was trained from scratch, "
+            "so this LoRA fits that model only; it is not on the Hub."
+        )
+    return f"Base model: a copy of a {markdown(spec.title)} model on the author's computer, so this card cannot name its page on the Hub."
+
+
+def _how_to_use(config: TrainConfig, base: str, repo_id: str, trigger: str) -> str:
+    weights = f"{config.name}.safetensors"
+    source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
+    prompt = _plain(config, config.sample.prompts[0].replace("[trigger]", config.trigger)) if config.sample.prompts else trigger or "a picture"
+    snippet = "\n".join((
+        "```python",
+        "import torch",
+        "from diffusers import AutoPipelineForText2Image",
+        "",
+        f"pipeline = AutoPipelineForText2Image.from_pretrained({_literal(source)}, torch_dtype=torch.float16).to(\"cuda\")",
+        f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(weights)})",
+        f"image = pipeline({_literal(prompt)}).images[0]",
+        "```",
+    ))  # fmt: skip
+    if config.model.source == "builtin":
+        also = "The base model's folder is in Easel's own repository; other programs do not know this miniature."
+    else:
+        also = (
+            f"ComfyUI: put {code(weights)} into `models/loras` and load it with *Load LoRA*. The keys are in diffusers' layout; "
+            "AUTOMATIC1111 and Forge look in `models/Lora`, and versions that read only kohya's layout need a converted file."
+        )
+    return f"## How to use\n\n{snippet}\n\n{also}"
+
+
+def _literal(text: str) -> str:
+    """A Python string literal in ASCII quotes, one line, that cannot close a fenced block."""
+    return json.dumps(text, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> str:
+    o, d = config.optimizer, config.data
+    rows = [
+        ("Family", spec.title),
+        ("Base model", base or ("built into Easel" if config.model.source == "builtin" else "local copy")),
+        ("Adapter", f"{config.adapter.type}, rank {config.adapter.rank}, alpha {config.adapter.alpha:g}, {config.adapter.targets}"),
+        ("Steps", f"{step} of {config.steps}"),
+        ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
+        ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
+        ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {o.schedule}, {o.warmup_steps} warm-up steps"),
+        ("Caption dropout", f"{d.caption_dropout:g}"),
+        ("Min-SNR gamma", f"{config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else "off"),
+        ("EMA", f"{config.loss.ema_decay:g}" if config.loss.ema_decay else "off"),
+        ("Precision", config.model.dtype),
+        ("Seed", str(config.seed)),
+    ]
+    lines = ["| Setting | Value |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {markdown(value)} |" for name, value in rows)])
+
+
+def _licence_words(config: TrainConfig, spec: FamilySpec) -> str:
+    if config.model.source == "builtin" or not spec.licence_url:
+        return ""
+    return f"## Licence\n\nThe base model's licence applies: <{spec.licence_url}>."
