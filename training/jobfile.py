@@ -30,16 +30,28 @@ class _Loader(yaml.SafeLoader):
         seen: set = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise ValueError(f"line {key_node.start_mark.line + 1}: the key {key!r} is not a word; put it in quotes")
             if key in seen:
                 raise ValueError(f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice; keep one")
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-_Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+0123456789.")
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that _Loader would not read back as text."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
+# dates stay text; 1e-4 is a number
+_RULES = {first: [r for r in rules if r[0] != "tag:yaml.org,2002:timestamp"] for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+for _side in (_Loader, _Dumper):
+    _side.yaml_implicit_resolvers = {first: list(rules) for first, rules in _RULES.items()}
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+0123456789.")
+    )
 
 
 def load_mapping(path: Path) -> dict[str, Any]:
@@ -47,11 +59,16 @@ def load_mapping(path: Path) -> dict[str, Any]:
     size_bytes = path.stat().st_size
     if size_bytes > MAX_BYTES:
         raise ValueError(f"{path.name} is {size_bytes} bytes; a job file has at most {MAX_BYTES}")
-    text = path.read_text(encoding="utf-8-sig")
     try:
-        data = json.loads(text, object_pairs_hook=_no_twins) if path.suffix.lower() == ".json" else yaml.load(text, _Loader)  # noqa: S506 a SafeLoader
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name} is not UTF-8 text; save it again as UTF-8") from None
+    try:
+        data = json.loads(text, object_pairs_hook=_no_twins) if path.suffix.lower() == ".json" else yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply for a job") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path.name} holds {type(data).__name__}, but a job is a mapping of keys to values")
     return data
@@ -139,16 +156,19 @@ def _keys_at(model: type[BaseModel], loc: tuple) -> list[str]:
 
 def dump_yaml(config: BaseModel) -> str:
     """The whole config as YAML, keys in their declared order, lists and text plain."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def load_job(path: Path) -> BaseModel:
-    """A complete, validated job of any kind from a file; ${ENV} and [name] filled in.  Raises ValueError."""
+def load_job(path: Path, plugins: Path | None = None) -> BaseModel:
+    """A complete, validated job of any kind from a file; ${ENV} and [name] filled in.  Raises ValueError, OSError.
+
+    plugins: <home>/plugins, where job kinds may come from; None means that of the usual home.
+    """
     from . import registry
 
     raw = load_mapping(path)
     kind = raw.get("kind", "train")
-    job = registry.get("jobs", kind if isinstance(kind, str) else str(kind))
+    job = registry.get("jobs", str(kind), plugins)
     tags = {"name": raw["name"]} if isinstance(raw.get("name"), str) else {}
     try:
         data = substitute({**raw, "kind": kind}, tags=tags)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -43,39 +46,46 @@ def find(kind: str, plugins: Path | None = None) -> dict[str, Plugin]:
     A broken plugin is in the result with its error, so that a page can show it; it never raises here.
     Raises KeyError for an unknown kind.
     """
-    package = PACKAGES[kind]
-    found: dict[str, Plugin] = {}
-    folder = Path(importlib.import_module(package).__file__).parent
-    for info in sorted(pkgutil.iter_modules([str(folder)]), key=lambda m: m.name):
-        found[info.name] = _guarded(info.name, "built in", lambda n=info.name: importlib.import_module(f"{package}.{n}"))
-    extra = (plugins or find_home().plugins) / kind
-    if extra.is_dir():
-        for path in sorted(extra.glob("*.py")):
-            found.setdefault(path.stem, _guarded(path.stem, str(path), lambda p=path: _load_file(kind, p)))
-    for point in importlib.metadata.entry_points(group=f"easel.{kind}"):
-        found.setdefault(point.name, _guarded(point.name, point.value, point.load))
-    return found
+    return {id: _guarded(id, source, load) for id, (source, load) in _places(kind, plugins).items()}
 
 
 def get(kind: str, id: str, plugins: Path | None = None) -> ModuleType:
-    """The module of one plugin.  Raises ValueError that names the choices, or the plugin's own import error."""
-    found = find(kind, plugins)
-    if id not in found:
-        raise ValueError(f"there is no {kind} plugin called {id!r}; there are: {', '.join(found)}")
-    if not found[id].ok:
-        raise ValueError(f"the {kind} plugin {id!r} does not load: {found[id].error}")
-    return found[id].module
+    """The module of one plugin; no other is loaded.  Raises ValueError that names the choices, or the plugin's own import error."""
+    places = _places(kind, plugins)
+    if id not in places:
+        raise ValueError(f"there is no {kind} plugin called {id!r}; there are: {', '.join(places)}")
+    plugin = _guarded(id, *places[id])
+    if plugin.module is None:
+        raise ValueError(f"the {kind} plugin {id!r} does not load: {plugin.error}")
+    return plugin.module
+
+
+def _places(kind: str, plugins: Path | None) -> dict[str, tuple[str, Callable[[], ModuleType]]]:
+    """{id: (where it comes from, how to load it)}; the first of a name wins, so a plugin cannot replace a built-in one."""
+    package = PACKAGES[kind]
+    places: dict[str, tuple[str, Callable[[], ModuleType]]] = {}
+    folder = Path(importlib.import_module(package).__file__).parent
+    for info in sorted(pkgutil.iter_modules([str(folder)]), key=lambda m: m.name):
+        places[info.name] = "built in", partial(importlib.import_module, f"{package}.{info.name}")
+    extra = (plugins or find_home().plugins) / kind
+    if extra.is_dir():
+        for path in sorted(extra.glob("*.py")):
+            places.setdefault(path.stem, (str(path), partial(_load_file, kind, path)))
+    for point in importlib.metadata.entry_points(group=f"easel.{kind}"):
+        places.setdefault(point.name, (point.value, point.load))
+    return places
 
 
 def _guarded(id: str, source: str, load) -> Plugin:
     try:
         return Plugin(id, load(), "", source)
-    except Exception as error:  # whatever a plugin's file does wrong becomes a visible row
+    except (Exception, SystemExit) as error:  # noqa: BLE001 whatever a plugin's file does wrong becomes a visible row
         return Plugin(id, None, f"{type(error).__name__}: {error}", source)
 
 
 def _load_file(kind: str, path: Path) -> ModuleType:
-    name = f"easel_plugins.{kind}.{path.stem}"
+    # the folder is part of the name: two homes in one process each have their own
+    name = f"easel_plugins_{hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:12]}_{kind}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

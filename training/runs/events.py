@@ -12,7 +12,7 @@ from typing import Any
 
 # kind -> the keys that a record of it carries besides t (UTC seconds) and kind.  A closed set: a new one is a decision.
 KINDS: dict[str, tuple[str, ...]] = {
-    "started": ("pid", "attempt", "boot_id", "versions", "device"),
+    "started": ("pid", "attempt", "boot_id", "oom_kills", "versions", "device"),  # the first acts of a worker: see death.py
     "phase": ("name", "done", "of", "unit"),  # of 0: length unknown
     "step": ("step", "of", "loss", "lr", "grad", "images_per_s", "memory_bytes"),
     "validation": ("step", "loss"),
@@ -36,6 +36,7 @@ class RunView:
     attempt: int = 0
     pid: int = 0
     boot_id: str = ""
+    oom_kills: int = -1  # processes this computer had killed for want of memory when the attempt began; -1: unknown
     device: str = ""
     versions: tuple[tuple[str, str], ...] = ()
     started_t: float = 0.0  # of this attempt
@@ -67,26 +68,28 @@ class RunView:
 
 
 def fold(view: RunView, events: Iterable[dict[str, Any]]) -> RunView:
-    """`view` after `events`.  Unknown kinds are ignored; a record without its keys is counted in bad_lines."""
+    """`view` after `events`.  Unknown kinds are ignored; a record without its keys is counted in bad_lines and changes nothing else."""
     grown: dict[str, Any] = {f.name: getattr(view, f.name) for f in dataclasses.fields(view)}
     lists = {k: list(grown[k]) for k in ("losses", "validations", "samples", "checkpoints", "items", "warnings")}
     for event in events:
-        rule = _RULES.get(event.get("kind"))
+        kind = event.get("kind")
+        rule = _RULES.get(kind) if isinstance(kind, str) else None
         if rule is None:
             continue
         try:
             t = float(event["t"])
             rule(grown, lists, event, t)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             grown["bad_lines"] += 1
             continue
-        grown["last_kind"], grown["last_t"] = event["kind"], t
+        grown["last_kind"], grown["last_t"] = kind, t
     return RunView(**(grown | {k: tuple(v) for k, v in lists.items()}))
 
 
 def _started(g, lists, e, t):
     g.update(
         attempt=int(e["attempt"]), pid=int(e["pid"]), boot_id=str(e["boot_id"]), device=str(e["device"]), started_t=t,
+        oom_kills=int(e.get("oom_kills", -1)),
         versions=tuple(sorted((str(k), str(v)) for k, v in e["versions"].items())),
         phase="", phase_done=0.0, phase_of=0.0, phase_unit="", phase_t=t,
         first_step=0, first_step_t=0.0, error="", hint="", trace="", result="", summary="",
@@ -95,9 +98,9 @@ def _started(g, lists, e, t):
 
 
 def _phase(g, lists, e, t):
-    if e["name"] != g["phase"]:
-        g["phase_t"] = t
-    g.update(phase=str(e["name"]), phase_done=float(e["done"]), phase_of=float(e["of"]), phase_unit=str(e["unit"]))
+    name = str(e["name"])
+    begun_t = t if name != g["phase"] else g["phase_t"]
+    g.update(phase=name, phase_done=float(e["done"]), phase_of=float(e["of"]), phase_unit=str(e["unit"]), phase_t=begun_t)
 
 
 def _step(g, lists, e, t):

@@ -1,0 +1,307 @@
+"""Starts workers, keeps the queue moving, ends what is stuck.  Run by the app and by the command line, never by a worker.
+
+A worker is detached: it outlives whoever started it.  What is remembered here about our own children only serves to
+collect them and to note how they ended; what a run's status is, its folder says.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import registry
+from ..home import REPO, Home
+from ..secrets import Secret, mask
+from . import death, journal
+from .lock import RunLock
+from .run import Run, list_runs
+
+KILL_OFFERED_AFTER_S = 30.0
+ANNOUNCED_WITHIN_S = 8.0
+REFUSED = 3  # exit code of a worker that found the run taken
+
+# what a worker may see of our environment; tokens and passwords are in nothing here, and _clean() looks again
+ALLOWED = {
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TMP", "TEMP", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+    "HF_HOME", "HF_ENDPOINT", "HUGGINGFACE_HUB_CACHE", "TRANSFORMERS_OFFLINE", "TRANSFORMERS_CACHE", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+    "TOKENIZERS_PARALLELISM", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "SPACE_ID",
+    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "USERNAME", "HOMEDRIVE", "HOMEPATH",
+    "PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "PROCESSOR_IDENTIFIER",
+}  # fmt: skip
+ALLOWED_PREFIXES = (
+    "LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "PYTORCH_", "TORCH_", "HF_HUB_", "NCCL_", "GLOO_", "EASEL_",
+)  # fmt: skip
+FORBIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "AUTH")
+
+
+@dataclass
+class _Child:
+    """A worker that this process spawned."""
+
+    run: Run
+    process: subprocess.Popen
+    attempt_before: int
+    oom_kills_before: int
+
+
+_children: dict[Path, _Child] = {}
+_one_at_a_time = threading.RLock()
+
+
+def start(run: Run, home: Home, token: Secret | None = None) -> str:
+    """"started", or "queued" when a new run has to wait for another one that uses the GPU.
+
+    Resuming is starting a run that is stopped, failed or interrupted.  token reaches only a job that needs one.
+    Raises ValueError when the run is running or finished already, or when a resume would have to wait.
+    """
+    with _alone(home):
+        # measured before the status is read: a Stop that comes in between is then neither lost nor taken for an old one
+        offset = journal.size_bytes(run.control_path)
+        status = run.status()
+        if status == "running" or _spawned(run):
+            raise ValueError(f"'{run.title}' is running already")
+        if status == "finished":
+            raise ValueError(f"'{run.title}' is finished; duplicate it to train again")
+        ahead = _in_the_way(run, home)
+        if ahead and status == "queued":
+            return "queued"
+        if ahead:
+            raise ValueError(f"'{ahead.title}' is running, and one run at a time uses the machine; resume '{run.title}' when it has ended, or stop it first")
+        _until(lambda: not run.locked(), 5.0)  # it has said its last word, but is still on its way out
+        if run.locked():
+            raise ValueError(f"the last attempt at '{run.title}' is still ending; try again in a moment")
+        _spawn(run, home, offset, token)
+        return "started"
+
+
+def tick(home: Home) -> list[str]:
+    """The ids that were started: queued runs in order, one that uses the GPU at a time.  Also collects dead workers."""
+    with _alone(home, wait_s=0) as alone:
+        _collect()
+        if not alone:
+            return []
+        begun = []
+        for run in reversed(list_runs(home.outputs)):
+            offset = journal.size_bytes(run.control_path)
+            if run.status() == "queued" and not _spawned(run) and not _in_the_way(run, home):
+                _spawn(run, home, offset)
+                begun.append(run.id)
+        return begun
+
+
+def running(home: Home) -> Run | None:
+    """The run that a worker is busy with: the one that uses the GPU before any other."""
+    busy = [run for run in list_runs(home.outputs) if run.locked() or _spawned(run)]
+    return next((run for run in busy if uses_gpu(run)), busy[0] if busy else None)
+
+
+def uses_gpu(run: Run) -> bool:
+    """Does its job need the machine for itself?  One that cannot be asked counts as needing it."""
+    try:
+        return bool(getattr(registry.get("jobs", run.kind, run.plugins), "USES_GPU", True))
+    except (ValueError, OSError):
+        return True
+
+
+def kill_offered(run: Run) -> bool:
+    """Was a running run asked to stop, and has not for 30 s?"""
+    if run.status() != "running":
+        return False
+    started = run.last("started")
+    since_t = started["t"] if started else 0.0
+    asked = [r["t"] for r in journal.read(run.control_path)[0] if r.get("kind") == "stop" and r.get("t", 0) >= since_t]
+    return bool(asked) and time.time() - asked[0] >= KILL_OFFERED_AFTER_S
+
+
+def kill(run: Run) -> None:
+    """Its worker and all that the worker started are ended at once; only what a checkpoint holds is kept.
+
+    Raises ValueError when no worker holds the run's lock, so that a pid which now belongs to somebody else is never hit.
+    """
+    import psutil
+
+    started = run.last("started")
+    if not started or not run.locked():
+        raise ValueError(f"'{run.title}' is not running, so there is nothing to end")
+    try:
+        worker = psutil.Process(int(started["pid"]))
+        if "training.runs.worker" not in worker.cmdline() or str(run.path) not in worker.cmdline():
+            raise psutil.NoSuchProcess(worker.pid)
+        tree = [worker, *worker.children(recursive=True), *_session(worker.pid)]
+    except psutil.NoSuchProcess:
+        raise ValueError(f"the process of '{run.title}' is not on this computer; end it where it was started") from None
+    for process in dict.fromkeys(tree):
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    _until(lambda: not run.locked(), 10.0)
+    with _one_at_a_time:
+        _collect()
+
+
+def worker_env(kind: str, home: Home, token: Secret | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a worker: an allow-list.  HF_TOKEN is in it only for a job that says NEEDS_TOKEN = True."""
+    env = {name: value for name, value in environ.items() if _may_pass(name, value)}
+    env |= {"EASEL_HOME": str(home.root), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", "PYTHONFAULTHANDLER": "1"}
+    try:
+        needs_token = bool(getattr(registry.get("jobs", kind, home.plugins), "NEEDS_TOKEN", False))
+    except ValueError:  # the worker will say so
+        needs_token = False
+    value = token.reveal() if token else environ.get("HF_TOKEN", "")
+    return env | {"HF_TOKEN": value} if needs_token and value else env
+
+
+class Ticker(threading.Thread):
+    """Ticks the queue while the app runs, whether or not a browser looks."""
+
+    def __init__(self, home: Home, every_s: float = 1.0):
+        super().__init__(name="easel-queue", daemon=True)
+        self.home, self.every_s = home, every_s
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(self.every_s):
+            try:
+                tick(self.home)
+            except Exception:  # the next tick may do better, and a queue that stands still is worse than a line in the log
+                logging.getLogger("easel").exception("the queue could not be looked at")
+
+    def stop(self) -> None:
+        """No more ticks; workers go on."""
+        self._ended.set()
+
+
+@contextmanager
+def _alone(home: Home, wait_s: float = 15.0) -> Iterator[bool]:
+    """True while nobody else, in any process, starts a run of this home.  wait_s 0: False at once when somebody does.
+
+    Raises ValueError after a longer wait in vain.
+    """
+    home.made()
+    lock = RunLock(home.outputs / ".supervisor.lock")
+    if not _one_at_a_time.acquire(timeout=wait_s or 0.01):
+        if wait_s:
+            raise ValueError("another run is being started; try again in a moment")
+        yield False
+        return
+    try:
+        alone = lock.acquire(wait_s)
+        if wait_s and not alone:
+            raise ValueError("another run is being started by a second Easel; try again in a moment")
+        yield alone
+    finally:
+        lock.release()
+        _one_at_a_time.release()
+
+
+def _in_the_way(run: Run, home: Home) -> Run | None:
+    """The run that keeps `run` from starting: two that use the GPU never run at once."""
+    if not uses_gpu(run):
+        return None
+    busy = (other for other in list_runs(home.outputs) if other.path != run.path and (other.locked() or _spawned(other)))
+    return next((other for other in busy if uses_gpu(other)), None)
+
+
+def _spawned(run: Run) -> bool:
+    """Is a child of ours alive that works, or is about to work, on the run?"""
+    child = _children.get(run.path)
+    return child is not None and child.process.poll() is None
+
+
+def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = None) -> None:
+    """A detached worker lives, and has said `started`, when this returns; at the latest after 8 s."""
+    attempt = _attempt(run)
+    if os.name == "nt":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    else:
+        apart = {"start_new_session": True}
+    with open(run.log_path, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "training.runs.worker", str(run.path), str(home.root), str(control_offset)],
+            cwd=REPO, env=worker_env(run.kind, home, token), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **apart,
+        )  # fmt: skip
+    _children[run.path] = _Child(run, process, attempt, death.oom_kills())
+    _until(lambda: _attempt(run) > attempt or process.poll() is not None, ANNOUNCED_WITHIN_S)
+    _collect()
+
+
+def _collect() -> None:
+    """Children of ours that died are no zombies any more, and the log says how each ended."""
+    for path, child in list(_children.items()):
+        code = child.process.poll()
+        if code is None:
+            continue
+        del _children[path]
+        if not path.is_dir() or code == REFUSED:
+            continue
+        if code not in (0, 1):  # 1: the worker has said `failed` itself
+            rose = max(0, death.oom_kills() - child.oom_kills_before) if child.oom_kills_before >= 0 else 0
+            with open(child.run.log_path, "ab") as log:
+                log.write(f"\n{death.ENDED_LINE.format(how=death.how_it_ended(code), oom_kills=rose)}\n".encode())
+        if _attempt(child.run) == child.attempt_before:
+            _never_began(child.run, code)
+
+
+def _never_began(run: Run, code: int) -> None:
+    """A worker that died before its first word would leave the run queued, and be started again for ever: say `failed` for it."""
+    lock = RunLock(run.lock_path)
+    if not lock.acquire(wait_s=0):
+        return
+    try:
+        journal.append(
+            run.events_path,
+            {
+                "t": round(time.time(), 3),
+                "kind": "failed",
+                "error": f"The worker process could not begin; it ended {death.how_it_ended(code)}.",
+                "hint": "Start Easel with its launcher, which repairs what is installed; the log has the details.",
+                "trace": run.log_tail(60),
+            },
+            fsync=True,
+        )
+    finally:
+        lock.release()
+
+
+def _attempt(run: Run) -> int:
+    started = run.last("started")
+    return int(started["attempt"]) if started else 0
+
+
+def _session(pid: int) -> list:
+    """Processes whose parent is gone but which still belong to the worker's session.  Windows has no sessions of this kind."""
+    import psutil
+
+    if os.name == "nt":
+        return []
+    found = []
+    for other in psutil.pids():
+        try:
+            if os.getsid(other) == pid:
+                found.append(psutil.Process(other))
+        except (OSError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def _may_pass(name: str, value: str) -> bool:
+    upper = name.upper()
+    allowed = name in ALLOWED or (os.name == "nt" and upper in ALLOWED) or upper.startswith(ALLOWED_PREFIXES)
+    return allowed and not any(word in upper for word in FORBIDDEN_WORDS) and mask(value) == value
+
+
+def _until(true, wait_s: float) -> None:
+    """Returns once true() is, or after wait_s."""
+    deadline = time.monotonic() + wait_s
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.02)

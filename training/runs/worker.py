@@ -1,0 +1,168 @@
+"""One process that holds a run's lock, does its job, writes events and exits.
+
+    python -m training.runs.worker RUN_PATH HOME CONTROL_OFFSET
+
+Its first act, before anything heavy is imported, is lock + `started`, so that a broken torch is a `failed` event.
+Exit codes: 0 finished or stopped, 1 failed, 3 the run is somebody else's.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib.metadata
+import io
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+from ..home import Home
+from . import death
+from .context import Context, Stopped
+from .run import Run
+
+REFUSED = 3
+EXIT_GRACE_S = 20.0
+TOLD_VERSIONS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
+
+
+def main(argv: list[str]) -> int:
+    """The exit code, after all is on record."""
+    from .lock import RunLock
+
+    run, home, control_offset = Run(Path(argv[0])), Home(Path(argv[1])), int(argv[2])
+    lock = RunLock(run.lock_path)
+    if not lock.acquire(wait_s=2.0):
+        return REFUSED
+    started = run.last("started")
+    attempt = int(started["attempt"]) + 1 if started else 1
+    ctx = Context(run, home, attempt, control_offset)
+    _hear_signals(ctx)
+    _mask_output(ctx)
+    print(death.ATTEMPT_LINE.format(attempt=attempt, time=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()), pid=os.getpid()))
+    ctx.emit(
+        "started", pid=os.getpid(), attempt=attempt, boot_id=death.boot_id(), oom_kills=death.oom_kills(), versions=_versions(), device=_device(run)
+    )  # fmt: skip
+    code = _work(ctx)
+    _leave_in_time(code)
+    return code
+
+
+def _work(ctx: Context) -> int:
+    """0 or 1; the job's ending is on record."""
+    try:
+        from .. import registry
+
+        config = ctx.run.config()
+        job = registry.get("jobs", config.kind, ctx.home.plugins)
+        if getattr(job, "NEEDS_TOKEN", False):
+            ctx.secrets = _secrets()
+        job.run(config, ctx)
+        if ctx.last_emitted != "finished":
+            raise RuntimeError(f"the {config.kind} job returned without a result")
+    except Stopped as stopped:
+        ctx.emit("stopped", step=stopped.step)
+    except BaseException as error:  # noqa: BLE001 the one catch-all: whatever it is, the user gets a sentence
+        trace = traceback.format_exc()
+        print(trace, file=sys.stderr)
+        sentence, hint = death.of_exception(error)
+        steps = [step for step, _ in ctx.run.checkpoints()]
+        saved = f"Everything up to step {steps[-1]} is saved." if steps else ""
+        ctx.emit("failed", error=sentence, hint=f"{saved} {hint}".strip(), trace=trace)
+        return 1
+    return 0
+
+
+def _hear_signals(ctx: Context) -> None:
+    """SIGINT and SIGTERM (a shutdown, a Ctrl-C in a debugger) mean Stop; a closed terminal means nothing."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: ctx.request_stop())
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _mask_output(ctx: Context) -> None:
+    """What Python code prints reaches log.txt without tokens; a native crash writes straight to the file."""
+    faulthandler.enable(file=sys.__stderr__)
+    sys.stdout, sys.stderr = _Masked(sys.__stdout__, ctx), _Masked(sys.__stderr__, ctx)
+
+
+class _Masked(io.TextIOBase):
+    """A text stream onto another one.  A line that cannot be written, as on a full disk, is not worth a training."""
+
+    encoding, errors = "utf-8", "replace"
+
+    def __init__(self, inner, ctx: Context):
+        self._inner, self._ctx = inner, ctx
+
+    def write(self, text: str) -> int:
+        from ..secrets import mask
+
+        try:
+            self._inner.write(mask(text, *self._ctx.secrets.values()))
+            self._inner.flush()
+        except OSError:
+            return 0
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._inner.flush()
+        except OSError:
+            return
+
+    def fileno(self) -> int:
+        return self._inner.fileno()
+
+    def isatty(self) -> bool:
+        return False
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what matters, read from package metadata: nothing is imported."""
+    told = {"python": platform.python_version(), "system": platform.platform(aliased=True)}
+    for name in TOLD_VERSIONS:
+        try:
+            told[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            told[name] = "missing"
+    return told
+
+
+def _device(run: Run) -> str:
+    """The config's device, as text; "" where the job has none or cannot be read, which the job's own start will say."""
+    try:
+        return str(run.job().get("device", ""))
+    except (OSError, ValueError, ImportError):
+        return ""
+
+
+def _secrets() -> dict:
+    """{"hf_token": Secret}: handed over for this job, else of the user's own sign-in.  It leaves our environment here."""
+    from ..secrets import Secret
+
+    token = os.environ.pop("HF_TOKEN", "")
+    if not token:
+        from huggingface_hub import get_token
+
+        token = get_token() or ""
+    return {"hf_token": Secret(token)} if token else {}
+
+
+def _leave_in_time(code: int) -> None:
+    """A thread or child that a library left behind must not keep the machine: after a grace, the process ends regardless."""
+
+    def leave():
+        time.sleep(EXIT_GRACE_S)
+        os._exit(code)
+
+    threading.Thread(target=leave, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
