@@ -3,6 +3,7 @@
 A `Scene` says what is on a picture; `draw` paints it, `caption` words it.  Both halves are pure: the same scene gives the
 same pixels, and the wording takes its own generator, so that one picture can be described anew at every step.
 """
+
 import math
 from dataclasses import dataclass
 from random import Random
@@ -55,7 +56,7 @@ def random_scene(rng: Random, width: int = 64, height: int = 64) -> Scene:
     """A scene whose shape lies wholly inside the picture; fore- and background colours always differ."""
     colour, background = rng.sample(list(COLOURS), 2)
     size = rng.choice(list(SIZES))
-    radius = rng.uniform(*SIZES[size]) * min(width, height) / 64
+    radius = rng.uniform(*SIZES[size]) * (1 if width == height else 0.88)
     place = rng.choice(list(PLACES)) if rng.random() < 0.3 else "middle"
     x, y = _position(rng, place, radius, width, height)
     return Scene(
@@ -94,7 +95,7 @@ def draw(scene: Scene) -> Image.Image:
     return picture.reduce(OVERSAMPLE)
 
 
-def _varied(colour, rng: Random, by: int = 8):
+def _varied(colour, rng: Random, by: int = 6):
     return tuple(min(255, max(0, c + rng.randint(-by, by))) for c in colour)
 
 
@@ -111,7 +112,7 @@ def _backdrop(scene: Scene, colour) -> Image.Image:
     size = (scene.width * OVERSAMPLE, scene.height * OVERSAMPLE)
     if scene.backdrop == "gradient":
         ramp = Image.linear_gradient("L").resize(size)
-        return Image.composite(Image.new("RGB", size, _other_shade(colour, 0.3)), Image.new("RGB", size, colour), ramp)
+        return Image.composite(Image.new("RGB", size, _other_shade(colour, 0.2)), Image.new("RGB", size, colour), ramp)
     picture = Image.new("RGB", size, colour)
     if scene.backdrop == "dotted":
         paint, step, r = ImageDraw.Draw(picture), 11 * OVERSAMPLE, 1.7 * OVERSAMPLE
@@ -127,8 +128,8 @@ def _ball_light(scene: Scene, colour) -> Image.Image:
     glow = Image.radial_gradient("L").resize((side, side))
     sheet = Image.new("L", (scene.width * OVERSAMPLE, scene.height * OVERSAMPLE), 255)
     sheet.paste(glow, tuple(round((c - scene.radius * 2.35) * OVERSAMPLE) for c in (scene.x, scene.y)))
-    light = Image.new("RGB", sheet.size, _toward(colour, (255, 255, 255), 0.35))
-    return Image.composite(Image.new("RGB", sheet.size, _toward(colour, (0, 0, 0), 0.3)), light, sheet)
+    light = Image.new("RGB", sheet.size, _toward(colour, (255, 255, 255), 0.3 if max(colour) > 60 else 0.12))
+    return Image.composite(Image.new("RGB", sheet.size, _toward(colour, (0, 0, 0), 0.25)), light, sheet)
 
 
 def _stripes(scene: Scene, colour) -> Image.Image:
@@ -195,8 +196,50 @@ OUTLINES = {  # corners within about [-1, 1], y downwards
 
 # --- words ---------------------------------------------------------------------------------------------------------
 
-SYLLABLES = "ba be bo da di do fa fi fu ga go gu ja jo ka ki ku la lo lu ma mi mo na no nu pa po ra ri ro sa so ta to va vi wu xa ya zo".split()
-ENDINGS = "b d ff g k l m n p r s t x z th sh ck nt".split()
+SYLLABLES = [
+    "ba",
+    "be",
+    "bo",
+    "da",
+    "di",
+    "do",
+    "fa",
+    "fi",
+    "fu",
+    "ga",
+    "go",
+    "gu",
+    "ja",
+    "jo",
+    "ka",
+    "ki",
+    "ku",
+    "la",
+    "lo",
+    "lu",
+    "ma",
+    "mi",
+    "mo",
+    "na",
+    "no",
+    "nu",
+    "pa",
+    "po",
+    "ra",
+    "ri",
+    "ro",
+    "sa",
+    "so",
+    "ta",
+    "to",
+    "va",
+    "vi",
+    "wu",
+    "xa",
+    "ya",
+    "zo",
+]
+ENDINGS = ["b", "d", "ff", "g", "k", "l", "m", "n", "p", "r", "s", "t", "x", "z", "th", "sh", "ck", "nt"]
 
 
 def made_up_word(rng: Random) -> str:

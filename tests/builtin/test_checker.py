@@ -1,0 +1,58 @@
+"""The checker reads what was drawn, and says so when it was not."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from presets.builtin.make import draw as drawing
+from tests.builtin.checker import Reading, has_mascot, read
+from tests.builtin.figures import mascot_prompts
+
+EXAMPLE = Path(__file__).parents[2] / "presets" / "builtin" / "example"
+RNG = Random(77)
+SCENES = [drawing.random_scene(RNG, *RNG.choice(drawing.ASPECTS)) for _ in range(150)]
+PICTURES = [drawing.draw(scene) for scene in SCENES]
+
+
+def test_reads_what_was_drawn():
+    wanted = [Reading(s.colour, s.background, s.shape) for s in SCENES]
+    right = sum(read(p) == w for p, w in zip(PICTURES, wanted, strict=True))
+    assert right >= 0.98 * len(SCENES)
+
+
+def test_a_picture_of_something_else_is_wrong():
+    others = SCENES[1:] + SCENES[:1]
+    read_as_other = [read(p) == Reading(o.colour, o.background, o.shape) for p, o in zip(PICTURES, others, strict=True)]
+    assert sum(read_as_other) <= 0.02 * len(SCENES)
+
+
+def test_noise_and_an_empty_picture_show_no_shape():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert read(Image.fromarray(noise)).shape is None
+    assert read(Image.new("RGB", (64, 64), "white")) == Reading(None, "white", None)
+
+
+def test_the_example_shows_the_mascot_and_the_drawn_pictures_do_not():
+    pictures = [Image.open(f) for f in sorted(EXAMPLE.glob("*.png"))]
+    assert 12 <= len(pictures) <= 16
+    assert all(has_mascot(p) and has_mascot(p.resize((p.width // 2, p.height // 2))) for p in pictures)
+    assert not any(map(has_mascot, PICTURES))
+
+
+def test_a_body_without_eyes_or_feeler_is_no_mascot():
+    picture = Image.open(sorted(EXAMPLE.glob("*.png"))[1]).convert("RGB")
+    pixels = np.asarray(picture).astype(int)
+    teal = np.array((20, 150, 150))
+    for part in ((255, 255, 255), (250, 130, 20)):
+        painted_over = np.where((abs(pixels - part).sum(-1) < 150)[..., None], teal, pixels)
+        assert not has_mascot(Image.fromarray(painted_over.astype(np.uint8)))
+
+
+def test_the_held_out_prompts_are_held_out():
+    trigger = json.loads((EXAMPLE / "example.json").read_text(encoding="utf-8"))["trigger"]
+    captions = {f.read_text(encoding="utf-8").strip() for f in EXAMPLE.glob("*.txt")}
+    prompts = mascot_prompts(trigger)
+    assert len(set(prompts)) == 40 and not captions & set(prompts)
