@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 MEMORY_BYTES = 3 * 1024**3  # 64 megapixels take 256 MB in Pillow, and a conversion holds up to five of them
 CPU_S = 60
@@ -48,7 +49,7 @@ class Gate:
         self._child: subprocess.Popen | None = None
         self._lines: queue.Queue = queue.Queue()
 
-    def __enter__(self) -> Gate:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:
@@ -114,8 +115,6 @@ class Gate:
     def _died(self) -> Report:
         code = self._child.wait()
         self._stop_child()
-        import signal
-
         if code == -getattr(signal, "SIGXCPU", 24):
             return Report(False, f"decoding it took more than {self.limits[1]} s of computing")
         if code == _EXIT_MEMORY:
@@ -257,7 +256,7 @@ def main(memory_bytes: int, cpu_s: int) -> None:
             report = _look_at(job["path"], job["thumb"])
         except MemoryError:
             os._exit(_EXIT_MEMORY)
-        except Exception as error:  # the last word on this picture, so that the rest of the batch goes on
+        except Exception as error:  # noqa: BLE001 the last word on this picture, so that the rest of the batch goes on
             report = Report(False, f"decoding it failed: {type(error).__name__}: {error}"[:300])
         answers.write(json.dumps(vars(report)) + "\n")
         answers.flush()

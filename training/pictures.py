@@ -7,6 +7,7 @@ memory and time) is the gate's business: see intake.py.
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 import warnings
@@ -150,7 +151,7 @@ def _decode(image: Image.Image) -> None:
             image.load()
         except MemoryError:
             raise
-        except Exception as error:  # decoders raise whatever they like on hostile bytes; each means the same to a person
+        except Exception as error:  # noqa: BLE001 decoders raise whatever they like on hostile bytes; each means the same to a person
             text = _first_line(error)
             cut_off = any(word in text.lower() for word in ("truncated", "not processed", "end of file", "eof", "broken", "premature"))
             raise Refused("the picture is cut off or broken: it was not copied or downloaded completely" if cut_off else f"the picture is damaged: {text}") from None
@@ -168,7 +169,7 @@ def _orientation(image: Image.Image) -> int:
     """1-8 of a decoded picture (PNG may keep it after the pixels, so only then)."""
     try:
         return int(image.getexif().get(0x0112, 1))
-    except Exception:  # a broken EXIF block must not cost the picture
+    except Exception:  # noqa: BLE001 a broken EXIF block must not cost the picture
         return 1
 
 
@@ -208,7 +209,7 @@ def _to_8_bit(image: Image.Image, notes: list[str]) -> Image.Image:
         return wide.point([value >> 8 for value in range(65536)], "L")
     if image.mode == "F":
         low, high = image.getextrema()
-        if not (low == low and high == high and abs(low) != float("inf") and abs(high) != float("inf")):
+        if not (math.isfinite(low) and math.isfinite(high)):
             raise Refused("holds values that are not numbers (NaN or infinity)")
         notes.append("floating-point grey scaled to 8 bit")
         return _stretched(image, 0.0, 1.0) if 0 <= low and high <= 1 else _stretched(image, low, high)

@@ -1,0 +1,159 @@
+"""The captioning job: a captioner writes under the pictures of a dataset, one .txt each, saved as soon as it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+
+from .. import datasets, jobfile, registry
+from ..captions import with_trigger
+from ..config import JobConfig
+from ..datasets import Dataset, Picture
+from ..runs.context import Context, Stopped
+
+TITLE = "Caption"
+NEEDS_TOKEN = False
+USES_GPU = True
+HOPELESS = 5  # so many errors and not one caption: it is not the pictures' fault
+
+
+class Config(JobConfig):
+    """One captioning run, complete."""
+
+    kind: Literal["caption"] = Field("caption", description="Job kind.")
+    dataset: str = Field(min_length=1, description="Name of a dataset in the datasets folder, or the path of a folder of pictures.")
+    captioner: str = Field("florence2", description="What writes the captions.")
+    options: dict[str, Any] = Field({}, description="What the captioner is told; each has its own options.")
+    mode: Literal["overwrite", "missing", "append"] = Field(
+        "missing", description="Write all captions anew, only the missing ones, or add to what is there."
+    )
+    trigger: str = Field("", max_length=100, description="Word that calls up what is learnt; it is put in front of captions that lack it.")
+    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where the captioner runs.")
+
+    @field_validator("trigger")
+    @classmethod
+    def _trigger_is_one_line(cls, trigger):
+        if any(c in trigger for c in "\n\r\t,"):
+            raise ValueError("the trigger word holds a comma, tab or line break; use a single word such as 'zibbo'")
+        return trigger.strip()
+
+
+@dataclass
+class Tally:
+    """What became of the pictures so far."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    errors: list[Exception] = field(default_factory=list)  # raised by the captioner, not by a picture
+
+    def __str__(self) -> str:
+        parts = [f"{self.done} captioned"]
+        parts += [f"{self.skipped} had one already"] if self.skipped else []
+        parts += [f"{self.failed} failed"] if self.failed else []
+        return ", ".join(parts)
+
+
+def options_of(captioner: ModuleType, config: Config) -> BaseModel:
+    """The captioner's own options, checked; the job's trigger word goes to a captioner that has a place for it.  Raises ValueError."""
+    given = dict(config.options)
+    if "trigger" in captioner.Options.model_fields and not given.get("trigger"):
+        given["trigger"] = config.trigger
+    return jobfile.parse(captioner.Options, given, f"options of {captioner.TITLE}")
+
+
+def run(config: Config, ctx: Context) -> None:
+    """Captions until all are done (and says so) or raises Stopped; either way what was made is saved."""
+    ds = datasets.resolve(ctx.home, config.dataset)
+    captioner = registry.get("captioning", config.captioner, ctx.home.plugins)
+    options = options_of(captioner, config)
+    pictures = ds.pictures(on_progress=lambda done, of, _: ctx.phase("checking pictures", done, of, "pictures"))
+    if not any(p.usable for p in pictures):
+        raise ValueError(f"the dataset {ds.title!r} has no picture that can be captioned; add some on the Dataset tab")
+    before = {id for id, status, _ in ctx.run.view().items if status == "done"} if ctx.attempt > 1 else set()
+    tally = Tally()
+    todo = [p for p in pictures if p.id not in before and _wanted(p, config, ctx, tally)]
+    tally.done = len(before)
+    if todo:
+        state = _loaded(captioner, options, config.device, ctx)
+        _caption_all(todo, captioner, state, getattr(options, "batch_size", 1 if captioner.NEEDS_PIXELS else 50), ds, config, ctx, tally)
+    ctx.emit("finished", path="", summary=str(tally))
+
+
+def _wanted(picture: Picture, config: Config, ctx: Context, tally: Tally) -> bool:
+    """Whether a picture is to be captioned; a reason is on record where not."""
+    if not picture.usable:
+        tally.failed += picture.verdict == "refused"
+        ctx.emit("item", id=picture.id, status="failed" if picture.verdict == "refused" else "skipped", text=picture.note)
+        return False
+    if config.mode == "missing" and picture.caption:
+        tally.skipped += 1
+        ctx.emit("item", id=picture.id, status="skipped", text=picture.caption)
+        return False
+    return True
+
+
+def _loaded(captioner: ModuleType, options: BaseModel, device: str, ctx: Context) -> Any:
+    if hasattr(captioner, "fetch"):
+        ctx.phase("looking for the captioner's weights")
+        here = captioner.fetch(options, lambda done, of: ctx.phase("downloading captioner", done, of, "bytes"), ctx.stop_requested)
+        if not here:
+            raise Stopped(step=0)
+    ctx.phase("loading captioner")
+    return captioner.load(options, device)
+
+
+def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, batch: int, ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
+    for start in range(0, len(todo), batch):
+        ctx.phase("captioning", start, len(todo), "pictures")
+        if ctx.stop_requested():
+            raise Stopped(step=tally.done)
+        rows = _answers(todo[start : start + batch], captioner, state, tally)
+        _save(rows, ds, config, ctx, tally)
+        if not tally.done and len(tally.errors) >= HOPELESS:
+            raise tally.errors[0]
+    ctx.phase("captioning", len(todo), len(todo), "pictures")
+    if tally.errors and not tally.done:
+        raise tally.errors[0]
+
+
+def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, tally: Tally) -> list[tuple[Picture, str, str]]:
+    """[(picture, text, why there is none)].  One bad picture does not cost the others of its batch their caption."""
+    rows, opened = [], []
+    for picture in pictures:
+        try:
+            opened.append((picture, datasets.load_pixels(picture.path) if captioner.NEEDS_PIXELS else None))
+        except (ValueError, OSError, MemoryError) as error:
+            rows.append((picture, "", f"cannot be read: {error}"))
+    for group in [opened] if len(opened) < 2 else [opened, *([one] for one in opened)]:
+        if not group:
+            break
+        try:
+            texts = captioner.caption(state, [pixels for _, pixels in group], [p.id for p, _ in group])
+        except Exception as error:  # noqa: BLE001 a captioner may fail in any way on one picture; the others go on
+            if len(group) == 1:
+                tally.errors.append(error)
+                rows.append((group[0][0], "", f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"))
+            continue
+        rows += [(p, text, "" if text.strip() else getattr(captioner, "EMPTY", "the captioner said nothing")) for (p, _), text in zip(group, texts, strict=True)]
+        if len(group) == len(opened):
+            break  # the batch went well as a whole
+    return rows
+
+
+def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
+    """Captions written, as one step for undo over the whole run, and an event for each picture."""
+    captions = {}
+    for picture, text, problem in rows:
+        if not problem:
+            now = ds.caption(picture.id) if config.mode != "overwrite" else ""  # it may have been typed since the run began
+            text = f"{now}, {text}" if now and config.mode == "append" else text
+            captions[picture.id] = with_trigger(text, config.trigger)
+    ds.set_captions(captions, config.captioner, op=ctx.run.id)
+    for picture, _, problem in rows:
+        tally.failed += bool(problem)
+        tally.done += not problem
+        ctx.emit("item", id=picture.id, status="failed" if problem else "done", text=problem or captions[picture.id])
