@@ -62,6 +62,8 @@ def of_exception(error: BaseException) -> tuple[str, str]:
         return _capped(f"A part of Easel could not be loaded: {text}"), hint or _LIBRARY_TROUBLE
     if "CUDA error" in text or "CUDA driver" in text or "cuDNN error" in text or "NVIDIA driver" in text:
         return _capped(f"The graphics card refused to work: {text}"), hint or _GPU_TROUBLE
+    if hint and text:  # whoever wrote a hint wrote a sentence too
+        return _capped(text), hint
     if isinstance(error, OSError) and error.strerror:
         return _capped(f"{error.strerror}: {error.filename}" if error.filename else error.strerror), hint or "See the details, then press Resume."
     if isinstance(error, (ValueError, OSError)) and text:

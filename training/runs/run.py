@@ -243,13 +243,15 @@ class Run:
 def create(outputs: Path, config: JobConfig) -> Run:
     """A new, queued run.  It appears with its whole job.yaml or not at all.  Raises ValueError, OSError."""
     from ..files import fsync_folder, write_atomic
-    from ..jobfile import dump_yaml
+    from ..jobfile import MAX_BYTES, dump_yaml
     from ..names import folder_name
     from ..secrets import mask
 
     text = dump_yaml(config)
     if mask(text) != text:
         raise ValueError("the job holds what looks like an access token; sign in with it instead, a job file is kept as plain text")
+    if len(text.encode()) > MAX_BYTES:
+        raise ValueError(f"the job takes {len(text.encode())} bytes; {MAX_BYTES} is the most. Shorten its longest text")
     outputs.mkdir(parents=True, exist_ok=True)
     fresh = outputs / f".new-{secrets.token_hex(6)}"
     fresh.mkdir()

@@ -1,0 +1,170 @@
+"""The command line: python -m training train | resume | caption | runs | jobs | doctor.
+
+It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
+Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import registry
+from .home import Home, find_home
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Easel on the command line: the app's own jobs, run and watched here.")
+
+HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder.")]
+DetachOption = Annotated[bool, typer.Option("--detach", help="Start it and return at once; it goes on by itself.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, as 'runs' lists it, or the path of its folder.")]
+
+
+@app.callback()
+def _easel(home: HomeOption = None):
+    _use(home)
+
+
+@app.command()
+def train(
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="A job as YAML or JSON: a whole config; its 'kind' may be any job's.")],
+    home: HomeOption = None,
+    detach: DetachOption = False,
+):
+    """Run a job from a file and watch it.  Ctrl-C stops it after this step, with everything saved."""
+    from .jobfile import load_job
+
+    place = _use(home)
+    _launch(load_job(job, place.plugins), place, detach)
+
+
+@app.command()
+def resume(run: RunArgument, home: HomeOption = None, detach: DetachOption = False):
+    """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint."""
+    from .runs import supervisor
+
+    place = _use(home)
+    chosen = _open(run, place)
+    steps = [step for step, _ in chosen.checkpoints()]
+    cursor = chosen.events()[1]
+    state = supervisor.start(chosen, place)
+    print(f"{chosen.id}: resumes at step {steps[-1]}" if steps else f"{chosen.id}: begins")
+    _watch(chosen, place, cursor, detach, state)
+
+
+@app.command()
+def caption(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or the path of a folder of pictures.")],
+    captioner: Annotated[str | None, typer.Option(help="Captioner; 'jobs' lists them.")] = None,
+    mode: Annotated[str | None, typer.Option(help="What happens to captions that are there: overwrite, missing (write only those) or append.")] = None,
+    trigger: Annotated[str | None, typer.Option(help="Trigger word that is put into each caption.")] = None,
+    option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the captioner; may be given several times.")] = None,
+    home: HomeOption = None,
+    detach: DetachOption = False,
+):
+    """Write captions for a dataset's pictures."""
+    from .jobfile import parse
+    from .names import folder_name
+
+    place = _use(home)
+    here = Path(dataset).expanduser()
+    name = str(here.resolve()) if not (place.datasets / dataset).is_dir() and here.is_dir() else dataset
+    given = {"captioner": captioner, "mode": mode, "trigger": trigger, "options": _options(option or []) or None}
+    data = {"kind": "caption", "name": folder_name(f"Captions of {Path(name).name}"), "dataset": name}
+    job = registry.get("jobs", "caption", place.plugins)
+    _launch(parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command"), place, detach)
+
+
+@app.command()
+def runs(
+    home: HomeOption = None,
+    kind: Annotated[str | None, typer.Option(help="Only runs of this job kind.")] = None,
+):
+    """List the runs, newest first."""
+    from .runs.run import list_runs
+
+    found = list_runs(_use(home).outputs, {kind} if kind else None)
+    for run in found:
+        steps = [step for step, _ in run.checkpoints()]
+        print(f"{run.status():<12} {run.kind:<9} {f'step {steps[-1]}' if steps else '':<12} {run.id}")
+    if not found:
+        print("There are no runs yet.")
+
+
+@app.command()
+def jobs(home: HomeOption = None):
+    """List the job kinds and the captioners."""
+    place = _use(home)
+    for kind, heading in (("jobs", "Job kinds"), ("captioning", "Captioners")):
+        print(heading)
+        for id, plugin in registry.find(kind, place.plugins).items():
+            print(f"  {id:<12} {plugin.module.TITLE if plugin.ok else f'does not load: {plugin.error}'}")
+
+
+@app.command()
+def doctor(home: HomeOption = None):
+    """Look whether everything that Easel needs is there and works."""
+    from .doctor import main_table
+
+    raise typer.Exit(main_table(_use(home)))
+
+
+def _use(home: Path | None) -> Home:
+    """The home that was asked for; whatever looks for one later finds the same."""
+    if home is not None:
+        os.environ["EASEL_HOME"] = str(home.expanduser().resolve())
+    return find_home().made()
+
+
+def _open(text: str, home: Home):
+    from .runs.run import Run
+
+    path = Path(text)
+    named_by_path = len(path.parts) > 1 and path.resolve().parent == home.outputs.resolve()
+    return Run.open(home.outputs, path.resolve().name if named_by_path else text)
+
+
+def _options(pairs: list[str]) -> dict[str, object]:
+    import yaml
+
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"--option {pair!r} is not of the form name=value")
+    return {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _launch(config, home: Home, detach: bool) -> None:
+    from .runs import supervisor
+    from .runs.run import create
+
+    run = create(home.outputs, config)
+    print(f"{run.id}  in {run.path}", flush=True)
+    _watch(run, home, 0, detach, supervisor.start(run, home))
+
+
+def _watch(run, home: Home, cursor: int, detach: bool, state: str) -> None:
+    from .runs.follow import follow
+
+    if detach:
+        print("It runs by itself now." if state == "started" else "It is queued: the app starts it when the run before it has ended.")
+        return
+    raise typer.Exit({"finished": 0, "detached": 0, "stopped": 130}.get(follow(run, home, cursor), 1))
+
+
+def main() -> None:
+    """Runs a command; what a person did wrong is a sentence, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal that cannot show 日本 shows '?'
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        told = isinstance(error, OSError) and error.strerror and error.filename
+        print(f"{error.filename}: {error.strerror}" if told else str(error), file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
