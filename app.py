@@ -1,12 +1,88 @@
-"""Easel: python app.py"""
+"""Easel: `python app.py` opens it.  Parses flags, builds the page, serves it.  Installs nothing."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
+import threading
 
 from training.home import find_home
-from ui import shell, theme
+from ui import instance, serving, window
+
+
+def flags() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser("app.py", description="Easel trains a LoRA from your pictures.")
+    parser.add_argument("--home", metavar="DIR", help="folder for datasets and outputs; default: $EASEL_HOME, else this folder")
+    parser.add_argument("--host", default="", metavar="ADDRESS", help="address to listen on; default: 127.0.0.1, this computer only")
+    parser.add_argument("--port", type=int, default=serving.PORT, help=f"port; the next free one is taken if it is busy (default: {serving.PORT})")
+    parser.add_argument("--listen", action="store_true", help="let other computers in; needs --auth")
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login; $EASEL_AUTH does the same and is not seen by other users")
+    parser.add_argument("--share", action="store_true", help="a public gradio.live address; a password is made and printed if there is no --auth")
+    parser.add_argument("--root-path", default="", metavar="PATH", help="path or whole address under which a reverse proxy serves Easel")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a window")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serves until Ctrl+C.  0, or 2 when the flags do not go together."""
+    args = flags().parse_args(arguments)
+    try:
+        plan = serving.plan(args, os.environ)
+    except ValueError as error:
+        print(f"Easel does not start: {error}", file=sys.stderr)
+        return 2
+    home = find_home(args.home).made()
+    claim = instance.claim(home)
+    if claim is None:
+        url = instance.other_url(home)
+        print(f"Easel is already running at {url}" if url else "Easel is already running on this folder; close it first, or choose another with --home.")
+        if url and plan.window:
+            window.open_app(url)
+        return 0
+    port = serving.free_port(plan.host, plan.port)
+    if port != plan.port:
+        print(f"Port {plan.port} is busy, so Easel takes {port}.")
+    _serve(home, plan, port, claim)
+    return 0
+
+
+def _serve(home, plan, port, claim) -> None:
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(instance.folder(home) / "uploads"))  # the system's /tmp may be small, or in memory
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    from starlette.middleware import Middleware  # after the second-instance check: Gradio takes a second or two
+
+    from training.runs.supervisor import Ticker
+    from ui import guard, media, shell, theme
+
+    demo = shell.build(home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path)
+    _, local_url, share_url = demo.launch(
+        server_name=plan.host, server_port=port, auth=plan.auth, share=plan.share, root_path=plan.root_path or None,
+        prevent_thread_lock=True, inbrowser=False, quiet=True, show_error=False, max_file_size="2gb", allowed_paths=[],
+        enable_monitoring=False, run_history=False, ssr_mode=False, strict_cors=True, pwa=False, mcp_server=False, footer_links=[],
+        favicon_path=theme.ASSETS / "icon-192.png", theme=theme.make_theme(), css=demo.easel_css, head=demo.easel_head,
+        app_kwargs={
+            "middleware": [Middleware(guard.Guard, access=plan.access)], "routes": media.routes(home),
+            "docs_url": None, "redoc_url": None, "openapi_url": None,
+        },
+    )  # fmt: skip
+    Ticker(home).start()
+    url = share_url or (plan.root_path if plan.root_path.startswith("http") else local_url)
+    instance.announce(home, local_url)
+    print(f"Easel is ready: {url}", flush=True)
+    for line in plan.says:
+        print(line, flush=True)
+    if plan.window:
+        window.open_app(local_url)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("Easel is closed. A training that was running goes on; start Easel again to see it.")
+    finally:
+        demo.close(verbose=False)
+        claim.release()
+
 
 if __name__ == "__main__":
-    demo = shell.build(find_home(sys.argv[2] if len(sys.argv) > 2 else None).made())
-    demo.launch(theme=theme.make_theme(), css=demo.easel_css, head=demo.easel_head, footer_links=[], run_history=False, server_port=7861)
+    sys.exit(main())
