@@ -1,0 +1,78 @@
+"""What happened since the last look: (run, cursor, view) -> new events -> new view; and what of the page that changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from training.runs import journal
+from training.runs.events import ENDINGS, RunView, fold
+from training.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How far a run's events have been read, and what they made."""
+
+    cursor: int = 0
+    view: RunView = RunView()
+
+
+def advance(run: Run, seen: Seen) -> Seen:
+    """`seen` after the events that were written since; the very same object when there are none."""
+    size_bytes = journal.size_bytes(run.events_path)
+    if size_bytes == seen.cursor:
+        return seen
+    if size_bytes < seen.cursor:  # another run was put under the same name
+        seen = Seen()
+    records, cursor, bad = journal.read(run.events_path, seen.cursor)
+    if cursor == seen.cursor:
+        return seen
+    view = fold(seen.view, records)
+    return Seen(cursor, replace(view, bad_lines=view.bad_lines + bad) if bad else view)
+
+
+def status_of(run: Run, view: RunView) -> str:
+    """Run.status(), from a view that was just made: the lock is only asked for what has not ended."""
+    if view.last_kind in ENDINGS:
+        return view.last_kind
+    return run.status()
+
+
+class Watch:
+    """The views of all runs that anybody looks at, each event read and folded once for all browsers."""
+
+    def __init__(self):
+        self._seen: dict[Path, Seen] = {}
+        self._lock = threading.Lock()
+
+    def view(self, run: Run) -> RunView:
+        """The run's view as of now."""
+        with self._lock:
+            seen = advance(run, self._seen.get(run.path, Seen()))
+            self._seen[run.path] = seen
+        return seen.view
+
+    def status(self, run: Run) -> tuple[RunView, str]:
+        """(view, status), which agree: a view is read again when the run ended between the two looks."""
+        view = self.view(run)
+        status = status_of(run, view)
+        if status in ENDINGS and view.last_kind != status:
+            view = self.view(run)
+        return view, status
+
+    def forget(self, path: Path) -> None:
+        """A deleted run is not remembered."""
+        with self._lock:
+            self._seen.pop(path, None)
+
+
+def changes(shown: Mapping[str, int], pieces: Mapping[str, Any]) -> tuple[dict[str, int], list[Any]]:
+    """({piece: print of its value}, [value, or gr.skip() for one that the page shows already]), in the order of `pieces`."""
+    prints = {name: hash(value) if isinstance(value, str) else hash(repr(value)) for name, value in pieces.items()}
+    return prints, [gr.skip() if shown.get(name) == prints[name] else value for name, value in pieces.items()]
