@@ -1,0 +1,255 @@
+// Easel: forms, galleries and charts inside gr.HTML.  The server holds the truth; here is only what a hand needs at once.
+(() => {
+  const easel = (window.easel = window.easel || {});
+  const opened = new Map(); // data-key of a <details> -> open, so that a new version of the page keeps it
+
+  // An element with data-act becomes the event `act`, an input with data-path the event `edit`.
+  easel.bind = (element, trigger, watch) => {
+    let filter = "";
+    const act = (source) => {
+      if (source.disabled || source.getAttribute("aria-disabled") === "true") return;
+      const data = { ...source.dataset };
+      const field = data.with && element.querySelector(data.with);
+      if (field) {
+        data.value = field.value;
+        field.value = "";
+      }
+      source.closest("details.ez-menu")?.removeAttribute("open");
+      trigger("act", data);
+    };
+    element.addEventListener("click", (event) => {
+      const source = event.target.closest("[data-act]");
+      if (source && !("value" in source.dataset && source.matches("input, select"))) act(source);
+    });
+    element.addEventListener("keydown", (event) => {
+      const field = event.target;
+      if (event.key === "Enter" && field.dataset?.enter) {
+        event.preventDefault();
+        const button = element.querySelector(`button[data-act="${field.dataset.enter}"]`);
+        if (button) act(button);
+      }
+      const group = field.closest?.('[role="radiogroup"]');
+      if (group && /^Arrow/.test(event.key)) {
+        event.preventDefault();
+        const all = [...group.querySelectorAll('[role="radio"]:not([aria-disabled="true"])')];
+        const ahead = event.key === "ArrowRight" || event.key === "ArrowDown" ? 1 : -1;
+        const next = all[(all.indexOf(field) + ahead + all.length) % all.length];
+        next?.focus();
+        next?.click();
+      }
+    });
+    element.addEventListener("change", (event) => {
+      const field = event.target;
+      if (!field.dataset?.path) return;
+      trigger("edit", { path: field.dataset.path, value: typed(field) });
+    });
+    element.addEventListener("input", (event) => {
+      if (!event.target.matches("[data-filter]")) return;
+      filter = event.target.value.trim().toLowerCase();
+      narrow(element, filter);
+    });
+    element.addEventListener(
+      "toggle",
+      (event) => {
+        const key = event.target.dataset?.key;
+        if (key && !filter) opened.set(key, event.target.open);
+        if (event.target.open) toEnd(event.target);
+      },
+      true,
+    );
+    const sync = () => {
+      for (const part of element.querySelectorAll("details[data-key]")) {
+        if ("force" in part.dataset) opened.set(part.dataset.key, true);
+        part.open = opened.get(part.dataset.key) ?? "open" in part.dataset;
+        if (part.open) toEnd(part);
+      }
+      for (const field of element.querySelectorAll("[data-path]")) show(field);
+      for (const range of element.querySelectorAll(".ez-pair-range")) slide(range);
+      if (filter) narrow(element, filter);
+    };
+    watch("value", sync);
+    sync();
+  };
+
+  const typed = (field) => (field.type === "checkbox" ? (field.checked ? "on" : "off") : field.value);
+
+  // The page's inputs follow the server, except the one that somebody is typing in.
+  const show = (field) => {
+    if (field.dataset.value === undefined || field === document.activeElement) return;
+    if (field.type === "checkbox") field.checked = field.dataset.value === "on";
+    else if (field.value !== field.dataset.value) field.value = field.dataset.value;
+  };
+
+  const narrow = (element, filter) => {
+    const words = filter.split(/\s+/).filter(Boolean);
+    let any = false;
+    for (const group of element.querySelectorAll(".ez-group")) {
+      let found = false;
+      for (const row of group.querySelectorAll(".ez-set")) {
+        const match = words.every((word) => row.dataset.find.includes(word));
+        row.hidden = !match;
+        found ||= match;
+      }
+      group.hidden = !found;
+      group.open = words.length ? found : (opened.get(group.dataset.key) ?? false);
+      any ||= found;
+    }
+    const none = element.querySelector(".ez-none");
+    if (none) none.hidden = any;
+  };
+
+  const toEnd = (part) => {
+    const log = part.querySelector("pre[data-end]");
+    if (log && (!log.dataset.seen || log.scrollHeight - log.scrollTop - log.clientHeight < 120)) log.scrollTop = log.scrollHeight;
+    if (log) log.dataset.seen = "1";
+  };
+
+  // before / after
+  const slide = (range) => range.closest(".ez-pair-view").style.setProperty("--at", `${range.value}%`);
+  document.addEventListener("input", (event) => event.target.matches?.(".ez-pair-range") && slide(event.target));
+
+  // the grid of samples: arrows move, Enter and click open
+  const shotAt = (grid, row, col) => grid.querySelector(`.ez-shot[data-row="${row}"][data-col="${col}"]`);
+  const beside = (grid, shot, dx, dy) => {
+    let row = +shot.dataset.row + dy;
+    let col = +shot.dataset.col + dx;
+    for (let tries = 0; tries < 500; tries++) {
+      const next = shotAt(grid, row, col);
+      if (next) return next;
+      if (!dx || !grid.querySelector(dx > 0 ? `.ez-shot[data-row="${row}"][data-col]` : `.ez-shot[data-row="${row}"]`)) return null;
+      const cols = [...grid.querySelectorAll(`.ez-shot[data-row="${row}"]`)].map((s) => +s.dataset.col);
+      if (col < Math.min(...cols) || col > Math.max(...cols)) return null;
+      col += dx;
+    }
+    return null;
+  };
+  const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  document.addEventListener("keydown", (event) => {
+    const shot = event.target.closest?.(".ez-shot");
+    if (!shot || !STEPS[event.key]) return;
+    event.preventDefault();
+    const next = beside(shot.closest(".ez-shots"), shot, ...STEPS[event.key]);
+    if (!next) return;
+    shot.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+    next.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
+  document.addEventListener("click", (event) => {
+    const shot = event.target.closest?.(".ez-shot");
+    if (shot) box().open(shot.closest(".ez-shots"), shot);
+  });
+
+  let theBox = null;
+  const box = () => (theBox ||= makeBox());
+  const makeBox = () => {
+    const dialog = document.createElement("dialog");
+    dialog.className = "ez-box";
+    dialog.setAttribute("aria-label", "Sample picture");
+    dialog.innerHTML = `
+      <div class="ez-box-view ez-pair-view"><img class="ez-box-now" alt=""><img class="ez-pair-over" alt=""><i class="ez-pair-edge"></i>
+        <span class="ez-pair-a"></span><span class="ez-pair-b"></span>
+        <input type="range" class="ez-pair-range" min="0" max="100" value="50" aria-label="Compare with the first picture"></div>
+      <div class="ez-box-bar"><div class="ez-box-text"><b></b><span></span></div><div class="ez-acts">
+        <button type="button" class="ez-btn" data-do="compare" aria-pressed="false">Compare with the start</button>
+        <button type="button" class="ez-btn" data-do="prev" aria-label="Step before">←</button>
+        <button type="button" class="ez-btn" data-do="next" aria-label="Step after">→</button>
+        <button type="button" class="ez-btn" data-do="full" aria-label="Full screen">⛶</button>
+        <button type="button" class="ez-btn" data-do="close">Close</button></div></div>`;
+    document.body.append(dialog);
+    const find = (selector) => dialog.querySelector(selector);
+    let grid, shot;
+    let comparing = false;
+    const paint = () => {
+      const first = [...grid.querySelectorAll(`.ez-shot[data-row="${shot.dataset.row}"]`)][0];
+      const pair = comparing && first !== shot;
+      dialog.classList.toggle("is-pair", pair);
+      find(".ez-box-now").src = shot.querySelector("img").src;
+      find(".ez-pair-over").src = first.querySelector("img").src;
+      find(".ez-pair-a").textContent = +first.dataset.step ? `step ${first.dataset.step}` : "start";
+      find(".ez-pair-b").textContent = `step ${shot.dataset.step}`;
+      find("b").textContent = shot.dataset.prompt;
+      find(".ez-box-text span").textContent = `${+shot.dataset.step ? `Step ${shot.dataset.step}` : "Before training"} · seed ${shot.dataset.seed}`;
+      find('[data-do="compare"]').setAttribute("aria-pressed", comparing);
+      find('[data-do="prev"]').disabled = !beside(grid, shot, -1, 0);
+      find('[data-do="next"]').disabled = !beside(grid, shot, 1, 0);
+      slide(find(".ez-pair-range"));
+    };
+    const move = (dx, dy) => {
+      const next = beside(grid, shot, dx, dy);
+      if (next) shot = next;
+      paint();
+    };
+    dialog.addEventListener("keydown", (event) => {
+      if (!STEPS[event.key] || event.target.matches("input[type=range]")) return;
+      event.preventDefault();
+      move(...STEPS[event.key]);
+    });
+    dialog.addEventListener("click", (event) => {
+      if (event.target === dialog) return dialog.close();
+      const what = event.target.closest("[data-do]")?.dataset.do;
+      if (what === "close") dialog.close();
+      if (what === "prev") move(-1, 0);
+      if (what === "next") move(1, 0);
+      if (what === "compare") {
+        comparing = !comparing;
+        paint();
+      }
+      if (what === "full") document.fullscreenElement ? document.exitFullscreen() : dialog.requestFullscreen?.();
+    });
+    dialog.addEventListener("close", () => {
+      if (document.fullscreenElement) document.exitFullscreen();
+      shot?.focus();
+    });
+    return {
+      open(ofGrid, ofShot) {
+        grid = ofGrid;
+        shot = ofShot;
+        paint();
+        dialog.showModal();
+        find('[data-do="close"]').focus();
+      },
+    };
+  };
+
+  // the chart: the point under the pointer
+  const number = (value) => (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) ? value.toExponential(1) : String(+value.toPrecision(4)));
+  const told = (chart) => chart.querySelector(".ez-readout");
+  document.addEventListener("pointermove", (event) => {
+    const plot = event.target.closest?.(".ez-plot");
+    const chart = plot?.closest(".ez-chart");
+    for (const other of document.querySelectorAll(".ez-chart[data-hover]")) if (other !== chart) leave(other);
+    if (!chart) return;
+    const area = plot.getBoundingClientRect();
+    const step = ((event.clientX - area.left) / area.width) * +chart.dataset.last;
+    const points = JSON.parse(chart.dataset.points);
+    const near = points.reduce((a, b) => (Math.abs(b[0] - step) < Math.abs(a[0] - step) ? b : a));
+    const checks = JSON.parse(chart.dataset.checks);
+    const check = checks.length ? checks.reduce((a, b) => (Math.abs(b[0] - step) < Math.abs(a[0] - step) ? b : a)) : null;
+    if (chart.dataset.hover === undefined) chart.dataset.said = told(chart).textContent;
+    chart.dataset.hover = "";
+    told(chart).textContent =
+      `step ${near[0]} · loss ${number(near[1])} · smoothed ${number(near[2])}` + (check ? ` · validation ${number(check[1])}` : "") + ` · rate ${number(near[3])}`;
+    for (const line of chart.querySelectorAll(".ez-cursor")) {
+      line.hidden = false;
+      line.style.left = `${(near[0] / +chart.dataset.last) * 100}%`;
+    }
+  });
+  const leave = (chart) => {
+    if (chart.dataset.said) told(chart).textContent = chart.dataset.said;
+    delete chart.dataset.hover;
+    for (const line of chart.querySelectorAll(".ez-cursor")) line.hidden = true;
+  };
+
+  // a menu closes when the page is clicked elsewhere, or with Escape
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.ez-menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.ez-menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+})();
