@@ -1,4 +1,4 @@
-"""What every test can count on: no network, no token, no file of the person who runs it, two threads."""
+"""What every test can count on: no network, no token, no file of the person who runs it, one thread: toy sizes are slower on more."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ os.environ.update(
     GRADIO_TEMP_DIR=str(_SCRATCH / "gradio"),
     EASEL_HOME=str(_SCRATCH / "easel"),
     TOKENIZERS_PARALLELISM="false",
-    OMP_NUM_THREADS="2",
-    MKL_NUM_THREADS="2",
+    OMP_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
 )
 for _folder in ("home", "easel", "gradio"):
     (_SCRATCH / _folder).mkdir()

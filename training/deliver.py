@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from .files import write_atomic
+from .modelspec import stamp_hash
 
 LORA_HEADER = "lora_adapter_metadata"
 
@@ -25,7 +26,7 @@ def adapter_file(checkpoint: Path) -> Path:
 
 
 def deliver(checkpoint: Path, target: Path, metadata: dict[str, str], half: bool) -> None:
-    """Writes `target`, whole or not at all, mode 0644.  half: as fp16 instead of fp32.
+    """Writes `target`, whole or not at all, mode 0644; equal checkpoints give equal bytes.  half: as fp16 instead of fp32.
 
     Raises ValueError when a weight does not fit fp16 or the adapter is of a kind whose alpha cannot be baked in.
     """
@@ -33,8 +34,8 @@ def deliver(checkpoint: Path, target: Path, metadata: dict[str, str], half: bool
     tensors, header = bake_alpha(tensors, header)
     if half:
         tensors = {name: _halved(name, t) for name, t in tensors.items()}
-    text = {k: v for k, v in {**metadata, "format": "pt", LORA_HEADER: json.dumps(header, sort_keys=True)}.items()}
-    write_atomic(target, save(tensors, text))
+    text = {**metadata, "format": "pt", LORA_HEADER: json.dumps(header, sort_keys=True)}
+    write_atomic(target, stamp_hash(save(tensors, text)))
 
 
 def read_adapter(file: Path) -> tuple[dict[str, np.ndarray], dict]:

@@ -113,7 +113,8 @@ def stamp_hash(data: bytes) -> bytes:
     """A .safetensors file with modelspec.hash_sha256 in its metadata; tensors and the rest of the metadata are untouched."""
     (size,) = _HEAD.unpack_from(data)
     header = json.loads(data[_HEAD.size : _HEAD.size + size])
-    header["__metadata__"] = {**header.get("__metadata__", {}), HASH_KEY: tensor_hash(data)}
+    said = {**header.get("__metadata__", {}), HASH_KEY: tensor_hash(data)}
+    header["__metadata__"] = dict(sorted(said.items()))  # the library writes them in another order each time
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format keeps tensors aligned to 8 bytes
     return _HEAD.pack(len(text)) + text + data[_HEAD.size + size :]

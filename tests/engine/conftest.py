@@ -33,7 +33,7 @@ def lab(home, base, dataset):
     def go(run, stop_at: int | None = None):
         attempt = run.view().attempt + 1
         ctx = _Stopping(run, home, attempt, stop_at)
-        ctx.emit("started", pid=1, attempt=attempt, boot_id="", versions={}, device="CPU")
+        ctx.emit("started", pid=1, attempt=attempt, boot_id="", oom_kills=0, versions={}, device="CPU")
         try:
             registry.get("jobs", "train").run(run.config(), ctx)
         except Stopped as stopped:

@@ -42,10 +42,10 @@ def parameters(denoiser) -> list:
 
 
 def tensors(denoiser, prefix: str) -> dict:
-    """{key in diffusers' layout: tensor} of the adapter as it is now: alpha not baked in, see metadata()."""
+    """{key in diffusers' layout: a copy of the tensor} of the adapter as it is now: alpha not baked in, see metadata()."""
     from peft import get_peft_model_state_dict
 
-    return {f"{prefix}.{k}": v.detach().cpu().contiguous() for k, v in get_peft_model_state_dict(denoiser).items()}
+    return {f"{prefix}.{k}": v.detach().cpu().contiguous().clone() for k, v in get_peft_model_state_dict(denoiser).items()}
 
 
 def restore(denoiser, saved: dict, prefix: str) -> None:
@@ -62,7 +62,8 @@ def restore(denoiser, saved: dict, prefix: str) -> None:
 
 def metadata(denoiser, prefix: str) -> dict[str, str]:
     """The safetensors header entry by which diffusers knows rank and alpha; without it it takes alpha = rank."""
-    config = denoiser.peft_config["default"].to_dict()
+    # diffusers puts a loaded adapter's dropout to work even in eval mode, so a file for use must not carry one
+    config = {**denoiser.peft_config["default"].to_dict(), "lora_dropout": 0.0}
     plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
     plain = {k: getattr(v, "value", v) for k, v in plain.items() if v is not None and k not in ("peft_version", "auto_mapping", "base_model_name_or_path")}
     return {"format": "pt", "lora_adapter_metadata": json.dumps({f"{prefix}.{k}": v for k, v in plain.items()}, sort_keys=True, default=str)}

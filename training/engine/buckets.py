@@ -38,9 +38,11 @@ def bucket_sizes(side_px: int, divisor: int, max_aspect: float) -> list[tuple[in
         height = min(math.floor(side_px * side_px / width / divisor) * divisor, math.floor(width * max_aspect / divisor) * divisor)
         if height >= divisor and max(width, height) / min(width, height) <= max_aspect + 1e-9:
             sizes |= {(width, height), (height, width)}
+    largest: dict[float, tuple[int, int]] = {}
+    for size in sorted(sizes | {(square, square)}):  # of one shape, the largest
+        largest[size[0] / size[1]] = size
     # a narrow bucket that floor() made much smaller than the square would waste the picture
-    kept = {s for s in sizes if s[0] * s[1] >= 0.7 * square * square} | {(square, square)}
-    return sorted(kept)
+    return sorted(s for s in largest.values() if s[0] * s[1] >= 0.7 * square * square)
 
 
 def choose(width: int, height: int, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
     for use in config.data.datasets:
         dataset = datasets.resolve(home, use.name)
         prints.append([dataset.fingerprint(), use.repeats])
-        pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.verdict != "refused"]
+        pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
     held = _held_out(config, len(pictures))

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from types import ModuleType
 
-from ..card import model_card, modelspec_metadata
+from ..card import model_card
+from ..modelspec import modelspec_metadata
 from ..config import TrainConfig
 from ..deliver import deliver
 from ..files import write_atomic
