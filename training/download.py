@@ -18,10 +18,18 @@ SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
 SPARE_BYTES = 2 * 1024**3  # left free on the disk besides the download
 
 
-def fetch(source: str, revision: str, spec: FamilySpec, half: bool, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> Path:
+def fetch(
+    source: str,
+    revision: str,
+    spec: FamilySpec,
+    half: bool,
+    token: str | None,
+    progress: Callable[[int, int], None],
+    stop: Callable[[], bool],
+) -> Path:
     """The snapshot folder of a Hub model, complete for `spec`; downloads what the cache lacks.
 
-    half: prefer the repository's fp16 files, where it has them.  progress(bytes done, bytes of).
+    half: prefer the repository's fp16 files, where it has them.  token: None for huggingface_hub's own.  progress(bytes done, bytes of).
     Raises ValueError in plain words: no network, not found, licence not accepted, disk too small.
     """
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
@@ -29,7 +37,7 @@ def fetch(source: str, revision: str, spec: FamilySpec, half: bool, progress: Ca
     from huggingface_hub.constants import HF_HUB_CACHE
 
     try:
-        info = HfApi().model_info(source, revision=revision or None, files_metadata=True, timeout=20)
+        info = HfApi(token=token).model_info(source, revision=revision or None, files_metadata=True, timeout=20)
     except hub.GatedRepoError:
         raise ValueError(
             f"{source} asks you to accept its licence: open https://huggingface.co/{source}, accept it there, then sign in on the Publish tab"
@@ -52,7 +60,7 @@ def fetch(source: str, revision: str, spec: FamilySpec, half: bool, progress: Ca
     bar = _byte_counter(lambda n: progress(done + n, total), stop)
     for file in missing:
         try:
-            hf_hub_download(source, file.rfilename, revision=info.sha, tqdm_class=bar)
+            hf_hub_download(source, file.rfilename, revision=info.sha, token=token, tqdm_class=bar)
         except hub.GatedRepoError:
             raise ValueError(f"{source} asks you to accept its licence: open https://huggingface.co/{source}, accept it there, then sign in") from None
         except (hub.HfHubHTTPError, OSError) as error:

@@ -23,9 +23,10 @@ def base_folder(model: ModelPart, family: ModuleType, ctx: Context) -> Path:
     folder = local_folder(model.source)
     if folder is None:
         ctx.phase("downloading the base model")
+        token = ctx.secrets.get("hf_token")
         try:
             folder = fetch(
-                model.source, model.revision, family.SPEC, model.dtype != "fp32",
+                model.source, model.revision, family.SPEC, model.dtype != "fp32", token.reveal() if token else None,
                 lambda done, of: ctx.phase("downloading the base model", done, of, "bytes"), ctx.stop_requested,
             )  # fmt: skip
         except DownloadStopped:
