@@ -93,7 +93,7 @@ def fetch(options: Options, progress: Callable[[int, int], None], stop: Callable
         raise ValueError(f"the Hugging Face Hub does not show {repo} to you; name a folder with its weights, or use another captioner") from None
     except (ValueError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 offline, DNS, proxy, 5xx, a broken connection: the cure is the same
+    except Exception as error:  # offline, DNS, proxy, 5xx, a broken connection: the cure is the same
         if getattr(error, "errno", None) == 28:
             raise
         raise ValueError(_absent(repo, size)) from error
@@ -124,7 +124,7 @@ def load(options: Options, device: str) -> State:
         raise ValueError(f"the Florence-2 weights in {folder} do not load: {first}; use those of {MODELS['base'][0]} or {MODELS['large'][0]}") from error
     untied = [name for name in info["missing_keys"] if not name.endswith(("lm_head.weight", "embed_tokens.weight"))]
     if untied:
-        raise ValueError(f"the Florence-2 weights in {folder} are incomplete: {len(untied)} tensors are missing, such as {sorted(untied)[0]}; get them again")
+        raise ValueError(f"the Florence-2 weights in {folder} are incomplete: {len(untied)} tensors are missing, such as {min(untied)}; get them again")
     return State(model.to(device).eval(), processor, TASKS[options.detail], options)
 
 

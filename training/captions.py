@@ -68,7 +68,7 @@ def about_tokens(caption: str) -> int:
         elif part.isascii():
             count += 1 + (len(part) - 1) // 10
         else:
-            count += max(1, len(part.encode()) // 4)
+            count += max(1, len(part.encode()) // 2)
     return count
 
 

@@ -28,6 +28,7 @@ MIN_SIDE_PX = 64  # the built-in base trains at 64 px
 MAX_ASPECT = 8.0
 MAX_FILE_BYTES = 100_000_000
 THUMB_PX = 256
+CUT_OFF = "the picture is cut off or broken: it was not copied or downloaded completely"
 WHITE = (255, 255, 255)
 # JPEG can be decoded at 1/2, 1/4, 1/8; the gate asks for no less than this, twice the thumbnail, so that it stays sharp
 DRAFT_PX = 2 * THUMB_PX
@@ -130,17 +131,18 @@ def thumbnail_bytes(rgb: Image.Image) -> bytes:
 
 def _open(data: bytes) -> tuple[Image.Image, str]:
     """The opened, not yet decoded picture and Pillow's name of its format."""
-    _register_heif()
+    if data[4:8] == b"ftyp":
+        _register_heif()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=list(FORMATS))
+            image = Image.open(io.BytesIO(data), formats=[f for f in FORMATS if f != "HEIF" or _heif_registered])
         except Image.DecompressionBombError as error:
             raise Refused(f"claims far more than {MAX_PIXELS // 10**6} megapixels: {_first_line(error)}") from None
         except Image.UnidentifiedImageError:
             raise Refused(_what_instead(data)) from None
         except (OSError, ValueError, SyntaxError, OverflowError, RuntimeError, KeyError, EOFError) as error:
-            raise Refused(f"the picture is damaged: {_first_line(error)}") from None
+            raise Refused(_damage(error)) from None
     return image, image.format
 
 
@@ -152,9 +154,14 @@ def _decode(image: Image.Image) -> None:
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 decoders raise whatever they like on hostile bytes; each means the same to a person
-            text = _first_line(error)
-            cut_off = any(word in text.lower() for word in ("truncated", "not processed", "end of file", "eof", "broken", "premature"))
-            raise Refused("the picture is cut off or broken: it was not copied or downloaded completely" if cut_off else f"the picture is damaged: {text}") from None
+            raise Refused(_damage(error)) from None
+
+
+def _damage(error: Exception) -> str:
+    text = _first_line(error)
+    if any(word in text.lower() for word in ("truncated", "not processed", "end of file", "eof", "broken", "premature")):
+        return CUT_OFF
+    return f"the picture is damaged: {text}"
 
 
 _TURN = Image.Transpose
@@ -296,7 +303,7 @@ def _what_instead(data: bytes) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in (b"isom", b"mp42", b"mp41", b"qt  ", b"M4V ", b"avc1", b"iso2", b"iso5", b"iso6"):
         return "is a video; export single frames first"
     if data[:3] == b"\xff\xd8\xff" or data[:8] == b"\x89PNG\r\n\x1a\n" or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-        return "the picture is cut off or broken: it was not copied or downloaded completely"
+        return CUT_OFF
     return "is not a picture that Easel reads (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF)"
 
 

@@ -39,7 +39,7 @@ class Entry:
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-def unpack(source: Path, into: Path) -> Iterator[Entry]:
+def unpack(source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES) -> Iterator[Entry]:
     """Each entry of a ZIP, its content in a file of `into`.  Raises ValueError where the ZIP as a whole is refused."""
     try:
         _check_directory(source)
@@ -61,10 +61,8 @@ def unpack(source: Path, into: Path) -> Iterator[Entry]:
                 continue
             reason = _why_not(info, name, id(info) in overlapping)
             target = into / f"{number:05d}"
-            if not reason and total_bytes >= MAX_TOTAL_BYTES:
-                reason = f"comes after the first {MAX_TOTAL_BYTES // 10**9} GB of the ZIP; put the rest into a second one"
             if not reason:
-                reason, count = _stream(archive, info, target, MAX_TOTAL_BYTES - total_bytes)
+                reason, count = _stream(archive, info, target, max_total_bytes - total_bytes)
                 total_bytes += count
             if reason:
                 target.unlink(missing_ok=True)

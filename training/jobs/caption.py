@@ -146,14 +146,21 @@ def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, tally: 
 
 def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
     """Captions written, as one step for undo over the whole run, and an event for each picture."""
-    captions = {}
+    captions, problems = {}, {}
     for picture, text, problem in rows:
-        if not problem:
-            now = ds.caption(picture.id) if config.mode != "overwrite" else ""  # it may have been typed since the run began
+        try:
+            now = ds.caption(picture.id)  # it may have been typed since the run began
+        except ValueError:
+            problem = "was removed in the meantime"
+        if problem:
+            problems[picture.id] = problem
+        else:
             text = f"{now}, {text}" if now and config.mode == "append" else text
             captions[picture.id] = with_trigger(text, config.trigger)
-    ds.set_captions(captions, config.captioner, op=ctx.run.id)
-    for picture, _, problem in rows:
-        tally.failed += bool(problem)
-        tally.done += not problem
-        ctx.emit("item", id=picture.id, status="failed" if problem else "done", text=problem or captions[picture.id])
+    ds.set_captions(captions, config.captioner, op=f"{ctx.run.id}:{ctx.attempt}")
+    tally.done += len(captions)
+    tally.failed += len(problems)
+    for id, text in captions.items():
+        ctx.emit("item", id=id, status="done", text=text)
+    for id, problem in problems.items():
+        ctx.emit("item", id=id, status="failed", text=problem)
