@@ -19,7 +19,7 @@
     };
     element.addEventListener("click", (event) => {
       const source = event.target.closest("[data-act]");
-      if (source && !("value" in source.dataset && source.matches("input, select"))) act(source);
+      if (source) act(source);
     });
     element.addEventListener("keydown", (event) => {
       const field = event.target;

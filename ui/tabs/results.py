@@ -1,0 +1,253 @@
+"""Results: every run, and everything about the chosen one, live."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from training import registry
+from training.deliver import adapter_file
+from training.jobfile import dump_yaml
+from training.runs import supervisor
+from training.runs.run import Run, delete, list_runs
+
+from .. import client, gallery, media, runpage, shell
+from ..chart import chart
+from ..poll import Watch, changes
+
+TITLE = "Results"
+CSS, JS = client.CSS, client.JS
+NOTICE_S = 8.0  # how long the answer to an action stays
+PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details")
+WATCH = Watch()
+
+EMPTY = (
+    '<div class="ez-empty"><h3>No runs yet</h3><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
+    'in the end, the LoRA. It goes on when you close this page.</p><button type="button" class="ez-btn ez-primary" data-tab="train">Set up a run</button></div>'
+)
+
+
+@dataclass
+class Parts:
+    """What the tab is made of.  seen: what this browser shows already."""
+
+    seen: gr.State
+    boxes: dict[str, gr.HTML]
+    body: gr.Column
+
+    def outputs(self) -> list:
+        return [self.seen, self.body, *(self.boxes[name] for name in PIECES)]
+
+
+def build(ctx) -> Parts:
+    """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
+    seen = gr.State({})
+    gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."))
+    boxes = {"strip": _box()}
+    with gr.Column(visible=False, elem_classes="ez-results") as body:
+        boxes["head"] = _box()
+        boxes["warnings"] = _box()
+        with gr.Column(elem_classes="ez-card"):
+            gr.HTML('<h3 class="ez-subtitle">Samples</h3>')
+            boxes["samples"] = _box()
+        boxes["pairs"] = _box()
+        with gr.Row(elem_classes="ez-two"):
+            with gr.Column(elem_classes="ez-card", scale=3, min_width=320):
+                gr.HTML('<h3 class="ez-subtitle">Loss</h3>')
+                boxes["chart"] = _box()
+            with gr.Column(elem_classes="ez-card", scale=2, min_width=300):
+                gr.HTML('<h3 class="ez-subtitle">Checkpoints</h3>')
+                boxes["checkpoints"] = _box()
+        with gr.Column(elem_classes="ez-card"):
+            boxes["details"] = _box()
+    return Parts(seen, boxes, body)
+
+
+def _box() -> gr.HTML:
+    return gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
+
+
+def wire(parts: Parts, ctx) -> None:
+    """Polls while the tab is shown; every button of the page is one event with a word."""
+
+    def look(chosen, seen):
+        return paint(ctx, chosen, seen)
+
+    def act(chosen, seen, event: gr.EventData):
+        return answer(ctx, chosen, seen, event._data or {})
+
+    ctx.at_load(look, [ctx.run, parts.seen], parts.outputs())
+    ctx.every_tick(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
+    ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
+    ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
+    outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.parts["train"].handed]
+    for name in ("strip", "head"):
+        parts.boxes[name].act(act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
+
+
+# what the page shows
+
+
+def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
+    """[seen, body, every piece]; gr.skip() for what this browser shows already."""
+    now = time.time()
+    runs = list_runs(ctx.home.outputs, {"train"})
+    run = pick(runs, chosen)
+    cards = []
+    for one in runs:
+        view, status = WATCH.status(one)
+        cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
+    if run is None:
+        pieces = dict.fromkeys(PIECES, "") | {"strip": EMPTY}
+    else:
+        notice = seen.get("notice", ("", "", 0.0))
+        page = page_of(ctx, run, cards, notice[:2] if notice[2] > now else ("", ""))
+        pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
+    prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
+    body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
+    if prints == seen.get("prints"):
+        return [gr.skip()] * (2 + len(PIECES))
+    return [{**seen, "prints": prints}, body, *values[1:]]
+
+
+def pick(runs: list[Run], chosen: str) -> Run | None:
+    """The chosen run; where it is gone or none was chosen, the one that runs, else the newest."""
+    for run in runs:
+        if run.id == chosen:
+            return run
+    return next((run for run in runs if WATCH.status(run)[1] == "running"), runs[0] if runs else None)
+
+
+def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool) -> dict[str, str]:
+    """Every piece of the page as HTML."""
+
+    def src_of(id):
+        return lambda path: media.sample_url(ctx, id, path)
+
+    src = src_of(page.id)
+    pairs = gallery.before_after(page.view, src)
+    return {
+        "strip": runpage.strip(cards, page.id, src_of, now, everything),
+        "head": runpage.head(page, now),
+        "samples": gallery.grid(page.view, src),
+        "pairs": f'<section class="ez-card"><h3 class="ez-subtitle ez-gap-below">Before and after</h3>{pairs}</section>' if pairs else "",
+        "chart": chart(page.view),
+        "checkpoints": runpage.checkpoints(page),
+        "warnings": runpage.warnings(page.view),
+        "details": runpage.details(page),
+    }
+
+
+def page_of(ctx, run: Run, cards: list[runpage.Card], notice: tuple[str, str]) -> runpage.Page:
+    """What there is to say about a run, read from its folder."""
+    view, status = WATCH.status(run)
+    busy = next((c.title for c in cards if c.status == "running" and c.id != run.id), "")
+    result = run.result()
+    kept = [(step, adapter_file(path).stat().st_size) for step, path in run.checkpoints() if adapter_file(path).is_file()]
+    links = {what: media.file_url(ctx, run.id, what) for what in ("lora", "log.txt", "job.yaml", *(f"step-{step}" for step, _ in kept))}
+    return runpage.Page(
+        id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
+        why=run.why() if status in ("failed", "interrupted") else "",
+        stopping_s=stopping(run) if status == "running" else None,
+        kill_offered=status == "running" and supervisor.kill_offered(run), ahead=busy,
+        result=result.name if result else "", result_bytes=result.stat().st_size if result else 0, checkpoints=tuple(kept),
+        size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
+    )  # fmt: skip
+
+
+def stopping(run: Run) -> float | None:
+    """Seconds since this attempt was asked to stop; None when it was not."""
+    from training.runs import journal
+
+    started = run.last("started")
+    since_t = started["t"] if started else 0.0
+    asked = [r["t"] for r in journal.read(run.control_path)[0] if r.get("kind") == "stop" and r.get("t", 0) >= since_t]
+    return time.time() - asked[0] if asked else None
+
+
+def about(run: Run) -> str:
+    """Base model, datasets, size of the adapter: one line."""
+    job = run.job()
+    try:
+        names = [use["name"] for use in job["data"]["datasets"]]
+        family = job["model"]["family"]
+        try:
+            family = registry.get("families", family).SPEC.title
+        except ValueError:
+            pass  # its plugin is gone; the id still says which it was
+        return f"{family} · {', '.join(names)} · rank {job['adapter']['rank']}"
+    except (KeyError, TypeError):
+        return run.kind
+
+
+def settings_of(run: Run) -> str:
+    """The job as YAML; of one that this version cannot read, the file as it stands."""
+    try:
+        return dump_yaml(run.config())
+    except ValueError as error:
+        return f"{error}\n\n{(run.path / 'job.yaml').read_text(encoding='utf-8', errors='replace')}"
+
+
+# what its buttons do
+
+
+def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list:
+    """Does what a button says, then paints: [*outputs, run, tabs, timer, draft for the Train tab]."""
+    tabs = handed = gr.skip()
+    notice = ("", "")
+    seen = {k: v for k, v in seen.items() if k != "notice"}
+    act = str(data.get("act", ""))
+    if act == "all":
+        seen["all"] = not seen.get("all")
+    elif act == "choose":
+        chosen = str(data.get("run", ""))
+    else:
+        run = pick(list_runs(ctx.home.outputs, {"train"}), chosen)
+        try:
+            if run is None:
+                raise ValueError("that run is gone")
+            chosen = run.id
+            if act == "duplicate":
+                from ..draft import of_run
+
+                handed, tabs = of_run(run), ctx.go("train")
+            elif act == "delete":
+                if data.get("run") != run.id:
+                    raise ValueError("the page has changed meanwhile; look again")
+                delete(run)
+                WATCH.forget(run.path)
+                chosen, notice = "", ("ez-ok", f"'{run.title}' was deleted.")
+            else:
+                notice = ("ez-ok", do(ctx, run, act, str(data.get("value", ""))))
+        except (ValueError, OSError) as error:
+            text = str(error)
+            notice = ("ez-bad", text[:1].upper() + text[1:])
+    if notice[1]:
+        seen["notice"] = (*notice, time.time() + NOTICE_S)
+    painted = paint(ctx, chosen, seen)
+    if painted[0] == gr.skip():
+        painted[0] = seen
+    return [*painted, chosen, tabs, ctx.soon(), handed]
+
+
+def do(ctx, run: Run, act: str, value: str) -> str:
+    """One action on a run; what to tell the person.  Raises ValueError, OSError."""
+    if act == "stop":
+        run.command("stop")
+        return ""
+    if act == "save":
+        run.command("save")
+        return "Saving: a checkpoint is written after this step."
+    if act == "sample":
+        run.command("sample", prompt=value.strip())
+        return "The picture is drawn after this step." if value.strip() else "All sample prompts are drawn after this step."
+    if act == "resume":
+        supervisor.start(run, ctx.home)
+        return ""
+    if act == "kill":
+        supervisor.kill(run)
+        return "It was ended. What the last checkpoint holds is kept."
+    raise ValueError(f"there is no action {act!r}")
