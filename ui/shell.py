@@ -22,6 +22,7 @@ import gradio as gr
 from training.home import Home
 
 from . import sidebar, theme
+from .poll import Watch
 
 TABS = ("dataset", "captions", "train", "results", "publish")
 BUSY_S = 1.0  # between ticks while a job runs
@@ -60,6 +61,8 @@ class UiContext:
     timer: gr.Timer
     items: dict[str, gr.Tab] = field(default_factory=dict)  # tab id -> gr.Tab: items["train"].select(...)
     parts: dict[str, Any] = field(default_factory=dict)  # tab id -> what its build returned
+    watch: Watch = field(default_factory=Watch)  # the views of runs, read once for all browsers
+    busy: list[Callable[[], bool]] = field(default_factory=list)  # what besides a job asks for the quick tick
     ticks: list[Hook] = field(default_factory=list)
     loads: list[Hook] = field(default_factory=list)
 
@@ -82,6 +85,10 @@ class UiContext:
         """The value for the output ctx.timer after something was started: the next tick comes within a second."""
         return gr.Timer(BUSY_S)
 
+    def pace(self, busy: bool) -> float:
+        """Seconds between two ticks.  busy: a job runs."""
+        return BUSY_S if busy or any(asks() for asks in self.busy) else IDLE_S
+
     def url(self, path: str) -> str:
         """A path of ours as the browser must ask for it."""
         return f"{self.root_path.rstrip('/')}/{path.lstrip('/')}"
@@ -102,7 +109,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
             tab=gr.State(TABS[0]), tabs=gr.Tabs(render=False, elem_id="ez-tabs", overflow_behavior="wrap"),
             timer=gr.Timer(BUSY_S),
         )  # fmt: skip
-        machine = sidebar.build(ctx)
+        frame = sidebar.build(ctx)
         modules = {id: importlib.import_module(f"{__package__}.tabs.{id}") for id in TABS if _exists(id)}
         ctx.tabs.render()
         with ctx.tabs:
@@ -110,7 +117,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
                 with gr.Tab(module.TITLE, id=id, elem_id=f"ez-tab-{id}", render_children=True) as item:
                     ctx.items[id] = item
                     ctx.parts[id] = module.build(ctx)
-        sidebar.wire(machine, ctx)
+        sidebar.wire(frame, ctx)
         for id, module in modules.items():
             module.wire(ctx.parts[id], ctx)
             ctx.items[id].select(lambda id=id: id, None, ctx.tab, **INSTANT)

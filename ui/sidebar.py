@@ -1,25 +1,152 @@
-"""The machine: what it has, and what runs now."""
+"""The machine: what it has, and what runs now.  The same knowledge feeds the chip in the header."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 
 import gradio as gr
+
+from training import hardware
+from training.runs import supervisor
+from training.runs.events import RunView
+from training.runs.run import Run
+
+from . import views
+from .poll import changes
+from .theme import ASSETS
+
+GIB = 2**30
+CHIP = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">'
+    '<rect x="6" y="6" width="12" height="12" rx="2.5"/><path d="M9.5 2.5V6m5-3.500V6m-5 12v3.500m5-3.500v3.500M2.5 9.500H6m-3.5 5H6m12-5h3.500m-3.5 5h3.5"/></svg>'
+)
+SUN = (
+    '<svg class="ez-sun" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" aria-hidden="true">'
+    '<circle cx="12" cy="12" r="4"/><path d="M12 2.500v2m0 15v2M2.5 12h2m15 0h2M5.3 5.300l1.4 1.400m10.6 10.6 1.4 1.400m0-13.4-1.4 1.400M6.7 17.300l-1.4 1.4"/></svg>'
+)
+MOON = (
+    '<svg class="ez-moon" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linejoin="round" aria-hidden="true">'
+    '<path d="M20 14.500A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.500z"/></svg>'
+)
 
 
 @dataclass
 class Parts:
-    """What the sidebar is made of."""
+    """What the frame around the tabs is made of."""
 
+    header: gr.HTML
     machine: gr.HTML
+    shown: gr.State  # prints of what the page shows
 
 
 def build(ctx) -> Parts:
-    """The panel on the left."""
-    with gr.Sidebar(label="Machine", elem_id="ez-sidebar", width=280):
-        machine = gr.HTML("")
-    return Parts(machine)
+    """The header, and the panel on the left."""
+    header = gr.HTML(header_html(None), elem_id="ez-header", apply_default_css=False)
+    with gr.Sidebar(label="Machine", elem_id="ez-sidebar", width=272):
+        machine = gr.HTML('<div class="ez-side"></div>', apply_default_css=False)
+    return Parts(header, machine, gr.State({}))
 
 
 def wire(parts: Parts, ctx) -> None:
-    """Refreshes the panel at load and with the tick."""
+    """Refreshes both at load and with the tick, and sets the pace of the tick."""
+
+    def look(shown):
+        now = running_now(ctx)
+        pieces = {"header": header_html(now), "machine": machine_html(hardware.machine(ctx.home.root), now), "pace": ctx.pace(now is not None)}
+        prints, values = changes(shown, pieces)
+        return [prints, *values[:2], values[2] if values[2] == gr.skip() else gr.Timer(pieces["pace"])]
+
+    outputs = [parts.shown, parts.header, parts.machine, ctx.timer]
+    ctx.at_load(lambda: look({}), [], outputs)
+    ctx.every_tick(look, [parts.shown], outputs)
+
+
+@dataclass(frozen=True)
+class Now:
+    """The run that a worker is busy with."""
+
+    run: Run
+    view: RunView
+    progress: views.Progress
+
+    @property
+    def percent(self) -> str:
+        return "" if self.progress.share is None else f"{100 * self.progress.share:.0f} %"
+
+
+def running_now(ctx) -> Now | None:
+    """What runs, or None."""
+    run = supervisor.running(ctx.home)
+    if run is None:
+        return None
+    view, status = ctx.watch.status(run)
+    return Now(run, view, views.progress(view, "running" if status == "queued" else status))
+
+
+def header_html(now: Now | None) -> str:
+    """Brand on the left; what runs and the theme on the right."""
+    logo = (ASSETS / "icon.svg").read_text(encoding="utf-8").replace("<svg ", '<svg aria-hidden="true" ', 1)
+    chip = ""
+    if now:
+        title = escape(now.run.title)
+        chip = (
+            f'<button type="button" class="ez-chip ez-run ez-now" data-tab="{_tab_of(now.run)}" title="Show {title}"><i></i>'
+            f"<span>{title}</span>{f'<b>{now.percent}</b>' if now.percent else ''}</button>"
+        )
+    return (
+        f'<header class="ez-header"><div class="ez-brand">{logo}<span>Easel</span></div><div class="ez-header-right">{chip}'
+        f'<button type="button" class="ez-iconbtn" data-theme-toggle aria-label="Light or dark" title="Light or dark">{SUN}{MOON}</button></div></header>'
+    )
+
+
+def machine_html(machine: hardware.Machine, now: Now | None) -> str:
+    """The panel's two sections."""
+    return f'<div class="ez-side"><section><h3>Running now</h3>{_now_html(now)}</section><section><h3>This machine</h3>{_device_html(machine)}</section></div>'
+
+
+def _now_html(now: Now | None) -> str:
+    if now is None:
+        return '<p class="ez-muted ez-small" style="margin:0">Nothing. A run goes on here even when this window is closed.</p>'
+    share = now.progress.share
+    bar = '<div class="ez-bar ez-busy"><i></i></div>' if share is None else f'<div class="ez-bar"><i style="width:{100 * share:.1f}%"></i></div>'
+    detail = f'<p class="ez-muted ez-small" style="margin:8px 0 0">{escape(now.progress.detail)}</p>' if now.progress.detail else ""
+    return (
+        f'<div class="ez-meter" style="margin:0"><div><b class="ez-clip">{escape(now.run.title)}</b><b class="ez-num">{now.percent}</b></div>{bar}</div>'
+        f'<p class="ez-small" style="margin:8px 0 0">{escape(now.progress.text)}</p>{detail}'
+        f'<button type="button" class="ez-link ez-small" style="margin-top:6px" data-tab="{_tab_of(now.run)}">Show it</button>'
+    )
+
+
+def _device_html(machine: hardware.Machine) -> str:
+    name = machine.gpu_name or "No GPU"
+    how = f"{machine.cpu_name or 'processor'}, {machine.cores} {'core' if machine.cores == 1 else 'cores'}"
+    if not machine.gpu_name:
+        how = f"Trains on the processor: {how}"
+    rows = []
+    if machine.vram_bytes:
+        rows.append(_meter("VRAM", machine.vram_bytes - machine.vram_free_bytes, machine.vram_bytes))
+    rows.append(_meter("RAM", machine.ram_bytes - machine.ram_free_bytes, machine.ram_bytes))
+    low = " ez-bad" if machine.disk_free_bytes < 2 * GIB else ""
+    disk = f'<div class="ez-meter"><div><span>Free disk</span><b class="ez-num{low}">{_gib(machine.disk_free_bytes)}</b></div></div>'
+    note = f'<p class="ez-note ez-warn ez-small">{escape(machine.note)}</p>' if machine.note else ""
+    return f'<div class="ez-device">{CHIP}<div><b>{escape(name)}</b><span>{escape(how)}</span></div></div>{"".join(rows)}{disk}{note}'
+
+
+def _meter(label: str, used: int, of: int) -> str:
+    share = min(1.0, max(0.0, used / of)) if of else 0.0
+    look = "ez-bad" if share > 0.95 else "ez-warn" if share > 0.85 else "ez-plain"
+    width = 2 * round(50 * share)  # in steps, so that the panel is not sent anew at every tick
+    return (
+        f'<div class="ez-meter"><div><span>{label}</span><b>{_gib(used)} of {_gib(of)}</b></div>'
+        f'<div class="ez-bar {look}"><i style="width:{width}%"></i></div></div>'
+    )
+
+
+def _gib(size_bytes: int) -> str:
+    value = size_bytes / GIB
+    return f"{value:.1f} GB" if value < 10 else f"{value:,.0f} GB"
+
+
+def _tab_of(run: Run) -> str:
+    return {"caption": "captions", "publish": "publish"}.get(run.kind, "results")

@@ -18,7 +18,7 @@ Classes for elem_classes of Gradio layouts (gr.Group, gr.Column, gr.Row) and for
     ez-stats        a grid of <div class="ez-stat"><span>label</span><b>value</b></div>
     ez-empty        an empty state: centred; <h3>, <p>, then a button
     ez-note         a sentence in a tinted box, with ez-ok | ez-warn | ez-bad
-    ez-missing      the "what is still missing" line of a tab (shell.missing_html makes it)
+    ez-missing      the "what is still missing" line of a tab (missing.missing_html makes it)
     ez-link         a text button;  data-tab="captions" on any element makes it select that tab
     ez-grid  ez-tile                        thumbnails (dataset and caption tabs)
     ez-table                                a plain table
@@ -31,6 +31,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import gradio as gr
+from gradio.themes.utils.fonts import LocalFont
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -42,12 +43,13 @@ PAPER = gr.themes.Color(
     name="paper", c50="#faf9f7", c100="#f4f2ee", c200="#e8e5df", c300="#d5d1c9", c400="#a5a097", c500="#78736b",
     c600="#5b5750", c700="#3a3833", c800="#262522", c900="#1c1b19", c950="#141312",
 )  # fmt: skip
-SANS = ("Inter", "Segoe UI Variable Text", "Segoe UI", "system-ui", "-apple-system", "Cantarell", "Ubuntu", "Roboto", "Noto Sans", "sans-serif")
-MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Consolas", "DejaVu Sans Mono", "monospace")
+# both fonts come with Gradio, so nothing is downloaded
+SANS = (LocalFont("IBM Plex Sans", weights=(400, 700)), "Segoe UI", "system-ui", "sans-serif")
+MONO = (LocalFont("IBM Plex Mono", weights=(400,)), "ui-monospace", "Consolas", "monospace")
 
 
 def make_theme() -> gr.themes.Base:
-    """The Gradio theme: system fonts (no download), warm paper, ultramarine."""
+    """The Gradio theme: fonts that come with it, warm paper, ultramarine."""
     theme = gr.themes.Base(
         primary_hue=ULTRAMARINE, secondary_hue=ULTRAMARINE, neutral_hue=PAPER, font=SANS, font_mono=MONO,
         text_size="md", spacing_size="md", radius_size="md",

@@ -26,3 +26,130 @@
     }
   });
 })();
+
+// Pages of pictures: ticks, the bar of what is selected, captions saved on leaving their box, a picture large.
+(() => {
+  const easel = (window.easel = window.easel || {});
+  const ids = (element) => [...element.querySelectorAll("[data-pick]:checked")].map((box) => box.closest("[data-id]").dataset.id);
+
+  easel.grid = (element, fire, server) => {
+    let last = null;
+    const bar = () => {
+      const chosen = ids(element);
+      const picks = element.querySelector(".ez-picks");
+      if (!picks) return;
+      picks.hidden = chosen.length === 0;
+      picks.querySelector("[data-count]").textContent = `${chosen.length} selected`;
+      element.classList.toggle("ez-picking", chosen.length > 0);
+      element.querySelectorAll("[data-id]").forEach((tile) => tile.classList.toggle("ez-on", !!tile.querySelector("[data-pick]:checked")));
+    };
+    const setAll = (on) => {
+      element.querySelectorAll("[data-pick]").forEach((box) => (box.checked = on));
+      bar();
+    };
+    element.addEventListener("click", (event) => {
+      const zoom = event.target.closest("[data-zoom]");
+      if (zoom && !event.ctrlKey && !event.metaKey) {
+        event.preventDefault();
+        return easel.zoom([...element.querySelectorAll("[data-zoom]")], zoom);
+      }
+      const button = event.target.closest("[data-act]");
+      if (!button || button.disabled) return;
+      const { act, page } = button.dataset;
+      if (act === "all") return setAll(true);
+      if (act === "none") return setAll(false);
+      fire({ act, page: Number(page || 0), ids: ids(element) });
+      if (act === "page") element.scrollIntoView({ block: "start" });
+    });
+    element.addEventListener("change", (event) => {
+      const box = event.target.closest("[data-pick]");
+      if (box) bar();
+    });
+    element.addEventListener("click", (event) => {
+      const box = event.target.closest("[data-pick]");
+      if (!box) return;
+      const boxes = [...element.querySelectorAll("[data-pick]")];
+      const [from, to] = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
+      if (event.shiftKey && last && from >= 0) boxes.slice(from, to + 1).forEach((b) => (b.checked = box.checked));
+      last = box;
+      bar();
+    });
+    if (server) easel.captions(element, server);
+  };
+
+  // Each caption box is saved when it is left, and a moment after the last key: what was typed outlives a lost page.
+  easel.captions = (element, server) => {
+    const timers = new WeakMap();
+    const save = async (box) => {
+      clearTimeout(timers.get(box));
+      const before = box.dataset.saved ?? box.defaultValue;
+      if (box.value === before) return;
+      const sent = box.value;
+      const tile = box.closest("[data-id]");
+      const said = tile.querySelector(".ez-saved");
+      said.textContent = "Saving…";
+      try {
+        const answer = await server.save_caption({ dataset: box.closest("[data-dataset]").dataset.dataset, id: tile.dataset.id, text: sent });
+        if (answer.error) throw new Error(answer.error);
+        box.dataset.saved = sent;
+        said.textContent = "Saved";
+        said.classList.remove("ez-bad");
+        const chips = tile.querySelector(".ez-tile-chips");
+        if (chips) chips.innerHTML = answer.chips;
+        setTimeout(() => said.textContent === "Saved" && (said.textContent = ""), 2000);
+      } catch (error) {
+        said.textContent = error.message || "Not saved";
+        said.classList.add("ez-bad");
+      }
+    };
+    element.addEventListener("focusout", (event) => event.target.matches("[data-caption]") && save(event.target));
+    element.addEventListener("input", (event) => {
+      if (!event.target.matches("[data-caption]")) return;
+      clearTimeout(timers.get(event.target));
+      timers.set(event.target, setTimeout(() => save(event.target), 1500));
+    });
+    window.addEventListener("pagehide", () => element.querySelectorAll("[data-caption]").forEach(save));
+  };
+
+  easel.zoom = (links, link) => {
+    let at = links.indexOf(link);
+    const box = document.createElement("dialog");
+    box.className = "ez-zoom";
+    box.setAttribute("aria-label", "Picture");
+    box.innerHTML =
+      '<button type="button" class="ez-zoom-x" aria-label="Close">×</button><button type="button" class="ez-zoom-p" aria-label="Previous">‹</button>' +
+      '<figure><img alt=""><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
+    const show = (to) => {
+      at = (to + links.length) % links.length;
+      box.querySelector("img").src = links[at].href;
+      box.querySelector("img").alt = links[at].dataset.zoom;
+      box.querySelector("figcaption").textContent = `${links[at].dataset.zoom}   ${at + 1} / ${links.length}`;
+    };
+    box.addEventListener("click", (event) => {
+      if (event.target.closest(".ez-zoom-p")) return show(at - 1);
+      if (event.target.closest(".ez-zoom-n")) return show(at + 1);
+      if (!event.target.closest("img")) box.close();
+    });
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowLeft") show(at - 1);
+      if (event.key === "ArrowRight") show(at + 1);
+    });
+    box.addEventListener("close", () => {
+      box.remove();
+      links[at]?.focus();
+    });
+    document.body.append(box);
+    show(at);
+    box.showModal();
+  };
+
+  // On a phone the panel is a sheet over the page: it starts closed.
+  const phone = matchMedia("(max-width: 860px)");
+  const tidy = () => {
+    const side = document.getElementById("ez-sidebar");
+    if (!side) return requestAnimationFrame(tidy);
+    if (phone.matches && side.classList.contains("open")) side.querySelector(".toggle-button").click();
+    setTimeout(() => (document.documentElement.dataset.side = "ready"), 350);
+  };
+  tidy();
+})();
