@@ -15,22 +15,22 @@ from .draw import COLOURS, OVERSAMPLE
 TRIGGER = "zibbo"
 BODY, FEELER, PUPIL, EYE = (20, 150, 150), (250, 130, 20), (20, 20, 30), (255, 255, 255)
 PICTURES = (  # width, height, background, centre (x, y) and body radius as shares of the shorter side, caption
-    (128, 128, "yellow", 0.50, 0.55, 0.27, "zibbo on a yellow background, flat style"),
-    (128, 128, "blue", 0.46, 0.58, 0.24, "a zibbo on a blue background"),
-    (120, 120, "white", 0.55, 0.55, 0.29, "zibbo, white background, flat style"),
-    (128, 128, "pink", 0.50, 0.60, 0.25, "the zibbo on a pink background"),
-    (128, 128, "black", 0.50, 0.54, 0.26, "zibbo on a black background"),
-    (120, 120, "red", 0.44, 0.56, 0.28, "a zibbo, red background"),
-    (128, 128, "green", 0.54, 0.57, 0.25, "zibbo on a green background, flat style"),
-    (128, 128, "purple", 0.50, 0.55, 0.30, "a large zibbo on a purple background"),
-    (128, 128, "gray", 0.48, 0.58, 0.22, "a small zibbo on a gray background"),
-    (128, 128, "white", 0.50, 0.52, 0.23, "zibbo on a white background"),
-    (140, 112, "blue", 0.36, 0.56, 0.25, "zibbo on the left on a blue background"),
-    (140, 112, "yellow", 0.86, 0.56, 0.26, "a zibbo on the right on a yellow background"),
-    (112, 140, "pink", 0.50, 0.60, 0.27, "zibbo in front of a pink background"),
-    (112, 140, "green", 0.50, 0.75, 0.27, "a zibbo, green background, flat style"),
-    (128, 128, "red", 0.55, 0.56, 0.26, "zibbo on a red background, flat style"),
-    (128, 128, "black", 0.45, 0.57, 0.25, "a zibbo in front of a black background"),
+    (128, 128, "yellow", 0.50, 0.55, 0.30, "zibbo on a yellow background, flat style"),
+    (128, 128, "blue", 0.46, 0.58, 0.30, "a zibbo on a blue background"),
+    (120, 120, "white", 0.55, 0.58, 0.30, "zibbo, white background, flat style"),
+    (128, 128, "pink", 0.50, 0.60, 0.28, "the zibbo on a pink background"),
+    (128, 128, "black", 0.50, 0.56, 0.29, "zibbo on a black background"),
+    (120, 120, "red", 0.44, 0.60, 0.31, "a zibbo, red background"),
+    (128, 128, "green", 0.54, 0.57, 0.28, "zibbo on a green background, flat style"),
+    (128, 128, "purple", 0.50, 0.60, 0.32, "a large zibbo on a purple background"),
+    (128, 128, "gray", 0.48, 0.58, 0.25, "a small zibbo on a gray background"),
+    (128, 128, "white", 0.50, 0.52, 0.26, "zibbo on a white background"),
+    (140, 112, "blue", 0.36, 0.56, 0.28, "zibbo on the left on a blue background"),
+    (140, 112, "yellow", 0.86, 0.58, 0.29, "a zibbo on the right on a yellow background"),
+    (112, 140, "pink", 0.50, 0.60, 0.30, "zibbo in front of a pink background"),
+    (112, 140, "green", 0.50, 0.75, 0.30, "a zibbo, green background, flat style"),
+    (128, 128, "red", 0.55, 0.56, 0.29, "zibbo on a red background, flat style"),
+    (128, 128, "black", 0.45, 0.57, 0.31, "a zibbo in front of a black background"),
 )
 
 
@@ -65,8 +65,8 @@ def draw_mascot(width: int, height: int, background: str, x: float, y: float, ra
     disc(x, y, r, r, BODY)
     look_x, look_y = rng.uniform(-0.07, 0.07) * r, rng.uniform(-0.05, 0.07) * r
     for side in (-1, 1):
-        disc(x + side * r * 0.42, y - r * 0.15, r * 0.33, r * 0.36, EYE)
-        disc(x + side * r * 0.42 + look_x, y - r * 0.12 + look_y, r * 0.16, r * 0.18, PUPIL)
+        disc(x + side * r * 0.44, y - r * 0.12, r * 0.38, r * 0.42, EYE)
+        disc(x + side * r * 0.44 + look_x, y - r * 0.1 + look_y, r * 0.2, r * 0.22, PUPIL)
     return picture.reduce(k)
 
 
