@@ -66,6 +66,8 @@ def caption(
     detach: DetachOption = False,
 ):
     """Write captions for a dataset's pictures."""
+    from . import datasets
+    from .hardware import machine
     from .jobfile import parse
     from .names import folder_name
 
@@ -73,9 +75,12 @@ def caption(
     here = Path(dataset).expanduser()
     name = str(here.resolve()) if not (place.datasets / dataset).is_dir() and here.is_dir() else dataset
     given = {"captioner": captioner, "mode": mode, "trigger": trigger, "options": _options(option or []) or None}
-    data = {"kind": "caption", "name": folder_name(f"Captions of {Path(name).name}"), "dataset": name}
+    data = {"kind": "caption", "name": folder_name(f"Captions of {Path(name).name}"), "dataset": name, "device": machine(place.root).device}
     job = registry.get("jobs", "caption", place.plugins)
-    _launch(parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command"), place, detach)
+    config = parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command")
+    datasets.resolve(place, config.dataset)
+    job.options_of(registry.get("captioning", config.captioner, place.plugins), config)
+    _launch(config, place, detach)
 
 
 @app.command()

@@ -54,6 +54,7 @@ class _Child:
 
 
 _children: dict[Path, _Child] = {}
+_hopeless: set[Path] = set()  # runs whose worker could not begin, which could not even be put on record
 _one_at_a_time = threading.RLock()
 
 
@@ -67,7 +68,7 @@ def start(run: Run, home: Home, token: Secret | None = None) -> str:
         # measured before the status is read: a Stop that comes in between is then neither lost nor taken for an old one
         offset = journal.size_bytes(run.control_path)
         status = run.status()
-        if status == "running" or _spawned(run):
+        if status == "running" or _starting(run):
             raise ValueError(f"'{run.title}' is running already")
         if status == "finished":
             raise ValueError(f"'{run.title}' is finished; duplicate it to train again")
@@ -76,8 +77,7 @@ def start(run: Run, home: Home, token: Secret | None = None) -> str:
             return "queued"
         if ahead:
             raise ValueError(f"'{ahead.title}' is running, and one run at a time uses the machine; resume '{run.title}' when it has ended, or stop it first")
-        _until(lambda: not run.locked(), 5.0)  # it has said its last word, but is still on its way out
-        if run.locked():
+        if not _until(lambda: not run.locked(), 5.0):  # it has said its last word, but is still on its way out
             raise ValueError(f"the last attempt at '{run.title}' is still ending; try again in a moment")
         _spawn(run, home, offset, token)
         return "started"
@@ -92,7 +92,7 @@ def tick(home: Home) -> list[str]:
         begun = []
         for run in reversed(list_runs(home.outputs)):
             offset = journal.size_bytes(run.control_path)
-            if run.status() == "queued" and not _spawned(run) and not _in_the_way(run, home):
+            if run.path not in _hopeless and run.status() == "queued" and not _starting(run) and not _in_the_way(run, home):
                 _spawn(run, home, offset)
                 begun.append(run.id)
         return begun
@@ -100,7 +100,7 @@ def tick(home: Home) -> list[str]:
 
 def running(home: Home) -> Run | None:
     """The run that a worker is busy with: the one that uses the GPU before any other."""
-    busy = [run for run in list_runs(home.outputs) if run.locked() or _spawned(run)]
+    busy = [run for run in list_runs(home.outputs) if run.locked() or _starting(run)]
     return next((run for run in busy if uses_gpu(run)), busy[0] if busy else None)
 
 
@@ -208,18 +208,19 @@ def _in_the_way(run: Run, home: Home) -> Run | None:
     """The run that keeps `run` from starting: two that use the GPU never run at once."""
     if not uses_gpu(run):
         return None
-    busy = (other for other in list_runs(home.outputs) if other.path != run.path and (other.locked() or _spawned(other)))
+    busy = (other for other in list_runs(home.outputs) if other.path != run.path and (other.locked() or _starting(other)))
     return next((other for other in busy if uses_gpu(other)), None)
 
 
-def _spawned(run: Run) -> bool:
-    """Is a child of ours alive that works, or is about to work, on the run?"""
+def _starting(run: Run) -> bool:
+    """Is a child of ours alive that has not said `started` yet?  It may not hold the lock yet."""
     child = _children.get(run.path)
-    return child is not None and child.process.poll() is None
+    return child is not None and child.process.poll() is None and _attempt(run) == child.attempt_before
 
 
 def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = None) -> None:
     """A detached worker lives, and has said `started`, when this returns; at the latest after 8 s."""
+    _collect()
     attempt = _attempt(run)
     if os.name == "nt":
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
@@ -255,9 +256,9 @@ def _collect() -> None:
 def _never_began(run: Run, code: int) -> None:
     """A worker that died before its first word would leave the run queued, and be started again for ever: say `failed` for it."""
     lock = RunLock(run.lock_path)
-    if not lock.acquire(wait_s=0):
-        return
     try:
+        if not lock.acquire(wait_s=0):
+            return
         journal.append(
             run.events_path,
             {
@@ -269,6 +270,9 @@ def _never_began(run: Run, code: int) -> None:
             },
             fsync=True,
         )
+    except OSError as error:
+        _hopeless.add(run.path)
+        logging.getLogger("easel").error("%s could not begin, and could not be marked as failed: %s", run.id, error)
     finally:
         lock.release()
 
@@ -300,8 +304,9 @@ def _may_pass(name: str, value: str) -> bool:
     return allowed and not any(word in upper for word in FORBIDDEN_WORDS) and mask(value) == value
 
 
-def _until(true, wait_s: float) -> None:
-    """Returns once true() is, or after wait_s."""
+def _until(true, wait_s: float) -> bool:
+    """Whether true() came to be within wait_s."""
     deadline = time.monotonic() + wait_s
-    while not true() and time.monotonic() < deadline:
+    while not (held := true()) and time.monotonic() < deadline:
         time.sleep(0.02)
+    return held

@@ -1,0 +1,89 @@
+import time
+
+import pytest
+
+from training.runs import journal
+from training.runs.context import Context
+from training.secrets import Secret
+
+from .conftest import make
+
+
+@pytest.fixture
+def ctx(workshop):
+    return Context(make(workshop), workshop, attempt=1)
+
+
+def kinds(ctx):
+    return [e["kind"] for e in ctx.run.events()[0]]
+
+
+def test_an_event_has_exactly_its_keys(ctx):
+    ctx.emit("validation", step=1, loss=0.5)
+    for wrong in ({"kind": "validation", "step": 1}, {"kind": "validation", "step": 1, "loss": 1, "more": 1}, {"kind": "dance"}):
+        with pytest.raises(ValueError):
+            ctx.emit(**wrong)
+    assert kinds(ctx) == ["validation"]
+
+
+def test_no_event_holds_a_token(ctx):
+    ctx.secrets = {"hf_token": Secret("an-odd-token-of-a-private-hub")}
+    ctx.emit("failed", error="hf_abcdefghijklmnopqrstuvwxyz", hint="", trace="Bearer an-odd-token-of-a-private-hub")
+    text = ctx.run.events_path.read_text()
+    assert "abcdefghij" not in text
+    assert "odd-token" not in text
+
+
+def test_steps_are_written_twice_a_second_and_at_the_end(ctx):
+    assert ctx.step_due()
+    written = []
+    begun = time.monotonic()
+    while time.monotonic() - begun < 1.2:
+        written.append(ctx.step(len(written) + 1, 10**9, 0.5, 1e-4, 1.0, 1.0, 0))
+        time.sleep(0.005)
+    assert written[0]
+    assert 2 <= sum(written) <= 4
+    assert not ctx.step_due()
+    assert ctx.step(10**9, 10**9, 0.5, 1e-4, 1.0, 1.0, 0)
+    assert kinds(ctx).count("step") == sum(written) + 1
+
+
+def test_a_phase_is_written_at_its_start_and_end(ctx):
+    for name in ("encoding pictures", "encoding captions"):
+        for done in range(1001):
+            ctx.phase(name, done, 1000, "pictures")
+    told = [(e["name"], e["done"]) for e in ctx.run.events()[0]]
+    for name in ("encoding pictures", "encoding captions"):
+        assert (name, 0) in told
+        assert (name, 1000) in told
+    assert len(told) < 20
+
+
+def test_a_warning_is_said_once(ctx):
+    for text in ("a", "b", "a"):
+        ctx.warn(text)
+    assert kinds(ctx) == ["warning", "warning"]
+
+
+def test_commands_come_once_and_stop_stays(ctx):
+    assert ctx.commands() == []
+    for kind in ("save", "stop", "sample"):
+        journal.append(ctx.run.control_path, {"t": 1.0, "kind": kind})
+    assert ctx.stop_requested()
+    assert [c["kind"] for c in ctx.commands()] == ["save", "sample"]
+    assert ctx.commands() == []
+    assert ctx.stop_requested()
+
+
+def test_what_was_asked_of_an_earlier_attempt_is_not_asked_again(ctx):
+    journal.append(ctx.run.control_path, {"t": 1.0, "kind": "stop"})
+    later = Context(ctx.run, ctx.home, 2, control_cursor=journal.size_bytes(ctx.run.control_path))
+    assert not later.stop_requested()
+    assert ctx.stop_requested()
+
+
+def test_paths_stay_inside_the_run(ctx):
+    assert ctx.path("samples", "000001_0.webp").parent.is_dir()
+    for parts in (("..", "x"), ("/etc", "passwd"), ("a", "..", "..", "x")):
+        with pytest.raises(ValueError, match="leads out"):
+            ctx.path(*parts)

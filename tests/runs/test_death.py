@@ -1,0 +1,94 @@
+import errno
+
+import pytest
+
+from training.runs import death, journal
+
+from .conftest import make
+from .test_events import event
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "hint"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "The graphics card ran out of memory.", "smaller batch"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("x"), "The graphics card ran out of memory.", "smaller batch"),
+        (MemoryError(), "The computer ran out of memory (RAM).", "Close other programs"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "ran out of memory (RAM)", "Close other programs"),
+        (OSError(errno.ENOSPC, "No space left on device", "/"), "The disk is full", "Free some space"),
+        (RuntimeError("SafetensorError: I/O error: No space left on device (os error 28)"), "The disk is full", "Free some space"),
+        (ModuleNotFoundError("No module named 'torch'"), "could not be loaded: No module named 'torch'", "launcher"),
+        (RuntimeError("CUDA error: no kernel image is available"), "The graphics card refused to work", "driver"),
+        (ValueError("2 pictures have no caption;\n caption them"), "2 pictures have no caption; caption them", ""),
+        (PermissionError(errno.EACCES, "Permission denied", "x.txt"), "Permission denied: x.txt", "details"),
+        (KeyError("step"), "KeyError: 'step'", "details"),
+        (RuntimeError(), "RuntimeError", "details"),
+        (RuntimeError("y" * 5000), "RuntimeError: yyy", "details"),
+    ],
+)
+def test_an_exception_becomes_one_sentence_and_a_next_step(error, sentence, hint):
+    said, next_step = death.of_exception(error)
+    assert sentence in said
+    assert hint in next_step
+    assert "\n" not in said
+    assert len(said) <= 500
+
+
+def cut_off(home, log="", boot_id=None, oom_kills=-1):
+    """A run whose worker fell silent at step 3 with step 2 saved; log is what stands in log.txt of its last attempt."""
+    run = make(home)
+    journal.append(run.events_path, event("started", boot_id=death.boot_id() if boot_id is None else boot_id, oom_kills=oom_kills))
+    journal.append(run.events_path, event("step", step=3))
+    folder = run.path / "checkpoints" / "000002"
+    folder.mkdir(parents=True)
+    (folder / "MANIFEST.json").write_text("{}")
+    attempts = [death.ATTEMPT_LINE.format(attempt=n, time="2026-01-31 14:20:05", pid=7) for n in (1, 2)]
+    run.log_path.write_text(f"{attempts[0]}\nFatal Python error: Segmentation fault\n{attempts[1]}\n{log}\n")
+    return run
+
+
+def ended(how, oom_kills=0):
+    return death.ENDED_LINE.format(how=how, oom_kills=oom_kills)
+
+
+@pytest.mark.parametrize(
+    ("left", "sentence"),
+    [
+        ({"boot_id": "another"}, "The computer was restarted while it ran at step 3."),
+        ({"log": "OSError: [Errno 28] No space left on device"}, "The disk is full ("),
+        ({"log": "Fatal Python error: Segmentation fault"}, "crashed inside native code at step 3"),
+        ({"log": "Windows fatal exception: access violation"}, "crashed inside native code"),
+        ({"log": ended(death.how_it_ended(-11))}, "crashed inside native code"),
+        ({"log": ended(death.how_it_ended(0xC0000005))}, "crashed inside native code"),
+        ({"log": ended(death.how_it_ended(-7))}, "bus error at step 3: often a full disk"),
+        ({"log": "Fatal Python error: Bus error"}, "bus error"),
+        ({"log": "Fatal Python error: Aborted"}, "native code at step 3; the log"),
+        ({"log": ended(death.how_it_ended(-9), 1)}, "ran out of memory (RAM) at step 3"),
+        ({"log": ended(death.how_it_ended(-9), 0)}, "ended without a word at step 3 (killed or power cut)"),
+        ({}, "ended without a word at step 3 (killed or power cut)"),
+    ],
+)
+def test_what_a_silent_worker_left_behind_tells_why(workshop, left, sentence):
+    run = cut_off(workshop, **left)
+    assert run.status() == "interrupted"
+    assert sentence in run.why()
+    assert "Everything up to step 2 is saved." in run.why()
+    assert run.why().endswith("Press Resume to go on from step 2.")
+
+
+def test_a_count_of_memory_kills_that_rose_since_the_start_tells_too(workshop):
+    now = death.oom_kills()
+    if now < 0:
+        pytest.skip("nobody counts here")
+    assert "ended without a word" in cut_off(workshop, oom_kills=now).why()
+    if now > 0:
+        assert "ran out of memory (RAM)" in cut_off(workshop, oom_kills=now - 1).why()
+
+
+def test_a_run_that_is_well_has_no_why(workshop):
+    assert make(workshop).why() == ""
+
+
+def test_this_computers_start_has_a_mark_that_stays():
+    assert death.boot_id()
+    assert death.boot_id() == death.boot_id()
