@@ -25,7 +25,7 @@ __all__ = ["front_matter", "model_card", "modelspec_metadata", "scrub", "split_c
 TAGS = ("text-to-image", "diffusers", "lora", "template:sd-lora")
 BUILTIN_LICENCE = "apache-2.0"  # the built-in base model comes with Easel, under Easel's own licence
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[\w.\-]{1,96}", re.ASCII)
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^=:@/])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]|~$^@]|^[#+\-=]|:(?=//)|(?<=www)\.)")
 
 
 def model_card(
@@ -62,7 +62,7 @@ def split_card(text: str) -> tuple[dict, str]:
     except yaml.YAMLError as error:
         raise ValueError(f"the card's front matter is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(meta, dict):
-        raise ValueError("the card's front matter is not a mapping of keys to values")  # noqa: TRY004 said to a person
+        raise ValueError("the card's front matter is not a mapping of keys to values")
     return meta, text[match.end() :]
 
 
@@ -87,7 +87,7 @@ def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, s
     if base:
         meta["base_model"] = base
     meta["base_model_relation"] = "adapter"
-    meta["instance_prompt"] = config.trigger or None
+    meta["instance_prompt"] = mask(config.trigger) or None
     meta["tags"] = list(dict.fromkeys((*TAGS, *spec.tags)))
     if shown:
         meta["widget"] = [{"text": prompt or " ", "output": {"url": quote(path)}} for prompt, path in shown]
@@ -128,9 +128,9 @@ def _plain(config: TrainConfig, text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """`text` so that Markdown and HTML show it letter for letter, in one line."""
+    """`text` so that Markdown and HTML show it letter for letter, in one line; no link, heading, list or cell can begin in it."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\1", text)
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", _MARKDOWN.sub(r"\\\1", text))
 
 
 def code(text: str) -> str:

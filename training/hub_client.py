@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Client(httpx2.Client):
     """
 
     def __init__(self, cancelled: Callable[[], bool] = lambda: False, **options):
-        super().__init__(event_hooks={"request": [hf_request_event_hook]}, follow_redirects=True, timeout=TIMEOUT, **options)
+        super().__init__(event_hooks={"request": [hf_request_event_hook]}, follow_redirects=True, timeout=TIMEOUT, verify=_tls(), **options)
         self._cancelled = cancelled
 
     def send(self, request, **options):
@@ -70,6 +71,12 @@ class Client(httpx2.Client):
         if fault:
             raise fault
         return response
+
+
+@functools.cache
+def _tls():
+    """The certificates, read once: that takes longer than a request."""
+    return httpx2.create_ssl_context()
 
 
 def _network_fault(error: Exception) -> Fault:

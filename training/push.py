@@ -79,11 +79,12 @@ def push(
     Raises HubError with a sentence, Cancelled, ValueError.  Runs in the publish worker: it gives huggingface_hub its client.
     """
     from huggingface_hub import HfApi, set_client_factory
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars, logging
 
     watcher = watcher or Watcher()
     endpoint = hub_client.checked_endpoint(endpoint)
     disable_progress_bars()
+    logging.set_verbosity_error()  # it warns that open files go by plain HTTP, which is what we want
     set_client_factory(lambda: hub_client.Client(watcher.cancelled))
     api = HfApi(endpoint=endpoint, token=token.reveal())
     once = _Push(api, token, files, repo_id, private, message, watcher)

@@ -33,6 +33,9 @@ class Secret(str):
     def __eq__(self, other) -> bool:
         return isinstance(other, Secret) and other._value == self._value
 
+    def __ne__(self, other) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(("Secret", self._value))
 

@@ -1,0 +1,143 @@
+"""The card and the file's metadata: complete, honest, and without anything of this computer."""
+
+import hashlib
+import json
+import struct
+
+import numpy as np
+import pytest
+import yaml
+from safetensors import safe_open
+from safetensors.numpy import load, save
+
+from tests.hub.conftest import finished_run, some_token, train_config
+from training.card import markdown, model_card, split_card
+from training.config import DataPart, DatasetUse, ModelPart, SamplePart
+from training.modelspec import modelspec_metadata, scrub, stamp_hash, tensor_hash
+from training.registry import get
+
+SPEC = get("families", "sd15").SPEC
+
+
+def test_the_front_matter_is_complete(run):
+    meta, body = split_card(model_card(run, run.config(), SPEC, repo_id="alice/my-cat"))
+    assert meta == {
+        "license": "creativeml-openrail-m",
+        "library_name": "diffusers",
+        "pipeline_tag": "text-to-image",
+        "base_model": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "base_model_relation": "adapter",
+        "instance_prompt": "zibbo",
+        "tags": ["text-to-image", "diffusers", "lora", "template:sd-lora", "stable-diffusion", "stable-diffusion-diffusers"],
+        "widget": [
+            {"text": "zibbo on a sofa", "output": {"url": "samples/000020_1.webp"}},
+            {"text": "a *bold* dog", "output": {"url": "samples/000020_2.webp"}},
+        ],
+    }
+    assert "<Gallery />" in body and 'load_lora_weights("alice/my-cat", weight_name="my cat.safetensors")' in body
+    assert "| Adapter | lora, rank 4, alpha 8, attention |" in body
+
+
+def test_chosen_samples_and_a_checkpoint_are_what_the_card_shows(run):
+    meta, body = split_card(model_card(run, run.config(), SPEC, checkpoint=10, samples=["samples/000010_2.webp"]))
+    assert meta["widget"] == [{"text": "a *bold* dog", "output": {"url": "samples/000010_2.webp"}}]
+    assert "checkpoint of step 10 of 20" in body
+    meta, body = split_card(model_card(run, run.config(), SPEC, samples=[]))
+    assert "widget" not in meta and "<Gallery />" not in body
+
+
+def test_a_base_model_that_is_not_on_the_hub_is_not_named_as_if_it_were(home, tmp_path):
+    builtin = finished_run(home.outputs, train_config(name="one", model=ModelPart(family="sd15", source="builtin")))
+    meta, body = split_card(model_card(builtin, builtin.config(), SPEC))
+    assert "base_model" not in meta and meta["base_model_relation"] == "adapter" and meta["license"] == "apache-2.0"
+    assert "it is not on the Hub" in body
+    local = train_config(name="two", model=ModelPart(family="sd15", source=str(tmp_path)))
+    card = model_card(builtin, local, SPEC)
+    assert "base_model" not in split_card(card)[0] and str(tmp_path) not in card
+
+
+def test_what_people_type_cannot_become_markup_or_yaml(run):
+    evil = ["</script><img src=x onerror=alert(1)>", "`code` **b** [l](http://x) | cell\n# head\n---\nlicense: mit", "key: [unclosed, 'quote \"", "- [ ] &a *a !!tag"]
+    config = train_config(trigger="<b>`x`| zib", sample=SamplePart(prompts=tuple(evil)))
+    card = model_card(run, config, SPEC, captions=evil)
+    meta, body = split_card(card)
+    assert meta["license"] == "creativeml-openrail-m" and meta["instance_prompt"] == "<b>`x`| zib"
+    outside = body.split("```")[0] + body.split("```")[2]
+    assert "<img" not in outside and "\n# head" not in outside and "[l]" not in outside
+    assert "`` <b>`x`| zib ``" in body
+    assert body.count("```") == 2
+
+
+@pytest.mark.parametrize("text", ["no: 1", "yes", "null", "1e5", "ünï: 日本", "#x", "@at", "a: b: c", "\ttab", "…", "trailing: "])
+def test_any_trigger_survives_the_yaml(run, text):
+    config = train_config(trigger=text.strip())
+    assert split_card(model_card(run, config, SPEC))[0]["instance_prompt"] == config.trigger
+
+
+def test_paths_and_tokens_are_scrubbed(run):
+    token = some_token()
+    config = train_config(
+        trigger=token,
+        data=DataPart(datasets=(DatasetUse(name="/home/alice smith/secret cats"),)),
+        sample=SamplePart(prompts=(f"a cat {token} from /home/alice smith/secret cats/x.png and C:\\Users\\Al\\y.png", "1/2 and/or https://a.b/c/d")),
+    )
+    card = model_card(run, config, SPEC, captions=config.sample.prompts)
+    assert token not in card and "alice smith" not in card and "Users" not in card
+    assert scrub("1/2 and/or https://a.b/c/d, /imagine a cat", config) == "1/2 and/or https://a.b/c/d, /imagine a cat"
+    assert scrub("see ~/x/y.txt, \\\\nas\\share\\z and /mnt/data/pics/a.png.", config) == "see y.txt, z and a.png."
+
+
+def test_a_card_that_was_broken_by_hand_is_refused_in_words():
+    for text, words in (("# no front matter", "does not begin"), ("---\na: [\n---\n", "not valid YAML"), ("---\n- 1\n---\n", "not a mapping")):
+        with pytest.raises(ValueError, match=words):
+            split_card(text)
+    assert split_card("---\nlicense: mit\n---\nbody\n") == ({"license": "mit"}, "body\n")
+
+
+def test_the_other_licence_is_named_and_linked(run):
+    import dataclasses
+
+    spec = dataclasses.replace(SPEC, licence="other", licence_url="https://example.org/licence")
+    meta, _ = split_card(model_card(run, run.config(), spec))
+    assert (meta["license"], meta["license_name"], meta["license_link"]) == ("other", "stable-diffusion-1.5-licence", "https://example.org/licence")
+
+
+def test_markdown_shows_text_letter_for_letter():
+    assert markdown("a_b *c* <i> & [x](y)\n# z") == "a\\_b \\*c\\* &lt;i&gt; &amp; \\[x\\](y) # z"
+    assert [markdown(t) for t in ("# h", "- l", "1. n", "=", "| c", "SD 1.5 top-k")] == ["\\# h", "\\- l", "1\\. n", "\\=", "\\| c", "SD 1.5 top-k"]
+    assert markdown("https://x www.y a@b") == "https\\://x www\\.y a\\@b"
+
+
+def test_the_files_metadata_is_modelspec_and_ss_strings_without_paths():
+    config = train_config(model=ModelPart(family="sd15", source="/data/models of mine/sd 15"))
+    meta = modelspec_metadata(config, SPEC, prediction_type="v_prediction", pictures=12, date="2026-01-31")
+    assert all(isinstance(v, str) and v for v in meta.values()) and "/data" not in json.dumps(meta)
+    assert meta["modelspec.sai_model_spec"] == "1.0.1" and meta["modelspec.architecture"] == "stable-diffusion-v1/lora"
+    for must in ("implementation", "title", "resolution", "date", "license"):
+        assert meta[f"modelspec.{must}"]
+    assert (meta["modelspec.prediction_type"], meta["modelspec.trigger_phrase"]) == ("v", "zibbo")
+    assert (meta["ss_network_dim"], meta["ss_network_alpha"], meta["ss_steps"], meta["ss_num_train_images"]) == ("4", "8.0", "20", "12")
+    assert meta["ss_sd_model_name"] == "sd 15" and "ss_tag_frequency" not in meta
+    asked = modelspec_metadata(config, SPEC, prediction_type="", pictures=0, date="2026-01-31", step=10, tag_frequency={"cats": {"cat": 3}})
+    assert json.loads(asked["ss_tag_frequency"]) == {"cats": {"cat": 3}} and asked["ss_steps"] == "10"
+    assert "ss_num_train_images" not in asked and "modelspec.prediction_type" not in asked
+
+
+def test_the_stamped_hash_is_that_of_the_tensors_and_changes_nothing_else(tmp_path):
+    tensors = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.ones(3, np.float16)}
+    plain = save(tensors, {"modelspec.title": "ünï"})
+    stamped = stamp_hash(plain)
+    (size,) = struct.unpack("<Q", stamped[:8])
+    assert size % 8 == 0
+    (tmp_path / "x.safetensors").write_bytes(stamped)
+    with safe_open(tmp_path / "x.safetensors", framework="np") as file:
+        meta = file.metadata()
+    assert meta == {"modelspec.title": "ünï", "modelspec.hash_sha256": "0x" + hashlib.sha256(stamped[8 + size :]).hexdigest()}
+    assert tensor_hash(stamped) == tensor_hash(plain) == meta["modelspec.hash_sha256"]
+    assert all((load(stamped)[k] == v).all() for k, v in tensors.items())
+
+
+def test_the_front_matter_is_one_plain_yaml_mapping(run):
+    card = model_card(run, run.config(), SPEC)
+    head = card.split("---\n")[1]
+    assert yaml.safe_load(head) == split_card(card)[0] and "!!" not in head and "&id" not in head
