@@ -120,19 +120,19 @@ def site_of(venv: Path) -> Path:
     return next((venv / "lib").glob("python3.*/site-packages"), venv / "lib" / "site-packages")
 
 
-def wanted_torch() -> str:
-    """The torch build for this machine's hardware: 'cpu', 'cu126', …"""
+def wanted_torch() -> tuple[str, str]:
+    """(the torch build for this machine's hardware: 'cpu', 'cu126', …; the reason in a sentence)."""
     if os.environ.get("EASEL_TORCH"):
-        return os.environ["EASEL_TORCH"]
+        return os.environ["EASEL_TORCH"], "EASEL_TORCH asks for this torch"
     answer = subprocess.run(
-        [sys.executable, "-m", "training.hardware", "torch-build"], cwd=REPO, env=environment(), capture_output=True, text=True, check=False
-    )
-    build = answer.stdout.strip()
+        [sys.executable, "-m", "training.hardware", "torch-build"],
+        cwd=REPO, env=environment(), capture_output=True, text=True, encoding="utf-8", errors="replace", check=False,
+    )  # fmt: skip
+    build, why = answer.stdout.strip(), answer.stderr.strip()
     if answer.returncode or not build:
-        LOG(f"training.hardware gave no torch build: {answer.stderr}")
-        say("The graphics card could not be asked about; taking torch for the CPU. Set EASEL_TORCH=cu126 to choose yourself.")
-        return "cpu"
-    return build
+        LOG(f"training.hardware gave no torch build: {why}")
+        return "cpu", "the graphics card could not be asked about, so torch is installed for the processor; set EASEL_TORCH=cu126 to choose yourself"
+    return build, why
 
 
 def torch_fits(have: str, want: str) -> bool:
@@ -172,11 +172,12 @@ def is_ready(venv: Path, want: str, dev: bool) -> bool:
 
 def ensure(dev: bool, repair: bool = False) -> Path:
     """The environment's Python, everything installed.  Raises Failed with a sentence."""
-    venv, want = venv_folder(), wanted_torch()
+    venv, (want, why) = venv_folder(), wanted_torch()
     if not repair and is_ready(venv, want, dev):
         return python_of(venv)
     with lock() as lock_fd:
         if repair or not is_ready(venv, want, dev):  # another launcher may have done it meanwhile
+            say(why[:1].upper() + why[1:])
             install(venv, want, dev, lock_fd)
     return python_of(venv)
 
@@ -184,7 +185,7 @@ def ensure(dev: bool, repair: bool = False) -> Path:
 def install(venv: Path, want: str, dev: bool, lock_fd: int) -> None:
     """Brings the environment to what is wanted, whatever state it is in, and stamps it when it is."""
     began = time.monotonic()
-    say(f"Setting up Easel in {venv} (Python {sys.version.split()[0]}, torch for {want}). This happens once; it can be interrupted.")
+    say(f"Setting up Easel in {venv} with Python {sys.version.split()[0]}. This happens once, and may be interrupted.")
     (venv / "easel.json").unlink(missing_ok=True)
     make_venv(venv)
     python, site = python_of(venv), site_of(venv)
@@ -290,7 +291,7 @@ def install_torch(python: Path, site: Path, want: str, version: str, lock_fd: in
     index = os.environ.get("EASEL_TORCH_INDEX") or TORCH_INDEX
     exact, plain = f"torch=={version}+{want}", f"torch=={version}"
     own_index = ["--index-url", f"{index}/{want}", "--retries", "1", "--timeout", "20"]
-    say(f"Installing torch {version} for {want}")
+    say(f"Installing torch {version} for {'the processor' if want == 'cpu' else want}")
     tries = [["--no-index", exact], [*own_index, exact]]
     if sys.platform == "darwin":
         tries = [[plain]]

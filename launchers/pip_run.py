@@ -109,7 +109,7 @@ class Screen:
                 self._write(f"  {self.file}: {download[2]} {download[3]}")
             elif download[3] == "GB" or (download[3] == "MB" and float(download[2]) > 20):
                 print(f"  downloading {self.file}, {download[2]} {download[3]}", flush=True)
-        elif line.startswith("Installing collected packages"):
+        elif line.startswith("Installing collected packages") and line.count(",") > 5:
             self._write(f"  unpacking {line.count(',') + 1} packages; this can take a few minutes")
 
     def _write(self, text: str) -> None:
