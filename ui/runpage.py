@@ -251,8 +251,8 @@ def details(page: Page) -> str:
     versions = " · ".join(f"{k} {v}" for k, v in page.view.versions)
     made = f'<p class="ez-muted ez-small">{escape(versions)}</p>' if versions else ""
     return (
-        f'<details class="ez-fold" data-key="log"><summary>Log</summary><pre class="ez-log" data-end>{log}</pre>'
+        f'<details class="ez-drawer" data-key="log"><summary>Log</summary><pre class="ez-log" data-end>{log}</pre>'
         f'<a class="ez-link" href="{escape(page.links["log.txt"])}" download>Download the whole log</a></details>'
-        f'<details class="ez-fold" data-key="settings"><summary>Settings of this run</summary><pre class="ez-log">{escape(page.settings)}</pre>'
+        f'<details class="ez-drawer" data-key="settings"><summary>Settings of this run</summary><pre class="ez-log">{escape(page.settings)}</pre>'
         f'{made}<a class="ez-link" href="{escape(page.links["job.yaml"])}" download>Download as a job file</a></details>'
     )

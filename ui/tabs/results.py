@@ -22,7 +22,6 @@ TITLE = "Results"
 CSS, JS = client.CSS, client.JS
 NOTICE_S = 8.0  # how long the answer to an action stays
 PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details")
-WATCH = Watch()
 
 EMPTY = (
     '<div class="ez-empty"><h3>No runs yet</h3><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -95,10 +94,10 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     """[seen, body, every piece]; gr.skip() for what this browser shows already."""
     now = time.time()
     runs = list_runs(ctx.home.outputs, {"train"})
-    run = pick(runs, chosen)
+    run = pick(runs, chosen, ctx.watch)
     cards = []
     for one in runs:
-        view, status = WATCH.status(one)
+        view, status = ctx.watch.status(one)
         cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
     if run is None:
         pieces = dict.fromkeys(PIECES, "") | {"strip": EMPTY}
@@ -113,12 +112,12 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     return [{**seen, "prints": prints}, body, *values[1:]]
 
 
-def pick(runs: list[Run], chosen: str) -> Run | None:
+def pick(runs: list[Run], chosen: str, watch: Watch) -> Run | None:
     """The chosen run; where it is gone or none was chosen, the one that runs, else the newest."""
     for run in runs:
         if run.id == chosen:
             return run
-    return next((run for run in runs if WATCH.status(run)[1] == "running"), runs[0] if runs else None)
+    return next((run for run in runs if watch.status(run)[1] == "running"), runs[0] if runs else None)
 
 
 def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool) -> dict[str, str]:
@@ -143,7 +142,7 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
 
 def page_of(ctx, run: Run, cards: list[runpage.Card], notice: tuple[str, str]) -> runpage.Page:
     """What there is to say about a run, read from its folder."""
-    view, status = WATCH.status(run)
+    view, status = ctx.watch.status(run)
     busy = next((c.title for c in cards if c.status == "running" and c.id != run.id), "")
     result = run.result()
     kept = [(step, adapter_file(path).stat().st_size) for step, path in run.checkpoints() if adapter_file(path).is_file()]
@@ -205,7 +204,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
     elif act == "choose":
         chosen = str(data.get("run", ""))
     else:
-        run = pick(list_runs(ctx.home.outputs, {"train"}), chosen)
+        run = pick(list_runs(ctx.home.outputs, {"train"}), chosen, ctx.watch)
         try:
             if run is None:
                 raise ValueError("that run is gone")
@@ -218,7 +217,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
                 if data.get("run") != run.id:
                     raise ValueError("the page has changed meanwhile; look again")
                 delete(run)
-                WATCH.forget(run.path)
+                ctx.watch.forget(run.path)
                 chosen, notice = "", ("ez-ok", f"'{run.title}' was deleted.")
             else:
                 notice = ("ez-ok", do(ctx, run, act, str(data.get("value", ""))))
