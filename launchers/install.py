@@ -25,8 +25,8 @@ REPO = Path(__file__).resolve().parent.parent
 if __package__ in (None, ""):
     sys.path.insert(0, str(REPO))
 
-from launchers import packages  # noqa: E402  the path above comes first
-from launchers.pip_run import Failed, environment, pip  # noqa: E402
+from launchers import packages
+from launchers.pip_run import Failed, environment, pip
 
 PIP = "pip==26.3"  # continues broken downloads; tested with our pins
 TORCH_INDEX = "https://download.pytorch.org/whl"

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-CUDA_LINE = re.compile(r"^cuda\b[^=]*=\s*'(\d+)\.(\d+)'", re.M)
+CUDA_LINE = re.compile(r"^cuda\b[^=]*=\s*'(\d+)\.(\d+)'", re.MULTILINE)
 
 
 @dataclass(frozen=True)

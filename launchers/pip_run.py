@@ -19,8 +19,8 @@ CAUSES = (
     (r"Long Path", r"The folder's path is too long for Windows. Move Easel to a short one such as C:\Easel, then start again."),
     (r"CERTIFICATE_VERIFY_FAILED|SSLError", "The connection's certificate was refused: check the date of this computer and its proxy or antivirus."),
     (
-        r"Temporary failure in name resolution|getaddrinfo failed|NewConnectionError|NameResolutionError|Max retries|ReadTimeout|"
-        r"Connection (aborted|reset|broken|refused)|IncompleteRead|ProxyError|Network is unreachable",
+        r"Temporary failure in name resolution|getaddrinfo failed|N(ewConnection|ameResolution)Error|Max retries|ReadTimeout|IncompleteRead|"
+        + r"Connection (aborted|reset|broken|refused)|ProxyError|Network is unreachable",
         "The internet, or the package index, cannot be reached. Check the connection, then start again.",
     ),
     (
@@ -82,7 +82,7 @@ def is_new(python: Path) -> bool:
 def cause(said: str) -> str:
     """One sentence for what pip said before it failed."""
     for pattern, sentence in CAUSES:
-        if re.search(pattern, said, re.I):
+        if re.search(pattern, said, re.IGNORECASE):
             return sentence
     errors = [line for line in said.splitlines() if "error" in line.lower()]
     return f"pip failed: {(errors or said.splitlines() or ['it said nothing'])[-1].strip()}"

@@ -23,7 +23,7 @@ def test_the_batch_file_survives_every_path():
     assert raw.count(b"\n") == raw.count(b"\r\n")  # cmd loses labels in files with bare line feeds
     assert "DisableDelayedExpansion" in text and "chcp 65001" in text
     for line in text.splitlines():
-        assert not re.match(r"\s*call\s", line, re.I)  # call doubles every ^ in a path
+        assert not re.match(r"\s*call\s", line, re.IGNORECASE)  # call doubles every ^ in a path
         for use in re.finditer(r"%(HERE|EASEL_PYTHON)%", line):
             before = line[: use.start()]
             assert before.count('"') % 2 == 1, f"unquoted path: {line}"
@@ -51,7 +51,7 @@ def test_the_menu_entry_starts_easel_from_any_path(nasty):
     environment = {**os.environ, "XDG_DATA_HOME": str(nasty / "share")}
     subprocess.run(["bash", str(repo / "launchers" / "desktop.sh")], env=environment, check=True, capture_output=True)
     entry = (nasty / "share" / "applications" / "easel.desktop").read_text(encoding="utf-8")
-    value = re.search(r"^Exec=bash (.*)$", entry, re.M)[1]
+    value = re.search(r"^Exec=bash (.*)$", entry, re.MULTILINE)[1]
     argument = value.replace("\\\\", "\\")  # the string's own escapes
     argument = re.sub(r"\\([\"`$\\])", r"\1", argument[1:-1]).replace("%%", "%")  # then those of a quoted argument
     assert argument == str(repo / "launchers" / "start.sh")
@@ -60,9 +60,9 @@ def test_the_menu_entry_starts_easel_from_any_path(nasty):
 def test_the_space_asks_for_the_versions_we_test():
     front = (LAUNCHERS / "space" / "README.md").read_text(encoding="utf-8").split("---")[1]
     pins = packages.pins(REPO / "requirements.txt")
-    assert re.search(r"^sdk: gradio$", front, re.M)
-    assert re.search(rf"^sdk_version: {re.escape(pins['gradio'])}$", front, re.M)
-    assert (REPO / re.search(r"^app_file: (\S+)$", front, re.M)[1]).is_file()
+    assert re.search(r"^sdk: gradio$", front, re.MULTILINE)
+    assert re.search(rf"^sdk_version: {re.escape(pins['gradio'])}$", front, re.MULTILINE)
+    assert (REPO / re.search(r"^app_file: (\S+)$", front, re.MULTILINE)[1]).is_file()
 
 
 def test_the_default_test_run_leaves_out_the_slow_ones():
