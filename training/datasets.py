@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import threading
 import time
 import unicodedata
@@ -98,10 +99,10 @@ class Dataset:
 
     def pictures(self, check: bool = True, on_progress: Progress | None = None) -> list[Picture]:
         """All pictures in natural order; those that nobody has looked at are checked first.  Engines use the `usable` ones."""
-        if check:
-            self.check(on_progress=on_progress)
-        with _state(self).lock:
+        scan = self._scan()
+        if check and self._check(scan, None, on_progress):
             scan = self._scan()
+        with _state(self).lock:
             return self._built(scan, scan.names)
 
     def page(self, offset: int, count: int, query: str = "", only: str = "") -> tuple[list[Picture], int]:
@@ -113,9 +114,9 @@ class Dataset:
                 wanted = captions.clean_caption(query).casefold().split()
                 names = [p.id for p in self._built(scan, names) if _matches(p, wanted, only)]
         shown = names[max(0, offset) : max(0, offset) + max(0, count)]
-        self.check(shown)
-        with _state(self).lock:
+        if self._check(scan, shown):
             scan = self._scan()
+        with _state(self).lock:
             return self._built(scan, [n for n in shown if n in scan.files]), len(names)
 
     def get(self, id: str) -> Picture:
@@ -156,12 +157,14 @@ class Dataset:
 
     def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:
         """Put pictures that are new, changed or without a thumbnail through the gate.  How many that were."""
+        return self._check(self._scan(), ids, on_progress)
+
+    def _check(self, scan: _Scan, ids: Sequence[str] | None, on_progress: Progress | None = None) -> int:
         state = _state(self)
         with state.checking:
             with state.lock:
-                scan = self._scan()
                 wanted = scan.names if ids is None else [i for i in ids if i in scan.files]
-                pending = [n for n in wanted if (r := state.fresh(n, scan.files[n])) is None or not self._has_thumb(r)]
+                pending = [n for n in wanted if (r := state.fresh(n, scan.stat(n))) is None or not self._has_thumb(r)]
             if not pending:
                 return 0
             (self.meta / "thumbs").mkdir(parents=True, exist_ok=True)
@@ -175,10 +178,13 @@ class Dataset:
 
     def thumbnail(self, id: str) -> Path:
         """The picture's thumbnail, WebP of at most 256 px, made by the gate.  Raises ValueError with the reason if there is none."""
-        self._path_of(id)
+        path = self._path_of(id)
+        state = _state(self)
+        record = state.fresh(id, _lstat_of(path))
+        if record and record["ok"] and self._has_thumb(record):
+            return self._thumb(record["sha256"])
         self.check([id])
-        with _state(self).lock:
-            record = _state(self).records.get(id)
+        record = state.records.get(id)
         if record is None:
             raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
         if not record["ok"]:
@@ -337,7 +343,7 @@ class Dataset:
         return self.path / id
 
     def _scan(self) -> _Scan:
-        files, texts = {}, {}
+        files, texts, text_entries = {}, {}, {}
         try:
             with os.scandir(self.path) as entries:
                 for entry in entries:
@@ -346,35 +352,33 @@ class Dataset:
                     suffix = (dot + suffix).lower()
                     if name[0] == "." or not (suffix in SUFFIXES or suffix in captions.SUFFIXES) or not _is_text(name):
                         continue
-                    try:
-                        found = entry.stat(follow_symlinks=False)
-                    except OSError:  # gone in the meantime
-                        continue
-                    if suffix in SUFFIXES:
-                        if not entry.is_dir(follow_symlinks=False):
-                            files[name] = found
-                    else:
-                        texts.setdefault(unicodedata.normalize("NFC", stem), []).append((captions.SUFFIXES.index(suffix), name, found))
+                    if suffix in captions.SUFFIXES:
+                        texts.setdefault(unicodedata.normalize("NFC", stem), []).append(name)
+                        text_entries[name] = entry
+                    elif not entry.is_dir(follow_symlinks=False):
+                        files[name] = entry
         except FileNotFoundError:
             raise ValueError(f"the folder {self.path} is gone") from None
-        return _Scan(files, {k: [n for _, n, _ in sorted(v, key=lambda t: t[:2])] for k, v in texts.items()},
-                     {n: f for v in texts.values() for _, n, f in v}, sorted(files, key=natural_key))  # fmt: skip
+        for names in texts.values():
+            if len(names) > 1:
+                names.sort(key=lambda n: (captions.SUFFIXES.index(Path(n).suffix.lower()), n))
+        return _Scan(files, texts, text_entries, sorted(files, key=natural_key))
 
     def _built(self, scan: _Scan, names: Sequence[str]) -> list[Picture]:
         state = _state(self)
-        state.load_index(self.meta / "index.json")
         sources = self._edits().refresh().sources
-        kept: dict[str, str] = {}
+        kept: dict[str, str] = {}  # of the same bytes, the first in order is the one that is used
         for name in scan.names:
-            record = state.fresh(name, scan.files[name])
+            record = state.records.get(name)
             if record and record["ok"]:
                 kept.setdefault(record["sha256"], name)
         made = []
         for name in names:
-            record = state.fresh(name, scan.files[name])
+            found = scan.stat(name)
+            record = state.fresh(name, found)
             text, text_note = self._caption_of(scan, name)
             source = sources.get((name, text), "file") if text else ""
-            size_bytes = scan.files[name].st_size
+            size_bytes = found.st_size if found else 0
             if record is None:
                 made.append(Picture(name, self.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", text, source, text_note))
                 continue
@@ -386,9 +390,11 @@ class Dataset:
 
     def _caption_of(self, scan: _Scan, id: str) -> tuple[str, str]:
         """(caption, note) of a picture, from memory while its file has not changed."""
-        cache = _state(self).texts
+        cache = _state(self, reread=False).texts
         for name in scan.texts.get(_stem(id), []):
-            found = scan.text_stats[name]
+            found = scan.text_stat(name)
+            if found is None:
+                continue
             key = (found.st_size, found.st_mtime_ns, found.st_ino)
             if name not in cache or cache[name][0] != key:
                 cache[name] = (key, *_read_caption(self.path / name))
@@ -403,11 +409,11 @@ class Dataset:
         if not text:
             for name in present:
                 (self.path / name).unlink(missing_ok=True)
-                scan.text_stats.pop(name, None)
+                scan.text_entries.pop(name, None)
             scan.texts.pop(stem, None)
             return
         write_text_whole(self.path / target, text + "\n")
-        scan.text_stats[target] = os.lstat(self.path / target)
+        scan.text_entries[target] = os.lstat(self.path / target)
         scan.texts[stem] = [target, *(n for n in present if n != target)]
 
     def _looked_at(self, gate: intake.Gate, name: str) -> tuple[str, dict]:
@@ -466,12 +472,34 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Scan:
-    """One look at the folder.  texts: stem -> caption files, the one that counts first."""
+    """One look at the folder.  Sizes and times are asked for only where they are needed: a page shows 48 of thousands."""
 
-    files: dict[str, os.stat_result]
-    texts: dict[str, list[str]]
-    text_stats: dict[str, os.stat_result]
+    files: dict[str, os.DirEntry]
+    texts: dict[str, list[str]]  # stem -> caption files, the one that counts first
+    text_entries: dict[str, os.DirEntry | os.stat_result]
     names: list[str]
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """Of a picture; None if it is gone."""
+        return _lstat(self.files[name]) if name in self.files else None
+
+    def text_stat(self, name: str) -> os.stat_result | None:
+        """Of a caption file; None if it is gone."""
+        return _lstat(self.text_entries[name]) if name in self.text_entries else None
+
+
+def _lstat_of(path: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _lstat(entry: os.DirEntry | os.stat_result) -> os.stat_result | None:
+    try:
+        return entry if isinstance(entry, os.stat_result) else entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
 
 
 class _State:
@@ -487,10 +515,10 @@ class _State:
         self.edits = Edits(meta / "edits.jsonl")
         self._file_lock = None
 
-    def fresh(self, name: str, found: os.stat_result) -> dict | None:
+    def fresh(self, name: str, found: os.stat_result | None) -> dict | None:
         """The record of a picture, unless the file has changed since."""
         record = self.records.get(name)
-        return record if record and (record["size"], record["mtime_ns"]) == (found.st_size, found.st_mtime_ns) else None
+        return record if record and found and (record["size"], record["mtime_ns"]) == (found.st_size, found.st_mtime_ns) else None
 
     def load_index(self, path: Path) -> None:
         """Take over what index.json says if it has changed; what this process found out itself wins."""
@@ -521,13 +549,15 @@ _states: dict[Path, _State] = {}
 _states_lock = threading.Lock()
 
 
-def _state(ds: Dataset) -> _State:
+def _state(ds: Dataset, reread: bool = True) -> _State:
+    """What is remembered of a dataset; with what other processes have found out since, unless reread is off."""
     with _states_lock:
         if ds.meta not in _states:
             _states[ds.meta] = _State(ds.meta)
         state = _states[ds.meta]
-    with state.lock:
-        state.load_index(ds.meta / "index.json")
+    if reread:
+        with state.lock:
+            state.load_index(ds.meta / "index.json")
     return state
 
 
@@ -568,9 +598,10 @@ def create(home: Home, title: str) -> Dataset:
 
 def open_dataset(home: Home, name: str) -> Dataset:
     """The dataset with this folder name, or that had it before it was renamed.  Raises ValueError with the nearest name."""
+    plain = bool(name) and name == os.path.basename(name) and not set(name) & set("/\\\0:") and not name.startswith(".")
+    if plain and (home.datasets / name).is_dir():
+        return _own(home.datasets / name)
     known = {ds.name: ds for ds in list_datasets(home)}
-    if name in known:
-        return known[name]
     for ds in known.values():
         if name and name in _about(ds.meta).get("was", []):
             return ds
@@ -660,12 +691,12 @@ def write_text_whole(path: Path, text: str) -> None:
     """Write a UTF-8 file by temporary file and rename; an existing file keeps its mode.  Readers see the old or the new one."""
     temp = path.with_name(f".{path.name[:40]}.tmp-{secrets.token_hex(4)}")
     try:
-        with open(temp, "w", encoding="utf-8", newline="\n") as file:
+        with open(temp, "x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, temp)
+        try:
+            os.chmod(temp, stat.S_IMODE(os.stat(path).st_mode))
+        except FileNotFoundError:
+            pass  # a new file: the umask has its say
         for patience in range(20):
             try:
                 os.replace(temp, path)
@@ -674,8 +705,9 @@ def write_text_whole(path: Path, text: str) -> None:
                 if os.name != "nt" or patience == 19:
                     raise
                 time.sleep(0.05)
-    finally:
+    except BaseException:
         temp.unlink(missing_ok=True)
+        raise
 
 
 @lru_cache(maxsize=100_000)

@@ -83,6 +83,8 @@ class Edits:
             if file.tell() and not _ends_in_newline(self.path):
                 line = b"\n" + line
             file.write(line)
+            file.flush()
+            os.fsync(file.fileno())  # the captions themselves are not: this holds what they were and what they became
 
 
 def new_op() -> str:
