@@ -160,6 +160,8 @@ def _download(run: Run, what: str) -> Response:
         number = int(step.group(1))
         path = dict(run.checkpoints())[number] / "adapter.safetensors"
         name = f"{run.id}-step-{number}.safetensors"
+    elif what == "export.zip":
+        path, name = inside(run.path, what), f"{run.title}.zip"
     elif what in ("job.yaml", "README.md"):
         path, name = inside(run.path, what), f"{run.id}-{what}"
     else:

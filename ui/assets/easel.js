@@ -111,6 +111,23 @@
     window.addEventListener("pagehide", () => element.querySelectorAll("[data-caption]").forEach(save));
   };
 
+  // What the captioner wrote, put into the tiles on the page; a box that somebody is typing in is left alone.
+  easel.patch = (text) => {
+    if (!text) return;
+    const { dataset, rows } = JSON.parse(text);
+    const root = [...document.querySelectorAll("[data-dataset]")].find((e) => e.dataset.dataset === dataset);
+    if (!root) return;
+    for (const tile of root.querySelectorAll("[data-id]")) {
+      const row = rows[tile.dataset.id];
+      const box = tile.querySelector("[data-caption]");
+      if (!row || !box) continue;
+      tile.querySelector(".ez-tile-chips").innerHTML = row.chips;
+      tile.querySelector(".ez-source").innerHTML = row.note;
+      const typing = box === document.activeElement || box.value !== (box.dataset.saved ?? box.defaultValue);
+      if (!typing && box.value !== row.text) box.value = box.dataset.saved = row.text;
+    }
+  };
+
   easel.zoom = (links, link) => {
     let at = links.indexOf(link);
     const box = document.createElement("dialog");

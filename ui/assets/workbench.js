@@ -1,6 +1,7 @@
 // Easel: forms, galleries and charts inside gr.HTML.  The server holds the truth; here is only what a hand needs at once.
 (() => {
   const easel = (window.easel = window.easel || {});
+  const fetched = new Set(); // links that download by themselves, once
   const opened = new Map(); // data-key of a <details> -> open, so that a new version of the page keeps it
 
   // An element with data-act becomes the event `act`, an input with data-path the event `edit`.
@@ -14,6 +15,7 @@
         data.value = field.value;
         field.value = "";
       }
+      if ("collect" in data) data.fields = unsent(source.closest("[id^=ez-]:not([id^=ez-tab])") || document);
       source.closest("details.ez-menu")?.removeAttribute("open");
       trigger("act", data);
     };
@@ -65,10 +67,24 @@
       }
       for (const field of element.querySelectorAll("[data-path]")) show(field);
       for (const range of element.querySelectorAll(".ez-pair-range")) slide(range);
+      for (const link of element.querySelectorAll("a[data-once]")) {
+        if (fetched.has(link.dataset.once)) continue;
+        fetched.add(link.dataset.once);
+        link.click();
+      }
       if (filter) narrow(element, filter);
     };
     watch("value", sync);
     sync();
+  };
+
+  // What was typed and not sent yet: a click on a button comes before the server's answer to the field that was just left.
+  const unsent = (place) => {
+    const fields = {};
+    for (const field of place.querySelectorAll("[data-path]")) {
+      if (typed(field) !== (field.dataset.value ?? "")) fields[field.dataset.path] = typed(field);
+    }
+    return fields;
   };
 
   const typed = (field) => (field.type === "checkbox" ? (field.checked ? "on" : "off") : field.value);
