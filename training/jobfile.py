@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 MAX_BYTES = 200_000
 # substituted values must never reach a field that is published or saved with the result
-PUBLISHED = {"name", "trigger", "prompts", "negative", "preset"}
+PUBLISHED = {"name", "trigger", "prompts", "negative", "preset", "card", "message", "repo_id"}
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,6 +1,7 @@
 """Publishing as a person does it: a job in a worker of its own, its token in that one process's environment and nowhere else."""
 
 import base64
+import json
 import os
 import time
 
@@ -106,6 +107,17 @@ def test_the_config_refuses_what_cannot_be_published():
         with pytest.raises(ValueError) as caught:
             Config(**(right | wrong))
         assert some_token() not in str(caught.value)
+
+
+def test_what_is_published_never_comes_from_the_environment(tmp_path, monkeypatch):
+    from training.jobfile import load_job
+
+    monkeypatch.setenv("PRIVATE_THING", "a secret")
+    for key in ("card", "message", "repo_id"):
+        values = {"kind": "publish", "name": "x", "run": "r", "repo_id": "alice/x", "card": "text"}
+        (tmp_path / "job.json").write_text(json.dumps(values | {key: "${PRIVATE_THING}"}))
+        with pytest.raises(ValueError, match="must not come from the environment"):
+            load_job(tmp_path / "job.json")
 
 
 def test_what_is_gone_is_said(hub, token, home, run):
