@@ -131,7 +131,10 @@ def wanted_torch() -> tuple[str, str]:
     build, why = answer.stdout.strip(), answer.stderr.strip()
     if answer.returncode or not build:
         LOG(f"training.hardware gave no torch build: {why}")
-        return "cpu", "the graphics card could not be asked about, so torch is installed for the processor; set EASEL_TORCH=cu126 to choose yourself"
+        return (
+            "cpu",
+            "the graphics card could not be asked about, so torch is installed for the processor; set EASEL_TORCH=cu126 to choose yourself",
+        )
     return build, why
 
 
@@ -268,7 +271,9 @@ def check_room(venv: Path, want: str) -> None:
     """Raises Failed where the disk cannot hold the environment."""
     need, free = ROOM_BYTES["cpu" if want == "cpu" else "cuda"], shutil.disk_usage(venv).free
     if free < need:
-        raise Failed(f"{venv.parent} has {free / 1e9:.1f} GB free, but the installation needs {need / 1e9:.0f} GB. Free some, or move EASEL_VENV.")
+        raise Failed(
+            f"{venv.parent} has {free / 1e9:.1f} GB free, but the installation needs {need / 1e9:.0f} GB. Free some, or move EASEL_VENV."
+        )
 
 
 def renew_pip(python: Path, site: Path, lock_fd: int) -> None:

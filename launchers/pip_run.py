@@ -17,7 +17,10 @@ REDIRECTS = {"PYTHONHOME", "PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT",
 CAUSES = (
     (r"No space left|Errno 28|not enough space", "The disk is full. Free some space (a few GB are needed), then start again."),
     (r"Long Path", r"The folder's path is too long for Windows. Move Easel to a short one such as C:\Easel, then start again."),
-    (r"CERTIFICATE_VERIFY_FAILED|SSLError", "The connection's certificate was refused: check the date of this computer and its proxy or antivirus."),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|SSLError",
+        "The connection's certificate was refused: check the date of this computer and its proxy or antivirus.",
+    ),
     (
         r"Temporary failure in name resolution|getaddrinfo failed|N(ewConnection|ameResolution)Error|Max retries|ReadTimeout|IncompleteRead|"
         + r"Connection (aborted|reset|broken|refused)|ProxyError|Network is unreachable",
@@ -27,7 +30,10 @@ CAUSES = (
         r"No matching distribution|Could not find a version",
         "A package has no build for this Python or this system. Easel needs a 64-bit Python 3.11 to 3.14 on Windows, Linux (glibc) or macOS.",
     ),
-    (r"Permission denied|Errno 13|Access is denied|WinError 5\b", "A file may not be written: close other copies of Easel, or move it to your own folder."),
+    (
+        r"Permission denied|Errno 13|Access is denied|WinError 5\b",
+        "A file may not be written: close other copies of Easel, or move it to your own folder.",
+    ),
     (r"Killed|MemoryError", "The computer ran out of memory. Close other programs, then start again."),
 )
 
@@ -39,7 +45,13 @@ class Failed(Exception):
 def environment() -> dict[str, str]:
     """The environment for Python and pip inside our own virtual environment."""
     kept = {key: value for key, value in os.environ.items() if key not in REDIRECTS}
-    return kept | {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_USER": "0", "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
+    return kept | {
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_USER": "0",
+        "PYTHONUTF8": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
 
 
 def pip(python: Path, args: list[str], log, lock_fd: int) -> None:

@@ -80,9 +80,17 @@ def lay_out(root: Path) -> Copy:
     (root / "requirements-dev.txt").write_text("-r requirements.txt\nmore==3.1\n", encoding="utf-8")
     wheels = root / "wheels"
     wheels.mkdir()
-    wheel(wheels, "torch", "2.13.0+cpu", {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\n"})
     wheel(
-        wheels, "torch", "2.13.0+cu126", {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.13.0+cu126'\ncuda: Optional[str] = '12.6'\n"}
+        wheels,
+        "torch",
+        "2.13.0+cpu",
+        {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\n"},
+    )
+    wheel(
+        wheels,
+        "torch",
+        "2.13.0+cu126",
+        {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.13.0+cu126'\ncuda: Optional[str] = '12.6'\n"},
     )
     wheel(wheels, "tiny", "1.0", {"tiny/__init__.py": "WORD = 'one'\n", "tiny/data.txt": "data\n"})
     wheel(wheels, "tiny", "2.0", {"tiny/__init__.py": "WORD = 'two'\n", "tiny/data.txt": "data\n"})

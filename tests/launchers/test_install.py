@@ -118,7 +118,12 @@ def test_the_folder_may_be_moved(ready):
     ready.root.rename(moved)
     try:
         again = subprocess.run(
-            ["bash", str(moved / "launchers" / "start.sh")], env=ready.environment(), capture_output=True, text=True, timeout=120, check=False
+            ["bash", str(moved / "launchers" / "start.sh")],
+            env=ready.environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert "app one" in again.stdout
         assert "Installing torch" not in again.stdout  # what is right is not installed again
@@ -154,7 +159,11 @@ def test_two_launchers_do_not_install_at_once(fresh):
     with (fresh.root / ".easel" / "launcher.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         waiting = subprocess.Popen(
-            ["bash", str(fresh.root / "launchers" / "start.sh")], env=fresh.environment(), stdout=subprocess.PIPE, text=True, encoding="utf-8"
+            ["bash", str(fresh.root / "launchers" / "start.sh")],
+            env=fresh.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
         )
         assert "Another launcher is installing Easel; waiting for it" in waiting.stdout.readline()
         assert not fresh.venv.exists()
@@ -176,12 +185,19 @@ def test_no_way_to_the_packages_is_one_sentence(fresh):
     shutil.rmtree(fresh.wheels)
     fresh.wheels.mkdir()
     offline = fresh.start(
-        PIP_NO_INDEX="0", PIP_INDEX_URL="http://127.0.0.1:9/simple", EASEL_TORCH_INDEX="http://127.0.0.1:9", PIP_RETRIES="0", PIP_FIND_LINKS=""
+        PIP_NO_INDEX="0",
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        EASEL_TORCH_INDEX="http://127.0.0.1:9",
+        PIP_RETRIES="0",
+        PIP_FIND_LINKS="",
     )
     assert offline.returncode == 1
     assert "cannot be reached" in offline.stdout and "Traceback" not in offline.stdout + offline.stderr
     # and when it is there again, the next start goes on
-    for name, version, files in (("torch", "2.13.0+cpu", {"torch/version.py": "cuda = None\n"}), ("tiny", "1.0", {"tiny/__init__.py": "WORD = 'one'\n"})):
+    for name, version, files in (
+        ("torch", "2.13.0+cpu", {"torch/version.py": "cuda = None\n"}),
+        ("tiny", "1.0", {"tiny/__init__.py": "WORD = 'one'\n"}),
+    ):
         wheel(fresh.wheels, name, version, files)
     assert "app one" in fresh.start().stdout
 
