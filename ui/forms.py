@@ -255,28 +255,44 @@ def assemble(base: BaseModel, edits: Mapping[str, str]) -> tuple[BaseModel | Non
     A problem of the whole (two settings that do not go together) is under the path that its sentence starts with, else "".
     """
     model = type(base)
-    known = {f.path: f for f in fields(model)}
+    values, wrong = parsed(model, edits)
+    if wrong:
+        return None, wrong
     data = base.model_dump()
+    for path, value in values.items():
+        _put(data, path, value)
+    try:
+        return model.model_validate(data), {}
+    except ValidationError as error:
+        return None, beside(model, problems(model, error))
+
+
+def parsed(model: type[BaseModel], edits: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """({dotted path: value}, {dotted path: what is wrong with it}) of what was typed."""
+    known = {f.path: f for f in fields(model)}
+    values: dict[str, Any] = {}
     wrong: dict[str, str] = {}
     for path, text in edits.items():
         if path not in known:
             wrong[path] = "is not a setting"
             continue
         try:
-            _put(data, path, read(known[path], text))
+            values[path] = read(known[path], text)
         except ValueError as error:
             wrong[path] = str(error)
-    if wrong:
-        return None, wrong
-    try:
-        return model.model_validate(data), {}
-    except ValidationError as error:
-        for path, sentence in problems(model, error):
-            owner = next((p for p in _lineage(path) if p in known), "")
-            if not owner and sentence.split(" ")[0] in known:
-                owner = sentence.split(" ")[0]
-            wrong.setdefault(owner, "one value too few" if sentence == "is missing" and path != owner else sentence)
-        return None, wrong
+    return values, wrong
+
+
+def beside(model: type[BaseModel], found: list[tuple[str, str]]) -> dict[str, str]:
+    """Each problem under the path of the field that can mend it, the first one of a field; "" for one of the whole."""
+    known = {f.path for f in fields(model)}
+    wrong: dict[str, str] = {}
+    for path, sentence in found:
+        owner = next((p for p in _lineage(path) if p in known), "")
+        if not owner and sentence.split(" ")[0] in known:
+            owner = sentence.split(" ")[0]
+        wrong.setdefault(owner, "one value too few" if sentence == "is missing" and path != owner else sentence)
+    return wrong
 
 
 def _put(data: dict, path: str, value: Any) -> None:
@@ -307,14 +323,14 @@ def render(
     edits: Mapping[str, str],
     wrong: Mapping[str, str],
     prefix: str = "set",
-    notes: Mapping[str, str] | None = None,
+    shown: BaseModel | None = None,
 ) -> str:
     """The whole form as HTML: each setting with its sentence, what was changed marked, each fault beside its field.
 
-    notes: dotted path -> a reason why the setting is disabled.
+    shown: the config that the edits made, where it differs from `base` in more than the edits (what follows from them).
     """
     found = changed(base, edits)
-    blocks = [_group(g, base, edits, found, wrong, prefix, notes or {}) for g in parts]
+    blocks = [_group(g, base, shown or base, edits, found, wrong, prefix) for g in parts]
     count = len(found)
     said = f"{count} changed from the preset" if count else "As the preset has them"
     head = (
@@ -327,14 +343,14 @@ def render(
     return f'<div class="ez-form">{head}{loose}{"".join(blocks)}<p class="ez-none" hidden>No setting matches.</p></div>'
 
 
-def _group(group, base, edits, found, wrong, prefix, notes) -> str:
+def _group(group, base, shown, edits, found, wrong, prefix) -> str:
     inside = [f.path for f in group.fields]
     marks = sum(p in found for p in inside)
     faults = sum(p in wrong for p in inside)
     badge = f'<span class="ez-badge is-bad">{faults} to mend</span>' if faults else ""
     badge += f'<span class="ez-badge">{marks} changed</span>' if marks else ""
     body = "".join(
-        _setting(f, typed(f, get(base, f.path)), edits.get(f.path), wrong.get(f.path, ""), f.path in found, prefix, notes.get(f.path, ""))
+        _setting(f, typed(f, get(base, f.path)), edits.get(f.path, typed(f, get(shown, f.path))), wrong.get(f.path, ""), f.path in found, prefix)
         for f in group.fields
     )
     force = " data-force" if faults else ""
@@ -344,17 +360,14 @@ def _group(group, base, edits, found, wrong, prefix, notes) -> str:
     )
 
 
-def _setting(field: Field, usual: str, edit: str | None, fault: str, is_changed: bool, prefix: str, note: str) -> str:
-    shown = usual if edit is None else edit
+def _setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool, prefix: str) -> str:
     id_ = f"{prefix}-{field.path.replace('.', '-')}"
     described = f"{id_}-help" + (f" {id_}-fault" if fault else "")
     common = f'id="{id_}" data-path="{escape(field.path)}" data-value="{escape(shown)}" aria-describedby="{described}"'
     common += ' aria-invalid="true"' if fault else ""
-    common += f' disabled title="{escape(note)}"' if note else ""
     find = escape(f"{field.label} {field.path} {field.path.replace('_', ' ')} {field.help}".lower())
     state = " is-changed" * is_changed + " is-wrong" * bool(fault)
     error = f'<p class="ez-error" id="{id_}-fault" role="alert">{escape(_sentence_case(fault))}</p>' if fault else ""
-    why = f'<p class="ez-muted">{escape(note)}</p>' if note else ""
     back = (
         f'<button type="button" class="ez-link" data-act="reset" data-path="{escape(field.path)}" '
         f'title="Back to the preset&#x27;s {escape(usual) or "empty"}">Reset</button>'
@@ -364,7 +377,7 @@ def _setting(field: Field, usual: str, edit: str | None, fault: str, is_changed:
     bounds = f'<span class="ez-bounds">{escape(field.bounds)}</span>' if field.bounds else ""
     return (
         f'<div class="ez-set{state} ez-set-{field.kind}" data-find="{find}"><div class="ez-set-text"><label for="{id_}">{escape(field.label)}</label>{back}'
-        f'<p id="{id_}-help">{escape(field.help)}</p>{why}</div>'
+        f'<p id="{id_}-help">{escape(field.help)}</p></div>'
         f'<div class="ez-set-input">{_input(field, shown, common)}{bounds}</div>{error}</div>'
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ class Seen:
     """How far a run's events have been read, and what they made."""
 
     cursor: int = 0
-    view: RunView = RunView()
+    view: RunView = field(default_factory=RunView)
 
 
 def advance(run: Run, seen: Seen) -> Seen:

@@ -10,12 +10,14 @@ import gradio as gr
 
 from training import registry
 from training.deliver import adapter_file
+from training.hardware import machine
 from training.jobfile import dump_yaml
 from training.runs import supervisor
 from training.runs.run import Run, delete, list_runs
 
 from .. import client, gallery, media, runpage, shell
 from ..chart import chart
+from ..draft import of_run
 from ..poll import Watch, changes
 
 TITLE = "Results"
@@ -210,9 +212,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
                 raise ValueError("that run is gone")
             chosen = run.id
             if act == "duplicate":
-                from ..draft import of_run
-
-                handed, tabs = of_run(run), ctx.go("train")
+                handed, tabs = of_run(ctx.home, run, machine(ctx.home.root)), ctx.go("train")
             elif act == "delete":
                 if data.get("run") != run.id:
                     raise ValueError("the page has changed meanwhile; look again")

@@ -3,23 +3,183 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
+from training import datasets
+from training.config import TrainConfig
+from training.hardware import machine
+from training.runs import supervisor
+
+from .. import client, draft, drafts, forms, media, shell, trainpage
+from ..draft import Draft, Plan
+from ..missing import chosen as open_chosen
+from ..missing import missing
+from ..poll import changes
+
 TITLE = "Train"
+PIECES = ("essentials", "presets", "settings", "plan")
+THUMBS = 4
 
 
 @dataclass
 class Parts:
-    """What the tab is made of.  handed: a draft that another tab wants to see here."""
+    """What the tab is made of.  handed: (draft, dataset) that another tab wants to see here; seen: what this browser shows."""
 
+    form: gr.State
     handed: gr.State
+    seen: gr.State
+    boxes: dict[str, gr.HTML]
+
+    def outputs(self) -> list:
+        return [self.form, self.seen, *(self.boxes[name] for name in PIECES)]
 
 
 def build(ctx) -> Parts:
-    """The layout."""
-    return Parts(gr.State(None))
+    """The layout: the form on the left, what it will take and Start on the right."""
+    form, handed, seen = gr.State(None), gr.State(None), gr.State({})
+    gr.HTML(shell.heading("Train", "Three choices are enough. Everything else has a good value already."))
+    boxes: dict[str, gr.HTML] = {}
+    with gr.Row(elem_classes="ez-two", elem_id="ez-train"):
+        with gr.Column(scale=5, min_width=320):
+            with gr.Column(elem_classes="ez-card"):
+                boxes["essentials"] = _box()
+            with gr.Column(elem_classes="ez-card"):
+                boxes["presets"] = _box()
+            with gr.Accordion("All settings", open=False, elem_classes="ez-card ez-all"):
+                boxes["settings"] = _box()
+        with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
+            boxes["plan"] = _box()
+    return Parts(form, handed, seen, boxes)
+
+
+def _box() -> gr.HTML:
+    return gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
 
 
 def wire(parts: Parts, ctx) -> None:
-    """The connections."""
+    """Each field that is left is an edit, each button an act; both give a new draft, and the page is painted from it."""
+    inputs = [ctx.dataset, parts.form, parts.seen]
+
+    def look(dataset, form, seen):
+        return paint(ctx, dataset, _form(ctx, form), seen)
+
+    def edit(dataset, form, seen, event: gr.EventData):
+        path, value = str(event._data.get("path", "")), str(event._data.get("value", ""))
+        form = _form(ctx, form)
+        if path == "dataset":
+            return [*paint(ctx, value, form, _fresh(seen)), value]
+        form = form.edited(path, value)
+        drafts.save(ctx.home, draft.FORM, form)
+        return [*paint(ctx, dataset, form, _fresh(seen)), gr.skip()]
+
+    def act(dataset, form, seen, event: gr.EventData):
+        return answer(ctx, dataset, _form(ctx, form), _fresh(seen), dict(event._data or {}))
+
+    def take(handed, dataset, form, seen):
+        if not handed:
+            return [gr.skip()] * (len(PIECES) + 4)
+        form, dataset = handed
+        drafts.save(ctx.home, draft.FORM, form)
+        return [*paint(ctx, dataset, form, {}), dataset, None]
+
+    ctx.at_load(look, inputs, parts.outputs())
+    ctx.items["train"].select(look, inputs, parts.outputs(), **shell.INSTANT)
+    ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
+    parts.handed.change(take, [parts.handed, *inputs], [*parts.outputs(), ctx.dataset, parts.handed], **shell.INSTANT)
+    for name in ("essentials", "settings"):
+        parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
+    for name in ("presets", "settings", "plan"):
+        parts.boxes[name].act(act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
+
+
+def _form(ctx, form: Any) -> Draft:
+    """The session's draft; at first, the one on disk."""
+    return form if isinstance(form, Draft) else drafts.load(ctx.home, draft.FORM, Draft)
+
+
+def _fresh(seen: dict) -> dict:
+    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried")}
+
+
+def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
+    """[draft, seen, every piece]; gr.skip() for what this browser shows already."""
+    has = machine(ctx.home.root)
+    found = [(ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)]
+    dataset = dataset if dataset in dict(found) else found[0][0] if len(found) == 1 else ""
+    made = draft.plan(ctx.home, form, dataset, has)
+    prints, values = changes(seen.get("prints", {}), _pieces(ctx, form, made, found, seen, has))
+    return [form, {**seen, "prints": prints}, *values]
+
+
+def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:
+    # what is merely not filled in yet is no fault before Start was pressed
+    wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")}
+    parts = forms.groups(TrainConfig, draft.choices(ctx.home), draft.HIDDEN)
+    settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config) if made.base else ""
+    busy = supervisor.running(ctx.home)
+    return {
+        "essentials": trainpage.essentials(form, made, found, wrong),
+        "presets": trainpage.presets(made, form, has),
+        "settings": settings,
+        "plan": trainpage.plan_card(
+            made, missing(ctx.home, made.dataset), thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
+            busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")),
+        ),
+    }  # fmt: skip
+
+
+def thumbs(ctx, name: str) -> list[str]:
+    """Addresses of the first thumbnails of a dataset."""
+    ds = open_chosen(ctx.home, name)
+    if ds is None:
+        return []
+    return [media.thumb_url(ctx, ds.name, p.id, p.sha256) for p in ds.page(0, 12)[0] if p.usable][:THUMBS]
+
+
+def answer(ctx, dataset: str, form: Draft, seen: dict, data: dict) -> list:
+    """What a button does: [*outputs, dataset, run, tabs, timer]."""
+    act, run = str(data.get("act", "")), None
+    if act == "preset":
+        form = form.model_copy(update={"preset": str(data.get("id", ""))})
+    elif act == "quality":
+        form = form.model_copy(update={"quality": str(data.get("id", ""))})
+    elif act == "reset":
+        form = form.reset(str(data.get("path", "")))
+    elif act == "reset-all":
+        form = form.reset()
+    elif act == "start":
+        for path, value in (data.get("fields") or {}).items():
+            if path == "dataset":
+                dataset = str(value)
+            else:
+                form = form.edited(str(path), str(value))
+        run, seen = start(ctx, dataset, form, seen, "anyway" in data)
+    drafts.save(ctx.home, draft.FORM, form)
+    painted = paint(ctx, dataset, form, seen)
+    if run is None:
+        return [*painted, dataset or gr.skip(), gr.skip(), gr.skip(), gr.skip()]
+    return [*painted, dataset or gr.skip(), run, ctx.go("results"), ctx.soon()]
+
+
+def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool) -> tuple[str | None, dict]:
+    """(id of the new run, seen), or (None, seen with the reason)."""
+    found = [ds.name for ds in datasets.list_datasets(ctx.home)]
+    dataset = dataset if dataset in found else found[0] if len(found) == 1 else ""
+    made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root))
+    if made.wrong:
+        names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong))
+        return None, {**seen, "tried": True, "fault": made.wrong.get("", f"Not started: look at {names}")}
+    if made.estimate and not made.estimate.fits and not anyway:
+        return None, {**seen, "anyway": True, "fault": "Not started: it does not fit this computer, see above"}
+    try:
+        return draft.begin(ctx.home, made).id, seen
+    except (ValueError, OSError) as error:
+        return None, {**seen, "fault": f"Not started: {error}"}
+
+
+def _where(path: str) -> str:
+    """A field as the page names it."""
+    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "preset": "the preset"}
+    return named.get(path) or f"{forms.label(path.split('.')[-1])} in All settings"

@@ -1,0 +1,178 @@
+"""What stands in the Train form, and what it would start: values and functions, no widgets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel, ConfigDict
+
+from training import datasets, registry
+from training.config import TrainConfig
+from training.estimate import Estimate, estimate
+from training.hardware import Machine
+from training.home import Home
+from training.names import check_name
+from training.presets import QUALITIES, Answers, Preset, Wrong, list_presets, recommend, resolve
+from training.runs import supervisor
+from training.runs.run import Run, create
+
+from . import forms
+
+FORM = "train"  # name of the draft on disk
+TOP = ("name", "trigger")  # settings that the form shows above the folded ones
+HIDDEN = (*TOP, "preset")
+MAX_TYPED = 20_000
+
+
+class Draft(BaseModel):
+    """The form.  edits: dotted path -> what was typed; only settings that a person touched.  preset "": the recommended one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = ""
+    trigger: str = ""
+    preset: str = ""
+    quality: str = "balanced"
+    edits: dict[str, str] = {}
+
+    def edited(self, path: str, text: str) -> Draft:
+        """The draft after one field was left."""
+        text = text[:MAX_TYPED]
+        if path in TOP:
+            return self.model_copy(update={path: text})
+        return self.model_copy(update={"edits": {**self.edits, path: text}})
+
+    def reset(self, path: str = "") -> Draft:
+        """The draft with one setting, or with all of them, as the preset has it."""
+        return self.model_copy(update={"edits": {p: t for p, t in self.edits.items() if path and p != path}})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a draft comes to.  base: the preset's own config; config: with the edits, None while something is wrong."""
+
+    presets: list[Preset]
+    preset: Preset | None
+    recommended: str
+    base: TrainConfig | None
+    config: TrainConfig | None
+    wrong: dict[str, str]  # path of a setting, "dataset", "preset" or "" -> what is wrong
+    estimate: Estimate | None
+    pictures: int
+    dataset: str
+
+    @property
+    def name(self) -> str:
+        """What the run will be called."""
+        made = self.config or self.base
+        return made.name if made else ""
+
+
+def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
+    """Presets, config, estimate and everything that is wrong with a draft."""
+    found = list_presets(plugins=home.plugins)
+    empty = Plan(found, None, "", None, None, {}, None, 0, dataset)
+    try:
+        best = recommend(found, machine)
+    except ValueError as error:
+        return replace(empty, wrong={"preset": str(error)})
+    chosen = next((p for p in found if p.id == draft.preset and p.ok), best)
+    pictures = count_pictures(home, dataset)
+    empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures)
+    quality = draft.quality if draft.quality in QUALITIES else "balanced"
+    answers = Answers(dataset=dataset, quality=quality, trigger=draft.trigger if "trigger" not in _top_faults(draft) else "")
+    try:
+        base = resolve(chosen.id, answers, machine, pictures, home)
+    except ValueError as error:
+        return replace(empty, wrong={"preset": str(error)})
+    wrong = _top_faults(draft)
+    values, faults = forms.parsed(TrainConfig, draft.edits)
+    wrong |= faults
+    if not dataset and "data.datasets" not in draft.edits:
+        wrong["dataset"] = "Choose the pictures to learn from"
+    elif not pictures and "data.datasets" not in draft.edits:
+        wrong["dataset"] = "This dataset has no pictures yet"
+    config = None
+    if not any(path not in ("dataset",) for path in wrong):
+        try:
+            config = resolve(chosen.id, replace(answers, name=draft.name, overrides=values), machine, pictures, home)
+        except Wrong as error:
+            wrong |= forms.beside(TrainConfig, error.problems)
+        except ValueError as error:
+            wrong[""] = str(error)
+    guess = None
+    if config:
+        try:
+            pictures = sum(count_pictures(home, use.name) for use in config.data.datasets)
+            guess = estimate(config, machine, pictures, home)
+        except ValueError as error:
+            wrong.setdefault("model.source", str(error))
+    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures)
+
+
+def _top_faults(draft: Draft) -> dict[str, str]:
+    wrong = {}
+    if draft.name.strip():
+        try:
+            check_name(draft.name)
+        except ValueError as error:
+            wrong["name"] = str(error)
+    if any(c in draft.trigger for c in "\n\r\t,"):
+        wrong["trigger"] = "the trigger word holds a comma, tab or line break; use a single word such as 'zibbo'"
+    elif len(draft.trigger.strip()) > 100:
+        wrong["trigger"] = "the trigger word has more than 100 characters; use a single word such as 'zibbo'"
+    return wrong
+
+
+def count_pictures(home: Home, name: str) -> int:
+    """Pictures of a dataset that can be trained on; 0 where there is no such dataset."""
+    if not name:
+        return 0
+    try:
+        counts = datasets.resolve(home, name).counts()
+    except (ValueError, OSError):
+        return 0
+    return counts.usable + counts.unchecked
+
+
+def choices(home: Home) -> dict[str, tuple[str, ...]]:
+    """What can be chosen where the schema only knows text: the plugins that were found and load."""
+    return {
+        path: tuple(id for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok)
+        for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("loss.objective", "objectives"))
+    }
+
+
+def begin(home: Home, made: Plan) -> Run:
+    """The run of a plan, started or in the queue.  Raises ValueError, OSError; nothing is left behind when it cannot be made."""
+    if made.config is None:
+        raise ValueError("some settings are not right yet")
+    run = create(home.outputs, made.config)
+    supervisor.start(run, home)
+    return run
+
+
+def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
+    """(a draft that would make the same run again, its dataset).  Raises ValueError for a run that cannot be read."""
+    config = run.config()
+    uses = config.data.datasets
+    told = {f.path: forms.typed(f, forms.get(config, f.path)) for f in forms.fields(TrainConfig, leave_out=HIDDEN)}
+    if len(uses) == 1 and uses[0].repeats == 1:
+        del told["data.datasets"]
+    pictures = count_pictures(home, uses[0].name)
+    preset = config.preset if config.preset in {p.id for p in list_presets(plugins=home.plugins) if p.ok} else ""
+    drafts: list[Draft] = []
+    for quality in QUALITIES:
+        base = _usual(home, preset, quality, uses[0].name, config.trigger, pictures, machine)
+        edits = forms.changed(base, told) if base else told
+        drafts.append(Draft(name=config.name, trigger=config.trigger, preset=preset, quality=quality, edits=edits))
+    return min(drafts, key=lambda d: len(d.edits)), uses[0].name
+
+
+def _usual(home: Home, preset: str, quality: str, dataset: str, trigger: str, pictures: int, machine: Machine) -> TrainConfig | None:
+    try:
+        id = preset or recommend(list_presets(plugins=home.plugins), machine).id
+        return resolve(id, Answers(dataset=dataset, quality=quality, trigger=trigger), machine, pictures, home)
+    except ValueError:
+        return None
+

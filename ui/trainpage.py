@@ -1,0 +1,165 @@
+"""The pieces of the Train page as HTML: the essentials, the presets, the plan.  Pure functions."""
+
+from __future__ import annotations
+
+from html import escape
+
+from training.hardware import Machine
+from training.presets import QUALITIES, Preset, fits
+
+from . import views
+from .draft import Draft, Plan
+from .icons import icon
+from .missing import Missing
+
+QUALITY_SAYS = {
+    "quick": "A first look: does it learn the right thing?",
+    "balanced": "The usual choice.",
+    "thorough": "More steps, for the best likeness.",
+}
+
+
+def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str]) -> str:
+    """Name, trigger word and dataset, each with its fault below it."""
+    options = '<option value="">Choose …</option>' + "".join(
+        f'<option value="{escape(name)}"{" selected" if name == plan.dataset else ""}>{escape(title)}</option>' for name, title in datasets
+    )
+    if not datasets:
+        picker = '<button type="button" class="ez-btn" data-tab="dataset">Add pictures first</button>'
+    else:
+        picker = f'<select class="ez-input" {_common("dataset", plan.dataset, wrong)}>{options}</select>'
+    return (
+        '<div class="ez-fields">'
+        + _field("dataset", "Pictures", picker, "The dataset to learn from.", wrong)
+        + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 100), "Of the run, and of the file it makes.", wrong)
+        + _field(
+            "trigger", "Trigger word", _text("trigger", draft.trigger, "for example zibbo", wrong, 200),
+            "A made-up word that calls up what was learnt.", wrong,
+        )
+        + "</div>"
+    )  # fmt: skip
+
+
+def _common(path: str, value: str, wrong: dict[str, str]) -> str:
+    described = f"train-{path}-help" + (f" train-{path}-fault" if path in wrong else "")
+    bad = ' aria-invalid="true"' if path in wrong else ""
+    return f'id="train-{path}" data-path="{path}" data-value="{escape(value)}" aria-describedby="{described}"{bad}'
+
+
+def _text(path: str, value: str, hint: str, wrong: dict[str, str], longest: int) -> str:
+    return (
+        f'<input type="text" class="ez-input" value="{escape(value)}" placeholder="{escape(hint)}" maxlength="{longest}" '
+        f'autocomplete="off" spellcheck="false" {_common(path, value, wrong)}>'
+    )
+
+
+def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str]) -> str:
+    fault = f'<p class="ez-error" id="train-{path}-fault" role="alert">{escape(_sentence(wrong[path]))}</p>' if path in wrong else ""
+    return (
+        f'<div class="ez-field"><label for="train-{path}">{escape(word)}</label>{control}{fault}'
+        f'<p class="ez-help" id="train-{path}-help">{escape(help)}</p></div>'
+    )
+
+
+def _sentence(text: str) -> str:
+    text = views.sentence_start(text.strip())
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def presets(plan: Plan, draft: Draft, machine: Machine) -> str:
+    """The preset cards and the quality."""
+    if plan.preset is None:
+        return f'<div class="ez-note ez-bad" role="alert">{escape(_sentence(plan.wrong.get("preset", "There is no preset")))}</div>'
+    cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in plan.presets)
+    quality = draft.quality if draft.quality in QUALITIES else "balanced"
+    levels = "".join(
+        f'<button type="button" role="radio" aria-checked="{str(q == quality).lower()}" tabindex="{0 if q == quality else -1}" '
+        f'data-act="quality" data-id="{q}">{q.capitalize()}</button>'
+        for q in QUALITIES
+    )
+    fault = f'<p class="ez-error" role="alert">{escape(_sentence(plan.wrong["preset"]))}</p>' if "preset" in plan.wrong else ""
+    return (
+        '<h3 class="ez-subtitle ez-gap-below" id="ez-what">What should it learn?</h3>'
+        f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{fault}'
+        '<h3 class="ez-subtitle ez-quality-title" id="ez-how">How thoroughly?</h3>'
+        f'<div class="ez-quality"><div class="ez-segment" role="radiogroup" aria-labelledby="ez-how">{levels}</div>'
+        f'<p class="ez-help">{escape(QUALITY_SAYS[quality])} <span class="ez-num">{plan.preset.steps(quality):,} steps.</span></p></div>'
+    )
+
+
+def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
+    if not preset.ok:
+        return (
+            f'<div class="ez-preset is-broken" role="radio" aria-checked="false" aria-disabled="true"><span class="ez-preset-top"><b>{escape(preset.title)}</b>'
+            f'<span class="ez-chip ez-bad">cannot be used</span></span><p>{escape(preset.error)}</p></div>'
+        )
+    short = fits(preset, machine)
+    badge = '<span class="ez-chip ez-ok">recommended</span>' if best else ""
+    where = "VRAM" if machine.device == "cuda" else "memory"
+    needs = _sentence(short) if short else f"Needs {preset.needs_gb:g} GB of {where}."
+    return (
+        f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="{0 if chosen else -1}" '
+        f'data-act="preset" data-id="{escape(preset.id)}"><span class="ez-preset-top"><b>{escape(preset.title)}</b>{badge}</span>'
+        f"<p>{escape(preset.blurb)}</p><p>{escape(preset.for_whom)}</p>"
+        f'<span class="ez-needs{" is-short" if short else ""}">{escape(needs)}</span></button>'
+    )
+
+
+def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool) -> str:
+    """What it will take, what is missing, and Start.
+
+    busy: title of the run that uses the machine now.  fault: why the last click on Start did nothing.  anyway: it does not
+    fit, that was said, and the next click starts it all the same.
+    """
+    e = plan.estimate
+    problems = list(e.problems) if e else []
+    lines = [_line("warn", m.text, "warn", m.tab, m.link) for m in missing]
+    lines += [_line("warn", p, "bad") for p in problems]
+    if e:
+        lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
+    if busy:
+        lines.append(_line("clock", f"'{busy}' is running; this run waits in the queue and starts by itself", ""))
+    figures = ""
+    if e:
+        low, high = e.seconds_range
+        time = f"~ {views.duration(e.seconds)}" if e.measured else f"{_coarse(low)} – {_coarse(high)}"
+        figures = (
+            '<div class="ez-stats">'
+            + _stat("Steps", f"{e.steps:,}")
+            + _stat("Time", time)
+            + _stat("VRAM" if e.vram_bytes else "Memory", views.size(e.vram_bytes or e.ram_bytes))
+            + _stat("Disk", views.size(e.disk_bytes))
+            + "</div>"
+        )
+    else:
+        figures = '<p class="ez-muted">Steps, time and memory appear here as soon as the form is right.</p>'
+    word = "Start anyway" if anyway else "Add to the queue" if busy else "Start training"
+    flag = " data-anyway" if anyway else ""
+    said = f'<p class="ez-error" role="alert">{escape(_sentence(fault))}</p>' if fault else ""
+    return (
+        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div>'
+        f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
+    )
+
+
+def _pictures(plan: Plan, thumbs: list[str], title: str) -> str:
+    if not title:
+        return '<h3 class="ez-subtitle">Ready to start?</h3>'
+    row = "".join(f'<img src="{escape(url)}" alt="" loading="lazy">' for url in thumbs)
+    return (
+        f'<div class="ez-plan-set"><span class="ez-plan-thumbs">{row}</span><div><h3 class="ez-subtitle">{escape(title)}</h3>'
+        f'<span class="ez-muted ez-small">{views.count(plan.pictures, "picture")}</span></div></div>'
+    )
+
+
+def _stat(name: str, value: str) -> str:
+    return f'<div class="ez-stat"><span>{name}</span><b>{escape(value)}</b></div>'
+
+
+def _coarse(seconds: float) -> str:
+    return views.duration(round(seconds / 10) * 10 if seconds >= 20 else seconds)
+
+
+def _line(picture: str, text: str, look: str, tab: str = "", link: str = "") -> str:
+    go = f' <button type="button" class="ez-link" data-tab="{tab}">{escape(link)}</button>' if tab else ""
+    return f'<li class="{f"is-{look}" if look else ""}">{icon(picture)}<span>{escape(_sentence(text))}{go}</span></li>'
