@@ -71,7 +71,7 @@ class Imports:
             going = self._by_name.get(ds.name)
             if going and not going.ended:
                 raise ValueError("other pictures are still being added; wait for them to be done")
-            job = self._by_name[ds.name] = Import(of=len(paths))
+            job = self._by_name[ds.name] = Import()
             job.thread = threading.Thread(target=self._run, args=(job, work, paths), name="easel-import", daemon=True)
         job.thread.start()
         return job

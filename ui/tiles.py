@@ -36,10 +36,10 @@ def picture_tile(picture: Picture, thumb: Address, full: Address) -> str:
     if picture.usable:
         view = f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{id}" title="{name}"><img src="{escape(thumb(picture))}" alt="{name}" loading="lazy"></a>'
     else:
-        view = f'<div class="ez-thumb ez-none"><span>{escape(picture.note)}</span></div>'
+        view = f'<div class="ez-thumb ez-lacks"><span>{escape(picture.note)}</span></div>'
     size = f"{picture.width} × {picture.height}" if picture.width else views.size(picture.bytes)
     note = escape(picture.note) if picture.usable and picture.note else ""
-    caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-none">No caption</p>'
+    caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
     return (
         f'<article class="ez-tile" role="listitem" data-id="{id}">{view}'
         f'<label class="ez-pick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>'
@@ -52,19 +52,29 @@ def picture_tile(picture: Picture, thumb: Address, full: Address) -> str:
 def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[str, str]) -> str:
     """A tile of the Captions tab: the picture and a box for its caption.  status: (class, word) of the captioner, or ("", "")."""
     id, name = escape(picture.id, quote=True), escape(picture.id)
-    tokens = about_tokens(picture.caption)
-    cut = f'<span class="ez-chip ez-warn" title="The text encoder reads about {TOKEN_LIMIT} tokens; the rest is cut off">about {tokens} tokens</span>'
-    chips = (f'<span class="ez-chip {status[0]}">{escape(status[1])}</span>' if status[1] else "") + (cut if tokens > TOKEN_LIMIT else "")
-    source = {"typed": "typed", "file": "came with the picture", "": ""}.get(picture.caption_source, picture.caption_source)
-    note = escape(picture.caption_note or source)
     return (
         f'<article class="ez-tile" role="listitem" data-id="{id}">'
         f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{id}" title="{name}"><img src="{escape(thumb(picture))}" alt="{name}" loading="lazy"></a>'
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="Caption of {name}" placeholder="No caption yet" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-head"><span class="ez-name" title="{name}">{name}</span><span class="ez-saved" aria-live="polite"></span></div>'
-        f'<div class="ez-tile-head ez-small"><span class="ez-muted ez-clip">{note}</span><span class="ez-tile-chips">{chips}</span></div></div></article>'
+        f'<div class="ez-tile-head ez-small"><span class="ez-muted ez-clip ez-source">{caption_note(picture)}</span><span class="ez-tile-chips">{caption_chips(picture.caption, status)}</span></div></div></article>'
     )
+
+
+def caption_chips(caption: str, status: tuple[str, str]) -> str:
+    """What the captioner did, and a warning when the caption is longer than is read."""
+    chip = f'<span class="ez-chip {status[0]}">{escape(status[1])}</span>' if status[1] else ""
+    tokens = about_tokens(caption)
+    if tokens > TOKEN_LIMIT:
+        chip += f'<span class="ez-chip ez-warn" title="The text encoder reads about {TOKEN_LIMIT} tokens; the rest is cut off">about {tokens} tokens</span>'
+    return chip
+
+
+def caption_note(picture: Picture) -> str:
+    """Who wrote the caption, escaped."""
+    source = {"typed": "typed", "file": "came with the picture"}.get(picture.caption_source, picture.caption_source)
+    return escape(picture.caption_note or source)
 
 
 def pager(number: int, total: int) -> str:

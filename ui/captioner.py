@@ -1,0 +1,159 @@
+"""The captioner's form: what was chosen and typed -> HTML, and -> a captioning job.
+
+Settings are a mapping {captioner, mode, trigger, options: {captioner: {field: typed text}}}; whatever is missing has its default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from training import registry
+from training.datasets import Dataset
+from training.home import Home
+from training.jobs import caption
+from training.names import folder_name
+from training.registry import Plugin
+
+from . import forms
+
+FIRST = "florence2"
+MODES = (
+    ("missing", "Only the missing", "Pictures that have a caption keep it."),
+    ("overwrite", "Write all anew", "Every caption is replaced; undo brings the old ones back."),
+    ("append", "Add to what is there", "The new text follows the old one."),
+)
+OWN_FIELDS = ("trigger",)  # the job's trigger word goes to a captioner that has a place for it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the form holds, complete."""
+
+    captioner: str
+    mode: str
+    trigger: str
+    edits: Mapping[str, str]  # of the chosen captioner
+
+
+def plugins(home: Home) -> dict[str, Plugin]:
+    """The captioners that were found; Florence-2 first, broken ones last."""
+    found = registry.find("captioning", home.plugins)
+    return dict(sorted(found.items(), key=lambda item: (not item[1].ok, item[0] != FIRST, item[0])))
+
+
+def complete(kept: Mapping[str, Any], found: Mapping[str, Plugin]) -> Settings:
+    """The settings that a browser kept, where they still make sense."""
+    usable = [id for id, plugin in found.items() if plugin.ok]
+    id = kept.get("captioner") if kept.get("captioner") in usable else (usable[0] if usable else "")
+    mode = kept.get("mode") if kept.get("mode") in [m for m, _, _ in MODES] else "missing"
+    options = kept.get("options") if isinstance(kept.get("options"), dict) else {}
+    edits = options.get(id) if isinstance(options.get(id), dict) else {}
+    return Settings(id, mode, str(kept.get("trigger") or ""), {str(k): str(v) for k, v in edits.items()})
+
+
+def edited(kept: Mapping[str, Any], now: Settings, path: str, value: str) -> dict[str, Any]:
+    """`kept` after one field was changed.  Paths of the job's own fields start with '@'."""
+    if path.startswith("@"):
+        return {**kept, path[1:]: value}
+    return {**kept, "options": {**(kept.get("options") or {}), now.captioner: {**now.edits, path: value}}}
+
+
+def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Config | None, dict[str, str]]:
+    """(the job, {}), or (None, {field: what is wrong with it}); '' is the field of what concerns the whole."""
+    found = plugins(home)
+    if now.captioner not in found or not found[now.captioner].ok:
+        return None, {"": "choose a captioner first"}
+    module = found[now.captioner].module
+    options, wrong = forms.assemble(module.Options(), now.edits)
+    if options is None:
+        return None, wrong
+    given = {k: v for k, v in options.model_dump().items() if k not in OWN_FIELDS}
+    try:
+        config = caption.Config(
+            name=folder_name(f"{ds.title[:60]} captions"), dataset=ds.name, captioner=now.captioner, options=given, mode=now.mode,
+            trigger=now.trigger, device=device,
+        )  # fmt: skip
+        problem = module.needs(caption.options_of(module, config))
+    except ValidationError as error:
+        return None, {"@trigger" if e["loc"] == ("trigger",) else "": str(e.get("ctx", {}).get("error", e["msg"])) for e in error.errors()}
+    except ValueError as error:
+        return None, {"": str(error)}
+    if problem and not hasattr(module, "fetch"):
+        return None, {"": problem}
+    return config, {}
+
+
+def notice(home: Home, now: Settings) -> str:
+    """What the captioner says about itself for these options, such as the size of its download; '' for nothing."""
+    plugin = plugins(home).get(now.captioner)
+    if plugin is None or not plugin.ok or not hasattr(plugin.module, "fetch"):
+        return ""
+    options, _ = forms.assemble(plugin.module.Options(), now.edits)
+    return plugin.module.needs(options) if options is not None else ""
+
+
+def render(home: Home, now: Settings, wrong: Mapping[str, str], known_trigger: str = "") -> str:
+    """The whole form as HTML, for a gr.HTML bound with client.BIND."""
+    found = plugins(home)
+    cards = "".join(_card(id, plugin, id == now.captioner) for id, plugin in found.items())
+    chosen = found[now.captioner].module if now.captioner in found else None
+    options = _options(chosen.Options(), now, wrong) if chosen else ""
+    said = notice(home, now)
+    note = f'<p class="ez-note ez-small">{escape(_sentence(said))}</p>' if said else ""
+    fault = f'<p class="ez-error" role="alert">{escape(_sentence(wrong[""]))}</p>' if wrong.get("") else ""
+    return (
+        f'<div class="ez-captioner"><div role="radiogroup" aria-label="Captioner" class="ez-choices">{cards}</div>{note}{options}'
+        f"{_modes(now)}{_trigger(now, wrong, known_trigger)}{fault}</div>"
+    )
+
+
+def _card(id: str, plugin: Plugin, on: bool) -> str:
+    if not plugin.ok:
+        return (
+            f'<div class="ez-choice is-broken" role="radio" aria-checked="false" aria-disabled="true"><b>{escape(id)}</b>'
+            f'<span>Does not load: {escape(plugin.error)}</span><span class="ez-mono">{escape(plugin.source)}</span></div>'
+        )
+    return (
+        f'<button type="button" class="ez-choice{" is-on" if on else ""}" role="radio" aria-checked="{str(on).lower()}" tabindex="{0 if on else -1}" '
+        f'data-act="captioner" data-id="{escape(id, quote=True)}"><b>{escape(plugin.module.TITLE)}</b><span>{escape(plugin.module.BLURB)}</span></button>'
+    )
+
+
+def _options(base: BaseModel, now: Settings, wrong: Mapping[str, str]) -> str:
+    parts = forms.groups(type(base), leave_out=OWN_FIELDS)
+    if not parts:
+        return ""
+    form = forms.render(parts, base, now.edits, {k: v for k, v in wrong.items() if k and not k.startswith("@")}, prefix=f"cap-{now.captioner}")
+    return f'<details class="ez-options" data-key="captioner-options"{" open" if any(k in wrong for k in now.edits) else ""}><summary>Options</summary>{form}</details>'
+
+
+def _modes(now: Settings) -> str:
+    buttons = "".join(
+        f'<button type="button" role="radio" aria-checked="{str(id == now.mode).lower()}" tabindex="{0 if id == now.mode else -1}" class="ez-seg'
+        f'{" is-on" if id == now.mode else ""}" data-act="mode" data-id="{id}">{word}</button>'
+        for id, word, _ in MODES
+    )
+    help = next(text for id, _, text in MODES if id == now.mode)
+    return f'<div class="ez-field"><span class="ez-label">Pictures</span><div role="radiogroup" aria-label="Which pictures" class="ez-segs">{buttons}</div><p>{help}</p></div>'
+
+
+def _trigger(now: Settings, wrong: Mapping[str, str], known: str) -> str:
+    fault = wrong.get("@trigger", "")
+    error = f'<p class="ez-error" role="alert" id="cap-trigger-fault">{escape(_sentence(fault))}</p>' if fault else ""
+    return (
+        '<div class="ez-field"><label class="ez-label" for="cap-trigger">Trigger word</label>'
+        f'<input id="cap-trigger" class="ez-input" data-path="@trigger" data-value="{escape(now.trigger, quote=True)}" value="{escape(now.trigger, quote=True)}" '
+        f'placeholder="{escape(known or "none", quote=True)}" autocomplete="off" spellcheck="false" aria-describedby="cap-trigger-help"{" aria-invalid=true" if fault else ""}>'
+        f'<p id="cap-trigger-help">Goes in front of every caption that lacks it. A made-up word works best.</p>{error}</div>'
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
