@@ -1,0 +1,175 @@
+"""No setting is ignored: each one changes something that can be seen, or makes a warning."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel
+
+from training.config import TrainConfig
+
+pytestmark = pytest.mark.slow
+
+BASELINE = dict(
+    steps=4, data__held_out=1, save__validate_every=2, save__every=2, sample__every=2, sample__negative="", data__caption_dropout=0.0,
+    optimizer__schedule="cosine", adapter__rank=4, adapter__alpha=4.0, data__resolutions=[32],
+)  # fmt: skip
+
+# field -> (value, what has to be set besides so that it can matter)
+CHANGED = {
+    "name": ("other name", {}),
+    "trigger": ("xyzzy", {}),
+    "preset": ("character", {}),
+    "seed": (4, {}),
+    "steps": (3, {}),
+    "model.source": (None, {}),  # another base model, made in the test
+    "model.dtype": ("bf16", {}),
+    "data.datasets": (None, {}),  # another dataset, made in the test
+    "data.resolutions": ([48], {}),
+    "data.aspect_buckets": (False, {}),
+    "data.max_aspect": (1.0, {}),
+    "data.upscale": (False, {"data__resolutions": [80]}),
+    "data.flip": (True, {}),
+    "data.batch_size": (3, {}),
+    "data.caption_dropout": (1.0, {}),
+    "data.shuffle_tags": (True, {}),
+    "data.keep_tags": (0, {"data__shuffle_tags": True}),
+    "data.held_out": (2, {}),
+    "adapter.rank": (2, {}),
+    "adapter.alpha": (8.0, {}),
+    "adapter.dropout": (0.5, {}),
+    "adapter.targets": ("all", {}),
+    "optimizer.type": ("adafactor", {}),
+    "optimizer.learning_rate": (2e-2, {}),
+    "optimizer.weight_decay": (0.5, {}),
+    "optimizer.betas": ([0.5, 0.9], {}),
+    "optimizer.eps": (1e-3, {}),
+    "optimizer.schedule": ("linear", {}),
+    "optimizer.warmup_steps": (2, {}),
+    "optimizer.accumulation": (2, {}),
+    "optimizer.clip_grad": (1e-3, {"optimizer__eps": 1e-2}),  # AdamW alone would undo a scaled gradient
+    "loss.min_snr_gamma": (1.0, {}),
+    "loss.ema_decay": (0.9, {}),
+    "loss.gradient_checkpointing": (True, {}),
+    "sample.prompts": (["a blue cat"], {}),
+    "sample.every": (4, {}),
+    "sample.steps": (4, {}),
+    "sample.guidance": (2.0, {}),
+    "sample.negative": ("blue", {}),
+    "sample.width": (48, {}),
+    "sample.height": (48, {}),
+    "sample.seed": (1, {}),
+    "save.every": (1, {}),
+    "save.every_minutes": (1e-5, {"save__every": 0}),
+    "save.keep": (2, {"save__every": 1}),
+    "save.validate_every": (1, {}),
+}
+# what cannot show in a run on this machine, and where it is tested instead
+ELSEWHERE = {
+    "kind": "picks the job",
+    "model.family": "there is one family as yet; tests/test_basemodel.py refuses the wrong one",
+    "model.revision": "a Hub id's; needs the network",
+    "device": "needs a GPU; a wrong one is refused below",
+    "adapter.type": "there is one adapter as yet; an unknown one is refused below",
+    "loss.objective": "there is one objective as yet; an unknown one is refused below",
+}
+
+
+def leaves(model=TrainConfig, prefix=""):
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from leaves(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_every_setting_is_covered():
+    assert set(leaves()) == set(CHANGED) | set(ELSEWHERE)
+
+
+def seen(run) -> dict:
+    """Everything of a run that a user could notice, times left out."""
+    view = run.view()
+    assert run.status() == "finished", view.error
+    return {
+        "files": {p.relative_to(run.path).as_posix(): p.read_bytes() for p in run.path.rglob("*.*") if p.suffix in (".safetensors", ".webp")},
+        "card": (run.path / "README.md").read_text(encoding="utf-8"),
+        "losses": view.losses,
+        "validations": view.validations,
+        "checkpoints": [step for step, _ in view.checkpoints],
+        "warnings": view.warnings,
+    }
+
+
+@pytest.fixture(scope="module")
+def baselines():
+    return {}
+
+
+@pytest.mark.parametrize("field", CHANGED)
+def test_a_changed_setting_shows(lab, baselines, field, tmp_path):
+    from tests import tiny
+
+    value, besides = CHANGED[field]
+    if field == "model.source":
+        value = str(tiny.sd15(tmp_path / "other base", prediction_type="v_prediction"))
+    if field == "data.datasets":
+        value = [{"name": str(tiny.pictures(tmp_path / "others", 4, sizes=((80, 80),)))}]
+    key = str(sorted(besides.items()))
+    if key not in baselines:
+        baselines[key] = seen(lab.run(**BASELINE | besides))
+    if field == "save.every_minutes":  # by the clock: the baseline saves at the end alone
+        assert baselines[key]["checkpoints"] == [4]
+    changed = seen(lab.run(**BASELINE | besides | {field.replace(".", "__"): value}))
+    if field == "loss.gradient_checkpointing":  # changes memory, not numbers: it must reach the denoiser
+        assert checkpointing_reached(lab)
+    elif field == "preset":  # for the record
+        assert lab.make(preset=value).config().preset == value
+    else:
+        assert changed != baselines[key], f"{field} had no effect and said nothing"
+
+
+def checkpointing_reached(lab) -> bool:
+    from training.engine.loop import Session
+    from training.engine.prepare import prepare
+    from training.runs.context import Context
+
+    run = lab.make(loss__gradient_checkpointing=True)
+    ctx = Context(run, lab.home, 1)
+    return Session(run.config(), ctx, prepare(run.config(), ctx)).m.denoiser.is_gradient_checkpointing
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"device": "cuda"}, "device is 'cuda', but PyTorch finds no usable"),
+        ({"model__dtype": "fp16"}, "does not train on a CPU"),
+        ({"adapter__type": "lorra"}, "no adapters plugin called 'lorra'"),
+        ({"loss__objective": "pictures"}, "no objectives plugin called 'pictures'"),
+        ({"model__family": "sd99"}, "no families plugin called 'sd99'"),
+        ({"data__held_out": 5}, "held_out is 5, but there are only 5 pictures"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_any_work(lab, change, says):
+    import torch
+
+    if "cuda" in says and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(ValueError, match=says):
+        lab.run(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"optimizer__type": "adafactor", "optimizer__betas": [0.5, 0.9]}, "optimizer.betas has no effect"),
+        ({"optimizer__type": "adafactor", "optimizer__eps": 1e-4}, "optimizer.eps has no effect"),
+        ({"sample__prompts": []}, "sample.every has no effect"),
+        ({"data__keep_tags": 3}, "data.keep_tags has no effect"),
+        ({"data__aspect_buckets": False, "data__max_aspect": 3.0}, "data.max_aspect has no effect"),
+        ({"save__validate_every": 3}, "save.validate_every has no effect"),
+        ({"sample__width": 33}, "33x32 does not divide by 4"),
+    ],
+)
+def test_a_setting_without_effect_says_so(lab, change, says):
+    assert any(says in w for w in lab.run(steps=1, **change).view().warnings)
