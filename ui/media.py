@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from training import datasets
 from training.home import BUILTIN, Home
+from training.hub import export_weights
 from training.runs.run import Run
 
 from .theme import ASSETS
@@ -49,7 +50,7 @@ def sample_url(ctx, run: str, file: str, version: str = "") -> str:
 
 
 def file_url(ctx, run: str, what: str) -> str:
-    """Address of a download.  what: 'lora' (the result), 'step-500' (a checkpoint's adapter), 'job.yaml', 'log.txt', 'README.md'."""
+    """Address of a download.  what: 'lora' (the result), 'step-500' (the LoRA of a checkpoint), 'job.yaml', 'log.txt', 'README.md'."""
     return ctx.url(f"/easel/file/{_quote(run)}/{_quote(what)}")
 
 
@@ -158,7 +159,7 @@ def _download(run: Run, what: str) -> Response:
         name = path.name
     elif step:
         number = int(step.group(1))
-        path = dict(run.checkpoints())[number] / "adapter.safetensors"
+        path = export_weights(run, number, run.path / f".step-{number:06d}.safetensors")
         name = f"{run.id}-step-{number}.safetensors"
     elif what == "export.zip":
         path, name = inside(run.path, what), f"{run.title}.zip"
