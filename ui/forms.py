@@ -23,6 +23,7 @@ from training.jobfile import problems
 SPELT = {
     "id": "ID", "ema": "EMA", "min_snr_gamma": "Min-SNR gamma", "dtype": "Number format", "clip_grad": "Gradient limit", "eps": "Epsilon",
     "type": "Kind", "every_minutes": "Every … minutes", "every": "Every … steps", "validate_every": "Validate every … steps",
+    "warmup_steps": "Warm-up steps",
 }  # fmt: skip
 
 Kind = Literal["text", "long", "lines", "integer", "number", "numbers", "rows", "switch", "choice"]
@@ -45,6 +46,8 @@ class Field:
     @property
     def bounds(self) -> str:
         """"1 to 256", "at least 0", or ""."""
+        if "than" in self.low or "than" in self.high:
+            return ", ".join(filter(None, (self.low, self.high if "than" in self.high or not self.high else f"at most {self.high}")))
         if self.low and self.high:
             return f"{self.low} to {self.high}"
         return f"at least {self.low}" if self.low else f"at most {self.high}" if self.high else ""
@@ -154,14 +157,18 @@ def _bounds(info: FieldInfo) -> tuple[str, str]:
     low = high = ""
     for rule in info.metadata:
         if isinstance(rule, annotated_types.Ge):
-            low = spell(rule.ge)
+            low = _told(rule.ge)
         elif isinstance(rule, annotated_types.Gt):
-            low = f"more than {spell(rule.gt)}"
+            low = f"more than {_told(rule.gt)}"
         elif isinstance(rule, annotated_types.Le) and rule.le < 10**9:
-            high = spell(rule.le)
+            high = _told(rule.le)
         elif isinstance(rule, annotated_types.Lt) and rule.lt < 10**9:
-            high = f"less than {spell(rule.lt)}"
+            high = f"less than {_told(rule.lt)}"
     return low, high
+
+
+def _told(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else spell(number)
 
 
 def spell(number: float) -> str:
@@ -369,7 +376,7 @@ def _setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool,
     state = " is-changed" * is_changed + " is-wrong" * bool(fault)
     error = f'<p class="ez-error" id="{id_}-fault" role="alert">{escape(_sentence_case(fault))}</p>' if fault else ""
     back = (
-        f'<button type="button" class="ez-link" data-act="reset" data-path="{escape(field.path)}" '
+        f'<button type="button" class="ez-link" data-act="reset" data-field="{escape(field.path)}" '
         f'title="Back to the preset&#x27;s {escape(usual) or "empty"}">Reset</button>'
         if is_changed
         else ""

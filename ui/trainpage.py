@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from training.estimate import duration
 from training.hardware import Machine
 from training.presets import QUALITIES, Preset, fits
 
-from . import views
+from . import forms, views
 from .draft import Draft, Plan
 from .icons import icon
 from .missing import Missing
@@ -17,6 +18,8 @@ QUALITY_SAYS = {
     "balanced": "The usual choice.",
     "thorough": "More steps, for the best likeness.",
 }
+
+SHOWN_BESIDE = ("dataset", "name", "trigger", "preset")  # their faults stand beside the field, in plain sight
 
 
 def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str]) -> str:
@@ -61,6 +64,10 @@ def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str])
     )
 
 
+def _named(path: str) -> str:
+    return forms.label(path.split(".")[-1])
+
+
 def _sentence(text: str) -> str:
     text = views.sentence_start(text.strip())
     return text if text.endswith((".", "!", "?")) else f"{text}."
@@ -99,9 +106,9 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
     needs = _sentence(short) if short else f"Needs {preset.needs_gb:g} GB of {where}."
     return (
         f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="{0 if chosen else -1}" '
-        f'data-act="preset" data-id="{escape(preset.id)}"><span class="ez-preset-top"><b>{escape(preset.title)}</b>{badge}</span>'
+        f'data-act="preset" data-id="{escape(preset.id)}"><span class="ez-preset-top"><b>{escape(preset.title)}</b></span>'
         f"<p>{escape(preset.blurb)}</p><p>{escape(preset.for_whom)}</p>"
-        f'<span class="ez-needs{" is-short" if short else ""}">{escape(needs)}</span></button>'
+        f'<span class="ez-needs{" is-short" if short else ""}"><span>{escape(needs)}</span>{badge}</span></button>'
     )
 
 
@@ -113,7 +120,9 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     """
     e = plan.estimate
     problems = list(e.problems) if e else []
+    faults = [f"{_named(path)}: {text}" if path else text for path, text in plan.wrong.items() if path not in SHOWN_BESIDE]
     lines = [_line("warn", m.text, "warn", m.tab, m.link) for m in missing]
+    lines += [_line("warn", text, "bad") for text in faults]
     lines += [_line("warn", p, "bad") for p in problems]
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
@@ -122,7 +131,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     figures = ""
     if e:
         low, high = e.seconds_range
-        time = f"~ {views.duration(e.seconds)}" if e.measured else f"{_coarse(low)} – {_coarse(high)}"
+        time = f"~ {duration(e.seconds)}" if e.measured else f"{duration(low)} – {duration(high)}"
         figures = (
             '<div class="ez-stats">'
             + _stat("Steps", f"{e.steps:,}")
@@ -131,8 +140,8 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
             + _stat("Disk", views.size(e.disk_bytes))
             + "</div>"
         )
-    else:
-        figures = '<p class="ez-muted">Steps, time and memory appear here as soon as the form is right.</p>'
+    elif not missing:
+        figures = '<p class="ez-muted ez-small">Steps, time and memory appear here as soon as this is mended:</p>'
     word = "Start anyway" if anyway else "Add to the queue" if busy else "Start training"
     flag = " data-anyway" if anyway else ""
     said = f'<p class="ez-error" role="alert">{escape(_sentence(fault))}</p>' if fault else ""
@@ -154,10 +163,6 @@ def _pictures(plan: Plan, thumbs: list[str], title: str) -> str:
 
 def _stat(name: str, value: str) -> str:
     return f'<div class="ez-stat"><span>{name}</span><b>{escape(value)}</b></div>'
-
-
-def _coarse(seconds: float) -> str:
-    return views.duration(round(seconds / 10) * 10 if seconds >= 20 else seconds)
 
 
 def _line(picture: str, text: str, look: str, tab: str = "", link: str = "") -> str:

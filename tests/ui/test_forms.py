@@ -120,7 +120,7 @@ def test_a_fault_stands_beside_its_field(path, text, word):
 
 def test_changed_settings_are_marked_and_can_be_reset():
     html = forms.render(forms.groups(TrainConfig), config(), {"adapter.rank": "32", "steps": "1000"}, {})
-    assert html.count("is-changed") == 1 and 'data-act="reset" data-path="adapter.rank"' in html
+    assert html.count("is-changed") == 1 and 'data-act="reset" data-field="adapter.rank"' in html
     assert "1 changed from the preset" in html
 
 

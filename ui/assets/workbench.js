@@ -43,7 +43,7 @@
     element.addEventListener("change", (event) => {
       const field = event.target;
       if (!field.dataset?.path) return;
-      trigger("edit", { path: field.dataset.path, value: typed(field) });
+      trigger("edit", { field: field.dataset.path, value: typed(field) }); // Gradio takes a key named path for a file
     });
     element.addEventListener("input", (event) => {
       if (!event.target.matches("[data-filter]")) return;

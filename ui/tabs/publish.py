@@ -119,7 +119,7 @@ def wire(parts: Parts, ctx) -> None:
         return paint(ctx, chosen, seen)
 
     def edit(chosen, seen, event: gr.EventData):
-        path, value = str((event._data or {}).get("path", "")), str((event._data or {}).get("value", ""))
+        path, value = str((event._data or {}).get("field", "")), str((event._data or {}).get("value", ""))
         if path == "run":
             return [*paint(ctx, value, _without_faults(seen)), value]
         change(ctx, chosen, {path: value})

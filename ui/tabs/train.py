@@ -66,7 +66,7 @@ def wire(parts: Parts, ctx) -> None:
         return paint(ctx, dataset, _form(ctx, form), seen)
 
     def edit(dataset, form, seen, event: gr.EventData):
-        path, value = str(event._data.get("path", "")), str(event._data.get("value", ""))
+        path, value = str(event._data.get("field", "")), str(event._data.get("value", ""))
         form = _form(ctx, form)
         if path == "dataset":
             return [*paint(ctx, value, form, _fresh(seen)), value]
@@ -146,7 +146,7 @@ def answer(ctx, dataset: str, form: Draft, seen: dict, data: dict) -> list:
     elif act == "quality":
         form = form.model_copy(update={"quality": str(data.get("id", ""))})
     elif act == "reset":
-        form = form.reset(str(data.get("path", "")))
+        form = form.reset(str(data.get("field", "")))
     elif act == "reset-all":
         form = form.reset()
     elif act == "start":
