@@ -11,13 +11,14 @@ BLURB = "Turns each file's name into words. Instant, needs no model; good when y
 NEEDS_PIXELS = False
 EMPTY = "no words in this name"
 
-# what cameras, phones, browsers and chat programs call a picture says nothing about it
-CAMERA = re.compile(
-    r"(img|image|dsc|dscn|dscf|_dsc|pxl|mvimg|dji|gopr|gp|sam|pict|pic|photo|picture|screenshot|screen shot|scan|scn|capture|"
-    r"untitled|unnamed|unknown|download|file|whatsapp image|signal|fb img|received|vid|frame|snapchat|burst|cimg|hpim|imag|"
-    r"bildschirmfoto|foto|bild|image from ios|resized|edited|export|copy)",
-    re.IGNORECASE,
-)
+# what cameras, phones, browsers and chat programs call a picture says nothing about it: always, or in front of a number
+_WORDS = """
+image images img photo photos picture pic screenshot screen shot scan capture untitled unnamed unknown download file whatsapp signal frame snapchat
+burst resized edited export copy kopie bildschirmfoto foto bild received ios at am pm from of a an the
+"""
+_CODES = "dsc dscn dscf pxl mvimg dji gopr gp sam pict scn vid fb cimg hpim imag mg p sdc kif wp rimg"
+EMPTY_WORDS, CODES = set(_WORDS.split()), set(_CODES.split())
+GAPLESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # scripts in which one character can be a word
 
 
 class Options(BaseModel):
@@ -46,20 +47,18 @@ def caption(state: Options, pictures: list, names: list[str]) -> list[str]:
 def words(name: str) -> str:
     """The words of a file name without its extension, separators and trailing counter; '' for a camera's name or a bare code."""
     stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", name)
-    text = re.sub(r"[\s_\-+.,;~=]+", " ", stem)
+    text = " ".join(re.sub(r"[\s_\-+.,;~=]+", " ", stem).split())
+    if not _says_something(text):
+        return ""
     text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", text)  # RedFox
-    text = re.sub(r"[(\[{]\s*\d*\s*[)\]}]", " ", text)  # (12)
-    text = " ".join(text.split())
+    text = " ".join(re.sub(r"[(\[{]\s*\d*\s*[)\]}]", " ", text).split())  # (12)
     text = re.sub(r"( copy| kopie)?( \d+)+$", "", text, flags=re.IGNORECASE)
-    text = re.sub(r"(?<=[^\W\d])\d+$", "", text)  # fox12
-    rest = re.sub(r"\d+|\b(at|am|pm)\b", " ", CAMERA.sub(" ", text))
-    if not re.search(r"[^\W\d_]{2}", rest) and not _reads_without_gaps(rest):
-        return ""
-    if re.fullmatch(r"[0-9a-fA-F]{8,}( [0-9a-fA-F]{4,})*", text):  # a hash or a UUID
-        return ""
-    return text.strip()
+    return re.sub(r"(?<=[^\W\d])\d+$", "", text)  # fox12
 
 
-def _reads_without_gaps(text: str) -> bool:
-    """Whether a single character can be a word, as in Chinese or Japanese."""
-    return bool(re.search(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]", text))
+def _says_something(text: str) -> bool:
+    if re.fullmatch(r"[0-9a-fA-F]{8,}( [0-9a-fA-F]{4,})*", text) and re.search(r"\d", text):  # a hash or a UUID
+        return False
+    empty = EMPTY_WORDS | CODES if re.search(r"\d", text) else EMPTY_WORDS
+    found = [word for word in re.findall(r"[^\W\d_]+", text.lower()) if word not in empty]
+    return any(len(word) > 1 or GAPLESS.match(word) for word in found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import json
 import os
@@ -73,7 +74,7 @@ def fetch(options: Options, progress: Callable[[int, int], None], stop: Callable
     """
     if options.folder or _snapshot(MODELS[options.model][0]):
         return True
-    from huggingface_hub import HfApi, errors, hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download
 
     repo, size = MODELS[options.model]
     try:
@@ -89,13 +90,13 @@ def fetch(options: Options, progress: Callable[[int, int], None], stop: Callable
             progress(done, total)
     except _Ended:
         return False
-    except (errors.RepositoryNotFoundError, errors.GatedRepoError):
-        raise ValueError(f"the Hugging Face Hub does not show {repo} to you; name a folder with its weights, or use another captioner") from None
     except (ValueError, MemoryError):
         raise
     except Exception as error:  # offline, DNS, proxy, 5xx, a broken connection: the cure is the same
-        if getattr(error, "errno", None) == 28:
+        if getattr(error, "errno", None) == errno.ENOSPC:
             raise
+        if getattr(getattr(error, "response", None), "status_code", 0) in (401, 403, 404):
+            raise ValueError(f"the Hugging Face Hub does not show {repo} to you; name a folder with its weights, or use another captioner") from error
         raise ValueError(_absent(repo, size)) from error
     return True
 
@@ -122,9 +123,9 @@ def load(options: Options, device: str) -> State:
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(f"the Florence-2 weights in {folder} do not load: {first}; use those of {MODELS['base'][0]} or {MODELS['large'][0]}") from error
-    untied = [name for name in info["missing_keys"] if not name.endswith(("lm_head.weight", "embed_tokens.weight"))]
-    if untied:
-        raise ValueError(f"the Florence-2 weights in {folder} are incomplete: {len(untied)} tensors are missing, such as {min(untied)}; get them again")
+    missing = [name for name in info["missing_keys"] if "embed_tokens" not in name and "lm_head" not in name]  # tied to others
+    if len(missing) > 0.02 * len(model.state_dict()):  # what transformers fills with random numbers, it only logs
+        raise ValueError(f"the Florence-2 weights in {folder} are incomplete: {len(missing)} tensors are missing, such as {min(missing)}; get them again")
     return State(model.to(device).eval(), processor, TASKS[options.detail], options)
 
 
@@ -136,15 +137,8 @@ def caption(state: State, pictures: list, names: list[str]) -> list[str]:
     inputs = inputs.to(state.model.device, state.model.dtype)
     with torch.inference_mode():
         tokens = state.model.generate(**inputs, max_new_tokens=state.options.max_tokens, num_beams=state.options.beams, do_sample=False)
-    texts = state.processor.batch_decode(tokens, skip_special_tokens=False)
-    return [_said(state, text, picture.size) for text, picture in zip(texts, pictures, strict=True)]
-
-
-def _said(state: State, text: str, size: tuple[int, int]) -> str:
-    answer = state.processor.post_process_generation(text, task=state.task, image_size=size)[state.task]
-    for special in state.processor.tokenizer.all_special_tokens:
-        answer = answer.replace(special, "")
-    return " ".join(answer.split())
+    # for a caption, the processor's own post-processing does no more than drop <s> and </s>
+    return [" ".join(text.split()) for text in state.processor.batch_decode(tokens, skip_special_tokens=True)]
 
 
 def _dtype(torch, device: str):
