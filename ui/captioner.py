@@ -104,7 +104,7 @@ def render(home: Home, now: Settings, wrong: Mapping[str, str], known_trigger: s
     chosen = found[now.captioner].module if now.captioner in found else None
     options = _options(chosen.Options(), now, wrong) if chosen else ""
     said = notice(home, now)
-    note = f'<p class="ez-note ez-small">{escape(_sentence(said))}</p>' if said else ""
+    note = f'<p class="ez-note ez-small">{escape(said)}.</p>' if said else ""
     fault = f'<p class="ez-error" role="alert">{escape(_sentence(wrong[""]))}</p>' if wrong.get("") else ""
     return (
         f'<div class="ez-captioner"><div role="radiogroup" aria-label="Captioner" class="ez-choices">{cards}</div>{note}{options}'

@@ -122,13 +122,17 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
             module.wire(ctx.parts[id], ctx)
             ctx.items[id].select(lambda id=id: id, None, ctx.tab, **INSTANT)
         _wire_hooks(demo, ctx)
-    demo.easel_css = theme.css() + "".join(getattr(m, "CSS", "") for m in modules.values())
-    demo.easel_head = head(root_path, [theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])
+    demo.easel_css = "\n".join(dict.fromkeys([theme.css(), *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
+    demo.easel_head = head(root_path, demo.easel_css, list(dict.fromkeys([theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
     return demo
 
 
-def head(root_path: str, scripts: list[str]) -> str:
-    """What stands in <head>: icon, manifest, colours of the browser's frame, our scripts."""
+def head(root_path: str, css: str, scripts: list[str]) -> str:
+    """What stands in <head>: icon, manifest, colours of the browser's frame, our scripts, and our style as it is written.
+
+    launch(css=…) gets the same style: Gradio puts its content's container in front of every selector there, so that ours win over
+    its own, but with that prefix media queries no longer reach the page's frame and dialogs.
+    """
     base = root_path.rstrip("/")
     return "\n".join(
         [
@@ -137,6 +141,7 @@ def head(root_path: str, scripts: list[str]) -> str:
             f'<link rel="apple-touch-icon" href="{html.escape(base)}/easel/asset/icon-192.png">',
             '<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f6f4f0">',
             '<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#131214">',
+            f"<style>{css}</style>",
             *(f"<script>{s}</script>" for s in scripts),
         ]
     )

@@ -42,7 +42,7 @@ def picture_tile(picture: Picture, thumb: Address, full: Address) -> str:
     caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
     return (
         f'<article class="ez-tile" role="listitem" data-id="{id}">{view}'
-        f'<label class="ez-pick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>'
+        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>'
         f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture)}</div>'
         f"{caption if picture.usable else ''}"
         f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></article>'
@@ -57,8 +57,8 @@ def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[
         f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{id}" title="{name}"><img src="{escape(thumb(picture))}" alt="{name}" loading="lazy"></a>'
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="Caption of {name}" placeholder="No caption yet" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
-        f'<div class="ez-tile-head"><span class="ez-name" title="{name}">{name}</span><span class="ez-saved" aria-live="polite"></span></div>'
-        f'<div class="ez-tile-head ez-small"><span class="ez-muted ez-clip ez-source">{caption_note(picture)}</span><span class="ez-tile-chips">{caption_chips(picture.caption, status)}</span></div></div></article>'
+        f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'
+        f'<span class="ez-tile-chips">{caption_chips(picture.caption, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></article>'
     )
 
 

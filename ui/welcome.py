@@ -7,7 +7,10 @@ from html import escape
 
 import gradio as gr
 
-from training.home import BUILTIN
+from training import datasets, examples, hardware, presets
+from training.home import Home
+from training.runs import supervisor
+from training.runs.run import create
 
 from . import media
 
@@ -36,7 +39,7 @@ def build(ctx) -> Parts:
             with gr.Column(elem_classes=["ez-card", "ez-door"], min_width=280):
                 gr.HTML(_try_html(ctx), apply_default_css=False, elem_classes="ez-grow")
                 start = gr.Button("Try it now", variant="primary", size="lg", elem_id="ez-try")
-                fault = gr.HTML(apply_default_css=False, visible=False)
+                fault = gr.HTML(apply_default_css=False)
             with gr.Column(elem_classes=["ez-card", "ez-door"], min_width=280):
                 gr.HTML(
                     '<h2 class="ez-subtitle">Start with your pictures</h2><p class="ez-muted">Ten to thirty pictures of one thing or in one style. '
@@ -47,12 +50,24 @@ def build(ctx) -> Parts:
     return Parts(column, start, fault, drop)
 
 
-def wire(parts: Parts, ctx) -> None:
-    """The connections; those of the drop zone are the Dataset tab's."""
+def start_example(home: Home) -> tuple[str, str]:
+    """(dataset, run) of the example, which is being trained or waits for its turn.  Raises ValueError, OSError."""
+    about = examples.example()
+    ds = datasets.open_dataset(home, examples.install_example(home))
+    answers = presets.Answers(name=about.trigger, trigger=about.trigger, dataset=ds.name)
+    config = presets.resolve(examples.PRESET, answers, hardware.machine(home.root), ds.counts().usable, home)
+    run = create(home.outputs, config)
+    supervisor.start(run, home)
+    return ds.name, run.id
+
+
+def fault_html(text: str) -> str:
+    """Why the example could not be started."""
+    return f'<p class="ez-note ez-bad" role="alert">{escape(text[:1].upper() + text[1:])}.</p>'
 
 
 def _try_html(ctx) -> str:
-    folder = BUILTIN / "example"
+    folder = examples.FOLDER
     names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in media.PICTURE_TYPES)[:SHOWN] if folder.is_dir() else []
     shown = "".join(f'<img src="{escape(media.example_url(ctx, n))}" alt="" loading="lazy">' for n in names)
     return (

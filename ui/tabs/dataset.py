@@ -41,6 +41,7 @@ class Parts:
     new_name: gr.Textbox
     create: gr.Button
     cancel: gr.Button
+    example: gr.Button
     missing: gr.HTML
     drop: gr.File
     folder: gr.Textbox
@@ -69,7 +70,7 @@ def build(ctx: UiContext) -> Parts:
     first = welcome.build(ctx)
     with gr.Column(visible=False, elem_id="ez-work") as work:
         with gr.Row(elem_classes="ez-spread"):
-            gr.HTML(heading("Dataset", "The pictures to learn from. Each is checked when it comes in; your originals stay as they are."), apply_default_css=False, elem_classes="ez-grow")
+            gr.HTML(heading("Dataset", "The pictures to learn from. Each is checked as it comes in; originals stay as they are."), apply_default_css=False, elem_classes="ez-grow")
             with gr.Row(elem_classes=["ez-row", "ez-fit"]):
                 picker = gr.Dropdown(label="Dataset", show_label=False, container=False, min_width=200, elem_id="ez-picker", interactive=True)
                 new = gr.Button("New", size="md", elem_classes="ez-fit", min_width=0)
@@ -77,6 +78,7 @@ def build(ctx: UiContext) -> Parts:
             new_name = gr.Textbox(label="Name of the new dataset", placeholder="my-cat", max_lines=1, elem_classes="ez-grow")
             create = gr.Button("Create", variant="primary", elem_classes="ez-fit", min_width=0)
             cancel = gr.Button("Cancel", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+            example = gr.Button("Try the example instead", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         missing = gr.HTML(apply_default_css=False)
         drop = gr.File(label="Add pictures", show_label=False, file_count="multiple", type="filepath", elem_classes="ez-drop", height=128)
         with gr.Accordion("Add a folder of this computer", open=False, visible=ctx.local, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
@@ -98,7 +100,7 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, manage,
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(instance.folder(ctx.home) / "uploads"),
     )  # fmt: skip
 
@@ -127,7 +129,8 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.undo.click(tab.undo, asked, out, **INSTANT)
     _wire_names(parts, ctx, tab)
-    welcome.wire(parts.welcome, ctx)
+    for button in (parts.welcome.start, parts.example):
+        button.click(tab.try_it, None, [parts.welcome.fault, ctx.run, ctx.tabs, ctx.timer, parts.new_row, *out], **QUIET)
 
 
 def _wire_names(parts: Parts, ctx: UiContext, tab: _Tab) -> None:
@@ -279,6 +282,14 @@ class _Tab:
             self.parts.imports.dismiss(ds.name)
         left = datasets.list_datasets(self.ctx.home)
         return [gr.Row(visible=False), *self.choose(left[0].name if left else "")]
+
+    def try_it(self):
+        """The example is being trained, and Results shows it."""
+        try:
+            name, run = welcome.start_example(self.ctx.home)
+        except (ValueError, OSError) as error:
+            return [welcome.fault_html(str(error)), *[gr.skip()] * (4 + len(self.outputs))]
+        return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name)]
 
     def _begin(self, begin) -> None:
         self._said(begin)
