@@ -111,6 +111,7 @@ def load(options: Options, device: str) -> State:
     if not folder:
         raise ValueError(_absent(repo, size))
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
     if device == "cuda" and not torch.cuda.is_available():
@@ -120,7 +121,7 @@ def load(options: Options, device: str) -> State:
         model, info = Florence2ForConditionalGeneration.from_pretrained(
             folder, dtype=_dtype(torch, device), local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RuntimeError, SafetensorError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(f"the Florence-2 weights in {folder} do not load: {first}; use those of {MODELS['base'][0]} or {MODELS['large'][0]}") from error
     missing = [name for name in info["missing_keys"] if "embed_tokens" not in name and "lm_head" not in name]  # tied to others
@@ -158,6 +159,19 @@ def _folder_problem(folder: Path) -> str:
         return f"{folder} has no config.json; name the folder that holds Florence-2's config.json and model.safetensors"
     if not any((folder / name).is_file() for name in WEIGHTS):
         return f"{folder} has no model.safetensors; weights in other formats (pickle) are not opened"
+    return _layout_problem(folder)
+
+
+def _layout_problem(folder: Path) -> str:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind, language = config.get("model_type"), config.get("text_config", {}).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        return f"{folder / 'config.json'} cannot be read; get the model again"
+    if kind != "florence2":
+        return f"{folder} holds a model of the kind {kind!r}, not Florence-2"
+    if language == "florence2_language":
+        return f"{folder} holds Microsoft's own layout of Florence-2, which today's transformers does not read; use {MODELS['base'][0]} or {MODELS['large'][0]}"
     return ""
 
 
