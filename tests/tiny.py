@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-ALPHABET_WORDS = "a red blue green square circle cat dog photo of on with zibbo".split()
+WORDS = "a red blue green square circle cat dog photo of on with zibbo"
 
 
 def clip_tokenizer(max_length: int = 32):
@@ -19,7 +19,7 @@ def clip_tokenizer(max_length: int = 32):
     )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trained.train_from_iterator(
-        [" ".join(ALPHABET_WORDS)] * 3,
+        [WORDS] * 3,
         trainers.BpeTrainer(vocab_size=700, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False),
     )
     import json

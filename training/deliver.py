@@ -54,9 +54,9 @@ def bake_alpha(tensors: dict[str, np.ndarray], header: dict) -> tuple[dict[str, 
         if header.get(f"{prefix}.rank_pattern") or header.get(f"{prefix}.alpha_pattern"):
             raise ValueError("this adapter has a rank or alpha of its own for some layers, which this export cannot bake in")
         scale = np.float32(alpha / (rank**0.5 if header.get(f"{prefix}.use_rslora") else rank))
-        for name in tensors:
+        for name, tensor in tensors.items():
             if name.startswith(prefix + ".") and ".lora_B" in name:
-                baked[name] = tensors[name] * scale
+                baked[name] = tensor * scale
         told[f"{prefix}.lora_alpha"] = rank
         if f"{prefix}.use_rslora" in told:
             told[f"{prefix}.use_rslora"] = False

@@ -32,7 +32,7 @@ def test_a_run_leaves_a_lora_that_a_fresh_pipeline_loads_and_that_acts(lab, base
     assert not list(run.path.glob(".unproven*"))
     pipe = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
     pipe.set_progress_bar_config(disable=True)
-    draw = lambda: np.asarray(  # noqa: E731
+    draw = lambda: np.asarray(
         pipe("zibbo on red", num_inference_steps=2, width=32, height=32, guidance_scale=7.0, generator=torch.Generator().manual_seed(42)).images[0]
     )
     before = draw()

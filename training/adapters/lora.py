@@ -55,7 +55,7 @@ def restore(denoiser, saved: dict, prefix: str) -> None:
     state = {k.removeprefix(prefix + "."): v for k, v in saved.items()}
     expected = {k.removeprefix(prefix + ".") for k in tensors(denoiser, prefix)}
     if set(state) != expected:
-        odd = sorted(set(state) ^ expected)[0]
+        odd = min(set(state) ^ expected)
         raise ValueError(f"the checkpoint's adapter does not fit this run: {odd!r} is on one side only; start a new run")
     set_peft_model_state_dict(denoiser, state)
 

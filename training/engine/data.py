@@ -184,7 +184,7 @@ class Feed:
         return batches
 
     def _to_device(self, latents, noise, times, conds, ids, weight) -> Batch:
-        move = lambda t: t.to(self.device, non_blocking=True)  # noqa: E731
+        move = lambda t: t.to(self.device, non_blocking=True)
         cond = Cond({name: move(torch.stack([c[name] for c in conds])) for name in conds[0]})
         return Batch(move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), cond, ids, weight)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 from ..card import model_card
-from ..modelspec import modelspec_metadata
 from ..config import TrainConfig
 from ..deliver import deliver
 from ..files import write_atomic
+from ..modelspec import modelspec_metadata
 from ..runs.context import Context
 from . import checkpoint, memory
 from .prepare import Prepared
