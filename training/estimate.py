@@ -1,0 +1,283 @@
+"""What a training will take, before it is started: steps, epochs, time, memory, disk; and whether it fits.
+
+Everything follows from the config, the headers of the base model's files (layers.py) and the machine.  Time comes from
+earlier runs on this machine where there is one like it (pace.py); else from a count of operations and the device's rate,
+which is right within a factor of two or so, and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from . import layers, registry
+from .config import TrainConfig
+from .family import FamilySpec
+from .hardware import Machine
+from .home import Home
+from .layers import BaseModel
+from .pace import Pace, measured
+
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+# bytes of optimizer state for each weight that learns
+STATE_BYTES = {"adamw": 8.0, "adamw8bit": 2.0, "adafactor": 0.2, "prodigy": 16.0}
+
+# Forward + backward over frozen weights: gradients flow through every layer, but only the adapter's own are kept.
+# Counted with torch's FlopCounterMode on SD 1.5's UNet with a LoRA: 1.96 forward passes; recomputing activations adds one.
+PASSES, PASSES_CHECKPOINTED = 2.0, 3.0
+# Bytes kept for the backward pass, as a share of what all layers put out: counted with saved_tensors_hooks on the same UNet.
+KEPT = {"attention": 1.7, "attention+ff": 1.85, "all": 2.1}
+KEPT_CHECKPOINTED = 0.45
+PASSING = 4.0  # copies of the largest layer's output that are alive at once inside one layer (norm, activation, convolution)
+
+PROCESS_BYTES = 850e6  # Python, torch, diffusers and transformers, loaded: resident set measured on Linux
+CUDA_PROCESS_BYTES = 2.5e9  # the same with CUDA's libraries mapped
+CUDA_CONTEXT_BYTES = 0.8e9  # what a process takes on the card before its first tensor, cuBLAS and cuDNN workspaces
+SLACK = 1.1  # allocators round up and fragment
+
+START_S = 12.0  # importing the libraries, reading the headers
+CPU_FLOPS_PER_CORE = 14e9  # fp32 training of a small UNet: 29 GFLOP/s were measured on two shared cores
+MPS_FLOPS = 3e12
+GPU_SHARE = 0.35  # of the tensor cores' peak that an eager diffusion step reaches
+LAUNCH_S = {"cuda": 30e-6, "mps": 60e-6, "cpu": 60e-6}  # what Python and torch take to start one layer, however small it is
+UNSURE = 2.0  # an unmeasured time may be this many times longer or shorter
+
+# Peak of dense 16-bit matrix products with 32-bit sums, TFLOP/s, from NVIDIA's data sheets and architecture white papers
+GPU_TFLOPS = {
+    "H200": 989, "H100": 989, "A100": 312, "B200": 2250, "L40S": 362, "L4": 121, "A10": 125, "T4": 65, "V100": 125, "A6000": 155,
+    "5090": 210, "5080": 113, "5070": 62, "4090": 165, "4080": 98, "4070": 58, "4060": 30, "3090": 71, "3080": 60, "3070": 41, "3060": 25,
+    "2080": 43, "2070": 30, "2060": 26, "1080": 9, "1070": 6, "1060": 4,
+}  # fmt: skip
+OTHER_GPU_TFLOPS = {5: 4, 6: 6, 7: 30, 8: 40, 9: 300}  # by major compute capability; newer ones as 10
+NEW_GPU_TFLOPS = 60
+
+LATENT_BYTES = 4
+CACHE_ENTRY_BYTES = 4096  # header, and the file system's smallest unit
+HELD_EVENTS_BYTES = 20e6  # log, events, card
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.  vram_bytes is 0 on a CPU.  seconds_range: between which it most likely is.
+
+    sentences: for a person, the problems first.  problems: why it does not fit, each with the missing figure and a cure.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    epochs: float
+    seconds: float
+    seconds_range: tuple[float, float]
+    step_seconds: float
+    measured: bool
+    vram_bytes: int
+    ram_bytes: int
+    disk_bytes: int
+    download_bytes: int
+    sentences: list[str]
+    problems: list[str]
+
+    @property
+    def fits(self) -> bool:
+        return not self.problems
+
+
+def steps_per_epoch(buckets: Sequence[Hashable], per_step: int) -> int:
+    """Optimizer steps of one epoch.  buckets: the bucket of each item, repeats and resolutions included; per_step: batch x accumulation.
+
+    One bucket a batch and nothing repeated to fill one up, so every bucket may end with a smaller batch.
+    """
+    counts: dict[Hashable, int] = {}
+    for bucket in buckets:
+        counts[bucket] = counts.get(bucket, 0) + 1
+    return sum(math.ceil(count / per_step) for count in counts.values())
+
+
+def items_per_epoch(config: TrainConfig, pictures: int) -> int:
+    """How many items one epoch holds, of `pictures` in all datasets together: held-out ones left out, repeats and resolutions counted."""
+    repeats = sum(use.repeats for use in config.data.datasets) / len(config.data.datasets)
+    return round(max(pictures - config.data.held_out, 0) * repeats * len(config.data.resolutions))
+
+
+def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -> Estimate:
+    """What `config` will take on `machine` with `pictures` pictures.  Raises ValueError for an unknown family or a wrong base model path."""
+    spec: FamilySpec = registry.get("families", config.model.family, home.plugins).SPEC
+    model = layers.base_model(config.model.source, config.model.revision, spec)
+    pace = measured(config, home.outputs)
+    per_step = config.data.batch_size * config.optimizer.accumulation
+    items = items_per_epoch(config, pictures)
+    epoch_steps = math.ceil(items / per_step)
+
+    seconds, step_s = _time(config, machine, spec, model, pace, items)
+    vram, ram = _memory(config, spec, model)
+    if pace and pace.memory_bytes:
+        vram, ram = (vram, max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
+    download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
+    disk = _disk(config, spec, model, items) + download
+    unsure = 1.25 if pace else UNSURE
+    problems = _problems(machine, vram, ram, disk, download, config)
+    made = Estimate(
+        steps=config.steps, steps_per_epoch=epoch_steps, epochs=config.steps / epoch_steps if epoch_steps else 0.0,
+        seconds=seconds, seconds_range=(seconds / unsure, seconds * unsure), step_seconds=step_s, measured=pace is not None,
+        vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems,
+    )  # fmt: skip
+    made.sentences.extend(problems + _sentences(config, machine, made, items, per_step))
+    return made
+
+
+# -- time
+
+
+def device_flops(config: TrainConfig, machine: Machine) -> float:
+    """Operations a second that a training reaches on the config's device; a rough figure."""
+    if config.device == "cuda":
+        peak = next((t for name, t in GPU_TFLOPS.items() if name in machine.gpu_name), None)
+        peak = peak or OTHER_GPU_TFLOPS.get(machine.compute[0], NEW_GPU_TFLOPS)
+        half = 1.0 if config.model.dtype != "fp32" else 0.25  # fp32 runs beside the tensor cores
+        return peak * 1e12 * GPU_SHARE * half
+    return MPS_FLOPS if config.device == "mps" else CPU_FLOPS_PER_CORE * machine.cores
+
+
+def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseModel, pace: Pace | None, items: int) -> tuple[float, float]:
+    """(seconds of the whole run, seconds of one optimizer step)."""
+    rate = device_flops(config, machine)
+    launches = LAUNCH_S[config.device] * max(len(model.denoiser.layers), 100)
+    alone = launches if config.device == "cpu" else 0.0  # a card computes while the next layer is started
+
+    def forward(cells: float, pictures: int = 1) -> float:
+        return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
+
+    batch, sides = config.data.batch_size, config.data.resolutions
+    passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing else PASSES
+    step_s = sum(passes * forward(cells(side, side, spec), batch) for side in sides) / len(sides) * config.optimizer.accumulation
+    correction = 1.0
+    if pace:
+        correction = pace.seconds_per_picture * batch * config.optimizer.accumulation / step_s
+        step_s *= correction
+
+    s = config.sample
+    drawn = len(s.prompts) * (config.steps // s.every + 1 + (config.steps % s.every > 0)) if s.every else 0
+    guided = 2 if s.guidance > 1 else 1
+    one_s = s.steps * forward(cells(s.width, s.height, spec), guided) + model.vae.flops(s.width * s.height) / rate
+    flips = 2 if config.data.flip else 1
+    encode_s = items * flips * sum(model.vae.flops(side * side) for side in sides) / len(sides) / rate
+    saves = config.steps / config.save.every if config.save.every else 1
+    save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
+    load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
+    return START_S + load_s + correction * (encode_s + drawn * one_s) + config.steps * step_s + save_s, step_s
+
+
+def cells(width: int, height: int, spec: FamilySpec) -> float:
+    """Latent cells of a picture."""
+    return width * height / spec.latent.stride**2
+
+
+# -- memory and disk
+
+
+def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
+    a = config.adapter
+    return model.denoiser.adapter(a.rank, spec.lora_targets[a.targets], a.targets)
+
+
+def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float]:
+    """(VRAM, RAM) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
+    width = BYTES[config.model.dtype]
+    side = max(config.data.resolutions)
+    learning = _adapter(config, spec, model)
+    average = 4 * learning if config.loss.ema_decay else 0
+    weights = width * model.denoiser.parameters + learning * (4 + 4 + STATE_BYTES[config.optimizer.type]) + average
+
+    share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing else KEPT[config.adapter.targets]
+    area = cells(side, side, spec)
+    learn = config.data.batch_size * width * (share * model.denoiser.values(area) + PASSING * model.denoiser.largest(area))
+    s = config.sample
+    draws = bool(s.every and s.prompts)
+    draw = width * (2 * PASSING * model.denoiser.largest(cells(s.width, s.height, spec)) + PASSING * model.vae.largest(s.width * s.height))
+    encode = width * (model.vae.parameters + PASSING * model.vae.largest(side * side))
+    vae = width * model.vae.parameters if draws else 0
+    peak = max(encode, width * model.text.parameters, weights + vae + max(learn, draw if draws else 0))
+    if config.device == "cpu":
+        return 0.0, PROCESS_BYTES + SLACK * peak
+    if config.device == "mps":  # shares the computer's memory
+        return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + SLACK * peak
+    return CUDA_CONTEXT_BYTES + SLACK * peak, CUDA_PROCESS_BYTES + 1.2 * model.largest_part_bytes
+
+
+def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
+    """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
+    learning = _adapter(config, spec, model)
+    one = learning * (4 + STATE_BYTES[config.optimizer.type] + (4 if config.loss.ema_decay else 0))
+    saves = (config.steps // config.save.every if config.save.every else 0) + 1
+    checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
+    flips = 2 if config.data.flip else 1
+    latents = items * flips * (LATENT_BYTES * spec.latent.channels * cells(max(config.data.resolutions), max(config.data.resolutions), spec) + CACHE_ENTRY_BYTES)
+    texts = items * (8 if config.data.shuffle_tags else 1) * (layers.TEXT_TOKENS * model.text_width * BYTES[config.model.dtype] + CACHE_ENTRY_BYTES)
+    s = config.sample
+    drawn = len(s.prompts) * (config.steps // s.every + 1) * (s.width * s.height * 0.4 + CACHE_ENTRY_BYTES) if s.every else 0
+    return checkpoints + 4 * learning + latents + texts + drawn + HELD_EVENTS_BYTES
+
+
+# -- words
+
+
+def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig) -> list[str]:
+    found = []
+    lower = "lower data.resolutions or data.batch_size, or switch loss.gradient_checkpointing on"
+    if config.device == "cuda" and not machine.cuda_ok:
+        found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")
+    elif vram > machine.vram_free_bytes:
+        found.append(
+            f"Some {gb(vram)} of VRAM are needed, but {machine.gpu_name} has {gb(machine.vram_free_bytes)} of {gb(machine.vram_bytes)} free: "
+            f"{gb(vram - machine.vram_free_bytes)} are missing. Close other programs that use the card, or {lower}"
+        )
+    if ram > machine.ram_free_bytes:
+        found.append(
+            f"Some {gb(ram)} of memory (RAM) are needed, but {gb(machine.ram_free_bytes)} of {gb(machine.ram_bytes)} are free: "
+            f"{gb(ram - machine.ram_free_bytes)} are missing. Close other programs" + (f", or {lower}" if not vram else "")
+        )
+    if disk > machine.disk_free_bytes:
+        what = f", {gb(download)} of them to download the base model" if download else ""
+        found.append(
+            f"Some {gb(disk)} of disk are needed{what}, but {gb(machine.disk_free_bytes)} are free: {gb(disk - machine.disk_free_bytes)} are missing. "
+            "Delete files or old runs, or lower save.keep"
+        )
+    return found
+
+
+def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, per_step: int) -> list[str]:
+    said = []
+    if items:
+        said.append(f"{items} pictures an epoch ÷ {per_step} a step = {e.steps_per_epoch} steps an epoch; {e.steps} steps are {e.epochs:.3g} epochs")
+    where = {"cuda": machine.gpu_name, "mps": "the Apple GPU", "cpu": machine.cpu_name}[config.device]
+    if e.measured:
+        said.append(f"About {duration(e.seconds)} on {where}, as measured in an earlier run")
+    else:
+        low, high = map(duration, e.seconds_range)
+        said.append(f"Roughly {low} to {high} on {where}: no run like this one was measured here yet")
+    if e.vram_bytes:
+        said.append(f"About {gb(e.vram_bytes)} of VRAM ({gb(machine.vram_free_bytes)} free) and {gb(e.ram_bytes)} of RAM ({gb(machine.ram_free_bytes)} free)")
+    else:
+        said.append(f"About {gb(e.ram_bytes)} of memory ({gb(machine.ram_free_bytes)} free)")
+    more = f", {gb(e.download_bytes)} of it to download the base model once" if e.download_bytes else ""
+    said.append(f"About {gb(e.disk_bytes)} of disk ({gb(machine.disk_free_bytes)} free){more}")
+    return said
+
+
+def gb(size_bytes: float) -> str:
+    """12.3 GB, or 45 MB."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{math.ceil(max(size_bytes, 0) / 1e6)} MB"
+
+
+def duration(seconds: float) -> str:
+    """40 s, 3 min, 2 h 10 min, 3 days: as exact as an estimate deserves."""
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = minutes / 60
+    if hours < 10:
+        return f"{int(hours)} h {int(minutes % 60 / 10) * 10} min"
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"

@@ -1,0 +1,172 @@
+"""The layers of a base model from the headers of its files: parameters, arithmetic and memory, without loading it.  No torch.
+
+The rule: a weight acts once at every position of its level, so that a forward pass takes 2 · weights · positions operations.
+On the UNets of SD 1.5 and of the built-in base this is within 13 % of what torch's FlopCounterMode counts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from . import basemodel
+from .family import FamilySpec
+
+# A denoiser whose files are not here yet is taken to be like SD 1.5's UNet, which these were counted on.
+FLOPS_PER_WEIGHT_AND_CELL = 0.196  # 173 GFLOP for 860 M weights at 32 x 32 latent cells
+VALUES_PER_WEIGHT_AND_CELL = 7.0e-5  # outputs of all layers, of which about 1.7 are kept for the backward pass
+ADAPTER_PER_WEIGHT_AND_RANK = {"attention": 2.3e-4, "attention+ff": 4.3e-4, "all": 1.4e-3}
+TEXT_WIDTH = 768
+TEXT_TOKENS = 77
+OTHER_PARTS = 0.25  # text encoder and VAE, as a share of the denoiser's weights
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One weight matrix or convolution.  level: how often its input was halved; -1: acts once a picture, -2: once a text token."""
+
+    name: str
+    inputs: int  # of one position: channels times kernel
+    outputs: int
+    level: int
+
+    @property
+    def weights(self) -> int:
+        return self.inputs * self.outputs
+
+    def positions(self, cells: float) -> float:
+        """How often it acts on a picture of `cells` latent cells (pixels, for the VAE)."""
+        return {-1: 1.0, -2: float(TEXT_TOKENS)}.get(self.level, cells / 4**self.level)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One part of a base model.  exact: read from its files; else estimated from the number of its weights."""
+
+    parameters: float
+    layers: tuple[Layer, ...]
+
+    @property
+    def exact(self) -> bool:
+        return bool(self.layers)
+
+    def flops(self, cells: float) -> float:
+        """Operations of one forward pass over one picture."""
+        if not self.layers:
+            return FLOPS_PER_WEIGHT_AND_CELL * self.parameters * cells
+        return sum(2 * layer.weights * layer.positions(cells) for layer in self.layers)
+
+    def values(self, cells: float) -> float:
+        """Numbers that all layers together put out for one picture."""
+        if not self.layers:
+            return VALUES_PER_WEIGHT_AND_CELL * self.parameters * cells
+        return sum(layer.outputs * layer.positions(cells) for layer in self.layers)
+
+    def largest(self, cells: float) -> float:
+        """Numbers that the largest layer puts out for one picture."""
+        if not self.layers:
+            return 0.05 * self.values(cells)
+        return max(layer.outputs * layer.positions(cells) for layer in self.layers)
+
+    def adapter(self, rank: int, endings: Iterable[str], targets: str) -> float:
+        """Parameters of a low-rank adapter on the layers whose names end so."""
+        if not self.layers:
+            return ADAPTER_PER_WEIGHT_AND_RANK[targets] * self.parameters * rank
+        ends = tuple(endings)
+        chosen = [layer for layer in self.layers if any(layer.name == e or layer.name.endswith("." + e) for e in ends)]
+        return sum(rank * (layer.inputs + layer.outputs) for layer in chosen)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """What an estimate has to know about a base model.  local: its files are on this computer."""
+
+    denoiser: Network
+    vae: Network
+    text: Network
+    text_width: int
+    largest_part_bytes: int  # as it lies on disk
+    local: bool
+
+    @property
+    def parameters(self) -> float:
+        return self.denoiser.parameters + self.vae.parameters + self.text.parameters
+
+
+def base_model(source: str, revision: str, spec: FamilySpec) -> BaseModel:
+    """From the files where they are on this computer, else from what the family says of itself.  Raises ValueError for a bad path."""
+    folder = local_folder(source, revision)
+    if folder is None:
+        return _unknown(spec)
+    try:
+        return _from_files(folder, spec)
+    except ValueError:
+        if basemodel.local_folder(source) is None:  # a download that was broken off: the rest is still to come
+            return _unknown(spec)
+        raise
+
+
+def local_folder(source: str, revision: str) -> Path | None:
+    """Where a base model lies on this computer, in a folder or in the Hub's cache; None where it must be downloaded."""
+    folder = basemodel.local_folder(source)
+    if folder is not None:
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(source, "model_index.json", revision=revision or None)
+    return Path(index).parent if isinstance(index, str) else None
+
+
+def _from_files(folder: Path, spec: FamilySpec) -> BaseModel:
+    parts = {kind: [folder / name for name in names] for kind, names in spec.parts.items()}
+    files = {kind: [file for part in folders for file in basemodel.weight_files(part)] for kind, folders in parts.items()}
+    networks = {kind: _network(found) for kind, found in files.items()}
+    width = max((layer.inputs for layer in networks["denoiser"].layers if layer.level == -2), default=TEXT_WIDTH)
+    largest = max(sum(file.stat().st_size for file in found) for found in files.values())
+    return BaseModel(networks["denoiser"], networks["vae"], networks["text"], width, largest, True)
+
+
+def _unknown(spec: FamilySpec) -> BaseModel:
+    count = spec.parameters
+    return BaseModel(
+        Network(count, ()), Network(count * OTHER_PARTS * 0.4, ()), Network(count * OTHER_PARTS * 0.6, ()), TEXT_WIDTH, int(4 * count), False
+    )
+
+
+def _network(files: list[Path]) -> Network:
+    return _read(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=64)
+def _read(files: tuple[tuple[str, int, int], ...]) -> Network:
+    """The network in some files.  Their sizes and times are in the key, so that a changed file is read again."""
+    shapes: dict[str, list[int]] = {}
+    for path, _, _ in files:
+        shapes |= {name: entry["shape"] for name, entry in basemodel.read_header(Path(path)).items()}
+    levels = 1 + max((int(n) for name in shapes for n in re.findall(r"(?:down|up)_blocks\.(\d+)\.", name)), default=0)
+    layers = [
+        Layer(name.removesuffix(".weight"), math.prod(shape[1:]), shape[0], _level(name, levels))
+        for name, shape in shapes.items()
+        if len(shape) > 1
+    ]
+    return Network(sum(math.prod(shape) for shape in shapes.values()), tuple(layers))
+
+
+def _level(name: str, levels: int) -> int:
+    """At which resolution a layer acts, told from the block that diffusers puts it in."""
+    if "time_emb" in name or "embeddings" in name:
+        return -1
+    if re.search(r"attn2\.to_[kv]\.", name) or "text_model" in name:
+        return -2
+    down, up = re.search(r"down_blocks\.(\d+)\.", name), re.search(r"up_blocks\.(\d+)\.", name)
+    if down:
+        return int(down[1]) + ("downsamplers" in name)
+    if up:
+        return levels - 1 - int(up[1]) - ("upsamplers" in name)
+    if "mid_block" in name or name.startswith(("encoder.conv_out", "decoder.conv_in", "quant_conv", "post_quant_conv")):
+        return levels - 1
+    return 0
