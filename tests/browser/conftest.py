@@ -1,0 +1,112 @@
+"""A real Chromium, and pages that remember what went wrong in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .easel import BASE, Easel
+
+SIZES = {"desktop": {"width": 1440, "height": 900}, "phone": {"width": 390, "height": 844}}
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser.  Playwright's own is never downloaded: EASEL_CHROMIUM, or the one on the PATH."""
+    names = (os.environ.get("EASEL_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if name and (found := shutil.which(name))), None)
+    if path is None:
+        raise RuntimeError("no Chromium: bash launchers/test.sh --all installs it, or set EASEL_CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shots(tmp_path) -> Path:
+    """Where screenshots go: EASEL_SHOTS where it is set, so that a person can look at them afterwards."""
+    folder = Path(os.environ.get("EASEL_SHOTS") or tmp_path / "shots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def easel(nasty):
+    """A maker of apps: easel(HF_ENDPOINT=…) is one on this test's own home, closed at the end."""
+    made: list[Easel] = []
+
+    def make(**environment: str) -> Easel:
+        made.append(Easel(nasty / "home", **environment).start())
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.end_everything()
+
+
+@pytest.fixture
+def open_page(chromium) -> Callable:
+    """A maker of pages; at the end none of them may have had an error."""
+    contexts, faults = [], []
+
+    def make(url: str, size: str = "desktop", scheme: str = "light"):
+        context = chromium.new_context(viewport=SIZES[size], color_scheme=scheme, has_touch=size == "phone", accept_downloads=True)
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
+        page.on("console", lambda message: message.type == "error" and not _harmless(message) and faults.append(f"console: {message.text}"))
+        page.on("response", lambda r: r.status >= 400 and faults.append(f"{r.status} {r.request.method} {r.url}"))
+        page.goto(url)
+        page.wait_for_selector("#ez-tabs")
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not faults, "\n".join(dict.fromkeys(faults))
+
+
+def _harmless(message) -> bool:
+    # requests that a refresh or the end of the page cut off
+    return bool(re.search(r"net::ERR_(ABORTED|NETWORK_CHANGED|CONNECTION_REFUSED|INCOMPLETE_CHUNKED_ENCODING)", message.text))
+
+
+@pytest.fixture(scope="session")
+def base() -> Path:
+    """The built-in base model."""
+    if not (BASE / "model_index.json").is_file():
+        pytest.skip("presets/builtin/base is not here; presets/builtin/make/train_base.py makes it")
+    return BASE
+
+
+def overflow(page) -> list[str]:
+    """The elements that make the page wider than the window; empty where none does."""
+    return page.evaluate(
+        """() => {
+            const wide = document.documentElement.clientWidth;
+            if (document.documentElement.scrollWidth <= wide) return [];
+            return [...document.querySelectorAll("body *")].filter(e => {
+                const box = e.getBoundingClientRect();
+                return box.width && box.right > wide + 1;
+            }).slice(0, 5).map(e => `${e.tagName}.${e.className}`);
+        }"""
+    )
