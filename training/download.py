@@ -32,7 +32,7 @@ def fetch(
     half: prefer the repository's fp16 files, where it has them.  token: None for huggingface_hub's own.  progress(bytes done, bytes of).
     Raises ValueError in plain words: no network, not found, licence not accepted, disk too small.
     """
-    import httpx
+    import httpx2
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
     from huggingface_hub import errors as hub
     from huggingface_hub.constants import HF_HUB_CACHE
@@ -47,7 +47,7 @@ def fetch(
         raise ValueError(f"there is no model {source!r} on the Hub, or it is private and you are not signed in; check the name") from None
     except hub.RevisionNotFoundError:
         raise ValueError(f"{source} has no revision {revision!r}; leave it empty for the default branch") from None
-    except (hub.HfHubHTTPError, httpx.HTTPError, OSError) as error:  # offline, DNS, proxy, 5xx: the cache may still hold everything
+    except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:  # offline, DNS, proxy, 5xx: the cache may still hold everything
         return _cached(source, revision, spec, error)
     wanted = [s for s in info.siblings if _wanted([x.rfilename for x in info.siblings], s.rfilename, spec, half)]
     missing = [s for s in wanted if not isinstance(try_to_load_from_cache(source, s.rfilename, revision=info.sha), str)]
@@ -64,7 +64,7 @@ def fetch(
             hf_hub_download(source, file.rfilename, revision=info.sha, token=token, tqdm_class=bar)
         except hub.GatedRepoError:
             raise ValueError(f"{source} asks you to accept its licence: open https://huggingface.co/{source}, accept it there, then sign in") from None
-        except (hub.HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:
             raise ValueError(f"the download of {file.rfilename} broke off ({_first_line(error)}); press Resume to go on where it stopped") from None
         done += file.size or 0
         progress(done, total)
