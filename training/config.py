@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -19,8 +19,11 @@ class Part(BaseModel):
     def _a_bool_is_no_number(cls, values):
         if isinstance(values, dict):
             for key, field in cls.model_fields.items():
-                if isinstance(values.get(key), bool) and field.annotation in (int, float):
-                    raise ValueError(f"{key} is {values[key]!r}, but it takes a number")
+                value = values.get(key)
+                if isinstance(value, bool) and field.annotation in (int, float):
+                    raise ValueError(f"{key} is {value!r}, but it takes a number")
+                if isinstance(value, (list, tuple)) and any(isinstance(v, bool) for v in value) and {int, float} & set(get_args(field.annotation)):
+                    raise ValueError(f"{key} holds {next(v for v in value if isinstance(v, bool))!r}, but it takes numbers")
         return values
 
 

@@ -31,7 +31,7 @@ def check_name(name: str) -> str:
 
 def folder_name(title: str, fallback: str = "untitled") -> str:
     """A folder name made from any text: what a folder cannot hold becomes '-'.  Never empty, <= 100 bytes."""
-    text = unicodedata.normalize("NFC", title)
+    text = unicodedata.normalize("NFC", title[: 4 * MAX_BYTES])  # enough for any accents that melt into their letter
     text = "".join("-" if c in FORBIDDEN or unicodedata.category(c)[0] == "C" or unicodedata.category(c) in ("Zl", "Zp") else c for c in text)
     text = re.sub(r"\s+", " ", text).strip().lstrip("-. ").rstrip(". ")
     while len(text.encode()) > MAX_BYTES:

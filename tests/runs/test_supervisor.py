@@ -250,7 +250,7 @@ def test_a_run_outlives_the_app_and_the_next_app_finds_it(workshop):
 
 
 def test_the_queue_goes_in_order_one_at_a_time(workshop):
-    first, second, third = (make(workshop, name=name, steps=30) for name in ("zulu", "alpha", "mike"))
+    first, second, third = (make(workshop, name=name, steps=steps) for name, steps in (("zulu", 150), ("alpha", 10), ("mike", 10)))
     left = make(workshop, name="left")
     left.command("stop")
     assert supervisor.tick(workshop) == [first.id]
@@ -318,12 +318,13 @@ def test_a_worker_sees_no_token_and_no_log_shows_one(workshop):
 
 
 def test_a_worker_that_cannot_begin_fails_instead_of_being_started_for_ever(workshop, tmp_path):
-    """An installation without its worker: as after a broken update."""
+    """An update that went wrong while the app was open has removed the worker."""
     broken = tmp_path / "broken easel"
-    shutil.copytree(REPO / "training", broken / "training", ignore=shutil.ignore_patterns("__pycache__", "worker.py"))
-    shutil.copytree(REPO / "captioning", broken / "captioning", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("training", "captioning"):
+        shutil.copytree(REPO / package, broken / package, ignore=shutil.ignore_patterns("__pycache__"))
     run = make(workshop)
-    app = subprocess.run([sys.executable, "-c", START, workshop.root, run.id], cwd=broken, check=True, capture_output=True, text=True)
+    code = f"import os; from training.runs import worker; os.remove(worker.__file__)\n{START}"
+    app = subprocess.run([sys.executable, "-c", code, workshop.root, run.id], cwd=broken, check=True, capture_output=True, text=True)
     assert app.stdout.strip() == "started"
     assert run.status() == "failed"
     assert "could not begin; it ended with code 1" in run.why()

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from ..home import Home
 from . import supervisor
-from .events import RunView, fold
+from .events import ENDINGS, RunView, fold
 from .run import Run
 
 LOOK_S = 0.2
@@ -77,6 +77,7 @@ def progress(view: RunView) -> str:
 class _Screen:
     out: TextIO
     shown: str = ""  # the line that is redrawn
+    unsaid: str = ""  # where the output is a file: progress that its gap has kept back
     plain_t: float = 0.0
     said: set[str] = field(default_factory=set)
 
@@ -97,7 +98,9 @@ class _Screen:
             self.line(f"{event.get('id')}: {event.get('status')} {event.get('text')}".rstrip())
         elif kind == "warning":
             self.line(f"warning: {event.get('text')}")
-        elif kind == "finished":
+        if kind in ENDINGS and self.unsaid:
+            self.line(self.unsaid)
+        if kind == "finished":
             self.line(" ".join(f"finished: {view.summary} {view.result}".split()))
         elif kind == "stopped":
             self.line(f"stopped at step {view.step}" if view.of else "stopped")
@@ -111,10 +114,12 @@ class _Screen:
         elif new or time.monotonic() - self.plain_t >= PLAIN_GAP_S:
             self.plain_t = time.monotonic()
             self.line(text)
+        else:
+            self.unsaid = text
 
     def line(self, text: str) -> None:
         self.out.write(("\r" + " " * len(self.shown) + "\r" if self.shown else "") + text + "\n")
-        self.shown = ""
+        self.shown = self.unsaid = ""
         self.out.flush()
 
     def close(self) -> None:

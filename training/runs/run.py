@@ -292,7 +292,7 @@ def delete(run: Run) -> None:
         if os.name == "nt":  # an open file keeps its folder from being renamed there
             lock.release()
         try:
-            run.path.rename(trash)
+            _rename(run.path, trash)
         except PermissionError as error:
             raise ValueError(f"{run.id} could not be deleted ({error.strerror}); close what has a file of it open, then try again") from None
     finally:
@@ -307,10 +307,22 @@ def _take_name(fresh: Path, outputs: Path, name: str) -> Path:
         if path.exists():
             continue
         try:
-            fresh.rename(path)
+            _rename(fresh, path)
         except OSError:  # somebody else took the name since we looked
             if path.exists():
                 continue
             raise
         return path
     raise ValueError(f"there are too many runs called {name!r}; choose another name")
+
+
+def _rename(folder: Path, to: Path) -> None:
+    """On Windows a virus scanner may hold a fresh file for a moment, and its folder cannot be renamed meanwhile."""
+    for tries_left in range(20 if os.name == "nt" else 0, -1, -1):
+        try:
+            folder.rename(to)
+            return
+        except PermissionError:
+            if not tries_left or to.exists():
+                raise
+            time.sleep(0.05)

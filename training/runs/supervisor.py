@@ -21,12 +21,14 @@ from .. import registry
 from ..home import REPO, Home
 from ..secrets import Secret, mask
 from . import death, journal
+from .events import ENDINGS
 from .lock import RunLock
 from .run import Run, list_runs
+from .worker import REFUSED
 
 KILL_OFFERED_AFTER_S = 30.0
 ANNOUNCED_WITHIN_S = 8.0
-REFUSED = 3  # exit code of a worker that found the run taken
+EXIT_WAIT_S = 5.0
 
 # what a worker may see of our environment; tokens and passwords are in nothing here, and _clean() looks again
 ALLOWED = {
@@ -73,11 +75,14 @@ def start(run: Run, home: Home, token: Secret | None = None) -> str:
         if status == "finished":
             raise ValueError(f"'{run.title}' is finished; duplicate it to train again")
         ahead = _in_the_way(run, home)
+        if ahead and ahead.status() in ENDINGS:  # it has said its last word, and is on its way out
+            _until(lambda: not ahead.locked(), EXIT_WAIT_S)
+            ahead = _in_the_way(run, home)
         if ahead and status == "queued":
             return "queued"
         if ahead:
             raise ValueError(f"'{ahead.title}' is running, and one run at a time uses the machine; resume '{run.title}' when it has ended, or stop it first")
-        if not _until(lambda: not run.locked(), 5.0):  # it has said its last word, but is still on its way out
+        if not _until(lambda: not run.locked(), EXIT_WAIT_S):
             raise ValueError(f"the last attempt at '{run.title}' is still ending; try again in a moment")
         _spawn(run, home, offset, token)
         return "started"
@@ -89,12 +94,17 @@ def tick(home: Home) -> list[str]:
         _collect()
         if not alone:
             return []
-        begun = []
+        begun, waits = [], False
         for run in reversed(list_runs(home.outputs)):
             offset = journal.size_bytes(run.control_path)
-            if run.path not in _hopeless and run.status() == "queued" and not _starting(run) and not _in_the_way(run, home):
-                _spawn(run, home, offset)
-                begun.append(run.id)
+            if run.path in _hopeless or run.status() != "queued" or _starting(run):
+                continue
+            if uses_gpu(run):
+                waits = waits or _in_the_way(run, home) is not None  # nobody overtakes one that waits
+                if waits:
+                    continue
+            _spawn(run, home, offset)
+            begun.append(run.id)
         return begun
 
 
@@ -134,10 +144,10 @@ def kill(run: Run) -> None:
         raise ValueError(f"'{run.title}' is not running, so there is nothing to end")
     try:
         worker = psutil.Process(int(started["pid"]))
-        if "training.runs.worker" not in worker.cmdline() or str(run.path) not in worker.cmdline():
+        if not {"training.runs.worker", str(run.path.resolve())} <= set(worker.cmdline()):
             raise psutil.NoSuchProcess(worker.pid)
         tree = [worker, *worker.children(recursive=True), *_session(worker.pid)]
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         raise ValueError(f"the process of '{run.title}' is not on this computer; end it where it was started") from None
     for process in dict.fromkeys(tree):
         try:
@@ -228,7 +238,7 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
         apart = {"start_new_session": True}
     with open(run.log_path, "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "training.runs.worker", str(run.path), str(home.root), str(control_offset)],
+            [sys.executable, "-m", "training.runs.worker", str(run.path.resolve()), str(home.root.resolve()), str(control_offset)],
             cwd=REPO, env=worker_env(run.kind, home, token), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **apart,
         )  # fmt: skip
     _children[run.path] = _Child(run, process, attempt, death.oom_kills())

@@ -25,7 +25,7 @@ from . import death
 from .context import Context, Stopped
 from .run import Run
 
-REFUSED = 3
+REFUSED = 3  # exit code when somebody else holds the run
 EXIT_GRACE_S = 20.0
 TOLD_VERSIONS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
@@ -104,7 +104,7 @@ class _Masked(io.TextIOBase):
         from ..secrets import mask
 
         try:
-            self._inner.write(mask(text, *self._ctx.secrets.values()))
+            self._inner.write(mask(text, *self._ctx.secrets.values()).encode("utf-8", "replace").decode())
             self._inner.flush()
         except OSError:
             return 0

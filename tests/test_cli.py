@@ -1,0 +1,164 @@
+"""The command line, as typed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from training.__main__ import main
+from training.home import REPO
+from training.runs import supervisor
+from training.runs.run import list_runs
+
+from .runs.conftest import ended, make, until, workshop  # noqa: F401 a fixture
+
+
+def easel(home, *words, wait_s=60):
+    """(exit code, everything it printed)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "training", *map(str, words), "--home", home.root], cwd=REPO, check=False, capture_output=True, text=True, encoding="utf-8", timeout=wait_s
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def typed(home, monkeypatch, capsys, *words):
+    """The same in this process, for commands that start nothing."""
+    monkeypatch.setenv("EASEL_HOME", "")
+    monkeypatch.setattr(sys, "argv", ["easel", *map(str, words), "--home", str(home.root)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capsys.readouterr()
+    return ended.value.code, captured.out + captured.err
+
+
+def job(home, text):
+    path = home.root / "job 日本.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def here(workshop):  # noqa: F811
+    return workshop
+
+
+def test_train_shows_the_run_as_it_goes(here, monkeypatch, capsys):
+    code, said = easel(here, "train", job(here, "kind: walk\nname: wänder\nsteps: 4\nsays: grüße\n"))
+    assert code == 0, said
+    for words in ("_wänder  in ", "attempt 1", "step 4/4  loss 0.2500  lr 1.0e-04", "warning: grüße", "finished: walked 4 steps"):
+        assert words in said
+    code, said = typed(here, monkeypatch, capsys, "runs")
+    assert code == 0
+    assert said.startswith("finished     walk ")
+
+
+def test_a_failed_run_says_why_and_exits_with_1(here):
+    code, said = easel(here, "train", job(here, "kind: trouble\nname: x\nhow: value\n"))
+    assert code == 1
+    assert "failed: the picture 'a.png' is broken; remove it" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("kind: walk\nname: x\nstepz: 4\n", "stepz: is not a setting; did you mean 'steps'?"),
+        ("kind: wlak\nname: x\n", "there is no jobs plugin called 'wlak'"),
+        ("kind: walk\nname: a/b\n", "which a folder name cannot"),
+    ],
+)
+def test_a_job_that_is_wrong_is_refused_with_a_sentence_and_2(here, monkeypatch, capsys, text, sentence):
+    code, said = typed(here, monkeypatch, capsys, "train", job(here, text))
+    assert (code, sentence in said) == (2, True), said
+    assert "Traceback" not in said
+    assert list_runs(here.outputs) == []
+
+
+def test_what_is_not_there_is_named(here, monkeypatch, capsys):
+    for words in (("train", "nowhere.yaml"), ("resume", "nothing"), ("resume", "../x"), ("caption", "no such dataset", "--captioner", "filename")):
+        code, said = typed(here, monkeypatch, capsys, *words)
+        assert code == 2
+        assert "Traceback" not in said
+        assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a Ctrl-C")
+def test_ctrl_c_stops_with_everything_saved_and_resume_goes_on(here):
+    path = job(here, "kind: walk\nname: x\nsteps: 60\npause_s: 0.03\n")
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "training", "train", path, "--home", here.root], cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )  # fmt: skip
+    assert until(lambda: any(run.view().step for run in list_runs(here.outputs)))
+    watcher.send_signal(signal.SIGINT)
+    said, _ = watcher.communicate(timeout=60)
+    (run,) = list_runs(here.outputs)
+    assert watcher.returncode == 130, said
+    assert "Stopping after this step and saving." in said
+    assert run.status() == "stopped"
+    at = run.checkpoints()[-1][0]
+    assert f"saved: checkpoints/{at:06d}" in said
+    code, said = easel(here, "resume", run.path)
+    assert code == 0, said
+    assert f"resumes at step {at}" in said
+    assert "attempt 2" in said
+    assert "attempt 1" not in said
+
+
+def test_detached_it_runs_by_itself(here):
+    code, said = easel(here, "train", job(here, "kind: walk\nname: x\nsteps: 5\n"), "--detach")
+    assert (code, "It runs by itself now." in said) == (0, True)
+    assert ended(list_runs(here.outputs)[0]) == "finished"
+
+
+def test_a_run_waits_for_the_one_before_it(here):
+    first = make(here, steps=60, pause_s=0.03)
+    supervisor.start(first, here)
+    code, said = easel(here, "train", job(here, "kind: walk\nname: second\nsteps: 2\n"))
+    assert code == 0
+    assert "waiting for the run before it to end" in said
+    second = list_runs(here.outputs)[0]
+    assert second.events()[0][0]["t"] >= first.events()[0][-1]["t"]
+
+
+def test_caption_writes_a_text_beside_each_picture(here, nasty, monkeypatch, capsys):
+    pictures = nasty / "my pictures"
+    pictures.mkdir()
+    for n in range(2):
+        Image.new("RGB", (96, 96), (n * 90, 9, 9)).save(pictures / f"red-fox {n}.png")
+    code, said = easel(here, "caption", pictures, "--captioner", "filename", "--mode", "missing", "--trigger", "zibbo", "--option", "lower=true")
+    assert code == 0, said
+    assert "finished: 2 captioned" in said
+    assert (pictures / "red-fox 1.txt").read_text(encoding="utf-8").startswith("zibbo, red fox")
+    for wrong in (("--captioner", "filenam"), ("--captioner", "filename", "--option", "lowr=true"), ("--captioner", "filename", "--mode", "mising")):
+        code, said = typed(here, monkeypatch, capsys, "caption", pictures, *wrong)
+        assert code == 2, said
+        assert "Traceback" not in said
+
+
+def test_jobs_lists_what_there_is_and_what_does_not_load(here, monkeypatch, capsys):
+    code, said = typed(here, monkeypatch, capsys, "jobs")
+    assert code == 0
+    for words in ("train ", "caption ", "walk         Walk", "unloadable   does not load: ModuleNotFoundError", "filename "):
+        assert words in said
+
+
+def test_the_command_line_itself_never_loads_torch(here):
+    code = "import sys; sys.argv = ['easel', 'runs']; from training.__main__ import app\n"
+    code += "try: app()\nexcept SystemExit: print([m for m in ('torch', 'diffusers', 'transformers', 'gradio') if m in sys.modules])"
+    asked = subprocess.run([sys.executable, "-c", code], cwd=REPO, env={**os.environ, "EASEL_HOME": str(here.root)}, capture_output=True, text=True, check=True)
+    assert asked.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_the_doctor_names_what_is_broken(here):
+    """Slow: another process imports torch."""
+    code, said = easel(here, "doctor", wait_s=300)
+    assert code == 1
+    assert "BROKEN  jobs/unloadable" in said
+    assert "does not load: ModuleNotFoundError: No module named 'no_such_library'" in said
+    assert "computes on" in said
+    for name in ("Python", "packages", "memory", "disk", "outputs", "datasets"):
+        assert f"  {name} " in said
