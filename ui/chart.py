@@ -60,7 +60,7 @@ def _loss_plot(rows, validations, last_step, low, high) -> str:
 
     ticks = nice_ticks(low, high)
     grid = "".join(f'<path class="ez-gridline" d="M0 {y(t):.1f}H{WIDTH:.0f}"/>' for t in ticks)
-    labels = "".join(f'<span class="ez-tick" style="top:{y(t) / HEIGHT * 100:.2f}%">{number(t)}</span>' for t in ticks)
+    labels = "".join(f'<span class="ez-chart-tick" style="top:{y(t) / HEIGHT * 100:.2f}%">{number(t)}</span>' for t in ticks)
     raw = _path([(x(r[0]), y(r[1])) for r in rows])
     smooth = [(x(r[0]), y(r[3])) for r in rows]
     area = f"{_path(smooth)}L{smooth[-1][0]:.1f} {HEIGHT:.0f}L{smooth[0][0]:.1f} {HEIGHT:.0f}Z"
@@ -71,7 +71,7 @@ def _loss_plot(rows, validations, last_step, low, high) -> str:
     head = f'<i class="ez-dot ez-dot-now" style="left:{smooth[-1][0] / WIDTH * 100:.2f}%;top:{smooth[-1][1] / HEIGHT * 100:.2f}%"></i>'
     return (
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">{grid}'
-        f'<path class="ez-area" d="{area}"/><path class="ez-line-raw" d="{raw}"/>{check}<path class="ez-line-smooth" d="{_path(smooth)}"/></svg>'
+        f'<path class="ez-chart-area" d="{area}"/><path class="ez-line-raw" d="{raw}"/>{check}<path class="ez-line-smooth" d="{_path(smooth)}"/></svg>'
         f'{labels}{dots}{head}<i class="ez-cursor" hidden></i>'
     )
 
@@ -82,7 +82,7 @@ def _rate_plot(rows, last_step) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">'
         f'<path class="ez-gridline" d="M0 {HEIGHT:.0f}H{WIDTH:.0f}"/><path class="ez-line-rate" d="{path}"/></svg>'
-        f'<span class="ez-tick" style="top:10%">{number(top)}</span><span class="ez-plot-name">learning rate</span><i class="ez-cursor" hidden></i>'
+        f'<span class="ez-chart-tick" style="top:10%">{number(top)}</span><span class="ez-plot-name">learning rate</span><i class="ez-cursor" hidden></i>'
     )
 
 

@@ -48,33 +48,41 @@ def field(path: str, word: str, control: Callable[[str], str], help: str = "", f
     common = f'id="{id_}" data-path="{path}"' + (f' aria-describedby="{described}"' if described else "") + (' aria-invalid="true"' if fault else "")
     said = f'<p class="ez-help" id="{id_}-help">{escape(help)}</p>' if help else ""
     wrong = f'<p class="ez-error" id="{id_}-fault" role="alert">{escape(fault)}</p>' if fault else ""
-    return f'<div class="ez-field"><label for="{id_}">{escape(word)}</label>{control(common)}{wrong}{said}</div>'
+    return f'<div class="ez-entry"><label for="{id_}">{escape(word)}</label>{control(common)}{wrong}{said}</div>'
 
 
 def what(runs: list[tuple[str, str]], run: str, checkpoints: list[tuple[str, str]], checkpoint: str, reason: str, shots: list[Shot], picked: set[str]) -> str:
     """Which run, which checkpoint, which pictures."""
     run_list = "".join(option(id, word, run) for id, word in runs)
     kept = "".join(option(id, word, checkpoint) for id, word in checkpoints)
-    pictures = "".join(_pick(shot, shot.path in picked) for shot in shots)
+    first = [s for s in shots if s.path in picked or s.step == shots[0].step]
+    rest = [s for s in shots if s not in first]
     chosen = sum(shot.path in picked for shot in shots)
     none = '<p class="ez-muted">This run drew no samples.</p>'
     return (
-        '<div class="ez-fields">'
+        '<div class="ez-entrys">'
         + field("run", "Run", lambda c: f'<select class="ez-input" data-value="{escape(run)}" {c}>{run_list}</select>')
         + field("checkpoint", "Checkpoint", lambda c: f'<select class="ez-input" data-value="{escape(checkpoint)}" {c}>{kept}</select>', reason)
-        + '</div><div class="ez-field ez-gap-above"><div class="ez-spread"><span class="ez-label">Sample pictures to show</span>'
+        + '</div><div class="ez-entry ez-gap-above"><div class="ez-spread"><span class="ez-entry-label">Sample pictures to show</span>'
         + f'<span class="ez-muted ez-small">{chosen} of {len(shots)} chosen</span></div>'
-        + f'<div class="ez-picks" role="group" aria-label="Sample pictures to show">{pictures or none}</div></div>'
+        + f'{_picks(first, picked, "Sample pictures to show") if shots else none}'
+        + (f'<details class="ez-drawer" data-key="older"><summary>{views.count(len(rest), "earlier picture")}</summary>{_picks(rest, picked, "Earlier pictures")}</details>' if rest else "")
+        + "</div>"
     )
+
+
+def _picks(shots: list[Shot], picked: set[str], name: str) -> str:
+    inner = "".join(_pick(shot, shot.path in picked) for shot in shots)
+    return f'<div class="ez-shotpicks" role="group" aria-label="{name}">{inner}</div>'
 
 
 def _pick(shot: Shot, on: bool) -> str:
     said = f"{shot.prompt}, step {shot.step}"
     state = "on" if on else "off"
     return (
-        f'<label class="ez-pick"><input type="checkbox" data-path="sample:{escape(shot.path)}" data-value="{state}"{" checked" if on else ""} '
+        f'<label class="ez-shotpick"><input type="checkbox" data-path="sample:{escape(shot.path)}" data-value="{state}"{" checked" if on else ""} '
         f'aria-label="{escape(said)}"><img src="{escape(shot.url)}" alt="" loading="lazy" decoding="async"><span title="{escape(shot.prompt)}">'
-        f"{escape(shot.prompt)}</span></label>"
+        f"Step {shot.step:,} · {escape(shot.prompt)}</span></label>"
     )
 
 
@@ -85,7 +93,7 @@ def account(who: Account | None) -> str:
     if not who.ok:
         return (
             f'<div class="ez-account"><span class="ez-avatar">{icon("lock")}</span><div><b>Not signed in</b>'
-            f'<p class="ez-muted ez-small">{escape(who.reason)}</p></div></div>'
+            f'<p class="ez-muted ez-small">{escape(views.sentence_start(who.reason.removeprefix("Not signed in: ")))}</p></div></div>'
         )
     source = {"environment": "token from HF_TOKEN", "saved": "token saved on this computer", "given": "signed in through the Hub"}.get(who.source, "")
     can = "" if who.namespaces else '<p class="ez-error">This token may only read. Sign in with one that may write.</p>'

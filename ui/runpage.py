@@ -223,7 +223,7 @@ def checkpoints(page: Page) -> str:
     head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th><th></th>"
     return (
         f'<p class="ez-hint">{icon("star")}<span><b>Step {best:,}</b> is the one to take. {escape(reason)}</span></p>'
-        f'<div class="ez-scroll"><table class="ez-table"><thead><tr>{head_}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<div class="ez-wide"><table class="ez-table"><thead><tr>{head_}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 

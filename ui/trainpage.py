@@ -32,7 +32,7 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
     else:
         picker = f'<select class="ez-input" {_common("dataset", plan.dataset, wrong)}>{options}</select>'
     return (
-        '<div class="ez-fields">'
+        '<div class="ez-entrys">'
         + _field("dataset", "Pictures", picker, "The dataset to learn from.", wrong)
         + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 100), "Of the run, and of the file it makes.", wrong)
         + _field(
@@ -59,7 +59,7 @@ def _text(path: str, value: str, hint: str, wrong: dict[str, str], longest: int)
 def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str]) -> str:
     fault = f'<p class="ez-error" id="train-{path}-fault" role="alert">{escape(_sentence(wrong[path]))}</p>' if path in wrong else ""
     return (
-        f'<div class="ez-field"><label for="train-{path}">{escape(word)}</label>{control}{fault}'
+        f'<div class="ez-entry"><label for="train-{path}">{escape(word)}</label>{control}{fault}'
         f'<p class="ez-help" id="train-{path}-help">{escape(help)}</p></div>'
     )
 
