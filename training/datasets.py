@@ -9,24 +9,34 @@ import difflib
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
-import stat
-import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from . import captions, intake
+from .dataset_memory import (
+    Scan,
+    file_key,
+    forget,
+    hash_of,
+    lstat_of,
+    memory_of,
+    natural_key,
+    read_caption,
+    record_of,
+    stem_of,
+    write_text_whole,
+)
+from .dataset_memory import scan as scan_folder
 from .edits import Edits, new_op
 from .home import Home
 from .names import folder_name
-from .pictures import SUFFIXES, Refused, check_regular, load_pixels, open_regular
+from .pictures import SUFFIXES, Refused, check_regular, load_pixels
 
 __all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets", "load_pixels", "open_dataset", "rename", "resolve", "summary"]
 
@@ -99,32 +109,32 @@ class Dataset:
 
     def pictures(self, check: bool = True, on_progress: Progress | None = None) -> list[Picture]:
         """All pictures in natural order; those that nobody has looked at are checked first.  Engines use the `usable` ones."""
-        scan = self._scan()
+        scan = scan_folder(self.path)
         if check and self._check(scan, None, on_progress):
-            scan = self._scan()
-        with _state(self).lock:
+            scan = scan_folder(self.path)
+        with memory_of(self.meta).lock:
             return self._built(scan, scan.names)
 
     def page(self, offset: int, count: int, query: str = "", only: str = "") -> tuple[list[Picture], int]:
         """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'."""
-        with _state(self).lock:
-            scan = self._scan()
+        with memory_of(self.meta).lock:
+            scan = scan_folder(self.path)
             names = scan.names
             if query.strip() or only:
                 wanted = captions.clean_caption(query).casefold().split()
                 names = [p.id for p in self._built(scan, names) if _matches(p, wanted, only)]
         shown = names[max(0, offset) : max(0, offset) + max(0, count)]
         if self._check(scan, shown):
-            scan = self._scan()
-        with _state(self).lock:
+            scan = scan_folder(self.path)
+        with memory_of(self.meta).lock:
             return self._built(scan, [n for n in shown if n in scan.files]), len(names)
 
     def get(self, id: str) -> Picture:
         """One picture.  Raises ValueError for an id that is not in this dataset."""
         self._path_of(id)
         self.check([id])
-        with _state(self).lock:
-            scan = self._scan()
+        with memory_of(self.meta).lock:
+            scan = scan_folder(self.path)
             if id not in scan.files:
                 raise ValueError(f"there is no picture called {id!r} in {self.title!r} any more")
             return self._built(scan, [id])[0]
@@ -157,20 +167,20 @@ class Dataset:
 
     def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:
         """Put pictures that are new, changed or without a thumbnail through the gate.  How many that were."""
-        return self._check(self._scan(), ids, on_progress)
+        return self._check(scan_folder(self.path), ids, on_progress)
 
-    def _check(self, scan: _Scan, ids: Sequence[str] | None, on_progress: Progress | None = None) -> int:
-        state = _state(self)
-        with state.checking:
-            with state.lock:
+    def _check(self, scan: Scan, ids: Sequence[str] | None, on_progress: Progress | None = None) -> int:
+        memory = memory_of(self.meta)
+        with memory.checking:
+            with memory.lock:
                 wanted = scan.names if ids is None else [i for i in ids if i in scan.files]
-                pending = [n for n in wanted if (r := state.fresh(n, scan.stat(n))) is None or not self._has_thumb(r)]
+                pending = [n for n in wanted if (r := memory.fresh(n, scan.stat(n))) is None or not self._has_thumb(r)]
             if not pending:
                 return 0
             (self.meta / "thumbs").mkdir(parents=True, exist_ok=True)
             for done, (name, record) in enumerate(intake.gated(pending, self._looked_at), 1):
-                with state.lock:
-                    state.records[name] = record
+                with memory.lock:
+                    memory.records[name] = record
                 if on_progress:
                     on_progress(done, len(pending), name)
             self._save_index()
@@ -179,12 +189,12 @@ class Dataset:
     def thumbnail(self, id: str) -> Path:
         """The picture's thumbnail, WebP of at most 256 px, made by the gate.  Raises ValueError with the reason if there is none."""
         path = self._path_of(id)
-        state = _state(self)
-        record = state.fresh(id, _lstat_of(path))
+        memory = memory_of(self.meta)
+        record = memory.fresh(id, lstat_of(path))
         if record and record["ok"] and self._has_thumb(record):
             return self._thumb(record["sha256"])
         self.check([id])
-        record = state.records.get(id)
+        record = memory.records.get(id)
         if record is None:
             raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
         if not record["ok"]:
@@ -196,8 +206,8 @@ class Dataset:
     def caption(self, id: str) -> str:
         """The caption of a picture; '' is none."""
         self._path_of(id)
-        with _state(self).lock:
-            return self._caption_of(self._scan(), id)[0]
+        with memory_of(self.meta).lock:
+            return self._caption_of(scan_folder(self.path), id)[0]
 
     def set_caption(self, id: str, text: str, source: str = "typed") -> str:
         """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""
@@ -209,7 +219,7 @@ class Dataset:
         for id in changes:
             self._path_of(id)
         with self._locked():
-            scan = self._scan()
+            scan = scan_folder(self.path)
             real = {}
             for id, text in changes.items():
                 before, after = self._caption_of(scan, id)[0], captions.clean_caption(text)
@@ -247,7 +257,7 @@ class Dataset:
             step = edits.last()
             if not step:
                 return ""
-            scan = self._scan()
+            scan = scan_folder(self.path)
             restored, changed_since, pictures = set(), set(), 0
             for record in reversed(step):
                 for id, (before, after) in record.get("captions", {}).items():
@@ -299,7 +309,7 @@ class Dataset:
         for id in ids:
             self._path_of(id)
         with self._locked():
-            scan = self._scan()
+            scan = scan_folder(self.path)
             ids = [i for i in dict.fromkeys(ids) if i in scan.files]
             if not ids:
                 return 0
@@ -307,11 +317,11 @@ class Dataset:
             aside = self.meta / "removed" / op
             aside.mkdir(parents=True)
             self._edits().removed(op, ids)
-            stems = {s: [n for n in scan.names if _stem(n) == s] for s in map(_stem, ids)}
+            stems = {s: [n for n in scan.names if stem_of(n) == s] for s in map(stem_of, ids)}
             for id in ids:
                 os.replace(self.path / id, aside / id)
-                shared = [n for n in stems[_stem(id)] if n not in ids]  # a.jpg and a.png may share a.txt
-                for text in scan.texts.get(_stem(id), []):
+                shared = [n for n in stems[stem_of(id)] if n not in ids]  # a.jpg and a.png may share a.txt
+                for text in scan.texts.get(stem_of(id), []):
                     if not shared and (self.path / text).exists():
                         os.replace(self.path / text, aside / text)
             return len(ids)
@@ -331,7 +341,7 @@ class Dataset:
 
     def _each_caption(self, change: Callable[[str], str], source: str) -> int:
         with self._locked():
-            scan = self._scan()
+            scan = scan_folder(self.path)
             now = {n: self._caption_of(scan, n)[0] for n in scan.names}
             return self.set_captions({n: change(text) for n, text in now.items() if text}, source)
 
@@ -342,40 +352,18 @@ class Dataset:
             raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
         return self.path / id
 
-    def _scan(self) -> _Scan:
-        files, texts, text_entries = {}, {}, {}
-        try:
-            with os.scandir(self.path) as entries:
-                for entry in entries:
-                    name = entry.name
-                    stem, dot, suffix = name.rpartition(".")
-                    suffix = (dot + suffix).lower()
-                    if name[0] == "." or not (suffix in SUFFIXES or suffix in captions.SUFFIXES) or not _is_text(name):
-                        continue
-                    if suffix in captions.SUFFIXES:
-                        texts.setdefault(unicodedata.normalize("NFC", stem), []).append(name)
-                        text_entries[name] = entry
-                    elif not entry.is_dir(follow_symlinks=False):
-                        files[name] = entry
-        except FileNotFoundError:
-            raise ValueError(f"the folder {self.path} is gone") from None
-        for names in texts.values():
-            if len(names) > 1:
-                names.sort(key=lambda n: (captions.SUFFIXES.index(Path(n).suffix.lower()), n))
-        return _Scan(files, texts, text_entries, sorted(files, key=natural_key))
-
-    def _built(self, scan: _Scan, names: Sequence[str]) -> list[Picture]:
-        state = _state(self)
+    def _built(self, scan: Scan, names: Sequence[str]) -> list[Picture]:
+        memory = memory_of(self.meta)
         sources = self._edits().refresh().sources
         kept: dict[str, str] = {}  # of the same bytes, the first in order is the one that is used
         for name in scan.names:
-            record = state.records.get(name)
+            record = memory.records.get(name)
             if record and record["ok"]:
                 kept.setdefault(record["sha256"], name)
         made = []
         for name in names:
             found = scan.stat(name)
-            record = state.fresh(name, found)
+            record = memory.fresh(name, found)
             text, text_note = self._caption_of(scan, name)
             source = sources.get((name, text), "file") if text else ""
             size_bytes = found.st_size if found else 0
@@ -388,22 +376,22 @@ class Dataset:
             made.append(Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note))
         return made
 
-    def _caption_of(self, scan: _Scan, id: str) -> tuple[str, str]:
+    def _caption_of(self, scan: Scan, id: str) -> tuple[str, str]:
         """(caption, note) of a picture, from memory while its file has not changed."""
-        cache = _state(self, reread=False).texts
-        for name in scan.texts.get(_stem(id), []):
+        cache = memory_of(self.meta, reread=False).texts
+        for name in scan.texts.get(stem_of(id), []):
             found = scan.text_stat(name)
             if found is None:
                 continue
             key = (found.st_size, found.st_mtime_ns, found.st_ino)
             if name not in cache or cache[name][0] != key:
-                cache[name] = (key, *_read_caption(self.path / name))
+                cache[name] = (key, *read_caption(self.path / name))
             return cache[name][1:]
         return "", ""
 
-    def _write_caption(self, scan: _Scan, id: str, text: str) -> None:
+    def _write_caption(self, scan: Scan, id: str, text: str) -> None:
         """The .txt beside a picture, whole or not at all; gone for an empty text.  Keeps `scan` true."""
-        stem = _stem(id)
+        stem = stem_of(id)
         present = scan.texts.get(stem, [])
         target = next((n for n in present if n.lower().endswith(".txt")), Path(id).stem + ".txt")
         if not text:
@@ -440,136 +428,34 @@ class Dataset:
         return not record["ok"] or self._thumb(record["sha256"]).exists()
 
     def _edits(self) -> Edits:
-        return _state(self).edits
+        return memory_of(self.meta).edits
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone with this dataset, among threads and processes.  May be nested."""
-        state = _state(self)
-        with state.lock:
-            if not state.depth:
+        memory = memory_of(self.meta)
+        with memory.lock:
+            if not memory.depth:
                 self.meta.mkdir(parents=True, exist_ok=True)
-                state.acquire(self.meta / "lock")
-            state.depth += 1
+                memory.acquire(self.meta / "lock")
+            memory.depth += 1
             try:
                 yield
             finally:
-                state.depth -= 1
-                if not state.depth:
-                    state.release()
+                memory.depth -= 1
+                if not memory.depth:
+                    memory.release()
 
     def _save_index(self) -> None:
         """Write what is known of the pictures, together with what another process has found out meanwhile."""
-        state = _state(self)
+        memory = memory_of(self.meta)
         with self._locked():
-            present = self._scan().files
-            state.load_index(self.meta / "index.json")
-            known = {n: r for n, r in state.records.items() if n in present}
+            present = scan_folder(self.path).files
+            memory.load_index(self.meta / "index.json")
+            known = {n: r for n, r in memory.records.items() if n in present}
             write_text_whole(self.meta / "index.json", json.dumps({"version": 1, "pictures": known}))
-            state.records = known
-            state.index_key = _key(self.meta / "index.json")
-
-
-@dataclass(frozen=True)
-class _Scan:
-    """One look at the folder.  Sizes and times are asked for only where they are needed: a page shows 48 of thousands."""
-
-    files: dict[str, os.DirEntry]
-    texts: dict[str, list[str]]  # stem -> caption files, the one that counts first
-    text_entries: dict[str, os.DirEntry | os.stat_result]
-    names: list[str]
-
-    def stat(self, name: str) -> os.stat_result | None:
-        """Of a picture; None if it is gone."""
-        return _lstat(self.files[name]) if name in self.files else None
-
-    def text_stat(self, name: str) -> os.stat_result | None:
-        """Of a caption file; None if it is gone."""
-        return _lstat(self.text_entries[name]) if name in self.text_entries else None
-
-
-def _lstat_of(path: Path) -> os.stat_result | None:
-    try:
-        return os.lstat(path)
-    except OSError:
-        return None
-
-
-def _lstat(entry: os.DirEntry | os.stat_result) -> os.stat_result | None:
-    try:
-        return entry if isinstance(entry, os.stat_result) else entry.stat(follow_symlinks=False)
-    except OSError:
-        return None
-
-
-class _State:
-    """What this process remembers of one dataset between two calls: all of it can be read anew from the folder."""
-
-    def __init__(self, meta: Path):
-        self.lock = threading.RLock()
-        self.checking = threading.RLock()  # one check at a time, while listing goes on
-        self.depth = 0
-        self.records: dict[str, dict] = {}
-        self.index_key: tuple | None = None
-        self.texts: dict[str, tuple] = {}
-        self.edits = Edits(meta / "edits.jsonl")
-        self._file_lock = None
-
-    def fresh(self, name: str, found: os.stat_result | None) -> dict | None:
-        """The record of a picture, unless the file has changed since."""
-        record = self.records.get(name)
-        return record if record and found and (record["size"], record["mtime_ns"]) == (found.st_size, found.st_mtime_ns) else None
-
-    def load_index(self, path: Path) -> None:
-        """Take over what index.json says if it has changed; what this process found out itself wins."""
-        key = _key(path)
-        if key is None or key == self.index_key:
-            return
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            self.records = {n: r for n, r in data["pictures"].items() if set(r) == RECORD_KEYS} | self.records
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass  # it is only a memory: everything is looked at again
-        self.index_key = key
-
-    def acquire(self, path: Path) -> None:
-        from filelock import FileLock, Timeout
-
-        self._file_lock = FileLock(path, thread_local=False)
-        try:
-            self._file_lock.acquire(timeout=60)
-        except Timeout:
-            raise ValueError("another program has been changing this dataset for a minute; try again") from None
-
-    def release(self) -> None:
-        self._file_lock.release()
-
-
-_states: dict[Path, _State] = {}
-_states_lock = threading.Lock()
-
-
-def _state(ds: Dataset, reread: bool = True) -> _State:
-    """What is remembered of a dataset; with what other processes have found out since, unless reread is off."""
-    with _states_lock:
-        if ds.meta not in _states:
-            _states[ds.meta] = _State(ds.meta)
-        state = _states[ds.meta]
-    if reread:
-        with state.lock:
-            state.load_index(ds.meta / "index.json")
-    return state
-
-
-RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format"}
-
-
-def record_of(found: os.stat_result | None, digest: str, report: intake.Report) -> dict:
-    """What the index keeps of one picture."""
-    return {
-        "size": found.st_size if found else -1, "mtime_ns": found.st_mtime_ns if found else -1, "sha256": digest, "ok": report.ok,
-        "note": report.note if report.ok else report.reason, "width": report.width, "height": report.height, "format": report.format,
-    }  # fmt: skip
+            memory.records = known
+            memory.index_key = file_key(self.meta / "index.json")
 
 
 # -- the datasets of a home
@@ -626,7 +512,7 @@ def rename(ds: Dataset, title: str) -> Dataset:
             os.rename(ds.path, target)
         except OSError as error:
             raise ValueError(f"{ds.name!r} cannot be renamed now ({error.strerror}); close what has it open and try again") from None
-        _states.pop(ds.meta, None)
+        forget(ds.meta)
         moved = _own(target)
         about["was"] = [*dict.fromkeys([*about.get("was", []), ds.name])]
     _write_about(moved.meta, about | {"title": title})
@@ -642,7 +528,7 @@ def delete(ds: Dataset) -> None:
         os.rename(ds.path, trash)
     except OSError as error:
         raise ValueError(f"{ds.title!r} cannot be deleted now ({error.strerror}); close what has it open and try again") from None
-    _states.pop(ds.meta, None)
+    forget(ds.meta)
     shutil.rmtree(trash, ignore_errors=True)
 
 
@@ -675,52 +561,6 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(said)
 
 
-# -- small things
-
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of a regular file.  Raises Refused for anything else."""
-    digest = hashlib.sha256()
-    with os.fdopen(open_regular(path), "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a UTF-8 file by temporary file and rename; an existing file keeps its mode.  Readers see the old or the new one."""
-    temp = path.with_name(f".{path.name[:40]}.tmp-{secrets.token_hex(4)}")
-    try:
-        with open(temp, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        try:
-            os.chmod(temp, stat.S_IMODE(os.stat(path).st_mode))
-        except FileNotFoundError:
-            pass  # a new file: the umask has its say
-        for patience in range(20):
-            try:
-                os.replace(temp, path)
-                return
-            except PermissionError:  # Windows, while somebody reads it
-                if os.name != "nt" or patience == 19:
-                    raise
-                time.sleep(0.05)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
-
-
-@lru_cache(maxsize=100_000)
-def natural_key(text: str) -> tuple:
-    """Sorts 'cat 2' before 'cat 10'."""
-    return tuple((0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part) for part in re.split(r"([0-9]{1,18})", text.casefold())), text
-
-
-@lru_cache(maxsize=100_000)
-def _stem(name: str) -> str:
-    return unicodedata.normalize("NFC", name.rpartition(".")[0])
-
-
 def _matches(picture: Picture, words: Sequence[str], only: str) -> bool:
     if only == "no caption" and (picture.caption or not (picture.usable or picture.verdict == "unchecked")):
         return False
@@ -728,19 +568,6 @@ def _matches(picture: Picture, words: Sequence[str], only: str) -> bool:
         return False
     text = f"{picture.id} {picture.caption}".casefold()
     return all(word in text for word in words)
-
-
-def _read_caption(path: Path) -> tuple[str, str]:
-    """(caption, note); a file that cannot be read as one gives '' and says why."""
-    try:
-        with os.fdopen(open_regular(path), "rb") as file:
-            return captions.decode_caption(file.read(captions.MAX_BYTES + 1))
-    except Refused as error:
-        return "", "" if "empty" in str(error) else f"{path.name} {error}"
-    except ValueError as error:
-        return "", str(error)
-    except OSError as error:
-        return "", f"{path.name} cannot be read: {error.strerror}"
 
 
 def _own(path: Path) -> Dataset:
@@ -765,23 +592,6 @@ def _free_folder(home: Home, title: str) -> Path:
     taken = {p.name.casefold() for p in home.datasets.iterdir()}
     names = [wanted, *(f"{folder_name(wanted[:80])}-{n}" for n in range(2, 10_000))]
     return home.datasets / next(n for n in names if n.casefold() not in taken)
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name can be shown at all: on Linux it may be any bytes."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _key(path: Path) -> tuple | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _count(number: int, noun: str) -> str:

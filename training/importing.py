@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import captions, intake, zips
-from .datasets import Dataset, Progress, Verdict, _state, natural_key, record_of
+from .dataset_memory import memory_of, natural_key, record_of
+from .dataset_memory import scan as scan_folder
+from .datasets import Dataset, Progress, Verdict
 from .edits import new_op
 from .names import folder_name
 from .pictures import Refused, open_regular, suffix_for
@@ -158,7 +160,7 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
     texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
     pictures = [o for o in offered if Path(o.name).suffix.lower() not in captions.SUFFIXES]
     ds.check()
-    state = _state(ds)
+    state = memory_of(ds.meta)
     with state.lock:
         known = {p.sha256: p.id for p in ds.pictures(check=False) if p.usable}
         stems = {_folded(p.id) for p in ds.pictures(check=False)}
@@ -232,7 +234,7 @@ def _placed(ds: Dataset, taken: _Taken, known: dict[str, str], stems: set[str]) 
             stems.add(_folded(name))
             return _placed(ds, taken, known, stems)
         os.replace(taken.temp, target)
-        _state(ds).records[name] = record_of(os.lstat(target), taken.sha256, report)
+        memory_of(ds.meta).records[name] = record_of(os.lstat(target), taken.sha256, report)
     known[taken.sha256] = name
     stems.add(_folded(name))
     notes = [report.note] if report.note else []
@@ -291,7 +293,7 @@ def _pair(ds: Dataset, texts: list[Offered], became: dict[tuple[str, str], list[
             (first if id in new else changed)[id] = caption
         verdicts.append(Verdict(text.label, True, note, ids[0], "caption"))
     with ds._locked():
-        scan = ds._scan()
+        scan = scan_folder(ds.path)
         for id, caption in first.items():
             ds._write_caption(scan, id, caption)
     ds.set_captions(changed, "file", new_op())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from training import datasets
+from training import dataset_memory, datasets
 from training.home import REPO, find_home
 
 from .make import encoded, scene, write, zipped
@@ -213,7 +213,7 @@ def test_what_is_known_survives_the_process(three):
 def test_a_lost_or_spoilt_index_is_rebuilt(three):
     for text in ("", "{}", '{"pictures": {"cat 1.png": {"size": 1}}}', "[1]"):
         (three.meta / "index.json").write_text(text)
-        datasets._states.pop(three.meta, None)
+        dataset_memory.forget(three.meta)
         assert len([p for p in three.pictures() if p.usable]) == 3
 
 
