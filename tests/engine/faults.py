@@ -1,7 +1,8 @@
 """Runs checkpoint saves in forked children whose operating system misbehaves at one chosen operation.
 
-`python faults.py kill ROOT` and `python faults.py fail ROOT ERRNO`: only the functions of `os` are wrapped, our own code runs as it is.
-Prints one JSON line: the number of operations of a save, and for each of them what was found afterwards.
+`python faults.py ROOT ERRNO…` kills a save at every operation, lets every operation fail once with each ERRNO, notes the
+order of all operations, and saves under a file size limit.  Only functions of `os` are wrapped; our own code runs as it is.
+Prints one JSON line.  One process does it all, because importing torch takes longer than everything else.
 """
 
 import json
@@ -147,15 +148,66 @@ def moments(operations: list[str], at: int) -> list[str]:
     return ["before", *half, *(["after"] if at == len(operations) else [])]
 
 
-def main() -> None:
-    mode, root = sys.argv[1], Path(sys.argv[2])
-    operations = operations_of_a_save(fresh(root / "count"))
-    report = {"operations": operations, "whole": contents(root / "count"), "cases": []}
+def flushing(run: Path) -> list[list[str]]:
+    """[operation, file or folder it acts on] of a whole save, in order; the temporary folder is called ".tmp"."""
+
+    def work():
+        log, names = [], {}
+
+        def note(number, name, real, args, kwargs):
+            done = real(*args, **kwargs)
+            if name == "open":
+                names[done] = Path(args[0]).name
+            thing = names.get(args[0], "?") if name in ("write", "fsync", "close") else Path(args[0]).name
+            log.append([name, ".tmp" if thing.startswith(".tmp") else thing])
+            return done
+
+        wrap(note)
+        save(run, 2)
+        return json.dumps(log)
+
+    return json.loads(child(work)[1])
+
+
+def limited(run: Path) -> dict:
+    """A save under a real limit of the system on the size of a file, met in the middle of one."""
+    import resource
+
+    def work():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        return save(run, 2)
+
+    return {"save": child(work)[1], **after(run)}
+
+
+def killed(root: Path, operations: list[str]) -> list[dict]:
+    cases = []
     for at in range(1, len(operations) + 1):
-        for moment in moments(operations, at) if mode == "kill" else [""]:
+        for moment in moments(operations, at):
             run = fresh(root / "run")
-            said = killed_at(run, at, moment) if mode == "kill" else failed_at(run, at, int(sys.argv[3]))
-            report["cases"].append({"at": at, "name": operations[at - 1], "moment": moment, "save": said, **after(run)})
+            cases.append({"at": at, "save": killed_at(run, at, moment), **after(run)})
+    return cases
+
+
+def failed(root: Path, operations: list[str], code: int) -> list[dict]:
+    cases = []
+    for at, name in enumerate(operations, start=1):
+        run = fresh(root / "run")
+        cases.append({"at": at, "name": name, "save": failed_at(run, at, code), **after(run)})
+    return cases
+
+
+def main() -> None:
+    root = Path(sys.argv[1])
+    operations = operations_of_a_save(fresh(root / "count"))
+    report = {
+        "operations": operations,
+        "whole": contents(root / "count"),
+        "killed": killed(root, operations),
+        "failed": {code: failed(root, operations, int(code)) for code in sys.argv[2:]},
+        "order": flushing(fresh(root / "order")),
+        "limited": limited(fresh(root / "limited")),
+    }
     print(json.dumps(report))
 
 

@@ -27,13 +27,19 @@ def same(a, b):
     }
 
 
-def faults(tmp_path, *args):
+def misbehave(root, *codes):
     done = subprocess.run(
-        [sys.executable, str(FAULTS), args[0], str(tmp_path), *args[1:]],
-        check=False, capture_output=True, text=True, cwd=REPO, env=os.environ | {"PYTHONPATH": str(REPO)}, timeout=300,
+        [sys.executable, str(FAULTS), str(root), *map(str, codes)],
+        check=False, capture_output=True, text=True, cwd=REPO, env=os.environ | {"PYTHONPATH": str(REPO)}, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory):
+    """What faults.py found, a full disk among the errors."""
+    return misbehave(tmp_path_factory.mktemp("faults"), errno.ENOSPC)
 
 
 def flip_a_byte(path):
@@ -63,8 +69,7 @@ def test_the_files_are_plain_safetensors(tmp_path):
     for name in files:
         assert same({name: load_file(path / f"{name}.safetensors")}, {name: files[name]})
     save_file({k: t.contiguous() for k, t in files["adapter"].items()}, tmp_path / "theirs.safetensors")
-    checkpoint.export(files["adapter"], {}, tmp_path / "ours.safetensors")
-    assert (tmp_path / "ours.safetensors").read_bytes() == (tmp_path / "theirs.safetensors").read_bytes()
+    assert (path / "adapter.safetensors").read_bytes() == (tmp_path / "theirs.safetensors").read_bytes()
 
 
 def test_equal_states_give_equal_bytes(tmp_path):
@@ -78,10 +83,9 @@ def test_equal_states_give_equal_bytes(tmp_path):
 @posix
 def test_modes_follow_the_umask(tmp_path):
     path = save(tmp_path, 1)
-    checkpoint.export(parts(1)[0]["adapter"], {"title": "Zibbo"}, tmp_path / "zibbo.safetensors")
     mask = os.umask(0)
     os.umask(mask)
-    for file in [*path.iterdir(), tmp_path / "zibbo.safetensors"]:
+    for file in path.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask
 
 
@@ -192,28 +196,9 @@ def test_when_a_checkpoint_is_due():
 
 
 @posix
-def test_every_byte_is_flushed_before_the_rename(tmp_path):
+def test_every_byte_is_flushed_before_the_rename(faults):
     """A power cut: what was not fsynced before the rename may be lost after it, so the order is what protects."""
-    script = f"""
-import os, sys
-sys.path.insert(0, {str(REPO)!r})
-from pathlib import Path
-from tests.engine import faults
-faults.save(Path(sys.argv[1]), 1)
-log, names = [], {{}}
-def note(number, name, real, args, kwargs):
-    done = real(*args, **kwargs)
-    if name == "open":
-        names[done] = Path(args[0]).name
-    thing = names.get(args[0], "?") if name in ("write", "fsync", "close") else Path(args[0]).name
-    log.append((name, ".tmp" if thing.startswith(".tmp") else thing))
-    return done
-faults.wrap(note)
-faults.save(Path(sys.argv[1]), 2)
-sys.stderr.write(repr(log))
-"""
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, capture_output=True, text=True, timeout=120, cwd=REPO)
-    log = eval(done.stderr)  # what the script above printed
+    log = [tuple(entry) for entry in faults["order"]]
     commit = log.index(("rename", ".tmp"))
     files = ["adapter.safetensors", "ema.safetensors", "state.safetensors", "state.json", "MANIFEST.json"]
     flushed = [log.index(("fsync", name)) for name in files]
@@ -224,48 +209,45 @@ sys.stderr.write(repr(log))
 
 
 @posix
-def test_killed_at_every_operation_of_a_save(tmp_path):
-    report = faults(tmp_path, "kill")
-    assert len(report["operations"]) > 20 and {"mkdir", "open", "write", "fsync", "close", "rename"} <= set(report["operations"])
-    seen = set()
-    for case in report["cases"]:
+def test_killed_at_every_operation_of_a_save(faults):
+    assert len(faults["operations"]) > 20 and {"mkdir", "open", "write", "fsync", "close", "rename"} <= set(faults["operations"])
+    for case in faults["killed"]:
         assert case["save"] == "killed", case["at"]
         assert case["said"] == [], "a kill never leaves something that looks like a checkpoint and is not one"
         assert case["newest"] == (2 if "000002" in case["names"] else 1)
-        assert case["final"] == report["whole"], "the same save afterwards ends as if nothing had happened"
-        seen.add(case["newest"])
-    assert seen == {1, 2}
+        assert case["final"] == faults["whole"], "the same save afterwards ends as if nothing had happened"
+    assert {case["newest"] for case in faults["killed"]} == {1, 2}
 
 
-@posix
-@pytest.mark.parametrize(
-    "code",
-    [errno.ENOSPC, *(pytest.param(code, marks=pytest.mark.slow) for code in (errno.EIO, errno.EROFS, errno.EACCES))],
-    ids=lambda code: errno.errorcode[code],
-)
-def test_every_operation_failing_once(tmp_path, code):
-    report = faults(tmp_path, "fail", str(code))
-    for case in report["cases"]:
+def check_failures(cases, code, whole):
+    for case in cases:
         assert case["save"] == f"OSError {code}", (case["at"], case["name"])
         committed = "000002" in case["names"]
         assert case["names"] == (["000001", "000002"] if committed else ["000001"]), "nothing half-written is left"
         assert case["newest"] == (2 if committed else 1) and case["said"] == []
-        assert case["final"] == report["whole"], "trying again succeeds"
+        assert case["final"] == whole, "trying again succeeds"
 
 
 @posix
-def test_a_file_size_limit_leaves_nothing(tmp_path):
+def test_every_operation_meeting_a_full_disk(faults):
+    check_failures(faults["failed"][str(errno.ENOSPC)], errno.ENOSPC, faults["whole"])
+
+
+@posix
+@pytest.mark.slow
+def test_every_operation_failing_otherwise(tmp_path):
+    codes = (errno.EIO, errno.EROFS, errno.EACCES)
+    report = misbehave(tmp_path, *codes)
+    for code in codes:
+        check_failures(report["failed"][str(code)], code, report["whole"])
+
+
+@posix
+def test_a_file_size_limit_leaves_nothing(faults):
     """A real limit of the system, met in the middle of a file."""
-    save(tmp_path, 1)
-    script = (
-        "import resource, sys; from pathlib import Path; from tests.engine import faults\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "try: faults.save(Path(sys.argv[1]), 2)\n"
-        "except OSError as e: print(e.errno)"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, capture_output=True, text=True, cwd=REPO, timeout=120)
-    assert done.stdout.strip() == str(errno.EFBIG), done.stderr
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["000001"]
+    assert faults["limited"]["save"] == f"OSError {errno.EFBIG}"
+    assert faults["limited"]["names"] == ["000001"]
+    assert faults["limited"]["final"] == faults["whole"]
 
 
 @pytest.fixture
@@ -304,14 +286,10 @@ def test_a_disk_that_is_full_in_the_middle_of_a_save(small_disk):
     assert checkpoint.save(small_disk, 2, {}, {}, "c", "d").name == "000002"
 
 
-def test_an_export_replaces_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "zibbo.safetensors"
-    checkpoint.export(parts(1)[0]["adapter"], {"b": "2", "a": "1"}, target)
-    first = target.read_bytes()
+def test_a_tensor_that_the_format_cannot_hold(tmp_path):
     with pytest.raises(ValueError, match="cannot hold"):
-        checkpoint.export({"w": torch.zeros(2, dtype=torch.complex64)}, {}, target)
-    assert target.read_bytes() == first
-    assert [p.name for p in tmp_path.iterdir()] == ["zibbo.safetensors"]
+        checkpoint.save(tmp_path, 1, {"adapter": {"w": torch.zeros(2, dtype=torch.complex64)}}, {}, "c", "d")
+    assert list((tmp_path / "checkpoints").iterdir()) == []
 
 
 def test_no_pickle():

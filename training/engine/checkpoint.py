@@ -62,9 +62,9 @@ def save(
     """The folder checkpoints/<step> with one .safetensors for each of `files`, and `state`: on the disk for good when this returns.
 
     files: {"adapter": {name: tensor}, "ema": …, "state": …}.  state: JSON-able, without NaN.  headers: metadata of a file's
-    safetensors header, by the same names.  A whole checkpoint of the
-    same step, config and dataset is left as it is and returned.  Raises OSError (errno ENOSPC where the disk is full)
-    with nothing half-written to be seen, so that the same call can be made again.
+    safetensors header, by the same names.  A whole checkpoint of the same step, config and dataset is left as it is and
+    returned.  Raises OSError (errno ENOSPC where the disk is full) with nothing half-written to be seen, so that the same
+    call can be made again.
     """
     folder = _folder(run_dir)
     if not folder.is_dir():
@@ -171,21 +171,6 @@ def prune(run_dir: Path, keep: int) -> list[int]:
     return [step for step, _ in dropped]
 
 
-def export(tensors: dict[str, Tensor], metadata: dict[str, str], target: Path) -> None:
-    """`target` as one .safetensors file, replaced whole or not at all; on the disk when this returns.  Raises OSError."""
-    needed = _size_bytes(tensors)
-    _check_free(target.parent, needed)
-    temporary = target.with_name(f".tmp-{secrets.token_hex(4)}-{target.name}")
-    try:
-        _write(temporary, _encode(tensors, metadata))
-        os.replace(temporary, target)
-        fsync_folder(target.parent)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        _explain(error, target.parent, needed)
-        raise
-
-
 def canonical_json(value: Any) -> bytes:
     """`value` as JSON with sorted keys and no spaces: equal values give equal bytes.  Raises ValueError for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
@@ -208,8 +193,6 @@ def _sweep(run_dir: Path) -> None:
     for pattern in (".tmp-*", ".trash-*"):
         for leftover in folder.glob(pattern):
             shutil.rmtree(leftover)
-    for leftover in run_dir.glob(".tmp-*.safetensors"):  # of export
-        leftover.unlink()
 
 
 def _set_aside(path: Path) -> Path:
