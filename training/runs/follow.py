@@ -77,6 +77,7 @@ def progress(view: RunView) -> str:
 class _Screen:
     out: TextIO
     shown: str = ""  # the line that is redrawn
+    last: str = ""
     unsaid: str = ""  # where the output is a file: progress that its gap has kept back
     plain_t: float = 0.0
     said: set[str] = field(default_factory=set)
@@ -106,6 +107,9 @@ class _Screen:
             self.line(f"stopped at step {view.step}" if view.of else "stopped")
 
     def progress(self, text: str, new: bool) -> None:
+        if text == self.last:
+            return
+        self.last = text
         if self.out.isatty():
             width = shutil.get_terminal_size().columns - 1
             self.out.write("\r" + text[:width].ljust(min(width, len(self.shown))))
