@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import datasets
+from ..captions import with_trigger
 from ..config import TrainConfig
 from ..family import Cond
 from ..home import Home
@@ -110,9 +111,7 @@ def _held_out(config: TrainConfig, count: int) -> set[int]:
 
 def _captions(config: TrainConfig, caption: str) -> tuple[str, ...]:
     """The caption as it is trained: with the trigger word, and in several tag orders when they are shuffled."""
-    caption = " ".join(caption.split())
-    if config.trigger and config.trigger.lower() not in caption.lower():
-        caption = f"{config.trigger}, {caption}" if caption else config.trigger
+    caption = with_trigger(" ".join(caption.split()), config.trigger)
     if not config.data.shuffle_tags:
         return (caption,)
     tags = [t.strip() for t in caption.split(",") if t.strip()]
