@@ -23,9 +23,9 @@ from . import forms
 
 FIRST = "florence2"
 MODES = (
-    ("missing", "Only the missing", "Pictures that have a caption keep it."),
-    ("overwrite", "Write all anew", "Every caption is replaced; undo brings the old ones back."),
-    ("append", "Add to what is there", "The new text follows the old one."),
+    ("missing", "Missing", "Only pictures without a caption; the others keep theirs."),
+    ("overwrite", "All anew", "Every caption is replaced; undo brings the old ones back."),
+    ("append", "Add to", "The new text follows the old one."),
 )
 OWN_FIELDS = ("trigger",)  # the job's trigger word goes to a captioner that has a place for it
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from safetensors import SafetensorError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -122,7 +123,7 @@ def _guarded(answer: Callable[[Request], Response]):
             return PlainTextResponse("Not signed in.\n", status_code=401)
         try:
             return await run_in_threadpool(answer, request)
-        except (ValueError, KeyError, OSError):  # a bad id, one that is gone, one that leads outside: all the same from here
+        except (ValueError, KeyError, OSError, SafetensorError):  # a bad id, one that is gone, damaged or outside: all the same from here
             return PlainTextResponse("There is no such file.\n", status_code=404)
 
     return handle

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from training import datasets, hardware
-from training.captions import TOKEN_LIMIT, about_tokens, cut_captions
+from training.captions import TOKEN_LIMIT, cut_captions
 from training.datasets import Dataset, Picture
 from training.runs import supervisor
 from training.runs.events import RunView
@@ -68,13 +68,12 @@ def build(ctx: UiContext) -> Parts:
     missing = gr.HTML(apply_default_css=False)
     empty = gr.HTML(EMPTY, apply_default_css=False, visible=False)
     with gr.Row(visible=False, elem_id="ez-cap") as body:
-        with gr.Column(elem_id="ez-cap-side", min_width=0):
-            with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h3 class="ez-subtitle">Write captions with</h3>', apply_default_css=False)
-                form = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-captioner")
-                start = gr.Button("Start captioning", variant="primary", elem_id="ez-caption-start")
-            job = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-caption-job")
+        with gr.Column(elem_id="ez-cap-side", min_width=0), gr.Column(elem_classes="ez-card"):
+            gr.HTML('<h3 class="ez-subtitle">Write captions with</h3>', apply_default_css=False)
+            form = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-captioner")
+            start = gr.Button("Start captioning", variant="primary", elem_id="ez-caption-start")
         with gr.Column(elem_id="ez-cap-main", min_width=0):
+            job = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-caption-job")
             with gr.Row(elem_classes=["ez-row", "ez-tools"]):
                 query = gr.Textbox(label="Search captions", show_label=False, container=False, placeholder="Search captions and names", max_lines=1, elem_classes="ez-grow")
                 only = gr.Dropdown(FILTERS, value=ALL, label="Show", show_label=False, container=False, min_width=180, interactive=True)
@@ -122,10 +121,8 @@ def wire(parts: Parts, ctx: UiContext) -> None:
 def _saver(ctx: UiContext):
     def save_caption(data: dict) -> dict:
         """Saves one caption the moment its box is left.  {text, chips} as saved, or {error}."""
-        ds = chosen(ctx.home, str(data.get("dataset", "")))
-        if ds is None:
-            return {"error": "this dataset is gone; reload the page"}
         try:
+            ds = datasets.open_dataset(ctx.home, str(data.get("dataset", "")))
             text = ds.set_caption(str(data.get("id", "")), str(data.get("text", ""))[: 2**20])
         except (ValueError, OSError) as error:
             return {"error": str(error)}
@@ -213,7 +210,7 @@ class _Tab:
         if event.act in ("captioner", "mode"):
             kept = {**kept, event.act: str(event.id)}
         elif event.act == "reset":
-            kept = {**kept, "options": {**(kept.get("options") or {}), now.captioner: {k: v for k, v in now.edits.items() if k != event.path}}}
+            kept = {**kept, "options": {**(kept.get("options") or {}), now.captioner: {k: v for k, v in now.edits.items() if k != event.field}}}
         elif event.act == "reset-all":
             kept = {**kept, "options": {**(kept.get("options") or {}), now.captioner: {}}}
         return kept, self._form(name, kept)
@@ -221,7 +218,7 @@ class _Tab:
     def edit(self, name: str, kept: dict, event: gr.EventData):
         """A field was changed."""
         now = captioner.complete(kept, captioner.plugins(self.ctx.home))
-        kept = captioner.edited(kept, now, str(event.path), str(event.value))
+        kept = captioner.edited(kept, now, str(event.field), str(event.value))
         return kept, self._form(name, kept)
 
     def _form(self, name: str, kept: dict) -> str:
