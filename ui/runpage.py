@@ -11,6 +11,7 @@ from . import views
 from .gallery import Source
 from .icons import icon
 
+CHANGED = "resume with the changes accepted"  # what the engine says when pictures or settings are not those of the checkpoint
 
 @dataclass(frozen=True)
 class Card:
@@ -104,13 +105,16 @@ def _actions(page: Page) -> str:
         acts.append(button("kill", "Kill", "warn", look="ez-danger"))
     if page.status in views.RESUMABLE:
         blocked = f"{page.ahead} is running; one run at a time uses the machine" if page.ahead else ""
-        acts.append(button("resume", "Resume", "play", blocked, "ez-primary"))
+        consent = CHANGED in page.view.error
+        acts.append(button("resume", "Resume", "play", blocked, "" if consent else "ez-primary"))
+        if consent:
+            acts.append(button("accept", "Accept changes and resume", "check", blocked, "ez-primary"))
     acts.append(button("duplicate", "Duplicate", "copy"))
     if running:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
     else:
         acts.append(
-            f'<details class="ez-menu" data-key="delete"><summary class="ez-btn" aria-label="Delete this run">{icon("trash")}Delete</summary>'
+            f'<details class="ez-menu" data-key="delete-{escape(page.id)}"><summary class="ez-btn" aria-label="Delete this run">{icon("trash")}Delete</summary>'
             f'<div class="ez-pop"><p>Delete <b>{escape(page.title)}</b> with its samples and checkpoints? '
             f"This frees {views.size(page.size_bytes)} and cannot be undone.</p>"
             f'<button type="button" class="ez-btn ez-destroy" data-act="delete" data-run="{escape(page.id)}">Delete for ever</button></div></details>'
@@ -163,7 +167,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _result(page: Page) -> str:
-    if not page.result:
+    if not page.result or page.status != "finished":
         return ""
     return (
         f'<div class="ez-result"><span class="ez-result-mark">{icon("check")}</span><div class="ez-result-text"><b>{escape(page.result)}</b>'
@@ -183,11 +187,11 @@ def _ending(page: Page) -> str:
     if not sentence or page.status == "finished":
         return ""
     then = "" if page.status in ("running", "queued") else views.next_step(page.view, page.status)
-    then = "" if then and then in sentence else then
+    then = "" if then in sentence or "Resume" in sentence else then
     said = f"<p><b>{escape(sentence)}</b></p>" + (f"<p>{escape(then)}</p>" if then else "")
     trace = page.view.trace or (page.log if page.status in ("failed", "interrupted") else "")
     details = (
-        f'<details data-key="trace"><summary class="ez-link">Show details</summary><pre class="ez-log">{escape(trace)}</pre></details>'
+        f'<details data-key="trace-{escape(page.id)}"><summary class="ez-link">Show details</summary><pre class="ez-log">{escape(trace)}</pre></details>'
         if page.status in ("failed", "interrupted") and trace
         else ""
     )

@@ -176,6 +176,7 @@
     const find = (selector) => dialog.querySelector(selector);
     let grid, shot;
     let comparing = false;
+    find(".ez-box-now").addEventListener("load", (event) => dialog.style.setProperty("--ratio", event.target.naturalWidth / event.target.naturalHeight));
     const paint = () => {
       const first = [...grid.querySelectorAll(`.ez-shot[data-row="${shot.dataset.row}"]`)][0];
       const pair = comparing && first !== shot;

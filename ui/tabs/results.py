@@ -243,7 +243,9 @@ def do(ctx, run: Run, act: str, value: str) -> str:
     if act == "sample":
         run.command("sample", prompt=value.strip())
         return "The picture is drawn after this step." if value.strip() else "All sample prompts are drawn after this step."
-    if act == "resume":
+    if act in ("resume", "accept"):
+        if act == "accept":
+            run.accept_changes()
         supervisor.start(run, ctx.home)
         return ""
     if act == "kill":

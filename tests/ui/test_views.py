@@ -1,0 +1,145 @@
+"""What a run's events look like in words, in a curve and in a grid."""
+
+import json
+import re
+
+import pytest
+
+from tests.ui import story
+from training.runs.events import RunView, fold
+from ui import gallery, views
+from ui.chart import POINTS, chart, nice_ticks
+from ui.poll import Seen, Watch, advance, changes
+
+
+def view(*steps, of=100, per_s=2.0, **more) -> RunView:
+    """A view after `steps`, one every `per_s` seconds."""
+    events = [{"t": 100.0, "kind": "started", "pid": 1, "attempt": 1, "boot_id": "", "oom_kills": -1, "versions": {}, "device": "cpu"}]
+    events += [
+        {"t": 100 + per_s * s, "kind": "step", "step": s, "of": of, "loss": 1 / s, "lr": 1e-4, "grad": 1, "images_per_s": 1, "memory_bytes": 5}
+        for s in steps
+    ]
+    return fold(RunView(), events + more.get("then", []))
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "1 h"), (4800, "1 h 20 min"), (180000, "2 d 2 h")])
+def test_durations_read_like_speech(seconds, text):
+    assert views.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("size_bytes", "text"), [(0, "0 bytes"), (999, "999 bytes"), (3_271_000, "3.3 MB"), (999_600, "1.0 MB"), (12_340_000_000, "12 GB")])
+def test_sizes_read_like_a_file_manager(size_bytes, text):
+    assert views.size(size_bytes) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (0.142312, "0.1423"), (1e-5, "1e-5"), (3.4e-8, "3.4e-8"), (12.5, "12.5")])
+def test_numbers_are_short(value, text):
+    assert views.number(value) == text
+
+
+def test_time_left_follows_from_the_steps_of_this_attempt():
+    now = view(1, 2, 11)
+    assert views.seconds_per_step(now) == pytest.approx(2.0)
+    assert views.seconds_left(now) == pytest.approx(89 * 2)
+    assert views.seconds_left(view(5)) == 0, "one step says nothing about the rate"
+
+
+def test_progress_is_the_phase_first_and_the_steps_then():
+    loading = fold(RunView(), [{"t": 1, "kind": "phase", "name": "downloading the base model", "done": 5e8, "of": 2e9, "unit": "bytes"}])
+    told = views.progress(loading, "running")
+    assert (told.share, told.text, told.detail) == (0.25, "Downloading the base model", "500 MB of 2.0 GB")
+    assert views.progress(RunView(), "running").share is None, "a length nobody knows is not zero"
+    told = views.progress(view(1, 50), "running")
+    assert told.share == 0.5 and told.text == "Training" and "step 50 of 100" in told.detail
+    drawing = view(1, 50, then=[{"t": 300, "kind": "phase", "name": "drawing samples", "done": 1, "of": 4, "unit": "pictures"}])
+    assert views.progress(drawing, "running").text == "Drawing samples, 1 of 4 pictures"
+
+
+def test_every_end_has_its_sentence():
+    kept = view(1, 60, then=[{"t": 1, "kind": "checkpoint", "step": 40, "path": "checkpoints/000040"}])
+    assert views.ending(view(1, 60), "stopped", "") == ("", "Stopped at step 60 — everything is saved.")
+    assert "step 40" in views.resume_says(kept) and "20 steps after it are repeated" in views.resume_says(kept)
+    assert "step 0" in views.resume_says(view(1, 60))
+    assert views.ending(kept, "interrupted", "") == ("ez-warn", "Training ended without a word. Everything up to step 40 is saved.")
+    failed = fold(kept, [{"t": 2, "kind": "failed", "error": "E", "hint": "H", "trace": ""}])
+    assert views.ending(failed, "failed", "")[1] == "E" and views.next_step(failed, "failed") == "H"
+    assert views.ending(view(1), "running", "") == ("", "")
+
+
+def test_the_best_checkpoint_comes_with_its_reason():
+    assert views.best_checkpoint([], ()) == (0, "")
+    step, why = views.best_checkpoint([20, 40], ())
+    assert step == 40 and "no validation loss" in why
+    step, why = views.best_checkpoint([20, 40, 60], ((19, 0.3), (40, 0.2), (60, 0.25)))
+    assert step == 40 and "by heart" in why and "0.2" in why and "0.25" in why
+    assert views.best_checkpoint([20, 40], ((20, 0.3), (40, 0.2)))[0] == 40
+
+
+def test_a_long_run_makes_a_light_chart():
+    long = RunView(of=200_000, losses=tuple((s, 1 / s, 1e-4) for s in range(1, 72_001)))
+    html = chart(long)
+    assert len(json.loads(re.search(r'data-points="([^"]+)"', html)[1].replace("&quot;", '"'))) == POINTS
+    assert len(html) < 80_000
+    assert "The loss curve begins" in chart(RunView())
+
+
+def test_the_chart_stands_anything_a_loss_can_be():
+    for losses in [((1, 0.0, 0.0), (2, 0.0, 0.0)), ((1, 1e9, 1.0), (2, 1e-9, 1.0)), ((5, 1.0, 1e-9), (900, 1.0, 1e-9))]:
+        html = chart(RunView(losses=losses))
+        assert "nan" not in html and "inf" not in html
+
+
+def test_smoothing_begins_unbiased_and_follows():
+    flat = views.smoothed(tuple((s, 2.0, 0.0) for s in range(1, 50)))
+    assert flat == pytest.approx([2.0] * 49)
+
+
+def test_ticks_are_round_numbers():
+    assert nice_ticks(0, 600, 5) == [0, 200, 400, 600]
+    assert nice_ticks(0.03, 0.11) == [0.04, 0.06, 0.08, 0.1]
+    assert nice_ticks(1, 1) == [1]
+
+
+def test_the_gallery_is_prompts_by_steps_and_escapes_what_people_typed(tmp_path):
+    from training.home import Home
+
+    run = story.run(Home(tmp_path).made(), 60)
+    html = gallery.grid(run.view(), lambda path: f"/s/{path}")
+    assert html.count("<tr>") == 3 and html.count('class="ez-shot"') == 8
+    assert ">Start</th>" in html and ">60</th>" in html
+    assert "<b>in</b>" not in html and "&lt;b&gt;in&lt;/b&gt;" in html
+    pairs = gallery.before_after(run.view(), lambda path: f"/s/{path}")
+    assert pairs.count("<figure") == 2 and "samples/000000_0.webp" in pairs and "samples/000060_0.webp" in pairs
+    assert gallery.before_after(RunView(), str) == "" and "No samples yet" in gallery.grid(RunView(), str)
+
+
+def test_a_prompt_that_was_tried_by_hand_has_its_own_row():
+    shots = ((0, 0, "a", "samples/0.webp", 1), (10, 0, "a", "samples/1.webp", 1), (5, 1000, "tried", "samples/2.webp", 1))
+    rows = gallery.rows(RunView(samples=shots))
+    assert [(r.prompt, [s.step for s in r.shots]) for r in rows] == [("a", [0, 10]), ("tried", [5])]
+
+
+def test_polling_reads_each_event_once_and_agrees_with_reading_all(tmp_path):
+    from training.home import Home
+    from training.runs import journal
+
+    run = story.run(Home(tmp_path).made(), 20)
+    seen = advance(run, Seen())
+    assert seen.view == run.view() and advance(run, seen) is seen
+    with open(run.events_path, "ab") as file:
+        file.write(b'{"t": 5, "kind": "war')
+    assert advance(run, seen) is seen, "a torn line waits"
+    with open(run.events_path, "ab") as file:
+        file.write(b'ning", "text": "careful"}\n')
+    later = advance(run, seen)
+    assert later.view.warnings == ("careful",) and later.view == run.view()
+    journal.append(run.events_path, {"t": 6.0, "kind": "stopped", "step": 20})
+    watch = Watch()
+    assert watch.status(run)[1] == "stopped" and watch.view(run) == run.view()
+
+
+def test_only_what_changed_is_sent():
+    prints, values = changes({}, {"a": "1", "b": "2"})
+    assert values == ["1", "2"]
+    again, values = changes(prints, {"a": "1", "b": "3"})
+    assert values[0] != "1" and values[1] == "3" and again != prints
