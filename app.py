@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Easel does not start: {error}", file=sys.stderr)
         return 2
     home = find_home(args.home).made()
+    os.environ["EASEL_HOME"] = str(home.root)  # whatever looks for plugins later finds the same home
     claim = instance.claim(home)
     if claim is None:
         url = instance.other_url(home)
