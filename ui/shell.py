@@ -174,7 +174,7 @@ def _merged(hooks: list[Hook]) -> Callable:
                 continue
             try:
                 result = hook.fn(*mine)
-            except Exception:  # one tab's fault must not freeze the others, which share this tick
+            except Exception:  # noqa: BLE001 one tab's fault must not freeze the others, which share this tick
                 text = traceback.format_exc()
                 if text not in said:
                     said.add(text)
