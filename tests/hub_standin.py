@@ -315,7 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self._at(found, rev or "main")
         return {
             "_id": "1", "id": repo, "modelId": repo, "author": repo.split("/")[0], "sha": commit.oid, "private": found.private, "disabled": False,
-            "gated": False, "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": path} for path in commit.tree],
+            "gated": False, "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": path, "size": len(file.data)} for path, file in commit.tree.items()],
         }  # fmt: skip
 
     def _preupload(self, body, repo, rev):

@@ -61,7 +61,8 @@ def fetch(
     bar = _byte_counter(lambda n: progress(done + n, total), stop)
     for file in missing:
         try:
-            hf_hub_download(source, file.rfilename, revision=info.sha, token=token, tqdm_class=bar)
+            # by the branch, not by its commit: only then does the cache remember what the branch meant, for when we are offline
+            hf_hub_download(source, file.rfilename, revision=revision or None, token=token, tqdm_class=bar)
         except hub.GatedRepoError:
             raise ValueError(f"{source} asks you to accept its licence: open https://huggingface.co/{source}, accept it there, then sign in") from None
         except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:

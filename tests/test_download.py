@@ -1,0 +1,74 @@
+"""A base model from the Hub: only what is needed, told in bytes, resumed, and used without a network afterwards."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests import tiny
+from tests.hub_standin import File, Repo, Standin
+from training.home import REPO
+
+pytestmark = pytest.mark.slow
+
+NAME = "owner/tiny"
+SCRIPT = """
+from training import registry
+from training.download import fetch
+from training.basemodel import check_folder
+spec = registry.get("families", "sd15").SPEC
+told = []
+try:
+    folder = fetch("owner/tiny", "", spec, False, None, lambda done, of: told.append((done, of)), lambda: False)
+    check_folder(folder, spec)
+    print("whole", told[-1] if told else "nothing to fetch")
+except ValueError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.fixture
+def hub(tmp_path):
+    folder = tiny.sd15(tmp_path / "base")
+    files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    unwanted = {"model.ckpt": b"pickle", "unet/diffusion_pytorch_model.bin": b"pickle", "unet/diffusion_pytorch_model.fp16.safetensors": b"half",
+                "safety_checker/model.safetensors": b"w" * 1000, "README.md": b"#"}  # fmt: skip
+    with Standin() as hub:
+        hub.user("hf_" + "x" * 30, "owner")
+        repo = hub.repos[NAME] = Repo(NAME, False)
+        repo.commit("initial", {n: File(d, n.endswith((".safetensors", ".ckpt"))) for n, d in (files | unwanted).items()})
+        hub.wanted = set(files)
+        yield hub
+
+
+def fetch(hub, cache) -> str:
+    """What a fresh process says: the Hub's client reads its environment once."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_only_what_is_needed_is_fetched_once_and_then_works_without_a_hub(hub, nasty):
+    said = fetch(hub, nasty)
+    assert said.startswith("whole (") and said.split("(")[1].split(",")[0] == said.split(", ")[1].split(")")[0]
+    asked = {path.split("/resolve/")[1].split("/", 1)[1] for endpoint, path in hub.seen if endpoint == "resolve"}
+    assert asked == hub.wanted
+    assert fetch(hub, nasty).strip() == "whole nothing to fetch"
+    hub.fail("info", 503, times=-1)
+    assert fetch(hub, nasty).startswith("whole")
+
+
+def test_a_download_that_breaks_off_says_so_and_goes_on_next_time(hub, nasty):
+    hub.fail("resolve", 403, times=-1)
+    assert "broke off" in fetch(hub, nasty)
+    hub.heal()
+    assert fetch(hub, nasty).startswith("whole")
+
+
+def test_a_model_that_is_not_there_says_so(hub, nasty):
+    del hub.repos[NAME]
+    assert "there is no model 'owner/tiny' on the Hub" in fetch(hub, nasty)
