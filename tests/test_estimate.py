@@ -1,5 +1,6 @@
 """Estimates: they follow from the config, say when they are rough, and refuse with the missing figure."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from tests.test_presets import CARD, GB, LAPTOP
 from training import estimate, jobfile, layers, pace
 from training.config import TrainConfig
 from training.estimate import steps_per_epoch
+from training.families import sd15
 from training.families.sd15 import SPEC
 from training.runs import journal
 from training.runs.run import create
@@ -47,13 +49,26 @@ def test_epochs_count_pictures_repeats_resolutions_and_what_is_held_out(home, ba
     assert "60 pictures an epoch ÷ 2 a step = 30 steps an epoch; 90 steps are 3 epochs" in found.sentences
 
 
+def test_mixed_shapes_are_counted_as_the_engine_forms_them(home, base, tmp_path):
+    from training.engine.cache import Cache
+    from training.engine.data import Feed, plan
+
+    folder = tiny.pictures(tmp_path / "mixed", 6, sizes=((64, 64), (96, 64), (64, 96), (120, 60)))
+    config = job(base, data__datasets=[{"name": str(folder), "repeats": 2}], data__resolutions=[32, 48], data__batch_size=5, steps=100)
+    work = plan(config, home, 4, lambda text: None)
+    feed = Feed(config, work, Cache(tmp_path), "", str, None, "cpu")
+    found = at(config, LAPTOP, 6, home)
+    assert found.steps_per_epoch == feed.steps_per_epoch > math.ceil(len(work.items) / 5)
+    assert any("each shape apart" in s for s in found.sentences)
+
+
 def test_the_layers_are_read_from_the_files(base):
     import torch
     from diffusers import UNet2DConditionModel
     from peft import LoraConfig
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = layers.base_model(str(base), "", SPEC)
+    model = layers.base_model(str(base), "", sd15)
     unet = UNet2DConditionModel.from_pretrained(base / "unet")
     assert model.local and model.denoiser.exact
     assert model.denoiser.parameters == sum(p.numel() for p in unet.parameters())

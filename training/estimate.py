@@ -11,7 +11,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from . import layers, registry
+from . import datasets, layers, registry
 from .config import TrainConfig
 from .family import FamilySpec
 from .hardware import Machine
@@ -31,7 +31,7 @@ KEPT = {"attention": 1.7, "attention+ff": 1.85, "all": 2.1}
 KEPT_CHECKPOINTED = 0.45
 PASSING = 4.0  # copies of the largest layer's output that are alive at once inside one layer (norm, activation, convolution)
 
-PROCESS_BYTES = 850e6  # Python, torch, diffusers and transformers, loaded: resident set measured on Linux
+PROCESS_BYTES = 480e6  # Python, torch, diffusers, transformers and peft, loaded: resident set of a worker, measured on Linux
 CUDA_PROCESS_BYTES = 2.5e9  # the same with CUDA's libraries mapped
 CUDA_CONTEXT_BYTES = 0.8e9  # what a process takes on the card before its first tensor, cuBLAS and cuDNN workspaces
 SLACK = 1.1  # allocators round up and fragment
@@ -94,20 +94,48 @@ def steps_per_epoch(buckets: Sequence[Hashable], per_step: int) -> int:
     return sum(math.ceil(count / per_step) for count in counts.values())
 
 
-def items_per_epoch(config: TrainConfig, pictures: int) -> int:
-    """How many items one epoch holds, of `pictures` in all datasets together: held-out ones left out, repeats and resolutions counted."""
-    repeats = sum(use.repeats for use in config.data.datasets) / len(config.data.datasets)
-    return round(max(pictures - config.data.held_out, 0) * repeats * len(config.data.resolutions))
+def buckets_of_epoch(config: TrainConfig, pictures: int, divisor: int, home: Home) -> list[Hashable]:
+    """The bucket of each item of one epoch, as the engine forms them; one bucket for all where the datasets cannot be read.
+
+    Which pictures are held out is drawn by the engine; here as many are left out, spread over the dataset.
+    """
+    from .engine.buckets import bucket_sizes, choose, crop_to
+
+    d = config.data
+    found: list[Hashable] = []
+    try:
+        uses = [(use, [p for p in datasets.resolve(home, use.name).pictures(check=False) if p.usable]) for use in d.datasets]
+        shapes = [(use.repeats, p.width, p.height) for use, all_of_it in uses for p in all_of_it]
+        kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
+        for side in d.resolutions:
+            sizes = bucket_sizes(side, divisor, d.max_aspect if d.aspect_buckets else 1.0)
+            for repeats, width, height in kept:
+                bucket = choose(width, height, sizes)
+                scaled = crop_to(width, height, bucket).scaled
+                if d.upscale or (scaled[0] <= width and scaled[1] <= height):
+                    found += [bucket] * repeats
+    except (ValueError, OSError):
+        found = []
+    if found:
+        return found
+    repeats = sum(use.repeats for use in d.datasets) / len(d.datasets)
+    return ["all"] * round(max(pictures - d.held_out, 0) * repeats * len(d.resolutions))
+
+
+def _spread(at: int, chosen: int, of: int) -> bool:
+    """Whether number `at` is one of `chosen` numbers spread evenly over `of`."""
+    return (at + 1) * chosen // of > at * chosen // of
 
 
 def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -> Estimate:
     """What `config` will take on `machine` with `pictures` pictures.  Raises ValueError for an unknown family or a wrong base model path."""
-    spec: FamilySpec = registry.get("families", config.model.family, home.plugins).SPEC
-    model = layers.base_model(config.model.source, config.model.revision, spec)
+    family = registry.get("families", config.model.family, home.plugins)
+    spec: FamilySpec = family.SPEC
+    model = layers.base_model(config.model.source, config.model.revision, family)
     pace = measured(config, home.outputs)
     per_step = config.data.batch_size * config.optimizer.accumulation
-    items = items_per_epoch(config, pictures)
-    epoch_steps = math.ceil(items / per_step)
+    buckets = buckets_of_epoch(config, pictures, model.divisor, home)
+    items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
     seconds, step_s = _time(config, machine, spec, model, pace, items)
     vram, ram = _memory(config, spec, model)
@@ -150,7 +178,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
 
     batch, sides = config.data.batch_size, config.data.resolutions
     passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing else PASSES
-    step_s = sum(passes * forward(cells(side, side, spec), batch) for side in sides) / len(sides) * config.optimizer.accumulation
+    step_s = sum(passes * forward(cells(side, side, model), batch) for side in sides) / len(sides) * config.optimizer.accumulation
     correction = 1.0
     if pace:
         correction = pace.seconds_per_picture * batch * config.optimizer.accumulation / step_s
@@ -159,7 +187,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     s = config.sample
     drawn = len(s.prompts) * (config.steps // s.every + 1 + (config.steps % s.every > 0)) if s.every else 0
     guided = 2 if s.guidance > 1 else 1
-    one_s = s.steps * forward(cells(s.width, s.height, spec), guided) + model.vae.flops(s.width * s.height) / rate
+    one_s = s.steps * forward(cells(s.width, s.height, model), guided) + model.vae.flops(s.width * s.height) / rate
     flips = 2 if config.data.flip else 1
     encode_s = items * flips * sum(model.vae.flops(side * side) for side in sides) / len(sides) / rate
     saves = config.steps / config.save.every if config.save.every else 1
@@ -168,9 +196,9 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     return START_S + load_s + correction * (encode_s + drawn * one_s) + config.steps * step_s + save_s, step_s
 
 
-def cells(width: int, height: int, spec: FamilySpec) -> float:
+def cells(width: int, height: int, model: BaseModel) -> float:
     """Latent cells of a picture."""
-    return width * height / spec.latent.stride**2
+    return width * height / model.stride**2
 
 
 # -- memory and disk
@@ -190,11 +218,11 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     weights = width * model.denoiser.parameters + learning * (4 + 4 + STATE_BYTES[config.optimizer.type]) + average
 
     share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing else KEPT[config.adapter.targets]
-    area = cells(side, side, spec)
+    area = cells(side, side, model)
     learn = config.data.batch_size * width * (share * model.denoiser.values(area) + PASSING * model.denoiser.largest(area))
     s = config.sample
     draws = bool(s.every and s.prompts)
-    draw = width * (2 * PASSING * model.denoiser.largest(cells(s.width, s.height, spec)) + PASSING * model.vae.largest(s.width * s.height))
+    draw = width * (2 * PASSING * model.denoiser.largest(cells(s.width, s.height, model)) + PASSING * model.vae.largest(s.width * s.height))
     encode = width * (model.vae.parameters + PASSING * model.vae.largest(side * side))
     vae = width * model.vae.parameters if draws else 0
     peak = max(encode, width * model.text.parameters, weights + vae + max(learn, draw if draws else 0))
@@ -212,7 +240,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     saves = (config.steps // config.save.every if config.save.every else 0) + 1
     checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
     flips = 2 if config.data.flip else 1
-    latents = items * flips * (LATENT_BYTES * spec.latent.channels * cells(max(config.data.resolutions), max(config.data.resolutions), spec) + CACHE_ENTRY_BYTES)
+    latents = items * flips * (LATENT_BYTES * spec.latent.channels * cells(max(config.data.resolutions), max(config.data.resolutions), model) + CACHE_ENTRY_BYTES)
     texts = items * (8 if config.data.shuffle_tags else 1) * (layers.TEXT_TOKENS * model.text_width * BYTES[config.model.dtype] + CACHE_ENTRY_BYTES)
     s = config.sample
     drawn = len(s.prompts) * (config.steps // s.every + 1) * (s.width * s.height * 0.4 + CACHE_ENTRY_BYTES) if s.every else 0
@@ -249,7 +277,8 @@ def _problems(machine: Machine, vram: float, ram: float, disk: float, download: 
 def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, per_step: int) -> list[str]:
     said = []
     if items:
-        said.append(f"{items} pictures an epoch ÷ {per_step} a step = {e.steps_per_epoch} steps an epoch; {e.steps} steps are {e.epochs:.3g} epochs")
+        apart = "" if e.steps_per_epoch == math.ceil(items / per_step) else ", each shape apart,"
+        said.append(f"{items} pictures an epoch ÷ {per_step} a step{apart} = {e.steps_per_epoch} steps an epoch; {e.steps} steps are {e.epochs:.3g} epochs")
     where = {"cuda": machine.gpu_name, "mps": "the Apple GPU", "cpu": machine.cpu_name}[config.device]
     if e.measured:
         said.append(f"About {duration(e.seconds)} on {where}, as measured in an earlier run")

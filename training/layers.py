@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 from . import basemodel
 from .family import FamilySpec
@@ -90,6 +91,8 @@ class BaseModel:
     text: Network
     text_width: int
     largest_part_bytes: int  # as it lies on disk
+    stride: int  # px per latent cell
+    divisor: int  # px that sides of a training picture divide by
     local: bool
 
     @property
@@ -97,13 +100,14 @@ class BaseModel:
         return self.denoiser.parameters + self.vae.parameters + self.text.parameters
 
 
-def base_model(source: str, revision: str, spec: FamilySpec) -> BaseModel:
+def base_model(source: str, revision: str, family: ModuleType) -> BaseModel:
     """From the files where they are on this computer, else from what the family says of itself.  Raises ValueError for a bad path."""
+    spec = family.SPEC
     folder = local_folder(source, revision)
     if folder is None:
         return _unknown(spec)
     try:
-        return _from_files(folder, spec)
+        return _from_files(folder, family)
     except ValueError:
         if basemodel.local_folder(source) is None:  # a download that was broken off: the rest is still to come
             return _unknown(spec)
@@ -121,20 +125,23 @@ def local_folder(source: str, revision: str) -> Path | None:
     return Path(index).parent if isinstance(index, str) else None
 
 
-def _from_files(folder: Path, spec: FamilySpec) -> BaseModel:
+def _from_files(folder: Path, family: ModuleType) -> BaseModel:
+    spec = family.SPEC
     parts = {kind: [folder / name for name in names] for kind, names in spec.parts.items()}
     files = {kind: [file for part in folders for file in basemodel.weight_files(part)] for kind, folders in parts.items()}
     networks = {kind: _network(found) for kind, found in files.items()}
     width = max((layer.inputs for layer in networks["denoiser"].layers if layer.level == -2), default=TEXT_WIDTH)
     largest = max(sum(file.stat().st_size for file in found) for found in files.values())
-    return BaseModel(networks["denoiser"], networks["vae"], networks["text"], width, largest, True)
+    stride, divisor = family.grid(basemodel.read_configs(folder, spec))
+    return BaseModel(networks["denoiser"], networks["vae"], networks["text"], width, largest, stride, divisor, True)
 
 
 def _unknown(spec: FamilySpec) -> BaseModel:
     count = spec.parameters
     return BaseModel(
-        Network(count, ()), Network(count * OTHER_PARTS * 0.4, ()), Network(count * OTHER_PARTS * 0.6, ()), TEXT_WIDTH, int(4 * count), False
-    )
+        Network(count, ()), Network(count * OTHER_PARTS * 0.4, ()), Network(count * OTHER_PARTS * 0.6, ()), TEXT_WIDTH, int(4 * count),
+        spec.latent.stride, spec.divisor, False,
+    )  # fmt: skip
 
 
 def _network(files: list[Path]) -> Network:

@@ -6,8 +6,6 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from .randomness import permutation
-
 
 @dataclass(frozen=True)
 class Crop:
@@ -63,6 +61,8 @@ def plan_epoch(buckets: Sequence[Hashable], batch: int, seed: int, epoch: int) -
 
     buckets: the bucket of each item.  batch: pictures in one optimizer step.  Re-formed every epoch.
     """
+    from .randomness import permutation  # brings torch, which an estimate in the app's own process does without
+
     open_batches: dict[Hashable, list[int]] = {}
     batches = []
     for item in permutation(len(buckets), seed, "order", epoch):
