@@ -44,6 +44,13 @@ def status_of(run: Run, view: RunView) -> str:
     return run.status()
 
 
+def result_of(run: Run, view: RunView) -> Path | None:
+    """Run.result(), from a view that was just made: the finished LoRA, where there is one."""
+    path = run.path / view.result
+    ours = view.result.endswith(".safetensors") and path.is_file() and path.resolve().is_relative_to(run.path.resolve())
+    return path if ours else None
+
+
 class Watch:
     """The views of all runs that anybody looks at, each event read and folded once for all browsers."""
 

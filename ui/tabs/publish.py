@@ -19,7 +19,7 @@ from training.runs.run import Run, create, list_runs
 from training.secrets import Secret
 
 from .. import client, drafts, media, publishpage, shell, views
-from ..poll import changes
+from ..poll import changes, result_of
 
 TITLE = "Publish"
 ACCOUNT_S = 120.0  # how long an answer to "who is signed in" is taken for true
@@ -211,8 +211,10 @@ def paint(ctx, chosen: str, seen: dict) -> list:
 
 def _pick(ctx, chosen: str) -> tuple[Run | None, list[Run]]:
     """(the run to publish, all that could be): those with a LoRA or a checkpoint."""
-    runs = [run for run in list_runs(ctx.home.outputs, {"train"}) if run.checkpoints() or run.result()]
-    run = next((run for run in runs if run.id == chosen), None) or next((run for run in runs if run.result()), runs[0] if runs else None)
+    every = list_runs(ctx.home.outputs, {"train"})
+    done = {run.id: result_of(run, ctx.watch.view(run)) for run in every}
+    runs = [run for run in every if done[run.id] or run.checkpoints()]
+    run = next((run for run in runs if run.id == chosen), None) or next((run for run in runs if done[run.id]), runs[0] if runs else None)
     return run, runs
 
 
@@ -222,8 +224,8 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
     now = time.time()
     steps = [step for step, _ in run.checkpoints()]
     best, reason = views.best_checkpoint(steps, view.validations)
-    kept = [("final", "The finished LoRA")] if run.result() else []
-    kept += [(str(s), f"Step {s:,}" + (" (suggested)" if s == best and not run.result() else "")) for s in reversed(steps)]
+    kept = [("final", "The finished LoRA")] if result_of(run, view) else []
+    kept += [(str(s), f"Step {s:,}" + (" (suggested)" if s == best and not kept else "")) for s in reversed(steps)]
     shots = [
         publishpage.Shot(path, media.sample_url(ctx, run.id, path), step, prompt)
         for step, _, prompt, path, _ in sorted(view.samples, key=lambda s: (-s[0], s[1]))[:60]
@@ -253,9 +255,9 @@ def settled(ctx, run: Run, wish: Wish, who: Account | None) -> Wish:
     """The wish with everything filled in that nobody chose."""
     view, _ = ctx.watch.status(run)
     steps = {str(step) for step, _ in run.checkpoints()}
-    checkpoint = wish.checkpoint
-    if not (checkpoint in steps or (checkpoint == "final" and run.result())):
-        checkpoint = "final" if run.result() else str(views.best_checkpoint(sorted(map(int, steps)), view.validations)[0])
+    checkpoint, finished = wish.checkpoint, result_of(run, view)
+    if not (checkpoint in steps or (checkpoint == "final" and finished)):
+        checkpoint = "final" if finished else str(views.best_checkpoint(sorted(map(int, steps)), view.validations)[0])
     made = {path for *_, path, _ in view.samples}
     if wish.samples is None:
         newest = {index: path for _, index, _, path, _ in sorted(view.samples)}

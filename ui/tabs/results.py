@@ -11,14 +11,14 @@ import gradio as gr
 from training import registry
 from training.deliver import adapter_file
 from training.hardware import machine
-from training.jobfile import dump_yaml
-from training.runs import supervisor
+from training.runs import journal, supervisor
+from training.runs.events import RunView
 from training.runs.run import Run, delete, list_runs
 
 from .. import client, gallery, media, runpage, shell
 from ..chart import chart
 from ..draft import of_run
-from ..poll import Watch, changes
+from ..poll import Watch, changes, result_of
 
 TITLE = "Results"
 CSS, JS = client.CSS, client.JS
@@ -146,26 +146,22 @@ def page_of(ctx, run: Run, cards: list[runpage.Card], notice: tuple[str, str]) -
     """What there is to say about a run, read from its folder."""
     view, status = ctx.watch.status(run)
     busy = next((c.title for c in cards if c.status == "running" and c.id != run.id), "")
-    result = run.result()
+    result = result_of(run, view)
+    asked_s = stopping(run, view) if status == "running" else None
     kept = [(step, adapter_file(path).stat().st_size) for step, path in run.checkpoints() if adapter_file(path).is_file()]
     links = {what: media.file_url(ctx, run.id, what) for what in ("lora", "log.txt", "job.yaml", *(f"step-{step}" for step, _ in kept))}
     return runpage.Page(
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why() if status in ("failed", "interrupted") else "",
-        stopping_s=stopping(run) if status == "running" else None,
-        kill_offered=status == "running" and supervisor.kill_offered(run), ahead=busy,
+        stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=busy,
         result=result.name if result else "", result_bytes=result.stat().st_size if result else 0, checkpoints=tuple(kept),
         size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
     )  # fmt: skip
 
 
-def stopping(run: Run) -> float | None:
+def stopping(run: Run, view: RunView) -> float | None:
     """Seconds since this attempt was asked to stop; None when it was not."""
-    from training.runs import journal
-
-    started = run.last("started")
-    since_t = started["t"] if started else 0.0
-    asked = [r["t"] for r in journal.read(run.control_path)[0] if r.get("kind") == "stop" and r.get("t", 0) >= since_t]
+    asked = [r["t"] for r in journal.read(run.control_path)[0] if r.get("kind") == "stop" and r.get("t", 0) >= view.started_t]
     return time.time() - asked[0] if asked else None
 
 
@@ -185,11 +181,8 @@ def about(run: Run) -> str:
 
 
 def settings_of(run: Run) -> str:
-    """The job as YAML; of one that this version cannot read, the file as it stands."""
-    try:
-        return dump_yaml(run.config())
-    except ValueError as error:
-        return f"{error}\n\n{(run.path / 'job.yaml').read_text(encoding='utf-8', errors='replace')}"
+    """The job file as it stands: written whole when the run was made."""
+    return (run.path / "job.yaml").read_text(encoding="utf-8", errors="replace")
 
 
 # what its buttons do
