@@ -10,7 +10,7 @@ import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -71,9 +71,15 @@ def _places(kind: str, plugins: Path | None) -> dict[str, tuple[str, Callable[[]
     if extra.is_dir():
         for path in sorted(extra.glob("*.py")):
             places.setdefault(path.stem, (str(path), partial(_load_file, kind, path)))
-    for point in importlib.metadata.entry_points(group=f"easel.{kind}"):
+    for point in _entry_points(f"easel.{kind}"):
         places.setdefault(point.name, (point.value, point.load))
     return places
+
+
+@cache
+def _entry_points(group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What installed packages offer; read once, because that opens a file of each of them."""
+    return tuple(importlib.metadata.entry_points(group=group))
 
 
 def _guarded(id: str, source: str, load) -> Plugin:
