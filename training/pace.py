@@ -44,7 +44,7 @@ def measured(config: TrainConfig, outputs: Path) -> Pace | None:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a run that cannot be read says nothing
         if pace:
-            same_adapter = _at(job, "adapter.rank") == config.adapter.rank
+            same_adapter = _at(job, "adapter.rank") == _at(wanted, "adapter.rank")
             return pace if same_adapter else Pace(pace.seconds_per_picture, 0)
     return None
 
