@@ -38,8 +38,7 @@ def read(image: Image.Image) -> Reading:
     mask = opened(largest_part(closed(foreground(lab), CRACK)))
     if not 0.01 < mask.mean() < 0.85:
         return Reading(None, commonest(rim), None)
-    inner = shrunk(mask)
-    return Reading(commonest(lab[inner if inner.sum() > 20 else mask]), commonest(rim), shape_of(mask))
+    return Reading(commonest(lab[core(mask)]), commonest(rim), shape_of(mask))
 
 
 def has_mascot(image: Image.Image) -> bool:
@@ -125,6 +124,14 @@ def shrunk(mask: np.ndarray) -> np.ndarray:
     wide = np.pad(mask, 1, constant_values=True)
     h, w = mask.shape
     return np.all([wide[y : y + h, x : x + w] for y in range(3) for x in range(3)], axis=0)
+
+
+def core(mask: np.ndarray) -> np.ndarray:
+    """The innermost third of the mask or a little more: inside any line around the shape."""
+    inner = mask
+    while (smaller := shrunk(inner)).sum() > mask.sum() / 3:
+        inner = smaller
+    return inner
 
 
 def grown(mask: np.ndarray) -> np.ndarray:
