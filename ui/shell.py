@@ -28,7 +28,7 @@ TABS = ("dataset", "captions", "train", "results", "publish")
 BUSY_S = 1.0  # between ticks while a job runs
 IDLE_S = 4.0
 QUIET = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}  # for every small handler
-INSTANT = {**QUIET, "queue": False}  # answered in the one request that asks: for ticks, selections and edits
+INSTANT = {**QUIET, "queue": False}  # answered in the one request that asks: for ticks and selections; gr.Info shows nothing there
 
 
 @dataclass

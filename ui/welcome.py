@@ -9,7 +9,6 @@ import gradio as gr
 
 from training import datasets, examples, hardware, presets
 from training.home import Home
-from training.runs import supervisor
 from training.runs.run import create
 
 from . import media
@@ -51,14 +50,12 @@ def build(ctx) -> Parts:
 
 
 def start_example(home: Home) -> tuple[str, str]:
-    """(dataset, run) of the example, which is being trained or waits for its turn.  Raises ValueError, OSError."""
+    """(dataset, run) of the example.  The run is in the queue, which starts it within a second.  Raises ValueError, OSError."""
     about = examples.example()
     ds = datasets.open_dataset(home, examples.install_example(home))
     answers = presets.Answers(name=about.trigger, trigger=about.trigger, dataset=ds.name)
     config = presets.resolve(examples.PRESET, answers, hardware.machine(home.root), ds.counts().usable, home)
-    run = create(home.outputs, config)
-    supervisor.start(run, home)
-    return ds.name, run.id
+    return ds.name, create(home.outputs, config).id
 
 
 def fault_html(text: str) -> str:

@@ -32,8 +32,25 @@
   const easel = (window.easel = window.easel || {});
   const ids = (element) => [...element.querySelectorAll("[data-pick]:checked")].map((box) => box.closest("[data-id]").dataset.id);
 
-  easel.grid = (element, fire, server) => {
+  // A new page may be put into the boxes of the old one: what was ticked and typed there must not stay, or it would be taken for
+  // that of another picture.  Only the box that somebody is typing in, for the very same picture, is left as it is.
+  const settle = (element) => {
+    for (const box of element.querySelectorAll("[data-pick]")) box.checked = false;
+    for (const box of element.querySelectorAll("[data-caption]")) {
+      const typing = box === document.activeElement && box.dataset.for === box.closest("[data-id]").dataset.id;
+      if (typing) continue;
+      box.value = box.defaultValue;
+      delete box.dataset.saved;
+    }
+    for (const said of element.querySelectorAll(".ez-saved")) said.textContent = "";
+  };
+
+  easel.grid = (element, fire, watch, server) => {
     let last = null;
+    watch("value", () => {
+      settle(element);
+      bar();
+    });
     const bar = () => {
       const chosen = ids(element);
       const picks = element.querySelector(".ez-picks");
@@ -86,11 +103,13 @@
       if (box.value === before) return;
       const sent = box.value;
       const tile = box.closest("[data-id]");
+      const { id } = tile.dataset;
       const said = tile.querySelector(".ez-saved");
       said.textContent = "Saving…";
       try {
-        const answer = await server.save_caption({ dataset: box.closest("[data-dataset]").dataset.dataset, id: tile.dataset.id, text: sent });
+        const answer = await server.save_caption({ dataset: box.closest("[data-dataset]").dataset.dataset, id, text: sent });
         if (answer.error) throw new Error(answer.error);
+        if (tile.dataset.id !== id) return; // the page was turned in the meantime
         box.dataset.saved = sent;
         said.textContent = "Saved";
         said.classList.remove("ez-bad");
@@ -102,6 +121,9 @@
         said.classList.add("ez-bad");
       }
     };
+    element.addEventListener("focusin", (event) => {
+      if (event.target.matches("[data-caption]")) event.target.dataset.for = event.target.closest("[data-id]").dataset.id;
+    });
     element.addEventListener("focusout", (event) => event.target.matches("[data-caption]") && save(event.target));
     element.addEventListener("input", (event) => {
       if (!event.target.matches("[data-caption]")) return;

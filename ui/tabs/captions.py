@@ -24,7 +24,7 @@ TITLE = "Captions"
 ALL, BARE, CUT = "ok", "no caption", "cut"
 FILTERS = [("All captions", ALL), ("Without a caption", BARE), ("Longer than is read", CUT)]
 FIRST_VIEW = {"page": 0, "query": "", "only": ALL}
-GRID_JS = "easel.grid(element, (data) => trigger('act', data), server)"
+GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch, server)"
 PATCH_JS = "watch('value', () => easel.patch(props.value))"
 SHOWN_FAILED = 100
 EMPTY = (
@@ -77,7 +77,7 @@ def build(ctx: UiContext) -> Parts:
             with gr.Row(elem_classes=["ez-row", "ez-tools"]):
                 query = gr.Textbox(label="Search captions", show_label=False, container=False, placeholder="Search captions and names", max_lines=1, elem_classes="ez-grow")
                 only = gr.Dropdown(FILTERS, value=ALL, label="Show", show_label=False, container=False, min_width=180, interactive=True)
-                undo = gr.Button("Undo", visible=False, elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+                undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
             cut = gr.HTML(apply_default_css=False, js_on_load=client.BIND)
             with gr.Accordion("Edit all captions at once", open=False, elem_classes="ez-fold"):
                 with gr.Row(elem_classes="ez-row"):
@@ -112,10 +112,10 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.form.edit(tab.edit, [ctx.dataset, parts.settings], [parts.settings, parts.form], **INSTANT)
     parts.start.click(tab.start, asked, [ctx.timer, *out], **QUIET)
     parts.job.act(tab.job_act, asked, [ctx.timer, *out], **QUIET)
-    parts.undo.click(tab.undo, asked, out, **INSTANT)
-    parts.swap.click(tab.swap, [parts.find, parts.replace, *asked], out, **INSTANT)
-    gr.on([parts.add_front.click, parts.front.submit], tab.add_front, [parts.front, *asked], out, **INSTANT)
-    gr.on([parts.add_behind.click, parts.behind.submit], tab.add_behind, [parts.behind, *asked], out, **INSTANT)
+    parts.undo.click(tab.undo, asked, out, **QUIET)
+    parts.swap.click(tab.swap, [parts.find, parts.replace, *asked], out, **QUIET)
+    gr.on([parts.add_front.click, parts.front.submit], tab.add_front, [parts.front, *asked], out, **QUIET)
+    gr.on([parts.add_behind.click, parts.behind.submit], tab.add_behind, [parts.behind, *asked], out, **QUIET)
 
 
 def _saver(ctx: UiContext):
@@ -240,7 +240,7 @@ class _Tab:
         if status in ("running", "queued"):
             return [gr.skip(), *self.show(name, view, kept, {"": f"'{run.title}' is still going; stop it first"})]
         try:
-            supervisor.start(create(self.ctx.home.outputs, config), self.ctx.home)
+            create(self.ctx.home.outputs, config)  # the app's queue starts it within a second
         except (ValueError, OSError) as error:
             return [gr.skip(), *self.show(name, view, kept, {"": str(error)})]
         return [self.ctx.soon(), *self.show(name, view, kept)]

@@ -21,7 +21,7 @@ TITLE = "Dataset"
 SHOWN_REFUSED = 200  # rows in the list of refused files
 FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
 FIRST_VIEW = {"page": 0, "query": "", "only": ""}
-GRID_JS = "easel.grid(element, (data) => trigger('act', data))"
+GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
 EMPTY = (
     '<div class="ez-empty"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" '
     'aria-hidden="true"><rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="8.7" cy="8.7" r="1.6"/><path d="m4 17 4.5-4.5 4 4 3-3L21 18"/></svg>'
@@ -88,7 +88,7 @@ def build(ctx: UiContext) -> Parts:
         with gr.Row(elem_classes=["ez-row", "ez-tools"], visible=False) as tools:
             query = gr.Textbox(label="Search names and captions", show_label=False, container=False, placeholder="Search names and captions", max_lines=1, elem_classes="ez-grow")
             only = gr.Dropdown(FILTERS, value="", label="Show", show_label=False, container=False, min_width=180, interactive=True, elem_id="ez-only")
-            undo = gr.Button("Undo", visible=False, elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+            undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=GRID_JS, elem_id="ez-pictures")
         with gr.Accordion("Rename or delete this dataset", open=False, visible=False, elem_classes="ez-fold") as manage:
             with gr.Row(elem_classes="ez-row"):
@@ -124,10 +124,10 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     for drop in (parts.drop, parts.welcome.drop):
         drop.upload(tab.take_in, [drop, *asked], [drop, ctx.timer, *out], **QUIET)
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
-    parts.grid.act(tab.act, asked, out, **INSTANT)
+    parts.grid.act(tab.act, asked, out, **QUIET)
     parts.outcome.act(tab.act, asked, out, **INSTANT)
     gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
-    parts.undo.click(tab.undo, asked, out, **INSTANT)
+    parts.undo.click(tab.undo, asked, out, **QUIET)
     _wire_names(parts, ctx, tab)
     for button in (parts.welcome.start, parts.example):
         button.click(tab.try_it, None, [parts.welcome.fault, ctx.run, ctx.tabs, ctx.timer, parts.new_row, *out], **QUIET)
@@ -138,11 +138,11 @@ def _wire_names(parts: Parts, ctx: UiContext, tab: _Tab) -> None:
     hide = (lambda: gr.Row(visible=False)), None
     parts.new.click(lambda: (gr.Row(visible=True), ""), None, [parts.new_row, parts.new_name], **INSTANT)
     parts.cancel.click(*hide, parts.new_row, **INSTANT)
-    gr.on([parts.create.click, parts.new_name.submit], tab.create, parts.new_name, [parts.new_row, *tab.outputs], **INSTANT)
-    gr.on([parts.rename.click, parts.name.submit], tab.rename, [parts.name, ctx.dataset, parts.view], tab.outputs, **INSTANT)
+    gr.on([parts.create.click, parts.new_name.submit], tab.create, parts.new_name, [parts.new_row, *tab.outputs], **QUIET)
+    gr.on([parts.rename.click, parts.name.submit], tab.rename, [parts.name, ctx.dataset, parts.view], tab.outputs, **QUIET)
     parts.delete.click(tab.ask, ctx.dataset, [parts.sure, parts.sure_text], **INSTANT)
     parts.keep.click(*hide, parts.sure, **INSTANT)
-    parts.really.click(tab.delete, ctx.dataset, [parts.sure, *tab.outputs], **INSTANT)
+    parts.really.click(tab.delete, ctx.dataset, [parts.sure, *tab.outputs], **QUIET)
 
 
 @dataclass
