@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
@@ -144,11 +145,12 @@ def choices(home: Home) -> dict[str, tuple[str, ...]]:
 
 
 def begin(home: Home, made: Plan) -> Run:
-    """The run of a plan, started or in the queue.  Raises ValueError, OSError; nothing is left behind when it cannot be made."""
+    """The run of a plan, in the queue, which moves at once.  Raises ValueError, OSError; nothing is left behind when it cannot be made."""
     if made.config is None:
         raise ValueError("some settings are not right yet")
     run = create(home.outputs, made.config)
-    supervisor.start(run, home)
+    # a worker takes a moment to say that it lives; whoever pressed Start sees the run meanwhile
+    threading.Thread(target=supervisor.tick, args=(home,), name="easel-start", daemon=True).start()
     return run
 
 

@@ -81,7 +81,8 @@ def chip(status: str) -> str:
 def seconds_per_step(view: RunView) -> float:
     """Wall-clock seconds of one step in this attempt, samples and checkpoints included; 0 while unknown."""
     steps = view.step - view.first_step
-    return (view.step_t - view.first_step_t) / steps if steps > 0 and view.step_t > view.first_step_t else 0.0
+    known = view.first_step_t and steps > 0 and view.step_t > view.first_step_t  # a new attempt has no step of its own yet
+    return (view.step_t - view.first_step_t) / steps if known else 0.0
 
 
 def seconds_left(view: RunView) -> float:
@@ -105,7 +106,7 @@ def progress(view: RunView, status: str) -> Progress:
     detail = amount(view.phase_done, view.phase_of, view.phase_unit)
     steps = bool(view.of)
     if status == "queued":
-        return Progress(None, "Waiting for the run before it", "")
+        return Progress(None, "Waiting for its turn", "")
     if status == "running" and not steps:
         return Progress(share, text, detail)
     if steps:
@@ -141,7 +142,7 @@ def ending(view: RunView, status: str, why: str) -> tuple[str, str]:
     if status == "failed":
         return "ez-bad", why or view.error or "The run failed."
     if status == "queued":
-        return "", "It starts by itself as soon as the run before it has ended."
+        return "", "It starts by itself as soon as the machine is free."
     return "", ""
 
 

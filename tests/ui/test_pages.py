@@ -2,6 +2,7 @@
 
 import html
 import re
+import time
 from html.parser import HTMLParser
 
 import gradio as gr
@@ -199,8 +200,9 @@ def test_start_puts_a_whole_job_into_the_queue_while_another_runs(ctx):
     dataset = story.pictures(ctx.home)
     made = plan(ctx, Draft(name="my-zibbo", trigger="zibbo", quality="quick", edits={"adapter.rank": "8"}), dataset)
     with story.alive(story.run(ctx.home, 20, name="first")):
+        began_t = time.monotonic()
         run = draft.begin(ctx.home, made)
-        assert run.status() == "queued"
+        assert run.status() == "queued" and time.monotonic() - began_t < 2
     config = run.config()
     assert (config.name, config.trigger, config.adapter.rank, config.preset) == ("my-zibbo", "zibbo", 8, made.preset.id)
     assert config.data.datasets[0].name == dataset and config.steps == made.preset.steps("quick")

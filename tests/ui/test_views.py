@@ -42,6 +42,8 @@ def test_time_left_follows_from_the_steps_of_this_attempt():
     assert views.seconds_per_step(now) == pytest.approx(2.0)
     assert views.seconds_left(now) == pytest.approx(89 * 2)
     assert views.seconds_left(view(5)) == 0, "one step says nothing about the rate"
+    started = {"t": 500.0, "kind": "started", "pid": 1, "attempt": 2, "boot_id": "", "oom_kills": -1, "versions": {}, "device": "cpu"}
+    assert views.seconds_left(view(1, 50, then=[started])) == 0, "nor do the steps of an earlier attempt"
 
 
 def test_progress_is_the_phase_first_and_the_steps_then():
