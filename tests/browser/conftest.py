@@ -63,13 +63,13 @@ def easel(nasty):
 
 
 @pytest.fixture
-def open_page(chromium) -> Callable:
-    """A maker of pages; at the end none of them may have had an error."""
+def open_page(chromium, shots) -> Callable:
+    """A maker of pages; at the end none of them may have had an error.  The last look of each is kept as a picture."""
     contexts, faults = [], []
 
     def make(url: str, size: str = "desktop", scheme: str = "light"):
         context = chromium.new_context(viewport=SIZES[size], color_scheme=scheme, has_touch=size == "phone", accept_downloads=True)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(f"page error: {error}"))
@@ -80,7 +80,9 @@ def open_page(chromium) -> Callable:
         return page
 
     yield make
-    for context in contexts:
+    for number, context in enumerate(contexts):
+        for page in context.pages:
+            page.screenshot(path=str(shots / f"end-{number}.png"), full_page=True)
         context.close()
     assert not faults, "\n".join(dict.fromkeys(faults))
 

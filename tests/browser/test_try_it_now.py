@@ -9,7 +9,7 @@ import pytest
 from training.examples import install_example
 
 from .conftest import overflow
-from .easel import wait
+from .easel import quick, wait
 
 TABS = ("Dataset", "Captions", "Train", "Results", "Publish")
 
@@ -20,10 +20,8 @@ def test_one_click_trains_the_example(base, easel, open_page, shots):
     page.screenshot(path=str(shots / "welcome.png"))
     began = time.monotonic()
     page.locator("#ez-try").click()
-    page.locator(".ez-run-card").first.wait_for()
-    took_s = time.monotonic() - began
-    print(f"Try it now to run card: {took_s:.2f} s")
-    assert took_s < 10  # 2 s on an idle machine; this one may be busy
+    page.locator(".ez-run-card").first.wait_for(timeout=300_000)
+    assert quick(time.monotonic() - began)
     run = app.runs("train")[0]
     wait(lambda: run.view().step > 0, "no step is done", 300)
     page.locator(".ez-shot").first.wait_for()

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from tests.hub_standin import Standin
 from training.card import split_card
 
-from .easel import REPO, Easel, wait
+from .easel import REPO, Easel, quick, wait
 
 EXAMPLE = REPO / "presets" / "builtin" / "example"
 STEPS = 40
@@ -101,10 +101,8 @@ def start_training(page, app: Easel) -> None:
     set_setting(page, "sample.every", 10)
     began = time.monotonic()
     page.locator("[data-act=start]").click()
-    page.locator(".ez-run-card").first.wait_for()
-    took_s = time.monotonic() - began
-    print(f"Start to run card: {took_s:.2f} s")
-    assert took_s < 10  # 2 s on an idle machine; this one may be busy
+    page.locator(".ez-run-card").first.wait_for(timeout=300_000)
+    assert quick(time.monotonic() - began)
     assert app.runs("train")[0].title == "my zibbo"
 
 
@@ -131,6 +129,8 @@ def refresh_stop_resume(page, app: Easel) -> None:
     """A refresh shows the same run; Stop saves; Resume goes on where it stood."""
     run = app.runs("train")[0]
     page.reload()
+    page.wait_for_selector("#ez-tabs")
+    tab(page, "Results")
     page.locator(".ez-shot").first.wait_for()
     page.locator(".ez-head").get_by_text("my zibbo").first.wait_for()
     page.locator("[data-act=stop]").click()
