@@ -110,7 +110,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
             timer=gr.Timer(BUSY_S),
         )  # fmt: skip
         frame = sidebar.build(ctx)
-        modules = {id: importlib.import_module(f"{__package__}.tabs.{id}") for id in TABS if _exists(id)}
+        modules = {id: importlib.import_module(f"{__package__}.tabs.{id}") for id in TABS}
         ctx.tabs.render()
         with ctx.tabs:
             for id, module in modules.items():
@@ -145,10 +145,6 @@ def head(root_path: str, css: str, scripts: list[str]) -> str:
             *(f"<script>{s}</script>" for s in scripts),
         ]
     )
-
-
-def _exists(id: str) -> bool:
-    return importlib.util.find_spec(f"{__package__}.tabs.{id}") is not None
 
 
 def _wire_hooks(demo: gr.Blocks, ctx: UiContext) -> None:
