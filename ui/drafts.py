@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,23 +17,37 @@ from training.secrets import mask
 Model = TypeVar("Model", bound=BaseModel)
 
 
+_changing = threading.RLock()
+_unsaved: dict[Path, str] = {}
+
+
 def load(home: Home, name: str, model: type[Model]) -> Model:
     """The draft called `name`; an empty one where there is none that can be read."""
+    path = _path(home, name)
     try:
-        return model.model_validate_json(_path(home, name).read_text(encoding="utf-8"))
+        return model.model_validate_json(_unsaved.get(path) or path.read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError):
         return model()
 
 
-def save(home: Home, name: str, draft: BaseModel) -> None:
-    """Keeps a draft, without anything that looks like a token.  A disk that takes nothing costs only the reload."""
+def change(home: Home, name: str, model: type[Model], how: Callable[[Model], Model]) -> Model:
+    """The draft after `how`, kept without anything that looks like a token.
+
+    One change at a time: two fields that are left quickly after each other are two requests at once, and both must count.
+    A disk that takes nothing costs no more than what a restart of the app would.
+    """
     path = _path(home, name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, mask(draft.model_dump_json()).encode())
-    except OSError:
-        return
+    with _changing:
+        draft = how(load(home, name, model))
+        text = mask(draft.model_dump_json())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, text.encode())
+            _unsaved.pop(path, None)
+        except OSError:
+            _unsaved[path] = text
+    return model.model_validate_json(text)
 
 
-def _path(home: Home, name: str):
+def _path(home: Home, name: str) -> Path:
     return home.root / ".easel" / "drafts" / f"{folder_name(name)}.json"

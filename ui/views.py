@@ -136,7 +136,7 @@ def ending(view: RunView, status: str, why: str) -> tuple[str, str]:
         took = duration(view.last_t - view.started_t)
         return "ez-ok", view.summary or f"Done after {view.step:,} steps in {took}. The LoRA was loaded again and checked."
     if status == "stopped":
-        return "", f"Stopped at step {view.step:,} — everything is saved."
+        return "", f"Stopped at step {view.step:,} — everything is saved." if view.step else "Stopped before the first step."
     if status == "interrupted":
         return "ez-warn", why or f"Training ended without a word. Everything up to step {saved:,} is saved."
     if status == "failed":

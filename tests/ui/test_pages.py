@@ -3,6 +3,7 @@
 import html
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import gradio as gr
@@ -183,7 +184,7 @@ def test_wrong_fields_are_named_and_nothing_starts(ctx):
     form = Draft(name="a/b", trigger="two, words", edits={"adapter.rank": "many"})
     run, seen = train.start(ctx, "zibbo", form, {}, False)
     assert run is None and "Name" in seen["fault"] and "Rank in All settings" in seen["fault"] and not list_runs(ctx.home.outputs)
-    essentials, _, settings, card = train.paint(ctx, "zibbo", form, seen)[2:]
+    essentials, _, settings, card = train.paint(ctx, "zibbo", form, seen)[1:]
     for text in ("train-name-fault", "train-trigger-fault"):
         assert text in essentials
     assert "set-adapter-rank-fault" in settings and "Not started" in card and 'data-act="start"' in card
@@ -191,9 +192,9 @@ def test_wrong_fields_are_named_and_nothing_starts(ctx):
 
 def test_without_pictures_start_says_so_beside_the_field(ctx):
     run, seen = train.start(ctx, "", Draft(), {}, False)
-    essentials = train.paint(ctx, "", Draft(), seen)[2]
+    essentials = train.paint(ctx, "", Draft(), seen)[1]
     assert run is None and "Choose the pictures" in essentials and 'data-tab="dataset"' in essentials
-    assert "Choose the pictures" not in train.paint(ctx, "", Draft(), {})[2], "nobody is told off before pressing Start"
+    assert "Choose the pictures" not in train.paint(ctx, "", Draft(), {})[1], "nobody is told off before pressing Start"
 
 
 def test_start_puts_a_whole_job_into_the_queue_while_another_runs(ctx):
@@ -221,16 +222,27 @@ def test_a_run_can_be_duplicated_into_the_form_with_what_differs_from_its_preset
 
 def test_the_form_is_still_there_after_a_reload(ctx):
     form = Draft(name="ä & b").edited("steps", "700").edited("adapter.rank", "8").reset("steps")
-    drafts.save(ctx.home, draft.FORM, form)
-    assert drafts.load(ctx.home, draft.FORM, Draft) == form == train._form(ctx, None)
-    drafts.save(ctx.home, "leaky", Draft(name="hf_" + "a" * 30))
+    assert train.changed(ctx, lambda _: form) == form == train.form_of(ctx)
+    drafts.change(ctx.home, "leaky", Draft, lambda _: Draft(name="hf_" + "a" * 30))
     assert "hf_aaaa" not in "".join(p.read_text() for p in (ctx.home.root / ".easel").rglob("*.json"))
 
 
 def test_a_click_on_start_brings_along_what_was_typed_last(ctx):
     story.pictures(ctx.home)
-    answered = train.answer(ctx, "zibbo", Draft(), {}, {"act": "start", "collect": "", "fields": {"name": "a:b", "adapter.rank": "x"}})
-    assert answered[0].name == "a:b" and answered[0].edits == {"adapter.rank": "x"} and "Not started" in str(answered)
+    answered = train.answer(ctx, "zibbo", {}, {"act": "start", "collect": "", "fields": {"name": "a:b", "adapter.rank": "x"}})
+    assert train.form_of(ctx) == Draft(name="a:b", edits={"adapter.rank": "x"}) and "Not started" in str(answered)
+
+
+def test_a_disk_that_takes_nothing_loses_no_word_while_the_app_runs(ctx):
+    (ctx.home.root / ".easel").write_text("a file where the folder should be")
+    train.changed(ctx, lambda form: form.edited("name", "kept"))
+    assert train.changed(ctx, lambda form: form.edited("trigger", "too")) == Draft(name="kept", trigger="too") == train.form_of(ctx)
+
+
+def test_two_fields_left_at_once_both_count(ctx):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: train.changed(ctx, lambda form: form.edited(f"field-{n}", str(n))), range(24)))
+    assert len(train.form_of(ctx).edits) == 24
 
 
 # Publish
@@ -341,7 +353,7 @@ def test_the_name_of_a_repository_is_suggested_from_the_run(ctx):
 def test_no_page_holds_a_script_or_a_control_without_a_name(ctx):
     dataset = story.pictures(ctx.home)
     run = story.run(ctx.home, 100, "finished", name="a 'b' & c")
-    pages = [*shown(ctx, run.id).values(), *pieces(ctx, run.id, {"who": ALICE}).values(), *train.paint(ctx, dataset, Draft(name="<script>"), {})[2:]]
+    pages = [*shown(ctx, run.id).values(), *pieces(ctx, run.id, {"who": ALICE}).values(), *train.paint(ctx, dataset, Draft(name="<script>"), {})[1:]]
     text = "".join(p for p in pages if isinstance(p, str) and not p.startswith("---"))
     tags = Tags(text)
     assert not [t for t, a in tags.tags if t == "script" or any(k.startswith("on") for k in a)]

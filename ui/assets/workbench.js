@@ -7,6 +7,7 @@
   // An element with data-act becomes the event `act`, an input with data-path the event `edit`.
   easel.bind = (element, trigger, watch) => {
     let filter = "";
+    const sent = new Map(); // what was typed and the server has not shown yet: an older answer must not undo it
     const act = (source) => {
       if (source.disabled || source.getAttribute("aria-disabled") === "true") return;
       const data = { ...source.dataset };
@@ -16,6 +17,7 @@
         field.value = "";
       }
       if ("collect" in data) data.fields = unsent(source.closest("[id^=ez-]:not([id^=ez-tab])") || document);
+      sent.clear();
       source.closest("details.ez-menu")?.removeAttribute("open");
       trigger("act", data);
     };
@@ -43,6 +45,7 @@
     element.addEventListener("change", (event) => {
       const field = event.target;
       if (!field.dataset?.path) return;
+      sent.set(field.dataset.path, { value: typed(field), until: Date.now() + 10000 });
       trigger("edit", { field: field.dataset.path, value: typed(field) }); // Gradio takes a key named path for a file
     });
     element.addEventListener("input", (event) => {
@@ -65,7 +68,7 @@
         part.open = opened.get(part.dataset.key) ?? "open" in part.dataset;
         if (part.open) toEnd(part);
       }
-      for (const field of element.querySelectorAll("[data-path]")) show(field);
+      for (const field of element.querySelectorAll("[data-path]")) show(field, sent);
       for (const range of element.querySelectorAll(".ez-pair-range")) slide(range);
       for (const link of element.querySelectorAll("a[data-once]")) {
         if (fetched.has(link.dataset.once)) continue;
@@ -90,8 +93,11 @@
   const typed = (field) => (field.type === "checkbox" ? (field.checked ? "on" : "off") : field.value);
 
   // The page's inputs follow the server, except the one that somebody is typing in.
-  const show = (field) => {
+  const show = (field, sent) => {
     if (field.dataset.value === undefined || field === document.activeElement) return;
+    const mine = sent.get(field.dataset.path);
+    if (mine && mine.value !== field.dataset.value && Date.now() < mine.until) return;
+    sent.delete(field.dataset.path);
     if (field.type === "checkbox") field.checked = field.dataset.value === "on";
     else if (field.value !== field.dataset.value) field.value = field.dataset.value;
   };

@@ -304,23 +304,27 @@ def change(ctx, chosen: str, fields: dict[str, str]) -> None:
     run, _ = _pick(ctx, chosen)
     if run is None:
         return
-    name = f"publish-{run.id}"
-    wish = drafts.load(ctx.home, name, Wish)
-    for path, value in fields.items():
-        if path.startswith("sample:"):
-            picked = list(settled(ctx, run, wish, None).samples)
-            sample = path.removeprefix("sample:")
-            picked = [s for s in picked if s != sample] + [sample] * (value == "on")
-            order = {p: (-step, index) for step, index, _, p, _ in ctx.watch.view(run).samples}
-            wish = wish.model_copy(update={"samples": tuple(sorted((s for s in picked if s in order), key=order.get))})
-        elif path == "private":
-            wish = wish.model_copy(update={"private": value == "on"})
-        elif path == "card":
-            same = value.strip() == settled(ctx, run, wish.model_copy(update={"card": ""}), None).card.strip()
-            wish = wish.model_copy(update={"card": "" if same else value[:200_000]})
-        elif path in ("checkpoint", "repo"):
-            wish = wish.model_copy(update={path: value[:300]})
-    drafts.save(ctx.home, name, wish)
+    def how(wish: Wish) -> Wish:
+        for path, value in fields.items():
+            wish = _wished(ctx, run, wish, path, value)
+        return wish
+
+    drafts.change(ctx.home, f"publish-{run.id}", Wish, how)
+
+
+def _wished(ctx, run: Run, wish: Wish, path: str, value: str) -> Wish:
+    """The wish after one field."""
+    if path.startswith("sample:"):
+        sample = path.removeprefix("sample:")
+        picked = {s for s in settled(ctx, run, wish, None).samples if s != sample} | ({sample} if value == "on" else set())
+        order = {p: (-step, index) for step, index, _, p, _ in ctx.watch.view(run).samples}
+        return wish.model_copy(update={"samples": tuple(sorted(picked & order.keys(), key=order.__getitem__))})
+    if path == "private":
+        return wish.model_copy(update={"private": value == "on"})
+    if path == "card":
+        same = value.strip() == settled(ctx, run, wish.model_copy(update={"card": ""}), None).card.strip()
+        return wish.model_copy(update={"card": "" if same else value[:200_000]})
+    return wish.model_copy(update={path: value[:300]}) if path in ("checkpoint", "repo") else wish
 
 
 def answer(ctx, chosen: str, seen: dict, data: dict, token: Secret | None) -> list:

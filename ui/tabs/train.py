@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
@@ -27,18 +27,17 @@ THUMBS = 4
 class Parts:
     """What the tab is made of.  handed: (draft, dataset) that another tab wants to see here; seen: what this browser shows."""
 
-    form: gr.State
     handed: gr.State
     seen: gr.State
     boxes: dict[str, gr.HTML]
 
     def outputs(self) -> list:
-        return [self.form, self.seen, *(self.boxes[name] for name in PIECES)]
+        return [self.seen, *(self.boxes[name] for name in PIECES)]
 
 
 def build(ctx) -> Parts:
     """The layout: the form on the left, what it will take and Start on the right."""
-    form, handed, seen = gr.State(None), gr.State(None), gr.State({})
+    handed, seen = gr.State(None), gr.State({})
     gr.HTML(shell.heading("Train", "Three choices are enough. Everything else has a good value already."))
     boxes: dict[str, gr.HTML] = {}
     with gr.Row(elem_classes="ez-two", elem_id="ez-train"):
@@ -51,7 +50,7 @@ def build(ctx) -> Parts:
                 boxes["settings"] = _box()
         with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["plan"] = _box()
-    return Parts(form, handed, seen, boxes)
+    return Parts(handed, seen, boxes)
 
 
 def _box() -> gr.HTML:
@@ -60,43 +59,45 @@ def _box() -> gr.HTML:
 
 def wire(parts: Parts, ctx) -> None:
     """Each field that is left is an edit, each button an act; both give a new draft, and the page is painted from it."""
-    inputs = [ctx.dataset, parts.form, parts.seen]
+    inputs = [ctx.dataset, parts.seen]
 
-    def look(dataset, form, seen):
-        return paint(ctx, dataset, _form(ctx, form), seen)
+    def look(dataset, seen):
+        return paint(ctx, dataset, form_of(ctx), seen)
 
-    def edit(dataset, form, seen, event: gr.EventData):
+    def edit(dataset, seen, event: gr.EventData):
         path, value = str(event._data.get("field", "")), str(event._data.get("value", ""))
-        form = _form(ctx, form)
         if path == "dataset":
-            return [*paint(ctx, value, form, _fresh(seen)), value]
-        form = form.edited(path, value)
-        drafts.save(ctx.home, draft.FORM, form)
+            return [*paint(ctx, value, form_of(ctx), _fresh(seen)), value]
+        form = changed(ctx, lambda form: form.edited(path, value))
         return [*paint(ctx, dataset, form, _fresh(seen)), gr.skip()]
 
-    def act(dataset, form, seen, event: gr.EventData):
-        return answer(ctx, dataset, _form(ctx, form), _fresh(seen), dict(event._data or {}))
+    def act(dataset, seen, event: gr.EventData):
+        return answer(ctx, dataset, _fresh(seen), dict(event._data or {}))
 
-    def take(handed, dataset, form, seen):
+    def take(handed):
         if not handed:
-            return [gr.skip()] * (len(PIECES) + 4)
+            return [gr.skip()] * (len(PIECES) + 3)
         form, dataset = handed
-        drafts.save(ctx.home, draft.FORM, form)
-        return [*paint(ctx, dataset, form, {}), dataset, None]
+        return [*paint(ctx, dataset, changed(ctx, lambda _: form), {}), dataset, None]
 
     ctx.at_load(look, inputs, parts.outputs())
     ctx.items["train"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
-    parts.handed.change(take, [parts.handed, *inputs], [*parts.outputs(), ctx.dataset, parts.handed], **shell.INSTANT)
+    parts.handed.change(take, parts.handed, [*parts.outputs(), ctx.dataset, parts.handed], **shell.INSTANT)
     for name in ("essentials", "settings"):
         parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
     for name in ("presets", "settings", "plan"):
         parts.boxes[name].act(act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
 
 
-def _form(ctx, form: Any) -> Draft:
-    """The session's draft; at first, the one on disk."""
-    return form if isinstance(form, Draft) else drafts.load(ctx.home, draft.FORM, Draft)
+def form_of(ctx) -> Draft:
+    """What stands in the form, in every browser."""
+    return drafts.load(ctx.home, draft.FORM, Draft)
+
+
+def changed(ctx, how: Callable[[Draft], Draft]) -> Draft:
+    """The form after a change."""
+    return drafts.change(ctx.home, draft.FORM, Draft, how)
 
 
 def _fresh(seen: dict) -> dict:
@@ -104,13 +105,13 @@ def _fresh(seen: dict) -> dict:
 
 
 def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
-    """[draft, seen, every piece]; gr.skip() for what this browser shows already."""
+    """[seen, every piece]; gr.skip() for what this browser shows already."""
     has = machine(ctx.home.root)
     found = [(ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in dict(found) else found[0][0] if len(found) == 1 else ""
     made = draft.plan(ctx.home, form, dataset, has)
     prints, values = changes(seen.get("prints", {}), _pieces(ctx, form, made, found, seen, has))
-    return [form, {**seen, "prints": prints}, *values]
+    return [{**seen, "prints": prints}, *values]
 
 
 def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:
@@ -138,29 +139,30 @@ def thumbs(ctx, name: str) -> list[str]:
     return [media.thumb_url(ctx, ds.name, p.id, p.sha256) for p in ds.page(0, 12)[0] if p.usable][:THUMBS]
 
 
-def answer(ctx, dataset: str, form: Draft, seen: dict, data: dict) -> list:
+def answer(ctx, dataset: str, seen: dict, data: dict) -> list:
     """What a button does: [*outputs, dataset, run, tabs, timer]."""
-    act, run = str(data.get("act", "")), None
-    if act == "preset":
-        form = form.model_copy(update={"preset": str(data.get("id", ""))})
-    elif act == "quality":
-        form = form.model_copy(update={"quality": str(data.get("id", ""))})
-    elif act == "reset":
-        form = form.reset(str(data.get("field", "")))
-    elif act == "reset-all":
-        form = form.reset()
-    elif act == "start":
-        for path, value in (data.get("fields") or {}).items():
-            if path == "dataset":
-                dataset = str(value)
-            else:
-                form = form.edited(str(path), str(value))
+    run = None
+    form = changed(ctx, lambda form: pressed(form, data))
+    if data.get("act") == "start":
+        dataset = str((data.get("fields") or {}).get("dataset", dataset))
         run, seen = start(ctx, dataset, form, seen, "anyway" in data)
-    drafts.save(ctx.home, draft.FORM, form)
     painted = paint(ctx, dataset, form, seen)
     if run is None:
         return [*painted, dataset or gr.skip(), gr.skip(), gr.skip(), gr.skip()]
     return [*painted, dataset or gr.skip(), run, ctx.go("results"), ctx.soon()]
+
+
+def pressed(form: Draft, data: dict) -> Draft:
+    """The form after a button; Start brings along what was typed and not sent yet."""
+    act = str(data.get("act", ""))
+    if act in ("preset", "quality"):
+        return form.model_copy(update={act: str(data.get("id", ""))})
+    if act in ("reset", "reset-all"):
+        return form.reset(str(data.get("field", "")) if act == "reset" else "")
+    for path, value in (data.get("fields") or {}).items():
+        if path != "dataset":
+            form = form.edited(str(path), str(value))
+    return form
 
 
 def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool) -> tuple[str | None, dict]:
