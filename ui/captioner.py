@@ -125,11 +125,20 @@ def _card(id: str, plugin: Plugin, on: bool) -> str:
 
 
 def _options(base: BaseModel, now: Settings, wrong: Mapping[str, str]) -> str:
-    parts = forms.groups(type(base), leave_out=OWN_FIELDS)
-    if not parts:
+    found = forms.fields(type(base), leave_out=OWN_FIELDS)
+    if not found:
         return ""
-    form = forms.render(parts, base, now.edits, {k: v for k, v in wrong.items() if k and not k.startswith("@")}, prefix=f"cap-{now.captioner}")
-    return f'<details class="ez-options" data-key="captioner-options"{" open" if any(k in wrong for k in now.edits) else ""}><summary>Options</summary>{form}</details>'
+    changed = forms.changed(base, now.edits)
+    rows = "".join(_setting(f, base, now, wrong, f.path in changed) for f in found)
+    force = " data-force" if any(f.path in wrong for f in found) else ""
+    badge = f'<span class="ez-badge">{len(changed)} changed</span>' if changed else ""
+    return f'<details class="ez-options" data-key="captioner"{force}><summary>Options {badge}</summary><div class="ez-form">{rows}</div></details>'
+
+
+def _setting(field: forms.Field, base: BaseModel, now: Settings, wrong: Mapping[str, str], is_changed: bool) -> str:
+    usual = forms.typed(field, forms.get(base, field.path))
+    shown = now.edits.get(field.path, usual)
+    return forms.setting(field, usual, shown, wrong.get(field.path, ""), is_changed, f"cap-{now.captioner}")
 
 
 def _modes(now: Settings) -> str:

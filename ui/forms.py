@@ -357,7 +357,7 @@ def _group(group, base, shown, edits, found, wrong, prefix) -> str:
     badge = f'<span class="ez-badge is-bad">{faults} to mend</span>' if faults else ""
     badge += f'<span class="ez-badge">{marks} changed</span>' if marks else ""
     body = "".join(
-        _setting(f, typed(f, get(base, f.path)), edits.get(f.path, typed(f, get(shown, f.path))), wrong.get(f.path, ""), f.path in found, prefix)
+        setting(f, typed(f, get(base, f.path)), edits.get(f.path, typed(f, get(shown, f.path))), wrong.get(f.path, ""), f.path in found, prefix)
         for f in group.fields
     )
     force = " data-force" if faults else ""
@@ -367,7 +367,7 @@ def _group(group, base, shown, edits, found, wrong, prefix) -> str:
     )
 
 
-def _setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool, prefix: str) -> str:
+def setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool, prefix: str) -> str:
     id_ = f"{prefix}-{field.path.replace('.', '-')}"
     described = f"{id_}-help" + (f" {id_}-fault" if fault else "")
     common = f'id="{id_}" data-path="{escape(field.path)}" data-value="{escape(shown)}" aria-describedby="{described}"'
