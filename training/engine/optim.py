@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -58,23 +59,25 @@ def learning_rate(optimizer: torch.optim.Optimizer) -> float:
 
 
 def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's whole state: ({name: tensor}, JSON-able rest)."""
-    state = optimizer.state_dict()
+    """The optimizer's whole state: ({name: tensor}, JSON-able rest).
+
+    Read from the optimizer itself: bitsandbytes' own state_dict() nests its tensors for other purposes.
+    """
     tensors: dict[str, Tensor] = {}
     rest: dict[str, dict] = {}
-    for index, slots in state["state"].items():
-        for name, value in slots.items():
+    for index, weight in enumerate(_weights(optimizer)):
+        for name, value in optimizer.state.get(weight, {}).items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{name}"] = value.detach().cpu().contiguous().clone()
+                tensors[f"optimizer.{index}.{name}"] = _copied(value)
             else:
                 rest.setdefault(str(index), {})[name] = _plain(value)
     groups = []
-    for number, group in enumerate(state["param_groups"]):
+    for number, group in enumerate(optimizer.param_groups):
         plain = {}
         for name, value in group.items():
             if isinstance(value, Tensor):
-                tensors[f"group.{number}.{name}"] = value.detach().cpu().contiguous().clone()
-            else:
+                tensors[f"group.{number}.{name}"] = _copied(value)
+            elif name != "params":
                 plain[name] = _plain(value)
         groups.append(plain)
     return tensors, {"slots": rest, "groups": groups}
@@ -82,30 +85,42 @@ def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str,
 
 def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
     """Puts pack() back.  Shapes, dtypes and numbers come back as they were, to the bit."""
-    slots: dict[int, dict] = {int(i): dict(values) for i, values in rest["slots"].items()}
-    groups = [dict(g) for g in rest["groups"]]
+    weights = _weights(optimizer)
+    optimizer.state.clear()
+    for index, values in rest["slots"].items():
+        optimizer.state[weights[int(index)]].update({name: _unplain(value) for name, value in values.items()})
+    for group, values in zip(optimizer.param_groups, rest["groups"], strict=True):
+        group.update({name: _unplain(value) for name, value in values.items()})
     for full, value in tensors.items():
-        kind, _, tail = full.partition(".")
-        index, _, name = tail.partition(".")
-        if kind == "optimizer":
-            slots.setdefault(int(index), {})[name] = value
-        elif kind == "group":
-            groups[int(index)][name] = value
-    optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    # load_state_dict casts floating state to the weight's dtype and turns nothing back into tuples
-    weights = [w for g in optimizer.param_groups for w in g["params"]]
-    for index, weight in enumerate(weights):
-        for name, value in slots.get(index, {}).items():
-            if isinstance(value, Tensor) and name != "step":
-                optimizer.state[weight][name] = value.clone().to(weight.device)
-    for group in optimizer.param_groups:
-        if isinstance(group.get("betas"), list):
-            group["betas"] = tuple(group["betas"])
+        kind, index, name = full.split(".", 2)
+        if kind == "group":
+            optimizer.param_groups[int(index)][name] = value.clone()
+        else:
+            weight = weights[int(index)]
+            # torch keeps its step counters on the CPU; everything else lies beside its weight
+            optimizer.state[weight][name] = value.clone() if name == "step" else value.clone().to(weight.device)
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _copied(value: Tensor) -> Tensor:
+    return value.detach().cpu().contiguous().clone()
 
 
 def _plain(value: Any) -> Any:
+    """A value as JSON has it; tuples and numbers that are not finite carry a mark."""
     if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    if value is None or isinstance(value, bool | int | float | str | list):
+        return {"tuple": [_plain(v) for v in value]}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"optimizer state of type {type(value).__name__} cannot be saved")
+
+
+def _unplain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return float(value["float"]) if "float" in value else tuple(_unplain(v) for v in value["tuple"])
+    return value
