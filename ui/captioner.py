@@ -1,14 +1,10 @@
-"""The captioner's form: what was chosen and typed -> HTML, and -> a captioning job.
-
-Settings are a mapping {captioner, mode, trigger, options: {captioner: {field: typed text}}}; whatever is missing has its default.
-"""
+"""The captioner's form: what was chosen and typed -> HTML, and -> a captioning job."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -30,9 +26,18 @@ MODES = (
 OWN_FIELDS = ("trigger",)  # the job's trigger word goes to a captioner that has a place for it
 
 
+class Kept(BaseModel):
+    """What was chosen and typed, kept as a draft; it may be of another version, or name a captioner that is gone."""
+
+    captioner: str = FIRST
+    mode: str = "missing"
+    trigger: str = ""
+    options: dict[str, dict[str, str]] = {}  # captioner -> field -> typed text
+
+
 @dataclass(frozen=True)
 class Settings:
-    """What the form holds, complete."""
+    """What the form holds, as far as it makes sense now."""
 
     captioner: str
     mode: str
@@ -46,21 +51,25 @@ def plugins(home: Home) -> dict[str, Plugin]:
     return dict(sorted(found.items(), key=lambda item: (not item[1].ok, item[0] != FIRST, item[0])))
 
 
-def complete(kept: Mapping[str, Any], found: Mapping[str, Plugin]) -> Settings:
-    """The settings that a browser kept, where they still make sense."""
+def complete(kept: Kept, found: Mapping[str, Plugin]) -> Settings:
+    """The settings that were kept, where they still make sense."""
     usable = [id for id, plugin in found.items() if plugin.ok]
-    id = kept.get("captioner") if kept.get("captioner") in usable else (usable[0] if usable else "")
-    mode = kept.get("mode") if kept.get("mode") in [m for m, _, _ in MODES] else "missing"
-    options = kept.get("options") if isinstance(kept.get("options"), dict) else {}
-    edits = options.get(id) if isinstance(options.get(id), dict) else {}
-    return Settings(id, mode, str(kept.get("trigger") or ""), {str(k): str(v) for k, v in edits.items()})
+    id = kept.captioner if kept.captioner in usable else (usable[0] if usable else "")
+    mode = kept.mode if kept.mode in [m for m, _, _ in MODES] else "missing"
+    return Settings(id, mode, kept.trigger, kept.options.get(id, {}))
 
 
-def edited(kept: Mapping[str, Any], now: Settings, path: str, value: str) -> dict[str, Any]:
-    """`kept` after one field was changed.  Paths of the job's own fields start with '@'."""
-    if path.startswith("@"):
-        return {**kept, path[1:]: value}
-    return {**kept, "options": {**(kept.get("options") or {}), now.captioner: {**now.edits, path: value}}}
+def edited(kept: Kept, id: str, path: str, value: str) -> Kept:
+    """`kept` after one field was changed.  id: the captioner that is shown.  Paths of the job's own fields start with '@'."""
+    if path == "@trigger":
+        return kept.model_copy(update={"trigger": value})
+    return kept.model_copy(update={"options": {**kept.options, id: {**kept.options.get(id, {}), path: value}}})
+
+
+def reset(kept: Kept, id: str, path: str) -> Kept:
+    """`kept` with one option of a captioner back at its default."""
+    left = {k: v for k, v in kept.options.get(id, {}).items() if k != path}
+    return kept.model_copy(update={"options": {**kept.options, id: left}})
 
 
 def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Config | None, dict[str, str]]:
@@ -97,8 +106,8 @@ def notice(home: Home, now: Settings) -> str:
     return plugin.module.needs(options) if options is not None else ""
 
 
-def render(home: Home, now: Settings, wrong: Mapping[str, str], known_trigger: str = "") -> str:
-    """The whole form as HTML, for a gr.HTML bound with client.BIND."""
+def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = False) -> str:
+    """The whole form as HTML, for a gr.HTML bound with client.BIND.  busy: a captioning run is going, so none can be started."""
     found = plugins(home)
     cards = "".join(_card(id, plugin, id == now.captioner) for id, plugin in found.items())
     chosen = found[now.captioner].module if now.captioner in found else None
@@ -108,7 +117,7 @@ def render(home: Home, now: Settings, wrong: Mapping[str, str], known_trigger: s
     fault = f'<p class="ez-error" role="alert">{escape(_sentence(wrong[""]))}</p>' if wrong.get("") else ""
     return (
         f'<div class="ez-captioner"><div role="radiogroup" aria-label="Captioner" class="ez-choices">{cards}</div>{note}{options}'
-        f"{_modes(now)}{_trigger(now, wrong, known_trigger)}{fault}</div>"
+        f"{_modes(now)}{_trigger(now, wrong)}{fault}{_start(busy)}</div>"
     )
 
 
@@ -151,13 +160,20 @@ def _modes(now: Settings) -> str:
     return f'<div class="ez-field"><span class="ez-label">Pictures</span><div role="radiogroup" aria-label="Which pictures" class="ez-segs">{buttons}</div><p>{help}</p></div>'
 
 
-def _trigger(now: Settings, wrong: Mapping[str, str], known: str) -> str:
+def _start(busy: bool) -> str:
+    state = ' disabled title="One captioning at a time"' if busy else ""
+    word = "Captioning …" if busy else "Start captioning"
+    # data-collect sends along what is in the boxes: a box that is left by this very click is not saved yet
+    return f'<button type="button" id="ez-caption-start" class="ez-btn ez-primary" data-act="start" data-collect{state}>{word}</button>'
+
+
+def _trigger(now: Settings, wrong: Mapping[str, str]) -> str:
     fault = wrong.get("@trigger", "")
     error = f'<p class="ez-error" role="alert" id="cap-trigger-fault">{escape(_sentence(fault))}</p>' if fault else ""
     return (
         '<div class="ez-field"><label class="ez-label" for="cap-trigger">Trigger word</label>'
         f'<input id="cap-trigger" class="ez-input" data-path="@trigger" data-value="{escape(now.trigger, quote=True)}" value="{escape(now.trigger, quote=True)}" '
-        f'placeholder="{escape(known or "none", quote=True)}" autocomplete="off" spellcheck="false" aria-describedby="cap-trigger-help"{" aria-invalid=true" if fault else ""}>'
+        f'placeholder="none" autocomplete="off" spellcheck="false" aria-describedby="cap-trigger-help"{" aria-invalid=true" if fault else ""}>'
         f'<p id="cap-trigger-help">Goes in front of every caption that lacks it. A made-up word works best.</p>{error}</div>'
     )
 

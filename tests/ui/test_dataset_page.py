@@ -109,27 +109,35 @@ def test_what_is_missing_leads_to_where_it_is_done(home, tmp_path):
     assert missing(home, ds.name) == [] and "ready" in missing_html(home, ds.name, "dataset")
 
 
-def test_the_captioners_form_makes_a_job_or_says_what_is_wrong(home, tmp_path):
+def test_the_captioners_form_makes_a_job_or_says_what_is_wrong(home):
     ds = datasets.create(home, "cats")
     found = captioner.plugins(home)
-    kept = captioner.edited({"captioner": "template"}, captioner.complete({"captioner": "template"}, found), "text", "a photo of [trigger]")
+    kept = captioner.edited(captioner.Kept(captioner="template"), "template", "text", "a photo of [trigger]")
     now = captioner.complete(kept, found)
     assert (now.captioner, now.mode, now.edits) == ("template", "missing", {"text": "a photo of [trigger]"})
     config, wrong = captioner.job(home, ds, now, "cpu")
     assert config is None and "trigger" in wrong[""]  # the text asks for a word that is not there
-    now = captioner.complete({**kept, "trigger": "zibbo", "mode": "append"}, found)
-    config, wrong = captioner.job(home, ds, now, "cpu")
+    kept = captioner.edited(kept, "template", "@trigger", "zibbo").model_copy(update={"mode": "append"})
+    config, wrong = captioner.job(home, ds, captioner.complete(kept, found), "cpu")
     assert wrong == {} and (config.mode, config.trigger, config.options["text"]) == ("append", "zibbo", "a photo of [trigger]")
-    config, wrong = captioner.job(home, ds, captioner.complete({**kept, "trigger": "two, words"}, found), "cpu")
+    config, wrong = captioner.job(home, ds, captioner.complete(captioner.edited(kept, "template", "@trigger", "two, words"), found), "cpu")
     assert config is None and "comma" in wrong["@trigger"]
-    config, wrong = captioner.job(home, ds, captioner.complete({"captioner": "florence2", "options": {"florence2": {"beams": "many"}}}, found), "cpu")
+    kept = captioner.edited(captioner.Kept(), "florence2", "beams", "many")
+    config, wrong = captioner.job(home, ds, captioner.complete(kept, found), "cpu")
     assert config is None and "beams" in wrong
+    assert captioner.reset(kept, "florence2", "beams").options == {"florence2": {}}
 
 
-def test_settings_that_a_browser_kept_from_another_version_do_no_harm(home):
+def test_settings_of_another_version_do_no_harm(home):
     found = captioner.plugins(home)
-    now = captioner.complete({"captioner": "gone", "mode": "never", "trigger": None, "options": [1, 2]}, found)
+    now = captioner.complete(captioner.Kept(captioner="gone", mode="never", options={"gone": {"a": "b"}}), found)
     assert now.captioner in found and now.mode == "missing" and now.trigger == "" and now.edits == {}
+
+
+def test_no_second_captioning_can_be_started_while_one_goes(home):
+    now = captioner.complete(captioner.Kept(), captioner.plugins(home))
+    assert "disabled" in captioner.render(home, now, {}, busy=True).split('id="ez-caption-start"')[1]
+    assert "disabled" not in captioner.render(home, now, {}).split('id="ez-caption-start"')[1]
 
 
 def test_a_broken_captioner_is_a_visible_row(home):
@@ -137,12 +145,12 @@ def test_a_broken_captioner_is_a_visible_row(home):
     folder.mkdir(parents=True)
     (folder / "mine.py").write_text("import a_library_that_is_not_there  # <b>", encoding="utf-8")
     found = captioner.plugins(home)
-    html = captioner.render(home, captioner.complete({}, found), {})
+    html = captioner.render(home, captioner.complete(captioner.Kept(), found), {})
     assert not found["mine"].ok and "a_library_that_is_not_there" in html and 'aria-disabled="true"' in html and list(found)[-1] == "mine"
 
 
 def test_the_form_escapes_what_was_typed(home):
-    now = captioner.complete({"captioner": "template", "trigger": EVIL, "options": {"template": {"text": EVIL}}}, captioner.plugins(home))
+    now = captioner.complete(captioner.Kept(captioner="template", trigger=EVIL, options={"template": {"text": EVIL}}), captioner.plugins(home))
     html = captioner.render(home, now, {"": EVIL, "@trigger": EVIL, "text": EVIL})
     assert "<img src=x" not in html
 

@@ -16,7 +16,7 @@ from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, create, list_runs
 
-from .. import captioner, client, media, tiles, views
+from .. import captioner, client, drafts, media, tiles, views
 from ..missing import chosen, missing_html
 from ..shell import INSTANT, QUIET, UiContext, heading
 
@@ -27,6 +27,7 @@ FIRST_VIEW = {"page": 0, "query": "", "only": ALL}
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch, server)"
 PATCH_JS = "watch('value', () => easel.patch(props.value))"
 SHOWN_FAILED = 100
+DRAFT = "captioner"
 EMPTY = (
     '<div class="ez-empty"><h3>No pictures to caption</h3><p>Captions tell the model what it sees. Add some pictures first.</p>'
     '<button type="button" class="ez-btn ez-primary" data-tab="dataset">Add pictures</button></div>'
@@ -42,7 +43,6 @@ class Parts:
     empty: gr.HTML
     body: gr.Row
     form: gr.HTML
-    start: gr.Button
     job: gr.HTML
     query: gr.Textbox
     only: gr.Dropdown
@@ -57,7 +57,6 @@ class Parts:
     add_behind: gr.Button
     grid: gr.HTML
     patch: gr.HTML
-    settings: gr.BrowserState
     view: gr.State
     seen: gr.State  # the print of the job that the page shows
 
@@ -71,7 +70,6 @@ def build(ctx: UiContext) -> Parts:
         with gr.Column(elem_id="ez-cap-side", min_width=0), gr.Column(elem_classes="ez-card"):
             gr.HTML('<h3 class="ez-subtitle">Write captions with</h3>', apply_default_css=False)
             form = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-captioner")
-            start = gr.Button("Start captioning", variant="primary", elem_id="ez-caption-start")
         with gr.Column(elem_id="ez-cap-main", min_width=0):
             job = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-caption-job")
             with gr.Row(elem_classes=["ez-row", "ez-tools"]):
@@ -92,25 +90,24 @@ def build(ctx: UiContext) -> Parts:
             grid = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-caption-grid", server_functions=[_saver(ctx)])
             patch = gr.HTML("", html_template="", apply_default_css=False, js_on_load=PATCH_JS, elem_id="ez-caption-patch")
     return Parts(
-        missing, empty, body, form, start, job, query, only, undo, cut, find, replace, swap, front, add_front, behind, add_behind, grid, patch,
-        gr.BrowserState({}, storage_key="easel-captioner", secret="easel"), gr.State(dict(FIRST_VIEW)), gr.State(""),
+        missing, empty, body, form, job, query, only, undo, cut, find, replace, swap, front, add_front, behind, add_behind, grid, patch,
+        gr.State(dict(FIRST_VIEW)), gr.State(""),
     )  # fmt: skip
 
 
 def wire(parts: Parts, ctx: UiContext) -> None:
     """The connections."""
     tab = _Tab(parts, ctx)
-    asked = [ctx.dataset, parts.view, parts.settings]
+    asked = [ctx.dataset, parts.view]
     out = tab.outputs
     ctx.at_load(tab.show, asked, out)
     ctx.items["captions"].select(tab.show, asked, out, **QUIET)
-    ctx.every_tick(tab.tick, [*asked, parts.seen], [parts.seen, parts.job, parts.patch, parts.start, parts.missing, parts.undo, parts.cut], tab="captions")
-    gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.settings, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
+    ctx.every_tick(tab.tick, [*asked, parts.seen], [parts.seen, parts.job, parts.patch, parts.form, parts.missing, parts.undo, parts.cut], tab="captions")
+    gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.grid.act(tab.turn, asked, out, **INSTANT)
-    parts.cut.act(tab.show_cut, [ctx.dataset, parts.settings], [*out, parts.only], **INSTANT)
-    parts.form.act(tab.pick, [ctx.dataset, parts.settings], [parts.settings, parts.form], **INSTANT)
-    parts.form.edit(tab.edit, [ctx.dataset, parts.settings], [parts.settings, parts.form], **INSTANT)
-    parts.start.click(tab.start, asked, [ctx.timer, *out], **QUIET)
+    parts.cut.act(tab.show_cut, ctx.dataset, [*out, parts.only], **INSTANT)
+    parts.form.act(tab.form_act, asked, [ctx.timer, *out], **INSTANT)
+    parts.form.edit(tab.edit, ctx.dataset, parts.form, **INSTANT)
     parts.job.act(tab.job_act, asked, [ctx.timer, *out], **QUIET)
     parts.undo.click(tab.undo, asked, out, **QUIET)
     parts.swap.click(tab.swap, [parts.find, parts.replace, *asked], out, **QUIET)
@@ -141,21 +138,20 @@ class _Tab:
     @property
     def outputs(self) -> list:
         p = self.parts
-        return [p.view, p.seen, p.missing, p.empty, p.body, p.form, p.start, p.job, p.undo, p.cut, p.grid]
+        return [p.view, p.seen, p.missing, p.empty, p.body, p.form, p.job, p.undo, p.cut, p.grid]
 
-    def show(self, name: str, view: dict, kept: dict, wrong: dict[str, str] | None = None):
+    def show(self, name: str, view: dict, wrong: dict[str, str] | None = None):
         """The whole tab, as it is now."""
         home = self.ctx.home
         ds = chosen(home, name)
         if ds is None or not ds.counts().total:
-            return [dict(FIRST_VIEW), "", missing_html(home, name, "captions"), gr.HTML(visible=True), gr.Row(visible=False), *[gr.skip()] * 6]
+            return [dict(FIRST_VIEW), "", missing_html(home, name, "captions"), gr.HTML(visible=True), gr.Row(visible=False), *[gr.skip()] * 5]
         pictures, total, view = _page_of(ds, view)
         run, run_view, status = self._job(ds)
-        now = captioner.complete(kept, captioner.plugins(home))
         grid = self._grid(ds, pictures, total, view, _items(run_view))
         return [
             view, _print(run, status, run_view), missing_html(home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
-            captioner.render(home, now, wrong or {}), _start_button(status), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds), grid,
+            self._form(ds, status, wrong or {}), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds), grid,
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: list[Picture], total: int, view: dict, items: dict) -> str:
@@ -177,7 +173,7 @@ class _Tab:
                 return run, *self.ctx.watch.status(run)
         return None, RunView(), ""
 
-    def tick(self, name: str, view: dict, kept: dict, seen: str):
+    def tick(self, name: str, view: dict, seen: str):
         """The job went on: its panel, and the tiles that it wrote, without disturbing who types."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
@@ -188,64 +184,83 @@ class _Tab:
             return gr.skip()
         pictures, _, _ = _page_of(ds, view)
         return [
-            now, job_html(run, run_view, status), _patch(ds, pictures, _items(run_view)), _start_button(status), missing_html(self.ctx.home, name, "captions"),
+            now, job_html(run, run_view, status), _patch(ds, pictures, _items(run_view)),
+            gr.skip() if _busy(status) == seen.startswith("busy") else self._form(ds, status, {}), missing_html(self.ctx.home, name, "captions"),
             _undo_button(ds), _cut_html(ds),
         ]  # fmt: skip
 
-    def search(self, name: str, kept: dict, query: str, only: str):
+    def search(self, name: str, query: str, only: str):
         """Something was typed or filtered."""
-        return self.show(name, {"page": 0, "query": query or "", "only": only or ALL}, kept)
+        return self.show(name, {"page": 0, "query": query or "", "only": only or ALL})
 
-    def turn(self, name: str, view: dict, kept: dict, event: gr.EventData):
+    def turn(self, name: str, view: dict, event: gr.EventData):
         """Another page of the grid."""
-        return self.show(name, {**view, "page": int(event.page)}, kept)
+        return self.show(name, {**view, "page": int(event.page)})
 
-    def show_cut(self, name: str, kept: dict, event: gr.EventData):
+    def show_cut(self, name: str, event: gr.EventData):
         """Only the captions that are too long."""
-        return [*self.show(name, {"page": 0, "query": "", "only": CUT}, kept), CUT]
+        return [*self.show(name, {"page": 0, "query": "", "only": CUT}), CUT]
 
-    def pick(self, name: str, kept: dict, event: gr.EventData):
-        """A captioner or a mode was chosen, or options were reset."""
-        now = captioner.complete(kept, captioner.plugins(self.ctx.home))
+    def _kept(self, how=lambda kept: kept) -> captioner.Kept:
+        """What the form holds, after `how`."""
+        return drafts.change(self.ctx.home, DRAFT, captioner.Kept, how)
+
+    def _now(self) -> captioner.Settings:
+        return captioner.complete(drafts.load(self.ctx.home, DRAFT, captioner.Kept), captioner.plugins(self.ctx.home))
+
+    def _form(self, ds: Dataset, status: str, wrong: dict[str, str]) -> str:
+        return captioner.render(self.ctx.home, self._now(), wrong, _busy(status))
+
+    def form_act(self, name: str, view: dict, event: gr.EventData):
+        """A captioner or a mode was chosen, an option reset, or Start pressed."""
+        id = self._now().captioner
+        for path, value in (getattr(event, "fields", None) or {}).items():
+            self._kept(lambda kept, p=str(path), v=str(value): captioner.edited(kept, id, p, v))
+        if event.act == "start":
+            return self.start(name, view)
         if event.act in ("captioner", "mode"):
-            kept = {**kept, event.act: str(event.id)}
+            self._kept(lambda kept: kept.model_copy(update={event.act: str(event.id)}))
         elif event.act == "reset":
-            kept = {**kept, "options": {**(kept.get("options") or {}), now.captioner: {k: v for k, v in now.edits.items() if k != event.field}}}
-        elif event.act == "reset-all":
-            kept = {**kept, "options": {**(kept.get("options") or {}), now.captioner: {}}}
-        return kept, self._form(name, kept)
+            self._kept(lambda kept: captioner.reset(kept, id, str(event.field)))
+        return [gr.skip(), *self._only_form(name)]
 
-    def edit(self, name: str, kept: dict, event: gr.EventData):
+    def _only_form(self, name: str) -> list:
+        values = [gr.skip()] * len(self.outputs)
+        values[5] = self.edited_form(name)
+        return values
+
+    def edit(self, name: str, event: gr.EventData):
         """A field was changed."""
-        now = captioner.complete(kept, captioner.plugins(self.ctx.home))
-        kept = captioner.edited(kept, now, str(event.field), str(event.value))
-        return kept, self._form(name, kept)
+        id = self._now().captioner
+        self._kept(lambda kept: captioner.edited(kept, id, str(event.field), str(event.value)))
+        return self.edited_form(name)
 
-    def _form(self, name: str, kept: dict) -> str:
+    def edited_form(self, name: str) -> str:
+        """The form after a change, with what is wrong beside its field; what concerns the whole waits for Start."""
         ds = chosen(self.ctx.home, name)
-        now = captioner.complete(kept, captioner.plugins(self.ctx.home))
-        wrong = captioner.job(self.ctx.home, ds, now, "cpu")[1] if ds else {}
-        return captioner.render(self.ctx.home, now, {k: v for k, v in wrong.items() if k})
+        if ds is None:
+            return ""
+        wrong = captioner.job(self.ctx.home, ds, self._now(), "cpu")[1]
+        return self._form(ds, self._job(ds)[2], {k: v for k, v in wrong.items() if k})
 
-    def start(self, name: str, view: dict, kept: dict):
+    def start(self, name: str, view: dict):
         """A captioning run begins, or the form says what is wrong."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
-            return [gr.skip(), *self.show(name, view, kept)]
-        now = captioner.complete(kept, captioner.plugins(self.ctx.home))
-        config, wrong = captioner.job(self.ctx.home, ds, now, hardware.machine(self.ctx.home.root).device)
+            return [gr.skip(), *self.show(name, view)]
+        config, wrong = captioner.job(self.ctx.home, ds, self._now(), hardware.machine(self.ctx.home.root).device)
         if config is None:
-            return [gr.skip(), *self.show(name, view, kept, wrong)]
+            return [gr.skip(), *self.show(name, view, wrong)]
         run, _, status = self._job(ds)
-        if status in ("running", "queued"):
-            return [gr.skip(), *self.show(name, view, kept, {"": f"'{run.title}' is still going; stop it first"})]
+        if _busy(status):
+            return [gr.skip(), *self.show(name, view, {"": f"'{run.title}' is still going; stop it first"})]
         try:
             create(self.ctx.home.outputs, config)  # the app's queue starts it within a second
         except (ValueError, OSError) as error:
-            return [gr.skip(), *self.show(name, view, kept, {"": str(error)})]
-        return [self.ctx.soon(), *self.show(name, view, kept)]
+            return [gr.skip(), *self.show(name, view, {"": str(error)})]
+        return [self.ctx.soon(), *self.show(name, view)]
 
-    def job_act(self, name: str, view: dict, kept: dict, event: gr.EventData):
+    def job_act(self, name: str, view: dict, event: gr.EventData):
         """Stop, resume or end the job."""
         ds = chosen(self.ctx.home, name)
         run = self._job(ds)[0] if ds else None
@@ -259,34 +274,34 @@ class _Tab:
                     supervisor.kill(run)
             except (ValueError, OSError) as error:
                 raise gr.Error(str(error), print_exception=False) from None
-        return [self.ctx.soon(), *self.show(name, view, kept)]
+        return [self.ctx.soon(), *self.show(name, view)]
 
-    def undo(self, name: str, view: dict, kept: dict):
+    def undo(self, name: str, view: dict):
         """The newest change is taken back."""
         ds = chosen(self.ctx.home, name)
         if ds:
             said = _said(ds.undo)
             gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
-        return self.show(name, view, kept)
+        return self.show(name, view)
 
-    def swap(self, find: str, replace: str, name: str, view: dict, kept: dict):
+    def swap(self, find: str, replace: str, name: str, view: dict):
         """Find and replace in all captions."""
-        return self._bulk(name, view, kept, lambda ds: ds.find_replace(find or "", replace or ""))
+        return self._bulk(name, view, lambda ds: ds.find_replace(find or "", replace or ""))
 
-    def add_front(self, text: str, name: str, view: dict, kept: dict):
+    def add_front(self, text: str, name: str, view: dict):
         """A text in front of all captions."""
-        return self._bulk(name, view, kept, lambda ds: ds.prefix(text or ""))
+        return self._bulk(name, view, lambda ds: ds.prefix(text or ""))
 
-    def add_behind(self, text: str, name: str, view: dict, kept: dict):
+    def add_behind(self, text: str, name: str, view: dict):
         """A text behind all captions."""
-        return self._bulk(name, view, kept, lambda ds: ds.suffix(text or ""))
+        return self._bulk(name, view, lambda ds: ds.suffix(text or ""))
 
-    def _bulk(self, name: str, view: dict, kept: dict, work):
+    def _bulk(self, name: str, view: dict, work):
         ds = chosen(self.ctx.home, name)
         if ds:
             changed = _said(lambda: work(ds))
             gr.Info(f"{views.count(changed, 'caption')} changed." if changed else "No caption was changed.", duration=4)
-        return self.show(name, view, kept)
+        return self.show(name, view)
 
 
 def _said(work) -> Any:
@@ -330,7 +345,7 @@ def _chip(items: dict, picture: Picture) -> tuple[str, str]:
 
 
 def _print(run: Run | None, status: str, view: RunView) -> str:
-    return f"{run.id}:{status}:{view.attempt}:{len(view.items)}:{view.phase}:{view.phase_done:.0f}:{supervisor.kill_offered(run)}" if run else ""
+    return f"{'busy' if _busy(status) else 'idle'}:{run.id}:{status}:{view.attempt}:{len(view.items)}:{view.phase}:{view.phase_done:.0f}:{supervisor.kill_offered(run)}" if run else ""
 
 
 def _patch(ds: Dataset, pictures: list[Picture], items: dict) -> str:
@@ -338,9 +353,8 @@ def _patch(ds: Dataset, pictures: list[Picture], items: dict) -> str:
     return json.dumps({"dataset": ds.name, "rows": rows})
 
 
-def _start_button(status: str):
-    busy = status in ("running", "queued")
-    return gr.Button("Captioning …" if busy else "Start captioning", interactive=not busy)
+def _busy(status: str) -> bool:
+    return status in ("running", "queued")
 
 
 def _undo_button(ds: Dataset):
