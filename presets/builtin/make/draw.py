@@ -5,7 +5,7 @@ same pixels, and the wording takes its own generator, so that one picture can be
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
@@ -24,9 +24,10 @@ COLOURS = {
     "black": (22, 22, 22),
 }
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring", "diamond")
-SIZES = {"small": (12.0, 14.5), "medium": (16.0, 19.0), "large": (21.0, 25.0)}  # radius in px of a 64 px picture
+SIZES = {"small": (14.5, 17.0), "medium": (19.0, 21.5), "large": (24.0, 27.0)}  # radius in px of a 64 px picture
 STYLES = ("flat", "outlined", "shaded", "striped")
 BACKDROPS = ("plain", "gradient", "dotted")
+BODIES = ("circle", "circle", "square", "triangle", "heart", "diamond")  # the shapes that may have eyes and a feeler
 PLACES = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}
 ASPECTS = ((64, 64), (80, 48), (48, 80))  # width, height: equal areas, so one batch size fits all
 OVERSAMPLE = 4  # paint this much larger, then average: clean edges without an anti-aliasing painter
@@ -50,13 +51,15 @@ class Scene:
     radius: float
     angle: float
     tint: int  # seed of the slight variation of both colours
+    eyes: bool = False
+    feeler: str = ""  # colour of the ball on a stem above the shape; empty means none
 
 
 def random_scene(rng: Random, width: int = 64, height: int = 64) -> Scene:
     """A scene whose shape lies wholly inside the picture; fore- and background colours always differ."""
     colour, background = rng.sample(list(COLOURS), 2)
     size = rng.choice(list(SIZES))
-    radius = rng.uniform(*SIZES[size]) * (1 if width == height else 0.88)
+    radius = rng.uniform(*SIZES[size]) * (1 if width == height else 0.8)
     place = rng.choice(list(PLACES)) if rng.random() < 0.3 else "middle"
     x, y = _position(rng, place, radius, width, height)
     return Scene(
@@ -65,6 +68,24 @@ def random_scene(rng: Random, width: int = 64, height: int = 64) -> Scene:
         place=place, width=width, height=height, x=x, y=y, radius=radius,
         angle=rng.uniform(-6, 6), tint=rng.randrange(2**31),
     )  # fmt: skip
+
+
+def random_creature(rng: Random) -> Scene:
+    """A scene of 64 x 64 px whose shape has eyes, a feeler or both: parts that a new figure can later be made of."""
+    scene = random_scene(rng)
+    radius = rng.uniform(14, 20)
+    eyes, with_feeler = rng.choice(((True, True), (True, True), (True, False), (False, True)))
+    return replace(
+        scene,
+        shape=rng.choice(BODIES),
+        size="medium" if radius > 17 else "small",
+        place="middle",
+        radius=radius,
+        x=32 + rng.uniform(-0.8, 0.8) * (31 - radius),
+        y=rng.uniform(radius * 1.75, 63 - radius) if with_feeler else 32 + rng.uniform(-0.7, 0.7) * (31 - radius),
+        eyes=eyes,
+        feeler=rng.choice([c for c in COLOURS if c != scene.background]) if with_feeler else "",
+    )
 
 
 def _position(rng: Random, place: str, radius: float, width: int, height: int) -> tuple[float, float]:
@@ -92,7 +113,34 @@ def draw(scene: Scene) -> Image.Image:
         picture.paste(front, mask=_mask(scene, scene.radius, inset=scene.radius * 0.13))
     else:
         picture.paste(front, mask=_mask(scene, scene.radius))
+    if scene.feeler:
+        _add_feeler(picture, scene, front, _varied(COLOURS[scene.feeler], rng))
+    if scene.eyes:
+        _add_eyes(picture, scene, rng)
     return picture.reduce(OVERSAMPLE)
+
+
+def _disc(paint, x: float, y: float, radius: float, colour) -> None:
+    paint.ellipse([c * OVERSAMPLE for c in (x - radius, y - radius, x + radius, y + radius)], colour)
+
+
+def _add_feeler(picture: Image.Image, scene: Scene, stem, ball) -> None:
+    paint, r = ImageDraw.Draw(picture), scene.radius
+    root = scene.y - r * (0.4 if scene.shape == "heart" else 0.75)
+    ends = [c * OVERSAMPLE for c in (scene.x, root, scene.x, scene.y - r * 1.35)]
+    paint.line(ends, stem, round(r * 0.2 * OVERSAMPLE))
+    _disc(paint, scene.x, scene.y - r * 1.42, r * 0.29, ball)
+
+
+def _add_eyes(picture: Image.Image, scene: Scene, rng: Random) -> None:
+    paint, r = ImageDraw.Draw(picture), scene.radius
+    size = rng.uniform(0.27, 0.38) * r * (0.8 if scene.shape in ("triangle", "diamond") else 1)
+    y = scene.y + r * (0.3 if scene.shape == "triangle" else rng.uniform(-0.2, 0.05))
+    look = [rng.uniform(-0.2, 0.2) * size for _ in range(2)]
+    for side in (-1, 1):
+        x = scene.x + side * size * 1.2
+        _disc(paint, x, y, size, (252, 252, 252))
+        _disc(paint, x + look[0], y + look[1], size * 0.52, (20, 20, 28))
 
 
 def _varied(colour, rng: Random, by: int = 6):
@@ -259,6 +307,7 @@ def caption(scene: Scene, rng: Random) -> str:
     where = f" {_place(scene, rng)}" if scene.place != "middle" and rng.random() < 0.7 else ""
     style = f", {scene.style} style" if rng.random() < (0.3 if scene.style == "flat" else 0.75) else ""
     article = rng.choice(("a ", "a ", "the ", ""))
+    subject += _parts(scene, rng)
     text = rng.choices(
         (
             f"{article}{subject}{where} on a {back}{style}",
@@ -269,6 +318,11 @@ def caption(scene: Scene, rng: Random) -> str:
         (6, 3, 1, 1),
     )[0]
     return f"{made_up_word(rng)}, {text}" if rng.random() < 0.04 else text
+
+
+def _parts(scene: Scene, rng: Random) -> str:
+    parts = ["two eyes"] * scene.eyes + [f"a {scene.feeler} feeler"] * bool(scene.feeler)
+    return f" with {' and '.join(parts)}" if parts and rng.random() < 0.9 else ""
 
 
 def _subject(scene: Scene, rng: Random) -> str:

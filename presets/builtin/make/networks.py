@@ -75,5 +75,5 @@ def scheduler() -> DDIMScheduler:
     """Velocity prediction and a noise schedule that ends in pure noise: flat backgrounds come out in the right colour."""
     return DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
-        rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=0,
+        rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True, steps_offset=1,
     )  # fmt: skip
