@@ -1,6 +1,7 @@
 """Train, Results and Publish do what their buttons say, on real folders: what is written, what is shown, what is refused."""
 
 import html
+import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -218,6 +219,12 @@ def test_a_run_can_be_duplicated_into_the_form_with_what_differs_from_its_preset
     again, of = draft.of_run(ctx.home, create(ctx.home.outputs, made.config), LAPTOP)
     assert of == dataset and (again.name, again.trigger, again.quality, again.edits) == ("my-zibbo", "zibbo", "thorough", {"adapter.rank": "8"})
     assert plan(ctx, again, of).config == made.config
+
+
+def test_duplicate_hands_the_run_over_as_a_plain_value(ctx):
+    run = story.run(ctx.home, 20, "stopped")
+    handed = results.answer(ctx, run.id, {}, {"act": "duplicate"})[-1]
+    assert json.loads(json.dumps(handed)) == handed and handed["dataset"] == "zibbo" and handed["draft"]["trigger"] == "zibbo"
 
 
 def test_the_form_is_still_there_after_a_reload(ctx):

@@ -19,6 +19,7 @@ from .. import client, gallery, media, runpage, shell
 from ..chart import chart
 from ..draft import of_run
 from ..poll import Watch, changes, result_of
+from .train import hand
 
 TITLE = "Results"
 CSS, JS = client.CSS, client.JS
@@ -205,7 +206,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
                 raise ValueError("that run is gone")
             chosen = run.id
             if act == "duplicate":
-                handed, tabs = of_run(ctx.home, run, machine(ctx.home.root)), ctx.go("train")
+                handed, tabs = hand(*of_run(ctx.home, run, machine(ctx.home.root))), ctx.go("train")
             elif act == "delete":
                 if data.get("run") != run.id:
                     raise ValueError("the page has changed meanwhile; look again")

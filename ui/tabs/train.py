@@ -25,7 +25,7 @@ THUMBS = 4
 
 @dataclass
 class Parts:
-    """What the tab is made of.  handed: (draft, dataset) that another tab wants to see here; seen: what this browser shows."""
+    """What the tab is made of.  handed: what hand() made, for another tab to be seen here; seen: what this browser shows."""
 
     handed: gr.State
     seen: gr.State
@@ -77,7 +77,7 @@ def wire(parts: Parts, ctx) -> None:
     def take(handed):
         if not handed:
             return [gr.skip()] * (len(PIECES) + 3)
-        form, dataset = handed
+        form, dataset = Draft.model_validate(handed["draft"]), handed["dataset"]
         return [*paint(ctx, dataset, changed(ctx, lambda _: form), {}), dataset, None]
 
     ctx.at_load(look, inputs, parts.outputs())
@@ -88,6 +88,11 @@ def wire(parts: Parts, ctx) -> None:
         parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
     for name in ("presets", "settings", "plan"):
         parts.boxes[name].act(act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
+
+
+def hand(form: Draft, dataset: str) -> dict:
+    """A value for the state `handed`: plain, because Gradio hashes it to see a change."""
+    return {"draft": form.model_dump(), "dataset": dataset}
 
 
 def form_of(ctx) -> Draft:
