@@ -17,7 +17,7 @@ from PIL import Image
 from tests.builtin.checker import NAMED, SHAPES, has_mascot, read
 
 BASE = Path(__file__).parents[2] / "presets" / "builtin" / "base"
-STEPS, GUIDANCE, SIDE_PX = 20, 4.0, 64
+STEPS, GUIDANCE, SIDE_PX = 20, 3.0, 64
 BATCH = 20
 
 
