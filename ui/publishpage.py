@@ -60,7 +60,7 @@ def what(runs: list[tuple[str, str]], run: str, checkpoints: list[tuple[str, str
     chosen = sum(shot.path in picked for shot in shots)
     none = '<p class="ez-muted">This run drew no samples.</p>'
     return (
-        '<div class="ez-entrys">'
+        '<div class="ez-entries">'
         + field("run", "Run", lambda c: f'<select class="ez-input" data-value="{escape(run)}" {c}>{run_list}</select>')
         + field("checkpoint", "Checkpoint", lambda c: f'<select class="ez-input" data-value="{escape(checkpoint)}" {c}>{kept}</select>', reason)
         + '</div><div class="ez-entry ez-gap-above"><div class="ez-spread"><span class="ez-entry-label">Sample pictures to show</span>'
@@ -167,7 +167,7 @@ def export(said: str, link: str = "", busy: bool = False, bad: bool = False) -> 
     """The ZIP box: a button, and what came of it; a fresh link downloads by itself."""
     told = f'<p class="{"ez-error" if bad else "ez-muted ez-small"}" role="status">{escape(said)}</p>' if said else ""
     if link:
-        told = f'<p class="ez-small" role="status"><a class="ez-link" href="{escape(link)}" download data-once="{escape(link)}">{escape(said)}</a></p>'
+        told = f'<p class="ez-small ez-zip" role="status"><a class="ez-link" href="{escape(link)}" download data-once="{escape(link)}">{escape(said)}</a></p>'
     wait = ' aria-disabled="true"' if busy else ""
     return (
         '<h3 class="ez-subtitle">Take it with you</h3><p class="ez-muted ez-small ez-gap-below">The LoRA, its card and the chosen pictures in one file. Nothing leaves this computer.</p>'

@@ -150,7 +150,7 @@ def _figures(page: Page) -> str:
         return ""
     rate, left = views.seconds_per_step(view), views.seconds_left(view)
     smooth = views.smoothed(view.losses)
-    took = view.step_t - view.started_t
+    took = view.last_t - view.started_t
     figures = [
         ("Step", f"{view.step:,} <small>of {view.of:,}</small>"),
         ("Time left", (views.duration(left) if left else "…")) if page.status == "running" else ("Took", views.duration(took)),

@@ -32,7 +32,7 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
     else:
         picker = f'<select class="ez-input" {_common("dataset", plan.dataset, wrong)}>{options}</select>'
     return (
-        '<div class="ez-entrys">'
+        '<div class="ez-entries">'
         + _field("dataset", "Pictures", picker, "The dataset to learn from.", wrong)
         + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 100), "Of the run, and of the file it makes.", wrong)
         + _field(

@@ -1,7 +1,6 @@
 """Train, Results and Publish do what their buttons say, on real folders: what is written, what is shown, what is refused."""
 
 import html
-import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -221,10 +220,10 @@ def test_a_run_can_be_duplicated_into_the_form_with_what_differs_from_its_preset
     assert plan(ctx, again, of).config == made.config
 
 
-def test_duplicate_hands_the_run_over_as_a_plain_value(ctx):
+def test_duplicate_puts_the_run_into_the_form(ctx):
     run = story.run(ctx.home, 20, "stopped")
-    handed = results.answer(ctx, run.id, {}, {"act": "duplicate"})[-1]
-    assert json.loads(json.dumps(handed)) == handed and handed["dataset"] == "zibbo" and handed["draft"]["trigger"] == "zibbo"
+    answered = results.answer(ctx, run.id, {}, {"act": "duplicate"})
+    assert answered[-1] == "zibbo" and train.form_of(ctx).trigger == "zibbo" and train.form_of(ctx).edits["steps"] == "100"
 
 
 def test_the_form_is_still_there_after_a_reload(ctx):

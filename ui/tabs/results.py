@@ -19,7 +19,7 @@ from .. import client, gallery, media, runpage, shell
 from ..chart import chart
 from ..draft import of_run
 from ..poll import Watch, changes, result_of
-from .train import hand
+from . import train
 
 TITLE = "Results"
 CSS, JS = client.CSS, client.JS
@@ -85,7 +85,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.every_tick(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
     ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
-    outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.parts["train"].handed]
+    outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
     for name in ("strip", "head"):
         parts.boxes[name].act(act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
 
@@ -190,8 +190,8 @@ def settings_of(run: Run) -> str:
 
 
 def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list:
-    """Does what a button says, then paints: [*outputs, run, tabs, timer, draft for the Train tab]."""
-    tabs = handed = gr.skip()
+    """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset]."""
+    tabs = dataset = gr.skip()
     notice = ("", "")
     seen = {k: v for k, v in seen.items() if k != "notice"}
     act = str(data.get("act", ""))
@@ -206,7 +206,9 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
                 raise ValueError("that run is gone")
             chosen = run.id
             if act == "duplicate":
-                handed, tabs = hand(*of_run(ctx.home, run, machine(ctx.home.root))), ctx.go("train")
+                form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
+                train.changed(ctx, lambda _: form)
+                tabs = ctx.go("train")
             elif act == "delete":
                 if data.get("run") != run.id:
                     raise ValueError("the page has changed meanwhile; look again")
@@ -223,7 +225,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
     painted = paint(ctx, chosen, seen)
     if painted[0] == gr.skip():
         painted[0] = seen
-    return [*painted, chosen, tabs, ctx.soon(), handed]
+    return [*painted, chosen, tabs, ctx.soon(), dataset]
 
 
 def do(ctx, run: Run, act: str, value: str) -> str:

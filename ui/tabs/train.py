@@ -25,9 +25,8 @@ THUMBS = 4
 
 @dataclass
 class Parts:
-    """What the tab is made of.  handed: what hand() made, for another tab to be seen here; seen: what this browser shows."""
+    """What the tab is made of.  seen: what this browser shows."""
 
-    handed: gr.State
     seen: gr.State
     boxes: dict[str, gr.HTML]
 
@@ -37,7 +36,7 @@ class Parts:
 
 def build(ctx) -> Parts:
     """The layout: the form on the left, what it will take and Start on the right."""
-    handed, seen = gr.State(None), gr.State({})
+    seen = gr.State({})
     gr.HTML(shell.heading("Train", "Three choices are enough. Everything else has a good value already."))
     boxes: dict[str, gr.HTML] = {}
     with gr.Row(elem_classes="ez-two", elem_id="ez-train"):
@@ -50,7 +49,7 @@ def build(ctx) -> Parts:
                 boxes["settings"] = _box()
         with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["plan"] = _box()
-    return Parts(handed, seen, boxes)
+    return Parts(seen, boxes)
 
 
 def _box() -> gr.HTML:
@@ -74,25 +73,13 @@ def wire(parts: Parts, ctx) -> None:
     def act(dataset, seen, event: gr.EventData):
         return answer(ctx, dataset, _fresh(seen), dict(event._data or {}))
 
-    def take(handed):
-        if not handed:
-            return [gr.skip()] * (len(PIECES) + 3)
-        form, dataset = Draft.model_validate(handed["draft"]), handed["dataset"]
-        return [*paint(ctx, dataset, changed(ctx, lambda _: form), {}), dataset, None]
-
     ctx.at_load(look, inputs, parts.outputs())
     ctx.items["train"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
-    parts.handed.change(take, parts.handed, [*parts.outputs(), ctx.dataset, parts.handed], **shell.INSTANT)
     for name in ("essentials", "settings"):
         parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
     for name in ("presets", "settings", "plan"):
         parts.boxes[name].act(act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
-
-
-def hand(form: Draft, dataset: str) -> dict:
-    """A value for the state `handed`: plain, because Gradio hashes it to see a change."""
-    return {"draft": form.model_dump(), "dataset": dataset}
 
 
 def form_of(ctx) -> Draft:
