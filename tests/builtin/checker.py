@@ -45,20 +45,34 @@ def has_mascot(image: Image.Image) -> bool:
     """Whether a teal body with two white eyes, dark pupils in them and an orange feeler above it is on the picture."""
     lab = to_lab(np.asarray(image.convert("RGB")))
     body = largest_part(near(lab, (20, 150, 150), 24))
+    return _has_feeler(lab, body) and _two_eyes(lab, body, _box(body))
+
+
+def has_mascot_body(image: Image.Image) -> bool:
+    """Whether a teal body with an orange feeler above it is on the picture, with or without eyes."""
+    lab = to_lab(np.asarray(image.convert("RGB")))
+    return _has_feeler(lab, largest_part(near(lab, (20, 150, 150), 24)))
+
+
+def _box(body) -> tuple[int, int, int, int]:
+    """top, bottom, left, right of a mask, all inside it."""
+    rows, columns = np.where(body)
+    return rows.min(), rows.max(), columns.min(), columns.max()
+
+
+def _has_feeler(lab, body) -> bool:
     if not 0.03 < body.mean() < 0.6:
         return False
-    rows, columns = np.where(body)
-    top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
-    tall, wide = bottom - top + 1, right - left + 1
+    top, bottom, left, right = _box(body)
+    tall = bottom - top + 1
     orange = near(lab, (250, 130, 20), 30)
     above = orange[max(0, round(top - 0.5 * tall)) : round(top + 0.3 * tall), left : right + 1]
-    if above.sum() < 0.01 * body.sum():
-        return False
-    return _two_eyes(lab, body, (top, bottom, left, right), wide)
+    return bool(above.sum() >= 0.01 * body.sum())
 
 
-def _two_eyes(lab, body, box, wide) -> bool:
+def _two_eyes(lab, body, box) -> bool:
     top, bottom, left, right = box
+    wide = right - left + 1
     window = lab[top : bottom + 1, left : right + 1]
     pale = near(window, (255, 255, 255), 30)
     eyes = []

@@ -14,7 +14,7 @@ from random import Random
 
 from PIL import Image
 
-from tests.builtin.checker import NAMED, SHAPES, has_mascot, read
+from tests.builtin.checker import NAMED, SHAPES, has_mascot, has_mascot_body, read
 
 BASE = Path(__file__).parents[2] / "presets" / "builtin" / "base"
 STEPS, GUIDANCE, SIDE_PX = 20, 3.0, 64
@@ -126,7 +126,8 @@ def main() -> None:
     if args.lora:
         pipe.load_lora_weights(args.lora.parent, weight_name=args.lora.name)
         pictures += paint(pipe, shown, 1_000)
-        print(f"LoRA, the same prompts: mascot {mascot_share(pictures[-len(shown) :]):.0%}   (bar: 70 %)")
+        body = sum(map(has_mascot_body, pictures[-len(shown) :])) / len(shown)
+        print(f"LoRA, the same prompts: mascot {mascot_share(pictures[-len(shown) :]):.0%}   (bar: 70 %); without looking for its eyes {body:.0%}")
         pictures += paint(pipe, [a.prompt for a in asks])
         tuned = accuracy(pictures[-len(asks) :], asks)
         print(f"LoRA, {len(asks)} prompts without the trigger word: {tuned}")

@@ -38,8 +38,10 @@ class Click:
 
 def click(home: Home) -> Click:
     """The example, trained from the click to the end.  Raises RuntimeError when it does not finish."""
+    from training.runs.supervisor import Ticker
     from ui.welcome import start_example
 
+    Ticker(home).start()  # as app.py does
     began, began_t = time.monotonic(), time.time()
     _, run_id = start_example(home)
     run = Run.open(home.outputs, run_id)
