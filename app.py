@@ -20,7 +20,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--listen", action="store_true", help="let other computers in; needs --auth")
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login; $EASEL_AUTH does the same and is not seen by other users")
     parser.add_argument("--share", action="store_true", help="a public gradio.live address; a password is made and printed if there is no --auth")
-    parser.add_argument("--root-path", default="", metavar="PATH", help="path or whole address under which a reverse proxy serves Easel")
+    parser.add_argument("--root-path", default="", metavar="PATH", help="whole address under which a reverse proxy serves Easel, or only its path if the proxy keeps the name 127.0.0.1")
     parser.add_argument("--no-browser", action="store_true", help="do not open a window")
     return parser
 

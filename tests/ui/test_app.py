@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -75,8 +76,14 @@ class Served:
         raise AssertionError(self.log.read_text(encoding="utf-8"))
 
     def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(30)
+        """As Ctrl+C does."""
+        self.stranger.close()
+        self.me.close()
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(60)
+        finally:
+            self.process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,7 @@ def served(tmp_path_factory):
     app = Served(tmp_path_factory.mktemp("Ünï cødé '& 日本"))
     yield app
     app.close()
+    assert "A training that was running goes on" in app.log.read_text(encoding="utf-8")
 
 
 def test_what_is_served_is_what_belongs_to_an_id(served):
