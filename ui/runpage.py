@@ -38,6 +38,7 @@ class Page:
     stopping_s: float | None = None  # seconds since Stop was asked for; None when it was not
     kill_offered: bool = False
     ahead: str = ""  # title of the run that uses the machine now, when it is another one
+    leaving: bool = False  # it has said its last word, but its process is still there
     result: str = ""  # file name of the finished LoRA
     result_bytes: int = 0
     checkpoints: tuple[tuple[int, int], ...] = ()  # (step, bytes) on disk, rising
@@ -105,6 +106,7 @@ def _actions(page: Page) -> str:
         acts.append(button("kill", "Kill", "warn", look="ez-danger"))
     if page.status in views.RESUMABLE:
         blocked = f"{page.ahead} is running; one run at a time uses the machine" if page.ahead else ""
+        blocked = "Its last attempt is still ending; in a moment" if page.leaving else blocked
         consent = CHANGED in page.view.error
         acts.append(button("resume", "Resume", "play", blocked, "" if consent else "ez-primary"))
         if consent:

@@ -91,6 +91,14 @@ def test_an_interrupted_run_can_be_resumed(ctx):
     assert "Interrupted" in head and "step 40" in head and buttons(head)["resume"]
 
 
+def test_resume_waits_until_the_last_attempt_is_gone(ctx):
+    run = story.run(ctx.home, 50, "stopped")
+    with story.alive(run):
+        head = shown(ctx, run.id)["head"]
+        assert not buttons(head)["resume"] and "still ending" in head
+    assert buttons(shown(ctx, run.id)["head"])["resume"]
+
+
 def test_changed_pictures_ask_before_going_on(ctx):
     run = story.run(ctx.home, 50, "failed", error="The pictures changed. Put that back, resume with the changes accepted, or duplicate", hint="")
     assert "accept" in buttons(shown(ctx, run.id)["head"])

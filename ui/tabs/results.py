@@ -15,7 +15,7 @@ from training.runs import journal, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, delete, list_runs
 
-from .. import client, gallery, media, runpage, shell
+from .. import client, gallery, media, runpage, shell, views
 from ..chart import chart
 from ..draft import of_run
 from ..poll import Watch, changes, result_of
@@ -155,6 +155,7 @@ def page_of(ctx, run: Run, cards: list[runpage.Card], notice: tuple[str, str]) -
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why() if status in ("failed", "interrupted") else "",
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=busy,
+        leaving=status in views.RESUMABLE and run.locked(),
         result=result.name if result else "", result_bytes=result.stat().st_size if result else 0, checkpoints=tuple(kept),
         size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
     )  # fmt: skip
