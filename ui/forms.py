@@ -47,7 +47,9 @@ class Field:
     def bounds(self) -> str:
         """"1 to 256", "at least 0", or ""."""
         if "than" in self.low or "than" in self.high:
-            return ", ".join(filter(None, (self.low, self.high if "than" in self.high or not self.high else f"at most {self.high}")))
+            low = self.low if "than" in self.low or not self.low else f"at least {self.low}"
+            high = self.high if "than" in self.high or not self.high else f"at most {self.high}"
+            return ", ".join(filter(None, (low, high)))
         if self.low and self.high:
             return f"{self.low} to {self.high}"
         return f"at least {self.low}" if self.low else f"at most {self.high}" if self.high else ""

@@ -264,6 +264,9 @@
     for (const line of chart.querySelectorAll(".ez-cursor")) line.hidden = true;
   };
 
+  // another tab begins at its top
+  document.addEventListener("click", (event) => event.target.closest?.("#ez-tabs > .tab-wrapper [role=tab]") && window.scrollTo({ top: 0 }));
+
   // a menu closes when the page is clicked elsewhere, or with Escape
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.ez-menu[open]")) if (!menu.contains(event.target)) menu.open = false;
