@@ -1,7 +1,7 @@
 """What a model family is: frozen data, and a handful of functions.  One file each in training/families.
 
-All conventions are fixed once (docs/conventions.md): pixels in [-1, 1]; latents [B,C,h,w] normalised with the VAE's own
-shift and scale; t in [0, 1] with 1 = pure noise.
+All conventions are fixed once (docs/conventions.md): pixels in [-1, 1]; latents [B,C,h,w], video [B,C,f,h,w], normalised with
+the VAE's own shift and scale; t in [0, 1] with 1 = pure noise for flow families, whole timesteps for the others.
 """
 
 from __future__ import annotations
@@ -45,49 +45,89 @@ class FamilySpec:
     notes: str = ""
     tags: tuple[str, ...] = field(default=())
 
+    @property
+    def denoiser(self) -> str:
+        """The denoiser's folder, which is also the pipeline's name for it and the prefix of a saved LoRA's keys."""
+        return self.parts["denoiser"][0]
+
 
 class Family(Protocol):
     """What a family's file offers besides SPEC.  `m` is the Modules that load() gave."""
 
     SPEC: FamilySpec
 
-    def load(self, folder: Path, parts: set[str], dtype, device) -> Modules:
-        """Named modules from a folder in diffusers layout.  parts: any of "denoiser", "text", "vae"; tokenizers and the
-        scheduler always come.  Frozen, in eval mode, on `device`.  Raises ValueError in plain words."""
+    def load(self, folder: Path, parts: set[str], place: Placement) -> Modules:
+        """Named modules from a folder in diffusers layout.  parts: folders of SPEC.parts, e.g. {"vae"}; the tokenizers of the
+        text encoders asked for and the scheduler always come.  Frozen, in eval mode.  Raises ValueError in plain words."""
 
-    def encode_text(self, m: Modules, captions: list[str]) -> Cond:
-        """One Cond for all captions, each tensor [B, ...]."""
+    def encode_text(self, m: Modules, captions: list[str]) -> list[dict[str, Tensor]]:
+        """For each caption the tensors of those text encoders that are loaded, without a batch dimension, none of them
+        dependent on the other captions.  The engine loads one encoder at a time, caches each, and merges what they gave:
+        tensor names must differ between encoders.  Rows of different length are padded with zeros where they meet in a batch."""
 
     def encode_image(self, m: Modules, pixels: Tensor, generator) -> Tensor:
-        """pixels [B,3,H,W] in [-1,1] -> latents [B,C,h,w], normalised."""
+        """pixels [B,3,H,W] in [-1,1] (video: [B,3,F,H,W]) -> latents, normalised, fp32."""
 
     def predict(self, m: Modules, noisy: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        """noisy [B,C,h,w]; t [B]: integer timesteps for "scheduler" families, [0,1] for flow.  Same shape as noisy."""
+        """noisy: latents in m.dtype; t [B]: whole timesteps for "scheduler" families, [0,1] fp32 for flow.  Same shape as noisy:
+        what the scheduler's config says, or noise - clean for flow, whatever sign or time the network itself uses."""
 
     def pipeline(self, m: Modules) -> Any:
         """The family's diffusers pipeline over the same modules, ready to draw from prompt embeddings."""
 
-    def draw_args(self, cond: Cond, negative: Cond) -> dict:
-        """Keyword arguments that feed cached text to the pipeline's call."""
+    def draw_args(self, m: Modules, cond: Cond, negative: Cond, guidance: float) -> dict:
+        """Keyword arguments that feed cached text and the guidance strength to the pipeline's call; cond: [1,...]."""
 
     def grid(self, configs: dict[str, dict]) -> tuple[int, int]:
         """(px per latent cell, px that sides must divide by) of a checkpoint, from its parts' config.json."""
 
 
+@dataclass(frozen=True)
+class Placement:
+    """How a part is loaded."""
+
+    dtype: Any  # torch.dtype of weights and computation
+    device: str
+
+
 @dataclass
 class Modules:
-    """Named modules of a loaded model.  A part that was not asked for, or was freed, is None."""
+    """Named modules of a loaded model.  A part that was not asked for, or was freed, is None or absent."""
 
+    dtype: Any  # torch.dtype that the denoiser computes in
     denoiser: Any = None
     vae: Any = None
-    text_encoders: list = field(default_factory=list)
-    tokenizers: list = field(default_factory=list)
+    text_encoders: dict[str, Any] = field(default_factory=dict)  # by folder name
+    tokenizers: dict[str, Any] = field(default_factory=dict)  # by the folder name of the text encoder that reads them
     scheduler: Any = None
-    denoiser_name: str = "unet"  # the pipeline's own name for it: the prefix of a saved LoRA's keys
+
+
+GEOMETRY = "geometry"  # [B,6] px: height, width of the picture as it was; top, left of the crop; height, width of the crop
 
 
 @dataclass
 class Cond:
-    """Text conditioning.  tensors: name -> [B, ...], on one device; what the names mean is the family's own affair."""
+    """What the denoiser is told.  tensors: name -> [B, ...], on one device: what encode_text gave, and GEOMETRY."""
 
     tensors: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, rows: list[dict[str, Tensor]]) -> Cond:
+        """One Cond of many rows; where they differ in length, the shorter are padded at the end with zeros (False in a mask)."""
+        return cls({name: _stacked([row[name] for row in rows]) for name in rows[0]})
+
+    def to(self, device, dtype=None) -> Cond:
+        """The same on a device, floats in `dtype` if one is given."""
+        return Cond({k: t.to(device, dtype if dtype and t.is_floating_point() else t.dtype, non_blocking=True) for k, t in self.tensors.items()})
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    if all(t.shape == tensors[0].shape for t in tensors):
+        from torch import stack
+
+        return stack(tensors)
+    longest = max(len(t) for t in tensors)
+    whole = tensors[0].new_zeros((len(tensors), longest, *tensors[0].shape[1:]))
+    for row, t in zip(whole, tensors, strict=True):
+        row[: len(t)] = t
+    return whole

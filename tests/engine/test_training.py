@@ -98,7 +98,7 @@ def _resumed_without(part, run, ctx):
     from training.engine.prepare import prepare
 
     session = loop.Session(run.config(), ctx, prepare(run.config(), ctx))
-    name = session.m.denoiser_name
+    name = session.family.SPEC.denoiser
     first = {k: v.clone() for k, v in session.adapter.tensors(session.m.denoiser, name).items()}
     shadow = [s.clone() for s in session.ema.shadow_params]
     scheduler = session.scheduler.state_dict()

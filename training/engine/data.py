@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -13,11 +12,12 @@ from torch import Tensor
 from .. import datasets
 from ..captions import with_trigger
 from ..config import TrainConfig
-from ..family import Cond
+from ..family import GEOMETRY, Cond
 from ..home import Home
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
 from .randomness import generator, number, permutation, unit
+from .texts import Texts
 
 TAG_ORDERS = 8  # shuffled versions of a caption that are encoded; the encoders are gone once training starts
 
@@ -30,6 +30,7 @@ class Item:
     path: str
     sha256: str
     captions: tuple[str, ...]  # as trained: trigger in front; several when tags are shuffled
+    size: tuple[int, int]  # width, height of the file's picture, px
     crop: Crop
     flips: tuple[bool, ...]  # (False,) or (False, True)
 
@@ -37,6 +38,12 @@ class Item:
         """Where its latents are cached; depends on what the pixels are, not on where the file lies."""
         c = self.crop
         return key("latents", encoder, self.sha256, c.scaled, c.left, c.top, c.width, c.height, flip)
+
+    def geometry(self, flip: bool) -> dict[str, Tensor]:
+        """GEOMETRY of this picture, [6]; mirrored, the crop's left edge is what was its right one."""
+        c = self.crop
+        left = c.scaled[0] - c.left - c.width if flip else c.left
+        return {GEOMETRY: torch.tensor([self.size[1], self.size[0], c.top, left, c.height, c.width])}
 
     def pixels(self, flip: bool) -> Tensor:
         """[3,H,W] in [-1, 1]."""
@@ -88,7 +95,7 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
                 small.append(picture.id)
                 continue
             item = Item(
-                f"{name}/{picture.id}", str(picture.path), picture.sha256, _captions(config, picture.caption), crop,
+                f"{name}/{picture.id}", str(picture.path), picture.sha256, _captions(config, picture.caption), (picture.width, picture.height), crop,
                 (False, True) if config.data.flip else (False,),
             )  # fmt: skip
             if number_ in held:
@@ -122,7 +129,7 @@ def _captions(config: TrainConfig, caption: str) -> tuple[str, ...]:
 
 @dataclass
 class Batch:
-    """One micro-batch.  latents, noise: [B,C,h,w] fp32; t: [B]; cond: [B,...]; weight: its share of the optimizer step."""
+    """One micro-batch.  latents, noise: [B,C,h,w] (video: [B,C,f,h,w]) fp32; t: [B]; weight: its share of the optimizer step."""
 
     latents: Tensor
     noise: Tensor
@@ -135,9 +142,9 @@ class Batch:
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, text_key: Callable[[str], str], schedule, device: str):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str):
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
-        self.latent_print, self.text_key = latent_print, text_key
+        self.latent_print, self.texts = latent_print, texts
         self._sizes = [(i.crop.width, i.crop.height) for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
         self.per_step = config.data.batch_size * config.optimizer.accumulation
@@ -162,12 +169,12 @@ class Feed:
             flip = item.flips[number("flip", *where) % len(item.flips)]
             clean = self.cache.get(item.latent_key(self.latent_print, flip))["latents"]
             draw = generator("noise", *where)
-            times.append(self.schedule.pick(draw))
+            times.append(self.schedule.pick(draw, clean.shape))
             noise.append(torch.randn(clean.shape, generator=draw))
             dropped = unit("caption", *where) < self.config.data.caption_dropout
             caption = "" if dropped else item.captions[number("order", *where) % len(item.captions)]
             latents.append(clean)
-            conds.append(self.cache.get(self.text_key(caption)))
+            conds.append(self.texts.row(caption) | item.geometry(flip))
             ids.append(item.id)
         return self._to_device(latents, noise, times, conds, ids, len(numbers) / whole)
 
@@ -176,7 +183,7 @@ class Feed:
         batches = []
         for index, item in enumerate(self.plan.held_out):
             clean = self.cache.get(item.latent_key(self.latent_print, False))["latents"]
-            cond = self.cache.get(self.text_key(item.captions[0]))
+            cond = self.texts.row(item.captions[0]) | item.geometry(False)
             for n in range(per_picture):
                 noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))
                 batches.append(self._to_device([clean], [noise], [self.schedule.at((n + 0.5) / per_picture)], [cond], [item.id], 1.0))
@@ -184,8 +191,7 @@ class Feed:
 
     def _to_device(self, latents, noise, times, conds, ids, weight) -> Batch:
         move = lambda t: t.to(self.device, non_blocking=True)
-        cond = Cond({name: move(torch.stack([c[name] for c in conds])) for name in conds[0]})
-        return Batch(move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), cond, ids, weight)
+        return Batch(move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), ids, weight)
 
 
 def caption_record(plan: Plan) -> list[dict]:
@@ -198,8 +204,3 @@ def caption_record(plan: Plan) -> list[dict]:
             "crop": [c.left, c.top], "held_out": item in plan.held_out,
         }  # fmt: skip
     return list(rows.values())
-
-
-def text_keys(family: ModuleType, encoder_print: str) -> Callable[[str], str]:
-    """caption -> its key in the cache."""
-    return lambda caption: key("text", family.SPEC.id, encoder_print, caption)

@@ -10,12 +10,13 @@ from types import ModuleType
 from ..card import model_card
 from ..config import TrainConfig
 from ..deliver import deliver
+from ..family import Cond
 from ..files import write_atomic
 from ..modelspec import modelspec_metadata
 from ..runs.context import Context
 from . import checkpoint, memory
 from .prepare import Prepared
-from .weights import DTYPES, adapter_layers, probe
+from .weights import adapter_layers, placement, probe
 
 # Largest difference between the trained and the reloaded model, as a share of what the LoRA changes.  fp32 leaves rounding
 # of other kernels; half formats add the rounding of base activations, which is of the size of a weak LoRA's effect.
@@ -34,7 +35,7 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     layers = len(adapter_layers(p.m.denoiser))
     latents, cond = _example(config, p)
     with weights_for_use():
-        trained = probe(p.family, p.m, latents, cond, config.device)
+        trained = probe(p.family, p.m, latents, cond, p.schedule, config.device)
     p.m.denoiser = None
     memory.release()
     prove(config, p, unproven, layers, trained, latents, cond)
@@ -54,14 +55,14 @@ def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
 
 def prove(config: TrainConfig, p: Prepared, file: Path, layers: int, trained, latents, cond) -> None:
     """Nothing comes back; raises ValueError unless the file, loaded from disk, does what the trained model does."""
-    p.m.denoiser = p.family.load(p.folder, {"denoiser"}, DTYPES[config.model.dtype], config.device).denoiser
-    base = probe(p.family, p.m, latents, cond, config.device)
+    p.m.denoiser = p.family.load(p.folder, {p.family.SPEC.denoiser}, placement(config.model, config.device)).denoiser
+    base = probe(p.family, p.m, latents, cond, p.schedule, config.device)
     pipe = p.family.pipeline(p.m)
     pipe.load_lora_weights(str(file.parent), weight_name=file.name)
     loaded = len(adapter_layers(p.m.denoiser))
     if loaded != layers:
         raise ValueError(f"the finished LoRA reached {loaded} of {layers} layers when it was loaded again; its checkpoints are kept, please report this")
-    again = probe(p.family, p.m, latents, cond, config.device)
+    again = probe(p.family, p.m, latents, cond, p.schedule, config.device)
     effect = float((trained - base).abs().max())
     error = float((trained - again).abs().max())
     if effect == 0:
@@ -74,7 +75,7 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: int, trained, la
 
 
 def _example(config: TrainConfig, p: Prepared):
-    """Latents and text of one training picture, for the comparison."""
+    """Latents and conditioning of one training picture, for the comparison."""
     item = p.plan.items[0]
     latents = p.cache.get(item.latent_key(p.feed.latent_print, item.flips[0]))["latents"][None]
-    return latents, p.cond(item.captions[0], config.device)
+    return latents, Cond.of([p.texts.row(item.captions[0]) | item.geometry(item.flips[0])])

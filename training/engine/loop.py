@@ -17,10 +17,10 @@ from ..config import TrainConfig
 from ..runs.context import Context, Stopped
 from . import checkpoint, memory, optim
 from .finish import finish
-from .prepare import Prepared, encode_texts, prepare
+from .prepare import Prepared, prepare
 from .randomness import number
 from .sampling import SPONTANEOUS, Gallery
-from .weights import DTYPES
+from .weights import placement
 
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
@@ -54,7 +54,7 @@ class Session:
         self._unchecked: list[tuple[int, Tensor, list[str]]] = []  # losses that were not yet read from the device
 
         ctx.phase("loading the model")
-        self.m.denoiser = self.family.load(prepared.folder, {"denoiser"}, DTYPES[config.model.dtype], config.device).denoiser
+        self.m.denoiser = self.family.load(prepared.folder, {self.family.SPEC.denoiser}, placement(config.model, config.device)).denoiser
         if config.loss.gradient_checkpointing:
             self.m.denoiser.enable_gradient_checkpointing()
         self.layers = self.adapter.attach(self.m.denoiser, config.adapter, self.family.SPEC, number("adapter", config.seed))
@@ -64,7 +64,7 @@ class Session:
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps)
         self.scaler = memory.make_scaler(config)
         self.ema = self._make_ema()
-        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.cond(text, config.device), prepared.divisor)
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor)
         for text in (*optim.warnings_for(config.optimizer), *self._idle_settings()):
             ctx.warn(text)
 
@@ -185,7 +185,7 @@ class Session:
 
     def _sample_now(self, prompt: str) -> None:
         texts = {prompt, self.config.sample.negative} if prompt else {self.config.sample.negative}
-        encode_texts(self.config, self.ctx, self.family, self.p.folder, self.p.cache, self.p.text_print, sorted(texts))
+        self.p.texts.encode(texts)
         self.m.vae.to(self.config.device)
         with self.weights_for_use():
             if prompt:
@@ -218,7 +218,7 @@ class Session:
     def save(self) -> Path:
         """A checkpoint of this very step, on disk for good.  While the disk is full it waits, and says what to do."""
         self._check_finite()
-        name = self.m.denoiser_name
+        name = self.family.SPEC.denoiser
         tensors, rest = optim.pack(self.optimizer)
         files = {"adapter": self.adapter.tensors(self.m.denoiser, name), "state": tensors}
         if self.ema:
@@ -262,7 +262,7 @@ class Session:
             return
         files, state, manifest = checkpoint.load(path)
         self._refuse_changes(manifest)
-        name = self.m.denoiser_name
+        name = self.family.SPEC.denoiser
         if self.ema:
             self.adapter.restore(self.m.denoiser, files["ema"], name)
             for shadow, weight in zip(self.ema.shadow_params, self.weights, strict=True):

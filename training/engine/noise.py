@@ -19,8 +19,8 @@ class DiscreteSchedule:
     def steps(self) -> int:
         return len(self.alphas_cumprod)
 
-    def pick(self, generator: torch.Generator) -> int:
-        """A timestep, each equally likely."""
+    def pick(self, generator: torch.Generator, shape: torch.Size) -> int:
+        """A timestep, each equally likely.  shape: of the clean latents, [C,h,w]."""
         return int(torch.randint(0, self.steps, (1,), generator=generator))
 
     def at(self, quantile: float) -> int:
@@ -50,8 +50,42 @@ class DiscreteSchedule:
         return alpha / (1 - alpha)
 
 
-def read_schedule(config: dict) -> DiscreteSchedule:
-    """The schedule that a scheduler config describes.  Raises ValueError for a prediction type that is not trained here."""
+@dataclass(frozen=True)
+class FlowSchedule:
+    """A straight path from picture to noise, t in [0, 1] (Liu et al. 2023, "Flow Straight and Fast", eq. 1)."""
+
+    prediction_type: str = "flow"
+
+    def pick(self, generator: torch.Generator, shape: torch.Size) -> float:
+        """A time, each equally likely.  shape: of the clean latents, [C,h,w] or [C,f,h,w]."""
+        return float(torch.rand(1, generator=generator))
+
+    def at(self, quantile: float) -> float:
+        """The time below which `quantile` (0..1) of them lie: fixed points for a validation loss."""
+        return quantile
+
+    def mix(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """clean, noise: [B,C,...]; t: [B].  The noisy latents at t."""
+        t = t.view(-1, *[1] * (clean.ndim - 1)).to(clean.dtype)
+        return (1 - t) * clean + t * noise
+
+    def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the denoiser should say: the velocity of the path."""
+        return noise - clean
+
+    def snr(self, t: Tensor) -> Tensor:
+        """Signal-to-noise ratio at t, [B] float64."""
+        t = t.double().clamp(min=1e-4)
+        return ((1 - t) / t) ** 2
+
+
+def read_schedule(config: dict, prediction: str = "scheduler") -> DiscreteSchedule | FlowSchedule:
+    """The schedule of a family ("scheduler" or "flow", see FamilySpec) with this scheduler config.
+
+    Raises ValueError for a prediction type that is not trained here.
+    """
+    if prediction == "flow":
+        return FlowSchedule()
     from diffusers import DDPMScheduler
 
     scheduler = DDPMScheduler.from_config(dict(config))

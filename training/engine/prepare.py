@@ -12,18 +12,18 @@ import torch
 from .. import registry
 from ..basemodel import fingerprint, read_configs
 from ..config import TrainConfig
-from ..family import Cond, Modules
+from ..family import Modules
 from ..files import write_atomic
 from ..runs.context import Context, Stopped
 from . import memory
 from .cache import Cache, fill
-from .data import Feed, Plan, caption_record, plan, text_keys
-from .noise import DiscreteSchedule, read_schedule
+from .data import Feed, Plan, caption_record, plan
+from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
 from .sampling import prompts
-from .weights import DTYPES, base_folder
+from .texts import Texts
+from .weights import base_folder, placement
 
-TEXT_BATCH = 16
 PIXELS_AT_ONCE = 4 * 512 * 512  # pictures of one size that are encoded together hold about this many pixels
 
 
@@ -36,15 +36,10 @@ class Prepared:
     m: Modules
     plan: Plan
     feed: Feed
-    schedule: DiscreteSchedule
+    schedule: DiscreteSchedule | FlowSchedule
     divisor: int
     cache: Cache
-    text_print: str
-
-    def cond(self, text: str, device: str) -> Cond:
-        """The cached conditioning of one text, [1,...]."""
-        tensors = self.cache.get(text_keys(self.family, self.text_print)(text))
-        return Cond({name: t[None].to(device) for name, t in tensors.items()})
+    texts: Texts
 
 
 def prepare(config: TrainConfig, ctx: Context) -> Prepared:
@@ -58,50 +53,19 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     work = plan(config, ctx.home, divisor, ctx.warn)
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
-    dtype = DTYPES[config.model.dtype]
     cache = Cache(ctx.home.cache)
-    prints = {kind: f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts[kind])}:{config.model.dtype}" for kind in ("text", "vae")}
-    texts = {c for item in work.everything for c in item.captions} | set(prompts(config)) | {config.sample.negative, ""}
-    encode_texts(config, ctx, family, folder, cache, prints["text"], sorted(texts))
+    texts = Texts(config, ctx, family, folder, cache)
+    texts.encode({c for item in work.everything for c in item.captions} | set(prompts(config)) | {config.sample.negative, ""})
     ctx.phase("loading the image encoder")
-    m = family.load(folder, {"vae"}, dtype, config.device)
-    _encode_pictures(config, ctx, family, m, cache, prints["vae"], work)
+    m = family.load(folder, set(family.SPEC.parts["vae"]), placement(config.model, config.device))
+    vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}"
+    _encode_pictures(config, ctx, family, m, cache, vae_print, work)
     if not (config.sample.every and config.sample.prompts):
         m.vae.to("cpu")  # needed again only when somebody asks for a sample
         memory.release()
-    schedule = read_schedule(m.scheduler.config)
-    feed = Feed(config, work, cache, prints["vae"], text_keys(family, prints["text"]), schedule, config.device)
-    return Prepared(family, folder, m, work, feed, schedule, divisor, cache, prints["text"])
-
-
-def encode_texts(config: TrainConfig, ctx: Context, family: ModuleType, folder: Path, cache: Cache, text_print: str, texts: list[str]) -> None:
-    """Caches the conditioning of `texts`.  The encoders are loaded only if something is missing, and freed before this returns."""
-    name = text_keys(family, text_print)
-    if all(name(t) in cache for t in texts):
-        return
-    ctx.phase("loading the text encoder")
-    encoders = family.load(folder, {"text"}, DTYPES[config.model.dtype], config.device)
-    _say_cut(ctx, encoders, texts)
-    fill(
-        cache, [(name(t), t) for t in texts], lambda some: _rows(family.encode_text(encoders, some)), TEXT_BATCH,
-        _progress(ctx, "reading captions", "captions"),
-    )  # fmt: skip
-    encoders.text_encoders.clear()
-    memory.release()
-
-
-def _rows(cond: Cond) -> list[dict]:
-    """A Cond of B texts as B sets of tensors without the batch dimension."""
-    count = len(next(iter(cond.tensors.values())))
-    return [{name: t[i] for name, t in cond.tensors.items()} for i in range(count)]
-
-
-def _say_cut(ctx: Context, m: Modules, texts: list[str]) -> None:
-    for tokenizer in m.tokenizers:
-        most = tokenizer.model_max_length
-        long = [t for t in texts if len(tokenizer(t, truncation=False).input_ids) > most]
-        if long:
-            ctx.warn(f"{len(long)} captions are longer than the text encoder reads ({most} tokens) and are cut: “{long[0][:60]}…”")
+    schedule = read_schedule(m.scheduler.config, family.SPEC.prediction)
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device)
+    return Prepared(family, folder, m, work, feed, schedule, divisor, cache, texts)
 
 
 def _encode_pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cache: Cache, vae_print: str, work: Plan) -> None:

@@ -64,8 +64,8 @@ class Gallery:
         s = self.config.sample
         with torch.no_grad(), autocast(self.config):
             pictures = pipe(
-                **self.family.draw_args(self.cond(text), self.cond(s.negative)),
-                num_inference_steps=s.steps, guidance_scale=s.guidance, width=self.width, height=self.height,
+                **self.family.draw_args(self.m, self.cond(text), self.cond(s.negative), s.guidance),
+                num_inference_steps=s.steps, width=self.width, height=self.height,
                 generator=torch.Generator().manual_seed(seed), callback_on_step_end=stop_early,
             ).images  # fmt: skip
         return None if self.ctx.stop_requested() else pictures[0]

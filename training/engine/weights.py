@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..basemodel import check_folder, local_folder, variant
 from ..config import ModelPart
 from ..download import DownloadStopped, fetch
-from ..family import Modules
+from ..family import Cond, Modules, Placement
 from ..runs.context import Context, Stopped
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -35,11 +35,16 @@ def base_folder(model: ModelPart, family: ModuleType, ctx: Context) -> Path:
     return folder
 
 
-def load_part(cls, folder: Path, dtype: torch.dtype, device: str) -> nn.Module:
-    """One part through its own from_pretrained: frozen, in eval mode, on `device`, in `dtype`."""
-    extra = {"dtype": dtype} if cls.__module__.startswith("transformers") else {"torch_dtype": dtype}
+def placement(model: ModelPart, device: str) -> Placement:
+    """How the parts of a base model are loaded for a run."""
+    return Placement(DTYPES[model.dtype], device)
+
+
+def load_part(cls, folder: Path, place: Placement) -> nn.Module:
+    """One part through its own from_pretrained: frozen, in eval mode, where and in the format that `place` says."""
+    extra = {"dtype": place.dtype} if cls.__module__.startswith("transformers") else {"torch_dtype": place.dtype}
     module = cls.from_pretrained(folder, use_safetensors=True, variant=variant(folder), local_files_only=True, **extra)
-    return module.requires_grad_(False).eval().to(device)
+    return module.requires_grad_(False).eval().to(place.device)
 
 
 def load_scheduler(folder: Path):
@@ -57,10 +62,9 @@ def adapter_layers(module: nn.Module) -> list[str]:
     return [name for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)]
 
 
-def probe(family: ModuleType, m: Modules, latents: Tensor, cond, device: str) -> Tensor:
-    """The denoiser's answer to a fixed noisy picture: what two sets of weights are compared by.  latents: [1,C,h,w]."""
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(device, m.denoiser.dtype)
-    t = torch.full((1,), 500, device=device)
-    cond = type(cond)({k: v.to(device, m.denoiser.dtype) if v.is_floating_point() else v.to(device) for k, v in cond.tensors.items()})
+def probe(family: ModuleType, m: Modules, latents: Tensor, cond: Cond, schedule, device: str) -> Tensor:
+    """The denoiser's answer to pure noise half-way: what two sets of weights are compared by.  latents: [1,C,h,w]."""
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(device, m.dtype)
+    t = torch.tensor([schedule.at(0.5)], device=device)
     with torch.no_grad():
-        return family.predict(m, noise, t, cond).float().cpu()
+        return family.predict(m, noise, t, cond.to(device, m.dtype)).float().cpu()

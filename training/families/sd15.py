@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FF = ("ff.net.0.proj", "ff.net.2")
@@ -30,27 +30,28 @@ SPEC = FamilySpec(
 )
 
 
-def load(folder: Path, parts: set[str], dtype, device) -> Modules:
-    """The asked-for parts from a folder in diffusers layout; tokenizer and scheduler always."""
+def load(folder: Path, parts: set[str], place: Placement) -> Modules:
+    """The asked-for parts from a folder in diffusers layout; the scheduler always."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
     from ..engine.weights import load_part, load_scheduler
 
-    m = Modules(denoiser_name="unet", scheduler=load_scheduler(folder), tokenizers=[CLIPTokenizer.from_pretrained(folder / "tokenizer")])
-    if "denoiser" in parts:
-        m.denoiser = load_part(UNet2DConditionModel, folder / "unet", dtype, device)
+    m = Modules(place.dtype, scheduler=load_scheduler(folder))
+    if "unet" in parts:
+        m.denoiser = load_part(UNet2DConditionModel, folder / "unet", place)
     if "vae" in parts:
-        m.vae = load_part(AutoencoderKL, folder / "vae", dtype, device)
-    if "text" in parts:
-        m.text_encoders = [load_part(CLIPTextModel, folder / "text_encoder", dtype, device)]
+        m.vae = load_part(AutoencoderKL, folder / "vae", place)
+    if "text_encoder" in parts:
+        m.text_encoders["text_encoder"] = load_part(CLIPTextModel, folder / "text_encoder", place)
+        m.tokenizers["text_encoder"] = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     return m
 
 
-def encode_text(m: Modules, captions: list[str]) -> Cond:
-    """embeds: [B,L,D], padded to the tokenizer's full length as the pipeline does."""
-    embeds, _ = pipeline(m).encode_prompt(captions, m.text_encoders[0].device, 1, False)
-    return Cond({"embeds": embeds})
+def encode_text(m: Modules, captions: list[str]) -> list[dict]:
+    """embeds: [L,D], padded to the tokenizer's full length as the pipeline does."""
+    embeds, _ = pipeline(m).encode_prompt(captions, m.text_encoders["text_encoder"].device, 1, False)
+    return [{"embeds": e} for e in embeds]
 
 
 def encode_image(m: Modules, pixels, generator):
@@ -70,8 +71,8 @@ def pipeline(m: Modules):
 
     return StableDiffusionPipeline(
         vae=m.vae,
-        text_encoder=m.text_encoders[0] if m.text_encoders else None,
-        tokenizer=m.tokenizers[0],
+        text_encoder=m.text_encoders.get("text_encoder"),
+        tokenizer=m.tokenizers.get("text_encoder"),
         unet=m.denoiser,
         scheduler=m.scheduler,
         safety_checker=None,
@@ -80,9 +81,9 @@ def pipeline(m: Modules):
     )
 
 
-def draw_args(cond: Cond, negative: Cond) -> dict:
-    """Keyword arguments that feed cached text to the pipeline's call."""
-    return {"prompt_embeds": cond.tensors["embeds"], "negative_prompt_embeds": negative.tensors["embeds"]}
+def draw_args(m: Modules, cond: Cond, negative: Cond, guidance: float) -> dict:
+    """Keyword arguments that feed cached text and the guidance strength to the pipeline's call."""
+    return {"prompt_embeds": cond.tensors["embeds"], "negative_prompt_embeds": negative.tensors["embeds"], "guidance_scale": guidance}
 
 
 def grid(configs: dict[str, dict]) -> tuple[int, int]:

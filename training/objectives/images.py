@@ -12,7 +12,7 @@ def loss(family, m, batch, schedule, config):
 
     noisy = schedule.mix(batch.latents, batch.noise, batch.t)
     target = schedule.target(batch.latents, batch.noise, batch.t)
-    said = family.predict(m, noisy.to(m.denoiser.dtype), batch.t, batch.cond)
+    said = family.predict(m, noisy.to(m.dtype), batch.t, batch.cond)
     errors = (said.float() - target.float()).pow(2).mean(dim=tuple(range(1, target.ndim)))
     if config.min_snr_gamma:
         errors = errors * min_snr_weight(schedule.snr(batch.t), config.min_snr_gamma, schedule.prediction_type).to(errors.dtype)
