@@ -1,0 +1,34 @@
+"""Small random parts that several families have in common."""
+
+from __future__ import annotations
+
+
+def clip_config(tokenizer, **changes):
+    from transformers import CLIPTextConfig
+
+    return CLIPTextConfig(
+        hidden_size=32, intermediate_size=40, num_attention_heads=4, num_hidden_layers=2, vocab_size=len(tokenizer), projection_dim=32,
+        max_position_embeddings=tokenizer.model_max_length, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, **changes,
+    )  # fmt: skip
+
+
+def t5_encoder(tokenizer, width: int = 32):
+    from transformers import T5Config, T5EncoderModel
+
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=40, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
+        decoder_start_token_id=0, pad_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    return T5EncoderModel(config).eval()
+
+
+def kl_vae(channels: int = 4, scaling: float = 0.3611, shift: float | None = 0.1159, levels: int = 2, quant: bool = False, **changes):
+    """An AutoencoderKL of 2 ** (levels - 1) px a latent cell."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8,) * levels, layers_per_block=1, latent_channels=channels, norm_num_groups=4, sample_size=32,
+        down_block_types=["DownEncoderBlock2D"] * levels, up_block_types=["UpDecoderBlock2D"] * levels,
+        use_quant_conv=quant, use_post_quant_conv=quant, scaling_factor=scaling, shift_factor=shift, **changes,
+    ).eval()  # fmt: skip

@@ -1,0 +1,11 @@
+"""A Stable Diffusion 1.5 of a few thousand weights."""
+
+from pathlib import Path
+
+from tests import tiny
+
+SIDE, SIZE = 32, (32, 48)  # a square side; a size that is not square (height, width); px
+
+
+def build(folder: Path) -> Path:
+    return tiny.sd15(folder)

@@ -1,0 +1,245 @@
+"""What every family must hold, proven on a toy of the real classes: tests/families/<id>.py builds it.
+
+A toy module has `build(folder)`, `SIDE` (px of a square training picture) and `SIZE` ((height, width) px, not square).  Where the
+pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`; where the denoiser does not answer with a tuple of
+one tensor in that layout, `as_answer(m, latents)`; where training pictures are not pictures, `dataset(folder)`; and
+`SAMPLE` for settings of the `sample` part.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+from functools import cache
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import training.families
+from tests import tiny
+from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
+from training import registry
+from training.engine import noise
+from training.family import GEOMETRY, Cond, Placement
+
+FAMILIES = sorted(m.name for m in pkgutil.iter_modules(training.families.__path__))
+CAPTIONS = ("a cat", "an old wooden castle near a huge river and a painted glass robot on a tiny green horse")
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def kit(request, tmp_path_factory):
+    """A family with its toy: kit.family, kit.toy, kit.folder, kit.m (the denoiser and VAE), kit.rows(caption)."""
+    return _kit(request.param, str(tmp_path_factory.getbasetemp()))
+
+
+@cache
+def _kit(id: str, scratch: str):
+    from pathlib import Path
+
+    toy = importlib.import_module(f"tests.families.{id}")
+    folder = toy.build(Path(scratch) / f"toy {id}")
+    family = registry.get("families", id)
+    spec, place = family.SPEC, Placement(torch.float32, "cpu")
+    rows = {}
+    for caption in (*CAPTIONS, ""):
+        rows[caption] = {}
+        for encoder in spec.parts["text"]:  # one at a time, as the engine does
+            alone = family.load(folder, {encoder}, place)
+            with torch.no_grad():
+                rows[caption] |= family.encode_text(alone, [caption])[0]
+    m = family.load(folder, {spec.denoiser, *spec.parts["vae"]}, place)
+    return SimpleNamespace(id=id, family=family, spec=spec, toy=toy, folder=folder, m=m, rows=rows, schedule=noise.read_schedule(m.scheduler.config, spec.prediction))
+
+
+def conditioned(kit, *captions, size=None) -> Cond:
+    h, w = size or kit.toy.SIZE
+    return Cond.of([kit.rows[c] | {GEOMETRY: torch.tensor([h, w, 0, 0, h, w])} for c in captions])
+
+
+def latents_like(kit, count: int, seed: int = 0):
+    """Random latents of kit.toy.SIZE."""
+    h, w = kit.toy.SIZE
+    frames = getattr(kit.toy, "FRAMES", None)
+    pixels = torch.zeros(1, 3, *([frames] if frames else []), h, w)
+    with torch.no_grad():
+        shape = kit.family.encode_image(kit.m, pixels, torch.Generator().manual_seed(0)).shape[1:]
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def to_pipe(kit, x):
+    return kit.toy.to_pipe(kit.m, x) if hasattr(kit.toy, "to_pipe") else x
+
+
+def as_answer(kit, x):
+    return kit.toy.as_answer(kit.m, x) if hasattr(kit.toy, "as_answer") else (to_pipe(kit, x),)
+
+
+def draw(kit, latents, caption: str, steps: int):
+    """The latents, in the pipeline's layout, that its own call comes to from `latents`, without guidance by a second pass."""
+    pipe = kit.family.pipeline(kit.m)
+    pipe.set_progress_bar_config(disable=True)
+    h, w = kit.toy.SIZE
+    frames = getattr(kit.toy, "FRAMES", None)
+    with torch.no_grad():
+        out = pipe(
+            **kit.family.draw_args(kit.m, conditioned(kit, caption), conditioned(kit, ""), 1.0), latents=to_pipe(kit, latents).clone(),
+            num_inference_steps=steps, height=h, width=w, output_type="latent", **({"num_frames": frames} if frames else {}),
+        )  # fmt: skip
+    return out.frames if hasattr(out, "frames") else out.images
+
+
+def flat(values) -> dict[str, torch.Tensor]:
+    """The tensors in a call's arguments, by where they stand."""
+    found = {}
+    for name, value in values.items():
+        if torch.is_tensor(value):
+            found[name] = value
+        elif isinstance(value, dict):
+            found |= {f"{name}.{k}": v for k, v in flat(value).items()}
+        elif isinstance(value, (list, tuple)):
+            found |= {f"{name}.{k}": v for k, v in flat(dict(enumerate(value))).items()}
+    return found
+
+
+def calls(denoiser, run) -> list[tuple[dict, object]]:
+    """[(arguments by name, answer)] of every call of the denoiser during run()."""
+    import inspect
+
+    seen, signature = [], inspect.signature(type(denoiser).forward)
+
+    def note(module, args, kwargs, answer):
+        bound = signature.bind(module, *args, **kwargs).arguments
+        bound.pop("self")
+        seen.append((flat(bound), answer[0] if isinstance(answer, tuple) else answer))
+
+    hook = denoiser.register_forward_hook(note, with_kwargs=True)
+    try:
+        run()
+    finally:
+        hook.remove()
+    return seen
+
+
+def test_predict_makes_the_call_that_the_pipeline_makes(kit):
+    noisy = latents_like(kit, 1)
+    (theirs, their_answer), *_ = calls(kit.m.denoiser, lambda: draw(kit, noisy, CAPTIONS[1], 1))
+    if kit.spec.prediction == "flow":
+        t, ours_in = torch.ones(1), noisy
+    else:
+        t, ours_in = theirs["timestep"].reshape(1).long(), theirs["sample"]  # the scheduler scales its own way
+    with torch.no_grad():
+        ((ours, our_answer),) = calls(kit.m.denoiser, lambda: kit.family.predict(kit.m, ours_in, t, conditioned(kit, CAPTIONS[1])))
+    for name, value in theirs.items():
+        assert name in ours, f"the pipeline passes {name}, predict() does not"
+        torch.testing.assert_close(ours[name].float().squeeze(), value.float().squeeze(), atol=1e-5, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+    for one, other in zip(flat({"": our_answer}).values(), flat({"": their_answer}).values(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_two_captions_of_different_length_do_not_mix(kit):
+    noisy = latents_like(kit, 2)
+    t = torch.tensor([kit.schedule.at(0.3), kit.schedule.at(0.7)])
+    with torch.no_grad():
+        together = kit.family.predict(kit.m, noisy, t, conditioned(kit, *CAPTIONS))
+        alone = [kit.family.predict(kit.m, noisy[i : i + 1], t[i : i + 1], conditioned(kit, CAPTIONS[i])) for i in range(2)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-4)
+    assert not torch.equal(*alone)
+
+
+def test_the_sampler_walks_from_noise_to_the_picture_along_the_training_target(kit, monkeypatch):
+    start, clean = latents_like(kit, 1, seed=1), latents_like(kit, 1, seed=2)
+    forward = kit.m.denoiser.forward
+    if kit.spec.prediction == "flow":
+        raw = start - clean
+        monkeypatch.setattr(kit.m.denoiser, "forward", lambda *a, **k: as_answer(kit, raw))
+        said = kit.family.predict(kit.m, start, torch.ones(1), conditioned(kit, CAPTIONS[0]))
+        if (said - raw).abs().max() > 1e-6:  # the network itself points the other way
+            raw = clean - start
+            said = kit.family.predict(kit.m, start, torch.ones(1), conditioned(kit, CAPTIONS[0]))
+        torch.testing.assert_close(said, kit.schedule.target(clean, start, torch.ones(1)), atol=1e-6, rtol=1e-6)
+    else:
+
+        def oracle(sample, timestep, *a, **k):
+            signal, grain = kit.schedule.signal_and_noise(timestep.reshape(1).long(), sample)
+            return (kit.schedule.target(clean, (sample - signal * clean) / grain, timestep.reshape(1).long()),)
+
+        monkeypatch.setattr(kit.m.denoiser, "forward", oracle)
+        if "set_alpha_to_one" in kit.m.scheduler.config:  # off, DDIM deliberately stops one timestep short of the clean picture
+            whole_way = type(kit.m.scheduler).from_config(kit.m.scheduler.config, set_alpha_to_one=True)
+            monkeypatch.setattr(kit.m, "scheduler", whole_way)
+    end = draw(kit, start, CAPTIONS[0], 4)
+    monkeypatch.setattr(kit.m.denoiser, "forward", forward)
+    torch.testing.assert_close(end.reshape(to_pipe(kit, clean).shape), to_pipe(kit, clean), atol=1e-5, rtol=1e-5)
+
+
+def test_pictures_encode_to_about_what_the_decoder_takes(kit):
+    h, w = kit.toy.SIZE
+    frames = getattr(kit.toy, "FRAMES", None)
+    pixels = torch.rand(1, 3, *([frames] if frames else []), h, w) * 2 - 1
+    with torch.no_grad():
+        once, again = (kit.family.encode_image(kit.m, pixels, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(once, again) and once.dtype == torch.float32 and torch.isfinite(once).all()
+    stride, divisor = kit.family.grid({p: json.loads((kit.folder / p / "config.json").read_text()) for ps in kit.spec.parts.values() for p in ps})
+    assert tuple(once.shape[-2:]) == (h // stride, w // stride)
+    assert h % divisor == w % divisor == 0 and divisor % stride == 0
+
+
+def job(kit, dataset, **changes):
+    """Changes that turn the tiny SD 1.5 job into one of this family."""
+    return {
+        "model__family": kit.id, "model__source": str(kit.folder), "data__datasets": [{"name": str(dataset)}], "data__resolutions": [kit.toy.SIDE],
+        "sample__width": kit.toy.SIZE[1], "sample__height": kit.toy.SIZE[0], "sample__guidance": 3.0,
+        **{f"sample__{k}": v for k, v in getattr(kit.toy, "SAMPLE", {}).items()}, **getattr(kit.toy, "JOB", {}), **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    return tiny.pictures(tmp_path_factory.mktemp("pictures"), 4)
+
+
+@pytest.fixture
+def dataset(kit, pictures, tmp_path):
+    return kit.toy.dataset(tmp_path / "data") if hasattr(kit.toy, "dataset") else pictures
+
+
+@pytest.fixture
+def base(kit):
+    return kit.folder
+
+
+@pytest.mark.slow
+def test_training_learns_is_resumed_exactly_and_the_lora_draws_the_same_in_another_process(kit, lab, dataset, tmp_path):  # noqa: F811
+    changes = job(kit, dataset, steps=25, save__every=10, sample__every=0, adapter__targets="attention+ff", save__keep=20)
+    whole = lab.run(**changes)
+    assert whole.status() == "finished", whole.why()
+    losses = [e["loss"] for e in whole.events()[0] if e["kind"] == "step"]
+    assert sum(losses[-6:]) < sum(losses[:6])
+
+    parted = lab.go(lab.run(stop_at=13, **changes))
+    assert parted.status() == "finished", parted.why()
+    assert state_files(parted, 25) == state_files(whole, 25)
+
+    before, after = (_drawn(kit, whole.result(), tmp_path / f"{n}.pt", spoil) for n, spoil in ((1, False), (2, True)))
+    assert not torch.equal(before["base"], before["lora"])
+    assert torch.equal(before["lora"], after["lora"])
+
+
+def _drawn(kit, lora, out, again: bool) -> dict:
+    """What a fresh process draws with the public pipeline: without the LoRA, and with it."""
+    args = {"folder": str(kit.folder), "family": kit.id, "lora": str(lora), "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
+    subprocess.run([sys.executable, "-m", "tests.families.draw", json.dumps(args)], check=True)
+    return torch.load(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["loading text encoder", "reading captions", "encoding pictures", "drawing samples", "training"])
+def test_stop_works_in_every_phase(kit, lab, dataset, when):  # noqa: F811
+    run = lab.make(**job(kit, dataset, steps=4))
+    lab.go(run, stop_in=when)
+    assert run.status() == "stopped", run.why()
+    assert lab.go(run).status() == "finished", run.why()

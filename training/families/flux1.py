@@ -1,0 +1,119 @@
+"""FLUX.1 dev and schnell: a flow transformer over 2 x 2 patches, CLIP's pooled text and T5's tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+
+TOKENS = 512  # of T5, as FluxPipeline's default; schnell was trained with 256
+TOKENS_DISTILLED = 256
+GUIDANCE_WHEN_TRAINING = 1.0  # of dev's guidance vector: the picture itself, not one with guidance baked in
+
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+_FF = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
+_MODULATION = ("norm1.linear", "norm1_context.linear", "norm.linear")
+
+SPEC = FamilySpec(
+    id="flux1",
+    title="FLUX.1",
+    default_source="black-forest-labs/FLUX.1-dev",
+    licence="other",
+    licence_url="https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
+    latent=LatentSpec(channels=16, stride=8),
+    prediction="flow",
+    divisor=16,
+    side_px=1024,
+    architecture="flux-1-dev",
+    lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _MODULATION},
+    parameters=11.9e9,
+    notes="dev (a licence to accept on the Hub, not for commercial use) and schnell (Apache-2.0, distilled to four steps).",
+    tags=("flux", "text-to-image"),
+    pipeline="FluxPipeline",
+    parts={"denoiser": ("transformer",), "text": ("text_encoder", "text_encoder_2"), "vae": ("vae",)},
+)
+
+
+def load(folder: Path, parts: set[str], place: Placement) -> Modules:
+    """The asked-for parts from a folder in diffusers layout; the scheduler always."""
+    from diffusers import AutoencoderKL, FluxTransformer2DModel
+    from transformers import AutoTokenizer, CLIPTextModel, T5EncoderModel
+
+    from ..engine.weights import load_part, load_scheduler
+
+    m = Modules(place.dtype, scheduler=load_scheduler(folder))
+    if "transformer" in parts:
+        m.denoiser = load_part(FluxTransformer2DModel, folder / "transformer", place)
+    if "vae" in parts:
+        m.vae = load_part(AutoencoderKL, folder / "vae", place)
+    for name, cls, tokenizer in (("text_encoder", CLIPTextModel, "tokenizer"), ("text_encoder_2", T5EncoderModel, "tokenizer_2")):
+        if name in parts:
+            m.text_encoders[name] = load_part(cls, folder / name, place)
+            m.tokenizers[name] = AutoTokenizer.from_pretrained(folder / tokenizer, local_files_only=True)
+    return m
+
+
+def encode_text(m: Modules, captions: list[str]) -> list[dict]:
+    """From CLIP: pooled [D]; from T5: embeds [L,D], padded to the full length, as the pipeline does."""
+    pipe, rows = pipeline(m), [{} for _ in captions]
+    if "text_encoder" in m.text_encoders:
+        pooled = pipe._get_clip_prompt_embeds(captions, 1, pipe.text_encoder.device)
+        rows = [row | {"pooled": p} for row, p in zip(rows, pooled, strict=True)]
+    if "text_encoder_2" in m.text_encoders:
+        most = min(TOKENS, pipe.tokenizer_2.model_max_length)
+        embeds = pipe._get_t5_prompt_embeds(captions, 1, most, pipe.text_encoder_2.device, pipe.text_encoder_2.dtype)
+        rows = [row | {"embeds": e} for row, e in zip(rows, embeds, strict=True)]
+    return rows
+
+
+def encode_image(m: Modules, pixels, generator):
+    """pixels [B,3,H,W] in [-1,1] -> latents [B,16,h,w] with about unit variance."""
+    c = m.vae.config
+    return (m.vae.encode(pixels.to(m.vae.dtype)).latent_dist.sample(generator).float() - c.shift_factor) * c.scaling_factor
+
+
+def predict(m: Modules, noisy, t, cond: Cond):
+    """noisy [B,16,h,w]; t [B] in [0,1] -> noise - clean, [B,16,h,w]."""
+    from diffusers import FluxPipeline
+    from torch import full_like
+
+    batch, channels, h, w = noisy.shape
+    embeds = cond.tensors["embeds"]
+    if not m.denoiser.config.guidance_embeds:
+        embeds = embeds[:, :TOKENS_DISTILLED]
+    said = m.denoiser(
+        hidden_states=FluxPipeline._pack_latents(noisy, batch, channels, h, w),
+        timestep=t.to(noisy.dtype),
+        guidance=full_like(t, GUIDANCE_WHEN_TRAINING) if m.denoiser.config.guidance_embeds else None,
+        pooled_projections=cond.tensors["pooled"],
+        encoder_hidden_states=embeds,
+        txt_ids=noisy.new_zeros(embeds.shape[1], 3),
+        img_ids=FluxPipeline._prepare_latent_image_ids(batch, h // 2, w // 2, noisy.device, noisy.dtype),
+        return_dict=False,
+    )[0]
+    return FluxPipeline._unpack_latents(said, h, w, 1)
+
+
+def pipeline(m: Modules):
+    """diffusers' own pipeline over the same modules; parts that were freed are None."""
+    from diffusers import FluxPipeline
+
+    return FluxPipeline(
+        scheduler=m.scheduler, vae=m.vae, transformer=m.denoiser,
+        text_encoder=m.text_encoders.get("text_encoder"), tokenizer=m.tokenizers.get("text_encoder"),
+        text_encoder_2=m.text_encoders.get("text_encoder_2"), tokenizer_2=m.tokenizers.get("text_encoder_2"),
+    )  # fmt: skip
+
+
+def draw_args(m: Modules, cond: Cond, negative: Cond, guidance: float) -> dict:
+    """Keyword arguments that feed cached text to the pipeline's call.  guidance goes into dev's guidance vector; schnell has none."""
+    embeds = cond.tensors["embeds"]
+    if not m.denoiser.config.guidance_embeds:
+        embeds = embeds[:, :TOKENS_DISTILLED]
+    return {"prompt_embeds": embeds, "pooled_prompt_embeds": cond.tensors["pooled"], "guidance_scale": guidance}
+
+
+def grid(configs: dict[str, dict]) -> tuple[int, int]:
+    """(px per latent cell, px that sides must divide by) of a checkpoint, from its parts' config.json."""
+    stride = 2 ** (len(configs["vae"]["block_out_channels"]) - 1)
+    return stride, stride * 2  # the transformer sees patches of 2 x 2 cells
