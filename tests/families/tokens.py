@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from random import Random
 
-WORDS = "a an the red blue green old tiny huge painted wooden glass cat dog robot castle river horse tree house photo of on near under beside zibbo".split()
+WORDS = ["a", "an", "the", "red", "blue", "green", "old", "tiny", "huge", "painted", "wooden", "glass", "cat", "dog", "robot", "castle", "river", "horse", "tree", "house", "photo", "of", "on", "near", "under", "beside", "zibbo"]
 
 
 def corpus() -> list[str]:
