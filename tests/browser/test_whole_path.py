@@ -100,7 +100,7 @@ def start_training(page, app: Easel) -> None:
     set_setting(page, "steps", STEPS)
     set_setting(page, "sample.every", 10)
     began = time.monotonic()
-    page.locator("[data-act=start]").click()
+    page.locator(".ez-start").click()
     page.locator(".ez-run-card").first.wait_for(timeout=300_000)
     assert quick(time.monotonic() - began)
     assert app.runs("train")[0].title == "my zibbo"
