@@ -55,7 +55,7 @@ def _serve(home, plan, port, claim) -> None:
     from starlette.middleware import Middleware  # after the second-instance check: Gradio takes a second or two
 
     from training.runs.supervisor import Ticker
-    from ui import guard, media, shell, theme
+    from ui import frontpage, guard, media, shell, theme
 
     demo = shell.build(home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path)
     _, local_url, share_url = demo.launch(
@@ -64,7 +64,7 @@ def _serve(home, plan, port, claim) -> None:
         enable_monitoring=False, run_history=False, ssr_mode=False, strict_cors=True, pwa=False, mcp_server=False, footer_links=[],
         favicon_path=theme.ASSETS / "icon-192.png", theme=theme.make_theme(), css=demo.easel_css, head=demo.easel_head,
         app_kwargs={
-            "middleware": [Middleware(guard.Guard, access=plan.access)], "routes": media.routes(home),
+            "middleware": [Middleware(guard.Guard, access=plan.access), Middleware(frontpage.FrontPage, base=plan.root_path)], "routes": media.routes(home),
             "docs_url": None, "redoc_url": None, "openapi_url": None,
         },
     )  # fmt: skip

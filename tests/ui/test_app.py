@@ -178,3 +178,14 @@ def test_a_second_start_finds_the_first(served):
         [sys.executable, "app.py", "--home", str(served.home.root), "--no-browser"], cwd=REPO, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0 and f"already running at {served.url}" in done.stdout
+
+
+def test_the_tab_is_named_before_any_script_runs(served):
+    for visitor in (served.me, served.stranger):  # who is not signed in gets the login page at the same address
+        page = visitor.get("/").text
+        head = page[: page.index("<script")]
+        assert "<title>Easel</title>" in head and 'property="og:title" content="Easel"' in head and "Gradio" not in head
+        assert "/easel/manifest.json" in head and "/easel/asset/icon.svg" in head
+        css = (REPO / "ui" / "assets" / "easel.css").read_text(encoding="utf-8")
+        for colour in re.findall(r"--ez-bg: (#\w+)", css):
+            assert f"--ez-bg: {colour}" in head
