@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-import threading
+import time
 
 from training.home import find_home
 from ui import instance, serving, window
-
 
 def flags() -> argparse.ArgumentParser:
     """The command line."""
@@ -77,12 +77,20 @@ def _serve(home, plan, port, claim) -> None:
     if plan.window:
         window.open_app(local_url)
     try:
-        threading.Event().wait()
+        _wait_for_the_end()
     except KeyboardInterrupt:
         print("Easel is closed. A training that was running goes on; start Easel again to see it.")
     finally:
-        demo.close(verbose=False)
+        serving.close(demo)
         claim.release()
+
+
+def _wait_for_the_end() -> None:
+    """Raises KeyboardInterrupt at Ctrl+C, and at what a container, a service manager or the launcher ends it with."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts what it puts in the background with that one ignored
+        signal.signal(number, signal.default_int_handler)
+    while True:
+        time.sleep(60)
 
 
 if __name__ == "__main__":
