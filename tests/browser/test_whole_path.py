@@ -126,12 +126,10 @@ def watch_it_grow(page, app: Easel, shots: Path) -> None:
 
 
 def refresh_stop_resume(page, app: Easel) -> None:
-    """A refresh shows the same run; Stop saves; Resume goes on where it stood."""
+    """A refresh shows the same tab and run; Stop saves; Resume goes on where it stood."""
     run = app.runs("train")[0]
     page.reload()
-    page.wait_for_selector("#ez-tabs")
-    tab(page, "Results")
-    page.locator(".ez-shot").first.wait_for()
+    page.locator(".ez-shot").first.wait_for()  # on the tab that was open
     page.locator(".ez-head").get_by_text("my zibbo").first.wait_for()
     page.locator("[data-act=stop]").click()
     wait(lambda: run.status() == "stopped", "it does not stop", RUN_S)
