@@ -11,6 +11,7 @@ import time
 from training.home import find_home
 from ui import instance, serving, window
 
+
 def flags() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser("app.py", description="Easel trains a LoRA from your pictures.")
