@@ -96,9 +96,10 @@ def _title(page: Page, now: float) -> str:
 
 def _actions(page: Page) -> str:
     running, queued = page.status == "running", page.status == "queued"
+    starting = page.status == "starting"
     stopping = page.stopping_s is not None
     acts = []
-    if running or queued:
+    if running or queued or starting:
         acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", "Stop was asked for" if stopping else ""))
     if running:
         acts.append(button("save", "Save now", "save", "It is stopping, which saves anyway" if stopping else ""))
@@ -112,7 +113,7 @@ def _actions(page: Page) -> str:
         if consent:
             acts.append(button("accept", "Accept changes and resume", "check", blocked, "ez-primary"))
     acts.append(button("duplicate", "Duplicate", "copy"))
-    if running:
+    if running or starting:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
     else:
         acts.append(
@@ -134,7 +135,7 @@ def _progress(page: Page) -> str:
     if page.status == "finished":
         return ""
     told = views.progress(page.view, page.status)
-    busy = told.share is None and page.status == "running"
+    busy = told.share is None and page.status in ("running", "starting")
     share = told.share or 0
     look = {"failed": "ez-bad", "interrupted": "ez-warn", "stopped": "ez-plain"}.get(page.status, "")
     bar = "<i></i>" if busy else f'<i style="width:{share * 100:.1f}%"></i>'
@@ -188,7 +189,7 @@ def _ending(page: Page) -> str:
             look, sentence = "", "Stopping: it finishes this step and saves everything."
     if not sentence or page.status == "finished":
         return ""
-    then = "" if page.status in ("running", "queued") else views.next_step(page.view, page.status)
+    then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status)
     then = "" if then in sentence or "Resume" in sentence else then
     said = f"<p><b>{escape(sentence)}</b></p>" + (f"<p>{escape(then)}</p>" if then else "")
     trace = page.view.trace or (page.log if page.status in ("failed", "interrupted") else "")
