@@ -140,8 +140,10 @@ def _progress(page: Page) -> str:
     look = {"failed": "ez-bad", "interrupted": "ez-warn", "stopped": "ez-plain"}.get(page.status, "")
     bar = "<i></i>" if busy else f'<i style="width:{share * 100:.1f}%"></i>'
     value = "" if busy else f' aria-valuenow="{share * 100:.0f}"'
+    counted = page.status == "running" and told.share is not None and page.view.of  # the figures below say step and time
+    detail = f"{share * 100:.0f} %" if counted else told.detail
     return (
-        f'<div class="ez-progress"><div class="ez-spread"><b class="ez-phase">{escape(told.text)}</b><span class="ez-muted ez-num">{escape(told.detail)}</span></div>'
+        f'<div class="ez-progress"><div class="ez-spread"><b class="ez-phase">{escape(told.text)}</b><span class="ez-muted ez-num">{escape(detail)}</span></div>'
         f'<div class="ez-bar ez-bar-big {look}{" ez-busy" if busy else ""}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100"{value}>'
         f"{bar}</div></div>"
     )
@@ -226,10 +228,12 @@ def checkpoints(page: Page) -> str:
     best, reason = views.best_checkpoint(steps, page.view.validations)
     losses = dict(page.view.validations)
     check = bool(losses)
-    rows = "".join(_checkpoint(page, step, size_bytes, step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
+    settled = check or page.status not in ("running", "starting")  # before that, the newest is only the newest
+    rows = "".join(_checkpoint(page, step, size_bytes, settled and step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
     head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th><th></th>"
+    hint = f"<b>Step {best:,}</b> is the one to take. {escape(reason)}" if settled else "Which one to take is said here when training has ended."
     return (
-        f'<p class="ez-hint">{icon("star")}<span><b>Step {best:,}</b> is the one to take. {escape(reason)}</span></p>'
+        f'<p class="ez-hint">{icon("star")}<span>{hint}</span></p>'
         f'<div class="ez-wide"><table class="ez-table"><thead><tr>{head_}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 

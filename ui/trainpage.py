@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from training.estimate import duration
+from training.estimate import duration, gb
 from training.hardware import Machine
 from training.presets import QUALITIES, Preset, fits
 from training.sentences import sentences
@@ -132,8 +132,8 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
             '<div class="ez-stats">'
             + _stat("Steps", f"{e.steps:,}")
             + _stat("Time", time)
-            + _stat("VRAM" if e.vram_bytes else "Memory", views.size(e.vram_bytes or e.ram_bytes))
-            + _stat("Disk", views.size(e.disk_bytes))
+            + _stat("VRAM" if e.vram_bytes else "Memory", gb(e.vram_bytes or e.ram_bytes))
+            + _stat("Disk", gb(e.disk_bytes))
             + "</div>"
         )
     elif not missing:

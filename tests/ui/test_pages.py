@@ -109,7 +109,7 @@ def test_a_running_run_takes_commands_and_cannot_be_deleted(ctx):
     with story.alive(run):
         page = shown(ctx, run.id)
         assert buttons(page["head"]) == {"stop": True, "save": True, "duplicate": True, "delete": False, "sample": True}
-        assert "step 50 of 100" in page["head"] and "&lt;b&gt;" in page["warnings"]
+        assert "50 <small>of 100" in page["head"] and "50 %" in page["head"] and "&lt;b&gt;" in page["warnings"]
         for data in ({"act": "sample", "value": " a red fox "}, {"act": "save"}, {"act": "stop"}, {"act": "delete", "run": run.id}):
             answered = results.answer(ctx, run.id, {}, data)
         assert "is running; stop it" in str(answered)

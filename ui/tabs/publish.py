@@ -77,7 +77,7 @@ def oauth() -> bool:
 def build(ctx) -> Parts:
     """The layout: what and the card on the left, who and where to on the right."""
     seen = gr.State({})
-    gr.HTML(shell.heading("Publish", "Share the LoRA on the Hugging Face Hub with a model card, or take it with you as a ZIP."))
+    gr.HTML(shell.heading("Publish", "Share the LoRA on the Hugging Face Hub with a model card, or take it with you as a ZIP."), apply_default_css=False)
     nothing = gr.HTML("", apply_default_css=False)
     with gr.Row(visible=False, elem_classes="ez-two", elem_id="ez-publish") as body:
         with gr.Column(scale=5, min_width=320):

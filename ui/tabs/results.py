@@ -48,7 +48,7 @@ class Parts:
 def build(ctx) -> Parts:
     """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
     seen = gr.State({})
-    gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."))
+    gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
     boxes = {"strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
