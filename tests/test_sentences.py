@@ -9,6 +9,7 @@ from training.sentences import sentences
 def test_each_text_becomes_a_sentence():
     assert sentences("the Hub is full", "", "Press Retry.") == "The Hub is full. Press Retry."
     assert sentences("it asks 'why?'", " still going … ") == "It asks 'why?' Still going …"
+    assert sentences("model.source: is missing") == "model.source: is missing."
     assert sentences() == sentences("", " ") == ""
 
 

@@ -10,4 +10,5 @@ def sentences(*texts: str) -> str:
 
 def _sentence(text: str) -> str:
     ended = text.rstrip("'\"’”)`").endswith((".", "!", "?", "…"))
-    return text[:1].upper() + text[1:] + ("" if ended else ".")
+    plain = text.split()[0].strip(",:;").isalpha()  # 'model.source' and 'torch_dtype' are names, and stay as they are
+    return (text[:1].upper() if plain else text[:1]) + text[1:] + ("" if ended else ".")
