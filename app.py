@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-import threading
+import time
 
 from training.home import find_home
 from ui import instance, serving, window
@@ -55,7 +56,7 @@ def _serve(home, plan, port, claim) -> None:
     from starlette.middleware import Middleware  # after the second-instance check: Gradio takes a second or two
 
     from training.runs.supervisor import Ticker
-    from ui import guard, media, shell, theme
+    from ui import frontpage, guard, media, shell, theme
 
     demo = shell.build(home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path)
     _, local_url, share_url = demo.launch(
@@ -64,7 +65,7 @@ def _serve(home, plan, port, claim) -> None:
         enable_monitoring=False, run_history=False, ssr_mode=False, strict_cors=True, pwa=False, mcp_server=False, footer_links=[],
         favicon_path=theme.ASSETS / "icon-192.png", theme=theme.make_theme(), css=demo.easel_css, head=demo.easel_head,
         app_kwargs={
-            "middleware": [Middleware(guard.Guard, access=plan.access)], "routes": media.routes(home),
+            "middleware": [Middleware(guard.Guard, access=plan.access), Middleware(frontpage.FrontPage, base=plan.root_path)], "routes": media.routes(home),
             "docs_url": None, "redoc_url": None, "openapi_url": None,
         },
     )  # fmt: skip
@@ -77,12 +78,20 @@ def _serve(home, plan, port, claim) -> None:
     if plan.window:
         window.open_app(local_url)
     try:
-        threading.Event().wait()
+        _wait_for_the_end()
     except KeyboardInterrupt:
         print("Easel is closed. A training that was running goes on; start Easel again to see it.")
     finally:
-        demo.close(verbose=False)
+        serving.close(demo)
         claim.release()
+
+
+def _wait_for_the_end() -> None:
+    """Raises KeyboardInterrupt at Ctrl+C, and at what a container, a service manager or the launcher ends it with."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts what it puts in the background with that one ignored
+        signal.signal(number, signal.default_int_handler)
+    while True:
+        time.sleep(60)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def test_train_shows_the_run_as_it_goes(here, monkeypatch, capsys):
 def test_a_failed_run_says_why_and_exits_with_1(here):
     code, said = easel(here, "train", job(here, "kind: trouble\nname: x\nhow: value\n"))
     assert code == 1
-    assert "failed: the picture 'a.png' is broken; remove it" in said
+    assert "failed: The picture 'a.png' is broken; remove it" in said
     assert "Traceback" not in said
 
 

@@ -23,7 +23,7 @@ class Account:
     role: str = ""  # write, read, fine-grained, oauth
     namespaces: tuple[str, ...] = ()  # where the token may write, the account's own name first
     scopes: tuple[str, ...] = ()
-    source: str = ""  # where the token came from: "environment", "saved", "given"
+    source: str = ""  # where the token is: "environment", "saved", "environment first" (both), "given" (with the request: a Space, a command line)
     reason: str = ""
 
     @property
@@ -113,7 +113,7 @@ def account_of(answer: dict, source: str) -> Account:
 
 
 def save_token(token: str) -> Account:
-    """The account of a pasted token, which huggingface_hub's own store now holds; nothing is saved if the Hub refuses it."""
+    """The account that uploads will use, once huggingface_hub's own store holds a pasted token; nothing is saved if the Hub refuses it."""
     from huggingface_hub import login, set_client_factory
 
     account = signed_in(token)
@@ -125,8 +125,8 @@ def save_token(token: str) -> Account:
             return Account(reason=_why_not(fault, "given"))
         except (OSError, ValueError) as error:
             return Account(reason=f"The token is right, but it could not be saved: {mask(str(error), token)}")
-        if find_token()[1] == "environment":
-            return replace(account, source="environment")
+        used = signed_in()  # the environment's token goes before the saved one, for uploads too
+        return replace(used, source="environment first") if used.source == "environment" else used
     return account
 
 

@@ -145,9 +145,9 @@ class Dataset:
         by = {v: sum(p.verdict == v for p in pictures) for v in ("ok", "refused", "duplicate", "unchecked")}
         return Counts(len(pictures), by["ok"], by["refused"], by["duplicate"], by["unchecked"], sum(p.usable and bool(p.caption) for p in pictures))
 
-    def readiness(self) -> list[str]:
-        """What is missing before training, a sentence each; [] when nothing is."""
-        counts = self.counts()
+    def readiness(self, counts: Counts | None = None) -> list[str]:
+        """What is missing before training, a sentence each; [] when nothing is.  counts: those of a moment ago, None to count now."""
+        counts = counts or self.counts()
         said = []
         if not counts.total:
             said.append("there are no pictures yet")

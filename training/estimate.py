@@ -127,6 +127,21 @@ def _spread(at: int, chosen: int, of: int) -> bool:
     return (at + 1) * chosen // of > at * chosen // of
 
 
+def peak_bytes(config: TrainConfig, home: Home) -> tuple[float, float]:
+    """(VRAM, RAM) that `config` needs at its peak; no picture is looked at.  Raises ValueError as estimate() does."""
+    family = registry.get("families", config.model.family, home.plugins)
+    model = layers.base_model(config.model.source, config.model.revision, family)
+    return _peak(config, family.SPEC, model, measured(config, home.outputs))
+
+
+def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None) -> tuple[float, float]:
+    """What was measured on this computer goes before what is reckoned."""
+    vram, ram = _memory(config, spec, model)
+    if pace and pace.memory_bytes:
+        vram, ram = (vram, max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
+    return vram, ram
+
+
 def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -> Estimate:
     """What `config` will take on `machine` with `pictures` pictures.  Raises ValueError for an unknown family or a wrong base model path."""
     family = registry.get("families", config.model.family, home.plugins)
@@ -138,9 +153,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
     seconds, step_s = _time(config, machine, spec, model, pace, items)
-    vram, ram = _memory(config, spec, model)
-    if pace and pace.memory_bytes:
-        vram, ram = (vram, max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
+    vram, ram = _peak(config, spec, model, pace)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     disk = _disk(config, spec, model, items) + download
     unsure = 1.25 if pace else UNSURE

@@ -16,6 +16,7 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from huggingface_hub.utils._http import hf_request_event_hook
 
 from .secrets import mask
+from .sentences import sentences
 
 TIMEOUT = httpx2.Timeout(60.0, connect=10.0)  # s; huggingface_hub itself sets none
 PASSING = {408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
@@ -161,7 +162,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def sentence(fault: Fault, repo_id: str, endpoint: str) -> HubError:
     """What a person reads about `fault` while publishing to `repo_id`."""
     namespace = repo_id.split("/")[0]
-    said = f" The Hub says: {fault.text}" if fault.text and fault.status > 0 else ""
+    said = f" The Hub says: {sentences(fault.text)}" if fault.text and fault.status > 0 else ""
     again = "Everything is safe on this computer; press Retry to go on where it stopped."
     if fault.status == -1:
         return HubError("Offline mode is on (HF_HUB_OFFLINE), so nothing was published.", "Unset HF_HUB_OFFLINE and press Retry.")

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import jobfile
 from .config import TrainConfig
-from .estimate import estimate
+from .estimate import peak_bytes
 from .hardware import Machine
 from .home import REPO, Home
 from .names import folder_name
@@ -159,7 +159,7 @@ def resolve(preset_id: str, answers: Answers, machine: Machine, pictures: int, h
     data = _merged(data, set_by_user)
     _fill(data, preset, machine, pictures, set_by_user)
     config = _parsed(data)
-    return _made_to_fit(config, machine, pictures, home, set_by_user)
+    return _made_to_fit(config, machine, home, set_by_user)
 
 
 # -- what nobody set
@@ -211,7 +211,7 @@ def _worded(prompt: str, trigger: str, noun: str) -> str:
     return prompt if trigger else prompt.replace("[trigger]", noun)
 
 
-def _made_to_fit(config: TrainConfig, machine: Machine, pictures: int, home: Home, set_by_user: Mapping[str, Any]) -> TrainConfig:
+def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user: Mapping[str, Any]) -> TrainConfig:
     """`config` with a smaller batch and then with gradient checkpointing, as far as the memory asks for it.
 
     Batch x accumulation stays the same, so what is learnt stays the same.  What the user set is never touched.
@@ -220,18 +220,18 @@ def _made_to_fit(config: TrainConfig, machine: Machine, pictures: int, home: Hom
     own_batch = "batch_size" in set_by_user.get("data", {}) or "accumulation" in set_by_user.get("optimizer", {})
     own_checkpointing = "gradient_checkpointing" in set_by_user.get("loss", {})
     try:
-        while (limit < _needs(config, machine, pictures, home)) and not own_batch and config.data.batch_size % 2 == 0:
+        while (limit < _needs(config, home)) and not own_batch and config.data.batch_size % 2 == 0:
             config = _with(config, {"data": {"batch_size": config.data.batch_size // 2}, "optimizer": {"accumulation": config.optimizer.accumulation * 2}})
-        if limit < _needs(config, machine, pictures, home) and not own_checkpointing:
+        if limit < _needs(config, home) and not own_checkpointing:
             config = _with(config, {"loss": {"gradient_checkpointing": True}})
     except ValueError:
         return config  # a family or base model that is not there: the estimate and the start say so, in its place
     return config
 
 
-def _needs(config: TrainConfig, machine: Machine, pictures: int, home: Home) -> int:
-    found = estimate(config, machine, pictures, home)
-    return found.vram_bytes if config.device == "cuda" else found.ram_bytes
+def _needs(config: TrainConfig, home: Home) -> float:
+    vram_bytes, ram_bytes = peak_bytes(config, home)
+    return vram_bytes if config.device == "cuda" else ram_bytes
 
 
 def _with(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:

@@ -14,6 +14,7 @@ from training.home import Home
 from training.jobs import caption
 from training.names import folder_name
 from training.registry import Plugin
+from training.sentences import sentences
 
 from . import forms
 
@@ -113,7 +114,7 @@ def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = Fal
     chosen = found[now.captioner].module if now.captioner in found else None
     options = _options(chosen.Options(), now, wrong) if chosen else ""
     said = notice(home, now)
-    note = f'<p class="ez-note ez-small">{escape(said)}.</p>' if said else ""
+    note = f'<p class="ez-note ez-small">{escape(sentences(said))}</p>' if said else ""
     fault = f'<p class="ez-error" role="alert">{escape(_sentence(wrong[""]))}</p>' if wrong.get("") else ""
     return (
         f'<div class="ez-captioner"><div role="radiogroup" aria-label="Captioner" class="ez-choices">{cards}</div>{note}{options}'

@@ -38,7 +38,7 @@ def missing(home: Home, name: str) -> list[Missing]:
     if not counts.total:
         return [Missing("there are no pictures yet", "dataset", "Add pictures")]
     left = []
-    for said in ds.readiness():
+    for said in ds.readiness(counts):
         about_captions = "caption" in said
         left.append(Missing(said, "captions" if about_captions else "dataset", "Write captions" if about_captions else "Look at them"))
     return left

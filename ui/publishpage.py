@@ -9,9 +9,17 @@ from typing import Any
 
 from training.account import Account
 from training.runs.events import RunView
+from training.sentences import sentences
 
 from . import views
 from .icons import icon
+
+WHERE = {  # source of an Account -> how one is signed in
+    "environment": "With the token in the environment variable HF_TOKEN.",
+    "saved": "With a token in huggingface_hub's store on this computer.",
+    "environment first": "With the token in HF_TOKEN: the pasted one is saved, but the environment goes before it.",
+    "given": "Through the Hub, for as long as this page is open.",
+}
 
 
 @dataclass(frozen=True)
@@ -93,9 +101,9 @@ def account(who: Account | None) -> str:
     if not who.ok:
         return (
             f'<div class="ez-account"><span class="ez-avatar">{icon("lock")}</span><div><b>Not signed in</b>'
-            f'<p class="ez-muted ez-small">{escape(views.sentence_start(who.reason.removeprefix("Not signed in: ")))}</p></div></div>'
+            f'<p class="ez-muted ez-small">{escape(sentences(who.reason.removeprefix("Not signed in: ")))}</p></div></div>'
         )
-    source = {"environment": "token from HF_TOKEN", "saved": "token saved on this computer", "given": "signed in through the Hub"}.get(who.source, "")
+    source = WHERE.get(who.source, "")
     can = "" if who.namespaces else '<p class="ez-error">This token may only read. Sign in with one that may write.</p>'
     return (
         f'<div class="ez-account"><span class="ez-avatar">{escape(who.name[:1])}</span><div><b>Signed in as {escape(who.name)} ({escape(who.role)})</b>'

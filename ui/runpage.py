@@ -96,9 +96,10 @@ def _title(page: Page, now: float) -> str:
 
 def _actions(page: Page) -> str:
     running, queued = page.status == "running", page.status == "queued"
+    starting = page.status == "starting"
     stopping = page.stopping_s is not None
     acts = []
-    if running or queued:
+    if running or queued or starting:
         acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", "Stop was asked for" if stopping else ""))
     if running:
         acts.append(button("save", "Save now", "save", "It is stopping, which saves anyway" if stopping else ""))
@@ -112,7 +113,7 @@ def _actions(page: Page) -> str:
         if consent:
             acts.append(button("accept", "Accept changes and resume", "check", blocked, "ez-primary"))
     acts.append(button("duplicate", "Duplicate", "copy"))
-    if running:
+    if running or starting:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
     else:
         acts.append(
@@ -134,13 +135,15 @@ def _progress(page: Page) -> str:
     if page.status == "finished":
         return ""
     told = views.progress(page.view, page.status)
-    busy = told.share is None and page.status == "running"
+    busy = told.share is None and page.status in ("running", "starting")
     share = told.share or 0
     look = {"failed": "ez-bad", "interrupted": "ez-warn", "stopped": "ez-plain"}.get(page.status, "")
     bar = "<i></i>" if busy else f'<i style="width:{share * 100:.1f}%"></i>'
     value = "" if busy else f' aria-valuenow="{share * 100:.0f}"'
+    counted = page.status == "running" and told.share is not None and page.view.of  # the figures below say step and time
+    detail = f"{share * 100:.0f} %" if counted else told.detail
     return (
-        f'<div class="ez-progress"><div class="ez-spread"><b class="ez-phase">{escape(told.text)}</b><span class="ez-muted ez-num">{escape(told.detail)}</span></div>'
+        f'<div class="ez-progress"><div class="ez-spread"><b class="ez-phase">{escape(told.text)}</b><span class="ez-muted ez-num">{escape(detail)}</span></div>'
         f'<div class="ez-bar ez-bar-big {look}{" ez-busy" if busy else ""}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100"{value}>'
         f"{bar}</div></div>"
     )
@@ -188,7 +191,7 @@ def _ending(page: Page) -> str:
             look, sentence = "", "Stopping: it finishes this step and saves everything."
     if not sentence or page.status == "finished":
         return ""
-    then = "" if page.status in ("running", "queued") else views.next_step(page.view, page.status)
+    then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status)
     then = "" if then in sentence or "Resume" in sentence else then
     said = f"<p><b>{escape(sentence)}</b></p>" + (f"<p>{escape(then)}</p>" if then else "")
     trace = page.view.trace or (page.log if page.status in ("failed", "interrupted") else "")
@@ -225,10 +228,12 @@ def checkpoints(page: Page) -> str:
     best, reason = views.best_checkpoint(steps, page.view.validations)
     losses = dict(page.view.validations)
     check = bool(losses)
-    rows = "".join(_checkpoint(page, step, size_bytes, step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
+    settled = check or page.status not in ("running", "starting")  # before that, the newest is only the newest
+    rows = "".join(_checkpoint(page, step, size_bytes, settled and step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
     head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th><th></th>"
+    hint = f"<b>Step {best:,}</b> is the one to take. {escape(reason)}" if settled else "Which one to take is said here when training has ended."
     return (
-        f'<p class="ez-hint">{icon("star")}<span><b>Step {best:,}</b> is the one to take. {escape(reason)}</span></p>'
+        f'<p class="ez-hint">{icon("star")}<span>{hint}</span></p>'
         f'<div class="ez-wide"><table class="ez-table"><thead><tr>{head_}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 

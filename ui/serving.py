@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from .guard import LOOPBACK, Access, access_for
 
 PORT = 7860
 PORTS_TRIED = 100
+CLOSE_S = 1  # for answers that are under way when the app ends
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,10 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def close(demo) -> None:
+    """Ends the server of a launched gr.Blocks within two seconds, whoever still has the page open."""
+    demo.server.config.timeout_graceful_shutdown = CLOSE_S
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # an answer that the end cuts off is no error
+    demo.close(verbose=False)

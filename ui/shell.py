@@ -22,6 +22,7 @@ import gradio as gr
 from training.home import Home
 
 from . import sidebar, theme
+from .frontpage import TITLE
 from .poll import Watch
 
 TABS = ("dataset", "captions", "train", "results", "publish")
@@ -101,7 +102,7 @@ def heading(title: str, lead: str) -> str:
 
 def build(home: Home, local: bool = True, on_space: bool = False, root_path: str = "") -> gr.Blocks:
     """The whole app, wired, not yet launched."""
-    with gr.Blocks(title="Easel", analytics_enabled=False, fill_width=True) as demo:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
         ctx = UiContext(
             home, local, on_space, root_path,
             dataset=gr.BrowserState("", storage_key="easel-dataset", secret="easel"),
@@ -123,28 +124,17 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
             ctx.items[id].select(lambda id=id: id, None, ctx.tab, **INSTANT)
         _wire_hooks(demo, ctx)
     demo.easel_css = "\n".join(dict.fromkeys([theme.css(), *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
-    demo.easel_head = head(root_path, demo.easel_css, list(dict.fromkeys([theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
+    demo.easel_head = head(demo.easel_css, list(dict.fromkeys([theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
     return demo
 
 
-def head(root_path: str, css: str, scripts: list[str]) -> str:
-    """What stands in <head>: icon, manifest, colours of the browser's frame, our scripts, and our style as it is written.
+def head(css: str, scripts: list[str]) -> str:
+    """What Gradio adds to <head>: our style as it is written, and our scripts.  The rest of <head> is frontpage.py's.
 
     launch(css=…) gets the same style: Gradio puts its content's container in front of every selector there, so that ours win over
     its own, but with that prefix media queries no longer reach the page's frame and dialogs.
     """
-    base = root_path.rstrip("/")
-    return "\n".join(
-        [
-            f'<link rel="manifest" href="{html.escape(base)}/easel/manifest.json">',
-            f'<link rel="icon" type="image/svg+xml" href="{html.escape(base)}/easel/asset/icon.svg">',
-            f'<link rel="apple-touch-icon" href="{html.escape(base)}/easel/asset/icon-192.png">',
-            '<meta name="theme-color" media="(prefers-color-scheme: light)" content="#f6f4f0">',
-            '<meta name="theme-color" media="(prefers-color-scheme: dark)" content="#131214">',
-            f"<style>{css}</style>",
-            *(f"<script>{s}</script>" for s in scripts),
-        ]
-    )
+    return "\n".join([f"<style>{css}</style>", *(f"<script>{s}</script>" for s in scripts)])
 
 
 def _wire_hooks(demo: gr.Blocks, ctx: UiContext) -> None:

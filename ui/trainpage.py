@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from training.estimate import duration
+from training.estimate import duration, gb
 from training.hardware import Machine
 from training.presets import QUALITIES, Preset, fits
+from training.sentences import sentences
 
 from . import forms, views
 from .draft import Draft, Plan
@@ -57,7 +58,7 @@ def _text(path: str, value: str, hint: str, wrong: dict[str, str], longest: int)
 
 
 def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str]) -> str:
-    fault = f'<p class="ez-error" id="train-{path}-fault" role="alert">{escape(_sentence(wrong[path]))}</p>' if path in wrong else ""
+    fault = f'<p class="ez-error" id="train-{path}-fault" role="alert">{escape(sentences(wrong[path]))}</p>' if path in wrong else ""
     return (
         f'<div class="ez-entry"><label for="train-{path}">{escape(word)}</label>{control}{fault}'
         f'<p class="ez-help" id="train-{path}-help">{escape(help)}</p></div>'
@@ -68,15 +69,10 @@ def _named(path: str) -> str:
     return forms.label(path.split(".")[-1])
 
 
-def _sentence(text: str) -> str:
-    text = views.sentence_start(text.strip())
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
 def presets(plan: Plan, draft: Draft, machine: Machine) -> str:
     """The preset cards and the quality."""
     if plan.preset is None:
-        return f'<div class="ez-note ez-bad" role="alert">{escape(_sentence(plan.wrong.get("preset", "There is no preset")))}</div>'
+        return f'<div class="ez-note ez-bad" role="alert">{escape(sentences(plan.wrong.get("preset", "There is no preset")))}</div>'
     cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in plan.presets)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     levels = "".join(
@@ -84,7 +80,7 @@ def presets(plan: Plan, draft: Draft, machine: Machine) -> str:
         f'data-act="quality" data-id="{q}">{q.capitalize()}</button>'
         for q in QUALITIES
     )
-    fault = f'<p class="ez-error" role="alert">{escape(_sentence(plan.wrong["preset"]))}</p>' if "preset" in plan.wrong else ""
+    fault = f'<p class="ez-error" role="alert">{escape(sentences(plan.wrong["preset"]))}</p>' if "preset" in plan.wrong else ""
     return (
         '<h3 class="ez-subtitle ez-gap-below" id="ez-what">What should it learn?</h3>'
         f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{fault}'
@@ -103,7 +99,7 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
     short = fits(preset, machine)
     badge = '<span class="ez-chip ez-ok">recommended</span>' if best else ""
     where = "VRAM" if machine.device == "cuda" else "memory"
-    needs = _sentence(short) if short else f"Needs {preset.needs_gb:g} GB of {where}."
+    needs = sentences(short) if short else f"Needs {preset.needs_gb:g} GB of {where}."
     return (
         f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="{0 if chosen else -1}" '
         f'data-act="preset" data-id="{escape(preset.id)}"><span class="ez-preset-top"><b>{escape(preset.title)}</b></span>'
@@ -136,15 +132,15 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
             '<div class="ez-stats">'
             + _stat("Steps", f"{e.steps:,}")
             + _stat("Time", time)
-            + _stat("VRAM" if e.vram_bytes else "Memory", views.size(e.vram_bytes or e.ram_bytes))
-            + _stat("Disk", views.size(e.disk_bytes))
+            + _stat("VRAM" if e.vram_bytes else "Memory", gb(e.vram_bytes or e.ram_bytes))
+            + _stat("Disk", gb(e.disk_bytes))
             + "</div>"
         )
     elif not missing:
         figures = '<p class="ez-muted ez-small">Steps, time and memory appear here as soon as this is mended:</p>'
     word = "Start anyway" if anyway else "Add to the queue" if busy else "Start training"
     flag = " data-anyway" if anyway else ""
-    said = f'<p class="ez-error" role="alert">{escape(_sentence(fault))}</p>' if fault else ""
+    said = f'<p class="ez-error" role="alert">{escape(sentences(fault))}</p>' if fault else ""
     return (
         f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div>'
         f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
@@ -167,4 +163,4 @@ def _stat(name: str, value: str) -> str:
 
 def _line(picture: str, text: str, look: str, tab: str = "", link: str = "") -> str:
     go = f' <button type="button" class="ez-link" data-tab="{tab}">{escape(link)}</button>' if tab else ""
-    return f'<li class="{f"is-{look}" if look else ""}">{icon(picture)}<span>{escape(_sentence(text))}{go}</span></li>'
+    return f'<li class="{f"is-{look}" if look else ""}">{icon(picture)}<span>{escape(sentences(text))}{go}</span></li>'

@@ -11,6 +11,7 @@ from training.runs.events import RunView
 # status -> (word, class of its chip)
 STATUS = {
     "queued": ("Waiting", "ez-idle"),
+    "starting": ("Starting", "ez-run"),
     "running": ("Running", "ez-run"),
     "finished": ("Finished", "ez-ok"),
     "stopped": ("Stopped", "ez-idle"),
@@ -107,6 +108,8 @@ def progress(view: RunView, status: str) -> Progress:
     steps = bool(view.of)
     if status == "queued":
         return Progress(None, "Waiting for its turn", "")
+    if status == "starting":
+        return Progress(None, "Starting", "")
     if status == "running" and not steps:
         return Progress(share, text, detail)
     if steps:

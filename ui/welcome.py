@@ -10,6 +10,7 @@ import gradio as gr
 from training import datasets, examples, hardware, presets
 from training.home import Home
 from training.runs.run import create
+from training.sentences import sentences
 
 from . import media
 
@@ -60,7 +61,7 @@ def start_example(home: Home) -> tuple[str, str]:
 
 def fault_html(text: str) -> str:
     """Why the example could not be started."""
-    return f'<p class="ez-note ez-bad" role="alert">{escape(text[:1].upper() + text[1:])}.</p>'
+    return f'<p class="ez-note ez-bad" role="alert">{escape(sentences(text))}</p>'
 
 
 def _try_html(ctx) -> str:

@@ -65,11 +65,12 @@ class Easel:
         """As Ctrl-C does; a training that runs goes on."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
+            began = time.monotonic()
             try:
                 self.process.wait(30)
-            except subprocess.TimeoutExpired:
+            finally:
                 self.process.kill()
-                self.process.wait()
+            assert quick(time.monotonic() - began), "the app took too long to close"
 
     def runs(self, kind: str) -> list[Run]:
         """Newest first."""

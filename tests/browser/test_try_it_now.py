@@ -56,6 +56,21 @@ def test_every_tab_fits_and_is_without_errors(easel, open_page, shots, size, sch
         page.screenshot(path=str(shots / f"{name.lower()}-{size}-{scheme}.png"))
 
 
+def test_the_address_names_the_tab(easel, open_page):
+    """A refresh, Back and a bookmark show the tab that was meant."""
+    app = easel()
+    install_example(app.home)
+    page = open_page(f"{app.url}#captions")
+    page.locator("#ez-captioner").wait_for()
+    page.get_by_role("tab", name="Train", exact=True).click()
+    page.locator(".ez-start").wait_for()
+    assert page.url.endswith("#train")
+    page.reload()
+    page.locator(".ez-start").wait_for()
+    page.go_back()
+    page.locator("#ez-captioner").wait_for()
+
+
 def test_the_keyboard_reaches_start(easel, open_page):
     """Tab alone gets from the top of the page to the one-click button, and the focus can be seen there."""
     page = open_page(easel().url)

@@ -100,7 +100,7 @@ def start_training(page, app: Easel) -> None:
     set_setting(page, "steps", STEPS)
     set_setting(page, "sample.every", 10)
     began = time.monotonic()
-    page.locator("[data-act=start]").click()
+    page.locator(".ez-start").click()
     page.locator(".ez-run-card").first.wait_for(timeout=300_000)
     assert quick(time.monotonic() - began)
     assert app.runs("train")[0].title == "my zibbo"
@@ -126,12 +126,10 @@ def watch_it_grow(page, app: Easel, shots: Path) -> None:
 
 
 def refresh_stop_resume(page, app: Easel) -> None:
-    """A refresh shows the same run; Stop saves; Resume goes on where it stood."""
+    """A refresh shows the same tab and run; Stop saves; Resume goes on where it stood."""
     run = app.runs("train")[0]
     page.reload()
-    page.wait_for_selector("#ez-tabs")
-    tab(page, "Results")
-    page.locator(".ez-shot").first.wait_for()
+    page.locator(".ez-shot").first.wait_for()  # on the tab that was open
     page.locator(".ez-head").get_by_text("my zibbo").first.wait_for()
     page.locator("[data-act=stop]").click()
     wait(lambda: run.status() == "stopped", "it does not stop", RUN_S)
@@ -169,6 +167,7 @@ def publish(page, app: Easel, hub: Standin, token: str, lora: Path, shots: Path)
     page.get_by_label("Access token").fill(token)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_text("Signed in as alice (write)").wait_for()
+    page.get_by_text("With a token in huggingface_hub's store on this computer.").wait_for()
     page.locator("#pub-repo").fill("alice/my-zibbo")
     page.locator("#pub-repo").blur()
     assert page.locator("#pub-private").is_checked()

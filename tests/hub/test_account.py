@@ -78,15 +78,24 @@ def test_a_pasted_token_is_kept_in_huggingface_hubs_own_store_and_nowhere_else(h
     code = (
         "import json, os; from training.hub import save_token, signed_in, find_token; t = os.environ.pop('PASTED');"
         "a = save_token(t + '\\n'); b = signed_in(); bad = save_token('hf' + '_' + 'no' * 15);"
-        "print(json.dumps([str(a), str(b), b.source, str(bad), find_token()[0].reveal() == t]))"
+        "print(json.dumps([str(a), a.source, str(b), b.source, str(bad), find_token()[0].reveal() == t]))"
     )
     env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub.url, "PASTED": token, "HF_HUB_OFFLINE": "0"}
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=REPO, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    first, again, source, bad, kept = json.loads(done.stdout.splitlines()[-1])
-    assert first == again == "Signed in as alice (write)" and source == "saved" and kept and "does not accept" in bad
+    first, at_once, again, source, bad, kept = json.loads(done.stdout.splitlines()[-1])
+    assert first == again == "Signed in as alice (write)" and source == at_once == "saved" and kept and "does not accept" in bad
     assert token not in done.stdout + done.stderr
     holders = {p.name for p in tmp_path.rglob("*") if p.is_file() and token in p.read_text("utf-8", "replace")}
     assert holders == {"token", "stored_tokens"}
     if os.name != "nt":
         assert (tmp_path / "hf" / "token").stat().st_mode & 0o077 == 0
+
+
+def test_a_token_in_the_environment_goes_before_a_pasted_one_and_is_named(hub, token, tmp_path):
+    other = some_token("b")
+    hub.user(other, "bob")
+    code = "import os; from training.hub import save_token; a = save_token(os.environ.pop('PASTED')); print(a, a.source)"
+    env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub.url, "PASTED": token, "HF_TOKEN": other, "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=REPO, env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "Signed in as bob (write) environment first", done.stderr

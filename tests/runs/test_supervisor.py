@@ -120,7 +120,7 @@ def test_a_killed_run_is_interrupted_and_resumes(workshop):
 @pytest.mark.parametrize(
     ("how", "status", "words"),
     [
-        ("value", "failed", "the picture 'a.png' is broken; remove it"),
+        ("value", "failed", "The picture 'a.png' is broken; remove it."),
         ("bug", "failed", "RuntimeError: shapes do not match and more lines with ***"),
         ("hinted", "failed", "The moon is in the wrong house. Turn it off and on again."),
         ("library", "failed", "A part of Easel could not be loaded: No module named 'no_such_library'"),
@@ -149,7 +149,7 @@ def test_a_job_whose_plugin_is_gone_or_broken_fails_with_a_sentence(workshop):
     (workshop.plugins / "jobs" / "walk.py").unlink()
     begun(run, workshop)
     assert ended(run) == "failed"
-    assert "there is no jobs plugin called 'walk'" in run.why()
+    assert "There is no jobs plugin called 'walk'" in run.why()
 
 
 @posix

@@ -178,3 +178,33 @@ def test_a_second_start_finds_the_first(served):
         [sys.executable, "app.py", "--home", str(served.home.root), "--no-browser"], cwd=REPO, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0 and f"already running at {served.url}" in done.stdout
+
+
+def test_the_tab_is_named_before_any_script_runs(served):
+    for visitor in (served.me, served.stranger):  # who is not signed in gets the login page at the same address
+        page = visitor.get("/").text
+        head = page[: page.index("<script")]
+        assert "<title>Easel</title>" in head and 'property="og:title" content="Easel"' in head and "Gradio" not in head
+        assert "/easel/manifest.json" in head and "/easel/asset/icon.svg" in head
+        css = (REPO / "ui" / "assets" / "easel.css").read_text(encoding="utf-8")
+        for colour in re.findall(r"--ez-bg: (#\w+)", css):
+            assert f"--ez-bg: {colour}" in head
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_closes_at_once_even_when_it_was_started_in_the_background(tmp_path, number):
+    """A script's shell starts what it puts in the background with Ctrl+C ignored; a container is ended with SIGTERM."""
+    command = [sys.executable, "app.py", "--home", str(tmp_path), "--no-browser"]
+    process = subprocess.Popen(["bash", "-c", 'trap "" INT; exec "$0" "$@"', *command], cwd=REPO, stdout=subprocess.PIPE, text=True)
+    try:
+        url = next(line for line in process.stdout if "Easel is ready" in line).split()[-1]
+        with httpx.stream("GET", f"{url}gradio_api/heartbeat/abc", timeout=30):  # an open page holds such a connection
+            began = time.monotonic()
+            process.send_signal(number)
+            assert process.wait(30) == 0
+            took_s = time.monotonic() - began
+        assert took_s < 3
+        assert "A training that was running goes on" in process.stdout.read()
+    finally:
+        process.kill()

@@ -109,7 +109,7 @@ def test_a_running_run_takes_commands_and_cannot_be_deleted(ctx):
     with story.alive(run):
         page = shown(ctx, run.id)
         assert buttons(page["head"]) == {"stop": True, "save": True, "duplicate": True, "delete": False, "sample": True}
-        assert "step 50 of 100" in page["head"] and "&lt;b&gt;" in page["warnings"]
+        assert "50 <small>of 100" in page["head"] and "50 %" in page["head"] and "&lt;b&gt;" in page["warnings"]
         for data in ({"act": "sample", "value": " a red fox "}, {"act": "save"}, {"act": "stop"}, {"act": "delete", "run": run.id}):
             answered = results.answer(ctx, run.id, {}, data)
         assert "is running; stop it" in str(answered)
@@ -123,7 +123,7 @@ def test_kill_is_offered_only_after_half_a_minute(ctx):
     journal.append(run.control_path, {"t": run.last("started")["t"] + 1, "kind": "stop"})
     with story.alive(run):
         journal.append(run.events_path, {"t": run.last()["t"], "kind": "warning", "text": "late"})
-        page = results.page_of(ctx, run, [], ("", ""))
+        page = results.page_of(ctx, run, "", ("", ""))
         assert page.stopping_s == pytest.approx(29, abs=8) and page.kill_offered == (page.stopping_s >= 30)
     for offered in (True, False):
         assert ("kill" in buttons(runpage.head(runpage.Page(**{**vars(page), "kill_offered": offered}), 0.0))) == offered
@@ -131,9 +131,18 @@ def test_kill_is_offered_only_after_half_a_minute(ctx):
 
 def test_a_queued_run_can_leave_the_queue(ctx):
     run = story.run(ctx.home, None)
-    assert buttons(shown(ctx, run.id)["head"])["stop"] and "Leave the queue" in shown(ctx, run.id)["head"]
+    with story.alive(story.run(ctx.home, 20, name="first")):
+        head = shown(ctx, run.id)["head"]
+        assert buttons(head)["stop"] and "Leave the queue" in head and "Waiting for its turn" in head
     results.answer(ctx, run.id, {}, {"act": "stop"})
     assert run.status() == "stopped"
+
+
+def test_a_run_whose_worker_is_on_its_way_is_starting(ctx):
+    run = story.run(ctx.home, None)
+    page = shown(ctx, run.id)
+    assert "Starting" in page["strip"] and "ez-busy" in page["head"] and "Waiting" not in page["head"]
+    assert buttons(page["head"]) == {"stop": True, "duplicate": True, "delete": False}
 
 
 def test_delete_removes_the_run_that_the_page_showed_and_no_other(ctx):

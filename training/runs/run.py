@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..sentences import sentences
 from . import journal
 from .events import ENDINGS, RunView, fold
 from .lock import RunLock, is_held
@@ -209,7 +210,7 @@ class Run:
         status = self.status()
         if status == "failed":
             view = self.view()
-            return f"{view.error} {view.hint}".strip()
+            return sentences(view.error, view.hint)
         return of_silence(self) if status == "interrupted" else ""
 
     def size_bytes(self) -> int:

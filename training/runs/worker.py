@@ -21,6 +21,7 @@ import traceback
 from pathlib import Path
 
 from ..home import Home
+from ..sentences import sentences
 from . import death
 from .context import Context, Stopped
 from .run import Run
@@ -72,7 +73,7 @@ def _work(ctx: Context) -> int:
         sentence, hint = death.of_exception(error)
         steps = [step for step, _ in ctx.run.checkpoints()]
         saved = f"Everything up to step {steps[-1]} is saved." if steps else ""
-        ctx.emit("failed", error=sentence, hint=f"{saved} {hint}".strip(), trace=trace)
+        ctx.emit("failed", error=sentence, hint=sentences(saved, hint), trace=trace)
         return 1
     return 0
 

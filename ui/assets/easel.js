@@ -1,4 +1,4 @@
-// Easel: the theme that was chosen, and links between tabs.
+// Easel: the theme that was chosen, links between tabs, and the tab in the address.
 (() => {
   const KEY = "easel-theme";
   const wanted = () => localStorage.getItem(KEY) || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
@@ -25,6 +25,23 @@
       apply();
     }
   });
+
+  // The address names the tab: #train.  So a refresh, Back and a bookmark show the one that was meant.
+  const shown = () => document.querySelector("#ez-tabs [role=tab][aria-selected=true]")?.id.match(/^ez-tab-(.+)-button$/)?.[1];
+  const asked = () => location.hash.slice(1);
+  const follow = () => {
+    const tab = asked() || "dataset";
+    if (tab !== shown() && document.getElementById(`ez-tab-${tab}-button`)) easel.go(tab);
+  };
+  const begin = () => {
+    if (!shown()) return requestAnimationFrame(begin);
+    follow();
+    new MutationObserver(() => shown() && shown() !== (asked() || "dataset") && (location.hash = shown())).observe(
+      document.getElementById("ez-tabs"), { subtree: true, attributeFilter: ["aria-selected"] },
+    );
+    window.addEventListener("hashchange", follow);
+  };
+  begin();
 })();
 
 // Pages of pictures: ticks, the bar of what is selected, captions saved on leaving their box, a picture large.

@@ -15,6 +15,7 @@ from training.datasets import Dataset, Picture
 from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, create, list_runs
+from training.sentences import sentences
 
 from .. import captioner, client, drafts, media, tiles, views
 from ..missing import chosen, missing_html
@@ -390,7 +391,7 @@ def job_html(run: Run | None, view: RunView, status: str) -> str:
     else:
         said = {"finished": view.summary, "stopped": "What was written is saved."}.get(status) or run.why()
         again = '<button type="button" class="ez-btn" data-act="resume">Go on</button>' if status in views.RESUMABLE else ""
-        inside = f'<div class="ez-spread"><b>Last captioning</b>{views.chip(status)}</div><p>{escape(views.sentence_start(said))}</p>{again}'
+        inside = f'<div class="ez-spread"><b>Last captioning</b>{views.chip(status)}</div><p>{escape(sentences(said))}</p>{again}'
     rows = "".join(f"<tr><td>{escape(id)}</td><td>{escape(text)}</td></tr>" for id, text in failed[:SHOWN_FAILED])
     table = f'<details data-key="caption-failed"><summary>{views.count(len(failed), "picture")} failed</summary><div class="ez-scroll"><table class="ez-table"><tbody>{rows}</tbody></table></div></details>' if failed else ""
     return f'<div class="ez-card ez-job" role="status">{inside}{table}</div>'

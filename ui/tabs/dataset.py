@@ -11,6 +11,7 @@ import gradio as gr
 
 from training import datasets
 from training.datasets import Dataset
+from training.sentences import sentences
 
 from .. import instance, media, tiles, views, welcome
 from ..imports import Import, Imports, outcome
@@ -338,7 +339,7 @@ def outcome_html(job: Import | None) -> str:
     said = outcome(job)
     close = '<button type="button" class="ez-link" data-act="dismiss">Dismiss</button>'
     return (
-        f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(said[:1].upper() + said[1:])}.</b>{close}</div>'
+        f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(sentences(said))}</b>{close}</div>'
         f"{_rows('Not added', job.refused)}{_rows('Good to know', job.noted)}</div>"
     )
 

@@ -17,6 +17,7 @@ from training.jobs.publish import Config
 from training.runs import supervisor
 from training.runs.run import Run, create, list_runs
 from training.secrets import Secret
+from training.sentences import sentences
 
 from .. import client, drafts, media, publishpage, shell, views
 from ..poll import changes, result_of
@@ -76,7 +77,7 @@ def oauth() -> bool:
 def build(ctx) -> Parts:
     """The layout: what and the card on the left, who and where to on the right."""
     seen = gr.State({})
-    gr.HTML(shell.heading("Publish", "Share the LoRA on the Hugging Face Hub with a model card, or take it with you as a ZIP."))
+    gr.HTML(shell.heading("Publish", "Share the LoRA on the Hugging Face Hub with a model card, or take it with you as a ZIP."), apply_default_css=False)
     nothing = gr.HTML("", apply_default_css=False)
     with gr.Row(visible=False, elem_classes="ez-two", elem_id="ez-publish") as body:
         with gr.Column(scale=5, min_width=320):
@@ -234,7 +235,7 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
         meta, body = split_card(wish.card)
         meta = publishpage.front_matter(meta)
     except ValueError as error:
-        meta, body = f'<p class="ez-error" role="alert">{views.paragraphs(views.sentence_start(str(error)))}.</p>', wish.card
+        meta, body = f'<p class="ez-error" role="alert">{views.paragraphs(sentences(str(error)))}</p>', wish.card
     job = newest_push(ctx, run)
     who = seen.get("who")
     blocked = "" if isinstance(who, Account) and who.ok and who.namespaces else "Sign in first, with a token that may write."
@@ -345,7 +346,7 @@ def answer(ctx, chosen: str, seen: dict, data: dict, token: Secret | None) -> li
             elif act == "retry":
                 supervisor.start(job, ctx.home, token)
     except (ValueError, OSError) as error:
-        faults = {"": views.sentence_start(str(error))}
+        faults = {"": sentences(str(error))}
     if faults:
         seen["faults"] = faults
     return paint(ctx, chosen, seen)
@@ -360,7 +361,7 @@ def publish(ctx, chosen: str, who: Account | None, token: Secret | None) -> dict
     try:
         repo = hub.check_repo_id(wish.repo, who.namespaces[0] if isinstance(who, Account) and who.namespaces else "")
     except ValueError as error:
-        return {"repo": views.sentence_start(str(error))}
+        return {"repo": sentences(str(error))}
     split_card(wish.card)
     checkpoint = wish.checkpoint if wish.checkpoint == "final" else int(wish.checkpoint)
     config = parse(
@@ -380,6 +381,6 @@ def zipped(ctx, run: Run) -> str:
         split_card(wish.card)
         path = hub.export_zip(run, wish.checkpoint, wish.samples, wish.card, run.path / "export.zip")
     except (ValueError, OSError) as error:
-        return publishpage.export(views.sentence_start(str(error)), bad=True)
+        return publishpage.export(sentences(str(error)), bad=True)
     link = f"{media.file_url(ctx, run.id, 'export.zip')}?t={int(time.time())}"
     return publishpage.export(f"{run.title}.zip, {views.size(path.stat().st_size)}", link)

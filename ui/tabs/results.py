@@ -14,6 +14,7 @@ from training.hardware import machine
 from training.runs import journal, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, delete, list_runs
+from training.sentences import sentences
 
 from .. import client, gallery, media, runpage, shell, views
 from ..chart import chart
@@ -47,7 +48,7 @@ class Parts:
 def build(ctx) -> Parts:
     """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
     seen = gr.State({})
-    gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."))
+    gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
     boxes = {"strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
@@ -98,15 +99,16 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     now = time.time()
     runs = list_runs(ctx.home.outputs, {"train"})
     run = pick(runs, chosen, ctx.watch)
+    busy = supervisor.running(ctx.home)
     cards = []
     for one in runs:
-        view, status = ctx.watch.status(one)
+        view, status = status_now(ctx, one, ahead_of(one, busy))
         cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
     if run is None:
         pieces = dict.fromkeys(PIECES, "") | {"strip": EMPTY}
     else:
         notice = seen.get("notice", ("", "", 0.0))
-        page = page_of(ctx, run, cards, notice[:2] if notice[2] > now else ("", ""))
+        page = page_of(ctx, run, ahead_of(run, busy), notice[:2] if notice[2] > now else ("", ""))
         pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
     body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
@@ -143,10 +145,20 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     }
 
 
-def page_of(ctx, run: Run, cards: list[runpage.Card], notice: tuple[str, str]) -> runpage.Page:
-    """What there is to say about a run, read from its folder."""
+def ahead_of(run: Run, busy: Run | None) -> str:
+    """Title of the run that keeps this one from starting; "" when none does."""
+    return busy.title if busy and busy.path != run.path and supervisor.uses_gpu(busy) else ""
+
+
+def status_now(ctx, run: Run, ahead: str) -> tuple[RunView, str]:
+    """(view, status); a queued run that nothing keeps from starting is "starting": its worker is on its way."""
     view, status = ctx.watch.status(run)
-    busy = next((c.title for c in cards if c.status == "running" and c.id != run.id), "")
+    return view, "starting" if status == "queued" and not ahead else status
+
+
+def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
+    """What there is to say about a run, read from its folder."""
+    view, status = status_now(ctx, run, ahead)
     result = result_of(run, view)
     asked_s = stopping(run, view) if status == "running" else None
     kept = [(step, adapter_file(path).stat().st_size) for step, path in run.checkpoints() if adapter_file(path).is_file()]
@@ -154,7 +166,7 @@ def page_of(ctx, run: Run, cards: list[runpage.Card], notice: tuple[str, str]) -
     return runpage.Page(
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why() if status in ("failed", "interrupted") else "",
-        stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=busy,
+        stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
         leaving=status in views.RESUMABLE and run.locked(),
         result=result.name if result else "", result_bytes=result.stat().st_size if result else 0, checkpoints=tuple(kept),
         size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
@@ -219,8 +231,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
             else:
                 notice = ("ez-ok", do(ctx, run, act, str(data.get("value", ""))))
         except (ValueError, OSError) as error:
-            text = str(error)
-            notice = ("ez-bad", text[:1].upper() + text[1:])
+            notice = ("ez-bad", sentences(str(error)))
     if notice[1]:
         seen["notice"] = (*notice, time.time() + NOTICE_S)
     painted = paint(ctx, chosen, seen)

@@ -37,7 +37,7 @@ class Parts:
 def build(ctx) -> Parts:
     """The layout: the form on the left, what it will take and Start on the right."""
     seen = gr.State({})
-    gr.HTML(shell.heading("Train", "Three choices are enough. Everything else has a good value already."))
+    gr.HTML(shell.heading("Train", "Three choices are enough. Everything else has a good value already."), apply_default_css=False)
     boxes: dict[str, gr.HTML] = {}
     with gr.Row(elem_classes="ez-two", elem_id="ez-train"):
         with gr.Column(scale=5, min_width=320):

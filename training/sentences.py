@@ -1,0 +1,14 @@
+"""Words of others (the Hub's, an error's) put beside ours so that they read as sentences."""
+
+from __future__ import annotations
+
+
+def sentences(*texts: str) -> str:
+    """The texts that are not empty, each begun with a large letter and ended, with a space between them."""
+    return " ".join(_sentence(text.strip()) for text in texts if text.strip())
+
+
+def _sentence(text: str) -> str:
+    ended = text.rstrip("'\"’”)`").endswith((".", "!", "?", "…"))
+    plain = text.split()[0].strip(",:;").isalpha()  # 'model.source' and 'torch_dtype' are names, and stay as they are
+    return (text[:1].upper() if plain else text[:1]) + text[1:] + ("" if ended else ".")
