@@ -44,14 +44,14 @@ def read(image: Image.Image) -> Reading:
 def has_mascot(image: Image.Image) -> bool:
     """Whether a teal body with one big white eye, a dark pupil in it and an orange feeler above it is on the picture."""
     lab = to_lab(np.asarray(image.convert("RGB")))
-    body = largest_part(near(lab, (20, 150, 150), 24))
+    body = largest_part(near(lab, (20, 150, 150), FARTHEST))
     return _has_feeler(lab, body) and _one_eye(lab, body)
 
 
 def has_mascot_body(image: Image.Image) -> bool:
     """Whether a teal body with an orange feeler above it is on the picture, with or without its eye."""
     lab = to_lab(np.asarray(image.convert("RGB")))
-    return _has_feeler(lab, largest_part(near(lab, (20, 150, 150), 24)))
+    return _has_feeler(lab, largest_part(near(lab, (20, 150, 150), FARTHEST)))
 
 
 def _box(body) -> tuple[int, int, int, int]:
