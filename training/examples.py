@@ -12,7 +12,7 @@ from .home import BUILTIN, Home
 FOLDER = BUILTIN / "example"
 KEPT = BUILTIN / "kept"  # what the base can draw: it must still do so afterwards
 NAME = "example-zibbo"
-KEPT_NAME = "example-kept-as-it-is"
+KEPT_NAME = "example-zibbo-kept-as-it-is"
 PRESET = "builtin-character"
 
 
