@@ -68,7 +68,7 @@ class DataPart(Part):
     batch_size: int = Field(1, ge=1, le=256, description="Pictures in one forward pass.")
     caption_dropout: float = Field(0.05, ge=0, le=1, description="Share of steps in which a picture's caption is replaced by the empty one.")
     prior_caption_dropout: float = Field(
-        0.2, ge=0, le=1, description="The same for pictures that are kept as they are: it holds the prediction without words, which guidance leads away from."
+        0.25, ge=0, le=1, description="The same for pictures that are kept as they are: it holds the prediction without words, which guidance leads away from."
     )
     shuffle_tags: bool = Field(False, description="Shuffle the comma-separated parts of a caption at every use.")
     keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled.")
