@@ -173,9 +173,10 @@ def _datasets(answers: Answers, pictures: int, home: Home) -> list[dict[str, Any
     if answers.prior == answers.dataset:
         raise Wrong([("prior", "these are the pictures to learn from; choose others, or nothing")])
     try:
-        kept = datasets.resolve(home, answers.prior).counts().usable
+        counts = datasets.resolve(home, answers.prior).counts()
     except (ValueError, OSError) as error:
         raise Wrong([("prior", str(error))]) from None
+    kept = counts.usable + counts.unchecked
     if not kept:
         raise Wrong([("prior", "this dataset has no pictures yet; choose another, or nothing")])
     more = lambda few, many: min(1000, max(1, round(many / few))) if few else 1

@@ -107,7 +107,7 @@ def test_the_base_itself_is_no_loss_until_the_adapter_moves(lab, with_kept):
         for batch in session.feed.at(0):
             batch.base = session._said_by_base(batch)
             every = session.objective.loss(session.family, session.m, batch, session.p.schedule, session.config.loss)
-            losses += [(row in batch.prior, float(loss), float(weight)) for row, (loss, weight) in enumerate(zip(every, batch.weights, strict=True))]
+            losses += [(row in batch.prior, float(loss), float(weight)) for row, (loss, weight) in enumerate(zip(every.detach(), batch.weights, strict=True))]
         assert all(weight.requires_grad for weight in session.weights)
         return losses
 
