@@ -46,12 +46,18 @@ class DatasetUse(Part):
 
     name: str = Field(description="Name of a dataset in the datasets folder, or the path of a folder of pictures.")
     repeats: Annotated[int, Field(ge=1, le=1000)] = Field(1, description="How often each of its pictures counts in one epoch.")
+    weight: Annotated[float, Field(gt=0, le=100)] = Field(1.0, description="How much the loss of its pictures counts.")
+    prior: bool = Field(
+        False, description="Its pictures show what must stay as it is: they get no trigger word, none is held out, and loss.prior_target holds them."
+    )
 
 
 class DataPart(Part):
     """The pictures and their captions."""
 
-    datasets: tuple[DatasetUse, ...] = Field(min_length=1, description="The datasets to train on.")
+    datasets: tuple[DatasetUse, ...] = Field(
+        min_length=1, description="The datasets to train on, one a line: name | repeats | weight of the loss | yes if its pictures are kept as they are."
+    )
     resolutions: tuple[int, ...] = Field(
         (512,), min_length=1, description="Side in px of a square training picture; several values train at each of them."
     )
@@ -61,6 +67,9 @@ class DataPart(Part):
     flip: bool = Field(False, description="Also train on mirrored pictures; not for text, logos or asymmetric faces.")
     batch_size: int = Field(1, ge=1, le=256, description="Pictures in one forward pass.")
     caption_dropout: float = Field(0.05, ge=0, le=1, description="Share of steps in which a picture's caption is replaced by the empty one.")
+    prior_caption_dropout: float = Field(
+        0.25, ge=0, le=1, description="The same for pictures that are kept as they are: it holds the prediction without words, which guidance leads away from."
+    )
     shuffle_tags: bool = Field(False, description="Shuffle the comma-separated parts of a caption at every use.")
     keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled.")
     held_out: int = Field(0, ge=0, le=1000, description="Pictures kept out of training, to measure the validation loss on; 0 means none.")
@@ -72,6 +81,13 @@ class DataPart(Part):
             if not 32 <= side <= 4096:
                 raise ValueError(f"a resolution of {side} px is outside 32-4096 px")
         return tuple(sorted(set(sides)))
+
+    @field_validator("datasets")
+    @classmethod
+    def _something_is_learnt(cls, datasets):
+        if all(use.prior for use in datasets):
+            raise ValueError("every dataset is one that is kept as it is, so there is nothing to learn; add the pictures to learn from")
+        return datasets
 
 
 class AdapterPart(Part):
@@ -114,6 +130,9 @@ class LossPart(Part):
 
     objective: str = Field("images", description="What the weights are moved towards.")
     min_snr_gamma: float = Field(0.0, ge=0, le=100, description="Min-SNR weighting (5 is usual); 0 means every timestep counts the same.")
+    prior_target: Literal["base", "pictures"] = Field(
+        "base", description="What pictures that are kept as they are must give: what the base model itself makes of them, or the pictures themselves."
+    )
     ema_decay: float = Field(0.0, ge=0, lt=1, description="Running average of the adapter's weights, used for samples and the result; 0 means off.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass: less memory, some 25 % slower.")
 

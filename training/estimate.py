@@ -105,8 +105,9 @@ def buckets_of_epoch(config: TrainConfig, pictures: int, divisor: int, home: Hom
     found: list[Hashable] = []
     try:
         uses = [(use, [p for p in datasets.resolve(home, use.name).pictures(check=False) if p.usable]) for use in d.datasets]
-        shapes = [(use.repeats, p.width, p.height) for use, all_of_it in uses for p in all_of_it]
+        shapes = [(use.repeats, p.width, p.height) for use, all_of_it in uses if not use.prior for p in all_of_it]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
+        kept += [(use.repeats, p.width, p.height) for use, all_of_it in uses if use.prior for p in all_of_it]
         for side in d.resolutions:
             sizes = bucket_sizes(side, divisor, d.max_aspect if d.aspect_buckets else 1.0)
             for repeats, width, height in kept:
@@ -118,8 +119,8 @@ def buckets_of_epoch(config: TrainConfig, pictures: int, divisor: int, home: Hom
         found = []
     if found:
         return found
-    repeats = sum(use.repeats for use in d.datasets) / len(d.datasets)
-    return ["all"] * round(max(pictures - d.held_out, 0) * repeats * len(d.resolutions))
+    repeats = [use.repeats for use in d.datasets if not use.prior]
+    return ["all"] * round(max(pictures - d.held_out, 0) * sum(repeats) / len(repeats) * len(d.resolutions))
 
 
 def _spread(at: int, chosen: int, of: int) -> bool:
@@ -191,6 +192,8 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
 
     batch, sides = config.data.batch_size, config.data.resolutions
     passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing else PASSES
+    if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
+        passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
     step_s = sum(passes * forward(cells(side, side, model), batch) for side in sides) / len(sides) * config.optimizer.accumulation
     correction = 1.0
     if pace:

@@ -10,7 +10,9 @@ from . import datasets
 from .home import BUILTIN, Home
 
 FOLDER = BUILTIN / "example"
+KEPT = BUILTIN / "kept"  # what the base can draw: it must still do so afterwards
 NAME = "example-zibbo"
+KEPT_NAME = "example-zibbo-kept-as-it-is"
 PRESET = "builtin-character"
 
 
@@ -31,18 +33,22 @@ def example(folder: Path = FOLDER) -> Example:
         raise ValueError("the example pictures are missing from presets/builtin/example; get Easel again, whole") from None
 
 
-def install_example(home: Home) -> str:
-    """The name of the dataset with the example pictures; it is made where it is not there, and filled up where it is not whole.
+def install_example(home: Home) -> tuple[str, str]:
+    """The names of the datasets with the example pictures and with those that are kept as they are; made and filled where that is due.
 
-    What the user changed in it stays as it is.  Raises ValueError where the pictures are missing or none was taken.
+    What the user changed in them stays.  Raises ValueError where the pictures are missing or none was taken.
     """
-    about = example()
+    example()
+    return _installed(home, NAME, FOLDER), _installed(home, KEPT_NAME, KEPT)
+
+
+def _installed(home: Home, name: str, folder: Path) -> str:
     try:
-        ds = datasets.open_dataset(home, NAME)
+        ds = datasets.open_dataset(home, name)
     except ValueError:
-        ds = datasets.create(home, NAME)
+        ds = datasets.create(home, name)
     if not ds.counts().usable:
-        verdicts = ds.add_folder(FOLDER)
+        verdicts = ds.add_folder(folder)
         if not ds.counts().usable:
-            raise ValueError(f"none of the example pictures of {about.title!r} could be added: {datasets.summary(verdicts)}")
+            raise ValueError(f"none of the pictures of {name!r} could be added: {datasets.summary(verdicts)}")
     return ds.name

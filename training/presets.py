@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import jobfile
+from . import datasets, jobfile
 from .config import TrainConfig
 from .estimate import peak_bytes
 from .hardware import Machine
@@ -84,11 +84,15 @@ class Preset:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a person said.  dataset: name of a dataset, or path of a folder.  overrides: {"optimizer.learning_rate": value}."""
+    """What a person said.  dataset, prior: name of a dataset, or path of a folder; prior: what must stay as it is, "" for nothing.
+
+    overrides: {"optimizer.learning_rate": value}.
+    """
 
     name: str = ""
     trigger: str = ""
     dataset: str = ""
+    prior: str = ""
     quality: str = "balanced"
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
@@ -155,11 +159,28 @@ def resolve(preset_id: str, answers: Answers, machine: Machine, pictures: int, h
         "name": answers.name.strip() or folder_name(answers.trigger or Path(answers.dataset).name, "my-lora"),
         "trigger": answers.trigger.strip(),
     }
-    data.setdefault("data", {})["datasets"] = [{"name": answers.dataset}]
+    data.setdefault("data", {})["datasets"] = _datasets(answers, pictures, home)
     data = _merged(data, set_by_user)
     _fill(data, preset, machine, pictures, set_by_user)
     config = _parsed(data)
     return _made_to_fit(config, machine, home, set_by_user)
+
+
+def _datasets(answers: Answers, pictures: int, home: Home) -> list[dict[str, Any]]:
+    """The datasets of a run: the one to learn from, and the one that stays as it is, repeated until they count about alike."""
+    if not answers.prior:
+        return [{"name": answers.dataset}]
+    if answers.prior == answers.dataset:
+        raise Wrong([("prior", "these are the pictures to learn from; choose others, or nothing")])
+    try:
+        counts = datasets.resolve(home, answers.prior).counts()
+    except (ValueError, OSError) as error:
+        raise Wrong([("prior", str(error))]) from None
+    kept = counts.usable + counts.unchecked
+    if not kept:
+        raise Wrong([("prior", "this dataset has no pictures yet; choose another, or nothing")])
+    more = lambda few, many: min(1000, max(1, round(many / few))) if few else 1
+    return [{"name": answers.dataset, "repeats": more(pictures, kept)}, {"name": answers.prior, "repeats": more(kept, pictures), "prior": True}]
 
 
 # -- what nobody set

@@ -20,18 +20,22 @@ from training.runs.run import Run, create
 from . import forms
 
 FORM = "train"  # name of the draft on disk
-TOP = ("name", "trigger")  # settings that the form shows above the folded ones
+TOP = ("name", "trigger", "prior")  # settings that the form shows above the folded ones
 HIDDEN = (*TOP, "preset")
 MAX_TYPED = 20_000
 
 
 class Draft(BaseModel):
-    """The form.  edits: dotted path -> what was typed; only settings that a person touched.  preset "": the recommended one."""
+    """The form.  edits: dotted path -> what was typed; only settings that a person touched.  preset "": the recommended one.
+
+    prior: the dataset that must stay as it is, "" for nothing.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = ""
     trigger: str = ""
+    prior: str = ""
     preset: str = ""
     quality: str = "balanced"
     edits: dict[str, str] = {}
@@ -57,7 +61,7 @@ class Plan:
     recommended: str
     base: TrainConfig | None
     config: TrainConfig | None
-    wrong: dict[str, str]  # path of a setting, "dataset", "preset" or "" -> what is wrong
+    wrong: dict[str, str]  # path of a setting, "dataset", "prior", "preset" or "" -> what is wrong
     estimate: Estimate | None
     pictures: int
     dataset: str
@@ -81,12 +85,14 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     pictures = count_pictures(home, dataset)
     empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
-    answers = Answers(dataset=dataset, quality=quality, trigger=draft.trigger if "trigger" not in _top_faults(draft) else "")
+    wrong = _top_faults(draft) | _prior_fault(home, draft, dataset)
+    answers = Answers(
+        dataset=dataset, quality=quality, trigger=draft.trigger if "trigger" not in wrong else "", prior=draft.prior if "prior" not in wrong else ""
+    )
     try:
         base = resolve(chosen.id, answers, machine, pictures, home)
     except ValueError as error:
         return replace(empty, wrong={"preset": str(error)})
-    wrong = _top_faults(draft)
     values, faults = forms.parsed(TrainConfig, draft.edits)
     wrong |= faults
     if not dataset and "data.datasets" not in draft.edits:
@@ -104,7 +110,7 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     guess = None
     if config:
         try:
-            pictures = sum(count_pictures(home, use.name) for use in config.data.datasets)
+            pictures = sum(count_pictures(home, use.name) for use in config.data.datasets if not use.prior)
             guess = estimate(config, machine, pictures, home)
         except ValueError as error:
             wrong.setdefault("model.source", str(error))
@@ -123,6 +129,14 @@ def _top_faults(draft: Draft) -> dict[str, str]:
     elif len(draft.trigger.strip()) > 100:
         wrong["trigger"] = "the trigger word has more than 100 characters; use a single word such as 'zibbo'"
     return wrong
+
+
+def _prior_fault(home: Home, draft: Draft, dataset: str) -> dict[str, str]:
+    if draft.prior and draft.prior == dataset:
+        return {"prior": "These are the pictures to learn from; choose others, or nothing"}
+    if draft.prior and not count_pictures(home, draft.prior):
+        return {"prior": f"The dataset {draft.prior!r} is not there or has no pictures; choose another, or nothing"}
+    return {}
 
 
 def count_pictures(home: Home, name: str) -> int:
@@ -159,22 +173,23 @@ def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
     config = run.config()
     uses = config.data.datasets
     told = {f.path: forms.typed(f, forms.get(config, f.path)) for f in forms.fields(TrainConfig, leave_out=HIDDEN)}
+    prior = uses[1].name if [use.prior for use in uses] == [False, True] else ""
     if len(uses) == 1 and uses[0].repeats == 1:
         del told["data.datasets"]
     pictures = count_pictures(home, uses[0].name)
     preset = config.preset if config.preset in {p.id for p in list_presets(plugins=home.plugins) if p.ok} else ""
     drafts: list[Draft] = []
     for quality in QUALITIES:
-        base = _usual(home, preset, quality, uses[0].name, config.trigger, pictures, machine)
+        base = _usual(home, preset, Answers(dataset=uses[0].name, quality=quality, trigger=config.trigger, prior=prior), pictures, machine)
         edits = forms.changed(base, told) if base else told
-        drafts.append(Draft(name=config.name, trigger=config.trigger, preset=preset, quality=quality, edits=edits))
+        drafts.append(Draft(name=config.name, trigger=config.trigger, prior=prior, preset=preset, quality=quality, edits=edits))
     return min(drafts, key=lambda d: len(d.edits)), uses[0].name
 
 
-def _usual(home: Home, preset: str, quality: str, dataset: str, trigger: str, pictures: int, machine: Machine) -> TrainConfig | None:
+def _usual(home: Home, preset: str, answers: Answers, pictures: int, machine: Machine) -> TrainConfig | None:
     try:
         id = preset or recommend(list_presets(plugins=home.plugins), machine).id
-        return resolve(id, Answers(dataset=dataset, quality=quality, trigger=trigger), machine, pictures, home)
+        return resolve(id, answers, machine, pictures, home)
     except ValueError:
         return None
 

@@ -237,7 +237,7 @@ def _number(kind: type, text: str) -> int | float:
 
 
 def _row(model: type[BaseModel], line: str) -> dict[str, Any]:
-    """One line `name | repeats` as the model's fields in their order; what is left out keeps its default."""
+    """One line such as `name | repeats` as the model's fields in their order; what is left out keeps its default."""
     names = list(model.model_fields)
     cells = [cell.strip() for cell in line.split("|")]
     if len(cells) > len(names):
@@ -245,12 +245,19 @@ def _row(model: type[BaseModel], line: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=False):
         inner = _bare(model.model_fields[name].annotation)
-        row[name] = _number(inner, cell) if inner in (int, float) else cell
+        row[name] = _yes(cell) if inner is bool else _number(inner, cell) if inner in (int, float) else cell
     return row
 
 
+def _yes(cell: str) -> bool:
+    if cell.lower() not in ("yes", "no"):
+        raise ValueError(f"{cell!r} is neither yes nor no")
+    return cell.lower() == "yes"
+
+
 def _row_text(value: BaseModel) -> str:
-    cells = [str(getattr(value, name)) for name in type(value).model_fields]
+    told = lambda cell: ("yes" if cell else "no") if isinstance(cell, bool) else spell(cell) if isinstance(cell, float) else str(cell)
+    cells = [told(getattr(value, name)) for name in type(value).model_fields]
     for name in reversed(list(type(value).model_fields)[1:]):
         if getattr(value, name) != type(value).model_fields[name].default:
             break

@@ -20,18 +20,18 @@ QUALITY_SAYS = {
     "thorough": "More steps, for the best likeness.",
 }
 
-SHOWN_BESIDE = ("dataset", "name", "trigger", "preset")  # their faults stand beside the field, in plain sight
+SHOWN_BESIDE = ("dataset", "name", "trigger", "prior", "preset")  # their faults stand beside the field, in plain sight
 
 
 def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str]) -> str:
-    """Name, trigger word and dataset, each with its fault below it."""
-    options = '<option value="">Choose …</option>' + "".join(
-        f'<option value="{escape(name)}"{" selected" if name == plan.dataset else ""}>{escape(title)}</option>' for name, title in datasets
-    )
+    """The dataset, name, trigger word and what must stay as it is, each with its fault below it."""
     if not datasets:
         picker = '<button type="button" class="ez-btn" data-tab="dataset">Add pictures first</button>'
     else:
-        picker = f'<select class="ez-input" {_common("dataset", plan.dataset, wrong)}>{options}</select>'
+        picker = _select("dataset", "Choose …", datasets, plan.dataset, wrong)
+    others = [(name, title) for name, title in datasets if name != plan.dataset or name == draft.prior]
+    if draft.prior and draft.prior not in dict(datasets):
+        others.append((draft.prior, draft.prior))  # a dataset that is gone is shown, with its fault
     return (
         '<div class="ez-entries">'
         + _field("dataset", "Pictures", picker, "The dataset to learn from.", wrong)
@@ -40,8 +40,19 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
             "trigger", "Trigger word", _text("trigger", draft.trigger, "for example zibbo", wrong, 200),
             "A made-up word that calls up what was learnt.", wrong,
         )
+        + _field(
+            "prior", "Keep as it is", _select("prior", "Nothing in particular", others, draft.prior, wrong),
+            "Pictures of what the base model knows and must not lose; they get no trigger word.", wrong,
+        )
         + "</div>"
     )  # fmt: skip
+
+
+def _select(path: str, none: str, choices: list[tuple[str, str]], chosen: str, wrong: dict[str, str]) -> str:
+    options = "".join(
+        f'<option value="{escape(name)}"{" selected" if name == chosen else ""}>{escape(title)}</option>' for name, title in [("", none), *choices]
+    )
+    return f'<select class="ez-input" {_common(path, chosen, wrong)}>{options}</select>'
 
 
 def _common(path: str, value: str, wrong: dict[str, str]) -> str:
@@ -150,10 +161,12 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
 def _pictures(plan: Plan, thumbs: list[str], title: str) -> str:
     if not title:
         return '<h3 class="ez-subtitle">Ready to start?</h3>'
+    kept = [use.name for use in plan.config.data.datasets if use.prior] if plan.config else []
+    beside = f"; {', '.join(kept)} is kept as it is" if kept else ""
     row = "".join(f'<img src="{escape(url)}" alt="" loading="lazy">' for url in thumbs)
     return (
         f'<div class="ez-plan-set"><span class="ez-plan-thumbs">{row}</span><div><h3 class="ez-subtitle">{escape(title)}</h3>'
-        f'<span class="ez-muted ez-small">{views.count(plan.pictures, "picture")}</span></div></div>'
+        f'<span class="ez-muted ez-small">{views.count(plan.pictures, "picture")}{escape(beside)}</span></div></div>'
     )
 
 

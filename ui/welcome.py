@@ -53,8 +53,9 @@ def build(ctx) -> Parts:
 def start_example(home: Home) -> tuple[str, str]:
     """(dataset, run) of the example.  The run is in the queue, which starts it within a second.  Raises ValueError, OSError."""
     about = examples.example()
-    ds = datasets.open_dataset(home, examples.install_example(home))
-    answers = presets.Answers(name=about.trigger, trigger=about.trigger, dataset=ds.name)
+    name, kept = examples.install_example(home)
+    ds = datasets.open_dataset(home, name)
+    answers = presets.Answers(name=about.trigger, trigger=about.trigger, dataset=ds.name, prior=kept)
     config = presets.resolve(examples.PRESET, answers, hardware.machine(home.root), ds.counts().usable, home)
     return ds.name, create(home.outputs, config).id
 

@@ -42,16 +42,16 @@ def read(image: Image.Image) -> Reading:
 
 
 def has_mascot(image: Image.Image) -> bool:
-    """Whether a teal body with two white eyes, dark pupils in them and an orange feeler above it is on the picture."""
+    """Whether a teal body with one big white eye, a dark pupil in it and an orange feeler above it is on the picture."""
     lab = to_lab(np.asarray(image.convert("RGB")))
-    body = largest_part(near(lab, (20, 150, 150), 24))
-    return _has_feeler(lab, body) and _two_eyes(lab, body, _box(body))
+    body = largest_part(near(lab, (20, 150, 150), FARTHEST))
+    return _has_feeler(lab, body) and _one_eye(lab, body)
 
 
 def has_mascot_body(image: Image.Image) -> bool:
-    """Whether a teal body with an orange feeler above it is on the picture, with or without eyes."""
+    """Whether a teal body with an orange feeler above it is on the picture, with or without its eye."""
     lab = to_lab(np.asarray(image.convert("RGB")))
-    return _has_feeler(lab, largest_part(near(lab, (20, 150, 150), 24)))
+    return _has_feeler(lab, largest_part(near(lab, (20, 150, 150), FARTHEST)))
 
 
 def _box(body) -> tuple[int, int, int, int]:
@@ -70,31 +70,21 @@ def _has_feeler(lab, body) -> bool:
     return bool(above.sum() >= 0.01 * body.sum())
 
 
-def _two_eyes(lab, body, box) -> bool:
-    top, bottom, left, right = box
-    wide = right - left + 1
-    window = lab[top : bottom + 1, left : right + 1]
-    pale = near(window, (255, 255, 255), 30)
-    eyes = []
-    for part in parts(pale):
-        rows, columns = np.where(part)
-        if part.sum() < 0.012 * body.sum() or touches_rim(part):
-            continue
-        eyes.append((rows.mean() + top, columns.mean() + left, int(part.sum()), rows, columns))
-    for i, one in enumerate(eyes):
-        for other in eyes[i + 1 :]:
-            level = abs(one[0] - other[0]) < 0.2 * wide
-            apart = 0.2 * wide < abs(one[1] - other[1]) < 0.8 * wide
-            alike = max(one[2], other[2]) < 3.5 * min(one[2], other[2])
-            if level and apart and alike and all(_has_pupil(window, eye) for eye in (one, other)):
-                return True
-    return False
-
-
-def _has_pupil(window, eye) -> bool:
-    rows, columns = eye[3], eye[4]
-    inside = window[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1, 0]
-    return bool((inside < 45).any())
+def _one_eye(lab, body) -> bool:
+    """One pale part, and no other of a third its size, in the middle of the body, teal on both sides, with a dark pupil within."""
+    top, bottom, left, right = _box(body)
+    window, teal = lab[top : bottom + 1, left : right + 1], body[top : bottom + 1, left : right + 1]
+    pale = [p for p in parts(near(window, (255, 255, 255), 30)) if not touches_rim(p) and p.sum() >= 0.08 * body.sum()]
+    if not pale or (len(pale) > 1 and pale[1].sum() > pale[0].sum() / 3):
+        return False
+    eye = pale[0]
+    up, down, first, last = _box(eye)
+    wide, level = right - left + 1, (up + down) // 2
+    centred = abs((first + last) / 2 - (wide - 1) / 2) < 0.2 * wide
+    around = teal[level, :first].any() and teal[level, last + 1 :].any()
+    dark = window[up : down + 1, first : last + 1, 0] < 45
+    pupil = largest_part(dark)
+    return bool(centred and around and pupil.sum() >= 0.06 * eye.sum() and not touches_rim(pupil))
 
 
 # --- colours ---------------------------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ def main() -> None:
         pipe.load_lora_weights(args.lora.parent, weight_name=args.lora.name)
         pictures += paint(pipe, shown, 1_000)
         body = sum(map(has_mascot_body, pictures[-len(shown) :])) / len(shown)
-        print(f"LoRA, the same prompts: mascot {mascot_share(pictures[-len(shown) :]):.0%}   (bar: 70 %); without looking for its eyes {body:.0%}")
+        print(f"LoRA, the same prompts: mascot {mascot_share(pictures[-len(shown) :]):.0%}   (bar: 70 %); without looking for its eye {body:.0%}")
         pictures += paint(pipe, [a.prompt for a in asks])
         tuned = accuracy(pictures[-len(asks) :], asks)
         print(f"LoRA, {len(asks)} prompts without the trigger word: {tuned}")

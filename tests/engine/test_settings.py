@@ -31,6 +31,7 @@ CHANGED = {
     "data.flip": (True, {}),
     "data.batch_size": (3, {}),
     "data.caption_dropout": (1.0, {}),
+    "data.prior_caption_dropout": (1.0, {"data__datasets": None}),  # a dataset to learn from and one that stays as it is, made in the test
     "data.shuffle_tags": (True, {}),
     "data.keep_tags": (0, {"data__shuffle_tags": True}),
     "data.held_out": (2, {}),
@@ -48,6 +49,7 @@ CHANGED = {
     "optimizer.accumulation": (2, {}),
     "optimizer.clip_grad": (1e-3, {"optimizer__eps": 1e-2}),  # AdamW alone would undo a scaled gradient
     "loss.min_snr_gamma": (1.0, {}),
+    "loss.prior_target": ("pictures", {"data__datasets": None}),  # so here
     "loss.ema_decay": (0.9, {}),
     "loss.gradient_checkpointing": (True, {}),
     "sample.prompts": (["a blue cat"], {}),
@@ -107,7 +109,7 @@ def baselines():
 
 
 @pytest.mark.parametrize("field", CHANGED)
-def test_a_changed_setting_shows(lab, baselines, field, tmp_path):
+def test_a_changed_setting_shows(lab, baselines, dataset, field, tmp_path):
     from tests import tiny
 
     value, besides = CHANGED[field]
@@ -115,6 +117,8 @@ def test_a_changed_setting_shows(lab, baselines, field, tmp_path):
         value = str(tiny.sd15(tmp_path / "other base", prediction_type="v_prediction"))
     if field == "data.datasets":
         value = [{"name": str(tiny.pictures(tmp_path / "others", 4, sizes=((80, 80),)))}]
+    if "prior" in field:
+        besides = {"data__datasets": [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "prior": True}]}
     key = str(sorted(besides.items()))
     if key not in baselines:
         baselines[key] = seen(lab.run(**BASELINE | besides))
@@ -127,6 +131,15 @@ def test_a_changed_setting_shows(lab, baselines, field, tmp_path):
         assert lab.make(preset=value).config().preset == value
     else:
         assert changed != baselines[key], f"{field} had no effect and said nothing"
+
+
+@pytest.mark.parametrize("change", [{"repeats": 2}, {"weight": 3.0}, {"prior": True}])
+def test_a_changed_dataset_use_shows(lab, dataset, change, tmp_path):
+    from tests import tiny
+
+    others = {"name": str(tiny.pictures(tmp_path / "others", 3))}
+    plain, changed = (seen(lab.run(**BASELINE | {"data__datasets": [{"name": str(dataset)}, use]})) for use in (others, others | change))
+    assert plain["losses"] != changed["losses"]
 
 
 def checkpointing_reached(lab) -> bool:
@@ -164,6 +177,8 @@ def test_what_cannot_be_done_is_refused_before_any_work(lab, change, says):
     [
         ({"optimizer__type": "adafactor", "optimizer__betas": [0.5, 0.9]}, "optimizer.betas has no effect"),
         ({"optimizer__type": "adafactor", "optimizer__eps": 1e-4}, "optimizer.eps has no effect"),
+        ({"loss__prior_target": "pictures"}, "loss.prior_target has no effect"),
+        ({"data__prior_caption_dropout": 0.5}, "data.prior_caption_dropout has no effect"),
         ({"sample__prompts": []}, "sample.every has no effect"),
         ({"data__keep_tags": 3}, "data.keep_tags has no effect"),
         ({"data__aspect_buckets": False, "data__max_aspect": 3.0}, "data.max_aspect has no effect"),

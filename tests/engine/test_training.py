@@ -68,6 +68,55 @@ def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab
     assert parts.view().validations == whole.view().validations
 
 
+@pytest.fixture
+def with_kept(dataset, tmp_path):
+    """The datasets of a run: one to learn from, one that must stay as it is."""
+    from tests import tiny
+
+    return [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "repeats": 2, "weight": 0.5, "prior": True}]
+
+
+@pytest.mark.parametrize("target", ["base", "pictures"])
+def test_resume_is_exact_with_pictures_that_stay_as_they_are(lab, with_kept, target):
+    changes = FULL | dict(data__datasets=with_kept, data__batch_size=4, loss__prior_target=target)
+    whole, parts = lab.run(**changes), lab.run(stop_at=3, **changes)
+    lab.go(parts)
+    assert parts.status() == whole.status() == "finished"
+    assert state_files(parts, 6) == state_files(whole, 6)
+    assert parts.view().losses == whole.view().losses
+
+
+def test_pictures_that_stay_as_they_are_get_no_trigger_and_are_not_held_out(lab, with_kept):
+    run = lab.run(data__datasets=with_kept, data__held_out=4, sample__every=0)
+    rows = json.loads((run.path / "pictures.json").read_text(encoding="utf-8"))
+    kept = [row for row in rows if row["prior"]]
+    assert len(kept) == 3 and not any(row["held_out"] or "zibbo" in row["captions"][0] for row in kept)
+    assert sum(row["held_out"] for row in rows) == 4
+
+
+def test_the_base_itself_is_no_loss_until_the_adapter_moves(lab, with_kept):
+    """An untouched adapter is the base: held to its own prediction, kept pictures cost nothing at the first step, and a weight scales what they cost."""
+    from training.engine.loop import Session
+    from training.engine.prepare import prepare
+    from training.runs.context import Context
+
+    def first_step(**changes):
+        run = lab.make(data__datasets=with_kept, data__batch_size=11, sample__every=0, **changes)
+        session = Session(run.config(), ctx := Context(run, lab.home, 1), prepare(run.config(), ctx))
+        losses = []
+        for batch in session.feed.at(0):
+            batch.base = session._said_by_base(batch)
+            every = session.objective.loss(session.family, session.m, batch, session.p.schedule, session.config.loss)
+            losses += [(row in batch.prior, float(loss), float(weight)) for row, (loss, weight) in enumerate(zip(every.detach(), batch.weights, strict=True))]
+        assert all(weight.requires_grad for weight in session.weights)
+        return losses
+
+    held = first_step()
+    assert any(prior for prior, *_ in held) and all((loss < 1e-9) == prior for prior, loss, _ in held)
+    assert all(weight == (0.5 if prior else 1.0) for prior, _, weight in held)
+    assert all(loss > 1e-3 for _, loss, _ in first_step(loss__prior_target="pictures"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit", "adafactor", "prodigy"])
 @pytest.mark.parametrize("schedule", ["constant", "linear"])

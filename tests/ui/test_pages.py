@@ -237,6 +237,24 @@ def test_a_run_can_be_duplicated_into_the_form_with_what_differs_from_its_preset
     assert plan(ctx, again, of).config == made.config
 
 
+def test_what_is_kept_as_it_is_is_chosen_shown_and_duplicated(ctx):
+    from training import datasets
+    from training.runs.run import create
+
+    dataset = story.pictures(ctx.home)
+    kept = datasets.create(ctx.home, "old things")
+    kept.add_folder(datasets.open_dataset(ctx.home, dataset).path)
+    form = Draft(name="my-zibbo", trigger="zibbo").edited("prior", kept.name)
+    made = plan(ctx, form, dataset)
+    assert [(use.name, use.prior) for use in made.config.data.datasets] == [(dataset, False), (kept.name, True)] and made.wrong == {}
+    essentials, card = train.paint(ctx, dataset, form, {})[1], train.paint(ctx, dataset, form, {})[4]
+    assert f'<option value="{kept.name}" selected>' in essentials and f"{kept.name} is kept as it is" in card
+    again, of = draft.of_run(ctx.home, create(ctx.home.outputs, made.config), LAPTOP)
+    assert (of, again.prior, again.edits) == (dataset, kept.name, {}) and plan(ctx, again, of).config == made.config
+    for wrong, says in ((dataset, "to learn from"), ("gone", "not there")):
+        assert says in plan(ctx, form.edited("prior", wrong), dataset).wrong["prior"]
+
+
 def test_duplicate_puts_the_run_into_the_form(ctx):
     run = story.run(ctx.home, 20, "stopped")
     answered = results.answer(ctx, run.id, {}, {"act": "duplicate"})

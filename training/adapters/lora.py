@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 TITLE = "LoRA"
 BLURB = "Small, quick, loads everywhere."
@@ -39,6 +40,16 @@ def attach(denoiser, config, spec, seed: int) -> list[str]:
 def parameters(denoiser) -> list:
     """The weights that learn, in a fixed order."""
     return [p for p in denoiser.parameters() if p.requires_grad]
+
+
+@contextmanager
+def off(denoiser):
+    """Inside: the denoiser answers as the base model.  Outside: as before."""
+    denoiser.disable_adapters()
+    try:
+        yield
+    finally:
+        denoiser.enable_adapters()
 
 
 def tensors(denoiser, prefix: str) -> dict:

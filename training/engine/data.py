@@ -33,6 +33,8 @@ class Item:
     size: tuple[int, int]  # width, height of the file's picture, px
     crop: Crop
     flips: tuple[bool, ...]  # (False,) or (False, True)
+    weight: float = 1.0  # of its loss
+    prior: bool = False  # shows what must stay as it is
 
     def latent_key(self, encoder: str, flip: bool) -> str:
         """Where its latents are cached; depends on what the pixels are, not on where the file lies."""
@@ -79,10 +81,13 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
         pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
-    held = _held_out(config, len(pictures))
-    silent = [p.id for _, _, p in pictures if not p.caption.strip()]
+    new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
+    if not new:
+        raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
+    held = {new[at] for at in _held_out(config, len(new))}
+    silent = [pictures[at][2].id for at in new if not pictures[at][2].caption.strip()]
     if silent and not config.trigger:
-        warn(f"{len(silent)} of {len(pictures)} pictures have no caption and there is no trigger word: they are learnt without words")
+        warn(f"{len(silent)} of {len(new)} pictures have no caption and there is no trigger word: they are learnt without words")
 
     items: list[Item] = []
     kept_back: list[Item] = []
@@ -95,8 +100,9 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
                 small.append(picture.id)
                 continue
             item = Item(
-                f"{name}/{picture.id}", str(picture.path), picture.sha256, _captions(config, picture.caption), (picture.width, picture.height), crop,
-                (False, True) if config.data.flip else (False,),
+                f"{name}/{picture.id}", str(picture.path), picture.sha256,
+                _captions(config, picture.caption, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
+                (False, True) if config.data.flip else (False,), use.weight, use.prior,
             )  # fmt: skip
             if number_ in held:
                 kept_back.append(item)
@@ -104,7 +110,7 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
                 items += [item] * use.repeats
     if small:
         warn(f"{len(set(small))} pictures are smaller than their training size and are left out: {', '.join(sorted(set(small))[:5])}")
-    if not items:
+    if all(item.prior for item in items):
         raise ValueError("every picture is smaller than its training size; lower data.resolutions, or switch data.upscale on")
     return Plan(tuple(items), tuple(kept_back), key(*prints))
 
@@ -116,9 +122,9 @@ def _held_out(config: TrainConfig, count: int) -> set[int]:
     return set(permutation(count, config.seed, "held out")[:wanted])
 
 
-def _captions(config: TrainConfig, caption: str) -> tuple[str, ...]:
+def _captions(config: TrainConfig, caption: str, trigger: str) -> tuple[str, ...]:
     """The caption as it is trained: with the trigger word, and in several tag orders when they are shuffled."""
-    caption = with_trigger(" ".join(caption.split()), config.trigger)
+    caption = with_trigger(" ".join(caption.split()), trigger)
     if not config.data.shuffle_tags:
         return (caption,)
     tags = [t.strip() for t in caption.split(",") if t.strip()]
@@ -129,7 +135,10 @@ def _captions(config: TrainConfig, caption: str) -> tuple[str, ...]:
 
 @dataclass
 class Batch:
-    """One micro-batch.  latents, noise: [B,C,h,w] (video: [B,C,f,h,w]) fp32; t: [B]; weight: its share of the optimizer step."""
+    """One micro-batch.  latents, noise: [B,C,h,w] (video: [B,C,f,h,w]) fp32; t: [B]; weight: its share of the optimizer step.
+
+    weights: [B], of each picture's loss.  prior: rows that must stay as they are; base: what the base model says of them.
+    """
 
     latents: Tensor
     noise: Tensor
@@ -137,6 +146,9 @@ class Batch:
     cond: Cond
     ids: list[str]
     weight: float
+    weights: Tensor
+    prior: list[int]
+    base: Tensor | None = None
 
 
 class Feed:
@@ -163,7 +175,7 @@ class Feed:
         return [self._batch(step, at, numbers[at : at + size], len(numbers)) for at in range(0, len(numbers), size)]
 
     def _batch(self, step: int, at: int, numbers: list[int], whole: int) -> Batch:
-        latents, noise, times, conds, ids = [], [], [], [], []
+        latents, noise, times, conds, items = [], [], [], [], []
         for place, n in enumerate(numbers, start=at):
             item, where = self.plan.items[n], (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
@@ -171,12 +183,13 @@ class Feed:
             draw = generator("noise", *where)
             times.append(self.schedule.pick(draw, clean.shape))
             noise.append(torch.randn(clean.shape, generator=draw))
-            dropped = unit("caption", *where) < self.config.data.caption_dropout
+            dropout = self.config.data.prior_caption_dropout if item.prior else self.config.data.caption_dropout
+            dropped = unit("caption", *where) < dropout
             caption = "" if dropped else item.captions[number("order", *where) % len(item.captions)]
             latents.append(clean)
             conds.append(self.texts.row(caption) | item.geometry(flip))
-            ids.append(item.id)
-        return self._to_device(latents, noise, times, conds, ids, len(numbers) / whole)
+            items.append(item)
+        return self._to_device(latents, noise, times, conds, items, len(numbers) / whole)
 
     def validation(self, per_picture: int) -> list[Batch]:
         """Each held-out picture at `per_picture` fixed timesteps with fixed noise; the same at every call."""
@@ -186,12 +199,15 @@ class Feed:
             cond = self.texts.row(item.captions[0]) | item.geometry(False)
             for n in range(per_picture):
                 noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))
-                batches.append(self._to_device([clean], [noise], [self.schedule.at((n + 0.5) / per_picture)], [cond], [item.id], 1.0))
+                batches.append(self._to_device([clean], [noise], [self.schedule.at((n + 0.5) / per_picture)], [cond], [item], 1.0))
         return batches
 
-    def _to_device(self, latents, noise, times, conds, ids, weight) -> Batch:
+    def _to_device(self, latents, noise, times, conds, items, weight) -> Batch:
         move = lambda t: t.to(self.device, non_blocking=True)
-        return Batch(move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), ids, weight)
+        return Batch(
+            move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), [i.id for i in items],
+            weight, move(torch.tensor([i.weight for i in items])), [row for row, i in enumerate(items) if i.prior],
+        )  # fmt: skip
 
 
 def caption_record(plan: Plan) -> list[dict]:
@@ -201,6 +217,6 @@ def caption_record(plan: Plan) -> list[dict]:
         c = item.crop
         rows[item.id, c.width, c.height] = {
             "id": item.id, "captions": list(item.captions), "bucket": [c.width, c.height], "scaled": list(c.scaled),
-            "crop": [c.left, c.top], "held_out": item in plan.held_out,
+            "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior,
         }  # fmt: skip
     return list(rows.values())

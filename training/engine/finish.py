@@ -49,7 +49,7 @@ def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
     """The file's own metadata: modelspec.* and ss_*, without paths."""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     return modelspec_metadata(
-        config, p.family.SPEC, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items}), date=date
+        config, p.family.SPEC, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior}), date=date
     )
 
 
@@ -76,6 +76,6 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: int, trained, la
 
 def _example(config: TrainConfig, p: Prepared):
     """Latents and conditioning of one training picture, for the comparison."""
-    item = p.plan.items[0]
+    item = next(i for i in p.plan.items if not i.prior)
     latents = p.cache.get(item.latent_key(p.feed.latent_print, item.flips[0]))["latents"][None]
     return latents, Cond.of([p.texts.row(item.captions[0]) | item.geometry(item.flips[0])])

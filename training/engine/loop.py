@@ -14,8 +14,10 @@ from torch import Tensor
 
 from .. import registry
 from ..config import TrainConfig
+from ..family import Cond
 from ..runs.context import Context, Stopped
 from . import checkpoint, memory, optim
+from .data import Batch
 from .finish import finish
 from .prepare import Prepared, prepare
 from .randomness import number
@@ -83,6 +85,10 @@ class Session:
             said.append("sample.every has no effect: there are no sample prompts")
         if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not c.data.shuffle_tags:
             said.append("data.keep_tags has no effect: data.shuffle_tags is off")
+        if not any(use.prior for use in c.data.datasets):
+            for part, name in (("loss", "prior_target"), ("data", "prior_caption_dropout")):
+                if getattr(getattr(c, part), name) != type(getattr(c, part)).model_fields[name].default:
+                    said.append(f"{part}.{name} has no effect: no dataset is kept as it is")
         if not c.data.aspect_buckets and c.data.max_aspect != type(c.data).model_fields["max_aspect"].default:
             said.append("data.max_aspect has no effect: data.aspect_buckets is off")
         return said
@@ -110,7 +116,8 @@ class Session:
         total, ids = torch.zeros((), device=self.config.device), []
         for batch in self.feed.at(self.step):
             with memory.autocast(self.config):
-                losses = self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss)
+                batch.base = self._said_by_base(batch)
+                losses = self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss) * batch.weights
             loss = losses.mean() * batch.weight
             self.scaler.scale(loss).backward()
             total += loss.detach()
@@ -129,6 +136,16 @@ class Session:
             self.ema.step(self.weights)
         self.step += 1
         return total, grad, len(ids)
+
+    def _said_by_base(self, batch: Batch) -> Tensor | None:
+        """What the denoiser without its adapter says of the pictures that must stay as they are, [rows,...]; None where that is not asked for."""
+        if not batch.prior or self.config.loss.prior_target != "base":
+            return None
+        rows = torch.tensor(batch.prior, device=batch.latents.device)
+        t, cond = batch.t[rows], Cond({name: tensor[rows] for name, tensor in batch.cond.tensors.items()})
+        noisy = self.p.schedule.mix(batch.latents[rows], batch.noise[rows], t)
+        with torch.no_grad(), self.adapter.off(self.m.denoiser):
+            return self.family.predict(self.m, noisy.to(self.m.dtype), t, cond).float()
 
     def _check_finite(self) -> None:
         """Reads the losses since the last look.  Raises ValueError at the first that is no number, and names its pictures."""

@@ -8,10 +8,14 @@ BLURB = "Learns what the pictures show."
 
 def loss(family, m, batch, schedule, config):
     """Loss of each picture, [B] fp32.  batch: engine.data.Batch; schedule: engine.noise; config: LossPart."""
+    import torch
+
     from ..engine.noise import min_snr_weight
 
     noisy = schedule.mix(batch.latents, batch.noise, batch.t)
     target = schedule.target(batch.latents, batch.noise, batch.t)
+    if batch.base is not None:
+        target = target.index_copy(0, torch.tensor(batch.prior, device=target.device), batch.base.to(target.dtype))
     said = family.predict(m, noisy.to(m.dtype), batch.t, batch.cond)
     errors = (said.float() - target.float()).pow(2).mean(dim=tuple(range(1, target.ndim)))
     if config.min_snr_gamma:

@@ -175,5 +175,5 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool) -> tuple[str
 
 def _where(path: str) -> str:
     """A field as the page names it."""
-    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "preset": "the preset"}
+    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "prior": "Keep as it is", "preset": "the preset"}
     return named.get(path) or f"{forms.label(path.split('.')[-1])} in All settings"
