@@ -19,6 +19,7 @@ INDEX = {
 }
 SCHEDULER = {"_class_name": "FlowMatchEulerDiscreteScheduler", "_diffusers_version": "0.33.1", "dynamic_time_shift": True, "num_train_timesteps": 1000}
 TEXT_WIDTH = 16
+SIDE, SIZE = 32, (32, 48)  # px of a square training picture; height, width of one that is not square
 
 
 def build(folder: Path) -> Path:
@@ -77,6 +78,7 @@ def text_encoder(tokens):
         Qwen2_5_VLConfig(
             text_config=dict(
                 vocab_size=len(tokens), hidden_size=TEXT_WIDTH, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2,
+                bos_token_id=None, eos_token_id=0,
                 rope_scaling=dict(mrope_section=[1, 1, 2], rope_type="default", type="default"),
             ),
             vision_config=dict(depth=2, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=TEXT_WIDTH, fullatt_block_indexes=[1]),

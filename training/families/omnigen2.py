@@ -20,15 +20,21 @@ SPEC = FamilySpec(
     default_source="OmniGen2/OmniGen2",
     licence="apache-2.0",
     licence_url="https://github.com/VectorSpaceLab/OmniGen2/blob/main/LICENSE",
-    latent=LatentSpec(channels=16, stride=8),
+    latent=LatentSpec(channels=16, stride=8, patch=2),
     prediction="flow",
     divisor=16,
     side_px=1024,
     architecture="omnigen2",
     lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _MODULATION + _OUTER},
     parameters=3.97e9,
+    other_parameters=(3.75e9, 84e6),
     notes="Trained from text, without reference pictures. Its text encoder is Qwen2.5-VL-3B, whose own licence allows research only.",
     pipeline="OmniGen2Pipeline",
+    pipeline_module="omnigen2.pipelines.omnigen2.pipeline_omnigen2",
+    elsewhere=(
+        "The pipeline is that of [VectorSpaceLab/OmniGen2](https://github.com/VectorSpaceLab/OmniGen2), run from its folder. "
+        "For ComfyUI, which names the same layers otherwise, replace `transformer.` by `diffusion_model.` at the beginning of every key."
+    ),
     parts={"denoiser": ("transformer",), "text": ("mllm",), "vae": ("vae",)},
 )
 
@@ -56,7 +62,8 @@ def load(folder: Path, parts: set[str], place: Placement) -> Modules:
 
 def _scheduler(folder: Path):
     """The published scheduler is a class of the repository's own.  It walks sigma = m·s / (1 + (m - 1)·s) for even steps s, where
-    m grows with the picture's side: diffusers' linear dynamic shift, whose m the pipeline gives."""
+    m grows with the picture's side: diffusers' exponential dynamic shift, for which the pipeline gives log m.  That class's
+    default base_shift 0.5 to max_shift 1.15 are the shift of the published training (omnigen2/transport, version v1)."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     from ..engine.weights import load_scheduler
@@ -67,7 +74,6 @@ def _scheduler(folder: Path):
     return FlowMatchEulerDiscreteScheduler(
         num_train_timesteps=config.get("num_train_timesteps", 1000),  # both as the published class has them where the file is silent
         use_dynamic_shifting=config.get("dynamic_time_shift", True),
-        time_shift_type="linear",
     )
 
 
@@ -97,8 +103,13 @@ def encode_image(m: Modules, pixels, generator):
 
 def predict(m: Modules, noisy, t, cond: Cond):
     """noisy [B,16,h,w]; t [B] in [0,1] -> noise - clean, [B,16,h,w].  The network says clean - noise and counts time from the noise on."""
-    mask = cond.tensors["mask"] if len(noisy) > 1 else None  # a single caption is not padded, and attention without a mask is faster
-    return -m.denoiser(noisy, 1 - t, cond.tensors["embeds"].to(noisy.dtype), mask, return_dict=False)[0]
+    return -m.denoiser(noisy, 1 - t, cond.tensors["embeds"].to(noisy.dtype), _mask(cond), return_dict=False)[0]
+
+
+def _mask(cond: Cond):
+    """[B,L]; None for a single caption, which nothing pads: attention without a mask takes faster kernels."""
+    mask = cond.tensors["mask"]
+    return mask if len(mask) > 1 else None
 
 
 def pipeline(m: Modules):
@@ -114,9 +125,9 @@ def draw_args(m: Modules, cond: Cond, negative: Cond, guidance: float) -> dict:
     """Keyword arguments that feed cached text and the guidance strength to the pipeline's call."""
     return {
         "prompt_embeds": cond.tensors["embeds"],
-        "prompt_attention_mask": cond.tensors["mask"],
+        "prompt_attention_mask": _mask(cond),
         "negative_prompt_embeds": negative.tensors["embeds"],
-        "negative_prompt_attention_mask": negative.tensors["mask"],
+        "negative_prompt_attention_mask": _mask(negative),
         "text_guidance_scale": guidance,
     }
 

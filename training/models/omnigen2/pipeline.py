@@ -187,7 +187,7 @@ class OmniGen2Pipeline(DiffusionPipeline, OmniGen2LoraLoaderMixin):
 
     def _timesteps(self, steps: int, shape: tuple[int, ...], device) -> Tensor:
         """The scheduler set up for latents of `shape`; its timesteps, 1000 for pure noise."""
-        extra = {"mu": math.sqrt(shape[-2] * shape[-1]) / SHIFT_CELLS} if self.scheduler.config.use_dynamic_shifting else {}
+        extra = {"mu": math.log(math.sqrt(shape[-2] * shape[-1]) / SHIFT_CELLS)} if self.scheduler.config.use_dynamic_shifting else {}
         self.scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps), device=device, **extra)
         self.scheduler.set_begin_index(0)
         self._num_timesteps = len(self.scheduler.timesteps)
