@@ -31,6 +31,13 @@ OUT_EPS = 1e-6
 Turn = tuple[Tensor, Tensor]  # cosine and sine, see rope.rotation
 
 
+class RMSNorm(nn.RMSNorm):
+    """torch's, but its answer has its input's number format under autocast too: what flows from block to block stays narrow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).to(x.dtype)
+
+
 class Attention(nn.Module):
     """Self-attention with fewer key and value heads than query heads, normalised queries and keys, rotary positions."""
 
@@ -41,8 +48,8 @@ class Attention(nn.Module):
         self.to_q = nn.Linear(width, heads * each, bias=False)
         self.to_k = nn.Linear(width, kv_heads * each, bias=False)
         self.to_v = nn.Linear(width, kv_heads * each, bias=False)
-        self.norm_q = nn.RMSNorm(each, eps=QK_EPS)
-        self.norm_k = nn.RMSNorm(each, eps=QK_EPS)
+        self.norm_q = RMSNorm(each, eps=QK_EPS)
+        self.norm_k = RMSNorm(each, eps=QK_EPS)
         self.to_out = nn.ModuleList([nn.Linear(heads * each, width, bias=False)])  # a list: the checkpoint calls it to_out.0
 
     def forward(self, x: Tensor, mask: Tensor | None, turn: Turn) -> Tensor:
@@ -78,7 +85,7 @@ class ModulatedNorm(nn.Module):
     def __init__(self, width: int, eps: float):
         super().__init__()
         self.linear = nn.Linear(min(width, MODULATION_WIDTH), 4 * width)
-        self.norm = nn.RMSNorm(width, eps=eps)
+        self.norm = RMSNorm(width, eps=eps)
 
     def forward(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """x: [B,L,D]; time: [B,T] -> scaled x, gate of the attention, scale and gate of the feed-forward, each [B,1,D]."""
@@ -94,10 +101,10 @@ class OmniGen2TransformerBlock(nn.Module):
         self.modulated = modulated
         self.attn = Attention(width, heads, kv_heads)
         self.feed_forward = FeedForward(width, multiple_of, multiplier)
-        self.norm1 = ModulatedNorm(width, eps) if modulated else nn.RMSNorm(width, eps=eps)
-        self.ffn_norm1 = nn.RMSNorm(width, eps=eps)
-        self.norm2 = nn.RMSNorm(width, eps=eps)
-        self.ffn_norm2 = nn.RMSNorm(width, eps=eps)
+        self.norm1 = ModulatedNorm(width, eps) if modulated else RMSNorm(width, eps=eps)
+        self.ffn_norm1 = RMSNorm(width, eps=eps)
+        self.norm2 = RMSNorm(width, eps=eps)
+        self.ffn_norm2 = RMSNorm(width, eps=eps)
 
     def forward(self, x: Tensor, mask: Tensor | None, turn: Turn, time: Tensor | None = None) -> Tensor:
         """x: [B,L,D]; mask: [B,L] or None; time: [B,T] where the block is modulated."""
@@ -116,7 +123,7 @@ class TimeAndCaptionEmbedding(nn.Module):
         super().__init__()
         self.time_proj = Timesteps(TIME_CHANNELS, flip_sin_to_cos=True, downscale_freq_shift=0.0, scale=timestep_scale)
         self.timestep_embedder = TimestepEmbedding(TIME_CHANNELS, min(width, MODULATION_WIDTH))
-        self.caption_embedder = nn.Sequential(nn.RMSNorm(text_width, eps=eps), nn.Linear(text_width, width))
+        self.caption_embedder = nn.Sequential(RMSNorm(text_width, eps=eps), nn.Linear(text_width, width))
 
     def forward(self, timestep: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """timestep: [B]; text: [B,L,text_width] -> [B,T], [B,L,D]."""
