@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 
@@ -32,6 +33,15 @@ def test_a_whole_folder_passes_and_is_measured(folder):
     basemodel.check_folder(folder, SPEC)
     assert basemodel.measure(folder / "unet").parameters > 10_000
     assert basemodel.variant(folder / "unet") is None
+
+
+def test_a_pipeline_that_the_repository_brings_itself_is_known_by_its_class(folder):
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": ["my_pipeline", SPEC.pipeline]}))
+    basemodel.check_folder(folder, SPEC)
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": ["my_pipeline", "OtherPipeline"]}))
+    with pytest.raises(ValueError, match="is made for OtherPipeline"):
+        basemodel.check_folder(folder, SPEC)
 
 
 def cut(folder):

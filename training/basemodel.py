@@ -42,6 +42,7 @@ def check_folder(folder: Path, spec: FamilySpec) -> None:
     if not index.is_file():
         raise ValueError(f"{folder.name} has no model_index.json, so it is not a base model in diffusers layout; choose its top folder")
     found = _read_json(index).get("_class_name", "")
+    found = found[-1] if isinstance(found, list) and found else found  # [file, class] where the repository brings its own pipeline
     if found != spec.pipeline:
         raise ValueError(f"{folder.name} is made for {found or 'an unknown pipeline'}, but you chose {spec.title} ({spec.pipeline}); choose its own family")
     for names in spec.parts.values():

@@ -151,7 +151,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         f"A LoRA for {markdown(spec.title)}, trained with Easel. {made}",
         _about_base(config, spec, base),
         f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
-        _how_to_use(config, base, repo_id, trigger),
+        _how_to_use(config, spec, base, repo_id, trigger),
         f"## Training\n\n{_settings(config, spec, base, step)}",
         "## Captions\n\n" + "\n".join(f"- {markdown(_plain(config, c))}" for c in captions) if captions else "",
         _licence_words(config, spec),
@@ -169,22 +169,28 @@ def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
     return f"Base model: a copy of a {markdown(spec.title)} model on the author's computer, so this card cannot name its page on the Hub."
 
 
-def _how_to_use(config: TrainConfig, base: str, repo_id: str, trigger: str) -> str:
+def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str) -> str:
     weights = f"{config.name}.safetensors"
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
     prompt = _plain(config, config.sample.prompts[0].replace("[trigger]", config.trigger)) if config.sample.prompts else trigger or "a picture"
+    pipeline, module, extra = "AutoPipelineForText2Image", "diffusers", ""
+    if spec.pipeline_module:
+        pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
+    dtype = "bfloat16" if spec.prediction == "flow" else "float16"  # flow transformers overflow in fp16
     snippet = "\n".join((
         "```python",
         "import torch",
-        "from diffusers import AutoPipelineForText2Image",
+        f"from {module} import {pipeline}",
         "",
-        f"pipeline = AutoPipelineForText2Image.from_pretrained({_literal(source)}, torch_dtype=torch.float16).to(\"cuda\")",
+        f"pipeline = {pipeline}.from_pretrained({_literal(source)}, torch_dtype=torch.{dtype}{extra}).to(\"cuda\")",
         f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(weights)})",
         f"image = pipeline({_literal(prompt)}).images[0]",
         "```",
     ))  # fmt: skip
     if config.model.source == "builtin":
         also = "The base model's folder is in Easel's own repository; other programs do not know this miniature."
+    elif spec.elsewhere:
+        also = spec.elsewhere
     else:
         also = (
             f"ComfyUI: put {code(weights)} into `models/loras` and load it with *Load LoRA*. The keys are in diffusers' layout; "

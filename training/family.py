@@ -22,6 +22,7 @@ class LatentSpec:
     channels: int
     stride: int  # px per latent cell; a checkpoint's own VAE may differ, the loaded modules say
     video: bool = False
+    patch: int = 1  # latent cells along the side of one of the denoiser's tokens; a timestep shift may count tokens
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,13 @@ class FamilySpec:
     architecture: str  # modelspec.architecture, e.g. "stable-diffusion-v1"
     lora_targets: dict[str, tuple[str, ...]]  # group -> module-name suffixes: "attention", "attention+ff", "all"
     parameters: float  # of the denoiser, rough, for estimates before the weights are there
-    pipeline: str  # diffusers' pipeline class, as model_index.json names it
+    pipeline: str  # the pipeline's class, as model_index.json names it
     parts: dict[str, tuple[str, ...]]  # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights
     notes: str = ""
     tags: tuple[str, ...] = field(default=())
+    pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
+    elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
+    other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
 
     @property
     def denoiser(self) -> str:

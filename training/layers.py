@@ -1,7 +1,8 @@
 """The layers of a base model from the headers of its files: parameters, arithmetic and memory, without loading it.  No torch.
 
 The rule: a weight acts once at every position of its level, so that a forward pass takes 2 · weights · positions operations.
-On the UNets of SD 1.5 and of the built-in base this is within 13 % of what torch's FlopCounterMode counts.
+On the UNets of SD 1.5 and of the built-in base this is within 13 % of what torch's FlopCounterMode counts, on a transformer of
+4 billion weights and 4096 tokens (where attention itself counts too, and refiners of pictures that are not there do not) within 1 %.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def _from_files(folder: Path, family: ModuleType) -> BaseModel:
     spec = family.SPEC
     parts = {kind: [folder / name for name in names] for kind, names in spec.parts.items()}
     files = {kind: [file for part in folders for file in basemodel.weight_files(part)] for kind, folders in parts.items()}
-    networks = {kind: _network(found) for kind, found in files.items()}
+    networks = {kind: _network(found, spec.latent.patch if kind == "denoiser" else 1) for kind, found in files.items()}
     width = max((layer.inputs for layer in networks["denoiser"].layers if layer.level == -2), default=TEXT_WIDTH)
     largest = max(sum(file.stat().st_size for file in found) for found in files.values())
     stride, divisor = family.grid(basemodel.read_configs(folder, spec))
@@ -138,32 +139,33 @@ def _from_files(folder: Path, family: ModuleType) -> BaseModel:
 
 def _unknown(spec: FamilySpec) -> BaseModel:
     count = spec.parameters
+    text, vae = spec.other_parameters if spec.other_parameters is not None else (count * OTHER_PARTS * 0.6, count * OTHER_PARTS * 0.4)
     return BaseModel(
-        Network(count, ()), Network(count * OTHER_PARTS * 0.4, ()), Network(count * OTHER_PARTS * 0.6, ()), TEXT_WIDTH, int(4 * count),
+        Network(count, ()), Network(vae, ()), Network(text, ()), TEXT_WIDTH, int(4 * max(count, text)),
         spec.latent.stride, spec.divisor, False,
     )  # fmt: skip
 
 
-def _network(files: list[Path]) -> Network:
-    return _read(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+def _network(files: list[Path], patch: int) -> Network:
+    return _read(tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files), patch)
 
 
 @lru_cache(maxsize=64)
-def _read(files: tuple[tuple[str, int, int], ...]) -> Network:
-    """The network in some files.  Their sizes and times are in the key, so that a changed file is read again."""
+def _read(files: tuple[tuple[str, int, int], ...], patch: int) -> Network:
+    """The network in some files, whose tokens are patch x patch cells.  Sizes and times are in the key: a changed file is read again."""
     shapes: dict[str, list[int]] = {}
     for path, _, _ in files:
         shapes |= {name: entry["shape"] for name, entry in basemodel.read_header(Path(path)).items()}
     levels = 1 + max((int(n) for name in shapes for n in re.findall(r"(?:down|up)_blocks\.(\d+)\.", name)), default=0)
     layers = [
-        Layer(name.removesuffix(".weight"), math.prod(shape[1:]), shape[0], _level(name, levels))
+        Layer(name.removesuffix(".weight"), math.prod(shape[1:]), shape[0], _level(name, levels, patch))
         for name, shape in shapes.items()
         if len(shape) > 1
     ]
     return Network(sum(math.prod(shape) for shape in shapes.values()), tuple(layers))
 
 
-def _level(name: str, levels: int) -> int:
+def _level(name: str, levels: int, patch: int) -> int:
     """At which resolution a layer acts, told from the block that diffusers puts it in."""
     if "time_emb" in name or "embeddings" in name:
         return -1
@@ -176,4 +178,4 @@ def _level(name: str, levels: int) -> int:
         return levels - 1 - int(up[1]) - ("upsamplers" in name)
     if "mid_block" in name or name.startswith(("encoder.conv_out", "decoder.conv_in", "quant_conv", "post_quant_conv")):
         return levels - 1
-    return 0
+    return patch.bit_length() - 1

@@ -38,6 +38,15 @@ def test_the_front_matter_is_complete(run):
     assert "| Adapter | lora, rank 4, alpha 8, attention |" in body
 
 
+def test_a_pipeline_that_diffusers_lacks_is_imported_from_where_it_is(run):
+    spec = get("families", "omnigen2").SPEC
+    body = split_card(model_card(run, run.config(), spec, repo_id="alice/my-cat"))[1]
+    assert "AutoPipeline" not in body and "AUTOMATIC1111" not in body
+    assert "from omnigen2.pipelines.omnigen2.pipeline_omnigen2 import OmniGen2Pipeline\n" in body
+    assert "torch_dtype=torch.bfloat16, trust_remote_code=True" in body
+    assert "[VectorSpaceLab/OmniGen2](https://github.com/VectorSpaceLab/OmniGen2)" in body and "`diffusion_model.`" in body
+
+
 def test_chosen_samples_and_a_checkpoint_are_what_the_card_shows(run):
     meta, body = split_card(model_card(run, run.config(), SPEC, checkpoint=10, samples=["samples/000010_2.webp"]))
     assert meta["widget"] == [{"text": "a *bold* dog", "output": {"url": "samples/000010_2.webp"}}]
