@@ -62,13 +62,13 @@ def base_asks(count: int = 100) -> list[Ask]:
 def mascot_prompts(trigger: str) -> list[str]:
     """40 prompts, none of them a caption of the example set.  No orange background: the feeler would not show."""
     wordings = (
-        "a small {it} on a {back} background, flat style",
-        "{it} at the bottom, {back} background",
-        "a {back} background with a {it}",
-        "a large {it} on a {back} background, flat style",
-        "the {it} on a gradient {back} background",
-        "{it} in front of a {back} background, flat style",
-        "the {it}, {back} background",
+        "a {it} in front of a {back} background",
+        "the small {it} on a {back} background",
+        "{it}, {back} background, shaded style",
+        "a {back} background with a large {it}",
+        "a {it} on a dotted {back} background",
+        "{it} at the top on a {back} background, flat style",
+        "the {it} in front of a {back} background, outlined style",
     )
     backs = [name for name in NAMED if name != "orange"]
     return [wordings[k % 7].format(it=trigger, back=backs[k % 9]) for k in range(40)]

@@ -192,8 +192,8 @@ def test_the_form_shows_what_follows_from_an_edit_and_marks_only_the_edit(ctx):
     assert made.wrong.keys() <= {"model.source"} and made.config.steps == 4000
     html_ = forms.render(forms.groups(TrainConfig), made.base, {"steps": "4000"}, {}, shown=made.config)
     assert html_.count("is-changed") == 1
-    every = [a for _, a in Tags(html_).tags if a.get("data-path") == "sample.every"]
-    assert every[0]["data-value"] == str(made.config.sample.every) != str(made.base.sample.every)
+    every = [a for _, a in Tags(html_).tags if a.get("data-path") == "save.every"]
+    assert every[0]["data-value"] == str(made.config.save.every) != str(made.base.save.every)
 
 
 def test_wrong_fields_are_named_and_nothing_starts(ctx):
