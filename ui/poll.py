@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import gradio as gr
 from training.runs import journal
 from training.runs.events import ENDINGS, RunView, fold
 from training.runs.run import Run
+
+SETTLE_S = 2.0  # longer than an answer is on its way
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,30 @@ class Watch:
             self._seen.pop(path, None)
 
 
-def changes(shown: Mapping[str, int], pieces: Mapping[str, Any]) -> tuple[dict[str, int], list[Any]]:
-    """({piece: print of its value}, [value, or gr.skip() for one that the page shows already]), in the order of `pieces`."""
-    prints = {name: hash(value) if isinstance(value, str) else hash(repr(value)) for name, value in pieces.items()}
-    return prints, [gr.skip() if shown.get(name) == prints[name] else value for name, value in pieces.items()]
+@dataclass(frozen=True)
+class Print:
+    """What of a piece was sent last.  mark: its hash.  sent_t: seconds, when it was sent first.  sure: it was sent once more since."""
+
+    mark: int
+    sent_t: float
+    sure: bool = False
+
+
+def changes(shown: Mapping[str, Print], pieces: Mapping[str, Any], now: float | None = None) -> tuple[dict[str, Print], list[Any]]:
+    """({piece: its print}, [value, or gr.skip() for one that the page shows already]), in the order of `pieces`.
+
+    A piece is sent twice, the second time SETTLE_S after the first: where a tick and a click are answered at the same moment, the
+    browser may get the older answer last, and would go on showing it.
+    """
+    now = time.time() if now is None else now
+    prints, values = {}, []
+    for name, value in pieces.items():
+        mark, before = hash(value) if isinstance(value, str) else hash(repr(value)), shown.get(name)
+        if before is None or before.mark != mark:
+            prints[name] = Print(mark, now)
+        elif not before.sure and now - before.sent_t >= SETTLE_S:
+            prints[name] = Print(mark, before.sent_t, sure=True)
+        else:
+            prints[name] = before
+        values.append(gr.skip() if prints[name] == before else value)
+    return prints, values

@@ -29,6 +29,7 @@ TABS = ("dataset", "captions", "train", "results", "publish")
 BUSY_S = 1.0  # between ticks while a job runs
 IDLE_S = 4.0
 QUIET = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}  # for every small handler
+SAY_TAB = "(tab, ...rest) => [window.easel?.shown() || tab, ...rest]"  # asked anew each time: a selection may be lost while the page loads
 INSTANT = {**QUIET, "queue": False}  # answered in the one request that asks: for ticks and selections; gr.Info shows nothing there
 
 
@@ -57,7 +58,7 @@ class UiContext:
     root_path: str
     dataset: gr.BrowserState
     run: gr.BrowserState
-    tab: gr.State  # id of the tab that is shown
+    tab: gr.Textbox  # never shown: where the browser says, with each tick, which tab it shows
     tabs: gr.Tabs
     timer: gr.Timer
     items: dict[str, gr.Tab] = field(default_factory=dict)  # tab id -> gr.Tab: items["train"].select(...)
@@ -107,7 +108,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
             home, local, on_space, root_path,
             dataset=gr.BrowserState("", storage_key="easel-dataset", secret="easel"),
             run=gr.BrowserState("", storage_key="easel-run", secret="easel"),
-            tab=gr.State(TABS[0]), tabs=gr.Tabs(render=False, elem_id="ez-tabs", overflow_behavior="wrap"),
+            tab=gr.Textbox(TABS[0], visible=False), tabs=gr.Tabs(render=False, elem_id="ez-tabs", overflow_behavior="wrap"),
             timer=gr.Timer(BUSY_S),
         )  # fmt: skip
         frame = sidebar.build(ctx)
@@ -121,7 +122,6 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
         sidebar.wire(frame, ctx)
         for id, module in modules.items():
             module.wire(ctx.parts[id], ctx)
-            ctx.items[id].select(lambda id=id: id, None, ctx.tab, **INSTANT)
         _wire_hooks(demo, ctx)
     demo.easel_css = "\n".join(dict.fromkeys([theme.css(), *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
     demo.easel_head = head(demo.easel_css, list(dict.fromkeys([theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
@@ -140,7 +140,7 @@ def head(css: str, scripts: list[str]) -> str:
 def _wire_hooks(demo: gr.Blocks, ctx: UiContext) -> None:
     """The one load hook and the one tick, each calling all that tabs registered."""
     demo.load(_merged(ctx.loads), [ctx.tab, *_flat(ctx.loads, "inputs")], _flat(ctx.loads, "outputs"), **QUIET)
-    ctx.timer.tick(_merged(ctx.ticks), [ctx.tab, *_flat(ctx.ticks, "inputs")], _flat(ctx.ticks, "outputs"), **INSTANT)
+    ctx.timer.tick(_merged(ctx.ticks), [ctx.tab, *_flat(ctx.ticks, "inputs")], _flat(ctx.ticks, "outputs"), js=SAY_TAB, **INSTANT)
 
 
 def _flat(hooks: list[Hook], side: str) -> list:

@@ -9,7 +9,7 @@ from tests.ui import story
 from training.runs.events import RunView, fold
 from ui import gallery, views
 from ui.chart import POINTS, chart, nice_ticks
-from ui.poll import Seen, Watch, advance, changes
+from ui.poll import SETTLE_S, Seen, Watch, advance, changes
 
 
 def view(*steps, of=100, per_s=2.0, **more) -> RunView:
@@ -145,3 +145,16 @@ def test_only_what_changed_is_sent():
     assert values == ["1", "2"]
     again, values = changes(prints, {"a": "1", "b": "3"})
     assert values[0] != "1" and values[1] == "3" and again != prints
+
+
+def test_every_change_is_sent_once_more():
+    """An older answer may reach the browser last: what it then shows is put right without another change."""
+    prints, _ = changes({}, {"a": "running"}, now=0.0)
+    prints, values = changes(prints, {"a": "stopped"}, now=1.0)
+    assert values == ["stopped"]
+    prints, values = changes(prints, {"a": "stopped"}, now=1.5)
+    assert values != ["stopped"]
+    prints, values = changes(prints, {"a": "stopped"}, now=1.0 + SETTLE_S)
+    assert values == ["stopped"]
+    again, values = changes(prints, {"a": "stopped"}, now=100.0)
+    assert values != ["stopped"] and again == prints

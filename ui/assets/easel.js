@@ -27,7 +27,7 @@
   });
 
   // The address names the tab: #train.  So a refresh, Back and a bookmark show the one that was meant.
-  const shown = () => document.querySelector("#ez-tabs [role=tab][aria-selected=true]")?.id.match(/^ez-tab-(.+)-button$/)?.[1];
+  const shown = (easel.shown = () => document.querySelector("#ez-tabs [role=tab][aria-selected=true]")?.id.match(/^ez-tab-(.+)-button$/)?.[1]);
   const asked = () => location.hash.slice(1);
   const follow = () => {
     const tab = asked() || "dataset";
