@@ -6,6 +6,7 @@ function Q: for u drawn evenly from [0, 1], Q(u) follows the law.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,8 +15,11 @@ from itertools import pairwise
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from .layers import local_folder
+
 if TYPE_CHECKING:
-    from .config import LossPart
+    from .config import LossPart, TrainConfig
+    from .family import FamilySpec
 
 EDGE = 1e-12  # keeps a logarithm finite at the ends of a law
 
@@ -159,4 +163,22 @@ def _law(name: str, mean: float, std: float, scale: float, shift: Shift, low: fl
     return TimeLaw(quantiles[name], shift, low, high, patch)
 
 
-EVEN = TimeLaw(uniform)
+EVEN = TimeLaw(uniform)  # every level alike
+
+
+def expected(config: TrainConfig, spec: FamilySpec) -> tuple[TimeLaw, int]:
+    """(law, latent tokens of a square training picture) that a run of this config will have, before its base model is loaded.
+
+    The shift comes from the base model's own scheduler config where that is on this disk, else from the family's usual one.
+    The picture is the largest of the run.
+    """
+    scheduler: Mapping[str, Any] = spec.shift
+    try:
+        folder = local_folder(config.model.source, config.model.revision)
+        if folder is not None:
+            scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        pass  # whether the base model can be used at all is said beside its own setting
+    law = of_config(config.loss, scheduler if spec.prediction == "flow" else None, spec.latent.patch)
+    cells = max(config.data.resolutions) // spec.latent.stride
+    return law, law.tokens((spec.latent.channels, cells, cells))
