@@ -205,7 +205,7 @@ def test_changed_pictures_are_said_before_a_resume_and_can_be_accepted(lab, tmp_
     own = tiny.pictures(tmp_path / "own", 4)
     run = lab.run(stop_at=3, data__datasets=[{"name": str(own)}])
     (own / "picture 1.txt").write_text("something else", encoding="utf-8")
-    with pytest.raises(ValueError, match="captions have changed"):
+    with pytest.raises(ValueError, match="captions or masks have changed"):
         lab.go(run)
     run.accept_changes()
     lab.go(run)

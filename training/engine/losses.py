@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from ..config import LossPart
@@ -50,15 +51,14 @@ def weighted_mean(errors: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def level_weight(schedule: Schedule, t: Tensor, config: LossPart) -> Tensor:
-    """How much the noise level of each sample counts, [B] float64; 1 where nothing was set."""
-    snr = schedule.snr(t)
+    """How much the noise level of each sample counts, [B]; 1 where nothing was set."""
     if config.min_snr_gamma:
-        return min_snr_weight(snr, config.min_snr_gamma, schedule.prediction_type)
+        return min_snr_weight(schedule.snr(t), config.min_snr_gamma, schedule.prediction_type)
     if config.weighting == "debiased":
-        return debiased_weight(snr, schedule.prediction_type)
+        return debiased_weight(schedule.snr(t), schedule.prediction_type)
     if config.weighting in FLOW_WEIGHTS and schedule.prediction_type == "flow":
         return sigma_sqrt_weight(t) if config.weighting == "sigma_sqrt" else cosmap_weight(t)
-    return snr.new_ones(snr.shape)
+    return torch.ones(t.shape, device=t.device)
 
 
 def to_clean(snr: Tensor, prediction_type: str) -> Tensor:
