@@ -296,7 +296,8 @@ def _pair_masks(ds: Dataset, room: Path, masks: list[Offered], became: dict[tupl
             for id in ids:
                 write_atomic(ds.path / f"{Path(id).stem}{MASK_SUFFIX}", taken.temp.read_bytes())
         verdicts.append(Verdict(offered.label, True, report.note, ids[0], "mask"))
-    ds.check()
+    if masks:
+        ds.check()
     return verdicts
 
 

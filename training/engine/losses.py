@@ -86,13 +86,13 @@ def debiased_weight(snr: Tensor, prediction_type: str) -> Tensor:
 
 
 def sigma_sqrt_weight(t: Tensor) -> Tensor:
-    """1 / t^2, [B] float64 (diffusers calls it sigma_sqrt); t: [B] in [0,1], at least a thousandth."""
-    return t.double().clamp(min=LEAST_T) ** -2
+    """1 / t^2, [B] fp32 (diffusers calls it sigma_sqrt); t: [B] in [0,1], at least a thousandth."""
+    return t.float().clamp(min=LEAST_T) ** -2
 
 
 def cosmap_weight(t: Tensor) -> Tensor:
-    """2 / (pi (1 - 2t + 2t^2)), [B] float64: Esser et al. 2024, eq. 21, as a weight."""
-    t = t.double()
+    """2 / (pi (1 - 2t + 2t^2)), [B] fp32: Esser et al. 2024, eq. 21, as a weight."""
+    t = t.float()
     return 2 / (math.pi * (1 - 2 * t + 2 * t**2))
 
 
