@@ -107,3 +107,11 @@ def test_masks_that_do_nothing_or_hide_everything_are_said(lab, masked):
 
 def test_datasets_find_no_masks_in_their_pictures_list(home, masked):
     assert [p.id for p in datasets.resolve(home, str(masked)).pictures()] == ["picture 0.png", "picture 1.png", "picture 2.png"]
+
+
+def test_pictures_that_must_stay_as_they_are_are_held_whole(home, base, dataset, masked):
+    uses = [{"name": str(dataset)}, {"name": str(masked), "prior": True}]
+    said = []
+    work = plan(config(base, dataset, data__datasets=uses), home, 4, said.append)
+    assert [item.mask for item in work.items if item.prior] == [None] * 3
+    assert any("loss.masked has no effect" in text for text in said)
