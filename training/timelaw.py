@@ -169,14 +169,14 @@ EVEN = TimeLaw(uniform)  # every level alike
 def expected(config: TrainConfig, spec: FamilySpec) -> tuple[TimeLaw, int]:
     """(law, latent tokens of a square training picture) that a run of this config will have, before its base model is loaded.
 
-    The shift comes from the base model's own scheduler config where that is on this disk, else from the family's usual one.
+    The shift comes from the base model's own scheduler config where that is on this disk and says it, else from the family's usual one.
     The picture is the largest of the run.
     """
     scheduler: Mapping[str, Any] = spec.shift
     try:
         folder = local_folder(config.model.source, config.model.revision)
         if folder is not None:
-            scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+            scheduler = {**spec.shift, **json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))}
     except (OSError, ValueError):
         pass  # whether the base model can be used at all is said beside its own setting
     law = of_config(config.loss, scheduler if spec.prediction == "flow" else None, spec.latent.patch)
