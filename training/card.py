@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import yaml
 
-from .config import TrainConfig
+from .config import LossPart, TrainConfig
 from .family import FamilySpec
 from .home import BUILTIN
 from .modelspec import modelspec_metadata, scrub, stamp_hash
@@ -215,13 +215,22 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> st
         ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
         ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {o.schedule}, {o.warmup_steps} warm-up steps"),
         ("Caption dropout", f"{d.caption_dropout:g}"),
-        ("Min-SNR gamma", f"{config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else "off"),
+        ("Noise levels", _levels(config.loss)),
+        ("Loss", config.loss.type + (", masked" if config.loss.masked else "")),
+        ("Weighting", f"min-SNR, gamma {config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else config.loss.weighting),
         ("EMA", f"{config.loss.ema_decay:g}" if config.loss.ema_decay else "off"),
         ("Precision", config.model.dtype),
         ("Seed", str(config.seed)),
     ]
     lines = ["| Setting | Value |", "|---|---|"]
     return "\n".join([*lines, *(f"| {name} | {markdown(value)} |" for name, value in rows)])
+
+
+def _levels(loss: LossPart) -> str:
+    said = loss.timestep_law.replace("_", "-")
+    said += f", mean {loss.timestep_mean:g}, spread {loss.timestep_std:g}" if loss.timestep_law == "logit_normal" else ""
+    said += f", shift {loss.timestep_shift:g}" if loss.timestep_shift else ""
+    return said + (f", {loss.timestep_min:g} to {loss.timestep_max:g}" if (loss.timestep_min, loss.timestep_max) != (0, 1) else "")
 
 
 def _licence_words(config: TrainConfig, spec: FamilySpec) -> str:

@@ -129,12 +129,56 @@ class LossPart(Part):
     """What is minimised."""
 
     objective: str = Field("images", description="What the weights are moved towards.")
+    timestep_law: Literal["uniform", "logit_normal", "sigmoid", "mode", "cosmap", "content", "style"] = Field(
+        "uniform",
+        description="How often each noise level is trained: evenly, mostly the middle (logit_normal; sigmoid is the same with mean 0, spread 1; mode; "
+        "cosmap), mostly much noise (content) or mostly little (style).",
+    )
+    timestep_mean: float = Field(0.0, ge=-5, le=5, description="Middle of the logit_normal law; above 0 is noisier.")
+    timestep_std: float = Field(1.0, ge=0.05, le=5, description="Spread of the logit_normal law.")
+    timestep_scale: float = Field(1.29, ge=-1, le=1.75, description="Strength of the mode law: above 0 favours the middle, below 0 both ends.")
+    timestep_shift: float = Field(
+        0.0, ge=0, le=100,
+        description="Pull of the noise levels towards pure noise; 3 is usual at 1024 px, 1 means none. 0 takes what the base model's own scheduler "
+        "says, which may grow with the picture.",
+    )
+    timestep_min: float = Field(0.0, ge=0, lt=1, description="Noise level below which nothing is trained; 0 is the clean picture.")
+    timestep_max: float = Field(1.0, gt=0, le=1, description="Noise level above which nothing is trained; 1 is pure noise.")
+    type: Literal["mse", "huber"] = Field(
+        "mse", description="What an error costs: its square (mse), or less than that where it is large (huber), which forgives outliers."
+    )
+    huber_delta: float = Field(0.1, gt=0, le=1, description="Size of an error from which huber grows like the error and no longer like its square.")
+    huber_schedule: Literal["constant", "snr"] = Field(
+        "constant", description="How huber_delta goes with the noise: the same at every level, or 1 at a clean picture falling to huber_delta (snr)."
+    )
     min_snr_gamma: float = Field(0.0, ge=0, le=100, description="Min-SNR weighting (5 is usual); 0 means every timestep counts the same.")
     prior_target: Literal["base", "pictures"] = Field(
         "base", description="What pictures that are kept as they are must give: what the base model itself makes of them, or the pictures themselves."
     )
+    weighting: Literal["none", "debiased", "sigma_sqrt", "cosmap"] = Field(
+        "none",
+        description="How much each noise level counts: all alike, debiased estimation, or, for flow models, 1/t² (sigma_sqrt) or the cosmap weights.",
+    )
+    noise_offset: float = Field(
+        0.0, ge=0, le=1, description="Noise of one value a channel that is added to the training noise, for darker and brighter pictures (0.05 is usual)."
+    )
+    noise_pyramid: float = Field(
+        0.0, ge=0, lt=1, description="Share of coarser noise that is added to the training noise, each coarser level by this factor again (0.3 is usual)."
+    )
+    masked: bool = Field(
+        False, description="Learn only what a mask shows white: name.mask.png beside name.jpg, else the picture's own transparency."
+    )
+    unmasked_weight: float = Field(0.0, ge=0, le=1, description="How much what a mask hides still counts, compared to what it shows.")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="Running average of the adapter's weights, used for samples and the result; 0 means off.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass: less memory, some 25 % slower.")
+
+    @model_validator(mode="after")
+    def _limits_and_weights_agree(self):
+        if self.timestep_min >= self.timestep_max:
+            raise ValueError(f"loss.timestep_min is {self.timestep_min:g}, but loss.timestep_max is {self.timestep_max:g}; the minimum must be below it")
+        if self.weighting != "none" and self.min_snr_gamma:
+            raise ValueError(f"loss.weighting is {self.weighting!r} and loss.min_snr_gamma is {self.min_snr_gamma:g}; choose one, and set the other to none or 0")
+        return self
 
 
 class SamplePart(Part):

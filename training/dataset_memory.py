@@ -17,6 +17,7 @@ from pathlib import Path
 
 from . import captions, intake
 from .edits import Edits
+from .masks import is_mask, masked_stem
 from .pictures import SUFFIXES, Refused, open_regular
 
 
@@ -28,10 +29,13 @@ class Scan:
     texts: dict[str, list[str]]  # stem -> caption files, the one that counts first
     text_entries: dict[str, os.DirEntry | os.stat_result]
     names: list[str]
+    masks: dict[str, str]  # stem -> the mask's file
+    mask_entries: dict[str, os.DirEntry]
 
     def stat(self, name: str) -> os.stat_result | None:
-        """Of a picture; None if it is gone."""
-        return _lstat(self.files[name]) if name in self.files else None
+        """Of a picture or a mask; None if it is gone."""
+        entry = self.files.get(name) or self.mask_entries.get(name)
+        return _lstat(entry) if entry else None
 
     def text_stat(self, name: str) -> os.stat_result | None:
         """Of a caption file; None if it is gone."""
@@ -117,7 +121,7 @@ def forget(meta: Path) -> None:
         _memories.pop(meta, None)
 
 
-RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format"}
+RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format", "alpha"}
 
 
 def record_of(found: os.stat_result | None, digest: str, report: intake.Report) -> dict:
@@ -125,12 +129,13 @@ def record_of(found: os.stat_result | None, digest: str, report: intake.Report) 
     return {
         "size": found.st_size if found else -1, "mtime_ns": found.st_mtime_ns if found else -1, "sha256": digest, "ok": report.ok,
         "note": report.note if report.ok else report.reason, "width": report.width, "height": report.height, "format": report.format,
+        "alpha": report.alpha,
     }  # fmt: skip
 
 
 def scan(folder: Path) -> Scan:
-    """A look at a folder: its pictures and captions, without what is hidden or has a name that is no text.  ValueError if it is gone."""
-    files, texts, text_entries = {}, {}, {}
+    """A look at a folder: its pictures, masks and captions, without what is hidden or has a name that is no text.  ValueError if it is gone."""
+    files, texts, text_entries, masks, mask_entries = {}, {}, {}, {}, {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -142,6 +147,9 @@ def scan(folder: Path) -> Scan:
                 if suffix in captions.SUFFIXES:
                     texts.setdefault(unicodedata.normalize("NFC", stem), []).append(name)
                     text_entries[name] = entry
+                elif is_mask(name):
+                    masks[masked_stem(name)] = name
+                    mask_entries[name] = entry
                 elif not entry.is_dir(follow_symlinks=False):
                     files[name] = entry
     except FileNotFoundError:
@@ -149,7 +157,7 @@ def scan(folder: Path) -> Scan:
     for names in texts.values():
         if len(names) > 1:
             names.sort(key=lambda n: (captions.SUFFIXES.index(Path(n).suffix.lower()), n))
-    return Scan(files, texts, text_entries, sorted(files, key=natural_key))
+    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, mask_entries)
 
 
 def read_caption(path: Path) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A dataset: a folder of pictures with a UTF-8 .txt beside each, and a hidden .easel folder with all that we know of it.
+"""A dataset: a folder of pictures with a UTF-8 .txt beside each, a mask where there is one, and a hidden .easel folder with all that we know of it.
 
 Originals are never altered.  Pictures that somebody drops into the folder by hand are noticed and checked when they are listed.
 """
@@ -15,7 +15,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import captions, intake
@@ -35,6 +35,7 @@ from .dataset_memory import (
 from .dataset_memory import scan as scan_folder
 from .edits import Edits, new_op
 from .home import Home
+from .masks import Mask, is_mask, misfit
 from .names import folder_name
 from .pictures import SUFFIXES, Refused, check_regular, load_pixels
 
@@ -59,6 +60,8 @@ class Picture:
     caption: str  # '' is none
     caption_source: str  # '' (none), file, typed, or the captioner that wrote it
     caption_note: str = ""
+    mask: Mask | None = None  # its own file, else its transparency
+    mask_note: str = ""  # why its mask's file is not used
 
     @property
     def usable(self) -> bool:
@@ -73,7 +76,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, caption, duplicate, skipped, archive
+    kind: str = "picture"  # picture, caption, mask, duplicate, skipped, archive
 
 
 @dataclass(frozen=True)
@@ -160,9 +163,9 @@ class Dataset:
             said.append("1 picture is not checked yet" if counts.unchecked == 1 else f"{counts.unchecked} pictures are not checked yet")
         return said
 
-    def fingerprint(self) -> str:
-        """SHA-256 over the usable pictures' bytes and captions, whatever the files are called."""
-        rows = sorted((p.sha256, p.caption) for p in self.pictures() if p.usable)
+    def fingerprint(self, masks: bool = False) -> str:
+        """SHA-256 over the usable pictures' bytes and captions, and their masks' if asked for, whatever the files are called."""
+        rows = sorted((p.sha256, p.caption, *([p.mask.sha256] if masks and p.mask else [])) for p in self.pictures() if p.usable)
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:
@@ -174,6 +177,7 @@ class Dataset:
         with memory.checking:
             with memory.lock:
                 wanted = scan.names if ids is None else [i for i in ids if i in scan.files]
+                wanted = list(dict.fromkeys([*wanted, *(scan.masks[stem_of(n)] for n in wanted if stem_of(n) in scan.masks)]))
                 pending = [n for n in wanted if (r := memory.fresh(n, scan.stat(n))) is None or not self._has_thumb(r)]
             if not pending:
                 return 0
@@ -303,7 +307,7 @@ class Dataset:
         return importing.add_folder(self, Path(path), on_progress)
 
     def remove(self, ids: Sequence[str]) -> int:
-        """Put pictures and their captions aside; undo brings them back.  How many."""
+        """Put pictures with their captions and masks aside; undo brings them back.  How many."""
         if self.in_place:
             raise ValueError(f"{self.path} is used in place, and Easel does not take files out of your own folders; remove them there")
         for id in ids:
@@ -321,9 +325,9 @@ class Dataset:
             for id in ids:
                 os.replace(self.path / id, aside / id)
                 shared = [n for n in stems[stem_of(id)] if n not in ids]  # a.jpg and a.png may share a.txt
-                for text in scan.texts.get(stem_of(id), []):
-                    if not shared and (self.path / text).exists():
-                        os.replace(self.path / text, aside / text)
+                for beside in [*scan.texts.get(stem_of(id), []), *filter(None, [scan.masks.get(stem_of(id))])]:
+                    if not shared and (self.path / beside).exists():
+                        os.replace(self.path / beside, aside / beside)
             return len(ids)
 
     # -- inside
@@ -348,7 +352,7 @@ class Dataset:
     def _path_of(self, id: str) -> Path:
         """The path of a picture.  Raises ValueError for whatever is not the plain name of one in this folder."""
         plain = isinstance(id, str) and id and id == os.path.basename(id) and not set(id) & set("/\\\0") and not id.startswith(".")
-        if not plain or Path(id).suffix.lower() not in SUFFIXES or not os.path.lexists(self.path / id):
+        if not plain or Path(id).suffix.lower() not in SUFFIXES or is_mask(id) or not os.path.lexists(self.path / id):
             raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
         return self.path / id
 
@@ -373,8 +377,22 @@ class Dataset:
             verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
             if record["ok"] and kept[record["sha256"]] != name:
                 verdict, note = "duplicate", f"the same picture as {kept[record['sha256']]}, byte for byte; only one of them is used"
-            made.append(Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note))
+            mask, mask_note = self._mask_of(scan, name, record)
+            facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note)
+            made.append(replace(facts, mask=mask, mask_note=mask_note))
         return made
+
+    def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:
+        """(mask, why its file is not used) of a picture that was looked at."""
+        own = Mask(self.path / id, record["sha256"], "alpha") if record["alpha"] else None
+        name = scan.masks.get(stem_of(id))
+        if name is None:
+            return own, ""
+        found = memory_of(self.meta, reread=False).fresh(name, scan.stat(name))
+        if found is None:
+            return own, f"{name} is not checked yet"
+        why = found["note"] if not found["ok"] else misfit((found["width"], found["height"]), (record["width"], record["height"]))
+        return (own, f"{name} {why}") if why else (Mask(self.path / name, found["sha256"], "file"), "")
 
     def _caption_of(self, scan: Scan, id: str) -> tuple[str, str]:
         """(caption, note) of a picture, from memory while its file has not changed."""
@@ -450,7 +468,8 @@ class Dataset:
         """Write what is known of the pictures, together with what another process has found out meanwhile."""
         memory = memory_of(self.meta)
         with self._locked():
-            present = scan_folder(self.path).files
+            scan = scan_folder(self.path)
+            present = scan.files | scan.mask_entries
             memory.load_index(self.meta / "index.json")
             known = {n: r for n, r in memory.records.items() if n in present}
             write_text_whole(self.meta / "index.json", json.dumps({"version": 1, "pictures": known}))
@@ -551,10 +570,12 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     """One sentence on what became of the files: '24 pictures added, 20 captions paired, 3 refused'."""
     pictures = sum(v.ok and v.kind == "picture" for v in verdicts)
     texts = sum(v.ok and v.kind == "caption" for v in verdicts)
+    masks = sum(v.ok and v.kind == "mask" for v in verdicts)
     twice = sum(v.kind == "duplicate" for v in verdicts)
     refused = sum(not v.ok and v.kind not in ("duplicate", "skipped") for v in verdicts)
     said = [f"{_count(pictures, 'picture')} added"]
     said += [f"{_count(texts, 'caption')} paired"] if texts else []
+    said += [f"{_count(masks, 'mask')} paired"] if masks else []
     said += [f"{twice} already there"] if twice else []
     said += [f"{refused} refused"] if refused else []
     said += [v.reason for v in verdicts if v.kind == "skipped"]

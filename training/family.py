@@ -43,6 +43,8 @@ class FamilySpec:
     parameters: float  # of the denoiser, rough, for estimates before the weights are there
     pipeline: str  # the pipeline's class, as model_index.json names it
     parts: dict[str, tuple[str, ...]]  # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights
+    # usual values of the checkpoint's scheduler config that shift the noise levels, to draw the law before the base model is here
+    shift: dict[str, float | bool | str] = field(default_factory=dict)
     notes: str = ""
     tags: tuple[str, ...] = field(default=())
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card

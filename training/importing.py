@@ -16,6 +16,9 @@ from .dataset_memory import memory_of, natural_key, record_of
 from .dataset_memory import scan as scan_folder
 from .datasets import Dataset, Progress, Verdict
 from .edits import new_op
+from .files import write_atomic
+from .masks import SUFFIX as MASK_SUFFIX
+from .masks import is_mask, masked_stem, misfit
 from .names import folder_name
 from .pictures import Refused, open_regular, suffix_for
 
@@ -158,7 +161,8 @@ def open_regular_zip(path: Path) -> int:
 
 def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], on_progress: Progress | None) -> list[Verdict]:
     texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
-    pictures = [o for o in offered if Path(o.name).suffix.lower() not in captions.SUFFIXES]
+    masks = [o for o in offered if is_mask(o.name)]
+    pictures = [o for o in offered if Path(o.name).suffix.lower() not in captions.SUFFIXES and not is_mask(o.name)]
     ds.check()
     state = memory_of(ds.meta)
     with state.lock:
@@ -181,7 +185,9 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
     finally:
         if became:
             ds._save_index()
-    return verdicts + _pair(ds, texts, became, {v.id for v in verdicts if v.ok})
+    new = {v.id for v in verdicts if v.ok}
+    owners = _by_stem(ds, became, new)
+    return verdicts + _pair_masks(ds, room, masks, became, owners) + _pair(ds, texts, became, owners, new)
 
 
 def _taken(ds: Dataset, gate: intake.Gate, offered: Offered, temp: Path, known: dict[str, str]) -> _Taken:
@@ -257,14 +263,48 @@ def _free_name(name: str, kind: str, stems: set[str]) -> str:
     return made
 
 
-def _pair(ds: Dataset, texts: list[Offered], became: dict[tuple[str, str], list[str]], new: set[str]) -> list[Verdict]:
-    """Captions to their pictures: by folder and stem, else by a stem that only one picture has; then a verdict each."""
+def _by_stem(ds: Dataset, became: dict[tuple[str, str], list[str]], new: set[str]) -> dict[str, list[str]]:
+    """The pictures that a caption or mask of this stem may belong to: those that just came, by their own names then, and the others."""
     by_stem: dict[str, list[str]] = {}
     for (_, stem), ids in became.items():
         by_stem.setdefault(stem, []).extend(ids)
     for picture in ds.pictures(check=False):
         if picture.id not in new:
             by_stem.setdefault(unicodedata.normalize("NFC", Path(picture.id).stem), []).append(picture.id)
+    return by_stem
+
+
+def _pair_masks(ds: Dataset, room: Path, masks: list[Offered], became: dict[tuple[str, str], list[str]], by_stem: dict[str, list[str]]) -> list[Verdict]:
+    """Masks to their pictures, found as captions are; each is looked at by the gate first.  A newer mask takes the place of an older one."""
+    jobs = list(enumerate(masks))
+    verdicts = []
+    for taken in intake.gated(jobs, lambda gate, job: _taken(ds, gate, job[1], room / f"mask{job[0]:06d}", {})):
+        offered, stem, report = taken.offered, masked_stem(taken.offered.name), taken.report
+        ids = became.get((offered.folder, stem)) or list(dict.fromkeys(by_stem.get(stem, [])))
+        why = "" if report.ok else report.reason
+        if not ids:
+            why = f"is a mask by its name, but no picture called {stem!r} came with it"
+        elif len(ids) > 1 and (offered.folder, stem) not in became:
+            why = f"could belong to several pictures called {stem!r}; pack folders as a ZIP"
+        elif not why:
+            picture = ds.get(ids[0])
+            why = misfit((report.width, report.height), (picture.width, picture.height))
+        if why:
+            verdicts.append(Verdict(offered.label, False, why, kind="mask"))
+            continue
+        with ds._locked():
+            for id in ids:
+                write_atomic(ds.path / f"{Path(id).stem}{MASK_SUFFIX}", taken.temp.read_bytes())
+        verdicts.append(Verdict(offered.label, True, report.note, ids[0], "mask"))
+    if masks:
+        ds.check()
+    return verdicts
+
+
+def _pair(
+    ds: Dataset, texts: list[Offered], became: dict[tuple[str, str], list[str]], by_stem: dict[str, list[str]], new: set[str]
+) -> list[Verdict]:
+    """Captions to their pictures: by folder and stem, else by a stem that only one picture has; then a verdict each."""
     verdicts, first, changed = [], {}, {}
     offered_stems = [t.stem for t in texts if (t.folder, t.stem) not in became]
     for text in sorted(texts, key=lambda t: t.name.lower().endswith(".txt")):  # .txt comes last, and wins over .caption

@@ -30,7 +30,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Report:
-    """What the gate says of one picture.  width, height: px, upright.  note: what is done to it on reading."""
+    """What the gate says of one picture.  width, height: px, upright.  note: what is done to it on reading.  alpha: has transparent parts."""
 
     ok: bool
     reason: str = ""
@@ -38,6 +38,7 @@ class Report:
     width: int = 0
     height: int = 0
     note: str = ""
+    alpha: bool = False
 
 
 class Gate:
@@ -234,7 +235,7 @@ def _look_at(path: str, thumb: str) -> Report:
         return Report(False, _TOO_MUCH_MEMORY)
     except OSError as error:
         return Report(False, f"cannot be read: {error.strerror or error}")
-    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes))
+    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes), facts.alpha)
 
 
 def _write_whole(path: str, data: bytes) -> None:

@@ -30,6 +30,7 @@ MAX_FILE_BYTES = 100_000_000
 THUMB_PX = 256
 CUT_OFF = "the picture is cut off or broken: it was not copied or downloaded completely"
 WHITE = (255, 255, 255)
+ON_WHITE = "transparent parts are shown on white"
 # JPEG can be decoded at 1/2, 1/4, 1/8; the gate asks for no less than this, twice the thumbnail, so that it stays sharp
 DRAFT_PX = 2 * THUMB_PX
 
@@ -42,17 +43,28 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a picture is.  width, height: px after EXIF orientation.  notes: what was done to it on reading."""
+    """What a picture is.  width, height: px after EXIF orientation.  notes: what was done to it on reading.  alpha: has transparent parts."""
 
     format: str
     width: int
     height: int
     notes: tuple[str, ...]
+    alpha: bool = False
 
 
 def load_pixels(path: str | os.PathLike) -> Image.Image:
     """RGB, upright, sRGB, 8 bit, transparency on white.  Raises Refused or OSError."""
     return read(path)[0]
+
+
+def load_alpha(path: str | os.PathLike) -> Image.Image:
+    """8 bit grey, upright: how opaque each pixel is, 255 where there is no transparency.  Raises Refused or OSError."""
+    image, _ = _open(read_regular(path))
+    check_size(*image.size)
+    _decode(image)
+    turn = _TURNS.get(_orientation(image))
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else Image.new("L", image.size, 255)
+    return alpha if turn is None else alpha.transpose(turn)
 
 
 def read(path: str | os.PathLike, draft: bool = False) -> tuple[Image.Image, Facts]:
@@ -71,7 +83,7 @@ def read(path: str | os.PathLike, draft: bool = False) -> tuple[Image.Image, Fac
     if turn is not None:
         rgb = rgb.transpose(turn)
         size = size[::-1] if turn in _SIDEWAYS else size
-    return rgb, Facts("JPEG" if kind == "MPO" else kind, *size, tuple(notes))
+    return rgb, Facts("JPEG" if kind == "MPO" else kind, *size, tuple(notes), ON_WHITE in notes)
 
 
 def read_regular(path: str | os.PathLike) -> bytes:
@@ -195,7 +207,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
             alpha = None
     rgb = _to_srgb(image, profile, notes)
     if alpha is not None:
-        notes.append("transparent parts are shown on white")
+        notes.append(ON_WHITE)
         rgb = Image.composite(rgb, Image.new("RGB", rgb.size, WHITE), alpha)
     plain = Image.new("RGB", rgb.size) if rgb is image else rgb
     if rgb is image:

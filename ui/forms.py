@@ -11,6 +11,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
@@ -23,7 +24,7 @@ from training.jobfile import problems
 SPELT = {
     "id": "ID", "ema": "EMA", "min_snr_gamma": "Min-SNR gamma", "dtype": "Number format", "clip_grad": "Gradient limit", "eps": "Epsilon",
     "type": "Kind", "every_minutes": "Every … minutes", "every": "Every … steps", "validate_every": "Validate every … steps",
-    "warmup_steps": "Warm-up steps",
+    "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
 }  # fmt: skip
 
 Kind = Literal["text", "long", "lines", "integer", "number", "numbers", "rows", "switch", "choice"]
@@ -340,13 +341,15 @@ def render(
     wrong: Mapping[str, str],
     prefix: str = "set",
     shown: BaseModel | None = None,
+    pictures: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The whole form as HTML: each setting with its sentence, what was changed marked, each fault beside its field.
 
     shown: the config that the edits made, where it differs from `base` in more than the edits (what follows from them).
+    pictures: dotted path -> HTML that stands above this setting and shows what it and those below it come to.
     """
     found = changed(base, edits)
-    blocks = [_group(g, base, shown or base, edits, found, wrong, prefix) for g in parts]
+    blocks = [_group(g, base, shown or base, edits, found, wrong, prefix, pictures) for g in parts]
     count = len(found)
     said = f"{count} changed from the preset" if count else "As the preset has them"
     head = (
@@ -359,14 +362,15 @@ def render(
     return f'<div class="ez-form">{head}{loose}{"".join(blocks)}<p class="ez-none" hidden>No setting matches.</p></div>'
 
 
-def _group(group, base, shown, edits, found, wrong, prefix) -> str:
+def _group(group, base, shown, edits, found, wrong, prefix, pictures) -> str:
     inside = [f.path for f in group.fields]
     marks = sum(p in found for p in inside)
     faults = sum(p in wrong for p in inside)
     badge = f'<span class="ez-badge is-bad">{faults} to mend</span>' if faults else ""
     badge += f'<span class="ez-badge">{marks} changed</span>' if marks else ""
     body = "".join(
-        setting(f, typed(f, get(base, f.path)), edits.get(f.path, typed(f, get(shown, f.path))), wrong.get(f.path, ""), f.path in found, prefix)
+        pictures.get(f.path, "")
+        + setting(f, typed(f, get(base, f.path)), edits.get(f.path, typed(f, get(shown, f.path))), wrong.get(f.path, ""), f.path in found, prefix)
         for f in group.fields
     )
     force = " data-force" if faults else ""

@@ -42,7 +42,7 @@ def picture_tile(picture: Picture, thumb: Address, full: Address) -> str:
     caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
     return (
         f'<article class="ez-tile" role="listitem" data-id="{id}">{view}'
-        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>'
+        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_mask(picture)}'
         f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture)}</div>'
         f"{caption if picture.usable else ''}"
         f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></article>'
@@ -99,6 +99,15 @@ def pager(number: int, total: int) -> str:
 
 def _turn(to: int, label: str, sign: str, possible: bool) -> str:
     return f'<button type="button" data-act="page" data-page="{to}" aria-label="{label}"{"" if possible else " disabled"}>{sign}</button>'
+
+
+def _mask(picture: Picture) -> str:
+    if picture.mask_note:
+        return f'<span class="ez-chip ez-warn ez-mask" title="{escape(picture.mask_note)}">Mask?</span>'
+    if picture.mask is None:
+        return ""
+    says = "Its transparent parts can be hidden" if picture.mask.kind == "alpha" else f"Its mask is {picture.mask.path.name}"
+    return f'<span class="ez-chip ez-idle ez-mask" title="{escape(says)}: see Masked in All settings of the Train tab">Mask</span>'
 
 
 def _verdict(picture: Picture) -> str:

@@ -7,7 +7,8 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.training_utils import compute_snr
 
-from training.engine.noise import min_snr_weight, read_schedule
+from training.engine.losses import min_snr_weight
+from training.engine.noise import read_schedule
 
 CONFIG = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 

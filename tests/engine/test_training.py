@@ -205,7 +205,7 @@ def test_changed_pictures_are_said_before_a_resume_and_can_be_accepted(lab, tmp_
     own = tiny.pictures(tmp_path / "own", 4)
     run = lab.run(stop_at=3, data__datasets=[{"name": str(own)}])
     (own / "picture 1.txt").write_text("something else", encoding="utf-8")
-    with pytest.raises(ValueError, match="captions have changed"):
+    with pytest.raises(ValueError, match="captions or masks have changed"):
         lab.go(run)
     run.accept_changes()
     lab.go(run)
@@ -234,3 +234,15 @@ def test_every_item_is_on_record_with_the_caption_it_was_trained_with(lab):
     assert len(rows) == 5
     assert all(row["captions"] == [f"zibbo, {row['captions'][0].removeprefix('zibbo, ')}"] for row in rows)
     assert {tuple(row["bucket"]) for row in rows} == {(32, 32), (40, 24)} or len({tuple(row["bucket"]) for row in rows}) == 2
+
+
+def test_a_dropped_caption_is_the_familys_own_embedding_of_nothing(lab, base):
+    from diffusers import StableDiffusionPipeline
+
+    from training.engine.prepare import prepare
+    from training.runs.context import Context
+
+    run = lab.make(data__caption_dropout=1.0)
+    batch = prepare(run.config(), Context(run, lab.home, 1)).feed.at(0)[0]
+    nothing, _ = StableDiffusionPipeline.from_pretrained(base, safety_checker=None).encode_prompt([""], "cpu", 1, False)
+    assert torch.equal(batch.cond.tensors["embeds"], nothing.expand_as(batch.cond.tensors["embeds"]))

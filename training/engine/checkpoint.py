@@ -157,7 +157,7 @@ def changes(manifest: dict[str, Any], config_hash: str, dataset_fingerprint: str
     if manifest["config_hash"] != config_hash:
         said.append("The settings are not the ones that this checkpoint was trained with")
     if manifest["dataset_fingerprint"] != dataset_fingerprint:
-        said.append("The pictures or captions have changed since this checkpoint was written")
+        said.append("The pictures, captions or masks have changed since this checkpoint was written")
     return said
 
 

@@ -14,8 +14,10 @@ from ..captions import with_trigger
 from ..config import TrainConfig
 from ..family import GEOMETRY, Cond
 from ..home import Home
+from ..masks import Mask
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
+from .noise import draw_noise
 from .randomness import generator, number, permutation, unit
 from .texts import Texts
 
@@ -35,6 +37,7 @@ class Item:
     flips: tuple[bool, ...]  # (False,) or (False, True)
     weight: float = 1.0  # of its loss
     prior: bool = False  # shows what must stay as it is
+    mask: Mask | None = None
 
     def latent_key(self, encoder: str, flip: bool) -> str:
         """Where its latents are cached; depends on what the pixels are, not on where the file lies."""
@@ -51,11 +54,27 @@ class Item:
         """[3,H,W] in [-1, 1]."""
         from PIL import Image
 
-        c = self.crop
-        picture = datasets.load_pixels(self.path).resize(c.scaled, Image.Resampling.LANCZOS)
-        picture = picture.crop((c.left, c.top, c.left + c.width, c.top + c.height))
+        picture = self._cropped(datasets.load_pixels(self.path), Image.Resampling.LANCZOS)
         values = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
         return values.flip(-1).contiguous() if flip else values.contiguous()
+
+    def mask_key(self, stride: int, flip: bool) -> str:
+        """Where its mask is cached; depends on what the mask is, not on where its file lies."""
+        c = self.crop
+        return key("mask", self.mask.sha256, self.mask.kind, stride, c.scaled, c.left, c.top, c.width, c.height, flip)
+
+    def mask_cells(self, stride: int, flip: bool) -> Tensor:
+        """How much of each latent cell its mask shows, [1,h,w] in [0, 1]: scaled and cut like the picture, then averaged."""
+        from PIL import Image
+
+        shown = self._cropped(self.mask.load(), Image.Resampling.BOX)
+        values = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255)[None]
+        cells = torch.nn.functional.avg_pool2d(values, stride)
+        return cells.flip(-1).contiguous() if flip else cells
+
+    def _cropped(self, picture, resampling):
+        c = self.crop
+        return picture.resize(c.scaled, resampling).crop((c.left, c.top, c.left + c.width, c.top + c.height))
 
 
 @dataclass(frozen=True)
@@ -77,7 +96,7 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
     prints = []
     for use in config.data.datasets:
         dataset = datasets.resolve(home, use.name)
-        prints.append([dataset.fingerprint(), use.repeats])
+        prints.append([dataset.fingerprint(config.loss.masked), use.repeats])
         pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
@@ -88,6 +107,8 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
     silent = [pictures[at][2].id for at in new if not pictures[at][2].caption.strip()]
     if silent and not config.trigger:
         warn(f"{len(silent)} of {len(new)} pictures have no caption and there is no trigger word: they are learnt without words")
+
+    _say_masks(config, [pictures[at][2] for at in new], warn)
 
     items: list[Item] = []
     kept_back: list[Item] = []
@@ -103,6 +124,7 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
                 f"{name}/{picture.id}", str(picture.path), picture.sha256,
                 _captions(config, picture.caption, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
                 (False, True) if config.data.flip else (False,), use.weight, use.prior,
+                picture.mask if config.loss.masked and not use.prior else None,
             )  # fmt: skip
             if number_ in held:
                 kept_back.append(item)
@@ -113,6 +135,17 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
     if all(item.prior for item in items):
         raise ValueError("every picture is smaller than its training size; lower data.resolutions, or switch data.upscale on")
     return Plan(tuple(items), tuple(kept_back), key(*prints))
+
+
+def _say_masks(config: TrainConfig, pictures: list[datasets.Picture], warn: Callable[[str], None]) -> None:
+    files = sum(p.mask is not None and p.mask.kind == "file" for p in pictures)
+    if not config.loss.masked and files:
+        warn(f"{files} of {len(pictures)} pictures have a mask, but loss.masked is off: they are learnt whole")
+    if config.loss.masked and not any(p.mask for p in pictures):
+        warn("loss.masked has no effect: no picture has a mask; put name.mask.png beside name.jpg, or use pictures with transparent parts")
+    broken = [p.mask_note for p in pictures if config.loss.masked and p.mask_note]
+    if broken:
+        warn(f"{len(broken)} masks cannot be used, and their pictures are learnt whole: {'; '.join(broken[:5])}")
 
 
 def _held_out(config: TrainConfig, count: int) -> set[int]:
@@ -138,6 +171,7 @@ class Batch:
     """One micro-batch.  latents, noise: [B,C,h,w] (video: [B,C,f,h,w]) fp32; t: [B]; weight: its share of the optimizer step.
 
     weights: [B], of each picture's loss.  prior: rows that must stay as they are; base: what the base model says of them.
+    mask: how much of each cell is to be learnt, [B,1,h,w] (video: [B,1,1,h,w]) in [0, 1]; None where no loss is masked.
     """
 
     latents: Tensor
@@ -149,6 +183,7 @@ class Batch:
     weights: Tensor
     prior: list[int]
     base: Tensor | None = None
+    mask: Tensor | None = None
 
 
 class Feed:
@@ -175,38 +210,50 @@ class Feed:
         return [self._batch(step, at, numbers[at : at + size], len(numbers)) for at in range(0, len(numbers), size)]
 
     def _batch(self, step: int, at: int, numbers: list[int], whole: int) -> Batch:
-        latents, noise, times, conds, items = [], [], [], [], []
+        latents, noise, times, conds, items, masks = [], [], [], [], [], []
         for place, n in enumerate(numbers, start=at):
             item, where = self.plan.items[n], (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
             clean = self.cache.get(item.latent_key(self.latent_print, flip))["latents"]
             draw = generator("noise", *where)
             times.append(self.schedule.pick(draw, clean.shape))
-            noise.append(torch.randn(clean.shape, generator=draw))
+            noise.append(draw_noise(clean.shape, draw, self.config.loss))
+            masks.append(self._mask(item, flip, clean))
             dropout = self.config.data.prior_caption_dropout if item.prior else self.config.data.caption_dropout
             dropped = unit("caption", *where) < dropout
             caption = "" if dropped else item.captions[number("order", *where) % len(item.captions)]
             latents.append(clean)
             conds.append(self.texts.row(caption) | item.geometry(flip))
             items.append(item)
-        return self._to_device(latents, noise, times, conds, items, len(numbers) / whole)
+        return self._to_device(latents, noise, times, conds, items, masks, len(numbers) / whole)
+
+    def _mask(self, item: Item, flip: bool, clean: Tensor) -> Tensor | None:
+        """[1,h,w], for video [1,1,h,w]; a picture without a mask is shown whole.  None where the loss is not masked."""
+        if not self.config.loss.masked:
+            return None
+        cells = clean.new_ones(1, *clean.shape[-2:])
+        if item.mask:
+            cells = self.cache.get(item.mask_key(item.crop.height // clean.shape[-2], flip))["mask"]
+        return cells[:, None] if clean.ndim == 4 else cells
 
     def validation(self, per_picture: int) -> list[Batch]:
-        """Each held-out picture at `per_picture` fixed timesteps with fixed noise; the same at every call."""
+        """Each held-out picture at `per_picture` fixed timesteps with fixed plain noise; the same at every call."""
         batches = []
         for index, item in enumerate(self.plan.held_out):
             clean = self.cache.get(item.latent_key(self.latent_print, False))["latents"]
             cond = self.texts.row(item.captions[0]) | item.geometry(False)
+            mask = self._mask(item, False, clean)
             for n in range(per_picture):
                 noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))
-                batches.append(self._to_device([clean], [noise], [self.schedule.at((n + 0.5) / per_picture)], [cond], [item], 1.0))
+                batches.append(self._to_device([clean], [noise], [self.schedule.at((n + 0.5) / per_picture)], [cond], [item], [mask], 1.0))
         return batches
 
-    def _to_device(self, latents, noise, times, conds, items, weight) -> Batch:
+    def _to_device(self, latents, noise, times, conds, items, masks, weight) -> Batch:
         move = lambda t: t.to(self.device, non_blocking=True)
         return Batch(
             move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), [i.id for i in items],
             weight, move(torch.tensor([i.weight for i in items])), [row for row, i in enumerate(items) if i.prior],
+            mask=None if masks[0] is None else move(torch.stack(masks)),
         )  # fmt: skip
 
 

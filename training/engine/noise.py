@@ -1,4 +1,4 @@
-"""Noise schedules, targets and weights: pure functions with their source."""
+"""Noise schedules, what is drawn from them, and targets: pure functions with their source."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..config import LossPart
+from ..timelaw import EVEN, TimeLaw
+
 
 @dataclass(frozen=True)
 class DiscreteSchedule:
@@ -14,18 +17,25 @@ class DiscreteSchedule:
 
     alphas_cumprod: Tensor  # [T], float64: share of the signal's variance left at each timestep
     prediction_type: str  # "epsilon" or "v_prediction"
+    law: TimeLaw = EVEN  # of t in [0, 1], cut into T equal intervals
 
     @property
     def steps(self) -> int:
         return len(self.alphas_cumprod)
 
     def pick(self, generator: torch.Generator, shape: torch.Size) -> int:
-        """A timestep, each equally likely.  shape: of the clean latents, [C,h,w]."""
-        return int(torch.randint(0, self.steps, (1,), generator=generator))
+        """A timestep, as often as the law says.  shape: of the clean latents, [C,h,w]."""
+        return self._whole(_drawn(self.law, generator, shape))
 
     def at(self, quantile: float) -> int:
-        """The timestep below which `quantile` (0..1) of them lie: fixed points for a validation loss."""
-        return min(self.steps - 1, int(quantile * self.steps))
+        """The timestep at a share (0..1) of the way through those that are trained: fixed points for a validation loss.
+
+        Evenly spread, whatever the law: so runs with different laws can be compared.
+        """
+        return self._whole(self.law.low + quantile * (self.law.high - self.law.low))
+
+    def _whole(self, t: float) -> int:
+        return min(self.steps - 1, int(t * self.steps))
 
     def signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """t: [B] whole timesteps -> the factors of signal and noise, [B,1,...] shaped for `like`."""
@@ -55,14 +65,18 @@ class FlowSchedule:
     """A straight path from picture to noise, t in [0, 1] (Liu et al. 2023, "Flow Straight and Fast", eq. 1)."""
 
     prediction_type: str = "flow"
+    law: TimeLaw = EVEN
 
     def pick(self, generator: torch.Generator, shape: torch.Size) -> float:
-        """A time, each equally likely.  shape: of the clean latents, [C,h,w] or [C,f,h,w]."""
-        return float(torch.rand(1, generator=generator))
+        """A time, as often as the law says.  shape: of the clean latents, [C,h,w] or [C,f,h,w]."""
+        return _drawn(self.law, generator, shape)
 
     def at(self, quantile: float) -> float:
-        """The time below which `quantile` (0..1) of them lie: fixed points for a validation loss."""
-        return quantile
+        """The time at a share (0..1) of the way through those that are trained: fixed points for a validation loss.
+
+        Evenly spread, whatever the law: so runs with different laws can be compared.
+        """
+        return self.law.low + quantile * (self.law.high - self.law.low)
 
     def mix(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """clean, noise: [B,C,...]; t: [B].  The noisy latents at t."""
@@ -79,26 +93,45 @@ class FlowSchedule:
         return ((1 - t) / t) ** 2
 
 
-def read_schedule(config: dict, prediction: str = "scheduler") -> DiscreteSchedule | FlowSchedule:
-    """The schedule of a family ("scheduler" or "flow", see FamilySpec) with this scheduler config.
+def _drawn(law: TimeLaw, generator: torch.Generator, shape: torch.Size) -> float:
+    return law.at(float(torch.rand(1, generator=generator, dtype=torch.float64)), law.tokens(tuple(shape)))
+
+
+def read_schedule(config: dict, prediction: str = "scheduler", law: TimeLaw = EVEN) -> DiscreteSchedule | FlowSchedule:
+    """The schedule of a family ("scheduler" or "flow", see FamilySpec) with this scheduler config, drawn from by `law`.
 
     Raises ValueError for a prediction type that is not trained here.
     """
     if prediction == "flow":
-        return FlowSchedule()
+        return FlowSchedule(law=law)
     from diffusers import DDPMScheduler
 
     scheduler = DDPMScheduler.from_config(dict(config))
     kind = scheduler.config.prediction_type
     if kind not in ("epsilon", "v_prediction"):
         raise ValueError(f"the base model's scheduler predicts {kind!r}; this family trains 'epsilon' and 'v_prediction'")
-    return DiscreteSchedule(scheduler.alphas_cumprod.double(), kind)
+    return DiscreteSchedule(scheduler.alphas_cumprod.double(), kind, law)
 
 
-def min_snr_weight(snr: Tensor, gamma: float, prediction_type: str) -> Tensor:
-    """Weight of each sample's squared error (Hang et al. 2023, eq. 8).  snr: [B] -> [B].
+PYRAMID_LEVELS = 6  # of halving; coarser ones would shift whole pictures, which is what an offset is for
 
-    For epsilon min(snr, gamma) / snr, for v the same over snr + 1, so that both weigh the clean picture alike.
+
+def draw_noise(shape: torch.Size, generator: torch.Generator, loss: LossPart) -> Tensor:
+    """The training noise of one picture or video, shape [C,h,w] or [C,f,h,w].
+
+    noise_pyramid p: plus p^k times noise at 1 / 2^k of the size, brought back to unit variance (Whitaker 2023, "Multi-Resolution
+    Noise for Diffusion Model Training").  noise_offset o: plus o times one number a channel (Guttenberg 2023, "Diffusion With Offset Noise").
     """
-    clipped = snr.clamp(max=gamma)
-    return clipped / (snr + 1) if prediction_type == "v_prediction" else clipped / snr.clamp(min=1e-8)
+    noise = torch.randn(shape, generator=generator)
+    if loss.noise_pyramid:
+        planes = noise.reshape(1, -1, *shape[-2:])  # frames are blurred one by one, as their pixels are
+        for level in range(1, PYRAMID_LEVELS + 1):
+            sides = [max(1, side >> level) for side in shape[-2:]]
+            coarse = torch.randn(1, planes.shape[1], *sides, generator=generator)
+            planes = planes + loss.noise_pyramid**level * torch.nn.functional.interpolate(coarse, shape[-2:], mode="bilinear")
+            if sides == [1, 1]:
+                break
+        noise = (planes / planes.std()).reshape(shape)
+    if loss.noise_offset:
+        noise = noise + loss.noise_offset * torch.randn(shape[0], *[1] * (len(shape) - 1), generator=generator)
+    return noise

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import torch
 
-from .. import registry
+from .. import registry, timelaw
 from ..basemodel import fingerprint, read_configs
 from ..config import TrainConfig
 from ..family import Modules
@@ -18,6 +18,7 @@ from ..runs.context import Context, Stopped
 from . import memory
 from .cache import Cache, fill
 from .data import Feed, Plan, caption_record, plan
+from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
 from .sampling import prompts
@@ -48,7 +49,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     family = registry.get("families", config.model.family, ctx.home.plugins)
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)
-    _, divisor = family.grid(read_configs(folder, family.SPEC))
+    stride, divisor = family.grid(read_configs(folder, family.SPEC))
     ctx.phase("checking the pictures")
     work = plan(config, ctx.home, divisor, ctx.warn)
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
@@ -63,7 +64,12 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     if not (config.sample.every and config.sample.prompts):
         m.vae.to("cpu")  # needed again only when somebody asks for a sample
         memory.release()
-    schedule = read_schedule(m.scheduler.config, family.SPEC.prediction)
+    _average_masks(ctx, cache, stride, work)
+    flow = family.SPEC.prediction == "flow"
+    law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)
+    schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
+    for text in warnings_for(config.loss, family.SPEC.prediction):
+        ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device)
     return Prepared(family, folder, m, work, feed, schedule, divisor, cache, texts)
 
@@ -95,6 +101,16 @@ def _encode_pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: M
 
         fill(cache, wanted, encode, max(1, PIXELS_AT_ONCE // (width * height)), tell)
         done += count
+
+
+def _average_masks(ctx: Context, cache: Cache, stride: int, work: Plan) -> None:
+    """Caches the mask of every item that has one, in latent cells; says which hide the whole picture."""
+    masked = [(item, flip) for item in dict.fromkeys(work.everything) if item.mask for flip in item.flips]
+    wanted = [(item.mask_key(stride, flip), (item, flip)) for item, flip in masked]
+    fill(cache, wanted, lambda some: [{"mask": item.mask_cells(stride, flip)} for item, flip in some], 1, _progress(ctx, "reading masks", "masks"))
+    empty = sorted({item.id for item, flip in masked if not cache.get(item.mask_key(stride, flip))["mask"].any()})
+    if empty:
+        ctx.warn(f"the masks of {len(empty)} pictures hide all that is trained of them: {', '.join(empty[:5])}")
 
 
 def _progress(ctx: Context, name: str, unit: str):

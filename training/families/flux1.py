@@ -20,8 +20,9 @@ SPEC = FamilySpec(
     default_source="black-forest-labs/FLUX.1-dev",
     licence="other",
     licence_url="https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
-    latent=LatentSpec(channels=16, stride=8),
+    latent=LatentSpec(channels=16, stride=8, patch=2),
     prediction="flow",
+    shift={"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096},  # dev's
     divisor=16,
     side_px=1024,
     architecture="flux-1-dev",

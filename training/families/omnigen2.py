@@ -22,6 +22,7 @@ SPEC = FamilySpec(
     licence_url="https://github.com/VectorSpaceLab/OmniGen2/blob/main/LICENSE",
     latent=LatentSpec(channels=16, stride=8, patch=2),
     prediction="flow",
+    shift={"use_dynamic_shifting": True},  # see _scheduler
     divisor=16,
     side_px=1024,
     architecture="omnigen2",

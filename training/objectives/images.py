@@ -10,14 +10,11 @@ def loss(family, m, batch, schedule, config):
     """Loss of each picture, [B] fp32.  batch: engine.data.Batch; schedule: engine.noise; config: LossPart."""
     import torch
 
-    from ..engine.noise import min_snr_weight
+    from ..engine.losses import picture_loss
 
     noisy = schedule.mix(batch.latents, batch.noise, batch.t)
     target = schedule.target(batch.latents, batch.noise, batch.t)
     if batch.base is not None:
         target = target.index_copy(0, torch.tensor(batch.prior, device=target.device), batch.base.to(target.dtype))
     said = family.predict(m, noisy.to(m.dtype), batch.t, batch.cond)
-    errors = (said.float() - target.float()).pow(2).mean(dim=tuple(range(1, target.ndim)))
-    if config.min_snr_gamma:
-        errors = errors * min_snr_weight(schedule.snr(batch.t), config.min_snr_gamma, schedule.prediction_type).to(errors.dtype)
-    return errors
+    return picture_loss(said, target, batch, schedule, config)

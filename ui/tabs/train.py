@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from training import datasets
+from training import datasets, registry, timelaw
 from training.config import TrainConfig
 from training.hardware import machine
 from training.runs import supervisor
 
-from .. import client, draft, drafts, forms, media, shell, trainpage
+from .. import client, draft, drafts, forms, lawchart, media, shell, trainpage
 from ..draft import Draft, Plan
 from ..missing import chosen as open_chosen
 from ..missing import missing
@@ -110,7 +110,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     # what is merely not filled in yet is no fault before Start was pressed
     wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")}
     parts = forms.groups(TrainConfig, draft.choices(ctx.home), draft.HIDDEN)
-    settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config) if made.base else ""
+    settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures=_drawn(ctx, made)) if made.base else ""
     busy = supervisor.running(ctx.home)
     return {
         "essentials": trainpage.essentials(form, made, found, wrong),
@@ -121,6 +121,16 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")),
         ),
     }  # fmt: skip
+
+
+def _drawn(ctx, made: Plan) -> dict[str, str]:
+    """What settings come to, as pictures: {dotted path of the first of them: HTML}."""
+    config = made.config or made.base
+    try:
+        now, usual = (timelaw.expected(c, registry.get("families", c.model.family, ctx.home.plugins).SPEC) for c in (config, made.base))
+    except ValueError:
+        return {}  # no such family: the plan says so
+    return {"loss.timestep_law": lawchart.chart(now, usual)}
 
 
 def thumbs(ctx, name: str) -> list[str]:
