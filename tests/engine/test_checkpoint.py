@@ -179,7 +179,7 @@ def test_a_changed_config_or_dataset_is_said(tmp_path):
     manifest = checkpoint.load(save(tmp_path, 5))[2]
     assert checkpoint.changes(manifest, "c" * 64, "d" * 64) == []
     assert "settings" in checkpoint.changes(manifest, "x", "d" * 64)[0]
-    assert "pictures or captions" in checkpoint.changes(manifest, "c" * 64, "x")[0]
+    assert "captions or masks" in checkpoint.changes(manifest, "c" * 64, "x")[0]
 
 
 def test_nan_in_the_state_is_refused(tmp_path):
