@@ -1,4 +1,4 @@
-"""A dataset: a folder of pictures with a UTF-8 .txt beside each, and a hidden .easel folder with all that we know of it.
+"""A dataset: a folder of pictures and video clips with a UTF-8 .txt beside each, and a hidden .easel folder with all that we know of it.
 
 Originals are never altered.  Pictures that somebody drops into the folder by hand are noticed and checked when they are listed.
 """
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import captions, intake
+from .clips import load_still as load_pixels
 from .dataset_memory import (
     Scan,
     file_key,
@@ -36,7 +37,7 @@ from .dataset_memory import scan as scan_folder
 from .edits import Edits, new_op
 from .home import Home
 from .names import folder_name
-from .pictures import SUFFIXES, Refused, check_regular, load_pixels
+from .pictures import SUFFIXES, Refused, check_regular
 
 __all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets", "load_pixels", "open_dataset", "rename", "resolve", "summary"]
 
@@ -46,7 +47,7 @@ Progress = Callable[[int, int, str], None]  # done, of, the file in hand
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a dataset.  width, height: px, upright; 0 where unknown.  note: what is done on reading, or why not usable."""
+    """One picture or clip of a dataset.  width, height: px, upright; 0 where unknown.  note: what is done on reading, or why not usable."""
 
     id: str  # its file name
     path: Path
@@ -59,6 +60,7 @@ class Picture:
     caption: str  # '' is none
     caption_source: str  # '' (none), file, typed, or the captioner that wrote it
     caption_note: str = ""
+    seconds: float = 0.0  # of a clip; 0 for a picture
 
     @property
     def usable(self) -> bool:
@@ -73,7 +75,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, caption, duplicate, skipped, archive
+    kind: str = "picture"  # picture, clip, caption, duplicate, skipped, archive
 
 
 @dataclass(frozen=True)
@@ -373,7 +375,12 @@ class Dataset:
             verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
             if record["ok"] and kept[record["sha256"]] != name:
                 verdict, note = "duplicate", f"the same picture as {kept[record['sha256']]}, byte for byte; only one of them is used"
-            made.append(Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note))
+            made.append(
+                Picture(
+                    name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note,
+                    record["seconds"],
+                )
+            )  # fmt: skip
         return made
 
     def _caption_of(self, scan: Scan, id: str) -> tuple[str, str]:
@@ -553,7 +560,9 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     texts = sum(v.ok and v.kind == "caption" for v in verdicts)
     twice = sum(v.kind == "duplicate" for v in verdicts)
     refused = sum(not v.ok and v.kind not in ("duplicate", "skipped") for v in verdicts)
-    said = [f"{_count(pictures, 'picture')} added"]
+    clips = sum(v.ok and v.kind == "clip" for v in verdicts)
+    said = [f"{_count(pictures, 'picture')} added"] if pictures or not clips else []
+    said += [f"{_count(clips, 'clip')} added"] if clips else []
     said += [f"{_count(texts, 'caption')} paired"] if texts else []
     said += [f"{twice} already there"] if twice else []
     said += [f"{refused} refused"] if refused else []

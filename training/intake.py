@@ -1,4 +1,4 @@
-"""The gate: every picture is decoded first in a child process with limits, and only what passes is ever used.
+"""The gate: every picture and clip is decoded first in a child process with limits, and only what passes is ever used.
 
     python -m training.intake
 
@@ -30,7 +30,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Report:
-    """What the gate says of one picture.  width, height: px, upright.  note: what is done to it on reading."""
+    """What the gate says of one picture or clip.  width, height: px, upright.  note: what is done to it on reading.  seconds: of a clip, else 0."""
 
     ok: bool
     reason: str = ""
@@ -38,6 +38,7 @@ class Report:
     width: int = 0
     height: int = 0
     note: str = ""
+    seconds: float = 0.0
 
 
 class Gate:
@@ -222,10 +223,12 @@ def _allow_cpu(seconds: int) -> None:
 
 
 def _look_at(path: str, thumb: str) -> Report:
-    from .pictures import Refused, read, thumbnail_bytes
+    from .clips import is_clip, read_clip
+    from .pictures import Refused, read, read_regular, thumbnail_bytes
 
     try:
-        rgb, facts = read(path, draft=True)
+        data = read_regular(path)
+        rgb, facts = read_clip(data) if is_clip(data) else read(path, draft=True)
         if thumb:
             _write_whole(thumb, thumbnail_bytes(rgb))
     except Refused as error:
@@ -234,7 +237,7 @@ def _look_at(path: str, thumb: str) -> Report:
         return Report(False, _TOO_MUCH_MEMORY)
     except OSError as error:
         return Report(False, f"cannot be read: {error.strerror or error}")
-    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes))
+    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes), facts.seconds)
 
 
 def _write_whole(path: str, data: bytes) -> None:

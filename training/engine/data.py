@@ -11,8 +11,10 @@ from torch import Tensor
 
 from .. import datasets
 from ..captions import with_trigger
+from ..clips import frames_at
 from ..config import TrainConfig
-from ..family import GEOMETRY, Cond
+from ..family import GEOMETRY, Cond, FamilySpec
+from ..frames import STILL, Segment, left_out, segments
 from ..home import Home
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
@@ -24,7 +26,7 @@ TAG_ORDERS = 8  # shuffled versions of a caption that are encoded; the encoders 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture at one size."""
+    """One picture, or one piece of a clip, at one size."""
 
     id: str  # dataset/picture
     path: str
@@ -35,11 +37,18 @@ class Item:
     flips: tuple[bool, ...]  # (False,) or (False, True)
     weight: float = 1.0  # of its loss
     prior: bool = False  # shows what must stay as it is
+    segment: Segment = STILL
+
+    @property
+    def bucket(self) -> tuple[int, int, int]:
+        """Width, height, frames: items of one bucket may share a batch."""
+        return self.crop.width, self.crop.height, self.segment.frames
 
     def latent_key(self, encoder: str, flip: bool) -> str:
         """Where its latents are cached; depends on what the pixels are, not on where the file lies."""
-        c = self.crop
-        return key("latents", encoder, self.sha256, c.scaled, c.left, c.top, c.width, c.height, flip)
+        c, s = self.crop, self.segment
+        piece = () if s == STILL else (s.start, s.frames, s.fps)
+        return key("latents", encoder, self.sha256, c.scaled, c.left, c.top, c.width, c.height, flip, *piece)
 
     def geometry(self, flip: bool) -> dict[str, Tensor]:
         """GEOMETRY of this picture, [6]; mirrored, the crop's left edge is what was its right one."""
@@ -48,14 +57,20 @@ class Item:
         return {GEOMETRY: torch.tensor([self.size[1], self.size[0], c.top, left, c.height, c.width])}
 
     def pixels(self, flip: bool) -> Tensor:
-        """[3,H,W] in [-1, 1]."""
+        """[3,H,W] in [-1, 1]; of a clip [3,F,H,W]."""
+        s = self.segment
+        if s == STILL:
+            values = self._cropped(datasets.load_pixels(self.path))
+        else:
+            values = torch.stack([self._cropped(frame) for frame in frames_at(self.path, s.start, s.frames, s.fps)], dim=1)
+        return values.flip(-1).contiguous() if flip else values.contiguous()
+
+    def _cropped(self, picture) -> Tensor:
         from PIL import Image
 
         c = self.crop
-        picture = datasets.load_pixels(self.path).resize(c.scaled, Image.Resampling.LANCZOS)
-        picture = picture.crop((c.left, c.top, c.left + c.width, c.top + c.height))
-        values = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
-        return values.flip(-1).contiguous() if flip else values.contiguous()
+        picture = picture.resize(c.scaled, Image.Resampling.LANCZOS).crop((c.left, c.top, c.left + c.width, c.top + c.height))
+        return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,7 @@ class Plan:
         return self.items + self.held_out
 
 
-def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], None]) -> Plan:
+def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None]) -> Plan:
     """All items of a run, in a fixed order.  Raises ValueError when nothing is left to train on."""
     pictures = []
     prints = []
@@ -81,6 +96,12 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
         pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
+    said = left_out((p for _, _, p in pictures), config.data, spec)
+    pictures = [row for row in pictures if segments(row[2].seconds, config.data, spec)]
+    if not pictures:
+        raise ValueError(f"nothing is left to train on: {'; '.join(said)}")
+    for text in said:
+        warn(text)
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
@@ -99,15 +120,16 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
             if not config.data.upscale and (crop.scaled[0] > picture.width or crop.scaled[1] > picture.height):
                 small.append(picture.id)
                 continue
-            item = Item(
-                f"{name}/{picture.id}", str(picture.path), picture.sha256,
-                _captions(config, picture.caption, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
-                (False, True) if config.data.flip else (False,), use.weight, use.prior,
-            )  # fmt: skip
-            if number_ in held:
-                kept_back.append(item)
-            else:
-                items += [item] * use.repeats
+            for segment in segments(picture.seconds, config.data, spec):
+                item = Item(
+                    f"{name}/{picture.id}", str(picture.path), picture.sha256,
+                    _captions(config, picture.caption, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
+                    (False, True) if config.data.flip else (False,), use.weight, use.prior, segment,
+                )  # fmt: skip
+                if number_ in held:
+                    kept_back.append(item)
+                else:
+                    items += [item] * use.repeats
     if small:
         warn(f"{len(set(small))} pictures are smaller than their training size and are left out: {', '.join(sorted(set(small))[:5])}")
     if all(item.prior for item in items):
@@ -157,7 +179,7 @@ class Feed:
     def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str):
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.latent_print, self.texts = latent_print, texts
-        self._sizes = [(i.crop.width, i.crop.height) for i in plan.items]
+        self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
         self.per_step = config.data.batch_size * config.optimizer.accumulation
         self.steps_per_epoch = len(self._epoch(0))
@@ -214,9 +236,10 @@ def caption_record(plan: Plan) -> list[dict]:
     """What is trained on, for the run's record: each item with the caption, size and crop it is trained with."""
     rows = {}
     for item in plan.everything:
-        c = item.crop
-        rows[item.id, c.width, c.height] = {
+        c, s = item.crop, item.segment
+        piece = {} if s == STILL else {"start": s.start, "frames": s.frames, "fps": s.fps}
+        rows[item.id, c.width, c.height, s.start] = {
             "id": item.id, "captions": list(item.captions), "bucket": [c.width, c.height], "scaled": list(c.scaled),
-            "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior,
+            "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior, **piece,
         }  # fmt: skip
     return list(rows.values())
