@@ -55,7 +55,7 @@ def test_mixed_shapes_are_counted_as_the_engine_forms_them(home, base, tmp_path)
 
     folder = tiny.pictures(tmp_path / "mixed", 6, sizes=((64, 64), (96, 64), (64, 96), (120, 60)))
     config = job(base, data__datasets=[{"name": str(folder), "repeats": 2}], data__resolutions=[32, 48], data__batch_size=5, steps=100)
-    work = plan(config, home, 4, lambda text: None)
+    work = plan(config, home, SPEC, 4, lambda text: None)
     feed = Feed(config, work, Cache(tmp_path), "", str, None, "cpu")
     found = at(config, LAPTOP, 6, home)
     assert found.steps_per_epoch == feed.steps_per_epoch > math.ceil(len(work.items) / 5)

@@ -43,7 +43,7 @@ def test_every_preset_holds(home, id, quality, machine):
     assert config.preset == id and config.steps == preset.steps(quality)
     assert config.device == machine.device
     assert config.sample.prompts and config.sample.every and config.save.every
-    assert config.sample.width == max(config.data.resolutions)
+    assert config.sample.width == preset.config["sample"].get("width", max(config.data.resolutions))
 
 
 @pytest.mark.parametrize("id", SHIPPED)

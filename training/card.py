@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["front_matter", "model_card", "modelspec_metadata", "scrub", "split_card", "stamp_hash"]
 
-TAGS = ("text-to-image", "diffusers", "lora", "template:sd-lora")
+TAGS = ("diffusers", "lora", "template:sd-lora")
 BUILTIN_LICENCE = "apache-2.0"  # the built-in base model comes with Easel, under Easel's own licence
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[\w.\-]{1,96}", re.ASCII)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]|~$^@]|^[#+\-=]|:(?=//)|(?<=www)\.)")
@@ -83,15 +83,20 @@ def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, s
     meta: dict = {"license": _licence(config, spec)}
     if meta["license"] == "other":
         meta |= {"license_name": re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-"), "license_link": spec.licence_url}
-    meta |= {"library_name": "diffusers", "pipeline_tag": "text-to-image"}
+    meta |= {"library_name": "diffusers", "pipeline_tag": _task(spec)}
     if base:
         meta["base_model"] = base
     meta["base_model_relation"] = "adapter"
     meta["instance_prompt"] = mask(config.trigger) or None
-    meta["tags"] = list(dict.fromkeys((*TAGS, *spec.tags)))
+    meta["tags"] = list(dict.fromkeys((_task(spec), *TAGS, *spec.tags)))
     if shown:
         meta["widget"] = [{"text": prompt or " ", "output": {"url": quote(path)}} for prompt, path in shown]
     return meta
+
+
+def _task(spec: FamilySpec) -> str:
+    """The Hub's word for what the base model does."""
+    return "text-to-video" if spec.latent.video else "text-to-image"
 
 
 def _licence(config: TrainConfig, spec: FamilySpec) -> str:
@@ -173,7 +178,7 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     weights = f"{config.name}.safetensors"
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
     prompt = _plain(config, config.sample.prompts[0].replace("[trigger]", config.trigger)) if config.sample.prompts else trigger or "a picture"
-    pipeline, module, extra = "AutoPipelineForText2Image", "diffusers", ""
+    pipeline, module, extra = "DiffusionPipeline", "diffusers", ""
     if spec.pipeline_module:
         pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
     dtype = "bfloat16" if spec.prediction == "flow" else "float16"  # flow transformers overflow in fp16
@@ -184,7 +189,7 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         "",
         f"pipeline = {pipeline}.from_pretrained({_literal(source)}, torch_dtype=torch.{dtype}{extra}).to(\"cuda\")",
         f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(weights)})",
-        f"image = pipeline({_literal(prompt)}).images[0]",
+        *_drawn(config, spec, prompt),
         "```",
     ))  # fmt: skip
     if config.model.source == "builtin":
@@ -197,6 +202,18 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
             "AUTOMATIC1111 and Forge look in `models/Lora`, and versions that read only kohya's layout need a converted file."
         )
     return f"## How to use\n\n{snippet}\n\n{also}"
+
+
+def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str) -> list[str]:
+    """The lines that draw a picture or a clip."""
+    if not spec.latent.video:
+        return [f"image = pipeline({_literal(prompt)}).images[0]"]
+    s = config.sample
+    return [
+        "from diffusers.utils import export_to_video", "",
+        f"frames = pipeline({_literal(prompt)}, num_frames={s.frames}, width={s.width}, height={s.height}).frames[0]",
+        f'export_to_video(frames, "clip.mp4", fps={s.fps:g})',
+    ]  # fmt: skip
 
 
 def _literal(text: str) -> str:

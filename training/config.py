@@ -72,6 +72,9 @@ class DataPart(Part):
     )
     shuffle_tags: bool = Field(False, description="Shuffle the comma-separated parts of a caption at every use.")
     keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled.")
+    frames: int = Field(1, ge=1, le=1025, description="Frames of a training clip, for families that make video; 1 means still pictures only.")
+    fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which clips are learnt, whatever rate they were filmed at.")
+    segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, evenly spaced; 1 takes its middle.")
     held_out: int = Field(0, ge=0, le=1000, description="Pictures kept out of training, to measure the validation loss on; 0 means none.")
 
     @field_validator("resolutions")
@@ -191,6 +194,8 @@ class SamplePart(Part):
     negative: str = Field("", max_length=2000, description="What a sample should not show.")
     width: int = Field(512, ge=32, le=4096, description="Width of a sample picture in px.")
     height: int = Field(512, ge=32, le=4096, description="Height of a sample picture in px.")
+    frames: int = Field(1, ge=1, le=1025, description="Frames of a sample, for families that make video; 1 draws a still picture.")
+    fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which a sample clip plays.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the sample pictures; it stays the same, so that steps can be compared.")
 
     @field_validator("prompts")

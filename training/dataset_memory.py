@@ -121,7 +121,7 @@ def forget(meta: Path) -> None:
         _memories.pop(meta, None)
 
 
-RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format", "alpha"}
+RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format", "alpha", "seconds"}
 
 
 def record_of(found: os.stat_result | None, digest: str, report: intake.Report) -> dict:
@@ -129,7 +129,7 @@ def record_of(found: os.stat_result | None, digest: str, report: intake.Report) 
     return {
         "size": found.st_size if found else -1, "mtime_ns": found.st_mtime_ns if found else -1, "sha256": digest, "ok": report.ok,
         "note": report.note if report.ok else report.reason, "width": report.width, "height": report.height, "format": report.format,
-        "alpha": report.alpha,
+        "alpha": report.alpha, "seconds": report.seconds,
     }  # fmt: skip
 
 

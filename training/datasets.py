@@ -1,4 +1,5 @@
-"""A dataset: a folder of pictures with a UTF-8 .txt beside each, a mask where there is one, and a hidden .easel folder with all that we know of it.
+"""A dataset: a folder of pictures and video clips with a UTF-8 .txt beside each, a mask where there is one, and a hidden .easel folder
+with all that we know of it.
 
 Originals are never altered.  Pictures that somebody drops into the folder by hand are noticed and checked when they are listed.
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import captions, intake
+from .clips import load_still as load_pixels
 from .dataset_memory import (
     Scan,
     file_key,
@@ -37,7 +39,7 @@ from .edits import Edits, new_op
 from .home import Home
 from .masks import Mask, is_mask, misfit
 from .names import folder_name
-from .pictures import SUFFIXES, Refused, check_regular, load_pixels
+from .pictures import SUFFIXES, Refused, check_regular
 
 __all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets", "load_pixels", "open_dataset", "rename", "resolve", "summary"]
 
@@ -47,7 +49,7 @@ Progress = Callable[[int, int, str], None]  # done, of, the file in hand
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a dataset.  width, height: px, upright; 0 where unknown.  note: what is done on reading, or why not usable."""
+    """One picture or clip of a dataset.  width, height: px, upright; 0 where unknown.  note: what is done on reading, or why not usable."""
 
     id: str  # its file name
     path: Path
@@ -62,6 +64,7 @@ class Picture:
     caption_note: str = ""
     mask: Mask | None = None  # its own file, else its transparency
     mask_note: str = ""  # why its mask's file is not used
+    seconds: float = 0.0  # of a clip; 0 for a picture
 
     @property
     def usable(self) -> bool:
@@ -76,7 +79,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, caption, mask, duplicate, skipped, archive
+    kind: str = "picture"  # picture, clip, caption, mask, duplicate, skipped, archive
 
 
 @dataclass(frozen=True)
@@ -379,7 +382,7 @@ class Dataset:
                 verdict, note = "duplicate", f"the same picture as {kept[record['sha256']]}, byte for byte; only one of them is used"
             mask, mask_note = self._mask_of(scan, name, record)
             facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note)
-            made.append(replace(facts, mask=mask, mask_note=mask_note))
+            made.append(replace(facts, mask=mask, mask_note=mask_note, seconds=record["seconds"]))
         return made
 
     def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:
@@ -573,7 +576,9 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     masks = sum(v.ok and v.kind == "mask" for v in verdicts)
     twice = sum(v.kind == "duplicate" for v in verdicts)
     refused = sum(not v.ok and v.kind not in ("duplicate", "skipped") for v in verdicts)
-    said = [f"{_count(pictures, 'picture')} added"]
+    clips = sum(v.ok and v.kind == "clip" for v in verdicts)
+    said = [f"{_count(pictures, 'picture')} added"] if pictures or not clips else []
+    said += [f"{_count(clips, 'clip')} added"] if clips else []
     said += [f"{_count(texts, 'caption')} paired"] if texts else []
     said += [f"{_count(masks, 'mask')} paired"] if masks else []
     said += [f"{twice} already there"] if twice else []

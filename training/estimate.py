@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from . import datasets, layers, registry
 from .config import TrainConfig
 from .family import FamilySpec
+from .frames import left_out, segments
 from .hardware import Machine
 from .home import Home
 from .layers import BaseModel
@@ -94,10 +95,11 @@ def steps_per_epoch(buckets: Sequence[Hashable], per_step: int) -> int:
     return sum(math.ceil(count / per_step) for count in counts.values())
 
 
-def buckets_of_epoch(config: TrainConfig, pictures: int, divisor: int, home: Home) -> list[Hashable]:
-    """The bucket of each item of one epoch, as the engine forms them; one bucket for all where the datasets cannot be read.
+def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divisor: int, home: Home) -> tuple[list[Hashable], list[str]]:
+    """The bucket of each item of one epoch, as the engine forms them, and sentences on clips that are left out or shorter.
 
-    Which pictures are held out is drawn by the engine; here as many are left out, spread over the dataset.
+    Where the datasets cannot be read, it is one bucket for all.  Which pictures are held out is drawn by the engine; here as
+    many are left out, spread over the dataset.
     """
     from .engine.buckets import bucket_sizes, choose, crop_to
 
@@ -105,22 +107,25 @@ def buckets_of_epoch(config: TrainConfig, pictures: int, divisor: int, home: Hom
     found: list[Hashable] = []
     try:
         uses = [(use, [p for p in datasets.resolve(home, use.name).pictures(check=False) if p.usable]) for use in d.datasets]
-        shapes = [(use.repeats, p.width, p.height) for use, all_of_it in uses if not use.prior for p in all_of_it]
+        usable = [(use, p) for use, all_of_it in uses for p in all_of_it]
+        said = left_out((p for _, p in usable), d, spec)
+        cut = [(use, (use.repeats, p.width, p.height, pieces)) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
+        shapes = [shape for use, shape in cut if not use.prior]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
-        kept += [(use.repeats, p.width, p.height) for use, all_of_it in uses if use.prior for p in all_of_it]
+        kept += [shape for use, shape in cut if use.prior]
         for side in d.resolutions:
             sizes = bucket_sizes(side, divisor, d.max_aspect if d.aspect_buckets else 1.0)
-            for repeats, width, height in kept:
+            for repeats, width, height, pieces in kept:
                 bucket = choose(width, height, sizes)
                 scaled = crop_to(width, height, bucket).scaled
                 if d.upscale or (scaled[0] <= width and scaled[1] <= height):
-                    found += [bucket] * repeats
+                    found += [(*bucket, piece.frames) for piece in pieces] * repeats
+        if usable:
+            return found, said
     except (ValueError, OSError):
-        found = []
-    if found:
-        return found
+        pass
     repeats = [use.repeats for use in d.datasets if not use.prior]
-    return ["all"] * round(max(pictures - d.held_out, 0) * sum(repeats) / len(repeats) * len(d.resolutions))
+    return ["all"] * round(max(pictures - d.held_out, 0) * sum(repeats) / len(repeats) * len(d.resolutions)), []
 
 
 def _spread(at: int, chosen: int, of: int) -> bool:
@@ -150,7 +155,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     model = layers.base_model(config.model.source, config.model.revision, family)
     pace = measured(config, home.outputs)
     per_step = config.data.batch_size * config.optimizer.accumulation
-    buckets = buckets_of_epoch(config, pictures, model.divisor, home)
+    buckets, said = buckets_of_epoch(config, spec, pictures, model.divisor, home)
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
     seconds, step_s = _time(config, machine, spec, model, pace, items)
@@ -159,12 +164,14 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     disk = _disk(config, spec, model, items) + download
     unsure = 1.25 if pace else UNSURE
     problems = _problems(machine, vram, ram, disk, download, config)
+    if pictures and not buckets:
+        problems.insert(0, f"Nothing is left to train on: {'; '.join(said) or 'every picture is smaller than its training size, and data.upscale is off'}")
     made = Estimate(
         steps=config.steps, steps_per_epoch=epoch_steps, epochs=config.steps / epoch_steps if epoch_steps else 0.0,
         seconds=seconds, seconds_range=(seconds / unsure, seconds * unsure), step_seconds=step_s, measured=pace is not None,
         vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems,
     )  # fmt: skip
-    made.sentences.extend(problems + _sentences(config, machine, made, items, per_step))
+    made.sentences.extend(problems + said * bool(items) + _sentences(config, machine, made, items, per_step))
     return made
 
 
@@ -190,11 +197,11 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     def forward(cells: float, pictures: int = 1) -> float:
         return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
 
-    batch, sides = config.data.batch_size, config.data.resolutions
+    batch, sides, d = config.data.batch_size, config.data.resolutions, config.data
     passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing else PASSES
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
-    step_s = sum(passes * forward(cells(side, side, model), batch) for side in sides) / len(sides) * config.optimizer.accumulation
+    step_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides) * config.optimizer.accumulation
     correction = 1.0
     if pace:
         correction = pace.seconds_per_picture * batch * config.optimizer.accumulation / step_s
@@ -203,18 +210,23 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     s = config.sample
     drawn = len(s.prompts) * (config.steps // s.every + 1 + (config.steps % s.every > 0)) if s.every else 0
     guided = 2 if s.guidance > 1 else 1
-    one_s = s.steps * forward(cells(s.width, s.height, model), guided) + model.vae.flops(s.width * s.height) / rate
+    one_s = s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
     flips = 2 if config.data.flip else 1
-    encode_s = items * flips * sum(model.vae.flops(side * side) for side in sides) / len(sides) / rate
+    encode_s = items * flips * sum(model.vae.flops(side * side * d.frames) for side in sides) / len(sides) / rate
     saves = config.steps / config.save.every if config.save.every else 1
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
     return START_S + load_s + correction * (encode_s + drawn * one_s) + config.steps * step_s + save_s, step_s
 
 
-def cells(width: int, height: int, model: BaseModel) -> float:
-    """Latent cells of a picture."""
-    return width * height / model.stride**2
+def cells(width: int, height: int, model: BaseModel, frames: int = 1) -> float:
+    """Latent cells of a picture, or of a clip of so many latent frames."""
+    return width * height / model.stride**2 * frames
+
+
+def latent_frames(frames: int, spec: FamilySpec) -> int:
+    """Latent frames of a clip."""
+    return (frames - 1) // spec.latent.frame_stride + 1
 
 
 # -- memory and disk
@@ -234,12 +246,15 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     weights = width * model.denoiser.parameters + learning * (4 + 4 + STATE_BYTES[config.optimizer.type]) + average
 
     share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing else KEPT[config.adapter.targets]
-    area = cells(side, side, model)
+    d, s = config.data, config.sample
+    area = cells(side, side, model, latent_frames(d.frames, spec))
     learn = config.data.batch_size * width * (share * model.denoiser.values(area) + PASSING * model.denoiser.largest(area))
-    s = config.sample
+    drawn = cells(s.width, s.height, model, latent_frames(s.frames, spec))
+    # a video VAE goes through a clip a latent frame at a time
+    at_once = min(spec.latent.frame_stride, d.frames), min(spec.latent.frame_stride, s.frames)
     draws = bool(s.every and s.prompts)
-    draw = width * (2 * PASSING * model.denoiser.largest(cells(s.width, s.height, model)) + PASSING * model.vae.largest(s.width * s.height))
-    encode = width * (model.vae.parameters + PASSING * model.vae.largest(side * side))
+    draw = width * (2 * PASSING * model.denoiser.largest(drawn) + PASSING * model.vae.largest(s.width * s.height * at_once[1]))
+    encode = width * (model.vae.parameters + PASSING * model.vae.largest(side * side * at_once[0]))
     vae = width * model.vae.parameters if draws else 0
     peak = max(encode, width * model.text.parameters, weights + vae + max(learn, draw if draws else 0))
     if config.device == "cpu":
@@ -256,10 +271,12 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     saves = (config.steps // config.save.every if config.save.every else 0) + 1
     checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
     flips = 2 if config.data.flip else 1
-    latents = items * flips * (LATENT_BYTES * spec.latent.channels * cells(max(config.data.resolutions), max(config.data.resolutions), model) + CACHE_ENTRY_BYTES)
+    side = max(config.data.resolutions)
+    one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
+    latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
     texts = items * (8 if config.data.shuffle_tags else 1) * (layers.TEXT_TOKENS * model.text_width * BYTES[config.model.dtype] + CACHE_ENTRY_BYTES)
     s = config.sample
-    drawn = len(s.prompts) * (config.steps // s.every + 1) * (s.width * s.height * 0.4 + CACHE_ENTRY_BYTES) if s.every else 0
+    drawn = len(s.prompts) * (config.steps // s.every + 1) * (s.width * s.height * s.frames * 0.4 + CACHE_ENTRY_BYTES) if s.every else 0
     return checkpoints + 4 * learning + latents + texts + drawn + HELD_EVENTS_BYTES
 
 

@@ -23,6 +23,7 @@ class LatentSpec:
     stride: int  # px per latent cell; a checkpoint's own VAE may differ, the loaded modules say
     video: bool = False
     patch: int = 1  # latent cells along the side of one of the denoiser's tokens; a timestep shift may count tokens
+    frame_stride: int = 1  # frames of a clip per latent frame after the first: it takes n * frame_stride + 1 frames
 
 
 @dataclass(frozen=True)

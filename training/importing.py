@@ -246,7 +246,7 @@ def _placed(ds: Dataset, taken: _Taken, known: dict[str, str], stems: set[str]) 
     notes = [report.note] if report.note else []
     if name != unicodedata.normalize("NFC", offered.name):
         notes.append(f"kept as {name}")
-    return Verdict(offered.label, True, "; ".join(notes), name)
+    return Verdict(offered.label, True, "; ".join(notes), name, "clip" if report.seconds else "picture")
 
 
 def _free_name(name: str, kind: str, stems: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""The gate: every picture is decoded first in a child process with limits, and only what passes is ever used.
+"""The gate: every picture and clip is decoded first in a child process with limits, and only what passes is ever used.
 
     python -m training.intake
 
@@ -30,7 +30,10 @@ REPO = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Report:
-    """What the gate says of one picture.  width, height: px, upright.  note: what is done to it on reading.  alpha: has transparent parts."""
+    """What the gate says of one picture or clip.  width, height: px, upright.  note: what is done to it on reading.
+
+    alpha: has transparent parts.  seconds: of a clip, else 0.
+    """
 
     ok: bool
     reason: str = ""
@@ -39,6 +42,7 @@ class Report:
     height: int = 0
     note: str = ""
     alpha: bool = False
+    seconds: float = 0.0
 
 
 class Gate:
@@ -223,10 +227,12 @@ def _allow_cpu(seconds: int) -> None:
 
 
 def _look_at(path: str, thumb: str) -> Report:
-    from .pictures import Refused, read, thumbnail_bytes
+    from .clips import is_clip, read_clip
+    from .pictures import Refused, read, read_regular, thumbnail_bytes
 
     try:
-        rgb, facts = read(path, draft=True)
+        data = read_regular(path)
+        rgb, facts = read_clip(data) if is_clip(data) else read(path, draft=True)
         if thumb:
             _write_whole(thumb, thumbnail_bytes(rgb))
     except Refused as error:
@@ -235,7 +241,7 @@ def _look_at(path: str, thumb: str) -> Report:
         return Report(False, _TOO_MUCH_MEMORY)
     except OSError as error:
         return Report(False, f"cannot be read: {error.strerror or error}")
-    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes), facts.alpha)
+    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes), facts.alpha, facts.seconds)
 
 
 def _write_whole(path: str, data: bytes) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -18,13 +18,30 @@ from types import ModuleType
 from . import basemodel
 from .family import FamilySpec
 
-# A denoiser whose files are not here yet is taken to be like SD 1.5's UNet, which these were counted on.
-FLOPS_PER_WEIGHT_AND_CELL = 0.196  # 173 GFLOP for 860 M weights at 32 x 32 latent cells
-VALUES_PER_WEIGHT_AND_CELL = 7.0e-5  # outputs of all layers, of which about 1.7 are kept for the backward pass
-ADAPTER_PER_WEIGHT_AND_RANK = {"attention": 2.3e-4, "attention+ff": 4.3e-4, "all": 1.4e-3}
 TEXT_WIDTH = 768
 TEXT_TOKENS = 77
+VAE_WEIGHTS = 84e6  # SD 1.5's: what an autoencoder puts out at one pixel hardly grows with its weights
 OTHER_PARTS = 0.25  # text encoder and VAE, as a share of the denoiser's weights
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a network whose files are not here yet is taken to be like.  All figures but the share are for one weight."""
+
+    flops: float  # operations at one position: a latent cell, or a token
+    values: float  # outputs of all layers at one position, of which about 1.7 are kept for the backward pass
+    largest: float  # share of the largest layer in them
+    adapter: dict[str, float]  # targets -> parameters of an adapter of rank 1
+
+    def over(self, share: float) -> Kind:
+        """The same with so many times less of both at one position: a cell of a token of several, or a heavier network."""
+        return replace(self, flops=self.flops / share, values=self.values / share)
+
+
+# Counted on SD 1.5's UNet: 173 GFLOP for 860 M weights at 32 x 32 latent cells
+UNET = Kind(0.196, 7.0e-5, 0.05, {"attention": 2.3e-4, "attention+ff": 4.3e-4, "all": 1.4e-3})
+# Means of three transformers of 1.4, 5 and 12 billion weights, from widths and depths in their configs: 1.2e-4 to 4.2e-4 values
+TRANSFORMER = Kind(2.0, 2.5e-4, 0.015, {"attention": 4e-4, "attention+ff": 7e-4, "all": 8e-4})
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,7 @@ class Network:
 
     parameters: float
     layers: tuple[Layer, ...]
+    kind: Kind = UNET
 
     @property
     def exact(self) -> bool:
@@ -59,25 +77,25 @@ class Network:
     def flops(self, cells: float) -> float:
         """Operations of one forward pass over one picture."""
         if not self.layers:
-            return FLOPS_PER_WEIGHT_AND_CELL * self.parameters * cells
+            return self.kind.flops * self.parameters * cells
         return sum(2 * layer.weights * layer.positions(cells) for layer in self.layers)
 
     def values(self, cells: float) -> float:
         """Numbers that all layers together put out for one picture."""
         if not self.layers:
-            return VALUES_PER_WEIGHT_AND_CELL * self.parameters * cells
+            return self.kind.values * self.parameters * cells
         return sum(layer.outputs * layer.positions(cells) for layer in self.layers)
 
     def largest(self, cells: float) -> float:
         """Numbers that the largest layer puts out for one picture."""
         if not self.layers:
-            return 0.05 * self.values(cells)
+            return self.kind.largest * self.values(cells)
         return max(layer.outputs * layer.positions(cells) for layer in self.layers)
 
     def adapter(self, rank: int, endings: Iterable[str], targets: str) -> float:
         """Parameters of a low-rank adapter on the layers whose names end so."""
         if not self.layers:
-            return ADAPTER_PER_WEIGHT_AND_RANK[targets] * self.parameters * rank
+            return self.kind.adapter[targets] * self.parameters * rank
         ends = tuple(endings)
         chosen = [layer for layer in self.layers if any(layer.name == e or layer.name.endswith("." + e) for e in ends)]
         return sum(rank * (layer.inputs + layer.outputs) for layer in chosen)
@@ -139,9 +157,10 @@ def _from_files(folder: Path, family: ModuleType) -> BaseModel:
 
 def _unknown(spec: FamilySpec) -> BaseModel:
     count = spec.parameters
+    kind = TRANSFORMER.over(spec.latent.patch**2) if spec.denoiser == "transformer" else UNET
     text, vae = spec.other_parameters if spec.other_parameters is not None else (count * OTHER_PARTS * 0.6, count * OTHER_PARTS * 0.4)
     return BaseModel(
-        Network(count, ()), Network(vae, ()), Network(text, ()), TEXT_WIDTH, int(4 * max(count, text)),
+        Network(count, (), kind), Network(vae, (), UNET.over(vae / VAE_WEIGHTS)), Network(text, ()), TEXT_WIDTH, int(4 * max(count, text)),
         spec.latent.stride, spec.divisor, False,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # nothi
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "MPO": (".jpg", ".jpeg"), "PNG": (".png",), "WEBP": (".webp",), "GIF": (".gif",),
     "BMP": (".bmp", ".dib"), "TIFF": (".tif", ".tiff"), "HEIF": (".heic", ".heif", ".hif"), "AVIF": (".avif",),
+    "MP4": (".mp4", ".m4v"), "MOV": (".mov",), "WEBM": (".webm",), "MKV": (".mkv",),
 }  # fmt: skip
 SUFFIXES = frozenset(suffix for suffixes in EXTENSIONS.values() for suffix in suffixes)
 
@@ -43,13 +44,17 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a picture is.  width, height: px after EXIF orientation.  notes: what was done to it on reading.  alpha: has transparent parts."""
+    """What a picture or clip is.  width, height: px after EXIF orientation.  notes: what was done to it on reading.
+
+    alpha: has transparent parts.  seconds: of a clip, else 0.
+    """
 
     format: str
     width: int
     height: int
     notes: tuple[str, ...]
     alpha: bool = False
+    seconds: float = 0.0
 
 
 def load_pixels(path: str | os.PathLike) -> Image.Image:
@@ -300,7 +305,6 @@ _SIGNS = (
     (b"7z\xbc\xaf", "is a 7z archive; unpack it first"),
     (b"version https://git-lfs", "is a Git LFS pointer: the picture itself was not downloaded"),
     (b"ii*\x00\x10\x00\x00\x00cr", "is a camera raw file; develop it to JPEG or PNG first"),
-    (b"\x1aE\xdf\xa3".lower(), "is a video; export single frames first"),
 )
 
 
@@ -312,11 +316,11 @@ def _what_instead(data: bytes) -> str:
             return sentence
     if b"<svg" in data[:1000].lower():
         return "is an SVG drawing; export it as PNG first"
-    if data[4:8] == b"ftyp" and data[8:12] in (b"isom", b"mp42", b"mp41", b"qt  ", b"M4V ", b"avc1", b"iso2", b"iso5", b"iso6"):
-        return "is a video; export single frames first"
+    if data[:4] == b"RIFF" and data[8:12] == b"AVI ":
+        return "is an AVI video, which is not read here; save it as MP4"
     if data[:3] == b"\xff\xd8\xff" or data[:8] == b"\x89PNG\r\n\x1a\n" or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
         return CUT_OFF
-    return "is not a picture that Easel reads (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF)"
+    return "is not a picture or clip that Easel reads (JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC, AVIF, MP4, MOV or WebM)"
 
 
 def _first_line(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import datasets, jobfile
+from . import datasets, frames, jobfile, registry
 from .config import TrainConfig
 from .estimate import peak_bytes
 from .hardware import Machine
@@ -163,6 +163,9 @@ def resolve(preset_id: str, answers: Answers, machine: Machine, pictures: int, h
     data = _merged(data, set_by_user)
     _fill(data, preset, machine, pictures, set_by_user)
     config = _parsed(data)
+    wrong = _wrong_frames(config, home)
+    if wrong:
+        raise Wrong(wrong)
     return _made_to_fit(config, machine, home, set_by_user)
 
 
@@ -200,6 +203,9 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     sample.setdefault("width", side)
     sample.setdefault("height", side)
     sample.setdefault("every", tenth)
+    for name in ("frames", "fps"):
+        if name in use:
+            sample.setdefault(name, use[name])
     if "prompts" not in set_by_user.get("sample", {}):
         sample["prompts"] = [_worded(p, str(data["trigger"]), preset.noun) for p in _listed(sample.get("prompts", ["[trigger]"]))]
 
@@ -213,6 +219,13 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     if pictures and "batch_size" not in set_by_user.get("data", {}):
         left = max(1, pictures - _whole(use["held_out"]))
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
+
+
+def _wrong_frames(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
+    try:
+        return frames.problems(config, registry.get("families", config.model.family, home.plugins).SPEC)
+    except ValueError:
+        return []  # a family that is not there: the estimate and the start say so, in its place
 
 
 def best_dtype(device: str, machine: Machine) -> str:

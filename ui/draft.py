@@ -114,6 +114,8 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             guess = estimate(config, machine, pictures, home)
         except ValueError as error:
             wrong.setdefault("model.source", str(error))
+        if guess and pictures and not guess.steps_per_epoch:
+            wrong.setdefault("dataset", guess.problems[0])
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures)
 
 

@@ -1,4 +1,4 @@
-"""Sample pictures as a grid, prompts by steps, and each prompt's first picture against its latest."""
+"""Sample pictures and clips as a grid, prompts by steps, and each prompt's first picture against its latest."""
 
 from __future__ import annotations
 
@@ -36,31 +36,33 @@ def rows(view: RunView) -> list[Row]:
     return [Row(prompt, tuple(shots[s] for s in sorted(shots))) for (_, prompt), shots in sorted(found.items(), key=lambda item: item[0][0])]
 
 
-def grid(view: RunView, src: Source) -> str:
-    """HTML of the grid, or of a line that says when the first pictures come."""
+def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset()) -> str:
+    """HTML of the grid, or of a line that says when the first pictures come.  videos: paths of MP4s that lie beside samples."""
     lines = rows(view)
     if not lines:
         return '<div class="ez-empty"><h3>No samples yet</h3><p>The first pictures are drawn before step 1, so that there is something to compare with.</p></div>'
     steps = sorted({shot.step for line in lines for shot in line.shots})
     head = "".join(f'<th scope="col">{"Start" if s == 0 else f"{s:,}"}</th>' for s in steps)
-    body = "".join(_line(n, line, steps, src) for n, line in enumerate(lines))
+    body = "".join(_line(n, line, steps, src, videos) for n, line in enumerate(lines))
     return (
         '<div class="ez-shots" tabindex="-1"><table class="ez-shots-table" role="grid" aria-label="Samples: one row a prompt, one column a step">'
         f'<thead><tr><th scope="col" class="ez-corner">Prompt</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
-def _line(n: int, line: Row, steps: list[int], src: Source) -> str:
+def _line(n: int, line: Row, steps: list[int], src: Source, videos: frozenset[str]) -> str:
     shots = {shot.step: shot for shot in line.shots}
-    cells = "".join(f"<td>{_cell(n, k, line, shots[step], src)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
+    cells = "".join(f"<td>{_cell(n, k, line, shots[step], src, videos)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
     return f'<tr><th scope="row"><span class="ez-prompt" title="{escape(line.prompt)}">{escape(line.prompt)}</span></th>{cells}</tr>'
 
 
-def _cell(n: int, k: int, line: Row, shot: Shot, src: Source) -> str:
+def _cell(n: int, k: int, line: Row, shot: Shot, src: Source, videos: frozenset[str]) -> str:
     said = f"{line.prompt}, step {shot.step}"
+    video = f"{shot.path.rpartition('.')[0]}.mp4"
+    clip = f' data-video="{escape(src(video))}"' if video in videos else ""
     return (
         f'<button type="button" class="ez-shot" data-row="{n}" data-col="{k}" data-step="{shot.step}" data-seed="{shot.seed}" '
-        f'data-prompt="{escape(line.prompt)}" aria-label="{escape(said)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
+        f'data-prompt="{escape(line.prompt)}"{clip} aria-label="{escape(said)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
         f'<img src="{escape(src(shot.path))}" alt="" loading="lazy" decoding="async"></button>'
     )
 

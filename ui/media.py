@@ -30,6 +30,7 @@ PICTURE_TYPES = {
     ".gif": "image/gif", ".bmp": "image/bmp", ".avif": "image/avif",
 }  # fmt: skip
 ASSET_TYPES = {"icon.svg": "image/svg+xml", "icon-192.png": "image/png", "icon-512.png": "image/png", "icon-maskable-512.png": "image/png"}
+CLIP_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"}  # .mov: the codecs that browsers play are MP4's
 FOREVER = "private, max-age=31536000, immutable"  # the address holds a version
 BRIEFLY = "private, max-age=30"
 STEP = re.compile(r"step-(\d{1,9})")
@@ -41,7 +42,7 @@ def thumb_url(ctx, dataset: str, picture: str, version: str = "") -> str:
 
 
 def picture_url(ctx, dataset: str, picture: str, version: str = "") -> str:
-    """Address of a picture as it was added (its thumbnail where a browser cannot show the format)."""
+    """Address of a picture or clip as it was added (its thumbnail where a browser cannot show the format)."""
     return ctx.url(f"/easel/picture/{_quote(dataset)}/{_quote(picture)}{_version(version)}")
 
 
@@ -68,7 +69,7 @@ def routes(home: Home) -> list[Route]:
 
     def picture(request: Request) -> Response:
         path = _original(home, request)
-        return _picture(request, path if path.suffix.lower() in PICTURE_TYPES else _thumbnail(home, request))
+        return _picture(request, path if path.suffix.lower() in PICTURE_TYPES | CLIP_TYPES else _thumbnail(home, request))
 
     def sample(request: Request) -> Response:
         run = Run.open(home.outputs, request.path_params["run"])
@@ -143,7 +144,7 @@ def _original(home: Home, request: Request) -> Path:
 
 
 def _picture(request: Request, path: Path) -> Response:
-    kind = PICTURE_TYPES.get(path.suffix.lower())
+    kind = (PICTURE_TYPES | CLIP_TYPES).get(path.suffix.lower())
     if kind is None or not path.is_file():
         raise FileNotFoundError(path)
     return FileResponse(path, media_type=kind, headers={"Cache-Control": FOREVER if "v" in request.query_params else BRIEFLY})

@@ -43,6 +43,7 @@ class Page:
     result_bytes: int = 0
     checkpoints: tuple[tuple[int, int], ...] = ()  # (step, bytes) on disk, rising
     size_bytes: int = 0
+    videos: frozenset[str] = frozenset()  # paths of the MP4s that lie beside samples
     log: str = ""
     settings: str = ""  # the job as YAML
     notice: tuple[str, str] = ("", "")  # (class, sentence) after an action

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 
 from training.captions import TOKEN_LIMIT, about_tokens
 from training.datasets import Picture
 
 from . import views
+from .media import CLIP_TYPES
 
 PER_PAGE = 48
 TICK = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="m5 12.5 4.5 4.5L19 7.5"/></svg>'
@@ -34,7 +36,7 @@ def picture_tile(picture: Picture, thumb: Address, full: Address) -> str:
     """A tile of the Dataset tab: picture, size, verdict, caption, with a tick to select it."""
     id, name = escape(picture.id, quote=True), escape(picture.id)
     if picture.usable:
-        view = f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{id}" title="{name}"><img src="{escape(thumb(picture))}" alt="{name}" loading="lazy"></a>'
+        view = _thumb(picture, thumb, full)
     else:
         view = f'<div class="ez-thumb ez-lacks"><span>{escape(picture.note)}</span></div>'
     size = f"{picture.width} × {picture.height}" if picture.width else views.size(picture.bytes)
@@ -54,11 +56,22 @@ def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[
     id, name = escape(picture.id, quote=True), escape(picture.id)
     return (
         f'<article class="ez-tile" role="listitem" data-id="{id}">'
-        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{id}" title="{name}"><img src="{escape(thumb(picture))}" alt="{name}" loading="lazy"></a>'
+        f"{_thumb(picture, thumb, full)}"
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="Caption of {name}" placeholder="No caption yet" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'
         f'<span class="ez-tile-chips">{caption_chips(picture.caption, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></article>'
+    )
+
+
+def _thumb(picture: Picture, thumb: Address, full: Address) -> str:
+    """The thumbnail, which opens the picture or plays the clip; a clip is marked with its length."""
+    name = escape(picture.id, quote=True)
+    plays = Path(picture.id).suffix.lower() in CLIP_TYPES
+    mark = f'<span class="ez-clip ez-num">clip, {picture.seconds:.1f} s</span>' if picture.seconds else ""
+    return (
+        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""} title="{name}">'
+        f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'
     )
 
 

@@ -53,3 +53,36 @@ def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLAT
         for name, data in files.items():
             archive.writestr(name, data)
     return path
+
+
+def clip(path: Path, seed: int = 0, size: tuple[int, int] = (96, 64), count: int = 24, fps: float = 24, codec: str = "libx264") -> Path:
+    """A video whose frame n has a white bar of n * width / count px at its top, so that each frame tells its number."""
+    from fractions import Fraction
+
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        stream.width, stream.height = size
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        for n in range(count):
+            container.mux(stream.encode(av.VideoFrame.from_image(numbered(n, count, seed, size)).reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode())
+    return path
+
+
+def numbered(n: int, count: int, seed: int = 0, size: tuple[int, int] = (96, 64)) -> Image.Image:
+    """Frame n of such a video."""
+    image = scene(seed, size)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, size[0], size[1] // 2), (0, 0, 0))
+    draw.rectangle((0, 0, round(size[0] * (n + 0.5) / count), size[1] // 2), (255, 255, 255))
+    return image
+
+
+def number_of(image: Image.Image, count: int) -> int:
+    """Which frame of `count` this is, read from its bar."""
+    row = image.convert("L").resize((count * 8, image.height)).crop((0, image.height // 8, count * 8, image.height // 4))
+    lit = sum(value > 128 for value in row.resize((count * 8, 1), Image.Resampling.BOX).tobytes())
+    return round(lit / 8 - 0.5)

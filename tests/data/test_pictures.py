@@ -135,7 +135,7 @@ def test_an_alpha_channel_that_hides_nothing_is_not_mentioned(gate, nasty):
     assert report.ok and not report.note
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("kind", ["WEBP", "PNG"])
 def test_of_an_animated_picture_the_first_frame_is_used_and_said(gate, nasty, kind):
     frames = [Image.new("RGB", (80, 80), c) for c in ("red", "blue", "lime")]
     path, report = looked_at(gate, nasty, f"a.{kind.lower()}", encoded(frames[0], kind, save_all=True, append_images=frames[1:]))

@@ -10,6 +10,7 @@ from tests import tiny
 from training import datasets
 from training.config import TrainConfig
 from training.engine.data import plan
+from training.families import sd15
 
 from .conftest import state_files
 
@@ -35,7 +36,7 @@ def config(base, folder, **changes) -> TrainConfig:
 
 @pytest.mark.parametrize("buckets", [True, False])
 def test_a_mask_is_scaled_cropped_and_mirrored_as_its_picture(home, base, masked, buckets):
-    work = plan(config(base, masked, data__flip=True, data__aspect_buckets=buckets), home, 4, pytest.fail)
+    work = plan(config(base, masked, data__flip=True, data__aspect_buckets=buckets), home, sd15.SPEC, 4, pytest.fail)
     assert len(work.items) == 3 and any(item.crop.left or item.crop.top for item in work.items)
     for item in work.items:
         for flip in (False, True):
@@ -112,6 +113,6 @@ def test_datasets_find_no_masks_in_their_pictures_list(home, masked):
 def test_pictures_that_must_stay_as_they_are_are_held_whole(home, base, dataset, masked):
     uses = [{"name": str(dataset)}, {"name": str(masked), "prior": True}]
     said = []
-    work = plan(config(base, dataset, data__datasets=uses), home, 4, said.append)
+    work = plan(config(base, dataset, data__datasets=uses), home, sd15.SPEC, 4, said.append)
     assert [item.mask for item in work.items if item.prior] == [None] * 3
     assert any("loss.masked has no effect" in text for text in said)

@@ -2,8 +2,8 @@
 
 A toy module has `build(folder)`, `SIDE` (px of a square training picture) and `SIZE` ((height, width) px, not square).  Where the
 pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`; where the denoiser does not answer with a tuple of
-one tensor in that layout, `as_answer(m, latents)`; where training pictures are not pictures, `dataset(folder)`; and
-`SAMPLE` for settings of the `sample` part.
+one tensor in that layout, `as_answer(m, latents)`; where training pictures are not pictures, `dataset(folder)`; for
+video `FRAMES`; `JOB` and `SAMPLE` for settings of the job and of its `sample` part; and `FIRST_T` where the scheduler does not begin at 1.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def test_predict_makes_the_call_that_the_pipeline_makes(kit):
     noisy = latents_like(kit, 1)
     (theirs, their_answer), *_ = calls(kit.m.denoiser, lambda: draw(kit, noisy, CAPTIONS[1], 1))
     if kit.spec.prediction == "flow":
-        t, ours_in = torch.ones(1), noisy
+        t, ours_in = torch.full((1,), getattr(kit.toy, "FIRST_T", 1.0)), noisy
     else:
         t, ours_in = theirs["timestep"].reshape(1).long(), theirs["sample"]  # the scheduler scales its own way
     with torch.no_grad():

@@ -150,3 +150,14 @@ def test_the_front_matter_is_one_plain_yaml_mapping(run):
     card = model_card(run, run.config(), SPEC)
     head = card.split("---\n")[1]
     assert yaml.safe_load(head) == split_card(card)[0] and "!!" not in head and "&id" not in head
+
+
+def test_a_card_for_video_says_so_and_saves_a_clip(run):
+    from training.families.wan21 import SPEC as VIDEO
+
+    config = run.config().model_copy(update={"sample": run.config().sample.model_copy(update={"frames": 33, "fps": 16.0})})
+    meta, body = split_card(model_card(run, config, VIDEO))
+    assert meta["pipeline_tag"] == "text-to-video" and "text-to-image" not in meta["tags"] and meta["license"] == "apache-2.0"
+    assert "num_frames=33" in body and "export_to_video" in body and "images[0]" not in body
+    python = body.partition("```python\n")[2].partition("```")[0]
+    compile(python, "card", "exec")

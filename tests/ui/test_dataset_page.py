@@ -51,6 +51,15 @@ def test_user_text_never_becomes_markup(verdict):
     assert "<img src=x" not in outcome_html(Import(file=EVIL)) and "<img src=x" not in outcome_html(Import(ended=True, error=EVIL))
 
 
+def test_a_clip_is_marked_with_its_length_and_plays_where_a_browser_can():
+    address = lambda p: "/easel/x"
+    for tile in (tiles.picture_tile, lambda *a: tiles.caption_tile(*a, ("", ""))):
+        html = tile(picture(id="a.mp4", seconds=2.08), address, address)
+        assert "clip, 2.1 s" in html and " data-plays" in html
+        assert "data-plays" not in tile(picture(id="a.gif", seconds=1.0), address, address)
+        assert "clip" not in tile(picture(), address, address)
+
+
 def test_the_pager_reaches_every_page_of_2500_pictures():
     assert tiles.pages(2500) == 53 and tiles.pages(0) == 1 and tiles.pages(48) == 1 and tiles.pages(49) == 2
     first, middle, last = (tiles.pager(n, 2500) for n in (0, 26, 52))

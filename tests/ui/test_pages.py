@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 import gradio as gr
 import pytest
 
+from tests.data import make
 from tests.ui import story
-from training import hub
+from training import datasets, hub
 from training.account import Account
 from training.config import TrainConfig
 from training.hardware import Machine
@@ -194,6 +195,17 @@ def test_the_form_shows_what_follows_from_an_edit_and_marks_only_the_edit(ctx):
     assert html_.count("is-changed") == 1
     every = [a for _, a in Tags(html_).tags if a.get("data-path") == "save.every"]
     assert every[0]["data-value"] == str(made.config.save.every) != str(made.base.save.every)
+
+
+def test_a_dataset_of_clips_alone_is_refused_beside_the_field_where_stills_are_learnt(ctx):
+    ds = datasets.create(ctx.home, "clips")
+    ds.add_files([make.clip(ctx.home.root / "a.mp4")])
+    made = plan(ctx, Draft(), "clips")
+    assert "1 clip is left out" in made.wrong["dataset"] and "learns still pictures only" in made.wrong["dataset"]
+    run, _ = train.start(ctx, "clips", Draft(), {}, False)
+    assert run is None and not list_runs(ctx.home.outputs)
+    frames = plan(ctx, Draft(preset="wan21-character", edits={"data.frames": "30"}), "clips")
+    assert "takes a multiple of 4 plus one; try 29 or 33" in frames.wrong["data.frames"]
 
 
 def test_wrong_fields_are_named_and_nothing_starts(ctx):

@@ -110,6 +110,9 @@ def test_the_gallery_is_prompts_by_steps_and_escapes_what_people_typed(tmp_path)
     assert html.count("<tr>") == 3 and html.count('class="ez-shot"') == 8
     assert ">Start</th>" in html and ">60</th>" in html
     assert "<b>in</b>" not in html and "&lt;b&gt;in&lt;/b&gt;" in html
+    assert "data-video" not in html
+    clips = gallery.grid(run.view(), lambda path: f"/s/{path}", frozenset({"samples/000020_1.mp4"}))
+    assert clips.count("data-video") == 1 and 'data-video="/s/samples/000020_1.mp4"' in clips
     pairs = gallery.before_after(run.view(), lambda path: f"/s/{path}")
     assert pairs.count("<figure") == 2 and "samples/000000_0.webp" in pairs and "samples/000060_0.webp" in pairs
     assert gallery.before_after(RunView(), str) == "" and "No samples yet" in gallery.grid(RunView(), str)

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from .. import datasets
 from ..captions import with_trigger
+from ..clips import frames_at
 from ..config import TrainConfig
-from ..family import GEOMETRY, Cond
+from ..family import GEOMETRY, Cond, FamilySpec
+from ..frames import STILL, Segment, left_out, segments
 from ..home import Home
 from ..masks import Mask
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
@@ -26,7 +28,7 @@ TAG_ORDERS = 8  # shuffled versions of a caption that are encoded; the encoders 
 
 @dataclass(frozen=True)
 class Item:
-    """One picture at one size."""
+    """One picture, or one piece of a clip, at one size."""
 
     id: str  # dataset/picture
     path: str
@@ -38,11 +40,18 @@ class Item:
     weight: float = 1.0  # of its loss
     prior: bool = False  # shows what must stay as it is
     mask: Mask | None = None
+    segment: Segment = STILL
+
+    @property
+    def bucket(self) -> tuple[int, int, int]:
+        """Width, height, frames: items of one bucket may share a batch."""
+        return self.crop.width, self.crop.height, self.segment.frames
 
     def latent_key(self, encoder: str, flip: bool) -> str:
         """Where its latents are cached; depends on what the pixels are, not on where the file lies."""
-        c = self.crop
-        return key("latents", encoder, self.sha256, c.scaled, c.left, c.top, c.width, c.height, flip)
+        c, s = self.crop, self.segment
+        piece = () if s == STILL else (s.start, s.frames, s.fps)
+        return key("latents", encoder, self.sha256, c.scaled, c.left, c.top, c.width, c.height, flip, *piece)
 
     def geometry(self, flip: bool) -> dict[str, Tensor]:
         """GEOMETRY of this picture, [6]; mirrored, the crop's left edge is what was its right one."""
@@ -51,12 +60,19 @@ class Item:
         return {GEOMETRY: torch.tensor([self.size[1], self.size[0], c.top, left, c.height, c.width])}
 
     def pixels(self, flip: bool) -> Tensor:
-        """[3,H,W] in [-1, 1]."""
+        """[3,H,W] in [-1, 1]; of a clip [3,F,H,W]."""
+        s = self.segment
+        if s == STILL:
+            values = self._cropped(datasets.load_pixels(self.path))
+        else:
+            values = torch.stack([self._cropped(frame) for frame in frames_at(self.path, s.start, s.frames, s.fps)], dim=1)
+        return values.flip(-1).contiguous() if flip else values.contiguous()
+
+    def _cropped(self, picture) -> Tensor:
         from PIL import Image
 
-        picture = self._cropped(datasets.load_pixels(self.path), Image.Resampling.LANCZOS)
-        values = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
-        return values.flip(-1).contiguous() if flip else values.contiguous()
+        picture = self._cut(picture, Image.Resampling.LANCZOS)
+        return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1)
 
     def mask_key(self, stride: int, flip: bool) -> str:
         """Where its mask is cached; depends on what the mask is, not on where its file lies."""
@@ -67,12 +83,12 @@ class Item:
         """How much of each latent cell its mask shows, [1,h,w] in [0, 1]: scaled and cut like the picture, then averaged."""
         from PIL import Image
 
-        shown = self._cropped(self.mask.load(), Image.Resampling.BOX)
+        shown = self._cut(self.mask.load(), Image.Resampling.BOX)
         values = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255)[None]
         cells = torch.nn.functional.avg_pool2d(values, stride)
         return cells.flip(-1).contiguous() if flip else cells
 
-    def _cropped(self, picture, resampling):
+    def _cut(self, picture, resampling):
         c = self.crop
         return picture.resize(c.scaled, resampling).crop((c.left, c.top, c.left + c.width, c.top + c.height))
 
@@ -90,7 +106,7 @@ class Plan:
         return self.items + self.held_out
 
 
-def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], None]) -> Plan:
+def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None]) -> Plan:
     """All items of a run, in a fixed order.  Raises ValueError when nothing is left to train on."""
     pictures = []
     prints = []
@@ -100,6 +116,12 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
         pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
+    said = left_out((p for _, _, p in pictures), config.data, spec)
+    pictures = [row for row in pictures if segments(row[2].seconds, config.data, spec)]
+    if not pictures:
+        raise ValueError(f"nothing is left to train on: {'; '.join(said)}")
+    for text in said:
+        warn(text)
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
@@ -120,16 +142,17 @@ def plan(config: TrainConfig, home: Home, divisor: int, warn: Callable[[str], No
             if not config.data.upscale and (crop.scaled[0] > picture.width or crop.scaled[1] > picture.height):
                 small.append(picture.id)
                 continue
-            item = Item(
-                f"{name}/{picture.id}", str(picture.path), picture.sha256,
-                _captions(config, picture.caption, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
-                (False, True) if config.data.flip else (False,), use.weight, use.prior,
-                picture.mask if config.loss.masked and not use.prior else None,
-            )  # fmt: skip
-            if number_ in held:
-                kept_back.append(item)
-            else:
-                items += [item] * use.repeats
+            for segment in segments(picture.seconds, config.data, spec):
+                item = Item(
+                    f"{name}/{picture.id}", str(picture.path), picture.sha256,
+                    _captions(config, picture.caption, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
+                    (False, True) if config.data.flip else (False,), use.weight, use.prior,
+                    picture.mask if config.loss.masked and not use.prior else None, segment,
+                )  # fmt: skip
+                if number_ in held:
+                    kept_back.append(item)
+                else:
+                    items += [item] * use.repeats
     if small:
         warn(f"{len(set(small))} pictures are smaller than their training size and are left out: {', '.join(sorted(set(small))[:5])}")
     if all(item.prior for item in items):
@@ -192,7 +215,7 @@ class Feed:
     def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str):
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.latent_print, self.texts = latent_print, texts
-        self._sizes = [(i.crop.width, i.crop.height) for i in plan.items]
+        self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
         self.per_step = config.data.batch_size * config.optimizer.accumulation
         self.steps_per_epoch = len(self._epoch(0))
@@ -261,9 +284,10 @@ def caption_record(plan: Plan) -> list[dict]:
     """What is trained on, for the run's record: each item with the caption, size and crop it is trained with."""
     rows = {}
     for item in plan.everything:
-        c = item.crop
-        rows[item.id, c.width, c.height] = {
+        c, s = item.crop, item.segment
+        piece = {} if s == STILL else {"start": s.start, "frames": s.frames, "fps": s.fps}
+        rows[item.id, c.width, c.height, s.start] = {
             "id": item.id, "captions": list(item.captions), "bucket": [c.width, c.height], "scaled": list(c.scaled),
-            "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior,
+            "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior, **piece,
         }  # fmt: skip
     return list(rows.values())

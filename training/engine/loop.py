@@ -91,6 +91,9 @@ class Session:
                     said.append(f"{part}.{name} has no effect: no dataset is kept as it is")
         if not c.data.aspect_buckets and c.data.max_aspect != type(c.data).model_fields["max_aspect"].default:
             said.append("data.max_aspect has no effect: data.aspect_buckets is off")
+        for name, part, fields in (("data", c.data, ("fps", "segments")), ("sample", c.sample, ("fps",))):
+            if part.frames == 1:
+                said += [f"{name}.{f} has no effect: {name}.frames is 1" for f in fields if getattr(part, f) != type(part).model_fields[f].default]
         return said
 
     # -- the loop ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import torch
 
-from .. import registry, timelaw
+from .. import frames, registry, timelaw
 from ..basemodel import fingerprint, read_configs
 from ..config import TrainConfig
 from ..family import Modules
@@ -47,11 +47,13 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     """All phases up to the first step.  Raises ValueError in plain words; Stopped when Stop is pressed."""
     memory.check_device(config)
     family = registry.get("families", config.model.family, ctx.home.plugins)
+    for path, text in frames.problems(config, family.SPEC):
+        raise ValueError(f"{path} {text}")
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)
     stride, divisor = family.grid(read_configs(folder, family.SPEC))
     ctx.phase("checking the pictures")
-    work = plan(config, ctx.home, divisor, ctx.warn)
+    work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn)
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
     cache = Cache(ctx.home.cache)
@@ -75,11 +77,11 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
 
 
 def _encode_pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cache: Cache, vae_print: str, work: Plan) -> None:
-    """Caches the latents of every item, mirrored ones too; pictures of one size together."""
-    groups: dict[tuple[int, int], list] = {}
+    """Caches the latents of every item, mirrored ones too; pictures of one size together, and clips of one size and length."""
+    groups: dict[tuple[int, int, int], list] = {}
     for item in dict.fromkeys(work.everything):
         for flip in item.flips:
-            groups.setdefault((item.crop.width, item.crop.height), []).append((item.latent_key(vae_print, flip), (item, flip)))
+            groups.setdefault(item.bucket, []).append((item.latent_key(vae_print, flip), (item, flip)))
     total = sum(map(len, groups.values()))
     done = 0
     told = _progress(ctx, "encoding pictures", "pictures")
@@ -88,18 +90,20 @@ def _encode_pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: M
         # one draw of the posterior per picture, seeded by what the picture is, whatever it is batched with
         for item, flip in some:
             pixels = item.pixels(flip)[None].to(config.device)
+            if family.SPEC.latent.video and pixels.ndim == 4:
+                pixels = pixels.unsqueeze(2)  # a picture is a clip of one frame
             latents = family.encode_image(m, pixels, generator("posterior", item.latent_key(vae_print, flip)))
             if not torch.isfinite(latents).all():
                 raise ValueError(f"{item.id} encodes to numbers that are not finite; set model.dtype to 'bf16' or 'fp32', or leave the picture out")
             yield {"latents": latents[0]}
 
-    for (width, height), wanted in groups.items():
+    for (width, height, length), wanted in groups.items():
         before, count = done, len(wanted)
 
         def tell(d: int, of: int, before=before, count=count) -> None:
             told(before + count - of + d, total)  # what the cache held counts as done
 
-        fill(cache, wanted, encode, max(1, PIXELS_AT_ONCE // (width * height)), tell)
+        fill(cache, wanted, encode, max(1, PIXELS_AT_ONCE // (width * height * length)), tell)
         done += count
 
 

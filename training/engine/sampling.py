@@ -1,19 +1,24 @@
-"""Sample pictures: drawn by the family's own diffusers pipeline, from cached prompts, with fixed seeds."""
+"""Sample pictures and clips: drawn by the family's own diffusers pipeline, from cached prompts, with fixed seeds."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import torch
+from torch import nn
 
+from .. import clips
 from ..config import TrainConfig
 from ..family import Cond, Modules
 from ..files import write_atomic
 from ..runs.context import Context
 from .memory import autocast
 
+LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
 SPONTANEOUS = 1000  # index of the first prompt that was asked for by hand; the fixed ones count from 0
 
 
@@ -42,41 +47,71 @@ class Gallery:
                 self.draw(step, index, text)
 
     def draw(self, step: int, index: int, text: str) -> None:
-        """One prompt: the picture on disk, then the event."""
+        """One prompt: the picture or clip on disk, then the event.  A clip is an animated WebP, and an MP4 beside it to take away."""
         seed = self.config.sample.seed + (index if index < SPONTANEOUS else 0)
-        picture = self._picture(text, seed)
-        if picture is None:
+        frames = self._frames(text, seed)
+        if not frames:
             return
         name = f"samples/{step:06d}_{index}.webp"
+        note = f"{text}\nStep: {step}, Seed: {seed}"
         self.ctx.path("samples").mkdir(exist_ok=True)
-        write_atomic(self.ctx.path(name), _webp(picture, f"{text}\nStep: {step}, Seed: {seed}"))
+        if len(frames) > 1 and (video := clips.mp4(frames, self.config.sample.fps)):
+            write_atomic(self.ctx.path(name).with_suffix(".mp4"), video)
+        write_atomic(self.ctx.path(name), _webp(frames, self.config.sample.fps, note))
         self.ctx.emit("sample", step=step, index=index, prompt=text, path=name, seed=seed)
 
-    def _picture(self, text: str, seed: int):
-        """The drawn PIL picture; None when Stop was pressed meanwhile."""
+    def _frames(self, text: str, seed: int) -> list:
+        """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
-
-        def stop_early(pipe, step, timestep, kwargs):
-            pipe._interrupt = self.ctx.stop_requested()
-            return kwargs
-
         s = self.config.sample
-        with torch.no_grad(), autocast(self.config):
-            pictures = pipe(
-                **self.family.draw_args(self.m, self.cond(text), self.cond(s.negative), s.guidance),
-                num_inference_steps=s.steps, width=self.width, height=self.height,
-                generator=torch.Generator().manual_seed(seed), callback_on_step_end=stop_early,
-            ).images  # fmt: skip
-        return None if self.ctx.stop_requested() else pictures[0]
+        video = {"num_frames": s.frames} if self.family.SPEC.latent.video else {}
+        try:
+            with torch.no_grad(), autocast(self.config), _interruptible((self.m.denoiser, self.m.vae), self.ctx.stop_requested):
+                drawn = pipe(
+                    **self.family.draw_args(self.m, self.cond(text), self.cond(s.negative), s.guidance),
+                    num_inference_steps=s.steps, width=self.width, height=self.height, output_type="pil",
+                    generator=torch.Generator().manual_seed(seed), **video,
+                )  # fmt: skip
+        except _Interrupted:
+            return []
+        return drawn.frames[0] if video else drawn.images[:1]
 
 
-def _webp(picture, note: str) -> bytes:
-    """The picture as WebP, with what it was drawn from in its metadata."""
-    exif = picture.getexif()
+class _Interrupted(Exception):
+    """Stop was pressed while something was drawn."""
+
+
+@contextmanager
+def _interruptible(networks: tuple[nn.Module, ...], stop: Callable[[], bool]) -> Iterator[None]:
+    """Inside, the networks raise _Interrupted at the next of their blocks once stop() says so: one step of a clip may take a minute."""
+
+    looked_t = 0.0
+
+    def look(module, args):
+        nonlocal looked_t
+        if time.monotonic() - looked_t >= LOOK_GAP_S:
+            looked_t = time.monotonic()
+            if stop():
+                raise _Interrupted
+
+    blocks = {block for network in networks for part in network.modules() if isinstance(part, nn.ModuleList) for block in part}
+    hooks = [block.register_forward_pre_hook(look) for block in blocks.union(networks)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _webp(frames: list, fps: float, note: str) -> bytes:
+    """The picture, or the clip as an animation, as WebP, with what it was drawn from in its metadata."""
+    exif = frames[0].getexif()
     exif[0x010E] = note.encode("ascii", "replace").decode()  # ImageDescription is ASCII by its standard
     exif[0x9286] = b"UNICODE\0" + note.encode("utf-16-be")  # UserComment
+    small = frames[0].width * frames[0].height <= 256 * 256  # lossy WebP smears small flat pictures
+    if len(frames) > 1:
+        return clips.webp(frames, fps, lossless=small, quality=85, exif=exif)
     stream = io.BytesIO()
-    small = picture.width * picture.height <= 256 * 256  # lossy WebP smears small flat pictures
-    picture.save(stream, "WEBP", lossless=small, quality=92, exif=exif)
+    frames[0].save(stream, "WEBP", lossless=small, quality=92, exif=exif)
     return stream.getvalue()

@@ -174,17 +174,24 @@
     box.setAttribute("aria-label", "Picture");
     box.innerHTML =
       '<button type="button" class="ez-zoom-x" aria-label="Close">×</button><button type="button" class="ez-zoom-p" aria-label="Previous">‹</button>' +
-      '<figure><img alt=""><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
+      '<figure><img alt=""><video controls autoplay loop muted playsinline hidden></video><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
     const show = (to) => {
       at = (to + links.length) % links.length;
-      box.querySelector("img").src = links[at].href;
-      box.querySelector("img").alt = links[at].dataset.zoom;
+      const [picture, video] = [box.querySelector("img"), box.querySelector("video")];
+      const plays = "plays" in links[at].dataset;
+      [picture.hidden, video.hidden] = [plays, !plays];
+      plays ? (video.src = links[at].href) : video.removeAttribute("src");
+      video.poster = plays ? links[at].querySelector("img").src : "";  // for what this browser cannot decode
+      if (!plays) {
+        picture.src = links[at].href;
+        picture.alt = links[at].dataset.zoom;
+      }
       box.querySelector("figcaption").textContent = `${links[at].dataset.zoom}   ${at + 1} / ${links.length}`;
     };
     box.addEventListener("click", (event) => {
       if (event.target.closest(".ez-zoom-p")) return show(at - 1);
       if (event.target.closest(".ez-zoom-n")) return show(at + 1);
-      if (!event.target.closest("img")) box.close();
+      if (!event.target.closest("img, video")) box.close();
     });
     box.addEventListener("keydown", (event) => {
       if (event.key === "ArrowLeft") show(at - 1);

@@ -173,6 +173,7 @@
         <span class="ez-pair-a"></span><span class="ez-pair-b"></span>
         <input type="range" class="ez-pair-range" min="0" max="100" value="50" aria-label="Compare with the first picture"></div>
       <div class="ez-box-bar"><div class="ez-box-text"><b></b><span></span></div><div class="ez-acts">
+        <a class="ez-btn ez-box-video" download>MP4</a>
         <button type="button" class="ez-btn" data-do="compare" aria-pressed="false">Compare with the start</button>
         <button type="button" class="ez-btn" data-do="prev" aria-label="Step before">←</button>
         <button type="button" class="ez-btn" data-do="next" aria-label="Step after">→</button>
@@ -192,6 +193,8 @@
       find(".ez-pair-a").textContent = +first.dataset.step ? `step ${first.dataset.step}` : "start";
       find(".ez-pair-b").textContent = `step ${shot.dataset.step}`;
       find("b").textContent = shot.dataset.prompt;
+      find(".ez-box-video").hidden = !shot.dataset.video;
+      find(".ez-box-video").href = shot.dataset.video || "#";
       find(".ez-box-text span").textContent = `${+shot.dataset.step ? `Step ${shot.dataset.step}` : "Before training"} · seed ${shot.dataset.seed}`;
       find('[data-do="compare"]').setAttribute("aria-pressed", comparing);
       find('[data-do="prev"]').disabled = !beside(grid, shot, -1, 0);

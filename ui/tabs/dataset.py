@@ -71,7 +71,7 @@ def build(ctx: UiContext) -> Parts:
     first = welcome.build(ctx)
     with gr.Column(visible=False, elem_id="ez-work") as work:
         with gr.Row(elem_classes="ez-spread"):
-            gr.HTML(heading("Dataset", "The pictures to learn from. Each is checked as it comes in; originals stay as they are."), apply_default_css=False, elem_classes="ez-grow")
+            gr.HTML(heading("Dataset", "The pictures and video clips to learn from. Each is checked as it comes in; originals stay as they are."), apply_default_css=False, elem_classes="ez-grow")
             with gr.Row(elem_classes=["ez-row", "ez-fit"]):
                 picker = gr.Dropdown(label="Dataset", show_label=False, container=False, min_width=200, elem_id="ez-picker", interactive=True)
                 new = gr.Button("New", size="md", elem_classes="ez-fit", min_width=0)

@@ -136,7 +136,7 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
         "head": runpage.head(page, now),
-        "samples": gallery.grid(page.view, src),
+        "samples": gallery.grid(page.view, src, page.videos),
         "pairs": f'<section class="ez-card"><h3 class="ez-subtitle ez-gap-below">Before and after</h3>{pairs}</section>' if pairs else "",
         "chart": chart(page.view),
         "checkpoints": runpage.checkpoints(page),
@@ -169,6 +169,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
         leaving=status in views.RESUMABLE and run.locked(),
         result=result.name if result else "", result_bytes=result.stat().st_size if result else 0, checkpoints=tuple(kept),
+        videos=frozenset(p.relative_to(run.path).as_posix() for p in (run.path / "samples").glob("*.mp4")),
         size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
     )  # fmt: skip
 

@@ -1,0 +1,145 @@
+"""Clips: decoded, checked, cut and resampled, from real files that are made here."""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+import pytest
+from PIL import Image
+
+from training import clips, datasets, frames, intake
+from training.config import DataPart
+from training.families.sd15 import SPEC as STILLS
+from training.families.wan21 import SPEC as VIDEO
+from training.pictures import Refused
+
+from . import make
+
+
+def read(path):
+    return clips.read_clip(path.read_bytes())
+
+
+@pytest.mark.parametrize(("name", "codec", "kind"), [("a.mp4", "libx264", "MP4"), ("a.mov", "mpeg4", "MOV"), ("a.webm", "libvpx-vp9", "WEBM"), ("a.gif", "gif", "GIF")])
+def test_every_sort_of_clip_is_read_with_its_length_and_middle(nasty, name, codec, kind):
+    path = make.clip(nasty / name, count=20, fps=10, codec=codec)
+    picture, facts = read(path)
+    assert (facts.format, facts.width, facts.height) == (kind, 96, 64)
+    assert facts.seconds == pytest.approx(2.0, abs=0.02)
+    assert not facts.notes
+    assert kind == "GIF" or make.number_of(picture, 20) in (9, 10, 11)  # a GIF does not say beforehand where its middle is
+    assert make.number_of(datasets.load_pixels(path), 20) == make.number_of(picture, 20)
+
+
+@pytest.mark.parametrize(("fps", "start", "wanted"), [
+    (24, 0, [0, 1, 2, 3, 4]), (12, 0, [0, 2, 4, 6, 8]), (16, 0, [0, 1, 3, 4, 6]), (48, 3, [1, 2, 2, 3, 3]), (24, 19, [19, 20, 21, 22, 23]), (24, 21, [21, 22, 23, 23, 23]),
+])  # fmt: skip
+def test_a_clip_is_resampled_to_the_frame_on_screen_at_each_time(nasty, fps, start, wanted):
+    path = make.clip(nasty / "a.mp4", count=24, fps=24)
+    assert [make.number_of(f, 24) for f in clips.frames_at(path, start, 5, fps)] == wanted
+
+
+def test_a_gif_is_resampled_by_its_own_times(nasty):
+    pages = [make.numbered(n, 4) for n in range(4)]
+    pages[0].save(nasty / "a.gif", save_all=True, append_images=pages[1:], duration=[100, 300, 100, 500])
+    assert read(nasty / "a.gif")[1].seconds == pytest.approx(1.0)
+    assert [make.number_of(f, 4) for f in clips.frames_at(nasty / "a.gif", 0, 10, 10)] == [0, 1, 1, 1, 2, 3, 3, 3, 3, 3]
+
+
+def test_a_turned_phone_video_stands_upright(nasty):
+    path = make.clip(nasty / "a.mp4", size=(128, 64), count=4)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40  # the matrix of ISO 14496-12's track header, version 0
+    data[at : at + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)  # a quarter clockwise, as phones write it
+    path.write_bytes(data)
+    picture, facts = read(path)
+    assert (facts.width, facts.height) == picture.size == (64, 128)
+    upright = make.numbered(2, 4, size=(128, 64)).transpose(Image.Transpose.ROTATE_270)
+    assert all(abs(a - b) < 40 for at in ((60, 4), (40, 100), (10, 60)) for a, b in zip(picture.getpixel(at), upright.getpixel(at), strict=True))
+
+
+def test_colours_survive_the_way_through_our_own_mp4():
+    for size in ((96, 64), (1280, 720)):
+        clip = clips.mp4([Image.new("RGB", size, (220, 20, 20))] * 3, 16)
+        assert all(abs(a - b) <= 4 for a, b in zip(clips.read_clip(clip)[0].getpixel((40, 40)), (220, 20, 20), strict=True))
+
+
+def damaged(nasty):
+    whole = make.clip(nasty / "whole.mp4", count=48, size=(256, 256))
+    gif = make.clip(nasty / "whole.gif", count=10, codec="gif")
+    webm = make.clip(nasty / "whole.webm", count=240, codec="libvpx-vp9")
+    yield "cut off", whole.read_bytes()[:-200]
+    yield "cut off", gif.read_bytes()[:-400]
+    yield "cut off", webm.read_bytes()[: webm.stat().st_size // 3]
+    yield "cut off", b"\x1aE\xdf\xa3" + b"nothing" * 40
+    yield "too short", make.clip(nasty / "one.mp4", count=1).read_bytes()
+    yield "too small", make.clip(nasty / "small.mp4", count=3, size=(32, 32)).read_bytes()
+    yield "longer than 8:1", make.clip(nasty / "long.mp4", count=3, size=(640, 64)).read_bytes()
+    yield "too large", make.clip(nasty / "large.mp4", count=2, size=(4096, 2400)).read_bytes()
+    yield "too long", make.clip(nasty / "hours.mp4", count=130, fps=1).read_bytes()
+    yield "saved as MP4|save it as MP4", make.clip(nasty / "raw.mkv", count=3, codec="ffv1").read_bytes()
+
+
+def test_each_clip_that_cannot_be_used_gets_its_reason_from_the_gate(nasty):
+    with intake.Gate() as gate:
+        for n, (reason, data) in enumerate(damaged(nasty)):
+            path = nasty / f"bad {n}.mp4"
+            path.write_bytes(data)
+            report = gate.check(path, nasty / "thumb.webp")
+            assert not report.ok and any(word in report.reason for word in reason.split("|")), (reason, report)
+            with pytest.raises(Refused):
+                read(path)
+
+
+def test_a_playlist_that_names_another_file_is_no_clip(nasty):
+    (nasty / "secret.txt").write_text("the secret")
+    (nasty / "a.mp4").write_text(f"ffconcat version 1.0\nfile '{nasty / 'secret.txt'}'\n")
+    with intake.Gate() as gate:
+        assert "is not a picture or clip" in gate.check(nasty / "a.mp4").reason
+
+
+def test_clips_come_into_a_dataset_beside_pictures_with_their_captions(home, nasty):
+    source = nasty / "source"
+    make.clip(source / "run.mp4", count=50)
+    make.write(source / "still.png")
+    (source / "run.txt").write_text("a horse runs", encoding="utf-8")
+    ds = datasets.create(home, "mixed")
+    said = ds.add_folder(source)
+    assert datasets.summary(said) == "1 picture added, 1 clip added, 1 caption paired"
+    clip, still = ds.pictures()
+    assert (clip.id, clip.caption, still.seconds) == ("run.mp4", "a horse runs", 0)
+    assert clip.usable and clip.seconds == pytest.approx(50 / 24, abs=0.01)
+    with Image.open(ds.thumbnail("run.mp4")) as thumb:
+        assert thumb.size == (96, 64)
+
+
+def test_a_longer_clip_is_cut_into_evenly_spaced_pieces_without_overlap():
+    data = DataPart(datasets=({"name": "x"},), frames=9, fps=16, segments=3)
+    cut = lambda seconds, **changes: [(s.start, s.frames) for s in frames.segments(seconds, data.model_copy(update=changes), VIDEO)]
+    assert cut(0) == [(0, 1)]
+    assert cut(9 / 16) == [(0, 9)]
+    assert cut(2.0) == [(0, 9), (11, 9), (23, 9)]
+    assert cut(2.0, segments=1) == [(11, 9)]
+    assert cut(1.25) == [(0, 9), (11, 9)]  # 20 frames hold two
+    assert cut(7 / 16) == [(1, 5)]  # 7 frames: 4n + 1 of them
+    assert cut(3 / 16) == []
+    assert cut(2.0, frames=1) == []
+    assert frames.segments(2.0, data, STILLS) == []
+    for seconds in (0.6, 1.7, 3.3, 9.9):
+        pieces = cut(seconds, segments=100)
+        assert all(a + 9 <= b for (a, _), (b, _) in pairwise(pieces))
+        assert pieces[-1][0] + 9 <= frames.available(seconds, 16)
+
+
+def test_what_is_left_out_is_said():
+    clip = lambda id, seconds: datasets.Picture(id, None, 96, 64, 1, "", "ok", "", "", "", "", seconds=seconds)
+    data = DataPart(datasets=({"name": "x"},), frames=9, fps=16)
+    made = [clip("a.png", 0), clip("b.mp4", 0.1), clip("c.mp4", 0.4), clip("d.mp4", 3)]
+    assert frames.left_out(made, data, VIDEO) == [
+        "1 clip is left out, being shorter than 5 frames at 16 a second: b.mp4",
+        "1 clip is shorter than 9 frames at 16 a second, and learnt with the frames there are: c.mp4",
+    ]
+    assert frames.left_out(made, data, STILLS) == ["3 clips are left out: Stable Diffusion 1.5 learns still pictures only"]
+    assert frames.left_out(made, data.model_copy(update={"frames": 1}), VIDEO) == ["3 clips are left out: data.frames is 1, so only still pictures are learnt"]
+    assert frames.left_out(made[:1], data, STILLS) == []
