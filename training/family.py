@@ -25,6 +25,30 @@ class LatentSpec:
     patch: int = 1  # latent cells along the side of one of the denoiser's tokens; a timestep shift may count tokens
 
 
+CLIP_TARGETS = {
+    "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
+    "attention+ff": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+    "all": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+}
+
+
+@dataclass(frozen=True)
+class Original:
+    """One layer of the model's first release, and the layers that diffusers made of it.  {n} stands for a number, e.g. of a block."""
+
+    name: str  # as the original names it
+    parts: tuple[str, ...]  # diffusers' names; several where the original holds them in one matrix, in this order
+    sizes: tuple[int, ...] = (1,)  # outputs of each part, as a ratio
+
+
+@dataclass(frozen=True)
+class KohyaNames:
+    """How kohya's scripts and ComfyUI name the layers of a LoRA for this family: a prefix, then the name with _ for each dot."""
+
+    prefixes: dict[str, str]  # folder of the diffusers layout -> prefix, e.g. {"unet": "lora_unet"}
+    originals: tuple[Original, ...] = ()  # empty where the original's names are diffusers' own
+
+
 @dataclass(frozen=True)
 class FamilySpec:
     """Frozen facts about a family; readable without torch."""
@@ -48,6 +72,10 @@ class FamilySpec:
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
+    trainable_text: tuple[str, ...] = ()  # folders of text encoders that an adapter may train too
+    text_targets: dict[str, tuple[str, ...]] = field(default_factory=lambda: CLIP_TARGETS)  # as lora_targets, for those
+    pipeline_loads: tuple[str, ...] = ("lora", "dora")  # adapter kinds that the pipeline's load_lora_weights takes; tried, not assumed
+    kohya: KohyaNames | None = None  # None: programs of that kind read diffusers' layout, or their names are not known
 
     @property
     def denoiser(self) -> str:

@@ -137,7 +137,7 @@ def _captions(config: TrainConfig, caption: str, trigger: str) -> tuple[str, ...
 class Batch:
     """One micro-batch.  latents, noise: [B,C,h,w] (video: [B,C,f,h,w]) fp32; t: [B]; weight: its share of the optimizer step.
 
-    weights: [B], of each picture's loss.  prior: rows that must stay as they are; base: what the base model says of them.
+    captions: as the pictures are trained with.  weights: [B], of each picture's loss.  prior: rows that must stay as they are; base: what the base model says of them.
     """
 
     latents: Tensor
@@ -148,6 +148,7 @@ class Batch:
     weight: float
     weights: Tensor
     prior: list[int]
+    captions: list[str]
     base: Tensor | None = None
 
 
@@ -175,7 +176,7 @@ class Feed:
         return [self._batch(step, at, numbers[at : at + size], len(numbers)) for at in range(0, len(numbers), size)]
 
     def _batch(self, step: int, at: int, numbers: list[int], whole: int) -> Batch:
-        latents, noise, times, conds, items = [], [], [], [], []
+        latents, noise, times, captions, geometry, items = [], [], [], [], [], []
         for place, n in enumerate(numbers, start=at):
             item, where = self.plan.items[n], (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
@@ -187,9 +188,11 @@ class Feed:
             dropped = unit("caption", *where) < dropout
             caption = "" if dropped else item.captions[number("order", *where) % len(item.captions)]
             latents.append(clean)
-            conds.append(self.texts.row(caption) | item.geometry(flip))
+            captions.append(caption)
+            geometry.append(item.geometry(flip))
             items.append(item)
-        return self._to_device(latents, noise, times, conds, items, len(numbers) / whole)
+        conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
+        return self._to_device(latents, noise, times, conds, items, len(numbers) / whole, captions)
 
     def validation(self, per_picture: int) -> list[Batch]:
         """Each held-out picture at `per_picture` fixed timesteps with fixed noise; the same at every call."""
@@ -199,14 +202,14 @@ class Feed:
             cond = self.texts.row(item.captions[0]) | item.geometry(False)
             for n in range(per_picture):
                 noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))
-                batches.append(self._to_device([clean], [noise], [self.schedule.at((n + 0.5) / per_picture)], [cond], [item], 1.0))
+                batches.append(self._to_device([clean], [noise], [self.schedule.at((n + 0.5) / per_picture)], [cond], [item], 1.0, [item.captions[0]]))
         return batches
 
-    def _to_device(self, latents, noise, times, conds, items, weight) -> Batch:
+    def _to_device(self, latents, noise, times, conds, items, weight, captions) -> Batch:
         move = lambda t: t.to(self.device, non_blocking=True)
         return Batch(
             move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), [i.id for i in items],
-            weight, move(torch.tensor([i.weight for i in items])), [row for row, i in enumerate(items) if i.prior],
+            weight, move(torch.tensor([i.weight for i in items])), [row for row, i in enumerate(items) if i.prior], captions,
         )  # fmt: skip
 
 
