@@ -245,10 +245,10 @@ def _elsewhere(config: TrainConfig, spec: FamilySpec, adapter) -> str:
         return "The base model's folder is in Easel's own repository; other programs do not know this miniature."
     if is_whole(adapter):
         return ""
-    if spec.elsewhere:
-        return spec.elsewhere
     if not has_kohya(spec, adapter) and config.adapter.type not in spec.pipeline_loads:
         return "Only peft reads this kind of file; ComfyUI and AUTOMATIC1111 have no place for it."
+    if spec.elsewhere:
+        return spec.elsewhere
     kohya = "AUTOMATIC1111 and Forge look in `models/Lora` and read kohya's layout, which Easel writes too (*For ComfyUI / kohya*)." if has_kohya(spec, adapter) else ""
     first = f"ComfyUI: put {code(_weights(config))} into `models/loras` and load it with *Load LoRA*. The keys are in diffusers' layout."
     return f"{first} {kohya}".strip()

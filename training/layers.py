@@ -137,7 +137,7 @@ def layer_names(source: str, family: ModuleType) -> Callable[[str], list[str]]:
         folder = local_folder(source, "")
         if folder is None:
             raise ValueError(f"{source} is not on this computer, but the names in this file can only be read beside it; name a base model that is, with --base")
-        return [layer.name for layer in _network(list(basemodel.weight_files(folder / part))).layers] if (folder / part).is_dir() else []
+        return [layer.name for layer in _network(basemodel.weight_files(folder / part), 1).layers] if (folder / part).is_dir() else []
 
     return names
 
