@@ -146,6 +146,15 @@ def test_a_whole_model_trains_in_half_precision_with_full_precision_weights(lab)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", FILES)
+def test_each_kind_trains_and_is_proven_on_a_base_in_half_precision(lab, kind):
+    run = lab.run(steps=4, model__dtype="bf16", adapter__text_encoder=True, adapter__text_learning_rate=2e-2, adapter__targets="all", sample__every=4, **of(kind))
+    assert run.status() == "finished", run.why()
+    saved = load_file(run.path / "checkpoints/000004/adapter.safetensors")
+    assert {v.dtype for v in saved.values()} == {torch.float32} and {v.dtype for v in load_file(run.result()).values()} == {torch.float16}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "lokr"])
 def test_a_trained_text_encoder_is_in_samples_checkpoints_and_the_file(lab, base, kind, tmp_path):
     changes = dict(steps=4, adapter__text_encoder=True, adapter__text_learning_rate=2e-2, loss__ema_decay=0.5, adapter__dropout=0.2, **of(kind))
