@@ -95,7 +95,8 @@ class Family(Protocol):
     def encode_text(self, m: Modules, captions: list[str]) -> list[dict[str, Tensor]]:
         """For each caption the tensors of those text encoders that are loaded, without a batch dimension, none of them
         dependent on the other captions.  The engine loads one encoder at a time, caches each, and merges what they gave:
-        tensor names must differ between encoders.  Rows of different length are padded with zeros where they meet in a batch."""
+        tensor names must differ between encoders.  Rows of different length are padded with zeros where they meet in a batch.
+        For the encoders in SPEC.trainable_text it is also called in the training step, and gradients must pass through it."""
 
     def encode_image(self, m: Modules, pixels: Tensor, generator) -> Tensor:
         """pixels [B,3,H,W] in [-1,1] (video: [B,3,F,H,W]) -> latents, normalised, fp32."""

@@ -313,3 +313,14 @@ def test_what_must_stay_is_asked_of_the_base_model_words_included(lab, tmp_path)
     assert torch.equal(session._said_by_base(batch), untouched)
     said = session.family.predict(session.m, batch.latents, batch.t, Cond.of([session.p.texts.row(c) for c in batch.captions]))
     assert not torch.equal(said[batch.prior], untouched)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw8bit", "adafactor", "prodigy"])
+def test_two_learning_rates_are_resumed_exactly_by_every_optimizer(lab, optimizer):
+    changes = dict(steps=4, sample__every=0, optimizer__type=optimizer, adapter__text_encoder=True, adapter__text_learning_rate=3e-3, optimizer__warmup_steps=1)
+    if optimizer == "prodigy":
+        changes["optimizer__learning_rate"] = 1.0
+    whole, parts = lab.run(**changes), lab.run(stop_at=2, **changes)
+    lab.go(parts)
+    assert state_files(parts, 4) == state_files(whole, 4)

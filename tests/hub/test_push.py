@@ -270,6 +270,16 @@ def test_every_checkpoint_is_exported_in_kohyas_layout_too(run, tmp_path):
             assert other.metadata()["modelspec.title"] == "my cat" and "lora_adapter_metadata" not in other.metadata()
 
 
+def test_the_page_serves_both_layouts_under_their_own_names(run):
+    from ui import media
+
+    for what, name in (("lora", "my cat.safetensors"), ("lora-kohya", "my cat-kohya.safetensors"), ("step-10", f"{run.id}-step-10.safetensors"), ("step-10-kohya", f"{run.id}-step-10-kohya.safetensors")):
+        served = media._download(run, what)
+        with safe_open(served.path, framework="np") as file:
+            assert all(k.startswith("lora_unet_") == what.endswith("kohya") for k in file.keys())  # noqa: SIM118
+        assert served.filename == name
+
+
 def test_a_whole_model_is_published_as_its_folder(run):
     from training.config import AdapterPart
 

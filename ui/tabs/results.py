@@ -210,9 +210,19 @@ def about(run: Run) -> str:
             family = registry.get("families", family).SPEC.title
         except ValueError:
             pass  # its plugin is gone; the id still says which it was
-        return f"{family} · {', '.join(names)} · rank {job['adapter']['rank']}"
+        return f"{family} · {', '.join(names)} · {_adapter(job['adapter'])}"
     except (KeyError, TypeError):
         return run.kind
+
+
+def _adapter(told: dict[str, Any]) -> str:
+    """The kind of adapter, where it is not the usual one, and its rank, where it has one."""
+    try:
+        adapter = registry.get("adapters", told["type"])
+    except ValueError:
+        return told["type"]
+    words = ([adapter.TITLE] if told["type"] != "lora" else []) + ([f"rank {told['rank']}"] if "rank" in adapter.USES else [])
+    return ", ".join(words)
 
 
 def settings_of(run: Run) -> str:
