@@ -91,6 +91,14 @@ def test_each_fault_has_its_sentence(folder, harm, says):
         basemodel.check_folder(folder, SPEC)
 
 
+@pytest.mark.parametrize("length", [0x80, 0x4B50])
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path, length):
+    file = tmp_path / "x.safetensors"
+    text = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    file.write_bytes(struct.pack("<Q", length) + text.ljust(length) + b"1")
+    assert list(basemodel.read_header(file)) == ["a"]
+
+
 def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(tmp_path):
     for source in (str(tmp_path / "nothing"), "./nothing", "~/nothing", "just-a-word"):
         with pytest.raises(ValueError, match="there is no folder"):

@@ -162,3 +162,48 @@ def test_the_doctor_names_what_is_broken(here):
     assert "computes on" in said
     for name in ("Python", "packages", "memory", "disk", "outputs", "datasets"):
         assert f"  {name} " in said
+
+
+def test_an_adapter_is_exported_and_converted_there_and_back(home, tmp_path, monkeypatch, capsys):
+    from safetensors.numpy import load_file
+
+    from tests import tiny
+    from tests.hub.conftest import finished_run, train_config
+
+    run = finished_run(home.outputs, train_config())
+    base = tiny.sd15(tmp_path / "base")
+    one, kohya, back = (tmp_path / name for name in ("one.safetensors", "kohya.safetensors", "back.safetensors"))
+    do = lambda *words: typed(home, monkeypatch, capsys, *words)
+    code, said = do("export", run.id, "--step", 10, "--out", one)
+    assert code == 0 and said.startswith(f"{one}\n") and one.is_file()
+    assert "is there already" in do("export", run.id, "--out", one)[1]
+    assert do("convert", one, kohya, "--family", "sd15", "--layout", "kohya")[0] == 0
+    assert "--layout is 'webui'; there are: diffusers, kohya" in do("export", run.id, "--layout", "webui")[1]
+    code, said = do("convert", kohya, back, "--family", "sd15", "--base", base)
+    assert code == 2 and "a layer that this Stable Diffusion 1.5 model does not have" in said  # the stand-in run's layers are no UNet's
+    code, said = do("convert", kohya, back, "--family", "sd15")
+    assert code == 2 and "is not on this computer" in said and "--base" in said
+    real = tmp_path / "real.safetensors"
+    _lora_of(base, real)
+    assert do("convert", real, tmp_path / "k.safetensors", "--family", "sd15", "--layout", "kohya")[0] == 0
+    assert do("convert", tmp_path / "k.safetensors", back, "--family", "sd15", "--base", base)[0] == 0
+    first, second = load_file(real), load_file(back)
+    assert set(first) == set(second) and all((first[k] == second[k]).all() for k in first)
+
+
+def _lora_of(base, target):
+    """A small LoRA of a base model in diffusers' layout, without any header, text encoder included."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from training import registry
+    from training.layers import layer_names
+
+    names = layer_names(str(base), registry.get("families", "sd15"))
+    tensors = {}
+    for part, ending, root in (("unet", "attn1.to_q", ""), ("text_encoder", "q_proj", "text_model.")):
+        for name in names(part):
+            if name.endswith(ending):
+                tensors[f"{part}.{root}{name}.lora_A.weight"] = np.ones((2, 16), np.float32)
+                tensors[f"{part}.{root}{name}.lora_B.weight"] = np.full((16, 2), 0.5, np.float32)
+    save_file(tensors, target)

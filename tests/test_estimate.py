@@ -8,8 +8,8 @@ import pytest
 
 from tests import tiny
 from tests.test_presets import CARD, GB, LAPTOP
-from training import estimate, jobfile, layers, pace
-from training.config import TrainConfig
+from training import estimate, jobfile, layers, pace, registry
+from training.config import AdapterPart, TrainConfig
 from training.estimate import steps_per_epoch
 from training.families import sd15
 from training.families.sd15 import SPEC
@@ -78,7 +78,8 @@ def test_the_layers_are_read_from_the_files(base):
     for targets in ("attention", "attention+ff", "all"):
         unet = UNet2DConditionModel.from_pretrained(base / "unet").requires_grad_(False)
         unet.add_adapter(LoraConfig(r=3, target_modules=list(SPEC.lora_targets[targets])))
-        assert model.denoiser.adapter(3, SPEC.lora_targets[targets], targets) == sum(p.numel() for p in unet.parameters() if p.requires_grad)
+        config = AdapterPart(rank=3, targets=targets)
+        assert model.denoiser.adapter(registry.get("adapters", "lora"), config, SPEC.lora_targets[targets]) == sum(p.numel() for p in unet.parameters() if p.requires_grad)
 
 
 def test_sd15_is_known_before_it_is_downloaded(home):

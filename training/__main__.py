@@ -1,4 +1,4 @@
-"""The command line: python -m training train | resume | caption | runs | jobs | doctor.
+"""The command line: python -m training train | resume | caption | export | convert | runs | jobs | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -21,6 +21,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Start it and return at once; it goes on by itself.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, as 'runs' lists it, or the path of its folder.")]
+
+LayoutOption = Annotated[str, typer.Option(help="diffusers, or kohya: what ComfyUI, AUTOMATIC1111 and kohya's scripts read.")]
 
 
 @app.callback()
@@ -84,6 +86,52 @@ def caption(
 
 
 @app.command()
+def export(
+    run: RunArgument,
+    layout: LayoutOption = "diffusers",
+    step: Annotated[int | None, typer.Option(help="A checkpoint's step; without it, the finished adapter.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it; without it, the run's name in this folder.")] = None,
+    home: HomeOption = None,
+):
+    """Write a run's adapter as a file for diffusers, or for ComfyUI and kohya."""
+    import shutil
+
+    from .hub import export_weights
+
+    chosen = _open(run, _use(home))
+    target = out or Path(f"{chosen.title}{'' if step is None else f'-{step}'}{'' if layout == 'diffusers' else f'-{layout}'}.safetensors")
+    _refuse_existing(target)
+    made = export_weights(chosen, "final" if step is None else step, target, _layout(layout))
+    if made.is_dir():
+        raise ValueError(f"this run trained the whole model: its result is the folder {made}")
+    if made != target:
+        shutil.copyfile(made, target)
+    print(target)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An adapter as .safetensors, in any layout.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    family: Annotated[str, typer.Option(help="Model family that the adapter is for.")],
+    layout: LayoutOption = "diffusers",
+    base: Annotated[str, typer.Option(help="A base model on this computer, whose layer names tell kohya's apart; without it, the family's own.")] = "",
+    home: HomeOption = None,
+):
+    """Write an adapter again in the layout of diffusers, or of ComfyUI and kohya; it acts the same."""
+    from .deliver import relaid
+    from .layers import layer_names
+
+    place = _use(home)
+    plugin = registry.get("families", family, place.plugins)
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}")
+    _refuse_existing(out)
+    relaid(file, out, plugin.SPEC, _layout(layout), layer_names(base or plugin.SPEC.default_source, plugin))
+    print(out)
+
+
+@app.command()
 def runs(
     home: HomeOption = None,
     kind: Annotated[str | None, typer.Option(help="Only runs of this job kind.")] = None,
@@ -115,6 +163,21 @@ def doctor(home: HomeOption = None):
     from .doctor import main_table
 
     raise typer.Exit(main_table(_use(home)))
+
+
+def _layout(text: str):
+    from .deliver import LAYOUTS
+
+    if text not in LAYOUTS:
+        raise ValueError(f"--layout is {text!r}; there are: {', '.join(LAYOUTS)}")
+    return text
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise ValueError(f"{target} is there already; choose another name, or remove it")
+    if not target.parent.is_dir():
+        raise ValueError(f"there is no folder {target.parent}")
 
 
 def _use(home: Path | None) -> Home:

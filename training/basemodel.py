@@ -93,7 +93,8 @@ def read_header(file: Path) -> dict:
             raise ValueError(f"{file.name} is only a pointer to the real file; run 'git lfs pull' in its folder or download it again")
         if head.lstrip()[:1] == b"<":
             raise ValueError(f"{file.name} is a web page, not weights; the download went wrong (often a login page), get it again")
-        if head[:2] == b"PK" or head[:1] == b"\x80":
+        # a header's length may begin with these bytes too, but then JSON follows it
+        if (head[:2] == b"PK" or head[:1] == b"\x80") and head[8:9] != b"{":
             raise ValueError(f"{file.name} is a pickled file with another name, which can run code when opened; get the .safetensors version")
         if size < 8:
             raise ValueError(f"{file.name} is empty; download it again")

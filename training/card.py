@@ -11,7 +11,10 @@ from urllib.parse import quote
 
 import yaml
 
+from . import registry
+from .adapting import is_whole
 from .config import LossPart, TrainConfig
+from .deliver import has_kohya
 from .family import FamilySpec
 from .home import BUILTIN
 from .modelspec import modelspec_metadata, scrub, stamp_hash
@@ -86,9 +89,10 @@ def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, s
     meta |= {"library_name": "diffusers", "pipeline_tag": _task(spec)}
     if base:
         meta["base_model"] = base
-    meta["base_model_relation"] = "adapter"
+    adapter = registry.get("adapters", config.adapter.type)
+    meta["base_model_relation"] = "finetune" if is_whole(adapter) else "adapter"
     meta["instance_prompt"] = mask(config.trigger) or None
-    meta["tags"] = list(dict.fromkeys((_task(spec), *TAGS, *spec.tags)))
+    meta["tags"] = list(dict.fromkeys((_task(spec), *(TAGS if not is_whole(adapter) else TAGS[:1]), *spec.tags)))
     if shown:
         meta["widget"] = [{"text": prompt or " ", "output": {"url": quote(path)}} for prompt, path in shown]
     return meta
@@ -153,7 +157,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
     return [
         f"# {markdown(_plain(config, config.name))}",
         "<Gallery />" if gallery else "",
-        f"A LoRA for {markdown(spec.title)}, trained with Easel. {made}",
+        f"{_what(config)} for {markdown(spec.title)}, trained with Easel. {made}",
         _about_base(config, spec, base),
         f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
         _how_to_use(config, spec, base, repo_id, trigger),
@@ -169,39 +173,90 @@ def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
     if config.model.source == "builtin":
         return (
             "Base model: the small model that comes with Easel. It has the architecture in miniature and was trained from scratch, "
-            "so this LoRA fits that model only; it is not on the Hub."
+            "so this result fits that model only; it is not on the Hub."
         )
     return f"Base model: a copy of a {markdown(spec.title)} model on the author's computer, so this card cannot name its page on the Hub."
 
 
+def _what(config: TrainConfig) -> str:
+    adapter = registry.get("adapters", config.adapter.type)
+    return "A fine-tuned denoiser" if is_whole(adapter) else f"A {markdown(adapter.TITLE)}"
+
+
+def _adapter(config: TrainConfig) -> str:
+    """The adapter's settings in one line, those that act."""
+    a, uses = config.adapter, registry.get("adapters", config.adapter.type).USES
+    told = {"rank": f"rank {a.rank}", "alpha": f"alpha {a.alpha:g}", "factor": f"factor {a.factor}", "block_size": f"blocks of {a.block_size}", "targets": a.targets}
+    extra = {"rslora": "rank-stabilised", "text_encoder": "text encoder too", "rank_patterns": "ranks of their own for some layers"}
+    return ", ".join([a.type, *(word for name, word in told.items() if name in uses), *(word for name, word in extra.items() if name in uses and getattr(a, name))])
+
+
 def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str) -> str:
-    weights = f"{config.name}.safetensors"
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
     prompt = _plain(config, config.sample.prompts[0].replace("[trigger]", config.trigger)) if config.sample.prompts else trigger or "a picture"
+    adapter = registry.get("adapters", config.adapter.type)
     pipeline, module, extra = "DiffusionPipeline", "diffusers", ""
     if spec.pipeline_module:
         pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
-    dtype = "bfloat16" if spec.prediction == "flow" else "float16"  # flow transformers overflow in fp16
+    dtype = f"torch_dtype=torch.{'bfloat16' if spec.prediction == 'flow' else 'float16'}"  # flow transformers overflow in fp16
+    if is_whole(adapter):
+        imports, load = [], _load_whole(spec, repo_id or config.name, dtype)
+    elif config.adapter.type in spec.pipeline_loads:
+        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(_weights(config))})"]
+    else:
+        imports, load = _load_peft(config, repo_id)
     snippet = "\n".join((
         "```python",
         "import torch",
         f"from {module} import {pipeline}",
+        *imports,
         "",
-        f"pipeline = {pipeline}.from_pretrained({_literal(source)}, torch_dtype=torch.{dtype}{extra}).to(\"cuda\")",
-        f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(weights)})",
+        f'pipeline = {pipeline}.from_pretrained({_literal(source)}, {dtype}{extra}).to("cuda")',
+        *load,
         *_drawn(config, spec, prompt),
         "```",
     ))  # fmt: skip
+    return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, adapter)}".rstrip()
+
+
+def _load_whole(spec: FamilySpec, place: str, dtype: str) -> list[str]:
+    part = spec.denoiser
+    return [f'pipeline.{part} = type(pipeline.{part}).from_pretrained({_literal(place)}, subfolder={_literal(part)}, {dtype}).to("cuda")']
+
+
+def _load_peft(config: TrainConfig, repo_id: str) -> tuple[list[str], list[str]]:
+    """(imports, lines) for kinds that the pipeline's own loader refuses: peft builds the adapter from the file's header."""
+    imports = ["from huggingface_hub import hf_hub_download"] if repo_id else []
+    imports += ["from peft import get_peft_config, inject_adapter_in_model, set_peft_model_state_dict", "from safetensors import safe_open"]
+    file = f"hf_hub_download({_literal(repo_id)}, {_literal(_weights(config))})" if repo_id else _literal(_weights(config))
+    return ["import json", *imports], [
+        f'with safe_open({file}, framework="pt") as file:',
+        '    settings = json.loads(file.metadata()["lora_adapter_metadata"])',
+        "    weights = {name: file.get_tensor(name) for name in file.keys()}",
+        'for part in {name.split(".")[0] for name in weights}:',
+        '    own = lambda found: {k.removeprefix(f"{part}."): v for k, v in found.items() if k.startswith(f"{part}.")}',
+        "    inject_adapter_in_model(get_peft_config(own(settings)), getattr(pipeline, part))",
+        "    set_peft_model_state_dict(getattr(pipeline, part), own(weights))",
+    ]  # fmt: skip
+
+
+def _weights(config: TrainConfig) -> str:
+    return f"{config.name}.safetensors"
+
+
+def _elsewhere(config: TrainConfig, spec: FamilySpec, adapter) -> str:
+    """What other programs can do with it."""
     if config.model.source == "builtin":
-        also = "The base model's folder is in Easel's own repository; other programs do not know this miniature."
-    elif spec.elsewhere:
-        also = spec.elsewhere
-    else:
-        also = (
-            f"ComfyUI: put {code(weights)} into `models/loras` and load it with *Load LoRA*. The keys are in diffusers' layout; "
-            "AUTOMATIC1111 and Forge look in `models/Lora`, and versions that read only kohya's layout need a converted file."
-        )
-    return f"## How to use\n\n{snippet}\n\n{also}"
+        return "The base model's folder is in Easel's own repository; other programs do not know this miniature."
+    if is_whole(adapter):
+        return ""
+    if not has_kohya(spec, adapter) and config.adapter.type not in spec.pipeline_loads:
+        return "Only peft reads this kind of file; ComfyUI and AUTOMATIC1111 have no place for it."
+    if spec.elsewhere:
+        return spec.elsewhere
+    kohya = "AUTOMATIC1111 and Forge look in `models/Lora` and read kohya's layout, which Easel writes too (*For ComfyUI / kohya*)." if has_kohya(spec, adapter) else ""
+    first = f"ComfyUI: put {code(_weights(config))} into `models/loras` and load it with *Load LoRA*. The keys are in diffusers' layout."
+    return f"{first} {kohya}".strip()
 
 
 def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str) -> list[str]:
@@ -226,7 +281,7 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> st
     rows = [
         ("Family", spec.title),
         ("Base model", base or ("built into Easel" if config.model.source == "builtin" else "local copy")),
-        ("Adapter", f"{config.adapter.type}, rank {config.adapter.rank}, alpha {config.adapter.alpha:g}, {config.adapter.targets}"),
+        ("Adapter", _adapter(config)),
         ("Steps", f"{step} of {config.steps}"),
         ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
         ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),

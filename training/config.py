@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -93,16 +94,58 @@ class DataPart(Part):
         return datasets
 
 
+class RankRule(Part):
+    """A rank of its own for some layers."""
+
+    pattern: str = Field(min_length=1, description="Text that a layer's full name holds; a regular expression also works.")
+    rank: int = Field(ge=1, le=1024, description="Rank of these layers; alpha changes along with it, so that the strength stays.")
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_holds(cls, pattern):
+        return _expression(pattern)
+
+
 class AdapterPart(Part):
     """Which weights move."""
 
     type: str = Field("lora", description="Kind of adapter.")
     rank: int = Field(16, ge=1, le=1024, description="Size of the adapter's inner dimension: higher learns more detail and makes a larger file.")
     alpha: float = Field(16.0, gt=0, le=4096, description="Scale of the adapter: its effect is multiplied by alpha / rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs that is zeroed at random while training.")
+    rslora: bool = Field(False, description="Rank-stabilised scale: alpha / √rank instead of alpha / rank, for high ranks.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share that is switched off at random while training: of the layer's inputs; for LoKr and LoHa of the rank, for OFT of the blocks."
+    )
     targets: Literal["attention", "attention+ff", "all"] = Field(
         "attention", description="Layers that get an adapter: attention, attention and feed-forward, or convolutions and projections too."
     )
+    include: tuple[str, ...] = Field(
+        (), max_length=64, description="Only layers of the denoiser whose name holds one of these texts or regular expressions, e.g. up_blocks.1; empty means all."
+    )
+    exclude: tuple[str, ...] = Field((), max_length=64, description="No layers of the denoiser whose name holds one of these texts or regular expressions.")
+    rank_patterns: tuple[RankRule, ...] = Field(
+        (), max_length=64, description="A rank of its own for some layers of the denoiser, a line each: text in the layer's name | rank. The first that fits holds."
+    )
+    factor: int = Field(-1, ge=-1, le=1024, description="LoKr: largest size of the small factor, larger means fewer weights; -1 splits evenly.")
+    block_size: int = Field(32, ge=2, le=1024, description="OFT: size of the blocks that are rotated; larger learns more and makes a larger file.")
+    text_encoder: bool = Field(False, description="Train an adapter on the text encoder too, where the family's is a CLIP; captions are then encoded at each step.")
+    text_learning_rate: float = Field(5e-5, gt=0, le=10, description="Step size of the optimizer for the text encoder's adapter.")
+    start_from: str = Field(
+        "", max_length=1000, description="Adapter to go on from: a .safetensors file, a run or one of its checkpoints (RUN/STEP), or a Hub id; empty starts afresh."
+    )
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _patterns_hold(cls, patterns):
+        return tuple(_expression(p) for p in patterns)
+
+
+def _expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression ({error}); put a backslash before signs such as ( [ + * to mean themselves") from None
+    return pattern
 
 
 class OptimizerPart(Part):

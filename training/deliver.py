@@ -1,4 +1,4 @@
-"""The LoRA that people download: a checkpoint's adapter, alpha baked in, with its metadata.  numpy only, no torch.
+"""The adapter that people download: a checkpoint's, alpha baked in, with its metadata, in one of two layouts.  numpy only, no torch.
 
 alpha is baked into the weights (B times alpha / rank) and the header says alpha = rank, because programs that do not read
 the header take exactly that: the file means the same everywhere.
@@ -8,15 +8,29 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
+from typing import Literal, get_args
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import save
 
+from . import layouts
+from .family import FamilySpec
 from .files import write_atomic
+from .layouts import KOHYA_HEADER, LORA_HEADER
 from .modelspec import stamp_hash
 
-LORA_HEADER = "lora_adapter_metadata"
+__all__ = ["LAYOUTS", "LAYOUT_TITLES", "LORA_HEADER", "Layout", "adapter_file", "deliver", "has_kohya", "relaid", "write"]
+
+Layout = Literal["diffusers", "kohya"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+LAYOUT_TITLES: dict[Layout, str] = {"diffusers": "diffusers", "kohya": "ComfyUI / kohya"}
+
+
+def has_kohya(spec: FamilySpec, adapter: ModuleType) -> bool:
+    """Whether adapters of this kind and family have a layout of kohya's besides diffusers' own."""
+    joined = spec.kohya is not None and any(len(o.parts) > 1 for o in spec.kohya.originals)
+    return spec.kohya is not None and (adapter.KOHYA == "always" or (adapter.KOHYA == "unfused" and not joined))
 
 
 def adapter_file(checkpoint: Path) -> Path:
@@ -25,42 +39,36 @@ def adapter_file(checkpoint: Path) -> Path:
     return averaged if averaged.is_file() else checkpoint / "adapter.safetensors"
 
 
-def deliver(checkpoint: Path, target: Path, metadata: dict[str, str], half: bool) -> None:
+def deliver(checkpoint: Path, target: Path, metadata: dict[str, str], half: bool, spec: FamilySpec, layout: Layout = "diffusers") -> None:
     """Writes `target`, whole or not at all, mode 0644; equal checkpoints give equal bytes.  half: as fp16 instead of fp32.
 
-    Raises ValueError when a weight does not fit fp16 or the adapter is of a kind whose alpha cannot be baked in.
+    Raises ValueError when a weight does not fit fp16, or the family or kind of adapter has no such layout.
     """
-    tensors, header = read_adapter(adapter_file(checkpoint))
-    tensors, header = bake_alpha(tensors, header)
+    tensors, said = layouts.read(adapter_file(checkpoint))
+    tensors, header = layouts.bake(tensors, json.loads(said.get(LORA_HEADER, "{}")))
     if half:
         tensors = {name: _halved(name, t) for name, t in tensors.items()}
-    text = {**metadata, "format": "pt", LORA_HEADER: json.dumps(header, sort_keys=True)}
-    write_atomic(target, stamp_hash(save(tensors, text)))
+    write(target, tensors, header, metadata, spec, layout)
 
 
-def read_adapter(file: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """(tensors, LoRA settings from the header) of an adapter that the engine wrote."""
-    with safe_open(file, framework="np") as stream:
-        header = json.loads((stream.metadata() or {}).get(LORA_HEADER, "{}"))
-        return {name: stream.get_tensor(name) for name in stream.keys()}, header  # noqa: SIM118 not a dict
+def write(target: Path, tensors: layouts.Arrays, header: dict, metadata: dict[str, str], spec: FamilySpec, layout: Layout) -> None:
+    """Writes a baked adapter in diffusers' layout to `target` in the layout that was asked for.  Raises ValueError where there is none."""
+    text = {**metadata, "format": "pt"}
+    if layout == "kohya":
+        tensors = layouts.to_kohya(tensors, header, spec)
+        if not (spec.kohya and spec.kohya.originals):  # where layers were put together, the header would speak of others
+            text[KOHYA_HEADER] = json.dumps(header, sort_keys=True)
+    else:
+        tensors, text[LORA_HEADER] = layouts.with_clip_root(tensors, header, spec), json.dumps(header, sort_keys=True)
+    write_atomic(target, stamp_hash(save({k: v if v.flags.c_contiguous else np.ascontiguousarray(v) for k, v in tensors.items()}, text)))
 
 
-def bake_alpha(tensors: dict[str, np.ndarray], header: dict) -> tuple[dict[str, np.ndarray], dict]:
-    """The same adapter with alpha / rank multiplied into every B, and a header that says alpha = rank."""
-    prefixes = {k.rsplit(".", 1)[0] for k in header if k.endswith(".lora_alpha")}
-    baked, told = dict(tensors), dict(header)
-    for prefix in prefixes:
-        rank, alpha = header[f"{prefix}.r"], header[f"{prefix}.lora_alpha"]
-        if header.get(f"{prefix}.rank_pattern") or header.get(f"{prefix}.alpha_pattern"):
-            raise ValueError("this adapter has a rank or alpha of its own for some layers, which this export cannot bake in")
-        scale = np.float32(alpha / (rank**0.5 if header.get(f"{prefix}.use_rslora") else rank))
-        for name, tensor in tensors.items():
-            if name.startswith(prefix + ".") and ".lora_B" in name:
-                baked[name] = tensor * scale
-        told[f"{prefix}.lora_alpha"] = rank
-        if f"{prefix}.use_rslora" in told:
-            told[f"{prefix}.use_rslora"] = False
-    return baked, told
+def relaid(source: Path, target: Path, spec: FamilySpec, layout: Layout, names) -> None:
+    """An adapter's file written again in another layout; its other metadata stays.  names: see layouts.to_diffusers.  Raises ValueError."""
+    tensors, said = layouts.read(source)
+    tensors, header = layouts.to_diffusers(tensors, said, spec, names)
+    kept = {k: v for k, v in said.items() if k not in (LORA_HEADER, KOHYA_HEADER)}
+    write(target, tensors, header, kept, spec, layout)
 
 
 def _halved(name: str, tensor: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from . import datasets, layers, registry
+from .adapting import is_whole
 from .config import TrainConfig
 from .family import FamilySpec
 from .frames import left_out, segments
@@ -201,6 +202,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing else PASSES
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
+    passes += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
     step_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides) * config.optimizer.accumulation
     correction = 1.0
     if pace:
@@ -233,8 +235,12 @@ def latent_frames(frames: int, spec: FamilySpec) -> int:
 
 
 def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
-    a = config.adapter
-    return model.denoiser.adapter(a.rank, spec.lora_targets[a.targets], a.targets)
+    """Weights that learn."""
+    a, kind = config.adapter, registry.get("adapters", config.adapter.type)
+    if is_whole(kind):
+        return model.denoiser.parameters
+    text = model.text.adapter(kind, a, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
+    return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 
 
 def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float]:
@@ -243,9 +249,12 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     side = max(config.data.resolutions)
     learning = _adapter(config, spec, model)
     average = 4 * learning if config.loss.ema_decay else 0
-    weights = width * model.denoiser.parameters + learning * (4 + 4 + STATE_BYTES[config.optimizer.type]) + average
+    whole = is_whole(registry.get("adapters", config.adapter.type))
+    frozen = 0.0 if whole else model.denoiser.parameters  # a whole model is held once, in fp32, and learns
+    trained_text = model.text.parameters if config.adapter.text_encoder and spec.trainable_text and not whole else 0.0
+    weights = width * (frozen + trained_text) + learning * (4 + 4 + STATE_BYTES[config.optimizer.type]) + average
 
-    share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing else KEPT[config.adapter.targets]
+    share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing else KEPT["all" if whole else config.adapter.targets]
     d, s = config.data, config.sample
     area = cells(side, side, model, latent_frames(d.frames, spec))
     learn = config.data.batch_size * width * (share * model.denoiser.values(area) + PASSING * model.denoiser.largest(area))

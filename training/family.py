@@ -26,6 +26,30 @@ class LatentSpec:
     frame_stride: int = 1  # frames of a clip per latent frame after the first: it takes n * frame_stride + 1 frames
 
 
+CLIP_TARGETS = {
+    "attention": ("q_proj", "k_proj", "v_proj", "out_proj"),
+    "attention+ff": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+    "all": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
+}
+
+
+@dataclass(frozen=True)
+class Original:
+    """One layer of the model's first release, and the layers that diffusers made of it.  {n} stands for a number, e.g. of a block."""
+
+    name: str  # as the original names it
+    parts: tuple[str, ...]  # diffusers' names; several where the original holds them in one matrix, in this order
+    sizes: tuple[int, ...] = (1,)  # outputs of each part, as a ratio
+
+
+@dataclass(frozen=True)
+class KohyaNames:
+    """How kohya's scripts and ComfyUI name the layers of a LoRA for this family: a prefix, then the name with _ for each dot."""
+
+    prefixes: dict[str, str]  # folder of the diffusers layout -> prefix, e.g. {"unet": "lora_unet"}
+    originals: tuple[Original, ...] = ()  # empty where the original's names are diffusers' own
+
+
 @dataclass(frozen=True)
 class FamilySpec:
     """Frozen facts about a family; readable without torch."""
@@ -51,6 +75,10 @@ class FamilySpec:
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
+    trainable_text: tuple[str, ...] = ()  # folders of text encoders that an adapter may train too
+    text_targets: dict[str, tuple[str, ...]] = field(default_factory=lambda: CLIP_TARGETS)  # as lora_targets, for those
+    pipeline_loads: tuple[str, ...] = ("lora", "dora")  # adapter kinds that the pipeline's load_lora_weights takes; tried, not assumed
+    kohya: KohyaNames | None = None  # None: programs of that kind read diffusers' layout, or their names are not known
 
     @property
     def denoiser(self) -> str:
@@ -70,7 +98,8 @@ class Family(Protocol):
     def encode_text(self, m: Modules, captions: list[str]) -> list[dict[str, Tensor]]:
         """For each caption the tensors of those text encoders that are loaded, without a batch dimension, none of them
         dependent on the other captions.  The engine loads one encoder at a time, caches each, and merges what they gave:
-        tensor names must differ between encoders.  Rows of different length are padded with zeros where they meet in a batch."""
+        tensor names must differ between encoders.  Rows of different length are padded with zeros where they meet in a batch.
+        For the encoders in SPEC.trainable_text it is also called in the training step, and gradients must pass through it."""
 
     def encode_image(self, m: Modules, pixels: Tensor, generator) -> Tensor:
         """pixels [B,3,H,W] in [-1,1] (video: [B,3,F,H,W]) -> latents, normalised, fp32."""

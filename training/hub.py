@@ -13,8 +13,9 @@ from safetensors import safe_open
 
 from . import registry
 from .account import Account, check_repo_id, find_token, save_token, signed_in, suggest_repo_id
+from .adapting import is_whole
 from .card import modelspec_metadata
-from .deliver import deliver
+from .deliver import Layout, deliver, relaid
 from .files import replacing
 from .hub_client import Cancelled, HubError
 from .push import Patience, Planned, Pushed, Watcher, push
@@ -49,7 +50,13 @@ def plan(
         raise ValueError("the model card holds something that looks like a Hub token; take it out")
     if not card_text.strip():
         raise ValueError("the model card is empty; press Reset card, or write one")
-    files = [Planned(card_text.encode(), "README.md"), Planned(weights or _weights(run, checkpoint), weights_name(run))]
+    weights = weights or _weights(run, checkpoint)
+    files = [Planned(card_text.encode(), "README.md")]
+    if weights.is_dir():
+        inner = sorted(f.relative_to(run.path).as_posix() for f in weights.rglob("*") if f.is_file())
+        files += [Planned(inside(run.path, f), f.split("/", 1)[1]) for f in inner]
+    else:
+        files.append(Planned(weights, weights_name(run)))
     for sample in dict.fromkeys(samples):
         path = inside(run.path, sample)
         if path.suffix.lower() not in PICTURES or PurePosixPath(sample).parts[0] != "samples":
@@ -63,6 +70,8 @@ def _weights(run: Run, checkpoint: str | int) -> Path:
         result = run.result()
         if result is None:
             raise ValueError("this run has no finished LoRA yet; choose one of its checkpoints, or let it finish")
+        if result.is_dir():
+            return result
         return inside(run.path, str(result.relative_to(run.path)) if result.is_absolute() else str(result))
     return inside(run.path, str(_checkpoint(run, int(checkpoint)).relative_to(run.path) / "adapter.safetensors"))
 
@@ -94,17 +103,30 @@ def inside(root: Path, relative: str) -> Path:
     return path
 
 
-def export_weights(run: Run, checkpoint: str | int, target: Path) -> Path:
-    """The LoRA of a checkpoint in the layout that other programs read, at `target`; "final" is the run's own result, where it is."""
-    if checkpoint == "final":
-        return _weights(run, checkpoint)
-    step = int(checkpoint)
-    folder, config = _checkpoint(run, step), run.config()
+def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout = "diffusers") -> Path:
+    """The adapter of a checkpoint in a layout that other programs read, at `target`; "final" in diffusers' is the run's own result, where it is.
+
+    Raises ValueError for a checkpoint of a whole model, and where the family or kind has no such layout.
+    """
+    config = run.config()
     spec = registry.get("families", config.model.family).SPEC
+    if is_whole(registry.get("adapters", config.adapter.type)):
+        if checkpoint == "final" and layout == "diffusers":
+            return _weights(run, checkpoint)
+        raise ValueError("this run trained the whole model: its result is a folder in diffusers' layout, of the finished run only")
+    if checkpoint == "final":
+        result = _weights(run, checkpoint)
+        if layout == "diffusers":
+            return result
+        relaid(result, target, spec, layout, names=lambda folder: [])
+        return target
+    step = int(checkpoint)
+    folder = _checkpoint(run, step)
     result = run.result()
     known = _known(result) if result else {"prediction_type": "", "pictures": 0}
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-    deliver(folder, target, modelspec_metadata(config, spec, date=date, step=step, **known), half=config.model.dtype != "fp32")
+    said = modelspec_metadata(config, spec, date=date, step=step, **known)
+    deliver(folder, target, said, half=config.model.dtype != "fp32", spec=spec, layout=layout)
     return target
 
 

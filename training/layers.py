@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
 from . import basemodel
+from .adapting import picks, rank_at
+from .config import AdapterPart
 from .family import FamilySpec
 
 TEXT_WIDTH = 768
@@ -92,13 +94,12 @@ class Network:
             return self.kind.largest * self.values(cells)
         return max(layer.outputs * layer.positions(cells) for layer in self.layers)
 
-    def adapter(self, rank: int, endings: Iterable[str], targets: str) -> float:
-        """Parameters of a low-rank adapter on the layers whose names end so."""
+    def adapter(self, kind: ModuleType, config: AdapterPart, targets: tuple[str, ...]) -> float:
+        """Weights that learn in an adapter of this kind on the layers whose names end on `targets`."""
         if not self.layers:
-            return self.kind.adapter[targets] * self.parameters * rank
-        ends = tuple(endings)
-        chosen = [layer for layer in self.layers if any(layer.name == e or layer.name.endswith("." + e) for e in ends)]
-        return sum(rank * (layer.inputs + layer.outputs) for layer in chosen)
+            like_lora = kind.count(config, config.rank, 1280, 1280) / (config.rank * 2560)  # a middling layer of SD 1.5
+            return self.kind.adapter[config.targets] * self.parameters * config.rank * like_lora
+        return sum(kind.count(config, rank_at(config, layer.name), layer.inputs, layer.outputs) for layer in self.layers if picks(config, layer.name, targets))
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,21 @@ def local_folder(source: str, revision: str) -> Path | None:
 
     index = try_to_load_from_cache(source, "model_index.json", revision=revision or None)
     return Path(index).parent if isinstance(index, str) else None
+
+
+def layer_names(source: str, family: ModuleType) -> Callable[[str], list[str]]:
+    """A function: folder of a part -> names of its layers, read from the base model's files when it is asked.
+
+    Raises ValueError, once it is asked, where they are not on this computer.
+    """
+
+    def names(part: str) -> list[str]:
+        folder = local_folder(source, "")
+        if folder is None:
+            raise ValueError(f"{source} is not on this computer, but the names in this file can only be read beside it; name a base model that is, with --base")
+        return [layer.name for layer in _network(basemodel.weight_files(folder / part), 1).layers] if (folder / part).is_dir() else []
+
+    return names
 
 
 def _from_files(folder: Path, family: ModuleType) -> BaseModel:

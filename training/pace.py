@@ -18,7 +18,7 @@ FEWEST = 3  # the first step is slow; fewer say nothing
 # fields that must be equal for two runs to take equally long a picture
 ALIKE = (
     "device", "model.family", "model.source", "model.dtype", "data.resolutions", "data.batch_size",
-    "adapter.type", "adapter.targets", "loss.gradient_checkpointing",
+    "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def measured(config: TrainConfig, outputs: Path) -> Pace | None:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a run that cannot be read says nothing
         if pace:
-            same_adapter = _at(job, "adapter.rank") == _at(wanted, "adapter.rank")
+            same_adapter = job["adapter"] == wanted["adapter"]
             return pace if same_adapter else Pace(pace.seconds_per_picture, 0)
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
@@ -152,12 +153,27 @@ def count_pictures(home: Home, name: str) -> int:
     return counts.usable + counts.unchecked
 
 
-def choices(home: Home) -> dict[str, tuple[str, ...]]:
-    """What can be chosen where the schema only knows text: the plugins that were found and load."""
+def choices(home: Home) -> dict[str, dict[str, tuple[str, str]]]:
+    """What can be chosen where the schema only knows text: the plugins that were found and load, id -> (title, one sentence)."""
     return {
-        path: tuple(id for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok)
+        path: {id: _told(plugin.module) for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok}
         for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("loss.objective", "objectives"))
     }
+
+
+def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
+    """Dotted paths of adapter settings that the chosen kind has no use for, less those that somebody changed."""
+    config = made.config or made.base
+    plugin = registry.find("adapters", home.plugins).get(edits.get("adapter.type", config.adapter.type)) if config else None
+    if plugin is None or not plugin.ok:
+        return []
+    paths = [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in plugin.module.USES]
+    return [path for path in paths if path not in edits]
+
+
+def _told(module) -> tuple[str, str]:
+    spec = getattr(module, "SPEC", None)
+    return (spec.title, spec.notes) if spec else (module.TITLE, module.BLURB)
 
 
 def begin(home: Home, made: Plan) -> Run:

@@ -9,7 +9,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin
@@ -25,6 +25,7 @@ SPELT = {
     "id": "ID", "ema": "EMA", "min_snr_gamma": "Min-SNR gamma", "dtype": "Number format", "clip_grad": "Gradient limit", "eps": "Epsilon",
     "type": "Kind", "every_minutes": "Every … minutes", "every": "Every … steps", "validate_every": "Validate every … steps",
     "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
+    "rslora": "Rank-stabilised scale",
 }  # fmt: skip
 
 Kind = Literal["text", "long", "lines", "integer", "number", "numbers", "rows", "switch", "choice"]
@@ -43,6 +44,7 @@ class Field:
     low: str = ""
     high: str = ""
     item: Any = str  # what one value is: int, float, str, or the model of a row
+    told: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # choice -> (title, one sentence about it), where there is more to say than its id
 
     @property
     def bounds(self) -> str:
@@ -75,10 +77,10 @@ def label(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def groups(model: type[BaseModel], choices: Mapping[str, tuple[str, ...]] | None = None, leave_out: tuple[str, ...] = ()) -> list[Group]:
+def groups(model: type[BaseModel], choices: Mapping[str, Mapping[str, tuple[str, str]]] | None = None, leave_out: tuple[str, ...] = ()) -> list[Group]:
     """The parts of a model in their order, what stands at its top first.
 
-    choices: dotted path -> choices that the schema cannot know, such as the adapters that were found.
+    choices: dotted path -> choices that the schema cannot know, such as the adapters that were found: id -> (title, one sentence).
     leave_out: dotted paths that another place shows.
     """
     found: list[Group] = []
@@ -86,7 +88,7 @@ def groups(model: type[BaseModel], choices: Mapping[str, tuple[str, ...]] | None
     return [g for g in found if g.fields]
 
 
-def fields(model: type[BaseModel], choices: Mapping[str, tuple[str, ...]] | None = None, leave_out: tuple[str, ...] = ()) -> list[Field]:
+def fields(model: type[BaseModel], choices: Mapping[str, Mapping[str, tuple[str, str]]] | None = None, leave_out: tuple[str, ...] = ()) -> list[Field]:
     """Every setting of a model, flat, in the order of groups()."""
     return [f for g in groups(model, choices, leave_out) for f in g.fields]
 
@@ -126,14 +128,14 @@ def _bare(annotation: Any) -> Any:
     return annotation
 
 
-def _field(dotted: str, group: str, name: str, info: FieldInfo, inner: Any, choices: tuple[str, ...]) -> Field:
+def _field(dotted: str, group: str, name: str, info: FieldInfo, inner: Any, choices: tuple[str, ...] | Mapping[str, tuple[str, str]]) -> Field:
     kind, item = _kind(name, info, inner)
     if get_origin(inner) is Literal:
         choices = tuple(str(c) for c in get_args(inner))
     if choices:
         kind = "choice"
     low, high = _bounds(info) if kind in ("integer", "number") else ("", "")
-    return Field(dotted, group, label(name), info.description or "", kind, tuple(choices), low, high, item)
+    return Field(dotted, group, label(name), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {})
 
 
 def _kind(name: str, info: FieldInfo, inner: Any) -> tuple[Kind, Any]:
@@ -407,8 +409,10 @@ def _input(field: Field, shown: str, common: str) -> str:
         return f'<input type="checkbox" role="switch" class="ez-switch" {common}{" checked" if shown == "on" else ""}>'
     if field.kind == "choice":
         options = field.choices if shown in field.choices else (shown, *field.choices)
-        inner = "".join(f'<option value="{escape(c)}"{" selected" if c == shown else ""}>{escape(c)}</option>' for c in options)
-        return f'<select class="ez-input" {common}>{inner}</select>'
+        title = lambda c: field.told[c][0] if c in field.told else c
+        inner = "".join(f'<option value="{escape(c)}"{" selected" if c == shown else ""}>{escape(title(c))}</option>' for c in options)
+        about = f'<span class="ez-about">{escape(field.told[shown][1])}</span>' if shown in field.told else ""
+        return f'<select class="ez-input" {common}>{inner}</select>{about}'
     if field.kind in ("lines", "rows", "long"):
         rows = min(8, max(2, shown.count("\n") + 1))
         return f'<textarea class="ez-input" rows="{rows}" {common}>{escape(shown)}</textarea>'

@@ -33,7 +33,7 @@ ASSET_TYPES = {"icon.svg": "image/svg+xml", "icon-192.png": "image/png", "icon-5
 CLIP_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"}  # .mov: the codecs that browsers play are MP4's
 FOREVER = "private, max-age=31536000, immutable"  # the address holds a version
 BRIEFLY = "private, max-age=30"
-STEP = re.compile(r"step-(\d{1,9})")
+STEP = re.compile(r"step-(\d{1,9})(-kohya)?")
 
 
 def thumb_url(ctx, dataset: str, picture: str, version: str = "") -> str:
@@ -156,13 +156,15 @@ def _download(run: Run, what: str) -> Response:
         return _attachment_text(run.log_tail(100_000), f"{run.id}.log.txt")
     if what == "lora":
         path = run.result()
-        if path is None:
+        if path is None or path.is_dir():
             raise FileNotFoundError(what)
         name = path.name
+    elif what == "lora-kohya":
+        path, name = export_weights(run, "final", run.path / ".final-kohya.safetensors", "kohya"), f"{run.title}-kohya.safetensors"
     elif step:
-        number = int(step.group(1))
-        path = export_weights(run, number, run.path / f".step-{number:06d}.safetensors")
-        name = f"{run.id}-step-{number}.safetensors"
+        number, layout = int(step.group(1)), "kohya" if step.group(2) else "diffusers"
+        path = export_weights(run, number, run.path / f".step-{number:06d}-{layout}.safetensors", layout)
+        name = f"{run.id}-step-{number}{step.group(2) or ''}.safetensors"
     elif what == "export.zip":
         path, name = inside(run.path, what), f"{run.title}.zip"
     elif what in ("job.yaml", "README.md"):

@@ -49,9 +49,7 @@ def status_of(run: Run, view: RunView) -> str:
 
 def result_of(run: Run, view: RunView) -> Path | None:
     """Run.result(), from a view that was just made: the finished LoRA, where there is one."""
-    path = run.path / view.result
-    ours = view.result.endswith(".safetensors") and path.is_file() and path.resolve().is_relative_to(run.path.resolve())
-    return path if ours else None
+    return run.made(view.result) if view.result else None
 
 
 class Watch:

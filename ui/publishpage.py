@@ -171,6 +171,14 @@ def front_matter(meta: dict[str, Any]) -> str:
     return f'<dl class="ez-meta">{"".join(rows)}</dl>'
 
 
+def files(links: list[tuple[str, str]]) -> str:
+    """The weights alone, in each layout that there is."""
+    if not links:
+        return ""
+    inner = " · ".join(f'<a class="ez-link" href="{escape(url)}" download>{escape(word)}</a>' for word, url in links)
+    return f'<p class="ez-small ez-gap-above">The LoRA alone, for {inner}</p>'
+
+
 def export(said: str, link: str = "", busy: bool = False, bad: bool = False) -> str:
     """The ZIP box: a button, and what came of it; a fresh link downloads by itself."""
     told = f'<p class="{"ez-error" if bad else "ez-muted ez-small"}" role="status">{escape(said)}</p>' if said else ""

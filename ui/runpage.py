@@ -39,7 +39,8 @@ class Page:
     kill_offered: bool = False
     ahead: str = ""  # title of the run that uses the machine now, when it is another one
     leaving: bool = False  # it has said its last word, but its process is still there
-    result: str = ""  # file name of the finished LoRA
+    result: str = ""  # file name of the finished LoRA, or path of the folder of a whole model
+    whole: bool = False  # the result is a folder
     result_bytes: int = 0
     checkpoints: tuple[tuple[int, int], ...] = ()  # (step, bytes) on disk, rising
     size_bytes: int = 0
@@ -175,10 +176,15 @@ def _seconds(seconds: float) -> str:
 def _result(page: Page) -> str:
     if not page.result or page.status != "finished":
         return ""
+    kohya = page.links.get("lora-kohya")
+    about = "in diffusers' layout, for from_pretrained" if page.whole else "in diffusers' layout" + (", and in that of ComfyUI / kohya" if kohya else "")
+    get = "" if page.whole else f'<a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}Download for diffusers</a>'
+    if kohya:
+        get += f'<a class="ez-btn" href="{escape(kohya)}" download>{icon("download")}For ComfyUI / kohya</a>'
     return (
         f'<div class="ez-result"><span class="ez-result-mark">{icon("check")}</span><div class="ez-result-text"><b>{escape(page.result)}</b>'
-        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · ready for diffusers and ComfyUI · loaded again and checked</span></div>'
-        f'<div class="ez-acts"><a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}Download LoRA</a>'
+        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · {about} · loaded again and checked</span></div>'
+        f'<div class="ez-acts">{get}'
         f'<button type="button" class="ez-btn" data-tab="publish">{icon("upload")}Publish</button></div></div>'
     )
 
@@ -231,7 +237,7 @@ def checkpoints(page: Page) -> str:
     check = bool(losses)
     settled = check or page.status not in ("running", "starting")  # before that, the newest is only the newest
     rows = "".join(_checkpoint(page, step, size_bytes, settled and step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
-    head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th><th></th>"
+    head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th><th>Download for</th>"
     hint = f"<b>Step {best:,}</b> is the one to take. {escape(reason)}" if settled else "Which one to take is said here when training has ended."
     return (
         f'<p class="ez-hint">{icon("star")}<span>{hint}</span></p>'
@@ -242,11 +248,13 @@ def checkpoints(page: Page) -> str:
 def _checkpoint(page: Page, step: int, size_bytes: int, best: bool, loss: float | None, check: bool) -> str:
     mark = ' <span class="ez-chip ez-ok">suggested</span>' if best else ""
     checked = f'<td class="ez-num">{views.number(loss) if loss is not None else "–"}</td>' if check else ""
-    return (
-        f'<tr><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td>'
-        f'<td class="ez-end"><a class="ez-link" href="{escape(page.links[f"step-{step}"])}" download aria-label="Download the checkpoint of step {step}">'
-        "Download</a></td></tr>"
+    named = (("diffusers", f"step-{step}"), ("ComfyUI / kohya", f"step-{step}-kohya"))
+    get = " · ".join(
+        f'<a class="ez-link" href="{escape(page.links[what])}" download aria-label="Download the checkpoint of step {step} for {layout}">{layout}</a>'
+        for layout, what in named
+        if what in page.links
     )
+    return f'<tr><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{get}</td></tr>'
 
 
 def warnings(view: RunView) -> str:

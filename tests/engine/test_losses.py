@@ -63,7 +63,7 @@ def test_every_loss_is_finite_at_both_ends_of_the_noise(kind, settings):
     schedule = SCHEDULES[kind]
     t = torch.tensor([0.0, 1.0]) if kind == "flow" else torch.tensor([0, 999])
     clean, noise = torch.randn(2, 4, 4, 4), torch.randn(2, 4, 4, 4)
-    batch = Batch(clean, noise, t, None, ["a", "b"], 1.0, torch.ones(2), [])
+    batch = Batch(clean, noise, t, None, ["a", "b"], 1.0, torch.ones(2), [], ["", ""])
     said = torch.zeros(2, 4, 4, 4, requires_grad=True)
     losses = picture_loss(said, schedule.target(clean, noise, t), batch, schedule, LossPart(**settings))
     losses.sum().backward()
@@ -98,7 +98,7 @@ def test_a_mask_leaves_nothing_of_what_it_hides_in_the_gradient():
 
     def gradient(target, **settings):
         guess = said.clone().requires_grad_()
-        batch = Batch(target, target, t, None, ["a", "b"], 1.0, torch.ones(2), [], mask=mask)
+        batch = Batch(target, target, t, None, ["a", "b"], 1.0, torch.ones(2), [], ["", ""], mask=mask)
         losses = picture_loss(guess, target, batch, schedule, LossPart(masked=True, **settings))
         return torch.autograd.grad(losses.sum(), guess)[0], losses.detach()
 

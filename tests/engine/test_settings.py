@@ -35,10 +35,20 @@ CHANGED = {
     "data.shuffle_tags": (True, {}),
     "data.keep_tags": (0, {"data__shuffle_tags": True}),
     "data.held_out": (2, {}),
+    "adapter.type": ("loha", {}),
     "adapter.rank": (2, {}),
     "adapter.alpha": (8.0, {}),
     "adapter.dropout": (0.5, {}),
     "adapter.targets": ("all", {}),
+    "adapter.rslora": (True, {}),
+    "adapter.include": (["up_blocks"], {}),
+    "adapter.exclude": (["up_blocks"], {}),
+    "adapter.rank_patterns": ([{"pattern": "up_blocks", "rank": 2}], {}),
+    "adapter.factor": (2, {"adapter__type": "lokr"}),
+    "adapter.block_size": (2, {"adapter__type": "oft"}),
+    "adapter.text_encoder": (True, {}),
+    "adapter.text_learning_rate": (1e-2, {"adapter__text_encoder": True}),
+    "adapter.start_from": (None, {}),  # an earlier run, made in the test
     "optimizer.type": ("adafactor", {}),
     "optimizer.learning_rate": (2e-2, {}),
     "optimizer.weight_decay": (0.5, {}),
@@ -86,7 +96,6 @@ ELSEWHERE = {
     "model.family": "there is one family as yet; tests/test_basemodel.py refuses the wrong one",
     "model.revision": "a Hub id's; needs the network",
     "device": "needs a GPU; a wrong one is refused below",
-    "adapter.type": "there is one adapter as yet; an unknown one is refused below",
     "loss.objective": "there is one objective as yet; an unknown one is refused below",
 }
 
@@ -134,6 +143,8 @@ def test_a_changed_setting_shows(lab, baselines, dataset, field, tmp_path):
         value = [{"name": str(tiny.pictures(tmp_path / "others", 4, sizes=((80, 80),)))}]
     if "prior" in field:
         besides = {"data__datasets": [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "prior": True}]}
+    if field == "adapter.start_from":
+        value = lab.run(**BASELINE, seed=9).id
     key = str(sorted(besides.items()))
     if key not in baselines:
         baselines[key] = seen(lab.run(**BASELINE | besides))

@@ -158,7 +158,7 @@ def _resumed_without(part, run, ctx):
         for now, then in zip(session.ema.shadow_params, shadow, strict=True):
             now.copy_(then)
     elif part == "state":
-        session.optimizer = optim.make_optimizer(run.config().optimizer, session.weights)
+        session.optimizer = optim.make_optimizer(run.config().optimizer, [(session.weights, run.config().optimizer.learning_rate)])
         session.optimizer.param_groups[0]["lr"] = session.scheduler.get_last_lr()[0]
         session.scheduler.optimizer = session.optimizer
     elif part == "scheduler":

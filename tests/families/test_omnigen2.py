@@ -14,8 +14,8 @@ from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
 from tests.families import omnigen2 as toy
 from training import basemodel, layers
+from training.adapting import adapter_layers
 from training.engine.noise import FlowSchedule
-from training.engine.weights import adapter_layers
 from training.families import omnigen2 as family
 from training.family import Cond, Placement
 

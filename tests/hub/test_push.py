@@ -4,11 +4,13 @@ import os
 import time
 
 import pytest
+from safetensors import safe_open
 
 from tests.hub.conftest import SOON, finished_run, some_token, train_config
 from training.card import model_card
 from training.hub import Cancelled, HubError, Planned, Watcher, export_weights, export_zip, plan, push
 from training.registry import get
+from training.runs import journal
 from training.secrets import Secret
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -255,3 +257,41 @@ def test_progress_is_told_in_bytes_while_a_large_file_leaves(hub, token, home, b
     go(hub, token, files, watcher=ears)
     done = [said[1] for said in ears.said if said[0] == "uploading"]
     assert len(done) > 20 and done == sorted(done) and done[-1] == ears.said[-1][2]
+
+
+def test_every_checkpoint_is_exported_in_kohyas_layout_too(run, tmp_path):
+    for checkpoint in ("final", 10):
+        plain = export_weights(run, checkpoint, tmp_path / "a.safetensors")
+        made = export_weights(run, checkpoint, tmp_path / "b.safetensors", "kohya")
+        with safe_open(plain, framework="np") as one, safe_open(made, framework="np") as other:
+            assert set(other.keys()) == {f"lora_unet_down_{n}_to_q.{what}" for n in range(3) for what in ("lora_down.weight", "lora_up.weight", "alpha")}
+            assert (one.get_tensor("unet.down.1.to_q.lora_B.weight") == other.get_tensor("lora_unet_down_1_to_q.lora_up.weight")).all()
+            assert float(other.get_tensor("lora_unet_down_1_to_q.alpha")) == 4  # the rank: the scale lies in the weights
+            assert other.metadata()["modelspec.title"] == "my cat" and "lora_adapter_metadata" not in other.metadata()
+
+
+def test_the_page_serves_both_layouts_under_their_own_names(run):
+    from ui import media
+
+    for what, name in (("lora", "my cat.safetensors"), ("lora-kohya", "my cat-kohya.safetensors"), ("step-10", f"{run.id}-step-10.safetensors"), ("step-10-kohya", f"{run.id}-step-10-kohya.safetensors")):
+        served = media._download(run, what)
+        with safe_open(served.path, framework="np") as file:
+            assert all(k.startswith("lora_unet_") == what.endswith("kohya") for k in file.keys())  # noqa: SIM118
+        assert served.filename == name
+
+
+def test_a_whole_model_is_published_as_its_folder(run):
+    from training.config import AdapterPart
+
+    whole = finished_run(run.path.parent, train_config(name="whole", adapter=AdapterPart(type="full")))
+    (whole.path / "whole.safetensors").unlink()
+    (whole.path / "whole" / "unet").mkdir(parents=True)
+    for name in ("config.json", "model-00001-of-00002.safetensors"):
+        (whole.path / "whole" / "unet" / name).write_text("{}")
+    journal.append(whole.events_path, {"t": 1e10, "kind": "finished", "path": "whole", "summary": ""})
+    weights = export_weights(whole, "final", whole.path / "never")
+    files = plan(whole, "final", (), "card", weights=weights)
+    assert [f.remote for f in files] == ["README.md", "unet/config.json", "unet/model-00001-of-00002.safetensors"]
+    for checkpoint, layout in ((10, "diffusers"), ("final", "kohya")):
+        with pytest.raises(ValueError, match="trained the whole model"):
+            export_weights(whole, checkpoint, whole.path / "never", layout)

@@ -73,7 +73,7 @@ def test_a_finished_run_offers_its_file_and_everything_else(ctx):
     page = shown(ctx, run.id)
     assert "my-zibbo.safetensors" in page["head"] and "/easel/file/" in page["head"] and "Finished" in page["head"]
     assert page["samples"].count('class="ez-shot"') == 12 and "ez-pair" in page["pairs"] and "<svg" in page["chart"]
-    assert page["checkpoints"].count("Download<") == 5 and "suggested" in page["checkpoints"] and "Step 40" in page["checkpoints"]
+    assert page["checkpoints"].count(">diffusers</a>") == page["checkpoints"].count(">ComfyUI / kohya</a>") == 5 and "suggested" in page["checkpoints"] and "Step 40" in page["checkpoints"]
     assert "rank: 16" in page["details"] and not page["warnings"]
     assert buttons(page["head"]) == {"duplicate": True, "delete": True}
 
@@ -414,3 +414,20 @@ def test_no_page_holds_a_script_or_a_control_without_a_name(ctx):
     for tag, a in tags.tags:
         if tag in ("input", "select", "textarea"):
             assert a.get("aria-label") or a.get("id") in labels, a
+
+
+def test_the_form_names_each_kind_of_adapter_and_shows_what_that_kind_uses(ctx):
+    story.pictures(ctx.home)
+
+    def form(**edits):
+        made = draft.plan(ctx.home, wish := Draft(name="a", edits={f"adapter.{k}": v for k, v in edits.items()}), "zibbo", LAPTOP)
+        return train._pieces(ctx, wish, made, [("zibbo", "zibbo")], {}, LAPTOP)["settings"]
+
+    lora, whole = form(), form(type="full")
+    for title in ("LoRA", "DoRA", "LoKr", "LoHa", "OFT", "Whole model"):
+        assert f">{title}</option>" in lora
+    assert "Small, quick, loads everywhere." in lora and "Trains every weight of the denoiser" in whole
+    shown = lambda html: set(re.findall(r'data-path="adapter\.(\w+)"', html))
+    assert {"rank", "alpha", "rslora"} <= shown(lora) and "block_size" not in shown(lora)
+    assert shown(whole) == {"type", "include", "exclude", "start_from"}
+    assert "rank" in shown(form(type="full", rank="8")), "what somebody changed stays in sight"

@@ -193,8 +193,9 @@ def _captions(config: TrainConfig, caption: str, trigger: str) -> tuple[str, ...
 class Batch:
     """One micro-batch.  latents, noise: [B,C,h,w] (video: [B,C,f,h,w]) fp32; t: [B]; weight: its share of the optimizer step.
 
-    weights: [B], of each picture's loss.  prior: rows that must stay as they are; base: what the base model says of them.
-    mask: how much of each cell is to be learnt, [B,1,h,w] (video: [B,1,1,h,w]) in [0, 1]; None where no loss is masked.
+    captions: as the pictures are trained with.  weights: [B], of each picture's loss.  prior: rows that must stay as they are; base: what
+    the base model says of them.  mask: how much of each cell is to be learnt, [B,1,h,w] (video: [B,1,1,h,w]) in [0, 1]; None where no loss
+    is masked.
     """
 
     latents: Tensor
@@ -205,6 +206,7 @@ class Batch:
     weight: float
     weights: Tensor
     prior: list[int]
+    captions: list[str]
     base: Tensor | None = None
     mask: Tensor | None = None
 
@@ -233,7 +235,7 @@ class Feed:
         return [self._batch(step, at, numbers[at : at + size], len(numbers)) for at in range(0, len(numbers), size)]
 
     def _batch(self, step: int, at: int, numbers: list[int], whole: int) -> Batch:
-        latents, noise, times, conds, items, masks = [], [], [], [], [], []
+        latents, noise, times, captions, geometry, items, masks = [], [], [], [], [], [], []
         for place, n in enumerate(numbers, start=at):
             item, where = self.plan.items[n], (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
@@ -246,9 +248,11 @@ class Feed:
             dropped = unit("caption", *where) < dropout
             caption = "" if dropped else item.captions[number("order", *where) % len(item.captions)]
             latents.append(clean)
-            conds.append(self.texts.row(caption) | item.geometry(flip))
+            captions.append(caption)
+            geometry.append(item.geometry(flip))
             items.append(item)
-        return self._to_device(latents, noise, times, conds, items, masks, len(numbers) / whole)
+        conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
+        return self._to_device(latents, noise, times, conds, items, masks, len(numbers) / whole, captions)
 
     def _mask(self, item: Item, flip: bool, clean: Tensor) -> Tensor | None:
         """[1,h,w], for video [1,1,h,w]; a picture without a mask is shown whole.  None where the loss is not masked."""
@@ -268,14 +272,15 @@ class Feed:
             mask = self._mask(item, False, clean)
             for n in range(per_picture):
                 noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))
-                batches.append(self._to_device([clean], [noise], [self.schedule.at((n + 0.5) / per_picture)], [cond], [item], [mask], 1.0))
+                t = self.schedule.at((n + 0.5) / per_picture)
+                batches.append(self._to_device([clean], [noise], [t], [cond], [item], [mask], 1.0, [item.captions[0]]))
         return batches
 
-    def _to_device(self, latents, noise, times, conds, items, masks, weight) -> Batch:
+    def _to_device(self, latents, noise, times, conds, items, masks, weight, captions) -> Batch:
         move = lambda t: t.to(self.device, non_blocking=True)
         return Batch(
             move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), [i.id for i in items],
-            weight, move(torch.tensor([i.weight for i in items])), [row for row, i in enumerate(items) if i.prior],
+            weight, move(torch.tensor([i.weight for i in items])), [row for row, i in enumerate(items) if i.prior], captions,
             mask=None if masks[0] is None else move(torch.stack(masks)),
         )  # fmt: skip
 

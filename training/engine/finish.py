@@ -1,12 +1,17 @@
-"""The end of a run: the LoRA is written, loaded again by a fresh diffusers pipeline, and its effect compared."""
+"""The end of a run: the result is written, loaded again as a user's program would, and its effect compared."""
 
 from __future__ import annotations
 
 import datetime
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 
+import torch
+from torch import Tensor, nn
+
+from ..adapting import adapter_layers, is_whole
 from ..card import model_card
 from ..config import TrainConfig
 from ..deliver import deliver
@@ -14,35 +19,52 @@ from ..family import Cond
 from ..files import write_atomic
 from ..modelspec import modelspec_metadata
 from ..runs.context import Context
-from . import checkpoint, memory
+from . import adapter_files, checkpoint, memory
 from .prepare import Prepared
-from .weights import adapter_layers, placement, probe
+from .weights import DTYPES, load_part, placement, probe
 
-# Largest difference between the trained and the reloaded model, as a share of what the LoRA changes.  fp32 leaves rounding
+# Largest difference between the trained and the reloaded model, as a share of what the adapter changes.  fp32 leaves rounding
 # of other kernels; half formats add the rounding of base activations, which is of the size of a weak LoRA's effect.
 TOLERANCE = {"fp32": 0.02, "bf16": 0.3, "fp16": 0.1}
+SHARD_SIZE = "5GB"  # of a whole denoiser's files: what the Hub's own tools use
 
 
-def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, weights_for_use) -> None:
-    """Writes <name>.safetensors and README.md, proves the file, and emits `finished`.  Raises ValueError when it does not hold."""
+def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, modules: dict[str, nn.Module], weights_for_use) -> None:
+    """Writes the result and README.md, proves the result, and emits `finished`.  Raises ValueError when it does not hold.
+
+    The result is <name>.safetensors, or for an adapter that moves the base's own weights the folder <name>/<denoiser>.
+    """
     newest = checkpoint.saved(ctx.run.path)[-1][1]
-    ctx.phase("writing the LoRA")
-    name = f"{config.name}.safetensors"
-    unproven = ctx.path(".unproven.safetensors")
-    deliver(newest, unproven, metadata(config, p), half=config.model.dtype != "fp32")
-
-    ctx.phase("checking the LoRA")
-    layers = len(adapter_layers(p.m.denoiser))
-    latents, cond = _example(config, p)
+    layers = {name: adapter_layers(module) for name, module in modules.items()}
+    whole = is_whole(adapter)
+    unproven = ctx.path(".unproven" if whole else ".unproven.safetensors")
+    ctx.phase("writing the result")
     with weights_for_use():
-        trained = probe(p.family, p.m, latents, cond, p.schedule, config.device)
+        if whole:
+            _write_denoiser(config, p, unproven)
+        else:
+            deliver(newest, unproven, metadata(config, p), half=config.model.dtype != "fp32", spec=p.family.SPEC)
+        ctx.phase("checking the result")
+        trained = _answer(config, p)
+    modules.clear()
     p.m.denoiser = None
+    p.m.text_encoders.clear()
     memory.release()
-    prove(config, p, unproven, layers, trained, latents, cond)
+    name = config.name if whole else f"{config.name}.safetensors"
+    (prove_denoiser if whole else prove)(config, p, unproven, layers, trained)
+    if whole:
+        shutil.rmtree(ctx.path(name), ignore_errors=True)  # of an earlier attempt that was cut off between here and its event
     os.replace(unproven, ctx.path(name))
     write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC).encode())
-    size = ctx.path(name).stat().st_size
-    ctx.emit("finished", path=name, summary=f"{config.steps} steps; {layers} layers; {size / 1e6:.1f} MB; reloaded and checked")
+    size = sum(f.stat().st_size for f in ([ctx.path(name)] if not whole else ctx.path(name).rglob("*")) if f.is_file())
+    what = "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
+    ctx.emit("finished", path=name, summary=f"{config.steps} steps; {what}; {size / 1e6:.1f} MB; reloaded and checked")
+
+
+def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path) -> None:
+    """The denoiser as it is now, in the run's number format, as diffusers saves it: folder/<denoiser>."""
+    shutil.rmtree(folder, ignore_errors=True)
+    p.m.denoiser.to(DTYPES[config.model.dtype]).save_pretrained(folder / p.family.SPEC.denoiser, max_shard_size=SHARD_SIZE)
 
 
 def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
@@ -53,29 +75,59 @@ def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
     )
 
 
-def prove(config: TrainConfig, p: Prepared, file: Path, layers: int, trained, latents, cond) -> None:
-    """Nothing comes back; raises ValueError unless the file, loaded from disk, does what the trained model does."""
-    p.m.denoiser = p.family.load(p.folder, {p.family.SPEC.denoiser}, placement(config.model, config.device)).denoiser
-    base = probe(p.family, p.m, latents, cond, p.schedule, config.device)
-    pipe = p.family.pipeline(p.m)
-    pipe.load_lora_weights(str(file.parent), weight_name=file.name)
-    loaded = len(adapter_layers(p.m.denoiser))
-    if loaded != layers:
-        raise ValueError(f"the finished LoRA reached {loaded} of {layers} layers when it was loaded again; its checkpoints are kept, please report this")
-    again = probe(p.family, p.m, latents, cond, p.schedule, config.device)
+def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[str]], trained: Tensor) -> None:
+    """Nothing comes back; raises ValueError unless the file, loaded from disk, does what the trained model does.
+
+    layers: folder -> layers that were trained.  Loaded by diffusers' pipeline where it takes this kind, else by our own loader.
+    """
+    modules = _load_base(config, p)
+    base = _answer(config, p)
+    if config.adapter.type in p.family.SPEC.pipeline_loads:
+        p.family.pipeline(p.m).load_lora_weights(str(file.parent), weight_name=file.name)
+    else:
+        adapter_files.load(file, modules, p.family.SPEC)
+    for name, trained_layers in layers.items():
+        reached = adapter_layers(modules[name])
+        if set(reached) != set(trained_layers):
+            raise ValueError(
+                f"the finished adapter reached {len(reached)} of {len(trained_layers)} layers of {name} when it was loaded again; "
+                "its checkpoints are kept, please report this"
+            )
+    _compare(config, base, trained, _answer(config, p))
+
+
+def prove_denoiser(config: TrainConfig, p: Prepared, folder: Path, layers: dict[str, list[str]], trained: Tensor) -> None:
+    """The same for a whole denoiser, which from_pretrained loads."""
+    _load_base(config, p)
+    base = _answer(config, p)
+    p.m.denoiser = load_part(type(p.m.denoiser), folder / p.family.SPEC.denoiser, placement(config.model, config.device))
+    _compare(config, base, trained, _answer(config, p))
+
+
+def _load_base(config: TrainConfig, p: Prepared) -> dict[str, nn.Module]:
+    """{folder: module} of what was trained, fresh from the base model."""
+    name = p.family.SPEC.denoiser
+    p.m.denoiser = p.family.load(p.folder, {name}, placement(config.model, config.device)).denoiser
+    p.texts.keep_alive(p.m)
+    return {name: p.m.denoiser, **p.m.text_encoders}
+
+
+def _answer(config: TrainConfig, p: Prepared) -> Tensor:
+    """What the modules as they are now say of one training picture and its caption."""
+    item = next(i for i in p.plan.items if not i.prior)
+    latents = p.cache.get(item.latent_key(p.feed.latent_print, item.flips[0]))["latents"][None]
+    with torch.no_grad():
+        cond = Cond.of([p.texts.row(item.captions[0]) | item.geometry(item.flips[0])])
+    return probe(p.family, p.m, latents, cond, p.schedule, config.device)
+
+
+def _compare(config: TrainConfig, base: Tensor, trained: Tensor, again: Tensor) -> None:
     effect = float((trained - base).abs().max())
     error = float((trained - again).abs().max())
     if effect == 0:
-        raise ValueError("the finished LoRA changes nothing at all; raise optimizer.learning_rate or steps and train again")
+        raise ValueError("the finished adapter changes nothing at all; raise optimizer.learning_rate or steps and train again")
     if not error <= TOLERANCE[config.model.dtype] * effect:
         raise ValueError(
-            f"the finished LoRA acts differently when it is loaded again (off by {error / effect:.0%} of its effect); "
+            f"the finished adapter acts differently when it is loaded again (off by {error / effect:.0%} of its effect); "
             "its checkpoints are kept, please report this"
         )
-
-
-def _example(config: TrainConfig, p: Prepared):
-    """Latents and conditioning of one training picture, for the comparison."""
-    item = next(i for i in p.plan.items if not i.prior)
-    latents = p.cache.get(item.latent_key(p.feed.latent_print, item.flips[0]))["latents"][None]
-    return latents, Cond.of([p.texts.row(item.captions[0]) | item.geometry(item.flips[0])])

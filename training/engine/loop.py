@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from .. import registry
 from ..config import TrainConfig
 from ..family import Cond
 from ..runs.context import Context, Stopped
-from . import checkpoint, memory, optim
+from . import adapter_files, checkpoint, memory, optim
 from .data import Batch
 from .finish import finish
 from .prepare import Prepared, prepare
@@ -34,7 +35,7 @@ def train(config: TrainConfig, ctx: Context) -> None:
     session = Session(config, ctx, prepared)
     session.resume()
     session.learn()
-    finish(config, ctx, prepared, session.adapter, session.weights_for_use)
+    finish(config, ctx, prepared, session.adapter, session.modules, session.weights_for_use)
 
 
 def config_hash(config: TrainConfig) -> str:
@@ -56,19 +57,34 @@ class Session:
         self._unchecked: list[tuple[int, Tensor, list[str]]] = []  # losses that were not yet read from the device
 
         ctx.phase("loading the model")
-        self.m.denoiser = self.family.load(prepared.folder, {self.family.SPEC.denoiser}, placement(config.model, config.device)).denoiser
-        if config.loss.gradient_checkpointing:
-            self.m.denoiser.enable_gradient_checkpointing()
-        self.layers = self.adapter.attach(self.m.denoiser, config.adapter, self.family.SPEC, number("adapter", config.seed))
-        self.m.denoiser.train()  # lets the adapter's dropout act; the frozen base has none
-        self.weights = self.adapter.parameters(self.m.denoiser)
-        self.optimizer = optim.make_optimizer(config.optimizer, self.weights)
+        self.modules = self._load()
+        for module in self.modules.values():
+            module.train()  # lets the adapter's dropout act; the frozen base has none
+        groups = {name: self.adapter.parameters(module) for name, module in self.modules.items()}
+        self.weights = [weight for group in groups.values() for weight in group]
+        text_rate = config.adapter.text_learning_rate
+        rates = {name: config.optimizer.learning_rate if name == self.family.SPEC.denoiser else text_rate for name in groups}
+        self.optimizer = optim.make_optimizer(config.optimizer, [(weights, rates[name]) for name, weights in groups.items()])
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps)
         self.scaler = memory.make_scaler(config)
-        self.ema = self._make_ema()
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor)
-        for text in (*optim.warnings_for(config.optimizer), *self._idle_settings()):
+        for text in (*optim.warnings_for(config.optimizer), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC)):
             ctx.warn(text)
+        self.ema = self._make_ema()
+
+    def _load(self) -> dict:
+        """{folder: module} of what learns: the denoiser, and text encoders where they are trained too, each with a fresh adapter."""
+        c, spec = self.config, self.family.SPEC
+        place = placement(c.model, c.device)
+        self.m.denoiser = self.family.load(self.p.folder, {spec.denoiser}, place).denoiser
+        if c.loss.gradient_checkpointing:
+            self.m.denoiser.enable_gradient_checkpointing()
+        self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
+        self.p.texts.keep_alive(self.m)
+        everywhere = c.adapter.model_copy(update={"include": (), "exclude": (), "rank_patterns": ()})  # these name the denoiser's layers
+        for name, encoder in self.m.text_encoders.items():
+            self.adapter.attach(encoder, everywhere, spec.text_targets[c.adapter.targets], number("adapter", c.seed, name))
+        return {spec.denoiser: self.m.denoiser, **self.m.text_encoders}
 
     def _make_ema(self):
         if not self.config.loss.ema_decay:
@@ -147,7 +163,12 @@ class Session:
         rows = torch.tensor(batch.prior, device=batch.latents.device)
         t, cond = batch.t[rows], Cond({name: tensor[rows] for name, tensor in batch.cond.tensors.items()})
         noisy = self.p.schedule.mix(batch.latents[rows], batch.noise[rows], t)
-        with torch.no_grad(), self.adapter.off(self.m.denoiser):
+        with torch.no_grad(), ExitStack() as base:
+            for module in self.modules.values():
+                base.enter_context(self.adapter.off(module))
+            if self.p.texts.alive:  # its words too
+                words = Cond.of(self.p.texts.rows([batch.captions[row] for row in batch.prior])).to(self.config.device)
+                cond = Cond(cond.tensors | words.tensors)
             return self.family.predict(self.m, noisy.to(self.m.dtype), t, cond).float()
 
     def _check_finite(self) -> None:
@@ -194,7 +215,14 @@ class Session:
 
     def weights_for_use(self):
         """A context in which the denoiser holds the weights that samples and the result are made of."""
-        return _Averaged(self.ema, self.weights, self.m.denoiser)
+        return _Averaged(self.ema, self.weights, list(self.modules.values()))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {key: tensor for name, module in self.modules.items() for key, tensor in self.adapter.tensors(module, name).items()}
+
+    def _restore(self, saved: dict[str, Tensor]) -> None:
+        for name, module in self.modules.items():
+            self.adapter.restore(module, saved, name)
 
     def _samples_if_due(self) -> None:
         every = self.config.sample.every
@@ -238,13 +266,12 @@ class Session:
     def save(self) -> Path:
         """A checkpoint of this very step, on disk for good.  While the disk is full it waits, and says what to do."""
         self._check_finite()
-        name = self.family.SPEC.denoiser
         tensors, rest = optim.pack(self.optimizer)
-        files = {"adapter": self.adapter.tensors(self.m.denoiser, name), "state": tensors}
+        files = {"adapter": self._tensors(), "state": tensors}
         if self.ema:
             with self.weights_for_use():
-                files["ema"] = self.adapter.tensors(self.m.denoiser, name)
-        header = self.adapter.metadata(self.m.denoiser, name)
+                files["ema"] = self._tensors()
+        header = adapter_files.headers(self.adapter, self.modules)
         state = {
             "step": self.step,
             "optimizer": rest,
@@ -272,27 +299,32 @@ class Session:
                 _wait(DISK_RETRY_S, self.ctx.stop_requested)
 
     def resume(self) -> None:
-        """Goes to where the newest whole checkpoint stood; at step 0 when there never was one."""
+        """Goes to where the newest whole checkpoint stood; to the beginning when there never was one."""
         path, said = checkpoint.newest(self.ctx.run.path)
         if path is None and said:
             raise ValueError(f"{said[0]}. Duplicate the run to train again from the start")
         for text in said:
             self.ctx.warn(text)
         if path is None:
-            return
+            return self._begin()
         files, state, manifest = checkpoint.load(path)
         self._refuse_changes(manifest)
-        name = self.family.SPEC.denoiser
         if self.ema:
-            self.adapter.restore(self.m.denoiser, files["ema"], name)
+            self._restore(files["ema"])
             for shadow, weight in zip(self.ema.shadow_params, self.weights, strict=True):
                 shadow.copy_(weight.detach())
             self.ema.optimization_step = state["ema_steps"]
-        self.adapter.restore(self.m.denoiser, files["adapter"], name)
+        self._restore(files["adapter"])
         optim.unpack(self.optimizer, files["state"], state["optimizer"])
         self.scheduler.load_state_dict({**self.scheduler.state_dict(), **state["scheduler"]})
         self.scaler.load_state_dict(state["scaler"]) if state["scaler"] else None
         self.step = state["step"]
+
+    def _begin(self) -> None:
+        """Step 0, with the adapter that the run starts from, where one is named."""
+        if self.config.adapter.start_from:
+            adapter_files.start(self.config.adapter.start_from, self.adapter, self.modules, self.family.SPEC, self.ctx)
+            self.ema = self._make_ema()
 
     def _refuse_changes(self, manifest: dict) -> None:
         changed = checkpoint.changes(manifest, config_hash(self.config), self.p.plan.fingerprint)
@@ -307,12 +339,13 @@ class Session:
 class _Averaged:
     """Inside: averaged weights where there is an average, dropout off.  Outside: all as before, to the bit."""
 
-    def __init__(self, ema, weights: list[Tensor], denoiser):
-        self.ema, self.weights, self.denoiser = ema, weights, denoiser
+    def __init__(self, ema, weights: list[Tensor], modules: list):
+        self.ema, self.weights, self.modules = ema, weights, modules
 
     def __enter__(self):
-        self.training = self.denoiser.training
-        self.denoiser.eval()
+        self.training = [module.training for module in self.modules]
+        for module in self.modules:
+            module.eval()
         if self.ema:
             self.ema.store(self.weights)
             self.ema.copy_to(self.weights)
@@ -320,7 +353,25 @@ class _Averaged:
     def __exit__(self, *error):
         if self.ema:
             self.ema.restore(self.weights)
-        self.denoiser.train(self.training)
+        for module, training in zip(self.modules, self.training, strict=True):
+            module.train(training)
+
+
+def idle_adapter_settings(config: TrainConfig, adapter, spec) -> list[str]:
+    """A sentence for each adapter setting that was changed and that this kind, family or optimizer has no use for."""
+    a, said = config.adapter, []
+    for name, field in type(a).model_fields.items():
+        if name != "type" and name not in adapter.USES and getattr(a, name) != field.default:
+            said.append(f"adapter.{name} has no effect: the adapter is {a.type!r}")
+    text = a.text_encoder and "text_encoder" in adapter.USES
+    if text and not spec.trainable_text:
+        said.append(f"adapter.text_encoder has no effect: the text encoders of {spec.title} are not trained")
+    changed = a.text_learning_rate != type(a).model_fields["text_learning_rate"].default
+    if changed and "text_learning_rate" in adapter.USES and not (text and spec.trainable_text):
+        said.append("adapter.text_learning_rate has no effect: adapter.text_encoder is off")
+    if changed and text and config.optimizer.type in optim.ONE_RATE:
+        said.append("adapter.text_learning_rate has no effect: Prodigy finds one rate for all")
+    return said
 
 
 def _wait(wait_s: float, stop) -> None:

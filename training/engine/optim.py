@@ -11,11 +11,13 @@ from torch import Tensor
 from ..config import OptimizerPart
 
 NO_BETAS = {"adafactor"}
+ONE_RATE = {"prodigy"}  # prodigyopt refuses groups of different rates: its estimate is one for all
 
 
-def make_optimizer(config: OptimizerPart, weights: list[Tensor]) -> torch.optim.Optimizer:
-    """The optimizer over `weights`, every field of the config used.  See warnings_for() for those that cannot be."""
+def make_optimizer(config: OptimizerPart, groups: list[tuple[list[Tensor], float]]) -> torch.optim.Optimizer:
+    """The optimizer over groups of (weights, learning rate), every field of the config used.  See warnings_for() for those that cannot be."""
     decay, lr = config.weight_decay, config.learning_rate
+    weights = [{"params": params, "lr": lr if config.type in ONE_RATE else rate} for params, rate in groups]
     if config.type == "adamw":
         return torch.optim.AdamW(weights, lr=lr, betas=config.betas, eps=config.eps, weight_decay=decay)
     if config.type == "adamw8bit":

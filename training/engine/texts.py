@@ -1,4 +1,7 @@
-"""Captions encoded once: one text encoder in memory at a time, each encoder's output cached, freed before training starts."""
+"""Captions encoded once: one text encoder in memory at a time, each encoder's output cached, freed before training starts.
+
+Encoders that learn stay in memory instead, and are asked anew each time.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from types import ModuleType
 
 from torch import Tensor
 
+from .. import registry
 from ..basemodel import fingerprint
 from ..config import TrainConfig
 from ..family import Cond, Modules
@@ -24,19 +28,44 @@ class Texts:
 
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, folder: Path, cache: Cache):
         self.config, self.ctx, self.family, self.folder, self.cache = config, ctx, family, folder, cache
-        self.encoders = [name for name in family.SPEC.parts["text"] if (folder / name).is_dir()]
+        there = [name for name in family.SPEC.parts["text"] if (folder / name).is_dir()]
+        self.learning = [name for name in there if name in family.SPEC.trainable_text] if trains_text(config, ctx) else []
+        self.encoders = [name for name in there if name not in self.learning]
+        self.alive: Modules | None = None  # holds the encoders that learn, once they are loaded
+        self._seen: list[str] = []
         self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}" for name in self.encoders}
 
     def encode(self, texts: Iterable[str]) -> None:
         """Caches what is missing of `texts`; an encoder is loaded only if it has something to do.  Raises Stopped."""
         texts = sorted(set(texts))
+        self._seen += texts
         for number, name in enumerate(self.encoders, start=1):
             if not all(self._key(name, t) in self.cache for t in texts):
                 self._encode(name, texts, f" {number} of {len(self.encoders)}" if len(self.encoders) > 1 else "")
 
+    def keep_alive(self, m: Modules) -> None:
+        """Loads the encoders that learn into m.text_encoders, from where every later row comes."""
+        if self.learning:
+            loaded = self.family.load(self.folder, set(self.learning), placement(self.config.model, self.config.device))
+            if not self.alive:
+                _say_cut(self.ctx, loaded, self._seen)
+            m.text_encoders, m.tokenizers, self.alive = loaded.text_encoders, loaded.tokenizers, m
+
+    def rows(self, texts: list[str]) -> list[dict[str, Tensor]]:
+        """For each text what all encoders said of it: name -> tensor without a batch dimension.  Raises KeyError if one was not encoded.
+
+        Where encoders learn and gradients are on, their tensors carry them.
+        """
+        found = [{name: t for encoder in self.encoders for name, t in self.cache.get(self._key(encoder, text)).items()} for text in texts]
+        if not self.alive:
+            return found
+        with memory.autocast(self.config):
+            fresh = self.family.encode_text(self.alive, texts)
+        return [cached | now for cached, now in zip(found, fresh, strict=True)]
+
     def row(self, text: str) -> dict[str, Tensor]:
-        """What all encoders said of one text: name -> tensor without a batch dimension.  Raises KeyError if it was not encoded."""
-        return {name: t for encoder in self.encoders for name, t in self.cache.get(self._key(encoder, text)).items()}
+        """rows() of one text."""
+        return self.rows([text])[0]
 
     def cond(self, text: str, device: str) -> Cond:
         """The conditioning of one text, [1,...]."""
@@ -57,6 +86,11 @@ class Texts:
         self.ctx.phase("reading captions", done, of, "captions")
         if self.ctx.stop_requested():
             raise Stopped(0)
+
+
+def trains_text(config: TrainConfig, ctx: Context) -> bool:
+    """Whether a text encoder is to learn: it was asked for, and this kind of adapter can."""
+    return config.adapter.text_encoder and "text_encoder" in registry.get("adapters", config.adapter.type, ctx.home.plugins).USES
 
 
 def _say_cut(ctx: Context, m: Modules, texts: list[str]) -> None:

@@ -55,13 +55,6 @@ def load_scheduler(folder: Path):
     return getattr(diffusers, name).from_pretrained(folder / "scheduler", local_files_only=True)
 
 
-def adapter_layers(module: nn.Module) -> list[str]:
-    """Names of the layers that carry an adapter."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    return [name for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)]
-
-
 def probe(family: ModuleType, m: Modules, latents: Tensor, cond: Cond, schedule, device: str) -> Tensor:
     """The denoiser's answer to pure noise half-way: what two sets of weights are compared by.  latents: [1,C,h,w]."""
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(device, m.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement
 
 TOKENS = 512  # of T5, as FluxPipeline's default; schnell was trained with 256
 TOKENS_DISTILLED = 256
@@ -13,6 +13,25 @@ GUIDANCE_WHEN_TRAINING = 1.0  # of dev's guidance vector: the picture itself, no
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 _FF = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
 _MODULATION = ("norm1.linear", "norm1_context.linear", "norm.linear")
+
+# Black Forest Labs' own names, which kohya's scripts and ComfyUI use
+_DOUBLE, _SINGLE = "transformer_blocks.{n}.", "single_transformer_blocks.{n}."
+_ORIGINALS = (
+    Original("double_blocks.{n}.img_attn.qkv", tuple(f"{_DOUBLE}attn.to_{x}" for x in "qkv"), (1, 1, 1)),
+    Original("double_blocks.{n}.img_attn.proj", (f"{_DOUBLE}attn.to_out.0",)),
+    Original("double_blocks.{n}.txt_attn.qkv", tuple(f"{_DOUBLE}attn.add_{x}_proj" for x in "qkv"), (1, 1, 1)),
+    Original("double_blocks.{n}.txt_attn.proj", (f"{_DOUBLE}attn.to_add_out",)),
+    Original("double_blocks.{n}.img_mlp.0", (f"{_DOUBLE}ff.net.0.proj",)),
+    Original("double_blocks.{n}.img_mlp.2", (f"{_DOUBLE}ff.net.2",)),
+    Original("double_blocks.{n}.txt_mlp.0", (f"{_DOUBLE}ff_context.net.0.proj",)),
+    Original("double_blocks.{n}.txt_mlp.2", (f"{_DOUBLE}ff_context.net.2",)),
+    Original("double_blocks.{n}.img_mod.lin", (f"{_DOUBLE}norm1.linear",)),
+    Original("double_blocks.{n}.txt_mod.lin", (f"{_DOUBLE}norm1_context.linear",)),
+    Original("single_blocks.{n}.linear1", (*(f"{_SINGLE}attn.to_{x}" for x in "qkv"), f"{_SINGLE}proj_mlp"), (1, 1, 1, 4)),
+    Original("single_blocks.{n}.linear2", (f"{_SINGLE}proj_out",)),
+    Original("single_blocks.{n}.modulation.lin", (f"{_SINGLE}norm.linear",)),
+    Original("final_layer.linear", ("proj_out",)),
+)
 
 SPEC = FamilySpec(
     id="flux1",
@@ -32,6 +51,8 @@ SPEC = FamilySpec(
     tags=("flux", "text-to-image"),
     pipeline="FluxPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder", "text_encoder_2"), "vae": ("vae",)},
+    trainable_text=("text_encoder",),
+    kohya=KohyaNames({"transformer": "lora_unet", "text_encoder": "lora_te1"}, _ORIGINALS),
 )
 
 

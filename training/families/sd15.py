@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Placement
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FF = ("ff.net.0.proj", "ff.net.2")
@@ -27,6 +27,8 @@ SPEC = FamilySpec(
     tags=("stable-diffusion", "stable-diffusion-diffusers"),
     pipeline="StableDiffusionPipeline",
     parts={"denoiser": ("unet",), "text": ("text_encoder",), "vae": ("vae",)},
+    trainable_text=("text_encoder",),
+    kohya=KohyaNames({"unet": "lora_unet", "text_encoder": "lora_te"}),
 )
 
 

@@ -197,11 +197,16 @@ class Run:
         return sorted((int(p.name), p) for p in whole)
 
     def result(self) -> Path | None:
-        """The finished .safetensors; None while there is none, and for jobs that make no file."""
+        """The finished .safetensors, or the folder of a whole denoiser; None while there is none, and for jobs that make no such thing."""
         record = self.last("finished")
-        path = self.path / str(record["path"]) if record and record["path"] else None
-        ours = path and path.suffix == ".safetensors" and path.is_file() and path.resolve().is_relative_to(self.path.resolve())
-        return path if ours else None
+        return self.made(str(record["path"])) if record and record["path"] else None
+
+    def made(self, path: str) -> Path | None:
+        """What `finished` named, where it is a result and truly lies in the run."""
+        made = self.path / path
+        whole = made.is_dir() and made != self.path and any(made.glob("*/config.json"))
+        ours = path and (whole or (made.suffix == ".safetensors" and made.is_file())) and made.resolve().is_relative_to(self.path.resolve())
+        return made if ours else None
 
     def why(self) -> str:
         """Why it ended, and what to do next, for a failed or interrupted run; "" for any other."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from training import hub, registry
 from training.account import Account
 from training.card import model_card, split_card
+from training.deliver import LAYOUT_TITLES
 from training.jobfile import parse
 from training.jobs.publish import Config
 from training.runs import supervisor
@@ -21,6 +22,7 @@ from training.sentences import sentences
 
 from .. import client, drafts, media, publishpage, shell, views
 from ..poll import changes, result_of
+from .results import layouts_of
 
 TITLE = "Publish"
 ACCOUNT_S = 120.0  # how long an answer to "who is signed in" is taken for true
@@ -214,7 +216,7 @@ def _pick(ctx, chosen: str) -> tuple[Run | None, list[Run]]:
     """(the run to publish, all that could be): those with a LoRA or a checkpoint."""
     every = list_runs(ctx.home.outputs, {"train"})
     done = {run.id: result_of(run, ctx.watch.view(run)) for run in every}
-    runs = [run for run in every if done[run.id] or run.checkpoints()]
+    runs = [run for run in every if done[run.id] or _steps(ctx, run)]
     run = next((run for run in runs if run.id == chosen), None) or next((run for run in runs if done[run.id]), runs[0] if runs else None)
     return run, runs
 
@@ -223,7 +225,7 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
     view, _ = ctx.watch.status(run)
     wish = settled(ctx, run, drafts.load(ctx.home, f"publish-{run.id}", Wish), seen.get("who"))
     now = time.time()
-    steps = [step for step, _ in run.checkpoints()]
+    steps = _steps(ctx, run)
     best, reason = views.best_checkpoint(steps, view.validations)
     kept = [("final", "The finished LoRA")] if result_of(run, view) else []
     kept += [(str(s), f"Step {s:,}" + (" (suggested)" if s == best and not kept else "")) for s in reversed(steps)]
@@ -248,14 +250,27 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
         ),
         "target": publishpage.target(wish.repo, wish.private, seen.get("faults", {}), blocked),
         "push": publishpage.push(job), "meta": meta, "body": body.replace("<Gallery />", ""), "card": wish.card, "nothing": "",
-        "zip": seen.get("zip") or publishpage.export(""),
+        "zip": (seen.get("zip") or publishpage.export("")) + publishpage.files(_downloads(ctx, run, wish.checkpoint)),
     }  # fmt: skip
+
+
+def _steps(ctx, run: Run) -> list[int]:
+    """Steps whose checkpoints can be published: none of a whole model, which is published finished."""
+    return [step for step, _ in run.checkpoints()] if layouts_of(ctx, run) else []
+
+
+def _downloads(ctx, run: Run, checkpoint: str) -> list[tuple[str, str]]:
+    """(layout in words, address) of the chosen checkpoint's weights alone."""
+    what = "lora" if checkpoint == "final" else f"step-{checkpoint}"
+    return [
+        (LAYOUT_TITLES[layout], media.file_url(ctx, run.id, what if layout == "diffusers" else f"{what}-{layout}")) for layout in layouts_of(ctx, run)
+    ]
 
 
 def settled(ctx, run: Run, wish: Wish, who: Account | None) -> Wish:
     """The wish with everything filled in that nobody chose."""
     view, _ = ctx.watch.status(run)
-    steps = {str(step) for step, _ in run.checkpoints()}
+    steps = {str(step) for step in _steps(ctx, run)}
     checkpoint, finished = wish.checkpoint, result_of(run, view)
     if not (checkpoint in steps or (checkpoint == "final" and finished)):
         checkpoint = "final" if finished else str(views.best_checkpoint(sorted(map(int, steps)), view.validations)[0])

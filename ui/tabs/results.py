@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from training import registry
-from training.deliver import adapter_file
+from training.adapting import is_whole
+from training.deliver import LAYOUTS, adapter_file, has_kohya
 from training.hardware import machine
 from training.runs import journal, supervisor
 from training.runs.events import RunView
@@ -162,16 +163,35 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     result = result_of(run, view)
     asked_s = stopping(run, view) if status == "running" else None
     kept = [(step, adapter_file(path).stat().st_size) for step, path in run.checkpoints() if adapter_file(path).is_file()]
-    links = {what: media.file_url(ctx, run.id, what) for what in ("lora", "log.txt", "job.yaml", *(f"step-{step}" for step, _ in kept))}
+    files = ("lora", *(f"step-{step}" for step, _ in kept))
+    layouts = layouts_of(ctx, run)
+    offered = [what + ("" if layout == "diffusers" else f"-{layout}") for what in files for layout in layouts]
+    links = {what: media.file_url(ctx, run.id, what) for what in (*offered, "log.txt", "job.yaml")}
+    whole = result is not None and result.is_dir()
     return runpage.Page(
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why() if status in ("failed", "interrupted") else "",
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
         leaving=status in views.RESUMABLE and run.locked(),
-        result=result.name if result else "", result_bytes=result.stat().st_size if result else 0, checkpoints=tuple(kept),
-        videos=frozenset(p.relative_to(run.path).as_posix() for p in (run.path / "samples").glob("*.mp4")),
+        result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
+        checkpoints=tuple(kept), videos=frozenset(p.relative_to(run.path).as_posix() for p in (run.path / "samples").glob("*.mp4")),
         size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
     )  # fmt: skip
+
+
+def layouts_of(ctx, run: Run) -> tuple[str, ...]:
+    """The layouts in which the run's adapter can be downloaded: none for a whole model, or where a plugin of its job is gone."""
+    try:
+        config = run.config()
+        adapter = registry.get("adapters", config.adapter.type, ctx.home.plugins)
+        spec = registry.get("families", config.model.family, ctx.home.plugins).SPEC
+    except ValueError:
+        return ("diffusers",)
+    return () if is_whole(adapter) else LAYOUTS if has_kohya(spec, adapter) else ("diffusers",)
+
+
+def _size_bytes(result) -> int:
+    return sum(f.stat().st_size for f in result.rglob("*") if f.is_file()) if result.is_dir() else result.stat().st_size
 
 
 def stopping(run: Run, view: RunView) -> float | None:
@@ -190,9 +210,19 @@ def about(run: Run) -> str:
             family = registry.get("families", family).SPEC.title
         except ValueError:
             pass  # its plugin is gone; the id still says which it was
-        return f"{family} · {', '.join(names)} · rank {job['adapter']['rank']}"
+        return f"{family} · {', '.join(names)} · {_adapter(job['adapter'])}"
     except (KeyError, TypeError):
         return run.kind
+
+
+def _adapter(told: dict[str, Any]) -> str:
+    """The kind of adapter, where it is not the usual one, and its rank, where it has one."""
+    try:
+        adapter = registry.get("adapters", told["type"])
+    except ValueError:
+        return told["type"]
+    words = ([adapter.TITLE] if told["type"] != "lora" else []) + ([f"rank {told['rank']}"] if "rank" in adapter.USES else [])
+    return ", ".join(words)
 
 
 def settings_of(run: Run) -> str:

@@ -109,7 +109,7 @@ def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
 def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:
     # what is merely not filled in yet is no fault before Start was pressed
     wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")}
-    parts = forms.groups(TrainConfig, draft.choices(ctx.home), draft.HIDDEN)
+    parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, *draft.idle(ctx.home, made, form.edits)))
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures=_drawn(ctx, made)) if made.base else ""
     busy = supervisor.running(ctx.home)
     return {

@@ -1,0 +1,59 @@
+"""Every kind of adapter on every family: it trains, its result is loaded again and acts the same, in each layout that there is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from tests.engine.conftest import lab  # noqa: F401 a fixture
+from training import registry
+from training.adapting import is_whole
+from training.deliver import deliver, has_kohya
+from training.engine import adapter_files
+from training.family import Placement
+
+from .test_every_family import CAPTIONS, base, conditioned, dataset, job, kit, latents_like, pictures  # noqa: F401 fixtures
+
+pytestmark = pytest.mark.slow
+KINDS = sorted(registry.find("adapters"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, kind, tmp_path):  # noqa: F811
+    adapter = registry.get("adapters", kind)
+    text = {"adapter__text_encoder": True} if kit.spec.trainable_text and "text_encoder" in adapter.USES else {}
+    lively = {"optimizer__learning_rate": 1e-3 if is_whole(adapter) else 2e-2, "adapter__text_learning_rate": 2e-2}
+    run = lab.run(**job(kit, dataset, steps=3, sample__every=0, adapter__type=kind, adapter__targets="all", adapter__block_size=4, adapter__rank=3, **text, **lively))
+    assert run.status() == "finished", run.why()  # which it is only after the result was loaded again and compared
+    if is_whole(adapter):
+        assert (run.result() / kit.spec.denoiser / "config.json").is_file()
+        return
+    checkpoint = run.path / "checkpoints" / "000003"
+    with safe_open(run.result(), framework="pt") as file:
+        found = {k.split(".", 1)[0] for k in file.keys()}  # noqa: SIM118
+    assert found == {kit.spec.denoiser, *(kit.spec.trainable_text if text else ())}
+    if not has_kohya(kit.spec, adapter):
+        return
+    other = tmp_path / "kohya.safetensors"
+    deliver(checkpoint, other, {}, half=False, spec=kit.spec, layout="kohya")
+    first, second = (_answer(kit, file) for file in (run.result(), other))
+    plain = _answer(kit, None)
+    for name in plain:
+        assert float((first[name] - plain[name]).abs().max()) > 1e-4, f"{name} was not changed"
+        torch.testing.assert_close(first[name], second[name], atol=2e-5, rtol=1e-4)
+
+
+def _answer(kit, file) -> dict[str, torch.Tensor]:  # noqa: F811
+    """What fresh modules with the adapter of `file` say: the denoiser, and each text encoder that it trains."""
+    place = Placement(torch.float32, "cpu")
+    m = kit.family.load(kit.folder, {kit.spec.denoiser, *kit.spec.trainable_text}, place)
+    if file is not None:
+        adapter_files.load(file, {kit.spec.denoiser: m.denoiser, **m.text_encoders}, kit.spec)
+    t = torch.tensor([kit.schedule.at(0.4)])
+    with torch.no_grad():
+        said = {kit.spec.denoiser: kit.family.predict(m, latents_like(kit, 1), t, conditioned(kit, CAPTIONS[0]))}
+        if kit.spec.trainable_text:
+            rows = kit.family.encode_text(m, [CAPTIONS[0]])[0]
+            said |= rows
+    return said

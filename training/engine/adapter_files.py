@@ -1,0 +1,155 @@
+"""Adapters from files: into fresh modules as a user's program would load them, or as the start of a new run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import layouts
+from ..adapting import is_whole, put
+from ..deliver import LORA_HEADER, adapter_file
+from ..family import FamilySpec
+from ..runs.context import Context
+from ..runs.run import Run
+
+
+def load(file: Path, modules: dict[str, nn.Module], spec: FamilySpec) -> dict[str, list[str]]:
+    """{folder: layers} of the adapters that `file`, in any layout, puts into fresh `modules`.  Raises ValueError where something does not fit."""
+    tensors, header = _read(file, modules, spec)
+    found = {}
+    for prefix in sorted({k.split(".", 1)[0] for k in tensors}):
+        if prefix not in modules:
+            raise ValueError(f"{file.name} also holds an adapter for {prefix}, which was not loaded")
+        own = {k.removeprefix(prefix + "."): torch.from_numpy(v) for k, v in tensors.items() if k.startswith(prefix + ".")}
+        told = {k.removeprefix(prefix + "."): v for k, v in header.items() if k.startswith(prefix + ".")}
+        found[prefix] = put(modules[prefix], own, told)
+    return found
+
+
+def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec: FamilySpec, ctx: Context) -> None:
+    """Fills the fresh adapters of `modules` with those of `source` (adapter.start_from).
+
+    Raises ValueError when it is not there, or when kind, layers or ranks are not those of this run.
+    """
+    place = find(source, ctx)
+    if is_whole(adapter):
+        return _start_whole(place, adapter, modules)
+    if place.is_dir():
+        raise ValueError(f"adapter.start_from is {source!r}, a folder; name the .safetensors file in it")
+    tensors, _ = _read(place, modules, spec)
+    header = {k: v for name, module in modules.items() for k, v in adapter.settings(module, name).items()}
+    mine = {k: v for name, module in modules.items() for k, v in adapter.tensors(module, name).items()}
+    _refuse_others(source, tensors, mine)
+    # the file's strength lies in its weights, this run's in alpha: divided out, both act alike
+    by_name = layouts.scales(mine, header)
+    ready = {k: torch.from_numpy(v.astype(np.float32)) / by_name.get(k, 1.0) for k, v in tensors.items()}
+    for name, module in modules.items():
+        adapter.restore(module, ready, name)
+
+
+def find(source: str, ctx: Context) -> Path:
+    """The file or folder that adapter.start_from means: a path, a run of this home or one of its checkpoints, or a file on the Hub."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return adapter_file(path) if (path / "MANIFEST.json").is_file() else path
+    name, _, step = source.partition("/")
+    if (ctx.home.outputs / name).is_dir():
+        return _of_run(source, Run.open(ctx.home.outputs, name), step)
+    if source.count("/") >= 1 and not source.startswith(("/", ".", "~")):
+        return _from_hub(source, ctx)
+    raise ValueError(f"adapter.start_from is {source!r}, but there is no such file and no such run; give a path, RUN, RUN/STEP or a Hub id")
+
+
+def _of_run(source: str, run: Run, step: str) -> Path:
+    kept = dict(run.checkpoints())
+    if step:
+        if not step.isdigit() or int(step) not in kept:
+            raise ValueError(f"adapter.start_from is {source!r}, but that run has no checkpoint of that step; there are: {', '.join(map(str, kept)) or 'none'}")
+        return adapter_file(kept[int(step)])
+    if run.result():
+        return run.result()
+    if not kept:
+        raise ValueError(f"adapter.start_from is {source!r}, but that run has no result and no checkpoint yet")
+    return adapter_file(kept[max(kept)])
+
+
+def _from_hub(source: str, ctx: Context) -> Path:
+    from huggingface_hub import HfApi, hf_hub_download
+
+    owner, name, *inside = source.split("/", 2)
+    repo, token = f"{owner}/{name}", ctx.secrets.get("hf_token")
+    key = token.reveal() if token else None
+    ctx.phase("downloading the adapter to start from")
+    try:
+        file = inside[0] if inside else _only_file(HfApi(token=key).list_repo_files(repo), repo)
+        return Path(hf_hub_download(repo, file, token=key))
+    except ValueError:
+        raise
+    except Exception as error:  # noqa: BLE001 the Hub's errors are many; all mean that this file is not to be had
+        said = " ".join(str(error).split())[:300]
+        raise ValueError(f"adapter.start_from is {source!r}, which is neither a file nor a run here, and the Hub did not give it: {said}") from None
+
+
+def _only_file(files: list[str], repo: str) -> str:
+    weights = [f for f in files if f.endswith(".safetensors")]
+    if len(weights) != 1:
+        raise ValueError(f"{repo} has {len(weights)} .safetensors files; name one of them: {repo}/{weights[0] if weights else 'FILE.safetensors'}")
+    return weights[0]
+
+
+def _read(file: Path, modules: dict[str, nn.Module], spec: FamilySpec) -> tuple[layouts.Arrays, dict]:
+    tensors, said = layouts.read(file)
+    names = lambda folder: [n.replace(".base_layer", "") for n, _ in modules[folder].named_modules()] if folder in modules else []
+    tensors, header = layouts.to_diffusers(tensors, said, spec, names)
+    return {layouts.as_named_here(k, spec, names): v for k, v in tensors.items()}, header
+
+
+def _refuse_others(source: str, theirs: layouts.Arrays, mine: dict[str, Tensor]) -> None:
+    """Raises ValueError that says in which way the file is not like this run's adapter."""
+    start = f"adapter.start_from is {source!r}, which does not fit this run"
+    their_kinds, my_kinds = ({k.rsplit(".", 2 if k.endswith(".weight") else 1)[1] for k in found} for found in (theirs, mine))
+    if their_kinds != my_kinds and not (their_kinds & my_kinds):
+        raise ValueError(f"{start}: it is another kind of adapter (it has {', '.join(sorted(their_kinds))}; this run trains {', '.join(sorted(my_kinds))}); change adapter.type")
+    modules = [{k.split(".", 1)[0] for k in found} for found in (theirs, mine)]
+    if modules[0] != modules[1]:
+        what = [" and ".join(sorted(m)) for m in modules]
+        raise ValueError(f"{start}: it is for {what[0]}, and this run trains {what[1]}; set adapter.text_encoder accordingly")
+    for key in sorted(mine):
+        if key in theirs and theirs[key].shape != tuple(mine[key].shape):
+            raise ValueError(
+                f"{start}: {key} is {'x'.join(map(str, theirs[key].shape))} there and {'x'.join(map(str, mine[key].shape))} here; "
+                "set adapter.rank (or factor, block_size, rank_patterns) to what it was trained with"
+            )
+    odd = sorted(set(theirs) ^ set(mine))
+    if odd:
+        where = "in it but not in this run" if odd[0] in theirs else "in this run but not in it"
+        raise ValueError(f"{start}: {odd[0]} is {where} ({len(odd)} such tensors); set adapter.targets, include and exclude to what it was trained with")
+
+
+def _start_whole(place: Path, adapter: ModuleType, modules: dict[str, nn.Module]) -> None:
+    """place: a checkpoint's file, whose names carry the folder, or a folder in diffusers' layout."""
+    from safetensors.torch import load_file
+
+    for name, module in modules.items():
+        if place.is_file():
+            saved = load_file(place)
+        else:
+            files = sorted((place / name).glob("*.safetensors")) or sorted(place.glob("*.safetensors"))
+            if not files:
+                raise ValueError(f"adapter.start_from is the folder {place.name!r}, which holds no weights of a {name}")
+            learning = set(adapter.tensors(module, name))
+            saved = {f"{name}.{k}": v for file in files for k, v in load_file(file).items() if f"{name}.{k}" in learning}
+        adapter.restore(module, saved, name)
+
+
+def headers(adapter: ModuleType, modules: dict[str, nn.Module]) -> dict[str, str]:
+    """Metadata of a checkpoint's adapter file."""
+    told = {k: v for name, module in modules.items() for k, v in adapter.settings(module, name).items()}
+    return {"format": "pt", LORA_HEADER: json.dumps(told, sort_keys=True, default=str)}
