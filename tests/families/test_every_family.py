@@ -2,8 +2,8 @@
 
 A toy module has `build(folder)`, `SIDE` (px of a square training picture) and `SIZE` ((height, width) px, not square).  Where the
 pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`; where the denoiser does not answer with a tuple of
-one tensor in that layout, `as_answer(m, latents)`; where training pictures are not pictures, `dataset(folder)`; and
-`SAMPLE` for settings of the `sample` part.
+one tensor in that layout, `as_answer(m, latents)`; where training pictures are not pictures, `dataset(folder)`;
+`SAMPLE` for settings of the `sample` part; and `PROMPTED` for what the pipeline's call needs to encode a prompt on the toy.
 """
 
 from __future__ import annotations
@@ -80,14 +80,19 @@ def as_answer(kit, x):
 
 def draw(kit, latents, caption: str, steps: int):
     """The latents, in the pipeline's layout, that its own call comes to from `latents`, without guidance by a second pass."""
-    pipe = kit.family.pipeline(kit.m)
+    return called(kit, kit.m, latents, steps, kit.family.draw_args(kit.m, conditioned(kit, caption), conditioned(kit, ""), 1.0))
+
+
+def called(kit, m, latents, steps: int, args: dict):
+    """The latents that the pipeline over `m` comes to, called with `args`."""
+    pipe = kit.family.pipeline(m)
     pipe.set_progress_bar_config(disable=True)
     h, w = kit.toy.SIZE
     frames = getattr(kit.toy, "FRAMES", None)
     with torch.no_grad():
         out = pipe(
-            **kit.family.draw_args(kit.m, conditioned(kit, caption), conditioned(kit, ""), 1.0), latents=to_pipe(kit, latents).clone(),
-            num_inference_steps=steps, height=h, width=w, output_type="latent", **({"num_frames": frames} if frames else {}),
+            **args, latents=to_pipe(kit, latents).clone(), num_inference_steps=steps, height=h, width=w, output_type="latent",
+            **({"num_frames": frames} if frames else {}),
         )  # fmt: skip
     return out.frames if hasattr(out, "frames") else out.images
 
@@ -138,6 +143,22 @@ def test_predict_makes_the_call_that_the_pipeline_makes(kit):
         torch.testing.assert_close(ours[name].float().squeeze(), value.float().squeeze(), atol=1e-5, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
     for one, other in zip(flat({"": our_answer}).values(), flat({"": their_answer}).values(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("caption", CAPTIONS)
+def test_cached_text_is_what_the_pipeline_makes_of_the_prompt(kit, caption):
+    args = kit.family.draw_args(kit.m, conditioned(kit, caption), conditioned(kit, ""), 3.0)
+    plain = {k: v for k, v in args.items() if isinstance(v, (int, float))} | getattr(kit.toy, "PROMPTED", {})
+    whole = kit.family.load(kit.folder, {p for ps in kit.spec.parts.values() for p in ps}, Placement(torch.float32, "cpu"))
+    start = latents_like(kit, 1)
+    ours = calls(kit.m.denoiser, lambda: called(kit, kit.m, start, 1, args))
+    theirs = calls(whole.denoiser, lambda: called(kit, whole, start, 1, {"prompt": caption} | plain))
+    for (our, our_answer), (their, their_answer) in zip(ours, theirs, strict=True):
+        assert set(our) == set(their)
+        for name, value in their.items():
+            torch.testing.assert_close(our[name].float(), value.float(), atol=1e-5, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        for one, other in zip(flat({"": our_answer}).values(), flat({"": their_answer}).values(), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
 def test_two_captions_of_different_length_do_not_mix(kit):
