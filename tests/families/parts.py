@@ -23,6 +23,16 @@ def t5_encoder(tokenizer, width: int = 32):
     return T5EncoderModel(config).eval()
 
 
+def qwen3(tokenizer, cls: str = "Qwen3Model", layers: int = 3):
+    import transformers
+
+    config = transformers.Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=layers, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=512,
+    )  # fmt: skip
+    return getattr(transformers, cls)(config).eval()
+
+
 def kl_vae(channels: int = 4, scaling: float = 0.3611, shift: float | None = 0.1159, levels: int = 2, quant: bool = False, **changes):
     """An AutoencoderKL of 2 ** (levels - 1) px a latent cell."""
     from diffusers import AutoencoderKL
