@@ -132,7 +132,7 @@ def calls(denoiser, run) -> list[tuple[dict, object]]:
 
 def test_predict_makes_the_call_that_the_pipeline_makes(kit):
     noisy = latents_like(kit, 1)
-    (theirs, their_answer), *_ = calls(kit.m.denoiser, lambda: draw(kit, noisy, CAPTIONS[1], 1))
+    (theirs, their_answer), *_ = calls(kit.m.denoiser, lambda: draw(kit, noisy, CAPTIONS[1], 2))
     if kit.spec.prediction == "flow":
         t, ours_in = torch.ones(1), noisy
     else:
@@ -152,8 +152,8 @@ def test_cached_text_is_what_the_pipeline_makes_of_the_prompt(kit, caption):
     plain = {k: v for k, v in args.items() if isinstance(v, (int, float))} | getattr(kit.toy, "PROMPTED", {})
     whole = kit.family.load(kit.folder, {p for ps in kit.spec.parts.values() for p in ps}, Placement(torch.float32, "cpu"))
     start = latents_like(kit, 1)
-    ours = calls(kit.m.denoiser, lambda: called(kit, kit.m, start, 1, args))
-    theirs = calls(whole.denoiser, lambda: called(kit, whole, start, 1, {"prompt": caption} | plain))
+    ours = calls(kit.m.denoiser, lambda: called(kit, kit.m, start, 2, args))
+    theirs = calls(whole.denoiser, lambda: called(kit, whole, start, 2, {"prompt": caption} | plain))
     for (our, our_answer), (their, their_answer) in zip(ours, theirs, strict=True):
         for name in our.keys() | their.keys():
             if name not in our or name not in their:
