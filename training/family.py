@@ -104,6 +104,7 @@ class Modules:
     text_encoders: dict[str, Any] = field(default_factory=dict)  # by folder name
     tokenizers: dict[str, Any] = field(default_factory=dict)  # by the folder name of the text encoder that reads them
     scheduler: Any = None
+    index: dict[str, Any] = field(default_factory=dict)  # of model_index.json, for a family whose checkpoints say more there than their parts
 
 
 GEOMETRY = "geometry"  # [B,6] px: height, width of the picture as it was; top, left of the crop; height, width of the crop
