@@ -40,8 +40,8 @@ def load(folder: Path, parts: set[str], place: Placement) -> Modules:
     m = flux2.load(Modules(place.dtype, scheduler=load_scheduler(folder)), folder, parts, place)
     if "text_encoder" in parts:
         m.text_encoders["text_encoder"] = load_part(Mistral3ForConditionalGeneration, folder / "text_encoder", place)
-        # The repository names a processor of pictures and text, which wants torchvision, and a tokenizer class that rebuilds
-        # tokenizer.json in Llama's manner; only the file as it is, padded on the left, gives the tokens that FLUX.2 was trained on.
+        # The repository names a processor of pictures and text, which wants torchvision; its tokenizer alone gives the same tokens.
+        # Padding is on the left, as the class that the repository names had it when FLUX.2 was trained; not every version keeps that.
         tokenizer = m.tokenizers["text_encoder"] = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer", local_files_only=True)
         tokenizer.padding_side = "left"
         tokenizer.model_max_length = TOKENS - _template_tokens(tokenizer)  # what is left for a caption
