@@ -282,6 +282,17 @@ def _drawn(kit, lora, out, again: bool) -> dict:
 
 
 @pytest.mark.slow
+def test_a_run_in_bf16_with_gradient_checkpointing_keeps_near_the_plain_one(kit, lab, dataset):  # noqa: F811
+    changes = job(kit, dataset, steps=8, sample__every=8, adapter__targets="all")
+    plain, half = (lab.run(**changes | more) for more in ({}, {"model__dtype": "bf16", "loss__gradient_checkpointing": True}))
+    assert half.status() == "finished", half.why()
+    exact, rough = (torch.tensor([e["loss"] for e in run.events()[0] if e["kind"] == "step"]) for run in (plain, half))
+    torch.testing.assert_close(rough[0], exact[0], atol=0.0, rtol=0.05)
+    torch.testing.assert_close(rough.sum(), exact.sum(), atol=0.0, rtol=0.15)  # they drift apart as they learn
+    assert any(e["kind"] == "sample" for e in half.events()[0])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["loading text encoder", "reading captions", "encoding pictures", "drawing samples", "training"])
 def test_stop_works_in_every_phase(kit, lab, dataset, when):  # noqa: F811
     run = lab.make(**job(kit, dataset, steps=4))
