@@ -47,7 +47,12 @@ class FamilySpec:
     tags: tuple[str, ...] = field(default=())
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
+    licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
+
+    def licence_of(self, source: str) -> tuple[str, str]:
+        """(licence, its URL) of a base model."""
+        return self.licences.get(source, (self.licence, self.licence_url))
 
     @property
     def denoiser(self) -> str:

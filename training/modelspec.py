@@ -60,7 +60,7 @@ def modelspec_metadata(
         "modelspec.description": f"{config.adapter.type} for {spec.title}, trained with Easel",
         "modelspec.date": date,
         "modelspec.resolution": f"{side}x{side}",
-        "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence,
+        "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence_of(config.model.source)[0],
         "modelspec.tags": ",".join(spec.tags),
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.trigger_phrase": config.trigger,

@@ -5,15 +5,19 @@ import pytest
 from training import registry
 from training.download import _wanted
 
-Z_IMAGE = """model_index.json scheduler/scheduler_config.json text_encoder/config.json text_encoder/generation_config.json
-text_encoder/model-00001-of-00003.safetensors text_encoder/model-00002-of-00003.safetensors text_encoder/model-00003-of-00003.safetensors
-text_encoder/model.safetensors.index.json tokenizer/merges.txt tokenizer/tokenizer.json tokenizer/tokenizer_config.json tokenizer/vocab.json
-transformer/config.json transformer/diffusion_pytorch_model-00001-of-00002.safetensors transformer/diffusion_pytorch_model-00002-of-00002.safetensors
-transformer/diffusion_pytorch_model.safetensors.index.json vae/config.json vae/diffusion_pytorch_model.safetensors""".split()
-KLEIN = """model_index.json scheduler/scheduler_config.json text_encoder/config.json text_encoder/generation_config.json
-text_encoder/model-00001-of-00002.safetensors text_encoder/model-00002-of-00002.safetensors text_encoder/model.safetensors.index.json
-tokenizer/chat_template.jinja tokenizer/merges.txt tokenizer/tokenizer.json tokenizer/tokenizer_config.json tokenizer/vocab.json
-transformer/config.json transformer/diffusion_pytorch_model.safetensors vae/config.json vae/diffusion_pytorch_model.safetensors""".split()
+Z_IMAGE = [
+    "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/generation_config.json",
+    "text_encoder/model-00001-of-00003.safetensors", "text_encoder/model-00002-of-00003.safetensors", "text_encoder/model-00003-of-00003.safetensors",
+    "text_encoder/model.safetensors.index.json", "tokenizer/merges.txt", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/vocab.json",
+    "transformer/config.json", "transformer/diffusion_pytorch_model-00001-of-00002.safetensors", "transformer/diffusion_pytorch_model-00002-of-00002.safetensors",
+    "transformer/diffusion_pytorch_model.safetensors.index.json", "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+]  # fmt: skip
+KLEIN = [
+    "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/generation_config.json",
+    "text_encoder/model-00001-of-00002.safetensors", "text_encoder/model-00002-of-00002.safetensors", "text_encoder/model.safetensors.index.json",
+    "tokenizer/chat_template.jinja", "tokenizer/merges.txt", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "tokenizer/vocab.json",
+    "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
