@@ -6,7 +6,7 @@ the VAE's own shift and scale; t in [0, 1] with 1 = pure noise for flow families
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -48,11 +48,20 @@ class FamilySpec:
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
+    optional: tuple[str, ...] = ()  # folders of parts that a run can do without: model.leave_out
 
     @property
     def denoiser(self) -> str:
         """The denoiser's folder, which is also the pipeline's name for it and the prefix of a saved LoRA's keys."""
         return self.parts["denoiser"][0]
+
+    def without(self, left_out: tuple[str, ...]) -> FamilySpec:
+        """The same, without parts that a run does without.  Raises ValueError for a part that is needed."""
+        for name in left_out:
+            if name not in self.optional:
+                can = f"what can be left out: {', '.join(self.optional)}" if self.optional else "nothing of it can be left out"
+                raise ValueError(f"model.leave_out names {name!r}, but {self.title} needs it; {can}")
+        return replace(self, parts={kind: tuple(n for n in names if n not in left_out) for kind, names in self.parts.items()})
 
 
 class Family(Protocol):
@@ -104,6 +113,7 @@ class Modules:
     text_encoders: dict[str, Any] = field(default_factory=dict)  # by folder name
     tokenizers: dict[str, Any] = field(default_factory=dict)  # by the folder name of the text encoder that reads them
     scheduler: Any = None
+    index: dict[str, Any] = field(default_factory=dict)  # of model_index.json, for a family whose checkpoints say more there than their parts
 
 
 GEOMETRY = "geometry"  # [B,6] px: height, width of the picture as it was; top, left of the crop; height, width of the crop
