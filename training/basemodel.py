@@ -47,6 +47,8 @@ def check_folder(folder: Path, spec: FamilySpec) -> None:
         raise ValueError(f"{folder.name} is made for {found or 'an unknown pipeline'}, but you chose {spec.title} ({spec.pipeline}); choose its own family")
     for names in spec.parts.values():
         for name in names:
+            if name in spec.optional and not (folder / name).is_dir():
+                raise ValueError(f"{folder.name} has no {name}; get the whole base model, or put {name} into model.leave_out to train without it")
             weight_files(folder / name)
 
 

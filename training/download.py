@@ -72,6 +72,37 @@ def fetch(
     return _snapshot(source, info.sha)
 
 
+def lora_file(source: str, token: str | None) -> Path:
+    """The .safetensors file of a LoRA: a path, or a Hub id whose only one, or the one of diffusers' usual name, is downloaded.
+
+    Raises ValueError in plain words.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise ValueError(f"{path.name} is not a .safetensors file; a LoRA is only read from one")
+        return path.resolve()
+    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise ValueError(f"there is no file {source!r}, and it is not a Hub id of the form owner/name; check the path of the LoRA")
+    import httpx2
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import errors as hub
+
+    usual = "pytorch_lora_weights.safetensors"
+    try:
+        names = [s.rfilename for s in HfApi(token=token).model_info(source, timeout=20).siblings if s.rfilename.endswith(".safetensors")]
+        if len(names) != 1 and usual not in names:
+            raise ValueError(f"{source} has {len(names)} .safetensors files, so that it is not clear which is meant; download the right one and give its path")
+        return Path(hf_hub_download(source, usual if usual in names else names[0], token=token))
+    except (hub.GatedRepoError, hub.RepositoryNotFoundError):
+        raise ValueError(f"{source} is not on the Hub, or it is not open to you: see https://huggingface.co/{source}; sign in on the Publish tab") from None
+    except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        kept = try_to_load_from_cache(source, usual)
+        if isinstance(kept, str):
+            return Path(kept)
+        raise ValueError(f"{source} is not on this computer yet, and the Hub cannot be reached ({_first_line(error)}); connect, or give a file's path") from None
+
+
 class DownloadStopped(Exception):
     """The user asked to stop while a file was under way; what arrived is kept."""
 

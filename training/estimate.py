@@ -147,7 +147,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     """What `config` will take on `machine` with `pictures` pictures.  Raises ValueError for an unknown family or a wrong base model path."""
     family = registry.get("families", config.model.family, home.plugins)
     spec: FamilySpec = family.SPEC
-    model = layers.base_model(config.model.source, config.model.revision, family)
+    model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
     pace = measured(config, home.outputs)
     per_step = config.data.batch_size * config.optimizer.accumulation
     buckets = buckets_of_epoch(config, pictures, model.divisor, home)

@@ -20,18 +20,18 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def base_folder(model: ModelPart, family: ModuleType, ctx: Context) -> Path:
     """The checked folder of the base model; from the Hub it is downloaded first.  Raises ValueError, Stopped."""
-    folder = local_folder(model.source)
+    spec, folder = family.SPEC.without(model.leave_out), local_folder(model.source)
     if folder is None:
         ctx.phase("downloading the base model")
         token = ctx.secrets.get("hf_token")
         try:
             folder = fetch(
-                model.source, model.revision, family.SPEC, model.dtype != "fp32", token.reveal() if token else None,
+                model.source, model.revision, spec, model.dtype != "fp32", token.reveal() if token else None,
                 lambda done, of: ctx.phase("downloading the base model", done, of, "bytes"), ctx.stop_requested,
             )  # fmt: skip
         except DownloadStopped:
             raise Stopped(0) from None
-    check_folder(folder, family.SPEC)
+    check_folder(folder, spec)
     return folder
 
 

@@ -24,6 +24,7 @@ SPEC = FamilySpec(
     architecture="stable-diffusion-xl-v1-base",
     lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _CONV},
     parameters=2.57e9,
+    other_parameters=(0.82e9, 84e6),
     notes="Also its many finetunes, v-prediction ones too: the noise schedule is read from the checkpoint's own scheduler.",
     tags=("stable-diffusion-xl", "stable-diffusion-xl-diffusers", "text-to-image"),
     pipeline="StableDiffusionXLPipeline",
