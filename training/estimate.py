@@ -246,7 +246,8 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
         return 0.0, PROCESS_BYTES + SLACK * peak
     if config.device == "mps":  # shares the computer's memory
         return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + SLACK * peak
-    return CUDA_CONTEXT_BYTES + SLACK * peak, CUDA_PROCESS_BYTES + 1.2 * model.largest_part_bytes
+    on_disk = model.largest_part_bytes if model.local else model.largest_part_bytes * width / 4  # what is downloaded is in the run's format, see download
+    return CUDA_CONTEXT_BYTES + SLACK * peak, CUDA_PROCESS_BYTES + 1.2 * on_disk
 
 
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:

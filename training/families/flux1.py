@@ -20,7 +20,7 @@ SPEC = FamilySpec(
     default_source="black-forest-labs/FLUX.1-dev",
     licence="other",
     licence_url="https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
-    latent=LatentSpec(channels=16, stride=8),
+    latent=LatentSpec(channels=16, stride=8, patch=2),
     prediction="flow",
     divisor=16,
     side_px=1024,
