@@ -9,7 +9,7 @@ import fnmatch
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .family import FamilySpec
@@ -26,10 +26,11 @@ def fetch(
     token: str | None,
     progress: Callable[[int, int], None],
     stop: Callable[[], bool],
+    parts: Iterable[str] | None = None,
 ) -> Path:
     """The snapshot folder of a Hub model, complete for `spec`; downloads what the cache lacks.
 
-    half: prefer the repository's fp16 files, where it has them.  token: None for huggingface_hub's own.  progress(bytes done, bytes of).
+    parts: those folders whose weights are wanted; None for all.  half: prefer the repository's fp16 files, where it has them.  token: None for huggingface_hub's own.  progress(bytes done, bytes of).
     Raises ValueError in plain words: no network, not found, licence not accepted, disk too small.
     """
     import httpx2
@@ -37,6 +38,7 @@ def fetch(
     from huggingface_hub import errors as hub
     from huggingface_hub.constants import HF_HUB_CACHE
 
+    heavy = {p for group in spec.parts.values() for p in group} if parts is None else set(parts)
     try:
         info = HfApi(token=token).model_info(source, revision=revision or None, files_metadata=True, timeout=20)
     except hub.GatedRepoError:
@@ -48,8 +50,8 @@ def fetch(
     except hub.RevisionNotFoundError:
         raise ValueError(f"{source} has no revision {revision!r}; leave it empty for the default branch") from None
     except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:  # offline, DNS, proxy, 5xx: the cache may still hold everything
-        return _cached(source, revision, spec, error)
-    wanted = [s for s in info.siblings if _wanted([x.rfilename for x in info.siblings], s.rfilename, spec, half)]
+        return _cached(source, revision, heavy, error)
+    wanted = [s for s in info.siblings if _wanted([x.rfilename for x in info.siblings], s.rfilename, spec, heavy, half)]
     missing = [s for s in wanted if not isinstance(try_to_load_from_cache(source, s.rfilename, revision=info.sha), str)]
     total = sum(s.size or 0 for s in missing)
     cache = Path(HF_HUB_CACHE)
@@ -129,8 +131,8 @@ def _byte_counter(report: Callable[[int], None], stop: Callable[[], bool]):
     return Bar
 
 
-def _wanted(names: list[str], name: str, spec: FamilySpec, half: bool) -> bool:
-    """Whether a repository's file is needed: small files, and one set of weights for each part."""
+def _wanted(names: list[str], name: str, spec: FamilySpec, heavy: set[str], half: bool) -> bool:
+    """Whether a repository's file is needed: small files, and one set of weights for each part of `heavy`."""
     folder, _, base = name.rpartition("/")
     if "/" in folder or (not folder and base != "model_index.json"):
         return False
@@ -139,7 +141,7 @@ def _wanted(names: list[str], name: str, spec: FamilySpec, half: bool) -> bool:
         return False
     if any(fnmatch.fnmatch(base, pattern) for pattern in SMALL) and not base.endswith(".index.json"):
         return True
-    if folder not in parts:
+    if folder not in heavy:
         return False
     weights = [n.rpartition("/")[2] for n in names if n.startswith(folder + "/") and ".safetensors" in n]
     plain = [w for w in weights if ".fp16" not in w and "non_ema" not in w and ".bf16" not in w]
@@ -147,12 +149,14 @@ def _wanted(names: list[str], name: str, spec: FamilySpec, half: bool) -> bool:
     return base in ((fp16 or plain) if half else (plain or fp16))
 
 
-def _cached(source: str, revision: str, spec: FamilySpec, error: Exception) -> Path:
-    from .basemodel import check_folder
+def _cached(source: str, revision: str, heavy: set[str], error: Exception) -> Path:
+    from .basemodel import weight_files
 
     try:
         folder = _snapshot(source, revision or "main")
-        check_folder(folder, spec)
+        (folder / "model_index.json").stat()
+        for part in heavy:
+            weight_files(folder / part)
     except (ValueError, OSError):
         raise ValueError(
             f"{source} is not on this computer yet, and the Hub cannot be reached ({_first_line(error)}); "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -107,6 +107,10 @@ def base_model(source: str, revision: str, family: ModuleType, left_out: tuple[s
     left_out: parts that the run does without.
     """
     spec = family.SPEC.without(left_out)
+    file = basemodel.single_file(source)
+    if file:
+        basemodel.read_header(file)  # raises where the file is broken
+        return replace(_unknown(spec), largest_part_bytes=file.stat().st_size, local=True)
     folder = local_folder(source, revision)
     if folder is None:
         return _unknown(spec)
