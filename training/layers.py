@@ -134,6 +134,7 @@ def local_folder(source: str, revision: str) -> Path | None:
 
 
 def _from_files(folder: Path, family: ModuleType, spec: FamilySpec) -> BaseModel:
+    basemodel.check_folder(folder, spec)
     parts = {kind: [folder / name for name in names] for kind, names in spec.parts.items()}
     files = {kind: [file for part in folders for file in basemodel.weight_files(part)] for kind, folders in parts.items()}
     networks = {kind: _network(found, spec.latent.patch if kind == "denoiser" else 1) for kind, found in files.items()}
