@@ -15,6 +15,7 @@ from pathlib import Path
 from .family import FamilySpec
 
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
+ASK_S = 5.0  # for the one small request between a click on Start and its answer
 SPARE_BYTES = 2 * 1024**3  # left free on the disk besides the download
 
 
@@ -41,12 +42,8 @@ def fetch(
     heavy = {p for group in spec.parts.values() for p in group} if parts is None else set(parts)
     try:
         info = HfApi(token=token).model_info(source, revision=revision or None, files_metadata=True, timeout=20)
-    except hub.GatedRepoError:
-        raise ValueError(
-            f"{source} asks you to accept its licence: open https://huggingface.co/{source}, accept it there, then sign in on the Publish tab"
-        ) from None
-    except hub.RepositoryNotFoundError:
-        raise ValueError(f"there is no model {source!r} on the Hub, or it is private and you are not signed in; check the name") from None
+    except (hub.GatedRepoError, hub.RepositoryNotFoundError) as error:
+        raise ValueError(_refused(source, error)) from None
     except hub.RevisionNotFoundError:
         raise ValueError(f"{source} has no revision {revision!r}; leave it empty for the default branch") from None
     except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:  # offline, DNS, proxy, 5xx: the cache may still hold everything
@@ -65,13 +62,51 @@ def fetch(
         try:
             # by the branch, not by its commit: only then does the cache remember what the branch meant, for when we are offline
             hf_hub_download(source, file.rfilename, revision=revision or None, token=token, tqdm_class=bar)
-        except hub.GatedRepoError:
-            raise ValueError(f"{source} asks you to accept its licence: open https://huggingface.co/{source}, accept it there, then sign in") from None
+        except hub.GatedRepoError as error:
+            raise ValueError(_refused(source, error)) from None
         except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:
             raise ValueError(f"the download of {file.rfilename} broke off ({_first_line(error)}); press Resume to go on where it stopped") from None
         done += file.size or 0
         progress(done, total)
     return _snapshot(source, info.sha)
+
+
+def hindrance(source: str, revision: str, spec: FamilySpec, token: str | None) -> str:
+    """Why a Hub model cannot be used, in a sentence, asked within ASK_S; "" where nothing speaks against it: it is whole on this computer, or to be had."""
+    import httpx2
+    from huggingface_hub import constants
+    from huggingface_hub import errors as hub
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    offline = OSError("offline")
+    try:
+        _cached(source, revision, {p for group in spec.parts.values() for p in group}, offline)
+        return ""
+    except ValueError:
+        pass
+    try:
+        hf_raise_for_status(get_session().get(f"{constants.ENDPOINT}/api/models/{source}/auth-check", headers=build_hf_headers(token=token), timeout=ASK_S))
+    except (hub.GatedRepoError, hub.RepositoryNotFoundError) as error:
+        return _refused(source, error)
+    except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:
+        return _unreachable(source, error)
+    return ""
+
+
+def _refused(source: str, error: Exception) -> str:
+    """The Hub's refusal of a repository in plain words."""
+    from huggingface_hub.errors import GatedRepoError
+
+    if isinstance(error, GatedRepoError):
+        return f"{source} asks you to accept its licence: open https://huggingface.co/{source}, accept it there, then sign in on the Publish tab"
+    return f"there is no model {source!r} on the Hub, or it is private and you are not signed in; check the name"
+
+
+def _unreachable(source: str, error: Exception) -> str:
+    return (
+        f"{source} is not on this computer yet, and the Hub cannot be reached ({_first_line(error)}); "
+        "connect to the internet and press Start again, or choose a base model that you have as a folder"
+    )
 
 
 def lora_file(source: str, token: str | None) -> Path:
@@ -96,8 +131,8 @@ def lora_file(source: str, token: str | None) -> Path:
         if len(names) != 1 and usual not in names:
             raise ValueError(f"{source} has {len(names)} .safetensors files, so that it is not clear which is meant; download the right one and give its path")
         return Path(hf_hub_download(source, usual if usual in names else names[0], token=token))
-    except (hub.GatedRepoError, hub.RepositoryNotFoundError):
-        raise ValueError(f"{source} is not on the Hub, or it is not open to you: see https://huggingface.co/{source}; sign in on the Publish tab") from None
+    except (hub.GatedRepoError, hub.RepositoryNotFoundError) as error:
+        raise ValueError(_refused(source, error)) from None
     except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         kept = try_to_load_from_cache(source, usual)
         if isinstance(kept, str):
@@ -158,10 +193,7 @@ def _cached(source: str, revision: str, heavy: set[str], error: Exception) -> Pa
         for part in heavy:
             weight_files(folder / part)
     except (ValueError, OSError):
-        raise ValueError(
-            f"{source} is not on this computer yet, and the Hub cannot be reached ({_first_line(error)}); "
-            "connect to the internet and press Start again, or choose a base model that you have as a folder"
-        ) from None
+        raise ValueError(_unreachable(source, error)) from None
     return folder
 
 
