@@ -48,7 +48,7 @@ class FamilySpec:
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
-    optional: tuple[str, ...] = ()  # folders of parts that a run can do without: model.leave_out
+    optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough
 
     @property
     def denoiser(self) -> str:
@@ -61,7 +61,9 @@ class FamilySpec:
             if name not in self.optional:
                 can = f"what can be left out: {', '.join(self.optional)}" if self.optional else "nothing of it can be left out"
                 raise ValueError(f"model.leave_out names {name!r}, but {self.title} needs it; {can}")
-        return replace(self, parts={kind: tuple(n for n in names if n not in left_out) for kind, names in self.parts.items()})
+        others = self.other_parameters and (self.other_parameters[0] - sum(self.optional[n] for n in set(left_out)), self.other_parameters[1])
+        parts = {kind: tuple(n for n in names if n not in left_out) for kind, names in self.parts.items()}
+        return replace(self, parts=parts, other_parameters=others)
 
 
 class Family(Protocol):

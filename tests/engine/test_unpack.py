@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests import tiny
 from tests.families import flux1 as flux_toy
+from tests.families import sdxl as xl_toy
 from training import registry
 from training.config import ModelPart
 from training.engine.weights import base_folder
@@ -20,6 +20,7 @@ from training.family import Placement
 from training.runs.context import Context
 
 SD15 = registry.get("families", "sd15")
+SDXL = registry.get("families", "sdxl")
 FLUX = registry.get("families", "flux1")
 
 RESNET = {
@@ -33,6 +34,7 @@ UNET = {
     "up_blocks.0.attentions.0": "output_blocks.0.1", "up_blocks.0.resnets.1": "output_blocks.1.0", "up_blocks.0.attentions.1": "output_blocks.1.1",
     "up_blocks.0.upsamplers.0.conv": "output_blocks.1.2.conv", "up_blocks.1.resnets.0": "output_blocks.2.0", "up_blocks.1.resnets.1": "output_blocks.3.0",
     "conv_norm_out": "out.0", "conv_out": "out.2", "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
 }  # fmt: skip
 VAE = {
     "mid_block.resnets.0": "mid.block_1", "mid_block.resnets.1": "mid.block_2", "mid_block.attentions.0.group_norm": "mid.attn_1.norm",
@@ -42,7 +44,7 @@ VAE = {
 
 
 def original_layout(folder: Path) -> dict[str, torch.Tensor]:
-    """The toy Stable Diffusion of two levels under the names that CompVis' code gave its layers."""
+    """A toy Stable Diffusion of two levels under the names that CompVis' and Stability's code gave its layers."""
     made = {}
     for key, tensor in load_file(folder / "unet" / "diffusion_pytorch_model.safetensors").items():
         ours = max((name for name in UNET if key.startswith(name + ".")), key=len)
@@ -59,9 +61,37 @@ def original_layout(folder: Path) -> dict[str, torch.Tensor]:
         for ours, theirs in VAE.items():
             name = name.replace(ours, theirs)
         made[f"first_stage_model.{name}"] = tensor[:, :, None, None] if "attn_1" in name and tensor.ndim == 2 else tensor
+    xl = (folder / "text_encoder_2").is_dir()
+    clip = "conditioner.embedders.0" if xl else "cond_stage_model"
     for key, tensor in load_file(folder / "text_encoder" / "model.safetensors").items():
-        made[f"cond_stage_model.transformer.text_model.{key.removeprefix('text_model.')}"] = tensor
-    return {k: t.contiguous() for k, t in made.items()}
+        made[f"{clip}.transformer.text_model.{key.removeprefix('text_model.')}"] = tensor
+    return made | open_clip(load_file(folder / "text_encoder_2" / "model.safetensors")) if xl else made
+
+
+OPEN_CLIP = {
+    "text_model.embeddings.position_embedding.weight": "positional_embedding", "text_model.embeddings.token_embedding": "token_embedding",
+    "text_model.final_layer_norm": "ln_final", "text_model.encoder.layers": "transformer.resblocks", "layer_norm1": "ln_1", "layer_norm2": "ln_2",
+    "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj", "self_attn.out_proj": "attn.out_proj",
+}  # fmt: skip
+
+
+def open_clip(weights: dict) -> dict[str, torch.Tensor]:
+    """SDXL's second text encoder in OpenCLIP's layout, where queries, keys and values are one matrix."""
+    made = {"text_projection": weights.pop("text_projection.weight").T.contiguous()}
+    for key in [k for k in weights if ".q_proj." in k]:
+        parts = [weights.pop(key.replace(".q_proj.", f".{x}_proj.")) for x in "qkv"]
+        layer, kind = key.split(".")[3], key.rsplit(".", 1)[1]
+        made[f"transformer.resblocks.{layer}.attn.in_proj_{kind}"] = torch.cat(parts)
+    for key, tensor in weights.items():
+        for ours, theirs in OPEN_CLIP.items():
+            key = key.replace(ours, theirs)
+        made[key] = tensor
+    return {f"conditioner.embedders.1.model.{k}": t for k, t in made.items()}
+
+
+def in_one_file(folder: Path, file: Path, **more) -> Path:
+    save_file({k: t.contiguous() for k, t in (original_layout(folder) | more).items()}, file)
+    return file
 
 
 @pytest.fixture
@@ -103,8 +133,7 @@ def same_weights(folder: Path, other: Path, parts) -> None:
 
 def test_a_whole_model_in_one_file_is_unpacked_once(base, hub, ctx, tmp_path):
     hub(SD15.SPEC.default_source, base, ["*.safetensors"])  # the settings alone
-    file = tmp_path / "my møde l.safetensors"
-    save_file(original_layout(base), file)
+    file = in_one_file(base, tmp_path / "my møde l.safetensors")
     folder = base_folder(source(file), SD15, ctx)
     same_weights(folder, base, ("unet", "vae", "text_encoder"))
     told = phases(ctx)
@@ -116,10 +145,18 @@ def test_a_whole_model_in_one_file_is_unpacked_once(base, hub, ctx, tmp_path):
         assert torch.equal(row(folder), row(base))
 
 
+def test_sdxl_in_one_file_keeps_both_of_its_encoders(hub, ctx, tmp_path):
+    whole = xl_toy.build(tmp_path / "xl")
+    hub(SDXL.SPEC.default_source, whole, ["*.safetensors"])
+    folder = base_folder(source(in_one_file(whole, tmp_path / "xl.safetensors"), "sdxl"), SDXL, ctx)
+    same_weights(folder, whole, ("unet", "vae", "text_encoder", "text_encoder_2"))
+    with pytest.raises(ValueError, match="made for StableDiffusionXLPipeline, but you chose Stable Diffusion 1.5"):
+        base_folder(source(tmp_path / "xl.safetensors"), SD15, ctx)
+
+
 def test_the_marks_of_a_v_prediction_finetune_count(base, hub, ctx, tmp_path):
     hub(SD15.SPEC.default_source, base, ["*.safetensors"])
-    file = tmp_path / "v.safetensors"
-    save_file(original_layout(base) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}, file)
+    file = in_one_file(base, tmp_path / "v.safetensors", v_pred=torch.zeros(0), ztsnr=torch.zeros(0))
     scheduler = json.loads((base_folder(source(file), SD15, ctx) / "scheduler" / "scheduler_config.json").read_text())
     assert (scheduler["prediction_type"], scheduler["rescale_betas_zero_snr"], scheduler["timestep_spacing"]) == ("v_prediction", True, "trailing")
 
@@ -140,8 +177,7 @@ def test_what_a_file_of_a_transformer_lacks_comes_from_its_repository(hub, ctx, 
 
 
 def test_what_cannot_be_unpacked_says_why(base, hub, ctx, tmp_path):
-    file = tmp_path / "model.safetensors"
-    save_file(original_layout(base), file)
+    file = in_one_file(base, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="without stable-diffusion-v1-5.*cannot be reached"):
         base_folder(source(file), SD15, ctx)
     hub(SD15.SPEC.default_source, base, ["*.safetensors"])
@@ -162,7 +198,6 @@ def test_what_cannot_be_unpacked_says_why(base, hub, ctx, tmp_path):
 @pytest.mark.slow
 def test_a_run_trains_on_a_file(base, hub, lab, tmp_path):
     hub(SD15.SPEC.default_source, base, ["*.safetensors"])
-    save_file(original_layout(tiny.sd15(tmp_path / "again")), tmp_path / "one.safetensors")
-    run, plain = lab.run(model__source=str(tmp_path / "one.safetensors")), lab.run()
+    run, plain = lab.run(model__source=str(in_one_file(base, tmp_path / "one.safetensors"))), lab.run()
     assert run.status() == "finished", run.why()
     assert [e["loss"] for e in run.events()[0] if e["kind"] == "step"] == [e["loss"] for e in plain.events()[0] if e["kind"] == "step"]

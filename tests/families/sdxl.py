@@ -15,10 +15,12 @@ def build(folder: Path, prediction_type: str = "epsilon", zeros: bool = True) ->
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     first, second = tiny.clip_tokenizer(), tiny.clip_tokenizer()
+    large = parts.clip_config(second)
+    large.hidden_size, large.num_hidden_layers = 48, 10  # wider than the first, and deep enough to be known as SDXL's in a single file
     second.pad_token = "!"  # as in the released checkpoint: the two encoders are padded differently
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
-        block_out_channels=(8, 16), layers_per_block=1, sample_size=16, norm_num_groups=2, cross_attention_dim=64,
+        block_out_channels=(8, 16), layers_per_block=1, sample_size=16, norm_num_groups=2, cross_attention_dim=32 + 48,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=(2, 4),
         use_linear_projection=True, transformer_layers_per_block=(1, 2), addition_embed_type="text_time", addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=32 + 6 * 8,
@@ -29,6 +31,6 @@ def build(folder: Path, prediction_type: str = "epsilon", zeros: bool = True) ->
     StableDiffusionXLPipeline(
         vae=parts.kl_vae(4, 0.13025, None, quant=True, force_upcast=True), unet=unet, scheduler=scheduler, force_zeros_for_empty_prompt=zeros,
         text_encoder=CLIPTextModel(parts.clip_config(first)).eval(), tokenizer=first,
-        text_encoder_2=CLIPTextModelWithProjection(parts.clip_config(second)).eval(), tokenizer_2=second,
+        text_encoder_2=CLIPTextModelWithProjection(large).eval(), tokenizer_2=second,
     ).save_pretrained(folder)  # fmt: skip
     return folder

@@ -138,6 +138,8 @@ def test_what_may_be_left_out_is_checked_before_the_start(sd3, home, tmp_path):
     config = lambda **changes: jobfile.parse(registry.get("jobs", "train").Config, job | {"model": job["model"] | changes})
     whole = layers.base_model(str(sd3), "", SD35)
     assert layers.base_model(str(sd3), "", SD35, ("text_encoder_3",)).text.parameters < whole.text.parameters
+    unknown = layers.base_model("owner/not-here", "", SD35), layers.base_model("owner/not-here", "", SD35, ("text_encoder_3",))
+    assert unknown[1].text.parameters == pytest.approx(unknown[0].text.parameters - 4.76e9)
     with pytest.raises(ValueError, match="leave_out names 'vae', but Stable Diffusion 3.5 needs it; what can be left out: text_encoder_3"):
         estimate.estimate(config(leave_out=["vae"]), LAPTOP, 4, home)
 

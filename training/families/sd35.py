@@ -30,7 +30,7 @@ SPEC = FamilySpec(
     tags=("sd3", "text-to-image"),
     pipeline="StableDiffusion3Pipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder", "text_encoder_2", "text_encoder_3"), "vae": ("vae",)},
-    optional=("text_encoder_3",),
+    optional={"text_encoder_3": 4.76e9},
 )
 
 
