@@ -6,7 +6,7 @@ the VAE's own shift and scale; t in [0, 1] with 1 = pure noise for flow families
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class FamilySpec:
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
     licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
+    optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough
 
     def licence_of(self, source: str) -> tuple[str, str]:
         """(licence, its URL) of a base model."""
@@ -58,6 +59,16 @@ class FamilySpec:
     def denoiser(self) -> str:
         """The denoiser's folder, which is also the pipeline's name for it and the prefix of a saved LoRA's keys."""
         return self.parts["denoiser"][0]
+
+    def without(self, left_out: tuple[str, ...]) -> FamilySpec:
+        """The same, without parts that a run does without.  Raises ValueError for a part that is needed."""
+        for name in left_out:
+            if name not in self.optional:
+                can = f"what can be left out: {', '.join(self.optional)}" if self.optional else "nothing of it can be left out"
+                raise ValueError(f"model.leave_out names {name!r}, but {self.title} needs it; {can}")
+        others = self.other_parameters and (self.other_parameters[0] - sum(self.optional[n] for n in set(left_out)), self.other_parameters[1])
+        parts = {kind: tuple(n for n in names if n not in left_out) for kind, names in self.parts.items()}
+        return replace(self, parts=parts, other_parameters=others)
 
 
 class Family(Protocol):

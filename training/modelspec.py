@@ -24,7 +24,7 @@ _PATHS = re.compile(
 
 def scrub(text: str, config: TrainConfig) -> str:
     """`text` in which paths of this computer are only their last part."""
-    own = [p for p in (config.model.source, *(d.name for d in config.data.datasets), str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
+    own = [p for p in (config.model.source, config.model.training_adapter, *(d.name for d in config.data.datasets), str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
     for path in sorted(own, key=len, reverse=True):
         text = text.replace(path, _last(path))
     return _PATHS.sub(lambda m: _last(m[0]), text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -16,7 +17,7 @@ from .. import registry
 from ..config import TrainConfig
 from ..family import Cond
 from ..runs.context import Context, Stopped
-from . import checkpoint, memory, optim
+from . import checkpoint, memory, optim, training_adapter
 from .data import Batch
 from .finish import finish
 from .prepare import Prepared, prepare
@@ -59,6 +60,7 @@ class Session:
         self.m.denoiser = self.family.load(prepared.folder, {self.family.SPEC.denoiser}, placement(config.model, config.device)).denoiser
         if config.loss.gradient_checkpointing:
             self.m.denoiser.enable_gradient_checkpointing()
+        self.assistant = training_adapter.attach(config.model, self.family, self.m, ctx)
         self.layers = self.adapter.attach(self.m.denoiser, config.adapter, self.family.SPEC, number("adapter", config.seed))
         self.m.denoiser.train()  # lets the adapter's dropout act; the frozen base has none
         self.weights = self.adapter.parameters(self.m.denoiser)
@@ -189,8 +191,13 @@ class Session:
 
     # -- pictures and numbers on the way ------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
     def weights_for_use(self):
         """A context in which the denoiser holds the weights that samples and the result are made of."""
+        with self.assistant.off(), self._averaged():
+            yield
+
+    def _averaged(self):
         return _Averaged(self.ema, self.weights, self.m.denoiser)
 
     def _samples_if_due(self) -> None:
@@ -223,7 +230,7 @@ class Session:
         if not (self.p.plan.held_out and every and (self.step % every == 0 or self.step == self.config.steps)):
             return
         total, count = 0.0, 0
-        with self.weights_for_use(), torch.no_grad(), memory.autocast(self.config):
+        with self._averaged(), torch.no_grad(), memory.autocast(self.config):
             for batch in self.feed.validation(VALIDATION_POINTS):
                 total += float(self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss).mean())
                 count += 1

@@ -48,7 +48,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     family = registry.get("families", config.model.family, ctx.home.plugins)
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)
-    _, divisor = family.grid(read_configs(folder, family.SPEC))
+    _, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
     ctx.phase("checking the pictures")
     work = plan(config, ctx.home, divisor, ctx.warn)
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())

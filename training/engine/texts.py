@@ -24,7 +24,7 @@ class Texts:
 
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, folder: Path, cache: Cache):
         self.config, self.ctx, self.family, self.folder, self.cache = config, ctx, family, folder, cache
-        self.encoders = [name for name in family.SPEC.parts["text"] if (folder / name).is_dir()]
+        self.encoders = family.SPEC.without(config.model.leave_out).parts["text"]
         self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}" for name in self.encoders}
 
     def encode(self, texts: Iterable[str]) -> None:
