@@ -97,3 +97,31 @@ def test_what_cannot_be_had_is_told_before_the_start(hub, nasty):
 def test_a_model_that_is_not_there_says_so(hub, nasty):
     del hub.repos[NAME]
     assert "there is no model 'owner/tiny' on the Hub" in fetch(hub, nasty)
+
+
+LORA = """
+from training.download import lora_file
+for source in {sources!r}:
+    try:
+        print(lora_file(source, None).read_bytes().decode())
+    except ValueError as error:
+        print("refused:", error)
+"""
+
+
+def lora_files(hub, cache, *sources) -> list[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30}
+    done = subprocess.run([sys.executable, "-c", LORA.format(sources=sources)], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()
+
+
+def test_a_lora_of_several_is_named_behind_the_hub_id(hub, nasty):
+    repo = hub.repos["owner/adapters"] = Repo("owner/adapters", False)
+    repo.commit("initial", {"a_v1.safetensors": File(b"one", False), "a_v2.safetensors": File(b"two", False)})
+    unclear, second, missing, elsewhere = lora_files(hub, nasty, "owner/adapters", "owner/adapters/a_v2.safetensors", "owner/adapters/c.safetensors", "C:/no/a.safetensors")
+    assert second == "two"
+    assert "a_v1.safetensors, a_v2.safetensors" in unclear and "owner/adapters/a_v1.safetensors" in unclear
+    assert "but not c.safetensors" in missing and "there is no file 'C:/no/a.safetensors'" in elsewhere
+    hub.__exit__(None, None, None)
+    assert lora_files(hub, nasty, "owner/adapters/a_v2.safetensors") == ["two"]

@@ -40,7 +40,8 @@ class ModelPart(Part):
         (), description="Text encoders to do without, by their folders' names, to save memory and download; only some families can."
     )
     training_adapter: str = Field(
-        "", description="A LoRA, as Hub id or file, that lies on a distilled base model only while it trains: not in samples, not in the result."
+        "", description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lies on a distilled base model only while it trains: "
+        "not in samples, not in the result."
     )
     dtype: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Number format of the frozen base weights and of the computation; the adapter itself is always fp32."

@@ -110,7 +110,8 @@ def _unreachable(source: str, error: Exception) -> str:
 
 
 def lora_file(source: str, token: str | None) -> Path:
-    """The .safetensors file of a LoRA: a path, or a Hub id whose only one, or the one of diffusers' usual name, is downloaded.
+    """The .safetensors file of a LoRA: a path, or what is downloaded: a Hub id's only one, or the one of diffusers' usual name, or
+    the one that is named behind the id, as in owner/name/file.safetensors.
 
     Raises ValueError in plain words.
     """
@@ -119,22 +120,26 @@ def lora_file(source: str, token: str | None) -> Path:
         if path.suffix != ".safetensors":
             raise ValueError(f"{path.name} is not a .safetensors file; a LoRA is only read from one")
         return path.resolve()
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise ValueError(f"there is no file {source!r}, and it is not a Hub id of the form owner/name; check the path of the LoRA")
+    owner, _, rest = source.partition("/")
+    name, _, named = rest.partition("/")
+    if not owner or not name or source.startswith((".", "~")) or ":" in source or "\\" in source or (named and not named.endswith(".safetensors")):
+        raise ValueError(f"there is no file {source!r}, and it is not a Hub id of the form owner/name or owner/name/file.safetensors; check the path of the LoRA")
     import httpx2
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
     from huggingface_hub import errors as hub
 
-    usual = "pytorch_lora_weights.safetensors"
+    repo, usual = f"{owner}/{name}", "pytorch_lora_weights.safetensors"
     try:
-        names = [s.rfilename for s in HfApi(token=token).model_info(source, timeout=20).siblings if s.rfilename.endswith(".safetensors")]
-        if len(names) != 1 and usual not in names:
-            raise ValueError(f"{source} has {len(names)} .safetensors files, so that it is not clear which is meant; download the right one and give its path")
-        return Path(hf_hub_download(source, usual if usual in names else names[0], token=token))
+        names = [s.rfilename for s in HfApi(token=token).model_info(repo, timeout=20).siblings if s.rfilename.endswith(".safetensors")]
+        wanted = named or (usual if usual in names else names[0] if len(names) == 1 else "")
+        if wanted not in names:
+            there = f"{repo} has {', '.join(names) or 'no .safetensors file'}"
+            raise ValueError(f"{there}; name the one that is meant, as {repo}/{names[0] if names else usual}" if not named else f"{there}, but not {named}; check the name")
+        return Path(hf_hub_download(repo, wanted, token=token))
     except (hub.GatedRepoError, hub.RepositoryNotFoundError) as error:
-        raise ValueError(_refused(source, error)) from None
+        raise ValueError(_refused(repo, error)) from None
     except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        kept = try_to_load_from_cache(source, usual)
+        kept = try_to_load_from_cache(repo, named or usual)
         if isinstance(kept, str):
             return Path(kept)
         raise ValueError(f"{source} is not on this computer yet, and the Hub cannot be reached ({_first_line(error)}); connect, or give a file's path") from None
