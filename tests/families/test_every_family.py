@@ -25,7 +25,6 @@ import training.families
 from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
 from training import registry
-from training.config import AdapterPart
 from training.engine import noise
 from training.family import GEOMETRY, Cond, Placement
 
@@ -224,12 +223,14 @@ def test_pictures_encode_to_about_what_the_decoder_takes(kit):
 
 
 def test_every_group_of_layers_takes_an_adapter_and_holds_the_one_before(kit):
-    from training.adapters import lora
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     wrapped = [set()]
     for group in ("attention", "attention+ff", "all"):
         denoiser = kit.family.load(kit.folder, {kit.spec.denoiser}, Placement(torch.float32, "cpu")).denoiser
-        wrapped.append(set(lora.attach(denoiser, AdapterPart(rank=2, alpha=2, targets=group), kit.spec, 0)))
+        denoiser.add_adapter(LoraConfig(r=2, target_modules=list(kit.spec.lora_targets[group])))
+        wrapped.append({name for name, layer in denoiser.named_modules() if isinstance(layer, BaseTunerLayer)})
         assert wrapped[-2] < wrapped[-1]
 
 

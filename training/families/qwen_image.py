@@ -22,7 +22,7 @@ SPEC = FamilySpec(
     latent=LatentSpec(channels=16, stride=8, patch=2),
     prediction="flow",
     divisor=16,
-    side_px=1328,
+    side_px=1024,
     architecture="qwen-image",
     lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _MODULATION},
     parameters=20.4e9,
