@@ -41,6 +41,7 @@ ENDPOINTS = {
     "paths": ("POST", r"/api/models/(?P<repo>[^/]+/[^/]+)/paths-info/(?P<rev>[^/]+)"),
     "tree": ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)/tree/(?P<rev>[^/]+)"),
     "info": ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)(?:/revision/(?P<rev>[^/]+))?"),
+    "auth": ("GET", r"/api/models/(?P<repo>[^/]+/[^/]+)/auth-check"),
     "batch": ("POST", r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch"),
     "upload": ("PUT", r"/lfs/objects/(?P<oid>[0-9a-f]{64})"),
     "verify": ("POST", r"/lfs/verify"),
@@ -86,6 +87,7 @@ class Repo:
 
     id: str
     private: bool
+    gated: bool = False  # nobody has accepted its licence yet
     commits: list[Commit] = field(default_factory=list)
 
     @property
@@ -315,8 +317,18 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self._at(found, rev or "main")
         return {
             "_id": "1", "id": repo, "modelId": repo, "author": repo.split("/")[0], "sha": commit.oid, "private": found.private, "disabled": False,
-            "gated": False, "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": path, "size": len(file.data)} for path, file in commit.tree.items()],
+            "gated": "auto" if found.gated else False, "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": path, "size": len(file.data)} for path, file in commit.tree.items()],
         }  # fmt: skip
+
+    def _auth(self, body, repo):
+        self._open(repo)
+        return {}
+
+    def _open(self, repo: str) -> Repo:
+        found = self._repo(repo)
+        if found.gated:
+            raise _Refused(403, f"Access to model {repo} is restricted", **{"X-Error-Code": "GatedRepo"})
+        return found
 
     def _preupload(self, body, repo, rev):
         head = self._at(self._repo(repo, write=True), rev).tree
@@ -378,7 +390,7 @@ class _Handler(BaseHTTPRequestHandler):
         return [file.info(path) for path, file in self._at(self._repo(repo), rev).tree.items()]
 
     def _resolve(self, body, repo, rev, path):
-        commit = self._at(self._repo(repo), rev)
+        commit = self._at(self._open(repo), rev)
         if path not in commit.tree:
             raise _Refused(404, "Entry not found", **{"X-Error-Code": "EntryNotFound"})
         file = commit.tree[path]

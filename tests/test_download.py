@@ -29,6 +29,12 @@ except ValueError as error:
     print("refused:", error)
 """
 
+BEFORE = """
+from training import registry
+from training.download import hindrance
+print(hindrance("owner/tiny", "", registry.get("families", "sd15").SPEC, None) or "nothing")
+"""
+
 
 @pytest.fixture
 def hub(tmp_path):
@@ -44,10 +50,10 @@ def hub(tmp_path):
         yield hub
 
 
-def fetch(hub, cache) -> str:
+def fetch(hub, cache, script: str = SCRIPT) -> str:
     """What a fresh process says: the Hub's client reads its environment once."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30}
-    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -69,6 +75,53 @@ def test_a_download_that_breaks_off_says_so_and_goes_on_next_time(hub, nasty):
     assert fetch(hub, nasty).startswith("whole")
 
 
+def test_a_licence_that_was_not_accepted_is_told_before_and_after_the_start(hub, nasty):
+    assert fetch(hub, nasty, BEFORE).strip() == "nothing"
+    hub.repos[NAME].gated = True
+    for script in (BEFORE, SCRIPT):
+        assert "accept its licence: open https://huggingface.co/owner/tiny" in fetch(hub, nasty, script)
+    hub.repos[NAME].gated = False
+    fetch(hub, nasty)
+    hub.repos[NAME].gated = True  # what is on this computer can be used
+    assert fetch(hub, nasty, BEFORE).strip() == "nothing"
+
+
+def test_what_cannot_be_had_is_told_before_the_start(hub, nasty):
+    hub.fail("auth", 503, times=-1)
+    assert "not on this computer yet, and the Hub cannot be reached" in fetch(hub, nasty, BEFORE)
+    hub.heal()
+    del hub.repos[NAME]
+    assert "there is no model 'owner/tiny' on the Hub" in fetch(hub, nasty, BEFORE)
+
+
 def test_a_model_that_is_not_there_says_so(hub, nasty):
     del hub.repos[NAME]
     assert "there is no model 'owner/tiny' on the Hub" in fetch(hub, nasty)
+
+
+LORA = """
+from training.download import lora_file
+for source in {sources!r}:
+    try:
+        print(lora_file(source, None).read_bytes().decode())
+    except ValueError as error:
+        print("refused:", error)
+"""
+
+
+def lora_files(hub, cache, *sources) -> list[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30}
+    done = subprocess.run([sys.executable, "-c", LORA.format(sources=sources)], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()
+
+
+def test_a_lora_of_several_is_named_behind_the_hub_id(hub, nasty):
+    repo = hub.repos["owner/adapters"] = Repo("owner/adapters", False)
+    repo.commit("initial", {"a_v1.safetensors": File(b"one", False), "a_v2.safetensors": File(b"two", False)})
+    unclear, second, missing, elsewhere = lora_files(hub, nasty, "owner/adapters", "owner/adapters/a_v2.safetensors", "owner/adapters/c.safetensors", "C:/no/a.safetensors")
+    assert second == "two"
+    assert "a_v1.safetensors, a_v2.safetensors" in unclear and "owner/adapters/a_v1.safetensors" in unclear
+    assert "but not c.safetensors" in missing and "there is no file 'C:/no/a.safetensors'" in elsewhere
+    hub.__exit__(None, None, None)
+    assert lora_files(hub, nasty, "owner/adapters/a_v2.safetensors") == ["two"]

@@ -21,6 +21,18 @@ MAX_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
+def single_file(source: str) -> Path | None:
+    """The .safetensors file that a source names; None when it names something else.  Raises ValueError for any other file."""
+    path = Path(source).expanduser()
+    if not path.is_file():
+        return None
+    if path.suffix in PICKLES:
+        raise ValueError(f"{path.name} is a pickled file, which can run code when opened; get the .safetensors version")
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path.name} is no base model; give a .safetensors file, a folder in diffusers layout (with model_index.json) or a Hub id")
+    return path.resolve()
+
+
 def local_folder(source: str) -> Path | None:
     """The folder of a local source; None when it is a Hub id.  Raises ValueError for a path that does not hold one."""
     if source == BUILTIN_SOURCE:
@@ -29,8 +41,6 @@ def local_folder(source: str) -> Path | None:
     path = Path(source).expanduser()
     if path.is_dir():
         return path.resolve()
-    if path.is_file():
-        raise ValueError(f"{path.name} is a single file; give a folder in diffusers layout (with model_index.json) or a Hub id")
     if looks_local or source.count("/") != 1:
         raise ValueError(f"there is no folder {source!r}, and it is not a Hub id of the form owner/name; check the base model's path")
     return None
@@ -47,6 +57,8 @@ def check_folder(folder: Path, spec: FamilySpec) -> None:
         raise ValueError(f"{folder.name} is made for {found or 'an unknown pipeline'}, but you chose {spec.title} ({spec.pipeline}); choose its own family")
     for names in spec.parts.values():
         for name in names:
+            if name in spec.optional and not (folder / name).is_dir():
+                raise ValueError(f"{folder.name} has no {name}; get the whole base model, or put {name} into model.leave_out to train without it")
             weight_files(folder / name)
 
 
@@ -145,8 +157,16 @@ def fingerprint(part: Path) -> str:
     Reading whole 10 GB files at each start would take longer than many trainings; two checkpoints that differ at all differ
     in nearly every tensor.
     """
-    digest = hashlib.sha256((part / "config.json").read_bytes())
-    for file in weight_files(part):
+    return _content(hashlib.sha256((part / "config.json").read_bytes()), weight_files(part))
+
+
+def fingerprint_file(file: Path) -> str:
+    """The same of a single file."""
+    return _content(hashlib.sha256(), [file])
+
+
+def _content(digest, files: list[Path]) -> str:
+    for file in files:
         header = read_header(file)
         digest.update(json.dumps(header, sort_keys=True).encode())
         with file.open("rb") as stream:

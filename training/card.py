@@ -85,7 +85,8 @@ def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, s
     base = hub_base(config)
     meta: dict = {"license": _licence(config, spec)}
     if meta["license"] == "other":
-        meta |= {"license_name": re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-"), "license_link": spec.licence_url}
+        name = re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-")
+        meta |= {"license_name": name, "license_link": spec.licence_of(config.model.source)[1]}
     meta |= {"library_name": "diffusers", "pipeline_tag": _task(spec)}
     if base:
         meta["base_model"] = base
@@ -106,7 +107,7 @@ def _task(spec: FamilySpec) -> str:
 def _licence(config: TrainConfig, spec: FamilySpec) -> str:
     """The base model's licence: the family's, or what the built-in model's own card says."""
     if config.model.source != "builtin":
-        return spec.licence
+        return spec.licence_of(config.model.source)[0]
     card = BUILTIN / "base" / "README.md"
     if card.is_file():
         try:
@@ -306,6 +307,7 @@ def _levels(loss: LossPart) -> str:
 
 
 def _licence_words(config: TrainConfig, spec: FamilySpec) -> str:
-    if config.model.source == "builtin" or not spec.licence_url:
+    _, url = spec.licence_of(config.model.source)
+    if config.model.source == "builtin" or not url:
         return ""
-    return f"## Licence\n\nThe base model's licence applies: <{spec.licence_url}>."
+    return f"## Licence\n\nThe base model's licence applies: <{url}>."

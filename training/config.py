@@ -37,6 +37,13 @@ class ModelPart(Part):
         "'builtin' is the small model that comes with Easel."
     )
     revision: str = Field("", description="Branch, tag or commit of a Hub id; empty means its default branch.")
+    leave_out: tuple[str, ...] = Field(
+        (), description="Text encoders to do without, by their folders' names, to save memory and download; only some families can."
+    )
+    training_adapter: str = Field(
+        "", description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lies on a distilled base model only while it trains: "
+        "not in samples, not in the result."
+    )
     dtype: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Number format of the frozen base weights and of the computation; the adapter itself is always fp32."
     )

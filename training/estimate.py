@@ -153,7 +153,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     """What `config` will take on `machine` with `pictures` pictures.  Raises ValueError for an unknown family or a wrong base model path."""
     family = registry.get("families", config.model.family, home.plugins)
     spec: FamilySpec = family.SPEC
-    model = layers.base_model(config.model.source, config.model.revision, family)
+    model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
     pace = measured(config, home.outputs)
     per_step = config.data.batch_size * config.optimizer.accumulation
     buckets, said = buckets_of_epoch(config, spec, pictures, model.divisor, home)
@@ -270,7 +270,8 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
         return 0.0, PROCESS_BYTES + SLACK * peak
     if config.device == "mps":  # shares the computer's memory
         return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + SLACK * peak
-    return CUDA_CONTEXT_BYTES + SLACK * peak, CUDA_PROCESS_BYTES + 1.2 * model.largest_part_bytes
+    on_disk = model.largest_part_bytes if model.local else model.largest_part_bytes * width / 4  # what is downloaded is in the run's format, see download
+    return CUDA_CONTEXT_BYTES + SLACK * peak, CUDA_PROCESS_BYTES + 1.2 * on_disk
 
 
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:

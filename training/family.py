@@ -6,7 +6,7 @@ the VAE's own shift and scale; t in [0, 1] with 1 = pure noise for flow families
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -74,16 +74,32 @@ class FamilySpec:
     tags: tuple[str, ...] = field(default=())
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
+    licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
     trainable_text: tuple[str, ...] = ()  # folders of text encoders that an adapter may train too
     text_targets: dict[str, tuple[str, ...]] = field(default_factory=lambda: CLIP_TARGETS)  # as lora_targets, for those
     pipeline_loads: tuple[str, ...] = ("lora", "dora")  # adapter kinds that the pipeline's load_lora_weights takes; tried, not assumed
     kohya: KohyaNames | None = None  # None: programs of that kind read diffusers' layout, or their names are not known
+    optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough
+
+    def licence_of(self, source: str) -> tuple[str, str]:
+        """(licence, its URL) of a base model."""
+        return self.licences.get(source, (self.licence, self.licence_url))
 
     @property
     def denoiser(self) -> str:
         """The denoiser's folder, which is also the pipeline's name for it and the prefix of a saved LoRA's keys."""
         return self.parts["denoiser"][0]
+
+    def without(self, left_out: tuple[str, ...]) -> FamilySpec:
+        """The same, without parts that a run does without.  Raises ValueError for a part that is needed."""
+        for name in left_out:
+            if name not in self.optional:
+                can = f"what can be left out: {', '.join(self.optional)}" if self.optional else "nothing of it can be left out"
+                raise ValueError(f"model.leave_out names {name!r}, but {self.title} needs it; {can}")
+        others = self.other_parameters and (self.other_parameters[0] - sum(self.optional[n] for n in set(left_out)), self.other_parameters[1])
+        parts = {kind: tuple(n for n in names if n not in left_out) for kind, names in self.parts.items()}
+        return replace(self, parts=parts, other_parameters=others)
 
 
 class Family(Protocol):
@@ -136,6 +152,7 @@ class Modules:
     text_encoders: dict[str, Any] = field(default_factory=dict)  # by folder name
     tokenizers: dict[str, Any] = field(default_factory=dict)  # by the folder name of the text encoder that reads them
     scheduler: Any = None
+    index: dict[str, Any] = field(default_factory=dict)  # of model_index.json, for a family whose checkpoints say more there than their parts
 
 
 GEOMETRY = "geometry"  # [B,6] px: height, width of the picture as it was; top, left of the crop; height, width of the crop

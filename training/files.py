@@ -38,6 +38,13 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
     fsync_folder(path.parent)
 
 
+def fsync(path: Path) -> None:
+    """What was written to the file `path` is on the disk; a folder is left alone."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
 def fsync_folder(folder: Path) -> None:
     """The names in `folder` are on the disk.  Windows has no such call; there a rename is all one can have."""
     if os.name == "nt":

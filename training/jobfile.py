@@ -186,7 +186,7 @@ def _anchored(data: Any, folder: Path, key: str = "") -> Any:
         return {k: _anchored(v, folder, f"{key}.{k}") for k, v in data.items()}
     if isinstance(data, list):
         return [_anchored(v, folder, key) for v in data]
-    is_place = isinstance(data, str) and key.endswith((".datasets.name", ".dataset", ".model.source"))
-    if is_place and ("/" in data or "\\" in data or data in (".", "..")) and (folder / Path(data).expanduser()).is_dir():
+    is_place = isinstance(data, str) and key.endswith((".datasets.name", ".dataset", ".model.source", ".model.training_adapter"))
+    if is_place and ("/" in data or "\\" in data or data in (".", "..")) and (folder / Path(data).expanduser()).exists():
         return str((folder / Path(data).expanduser()).resolve())
     return data

@@ -120,14 +120,21 @@ class BaseModel:
         return self.denoiser.parameters + self.vae.parameters + self.text.parameters
 
 
-def base_model(source: str, revision: str, family: ModuleType) -> BaseModel:
-    """From the files where they are on this computer, else from what the family says of itself.  Raises ValueError for a bad path."""
-    spec = family.SPEC
+def base_model(source: str, revision: str, family: ModuleType, left_out: tuple[str, ...] = ()) -> BaseModel:
+    """From the files where they are on this computer, else from what the family says of itself.  Raises ValueError for a bad path.
+
+    left_out: parts that the run does without.
+    """
+    spec = family.SPEC.without(left_out)
+    file = basemodel.single_file(source)
+    if file:
+        basemodel.read_header(file)  # raises where the file is broken
+        return replace(_unknown(spec), largest_part_bytes=file.stat().st_size, local=True)
     folder = local_folder(source, revision)
     if folder is None:
         return _unknown(spec)
     try:
-        return _from_files(folder, family)
+        return _from_files(folder, family, spec)
     except ValueError:
         if basemodel.local_folder(source) is None:  # a download that was broken off: the rest is still to come
             return _unknown(spec)
@@ -160,8 +167,8 @@ def layer_names(source: str, family: ModuleType) -> Callable[[str], list[str]]:
     return names
 
 
-def _from_files(folder: Path, family: ModuleType) -> BaseModel:
-    spec = family.SPEC
+def _from_files(folder: Path, family: ModuleType, spec: FamilySpec) -> BaseModel:
+    basemodel.check_folder(folder, spec)
     parts = {kind: [folder / name for name in names] for kind, names in spec.parts.items()}
     files = {kind: [file for part in folders for file in basemodel.weight_files(part)] for kind, folders in parts.items()}
     networks = {kind: _network(found, spec.latent.patch if kind == "denoiser" else 1) for kind, found in files.items()}

@@ -24,7 +24,7 @@ _PATHS = re.compile(
 
 def scrub(text: str, config: TrainConfig) -> str:
     """`text` in which paths of this computer are only their last part."""
-    own = [p for p in (config.model.source, *(d.name for d in config.data.datasets), str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
+    own = [p for p in (config.model.source, config.model.training_adapter, *(d.name for d in config.data.datasets), str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
     for path in sorted(own, key=len, reverse=True):
         text = text.replace(path, _last(path))
     return _PATHS.sub(lambda m: _last(m[0]), text)
@@ -60,7 +60,7 @@ def modelspec_metadata(
         "modelspec.description": f"{config.adapter.type} for {spec.title}, trained with Easel",
         "modelspec.date": date,
         "modelspec.resolution": f"{side}x{side}",
-        "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence,
+        "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence_of(config.model.source)[0],
         "modelspec.tags": ",".join(spec.tags),
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.trigger_phrase": config.trigger,

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from training import datasets, registry
+from training.basemodel import local_folder, single_file
 from training.config import TrainConfig
+from training.download import hindrance
 from training.estimate import Estimate, estimate
 from training.hardware import Machine
 from training.home import Home
@@ -118,6 +120,16 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures)
+
+
+def hindrances(home: Home, config: TrainConfig, token: str | None) -> dict[str, str]:
+    """{path of a setting: why its model cannot be had}.  Asks the Hub, where something must be downloaded."""
+    model = config.model
+    if single_file(model.source) or local_folder(model.source):
+        return {}
+    spec = registry.get("families", model.family, home.plugins).SPEC.without(model.leave_out)
+    found = hindrance(model.source, model.revision, spec, token)
+    return {"model.source": found} if found else {}
 
 
 def _top_faults(draft: Draft) -> dict[str, str]:

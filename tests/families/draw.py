@@ -17,7 +17,7 @@ def main() -> None:
     more = {"num_frames": args["frames"]} if args["frames"] else {}
 
     def draw():
-        out = pipe("a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)
+        out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)
         return torch.as_tensor((out.frames if hasattr(out, "frames") else out.images)[0])
 
     pictures = {"base": draw()}

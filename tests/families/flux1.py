@@ -7,6 +7,7 @@ from tests import tiny
 from . import parts, tokens
 
 SIDE, SIZE = 32, (32, 48)
+PROMPTED = {"max_sequence_length": 48}  # of the toy's tokenizer
 
 
 def build(folder: Path, guidance_embeds: bool = True) -> Path:

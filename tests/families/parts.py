@@ -23,6 +23,16 @@ def t5_encoder(tokenizer, width: int = 32):
     return T5EncoderModel(config).eval()
 
 
+def qwen3(tokenizer, cls: str = "Qwen3Model", layers: int = 3):
+    import transformers
+
+    config = transformers.Qwen3Config(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=layers, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=512,
+    )  # fmt: skip
+    return getattr(transformers, cls)(config).eval()
+
+
 def kl_vae(channels: int = 4, scaling: float = 0.3611, shift: float | None = 0.1159, levels: int = 2, quant: bool = False, **changes):
     """An AutoencoderKL of 2 ** (levels - 1) px a latent cell."""
     from diffusers import AutoencoderKL
@@ -32,3 +42,23 @@ def kl_vae(channels: int = 4, scaling: float = 0.3611, shift: float | None = 0.1
         down_block_types=["DownEncoderBlock2D"] * levels, up_block_types=["UpDecoderBlock2D"] * levels,
         use_quant_conv=quant, use_post_quant_conv=quant, scaling_factor=scaling, shift_factor=shift, **changes,
     ).eval()  # fmt: skip
+
+
+def flux2(guidance_embeds: bool):
+    """(denoiser, autoencoder) of FLUX.2: 4 channels, 2 px a cell, of which 2 x 2 make one of the network's."""
+    import torch
+    from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
+
+    torch.manual_seed(0)
+    transformer = Flux2Transformer2DModel(
+        patch_size=1, in_channels=16, num_layers=1, num_single_layers=2, attention_head_dim=16, num_attention_heads=2, joint_attention_dim=48,
+        timestep_guidance_channels=32, axes_dims_rope=[4, 4, 4, 4], guidance_embeds=guidance_embeds,
+    )  # fmt: skip
+    vae = AutoencoderKLFlux2(
+        sample_size=32, block_out_channels=(8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4,
+        down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2, use_quant_conv=False, use_post_quant_conv=False,
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        vae.bn.running_mean.normal_(0, 0.1)
+        vae.bn.running_var.uniform_(0.5, 2)
+    return transformer, vae

@@ -72,3 +72,27 @@ def gemma(max_length: int = 2048):
     pre = pre_tokenizers.Split(" ", behavior="merged_with_previous")
     vocab, merges = bpe(pre, specials=specials, size=700, normalizer=normalizers.Replace(" ", "▁"), unknown="<unk>")
     return GemmaTokenizer(vocab=vocab, merges=merges, model_max_length=max_length)
+
+
+# The shape of Mistral's chat template: a system prompt and an instruction between marks.
+MISTRAL_CHAT = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' %}[SYSTEM_PROMPT]{{ m['content'][0]['text'] }}[/SYSTEM_PROMPT]"
+    "{% else %}[INST]{% for c in m['content'] %}{% if c['type'] == 'text' %}{{ c['text'] }}{% else %}[IMG]{% endif %}{% endfor %}[/INST]{% endif %}{% endfor %}"
+)
+
+
+def mistral(max_length: int = 2048):
+    """A byte-level tokenizer with Mistral's marks and a chat template; of no class of its own, as the released file is one of none."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    marks = ["<unk>", "<s>", "</s>", "<pad>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[IMG]", "[IMG_BREAK]", "[IMG_END]"]
+    pre = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    vocab, merges = bpe(pre, alphabet=pre_tokenizers.ByteLevel.alphabet(), specials=marks)
+    raw = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    raw.pre_tokenizer, raw.decoder = pre, decoders.ByteLevel()
+    raw.add_special_tokens(marks)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>", model_max_length=max_length,
+        padding_side="left", chat_template=MISTRAL_CHAT,
+    )  # fmt: skip

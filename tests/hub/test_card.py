@@ -111,6 +111,14 @@ def test_the_other_licence_is_named_and_linked(run):
     assert (meta["license"], meta["license_name"], meta["license_link"]) == ("other", "stable-diffusion-1.5-licence", "https://example.org/licence")
 
 
+def test_a_checkpoint_with_a_licence_of_its_own_passes_that_on(run):
+    import dataclasses
+
+    own = {run.config().model.source: ("mit", "https://example.org/mit"), "owner/another": ("gpl-3.0", "https://example.org/gpl")}
+    meta, body = split_card(model_card(run, run.config(), dataclasses.replace(SPEC, licences=own)))
+    assert meta["license"] == "mit" and "https://example.org/mit" in body and SPEC.licence_url not in body
+
+
 def test_markdown_shows_text_letter_for_letter():
     assert markdown("a_b *c* <i> & [x](y)\n# z") == "a\\_b \\*c\\* &lt;i&gt; &amp; \\[x\\](y) # z"
     assert [markdown(t) for t in ("# h", "- l", "1. n", "=", "| c", "SD 1.5 top-k")] == ["\\# h", "\\- l", "1\\. n", "\\=", "\\| c", "SD 1.5 top-k"]

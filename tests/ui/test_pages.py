@@ -226,6 +226,17 @@ def test_without_pictures_start_says_so_beside_the_field(ctx):
     assert "Choose the pictures" not in train.paint(ctx, "", Draft(), {})[1], "nobody is told off before pressing Start"
 
 
+def test_a_base_model_that_cannot_be_had_is_told_beside_its_field_when_start_is_pressed(ctx):
+    dataset, form = story.pictures(ctx.home), Draft(preset="sd15-character", edits={"model.source": "owner/nothing-here"})
+    assert "model.source" not in plan(ctx, form, dataset).wrong, "the Hub is asked at Start, not at each edit"
+    run, seen = train.start(ctx, dataset, form, {}, anyway=True)
+    settings, card = train.paint(ctx, dataset, form, seen)[3:]
+    assert run is None and not list_runs(ctx.home.outputs)
+    assert "owner/nothing-here is not on this computer yet" in card and "set-model-source-fault" in settings
+    settings = train.paint(ctx, dataset, form, train._fresh(seen))[3]
+    assert settings is gr.skip() or "set-model-source-fault" not in settings, "it goes when something is changed"
+
+
 def test_start_puts_a_whole_job_into_the_queue_while_another_runs(ctx):
     dataset = story.pictures(ctx.home)
     made = plan(ctx, Draft(name="my-zibbo", trigger="zibbo", quality="quick", edits={"adapter.rank": "8"}), dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -17,7 +18,7 @@ from .. import registry
 from ..config import TrainConfig
 from ..family import Cond
 from ..runs.context import Context, Stopped
-from . import adapter_files, checkpoint, memory, optim
+from . import adapter_files, checkpoint, memory, optim, training_adapter
 from .data import Batch
 from .finish import finish
 from .prepare import Prepared, prepare
@@ -79,6 +80,7 @@ class Session:
         self.m.denoiser = self.family.load(self.p.folder, {spec.denoiser}, place).denoiser
         if c.loss.gradient_checkpointing:
             self.m.denoiser.enable_gradient_checkpointing()
+        self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
         self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
         self.p.texts.keep_alive(self.m)
         everywhere = c.adapter.model_copy(update={"include": (), "exclude": (), "rank_patterns": ()})  # these name the denoiser's layers
@@ -213,8 +215,13 @@ class Session:
 
     # -- pictures and numbers on the way ------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
     def weights_for_use(self):
         """A context in which the denoiser holds the weights that samples and the result are made of."""
+        with self.assistant.off(), self._averaged():
+            yield
+
+    def _averaged(self):
         return _Averaged(self.ema, self.weights, list(self.modules.values()))
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -254,7 +261,7 @@ class Session:
         if not (self.p.plan.held_out and every and (self.step % every == 0 or self.step == self.config.steps)):
             return
         total, count = 0.0, 0
-        with self.weights_for_use(), torch.no_grad(), memory.autocast(self.config):
+        with self._averaged(), torch.no_grad(), memory.autocast(self.config):
             for batch in self.feed.validation(VALIDATION_POINTS):
                 total += float(self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss).mean())
                 count += 1

@@ -51,7 +51,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         raise ValueError(f"{path} {text}")
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)
-    stride, divisor = family.grid(read_configs(folder, family.SPEC))
+    stride, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
     ctx.phase("checking the pictures")
     work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn)
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())

@@ -28,7 +28,7 @@ class Texts:
 
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, folder: Path, cache: Cache):
         self.config, self.ctx, self.family, self.folder, self.cache = config, ctx, family, folder, cache
-        there = [name for name in family.SPEC.parts["text"] if (folder / name).is_dir()]
+        there = [name for name in family.SPEC.without(config.model.leave_out).parts["text"] if (folder / name).is_dir()]
         self.learning = [name for name in there if name in family.SPEC.trainable_text] if trains_text(config, ctx) else []
         self.encoders = [name for name in there if name not in self.learning]
         self.alive: Modules | None = None  # holds the encoders that learn, once they are loaded

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
-from ..basemodel import check_folder, local_folder, variant
+from ..basemodel import check_folder, local_folder, single_file, variant
 from ..config import ModelPart
 from ..download import DownloadStopped, fetch
-from ..family import Cond, Modules, Placement
+from ..family import Cond, FamilySpec, Modules, Placement
 from ..runs.context import Context, Stopped
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -20,19 +21,28 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def base_folder(model: ModelPart, family: ModuleType, ctx: Context) -> Path:
     """The checked folder of the base model; from the Hub it is downloaded first.  Raises ValueError, Stopped."""
-    folder = local_folder(model.source)
-    if folder is None:
-        ctx.phase("downloading the base model")
-        token = ctx.secrets.get("hf_token")
-        try:
-            folder = fetch(
-                model.source, model.revision, family.SPEC, model.dtype != "fp32", token.reveal() if token else None,
-                lambda done, of: ctx.phase("downloading the base model", done, of, "bytes"), ctx.stop_requested,
-            )  # fmt: skip
-        except DownloadStopped:
-            raise Stopped(0) from None
-    check_folder(folder, family.SPEC)
+    spec, file = family.SPEC.without(model.leave_out), single_file(model.source)
+    if file:
+        from .unpack import unpack
+
+        folder = unpack(file, spec, ctx, lambda repo, parts: download(repo, "", spec, ctx, parts=parts))
+    else:
+        folder = local_folder(model.source) or download(model.source, model.revision, spec, ctx, half=model.dtype != "fp32")
+    check_folder(folder, spec)
     return folder
+
+
+def download(source: str, revision: str, spec: FamilySpec, ctx: Context, *, half: bool = False, parts: Iterable[str] | None = None) -> Path:
+    """The folder of a Hub model, and what of it is missing downloaded; see training.download.fetch.  Raises ValueError, Stopped."""
+    ctx.phase("downloading the base model")
+    token = ctx.secrets.get("hf_token")
+    try:
+        return fetch(
+            source, revision, spec, half, token.reveal() if token else None,
+            lambda done, of: ctx.phase("downloading the base model", done, of, "bytes"), ctx.stop_requested, parts,
+        )  # fmt: skip
+    except DownloadStopped:
+        raise Stopped(0) from None
 
 
 def placement(model: ModelPart, device: str) -> Placement:

@@ -47,6 +47,7 @@ SPEC = FamilySpec(
     architecture="flux-1-dev",
     lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _MODULATION},
     parameters=11.9e9,
+    other_parameters=(4.9e9, 84e6),
     notes="dev (a licence to accept on the Hub, not for commercial use) and schnell (Apache-2.0, distilled to four steps).",
     tags=("flux", "text-to-image"),
     pipeline="FluxPipeline",

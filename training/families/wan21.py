@@ -24,6 +24,7 @@ SPEC = FamilySpec(
     licence_url="https://huggingface.co/Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
     latent=LatentSpec(channels=CHANNELS, stride=STRIDE_PX, patch=2, video=True, frame_stride=4),
     prediction="flow",
+    shift={"flow_shift": 3.0},
     divisor=16,
     side_px=480,
     architecture="wan-2.1-t2v",

@@ -18,6 +18,7 @@ SPEC = FamilySpec(
     licence_url="https://huggingface.co/Wan-AI/Wan2.2-TI2V-5B-Diffusers",
     latent=LatentSpec(channels=48, stride=16, patch=2, video=True, frame_stride=4),
     prediction="flow",
+    shift={"flow_shift": 5.0},
     divisor=32,
     side_px=704,
     architecture="wan-2.2-ti2v-5b",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from training import datasets, registry, timelaw
+from training import account, datasets, registry, timelaw
 from training.config import TrainConfig
 from training.hardware import machine
 from training.runs import supervisor
@@ -93,7 +93,7 @@ def changed(ctx, how: Callable[[Draft], Draft]) -> Draft:
 
 
 def _fresh(seen: dict) -> dict:
-    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried")}
+    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried", "denied")}
 
 
 def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
@@ -108,7 +108,7 @@ def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
 
 def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:
     # what is merely not filled in yet is no fault before Start was pressed
-    wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")}
+    wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")} | seen.get("denied", {})
     parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, *draft.idle(ctx.home, made, form.edits)))
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures=_drawn(ctx, made)) if made.base else ""
     busy = supervisor.running(ctx.home)
@@ -177,6 +177,9 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool) -> tuple[str
         return None, {**seen, "tried": True, "fault": made.wrong.get("", f"Not started: look at {names}")}
     if made.estimate and not made.estimate.fits and not anyway:
         return None, {**seen, "anyway": True, "fault": "Not started: it does not fit this computer, see above"}
+    denied = draft.hindrances(ctx.home, made.config, account.find_token()[0].reveal() or None)
+    if denied:
+        return None, {**seen, "tried": True, "denied": denied, "fault": f"Not started: {next(iter(denied.values()))}"}
     try:
         return draft.begin(ctx.home, made).id, seen
     except (ValueError, OSError) as error:

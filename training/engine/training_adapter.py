@@ -1,0 +1,81 @@
+"""A LoRA that lies on a distilled base model while it trains, and on nothing else.
+
+Training a distilled model (FLUX.1 schnell) undoes its distillation, and the new LoRA learns that undoing too.  A training adapter
+undoes it beforehand: the new LoRA learns the pictures only, and works on the distilled model without the adapter.  It is added to
+the outputs of the base's layers rather than merged into their weights: switching it off leaves the base as it was, to the bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from types import ModuleType
+
+from torch import nn
+
+from ..adapting import adapter_layers
+from ..config import ModelPart
+from ..download import lora_file
+from ..family import Modules
+from ..runs.context import Context
+
+NAME = "training_adapter"
+
+
+class TrainingAdapter:
+    """Acts on the denoiser's layers until off() is entered."""
+
+    def __init__(self, layers: dict[nn.Module, tuple[nn.Module, nn.Module, float]]):
+        self.acting = True
+        self.layers = len(layers)
+        for layer, (down, up, scale) in layers.items():
+            layer.register_forward_hook(self._adding(down, up, scale))
+
+    def _adding(self, down: nn.Module, up: nn.Module, scale: float):
+        def add(layer, args, answer):
+            if not self.acting:
+                return answer
+            return answer + (up(down(args[0].to(down.weight.dtype))) * scale).to(answer.dtype)
+
+        return add
+
+    @contextlib.contextmanager
+    def off(self):
+        """Inside, the base model is as it was loaded."""
+        before, self.acting = self.acting, False
+        try:
+            yield
+        finally:
+            self.acting = before
+
+
+def attach(model: ModelPart, family: ModuleType, m: Modules, ctx: Context) -> TrainingAdapter:
+    """The config's training adapter on m.denoiser, which carries no other adapter yet; without one, one that does nothing.
+
+    The file is read by the family's own pipeline, as any LoRA is.  Raises ValueError.
+    """
+    if not model.training_adapter:
+        return TrainingAdapter({})
+    ctx.phase("loading the training adapter")
+    token = ctx.secrets.get("hf_token")
+    file = lora_file(model.training_adapter, token.reveal() if token else None)
+    found = _read(family, m, file)
+    if not found:
+        raise ValueError(f"model.training_adapter is {model.training_adapter!r}, but {file.name} holds no LoRA for {family.SPEC.title}; leave it empty, or choose another")
+    return TrainingAdapter({m.denoiser.get_submodule(name): parts for name, parts in found.items()})
+
+
+def _read(family: ModuleType, m: Modules, file: Path) -> dict[str, tuple[nn.Module, nn.Module, float]]:
+    """{layer of the denoiser: (down, up, scale)} of a LoRA file; the denoiser is left without it.  Raises ValueError."""
+    pipe = family.pipeline(Modules(m.dtype, denoiser=m.denoiser, scheduler=m.scheduler))
+    try:
+        pipe.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=NAME)
+        found = {}
+        for name in adapter_layers(m.denoiser):
+            layer = m.denoiser.get_submodule(name)
+            found[name] = (layer.lora_A[NAME].requires_grad_(False), layer.lora_B[NAME].requires_grad_(False), layer.scaling[NAME])
+    except (ValueError, KeyError, RuntimeError, AttributeError) as error:
+        raise ValueError(f"the training adapter {file.name} cannot be read for {family.SPEC.title}: {str(error).splitlines()[0]}") from None
+    if found:
+        pipe.unload_lora_weights()
+    return found

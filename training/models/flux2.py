@@ -1,0 +1,69 @@
+"""What FLUX.2's checkpoints have in common, whichever text encoder they come with: the network's call and the autoencoder's latents.
+
+Latents here are the autoencoder's 2 x 2 patches, [B,128,h,w] at 16 px a cell, normalised with its running statistics.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from ..family import LatentSpec, Modules, Placement
+
+LATENT = LatentSpec(channels=128, stride=16)
+TOKENS = 512  # both pipelines' default, the chat template included; all of them are read, padding too
+SINGLE_BLOCKS = 48  # of dev, which has the most
+
+# Of single blocks by their whole names: "attn.to_out" is also what double blocks call a list.
+ATTENTION = (
+    "to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out", "attn.to_qkv_mlp_proj",
+    *(f"single_transformer_blocks.{n}.attn.to_out" for n in range(SINGLE_BLOCKS)),
+)  # fmt: skip
+FF = ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out")
+MODULATION = ("double_stream_modulation_img.linear", "double_stream_modulation_txt.linear", "single_stream_modulation.linear")
+LORA_TARGETS = {"attention": ATTENTION, "attention+ff": ATTENTION + FF, "all": ATTENTION + FF + MODULATION}
+
+
+def load(m: Modules, folder: Path, parts: set[str], place: Placement) -> Modules:
+    """`m` with the denoiser and the VAE, where asked for."""
+    from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
+
+    from ..engine.weights import load_part
+
+    if "transformer" in parts:
+        m.denoiser = load_part(Flux2Transformer2DModel, folder / "transformer", place)
+    if "vae" in parts:
+        m.vae = load_part(AutoencoderKLFlux2, folder / "vae", place)
+    return m
+
+
+def encode_image(m: Modules, pixels):
+    """pixels [B,3,H,W] in [-1,1] -> latents [B,128,h,w] with about unit variance: the most likely ones, as both pipelines take them."""
+    from diffusers import Flux2Pipeline
+
+    patches = Flux2Pipeline._patchify_latents(m.vae.encode(pixels.to(m.vae.dtype)).latent_dist.mode()).float()
+    mean, variance = (v.float().view(1, -1, 1, 1) for v in (m.vae.bn.running_mean, m.vae.bn.running_var))
+    return (patches - mean) / (variance + m.vae.config.batch_norm_eps).sqrt()
+
+
+def predict(m: Modules, noisy, t, embeds, guidance):
+    """noisy [B,128,h,w]; t [B] in [0,1]; embeds [B,L,D]; guidance [B] or None -> noise - clean, [B,128,h,w]."""
+    from diffusers import Flux2Pipeline
+
+    said = m.denoiser(
+        hidden_states=Flux2Pipeline._pack_latents(noisy),
+        timestep=t.to(noisy.dtype),
+        guidance=guidance,
+        encoder_hidden_states=embeds,
+        txt_ids=Flux2Pipeline._prepare_text_ids(embeds).to(noisy.device),
+        img_ids=Flux2Pipeline._prepare_latent_ids(noisy).to(noisy.device),
+        return_dict=False,
+    )[0]
+    return said.transpose(1, 2).reshape(noisy.shape)
+
+
+def grid(configs: dict[str, dict]) -> tuple[int, int]:
+    """(px per latent cell, px that sides must divide by) of a checkpoint, from its parts' config.json."""
+    vae = configs["vae"]
+    stride = 2 ** (len(vae["block_out_channels"]) - 1) * math.isqrt(math.prod(vae["patch_size"]))
+    return stride, stride
