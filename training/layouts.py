@@ -8,6 +8,7 @@ diffusers: `unet.<layer>.lora_A.weight`, its settings in the header.  kohya (Com
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -380,5 +381,11 @@ def _factor(layers: dict[str, Arrays]) -> int:
         w1 = (parts["lokr_w1"].shape if "lokr_w1" in parts else (parts["lokr_w1_a"].shape[0], parts["lokr_w1_b"].shape[1]))
         w2 = (parts["lokr_w2"].shape[:2] if "lokr_w2" in parts else (parts["lokr_w2_a"].shape[0], parts["lokr_w2_b"].shape[1]))
         small += w1
-        even &= all(a == max(n for n in range(1, int((a * b) ** 0.5) + 1) if a * b % n == 0) for a, b in zip(w1, w2, strict=True))
+        taps = (1,) if "lokr_w2" in parts else (1, 9)  # lokr_w2_b holds the kernel of a convolution beside the inputs
+        even &= _even(w1[0], w2[0]) and any(_even(w1[1], w2[1] // n) for n in taps if w2[1] % n == 0)
     return -1 if even else max(small)
+
+
+def _even(small: int, large: int) -> bool:
+    """Whether these two are the most even split of their product."""
+    return small == max(n for n in range(1, math.isqrt(small * large) + 1) if small * large % n == 0)

@@ -55,5 +55,5 @@ def _answer(kit, file) -> dict[str, torch.Tensor]:  # noqa: F811
         said = {kit.spec.denoiser: kit.family.predict(m, latents_like(kit, 1), t, conditioned(kit, CAPTIONS[0]))}
         if kit.spec.trainable_text:
             rows = kit.family.encode_text(m, [CAPTIONS[0]])[0]
-            said |= rows
+            said |= {name: tensor for name, tensor in rows.items() if tensor.is_floating_point()}
     return said
