@@ -3,8 +3,9 @@
     python -m tests.bench.compare PATH_OF_DIFFUSERS_CHECKOUT
 
 The checkout's version must not be above the installed diffusers.  The script needs the package `datasets`; where it is not installed,
-put it elsewhere (pip install --no-deps --target DIR datasets pyarrow dill xxhash multiprocess) and say --packages DIR.  Both take turns, so that a busy machine troubles
-both alike; every figure is the median over the turns.
+put it elsewhere (pip install --no-deps --target DIR datasets pyarrow dill xxhash multiprocess aiohttp yarl multidict propcache attrs
+frozenlist aiosignal aiohappyeyeballs) and say --packages DIR.  Where torchvision is missing, the few transforms that the script needs are stood
+in for by Pillow (children.py), which is told.  Both take turns, so that a busy machine troubles both alike; every figure is the median of the turns' ratios.
 """
 
 from __future__ import annotations
@@ -17,8 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from training import jobfile
+from training.config import TrainConfig
+from training.home import Home
+from training.runs.run import create
+from training.runs.supervisor import worker_env
 
 REPO = Path(__file__).resolve().parents[2]
 SCRIPT = "examples/text_to_image/train_text_to_image_lora.py"
@@ -44,12 +51,15 @@ class Bench:
     root: Path
     script: Path
     packages: list[str]
+    told: list[str] = field(default_factory=list)  # which torchvision the script had
 
     def start(self, *args: str) -> tuple[dict, float, float]:
         """(what a child measured, time.time() of its start, seconds until it was gone).  Raises RuntimeError with its last words."""
         out, log = self.root / "measured.json", self.root / "log.txt"
-        path = os.pathsep.join([str(REPO), *self.packages])
-        env = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(self.root / "datasets cache")}
+        if args[0] in ("ours", "bare"):
+            env = worker_env("train", Home(self.root))
+        else:
+            env = {**os.environ, "PYTHONPATH": os.pathsep.join(self.packages), "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(self.root / "datasets cache")}
         out.write_text("{}", encoding="utf-8")
         began = time.time()
         with open(log, "wb") as stream:
@@ -67,28 +77,21 @@ class Bench:
             "--output_dir", str(self.root / "their output"), "--resolution", str(SIDE), "--center_crop", "--train_batch_size", str(BATCH), "--max_train_steps", str(steps),
             "--learning_rate", str(RATE), "--rank", str(RANK), "--seed", "0", "--caption_column", "text", "--image_column", "image",
         )  # fmt: skip
+        self.told.append(got["torchvision"])
         return _took(list(enumerate(got["times"], start=1)), began, whole_s, got["peak_bytes"])
 
     def ours(self, steps: int, home: str) -> Took:
         """Our worker.  home: a new name has empty caches, one that was used before has warm ones."""
-        from training.home import Home
-
         at = Home(self.root / home).made()
         got, began, whole_s = self.start("ours", str(self._run(at, steps).path), str(at.root))
         return _took(got["steps"], began, whole_s, got["peak_bytes"])
 
     def bare(self, steps: int) -> list[tuple[float, float]]:
         """[(seconds of one step of ours, of a forward and backward pass alone)]."""
-        from training.home import Home
-
         at = Home(self.root / "bare").made()
         return self.start("bare", str(self._run(at, steps).path), str(at.root), str(steps))[0]["pairs"]
 
     def _run(self, home, steps: int):
-        from training import jobfile
-        from training.config import TrainConfig
-        from training.runs.run import create
-
         job = {
             "kind": "train", "name": "bench", "steps": steps, "seed": 0,
             "model": {"family": "sd15", "source": str(self.root / "model"), "dtype": "fp32"},
@@ -155,12 +158,14 @@ def measure(bench: Bench, args) -> list[str]:
                 "peak memory": max(cold.peak_bytes, warm.peak_bytes) / theirs.peak_bytes,
             }.items():
                 ratios.setdefault(name, []).append(value)
+            if not n:
+                print(f"torchvision: {bench.told[-1]}")
             for who, took in (("script", theirs), ("cold", cold), ("warm", warm)):
                 print(f"{who:>7}: first step {took.first_step_s:5.1f} s, {took.step_s:.3f} s/step, {took.whole_s:5.1f} s in all, {took.peak_bytes / 1e6:.0f} MB", flush=True)
         if args.long:
             ratios[f"{args.long} steps, cold"] = [bench.ours(args.long, "long").whole_s / bench.theirs(args.long).whole_s]
     pairs = bench.bare(args.steps)[3:]  # the first ones warm up
-    ratios["s/step, bare pass"] = [statistics.median(a for a, _ in pairs) / statistics.median(b for _, b in pairs)]
+    ratios["s/step, bare pass"] = [statistics.median(a / b for a, b in pairs)]
     missed = []
     print("\nours / theirs        (median, all turns)")
     for name, values in ratios.items():

@@ -163,6 +163,7 @@ def worker_env(kind: str, home: Home, token: Secret | None = None, environ: Mapp
     """The environment of a worker: an allow-list.  HF_TOKEN is in it only for a job that says NEEDS_TOKEN = True."""
     env = {name: value for name, value in environ.items() if _may_pass(name, value)}
     env |= {"EASEL_HOME": str(home.root), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", "PYTHONFAULTHANDLER": "1"}
+    env.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait take five times as long beside other busy programs
     try:
         needs_token = bool(getattr(registry.get("jobs", kind, home.plugins), "NEEDS_TOKEN", False))
     except ValueError:  # the worker will say so
