@@ -57,7 +57,7 @@ class Bench:
         """(what a child measured, time.time() of its start, seconds until it was gone).  Raises RuntimeError with its last words."""
         out, log = self.root / "measured.json", self.root / "log.txt"
         if args[0] in ("ours", "bare"):
-            env = worker_env("train", Home(self.root))
+            env = worker_env("train", Home(self.root))  # as the app starts it
         else:
             env = {**os.environ, "PYTHONPATH": os.pathsep.join(self.packages), "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(self.root / "datasets cache")}
         out.write_text("{}", encoding="utf-8")

@@ -119,7 +119,6 @@ class Subject:
 def full(name: str, how: str, device: str) -> Subject:
     """The released model's shapes with random weights.  how: of FORMATS."""
     import diffusers
-
     from accelerate import init_empty_weights
 
     model, family = MODELS[name], registry.get("families", name)

@@ -34,3 +34,22 @@ def test_a_full_model_cannot_be_asked_of_a_cpu(capsys):
     with pytest.raises(SystemExit):
         gpu.main(["--device", "cpu"])
     assert "for a GPU" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", gpu.FORMATS)
+def test_a_network_of_numbers_takes_a_step(how, monkeypatch):
+    # as on the card: weights drawn where they will lie, text that is random, half precision
+    if how != "bf16" and not gpu.has("training.engine.quantise"):
+        pytest.skip("this Easel does not quantise")
+    numbers = {
+        "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 64, "num_attention_heads": 1, "joint_attention_dim": 64, "pooled_projection_dim": 64,
+        "axes_dims_rope": (16, 24, 24), "guidance_embeds": True,
+    }  # fmt: skip
+    small = gpu.Full("FluxTransformer2DModel", numbers, (16, 8, 8), {"pooled": (64,), "embeds": (8, 64)})
+    monkeypatch.setitem(gpu.MODELS, "flux1", small)
+    subject = gpu.full("flux1", how, "cpu")
+    before = [w.detach().clone() for w in subject.weights]
+    for _ in range(2):  # the first step of a LoRA moves only one of its two matrices
+        subject.step(subject.batch(2))
+    assert all(not b.equal(w) and w.isfinite().all() for b, w in zip(before, subject.weights, strict=True))
+    assert gpu.flops_of(subject) > 0
