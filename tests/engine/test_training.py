@@ -10,6 +10,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from training.engine.sampling import SPONTANEOUS
+from training.runs import journal
+
 from .conftest import state_files
 
 FULL = dict(
@@ -173,6 +176,15 @@ def test_samples_checkpoints_and_validation_do_not_disturb_training(lab):
     calm = lab.run(save__every=6, sample__every=0, data__held_out=1, save__validate_every=0)
     assert state_files(busy, 6)["adapter.safetensors"] == state_files(calm, 6)["adapter.safetensors"]
     assert state_files(busy, 6)["state.safetensors"] == state_files(calm, 6)["state.safetensors"]
+
+
+def test_a_sample_can_be_asked_for_where_none_is_drawn_by_itself(lab):
+    # the image encoder is not kept in memory then
+    asked, calm = lab.make(sample__every=0), lab.run(sample__every=0)
+    journal.append(asked.control_path, {"t": 0.0, "kind": "sample", "prompt": "a blue cat"})
+    lab.go(asked)
+    assert [s[:2] for s in asked.view().samples] == [(0, SPONTANEOUS)]
+    assert state_files(asked, 6) == state_files(calm, 6)
 
 
 def test_accumulation_equals_the_big_batch_to_rounding(lab):

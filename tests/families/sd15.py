@@ -7,5 +7,5 @@ from tests import tiny
 SIDE, SIZE = 32, (32, 48)  # a square side; a size that is not square (height, width); px
 
 
-def build(folder: Path) -> Path:
-    return tiny.sd15(folder)
+def build(folder: Path, prediction_type: str = "epsilon") -> Path:
+    return tiny.sd15(folder, prediction_type)

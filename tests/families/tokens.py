@@ -1,8 +1,9 @@
-"""Small tokenizers of the real classes, trained here on a few sentences."""
+"""Small tokenizers of the real classes, most of them trained here on a few sentences."""
 
 from __future__ import annotations
 
 import json
+import string
 from random import Random
 
 WORDS = ["a", "an", "the", "red", "blue", "green", "old", "tiny", "huge", "painted", "wooden", "glass", "cat", "dog", "robot", "castle", "river", "horse", "tree", "house", "photo", "of", "on", "near", "under", "beside", "zibbo"]
@@ -14,18 +15,13 @@ def corpus() -> list[str]:
 
 
 def t5(max_length: int = 48):
-    """A T5Tokenizer (unigram) of about 200 pieces."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    """A T5Tokenizer (unigram) of WORDS and letters.  Written, not trained: the trainer breaks ties differently each time."""
     from transformers import T5Tokenizer
 
-    raw = Tokenizer(models.Unigram())
-    raw.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always", split=True)]
-    )
-    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False)
-    raw.train_from_iterator(corpus(), trainer)
-    pieces = [tuple(piece) for piece in json.loads(raw.to_str())["model"]["vocab"]]
-    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=max_length)
+    words = [(f"▁{word}", -2.0) for word in WORDS]
+    letters = [(letter, -6.0) for letter in "▁" + string.ascii_letters + string.digits + string.punctuation]
+    pieces = dict([("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *words, *letters])  # ▁a is a word and no letter
+    return T5Tokenizer(vocab=list(pieces.items()), extra_ids=0, model_max_length=max_length)
 
 
 def bpe(pre, *, specials=(), alphabet=(), size: int = 500, normalizer=None, unknown: str | None = None) -> tuple[dict, list]:

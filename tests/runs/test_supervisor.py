@@ -293,7 +293,7 @@ def test_a_worker_sees_no_token_and_no_log_shows_one(workshop):
     assert ended(walk) == "finished"
     seen = environment(walk)
     assert not [name for name in ("HF_TOKEN", "MY_PASSWORD", "CUDA_API_KEY", "EASEL_NOTE") if name in seen]
-    assert seen["OMP_NUM_THREADS"] == "2"
+    assert (seen["OMP_NUM_THREADS"], seen["GOMP_SPINCOUNT"]) == ("2", "1000")
     assert seen["EASEL_HOME"] == str(workshop.root)
     assert (seen["PYTHONUNBUFFERED"], seen["PYTHONIOENCODING"]) == ("1", "utf-8")
 

@@ -241,7 +241,8 @@ class Session:
     def _sample_now(self, prompt: str) -> None:
         texts = {prompt, self.config.sample.negative} if prompt else {self.config.sample.negative}
         self.p.texts.encode(texts)
-        self.m.vae.to(self.config.device)
+        if self.m.vae is None:
+            self.m.vae = self.family.load(self.p.folder, set(self.family.SPEC.parts["vae"]), placement(self.config.model, self.config.device)).vae
         with self.weights_for_use():
             if prompt:
                 self.ctx.phase("drawing samples", 0, 1, "pictures")

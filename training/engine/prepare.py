@@ -30,7 +30,7 @@ PIXELS_AT_ONCE = 4 * 512 * 512  # pictures of one size that are encoded together
 
 @dataclass
 class Prepared:
-    """A run that is ready to learn.  m holds the VAE and no text encoder; the denoiser is loaded last, by the loop."""
+    """A run that is ready to learn.  m holds the VAE where samples are drawn, and no text encoder; the denoiser is loaded last, by the loop."""
 
     family: ModuleType
     folder: Path
@@ -64,8 +64,8 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}"
     _encode_pictures(config, ctx, family, m, cache, vae_print, work)
     if not (config.sample.every and config.sample.prompts):
-        m.vae.to("cpu")  # needed again only when somebody asks for a sample
-        memory.release()
+        m.vae = None  # the loop loads it again when somebody asks for a sample
+    memory.release()
     _average_masks(ctx, cache, stride, work)
     flow = family.SPEC.prediction == "flow"
     law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)

@@ -40,7 +40,7 @@ ALLOWED = {
     "PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "PROCESSOR_IDENTIFIER",
 }  # fmt: skip
 ALLOWED_PREFIXES = (
-    "LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "PYTORCH_", "TORCH_", "HF_HUB_", "NCCL_", "GLOO_", "EASEL_",
+    "LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "OMP_", "GOMP_", "MKL_", "KMP_", "OPENBLAS_", "PYTORCH_", "TORCH_", "HF_HUB_", "NCCL_", "GLOO_", "EASEL_",
 )  # fmt: skip
 FORBIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "AUTH")
 
@@ -163,6 +163,10 @@ def worker_env(kind: str, home: Home, token: Secret | None = None, environ: Mapp
     """The environment of a worker: an allow-list.  HF_TOKEN is in it only for a job that says NEEDS_TOKEN = True."""
     env = {name: value for name, value in environ.items() if _may_pass(name, value)}
     env |= {"EASEL_HOME": str(home.root), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUTF8": "1", "PYTHONFAULTHANDLER": "1"}
+    # GNU OpenMP's waiting threads spin some 300 000 rounds: beside one busy program a step takes three times as long.  Sleeping at once
+    # (OMP_WAIT_POLICY=PASSIVE) costs half again on an idle machine; this many rounds cost nothing there.
+    if "OMP_WAIT_POLICY" not in env:
+        env.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         needs_token = bool(getattr(registry.get("jobs", kind, home.plugins), "NEEDS_TOKEN", False))
     except ValueError:  # the worker will say so
