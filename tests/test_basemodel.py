@@ -56,6 +56,15 @@ def web_page(folder):
     weights(folder).write_text("<!doctype html><title>Sign in</title>")
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path):
+    import struct
+
+    for length in (0x80, 0x280, 0x4B50):
+        file = tmp_path / f"{length}.safetensors"
+        file.write_bytes(struct.pack("<Q", length) + b"{}".ljust(length))
+        assert basemodel.read_header(file) == {}
+
+
 def pickled(folder):
     weights(folder).rename(weights(folder).with_suffix(".bin"))
 

@@ -21,7 +21,7 @@ from .pace import Pace, measured
 
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 # bytes of optimizer state for each weight that learns
-STATE_BYTES = {"adamw": 8.0, "adamw8bit": 2.0, "adafactor": 0.2, "prodigy": 16.0}
+STATE_BYTES = {"adamw": 8.0, "adamw8bit": 2.0, "paged_adamw8bit": 2.0, "adafactor": 0.2, "prodigy": 16.0}
 
 # Forward + backward over frozen weights: gradients flow through every layer, but only the adapter's own are kept.
 # Counted with torch's FlopCounterMode on SD 1.5's UNet with a LoRA: 1.96 forward passes; recomputing activations adds one.
@@ -191,7 +191,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
 
     batch, sides = config.data.batch_size, config.data.resolutions
-    passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing else PASSES
+    passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing != "off" else PASSES
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
     step_s = sum(passes * forward(cells(side, side, model), batch) for side in sides) / len(sides) * config.optimizer.accumulation
@@ -233,7 +233,7 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     average = 4 * learning if config.loss.ema_decay else 0
     weights = width * model.denoiser.parameters + learning * (4 + 4 + STATE_BYTES[config.optimizer.type]) + average
 
-    share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing else KEPT[config.adapter.targets]
+    share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing != "off" else KEPT[config.adapter.targets]
     area = cells(side, side, model)
     learn = config.data.batch_size * width * (share * model.denoiser.values(area) + PASSING * model.denoiser.largest(area))
     s = config.sample

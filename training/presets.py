@@ -244,7 +244,7 @@ def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user:
         while (limit < _needs(config, home)) and not own_batch and config.data.batch_size % 2 == 0:
             config = _with(config, {"data": {"batch_size": config.data.batch_size // 2}, "optimizer": {"accumulation": config.optimizer.accumulation * 2}})
         if limit < _needs(config, home) and not own_checkpointing:
-            config = _with(config, {"loss": {"gradient_checkpointing": True}})
+            config = _with(config, {"loss": {"gradient_checkpointing": "all"}})
     except ValueError:
         return config  # a family or base model that is not there: the estimate and the start say so, in its place
     return config

@@ -14,9 +14,9 @@ from ..family import Cond
 from ..files import write_atomic
 from ..modelspec import modelspec_metadata
 from ..runs.context import Context
-from . import checkpoint, memory
+from . import blocks, checkpoint, memory
 from .prepare import Prepared
-from .weights import adapter_layers, placement, probe
+from .weights import adapter_layers, load_denoiser, probe
 
 # Largest difference between the trained and the reloaded model, as a share of what the LoRA changes.  fp32 leaves rounding
 # of other kernels; half formats add the rounding of base activations, which is of the size of a weak LoRA's effect.
@@ -55,10 +55,11 @@ def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
 
 def prove(config: TrainConfig, p: Prepared, file: Path, layers: int, trained, latents, cond) -> None:
     """Nothing comes back; raises ValueError unless the file, loaded from disk, does what the trained model does."""
-    p.m.denoiser = p.family.load(p.folder, {p.family.SPEC.denoiser}, placement(config.model, config.device)).denoiser
+    p.m.denoiser = load_denoiser(config, p.family, p.folder)
     base = probe(p.family, p.m, latents, cond, p.schedule, config.device)
     pipe = p.family.pipeline(p.m)
     pipe.load_lora_weights(str(file.parent), weight_name=file.name)
+    blocks.settle(p.m.denoiser, config.device)
     loaded = len(adapter_layers(p.m.denoiser))
     if loaded != layers:
         raise ValueError(f"the finished LoRA reached {loaded} of {layers} layers when it was loaded again; its checkpoints are kept, please report this")

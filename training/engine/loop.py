@@ -16,13 +16,13 @@ from .. import registry
 from ..config import TrainConfig
 from ..family import Cond
 from ..runs.context import Context, Stopped
-from . import checkpoint, memory, optim
+from . import blocks, checkpoint, memory, optim
 from .data import Batch
 from .finish import finish
 from .prepare import Prepared, prepare
 from .randomness import number
 from .sampling import SPONTANEOUS, Gallery
-from .weights import placement
+from .weights import load_denoiser
 
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
@@ -56,10 +56,10 @@ class Session:
         self._unchecked: list[tuple[int, Tensor, list[str]]] = []  # losses that were not yet read from the device
 
         ctx.phase("loading the model")
-        self.m.denoiser = self.family.load(prepared.folder, {self.family.SPEC.denoiser}, placement(config.model, config.device)).denoiser
-        if config.loss.gradient_checkpointing:
-            self.m.denoiser.enable_gradient_checkpointing()
+        self.m.denoiser = load_denoiser(config, self.family, prepared.folder)
+        blocks.recompute(self.m.denoiser, config.loss.gradient_checkpointing)
         self.layers = self.adapter.attach(self.m.denoiser, config.adapter, self.family.SPEC, number("adapter", config.seed))
+        blocks.settle(self.m.denoiser, config.device)
         self.m.denoiser.train()  # lets the adapter's dropout act; the frozen base has none
         self.weights = self.adapter.parameters(self.m.denoiser)
         self.optimizer = optim.make_optimizer(config.optimizer, self.weights)
@@ -89,6 +89,8 @@ class Session:
             for part, name in (("loss", "prior_target"), ("data", "prior_caption_dropout")):
                 if getattr(getattr(c, part), name) != type(getattr(c, part)).model_fields[name].default:
                     said.append(f"{part}.{name} has no effect: no dataset is kept as it is")
+        if c.model.offload and c.device == "cpu":
+            said.append("model.offload saves nothing: on a CPU everything is in RAM")
         if not c.data.aspect_buckets and c.data.max_aspect != type(c.data).model_fields["max_aspect"].default:
             said.append("data.max_aspect has no effect: data.aspect_buckets is off")
         return said

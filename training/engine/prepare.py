@@ -58,7 +58,9 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     texts.encode({c for item in work.everything for c in item.captions} | set(prompts(config)) | {config.sample.negative, ""})
     ctx.phase("loading the image encoder")
     m = family.load(folder, set(family.SPEC.parts["vae"]), placement(config.model, config.device))
-    vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}"
+    if config.model.vae_tiling:
+        m.vae.enable_tiling()
+    vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
     _encode_pictures(config, ctx, family, m, cache, vae_print, work)
     if not (config.sample.every and config.sample.prompts):
         m.vae.to("cpu")  # needed again only when somebody asks for a sample

@@ -25,7 +25,8 @@ class Texts:
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, folder: Path, cache: Cache):
         self.config, self.ctx, self.family, self.folder, self.cache = config, ctx, family, folder, cache
         self.encoders = [name for name in family.SPEC.parts["text"] if (folder / name).is_dir()]
-        self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}" for name in self.encoders}
+        quantised = "" if config.model.quantise_text == "none" else f":{config.model.quantise_text}"
+        self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}{quantised}" for name in self.encoders}
 
     def encode(self, texts: Iterable[str]) -> None:
         """Caches what is missing of `texts`; an encoder is loaded only if it has something to do.  Raises Stopped."""
@@ -47,7 +48,7 @@ class Texts:
 
     def _encode(self, name: str, texts: list[str], which: str) -> None:
         self.ctx.phase(f"loading text encoder{which}")
-        m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device))
+        m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device, self.config.model.quantise_text))
         _say_cut(self.ctx, m, texts)
         fill(self.cache, [(self._key(name, t), t) for t in texts], lambda some: self.family.encode_text(m, some), BATCH, self._told)
         m.text_encoders.clear()
