@@ -23,18 +23,21 @@ FLOPS_PER_WEIGHT_AND_CELL = 0.196  # 173 GFLOP for 860 M weights at 32 x 32 late
 VALUES_PER_WEIGHT_AND_CELL = 7.0e-5  # outputs of all layers, of which about 1.7 are kept for the backward pass
 ADAPTER_PER_WEIGHT_AND_RANK = {"attention": 2.3e-4, "attention+ff": 4.3e-4, "all": 1.4e-3}
 TEXT_WIDTH = 768
-TEXT_TOKENS = 77
+TEXT_TOKENS = 77  # of a CLIP
+LONG_TEXT_TOKENS = 512  # of a T5 or a language model
+DENSE_SHARE = 0.97  # transformers: 0.977-0.998, counted on their classes at full size; SD 1.5's UNet has 0.31, the rest are convolutions
 OTHER_PARTS = 0.25  # text encoder and VAE, as a share of the denoiser's weights
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One weight matrix or convolution.  level: how often its input was halved; -1: acts once a picture, -2: once a text token."""
+    """One weight matrix or convolution.  level: how often its input was halved; -1: acts once a picture, -2, -3: once a token of a short or long text."""
 
     name: str
     inputs: int  # of one position: channels times kernel
     outputs: int
     level: int
+    dense: bool = False  # a matrix in a block, which can be held in 8 or 4 bits
 
     @property
     def weights(self) -> int:
@@ -42,7 +45,7 @@ class Layer:
 
     def positions(self, cells: float) -> float:
         """How often it acts on a picture of `cells` latent cells (pixels, for the VAE)."""
-        return {-1: 1.0, -2: float(TEXT_TOKENS)}.get(self.level, cells / 4**self.level)
+        return {-1: 1.0, -2: float(TEXT_TOKENS), -3: float(LONG_TEXT_TOKENS)}.get(self.level, cells / 4**self.level)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,21 @@ class Network:
 
     parameters: float
     layers: tuple[Layer, ...]
+
+    @property
+    def dense_share(self) -> float:
+        """Share of the weights that can be held in 8 or 4 bits."""
+        return sum(layer.weights for layer in self.layers if layer.dense) / self.parameters if self.layers else DENSE_SHARE
+
+    @property
+    def blocks(self) -> dict[str, list[Layer]]:
+        """The layers of each block of a transformer, by the block's name."""
+        found: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            match = re.match(r"(?:.*?\.)?\d+(?=\.)", layer.name)
+            if match:
+                found.setdefault(match[0], []).append(layer)
+        return found
 
     @property
     def exact(self) -> bool:
@@ -158,7 +176,10 @@ def _read(files: tuple[tuple[str, int, int], ...], patch: int) -> Network:
         shapes |= {name: entry["shape"] for name, entry in basemodel.read_header(Path(path)).items()}
     levels = 1 + max((int(n) for name in shapes for n in re.findall(r"(?:down|up)_blocks\.(\d+)\.", name)), default=0)
     layers = [
-        Layer(name.removesuffix(".weight"), math.prod(shape[1:]), shape[0], _level(name, levels, patch))
+        Layer(
+            name.removesuffix(".weight"), math.prod(shape[1:]), shape[0], _level(name, levels, patch),
+            len(shape) == 2 and bool(re.search(r"\.\d+\.", name)) and name.endswith(".weight"),
+        )
         for name, shape in shapes.items()
         if len(shape) > 1
     ]
@@ -167,8 +188,10 @@ def _read(files: tuple[tuple[str, int, int], ...], patch: int) -> Network:
 
 def _level(name: str, levels: int, patch: int) -> int:
     """At which resolution a layer acts, told from the block that diffusers puts it in."""
-    if "time_emb" in name or "embeddings" in name:
+    if re.search(r"time|temb|guidance|adaln|modulation|_mod\.|norm[^.]*\.linear|pooled|embeddings", name, re.IGNORECASE):
         return -1
+    if re.search(r"add_[qkv]_proj|to_add_out|_context\b|context_|txt_|text_embedder|caption|cap_", name):
+        return -3
     if re.search(r"attn2\.to_[kv]\.", name) or "text_model" in name:
         return -2
     down, up = re.search(r"down_blocks\.(\d+)\.", name), re.search(r"up_blocks\.(\d+)\.", name)
