@@ -17,23 +17,21 @@ from .family import FamilySpec
 from .hardware import Machine
 from .home import Home
 from .layers import BaseModel
+from .need import BYTES, EVERY, STATE_BYTES, Size, need
 from .pace import Pace, measured
-
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-# bytes of optimizer state for each weight that learns
-STATE_BYTES = {"adamw": 8.0, "adamw8bit": 2.0, "paged_adamw8bit": 2.0, "adafactor": 0.2, "prodigy": 16.0}
 
 # Forward + backward over frozen weights: gradients flow through every layer, but only the adapter's own are kept.
 # Counted with torch's FlopCounterMode on SD 1.5's UNet with a LoRA: 1.96 forward passes; recomputing activations adds one.
-PASSES, PASSES_CHECKPOINTED = 2.0, 3.0
-# Bytes kept for the backward pass, as a share of what all layers put out: counted with saved_tensors_hooks on the same UNet.
-KEPT = {"attention": 1.7, "attention+ff": 1.85, "all": 2.1}
-KEPT_CHECKPOINTED = 0.45
-PASSING = 4.0  # copies of the largest layer's output that are alive at once inside one layer (norm, activation, convolution)
+PASSES, RECOMPUTING = 2.0, 1.0
+QUANTISED_PASSES = 0.2  # dequantising each weight, forward and backward: of the order of a tenth of the product with 4096 tokens
 
 PROCESS_BYTES = 480e6  # Python, torch, diffusers, transformers and peft, loaded: resident set of a worker, measured on Linux
 CUDA_PROCESS_BYTES = 2.5e9  # the same with CUDA's libraries mapped
 CUDA_CONTEXT_BYTES = 0.8e9  # what a process takes on the card before its first tensor, cuBLAS and cuDNN workspaces
+CPU_KERNELS_BYTES = 80e6  # what torch's kernels take when they first run
+# On a CPU forward and backward pass run in different threads, and the C library keeps for each what it freed, as a share of what all layers
+# put out: measured on three UNets (4, 15, 35 M weights) and a FLUX transformer (20 M), from 1.0 to 2.0
+CPU_HEAPS = 1.4
 SLACK = 1.1  # allocators round up and fragment
 
 START_S = 12.0  # importing the libraries, reading the headers
@@ -62,6 +60,7 @@ class Estimate:
     """What a run will take.  vram_bytes is 0 on a CPU.  seconds_range: between which it most likely is.
 
     sentences: for a person, the problems first.  problems: why it does not fit, each with the missing figure and a cure.
+    parts: bytes at the highest point of the training, by what takes them.
     """
 
     steps: int
@@ -77,6 +76,8 @@ class Estimate:
     download_bytes: int
     sentences: list[str]
     problems: list[str]
+    parts: dict[str, float]
+    too_large: bool  # for the VRAM or RAM that is free
 
     @property
     def fits(self) -> bool:
@@ -132,15 +133,16 @@ def peak_bytes(config: TrainConfig, home: Home) -> tuple[float, float]:
     """(VRAM, RAM) that `config` needs at its peak; no picture is looked at.  Raises ValueError as estimate() does."""
     family = registry.get("families", config.model.family, home.plugins)
     model = layers.base_model(config.model.source, config.model.revision, family)
-    return _peak(config, family.SPEC, model, measured(config, home.outputs))
+    return _peak(config, family.SPEC, model, measured(config, home.outputs))[:2]
 
 
-def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None) -> tuple[float, float]:
+def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None) -> tuple[float, float, dict[str, float]]:
     """What was measured on this computer goes before what is reckoned."""
-    vram, ram = _memory(config, spec, model)
+    vram, ram, parts = _memory(config, spec, model)
     if pace and pace.memory_bytes:
         vram, ram = (vram, max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
-    return vram, ram
+        parts = {}  # which of it takes how much was not measured
+    return vram, ram, parts
 
 
 def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -> Estimate:
@@ -154,7 +156,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
     seconds, step_s = _time(config, machine, spec, model, pace, items)
-    vram, ram = _peak(config, spec, model, pace)
+    vram, ram, parts = _peak(config, spec, model, pace)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     disk = _disk(config, spec, model, items) + download
     unsure = 1.25 if pace else UNSURE
@@ -162,7 +164,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     made = Estimate(
         steps=config.steps, steps_per_epoch=epoch_steps, epochs=config.steps / epoch_steps if epoch_steps else 0.0,
         seconds=seconds, seconds_range=(seconds / unsure, seconds * unsure), step_seconds=step_s, measured=pace is not None,
-        vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems,
+        vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems, parts=parts,
+        too_large=ram > machine.ram_free_bytes or (config.device == "cuda" and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + _sentences(config, machine, made, items, per_step))
     return made
@@ -191,7 +194,8 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
 
     batch, sides = config.data.batch_size, config.data.resolutions
-    passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing != "off" else PASSES
+    level = config.loss.gradient_checkpointing
+    passes = PASSES + (RECOMPUTING / EVERY[level] if level != "off" else 0.0) + QUANTISED_PASSES * (config.model.quantise != "none")
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
     step_s = sum(passes * forward(cells(side, side, model), batch) for side in sides) / len(sides) * config.optimizer.accumulation
@@ -225,28 +229,24 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     return model.denoiser.adapter(a.rank, spec.lora_targets[a.targets], a.targets)
 
 
-def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float]:
-    """(VRAM, RAM) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
-    width = BYTES[config.model.dtype]
-    side = max(config.data.resolutions)
-    learning = _adapter(config, spec, model)
-    average = 4 * learning if config.loss.ema_decay else 0
-    weights = width * model.denoiser.parameters + learning * (4 + 4 + STATE_BYTES[config.optimizer.type]) + average
-
-    share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing != "off" else KEPT[config.adapter.targets]
-    area = cells(side, side, model)
-    learn = config.data.batch_size * width * (share * model.denoiser.values(area) + PASSING * model.denoiser.largest(area))
-    s = config.sample
-    draws = bool(s.every and s.prompts)
-    draw = width * (2 * PASSING * model.denoiser.largest(cells(s.width, s.height, model)) + PASSING * model.vae.largest(s.width * s.height))
-    encode = width * (model.vae.parameters + PASSING * model.vae.largest(side * side))
-    vae = width * model.vae.parameters if draws else 0
-    peak = max(encode, width * model.text.parameters, weights + vae + max(learn, draw if draws else 0))
+def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float, dict[str, float]]:
+    """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
+    side, s = max(config.data.resolutions), config.sample
+    size = Size(cells(side, side, model), side * side, cells(s.width, s.height, model), s.width * s.height)
+    found = need(config, model, spec.denoiser == "unet", _adapter(config, spec, model), size)
+    peak = SLACK * found.peak
     if config.device == "cpu":
-        return 0.0, PROCESS_BYTES + SLACK * peak
+        return 0.0, PROCESS_BYTES + CPU_KERNELS_BYTES + found.peak + CPU_HEAPS * found.outputs + found.ram, found.parts
     if config.device == "mps":  # shares the computer's memory
-        return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + SLACK * peak
-    return CUDA_CONTEXT_BYTES + SLACK * peak, CUDA_PROCESS_BYTES + 1.2 * model.largest_part_bytes
+        return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + peak + found.ram, found.parts
+    whole = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
+    width = BYTES[config.model.dtype]
+    passing = max(
+        found.ram if config.model.quantise != "none" else whole,
+        0.0 if config.model.quantise_text != "none" else 1.2 * width * model.text.parameters,
+        width * model.vae.parameters,
+    )
+    return CUDA_CONTEXT_BYTES + peak, CUDA_PROCESS_BYTES + passing, found.parts
 
 
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
@@ -268,7 +268,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
 
 def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig) -> list[str]:
     found = []
-    lower = "lower data.resolutions or data.batch_size, or switch loss.gradient_checkpointing on"
+    lower = "let it be made to fit, or lower data.resolutions or data.batch_size"
     if config.device == "cuda" and not machine.cuda_ok:
         found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")
     elif vram > machine.vram_free_bytes:
@@ -305,6 +305,8 @@ def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, p
         said.append(f"About {gb(e.vram_bytes)} of VRAM ({gb(machine.vram_free_bytes)} free) and {gb(e.ram_bytes)} of RAM ({gb(machine.ram_free_bytes)} free)")
     else:
         said.append(f"About {gb(e.ram_bytes)} of memory ({gb(machine.ram_free_bytes)} free)")
+    if e.parts:
+        said[-1] += ": " + ", ".join(f"{gb(size)} {name}" for name, size in e.parts.items())
     more = f", {gb(e.download_bytes)} of it to download the base model once" if e.download_bytes else ""
     said.append(f"About {gb(e.disk_bytes)} of disk ({gb(machine.disk_free_bytes)} free){more}")
     return said

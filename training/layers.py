@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,14 +18,21 @@ from types import ModuleType
 from . import basemodel
 from .family import FamilySpec
 
-# A denoiser whose files are not here yet is taken to be like SD 1.5's UNet, which these were counted on.
+# A network whose files are not here yet is told from the number of its weights.  Convolutions: like SD 1.5's UNet, which these were counted on.
 FLOPS_PER_WEIGHT_AND_CELL = 0.196  # 173 GFLOP for 860 M weights at 32 x 32 latent cells
 VALUES_PER_WEIGHT_AND_CELL = 7.0e-5  # outputs of all layers, of which about 1.7 are kept for the backward pass
+LARGEST = 0.05  # share of the largest layer in them
 ADAPTER_PER_WEIGHT_AND_RANK = {"attention": 2.3e-4, "attention+ff": 4.3e-4, "all": 1.4e-3}
+# Transformers grow in width and depth alike, so that what they put out grows with the square root of their weights.  Counted on the shapes
+# of ten of them, 1.4 to 32 billion weights, with 4096 tokens of a picture and 512 of a text: 8 to 18 for the outputs, 0.7 to 1.6 of 2 operations
+# a weight and token (the weights of one stream see only its tokens, modulation acts once a picture), the largest layer 0.7 to 1.6 %.
+VALUES_PER_ROOT_AND_TOKEN = 13.0
+FLOPS_PER_WEIGHT_AND_TOKEN = 1.2
+LARGEST_OF_TOKENS = 0.01
+ADAPTER_PER_ROOT_AND_RANK = {"attention": 16.0, "attention+ff": 40.0, "all": 50.0}
 TEXT_WIDTH = 768
 TEXT_TOKENS = 77  # of a CLIP
 LONG_TEXT_TOKENS = 512  # of a T5 or a language model
-DENSE_SHARE = 0.97  # transformers: 0.977-0.998, counted on their classes at full size; SD 1.5's UNet has 0.31, the rest are convolutions
 OTHER_PARTS = 0.25  # text encoder and VAE, as a share of the denoiser's weights
 
 
@@ -50,22 +57,26 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """One part of a base model.  exact: read from its files; else estimated from the number of its weights."""
+    """One part of a base model.  exact: read from its files; else estimated from the number of its weights.
+
+    token_cells: latent cells of one token of a transformer whose layers are not known; 0 for convolutions.
+    """
 
     parameters: float
     layers: tuple[Layer, ...]
+    token_cells: int = 0
 
     @property
     def dense_share(self) -> float:
-        """Share of the weights that can be held in 8 or 4 bits."""
-        return sum(layer.weights for layer in self.layers if layer.dense) / self.parameters if self.layers else DENSE_SHARE
+        """Share of the weights that can be held in 8 or 4 bits, read from the files."""
+        return sum(layer.weights for layer in self.layers if layer.dense) / self.parameters if self.layers else 0.0
 
     @property
     def blocks(self) -> dict[str, list[Layer]]:
-        """The layers of each block of a transformer, by the block's name."""
+        """The layers of each block that is recomputed as one, by the block's name."""
         found: dict[str, list[Layer]] = {}
         for layer in self.layers:
-            match = re.match(r"(?:.*?\.)?\d+(?=\.)", layer.name)
+            match = re.match(r".*?(?:resnets|transformer_blocks)\.\d+(?=\.)|(?:.*?\.)?\d+(?=\.)", layer.name)
             if match:
                 found.setdefault(match[0], []).append(layer)
         return found
@@ -76,12 +87,16 @@ class Network:
 
     def flops(self, cells: float) -> float:
         """Operations of one forward pass over one picture."""
+        if self.token_cells:
+            return FLOPS_PER_WEIGHT_AND_TOKEN * self.parameters * self._tokens(cells)
         if not self.layers:
             return FLOPS_PER_WEIGHT_AND_CELL * self.parameters * cells
         return sum(2 * layer.weights * layer.positions(cells) for layer in self.layers)
 
     def values(self, cells: float) -> float:
         """Numbers that all layers together put out for one picture."""
+        if self.token_cells:
+            return VALUES_PER_ROOT_AND_TOKEN * math.sqrt(self.parameters) * self._tokens(cells)
         if not self.layers:
             return VALUES_PER_WEIGHT_AND_CELL * self.parameters * cells
         return sum(layer.outputs * layer.positions(cells) for layer in self.layers)
@@ -89,16 +104,21 @@ class Network:
     def largest(self, cells: float) -> float:
         """Numbers that the largest layer puts out for one picture."""
         if not self.layers:
-            return 0.05 * self.values(cells)
+            return (LARGEST_OF_TOKENS if self.token_cells else LARGEST) * self.values(cells)
         return max(layer.outputs * layer.positions(cells) for layer in self.layers)
 
     def adapter(self, rank: int, endings: Iterable[str], targets: str) -> float:
         """Parameters of a low-rank adapter on the layers whose names end so."""
+        if self.token_cells:
+            return ADAPTER_PER_ROOT_AND_RANK[targets] * math.sqrt(self.parameters) * rank
         if not self.layers:
             return ADAPTER_PER_WEIGHT_AND_RANK[targets] * self.parameters * rank
         ends = tuple(endings)
         chosen = [layer for layer in self.layers if any(layer.name == e or layer.name.endswith("." + e) for e in ends)]
         return sum(rank * (layer.inputs + layer.outputs) for layer in chosen)
+
+    def _tokens(self, cells: float) -> float:
+        return cells / self.token_cells + LONG_TEXT_TOKENS
 
 
 @dataclass(frozen=True)
@@ -158,8 +178,11 @@ def _from_files(folder: Path, family: ModuleType) -> BaseModel:
 def _unknown(spec: FamilySpec) -> BaseModel:
     count = spec.parameters
     text, vae = spec.other_parameters if spec.other_parameters is not None else (count * OTHER_PARTS * 0.6, count * OTHER_PARTS * 0.4)
+    unet = spec.denoiser == "unet"
+    token_cells = 0 if unet else spec.latent.patch**2
+    stored = 4 if unet else 2  # bytes of a weight on disk: older models are published in fp32, transformers in bf16
     return BaseModel(
-        Network(count, ()), Network(vae, ()), Network(text, ()), TEXT_WIDTH, int(4 * max(count, text)),
+        Network(count, (), token_cells), Network(vae, ()), Network(text, ()), TEXT_WIDTH, int(stored * max(count, text)),
         spec.latent.stride, spec.divisor, False,
     )  # fmt: skip
 
@@ -170,10 +193,15 @@ def _network(files: list[Path], patch: int) -> Network:
 
 @lru_cache(maxsize=64)
 def _read(files: tuple[tuple[str, int, int], ...], patch: int) -> Network:
-    """The network in some files, whose tokens are patch x patch cells.  Sizes and times are in the key: a changed file is read again."""
+    """The network in some files.  Sizes and times are in the key: a changed file is read again."""
     shapes: dict[str, list[int]] = {}
     for path, _, _ in files:
         shapes |= {name: entry["shape"] for name, entry in basemodel.read_header(Path(path)).items()}
+    return of_shapes(shapes, patch)
+
+
+def of_shapes(shapes: Mapping[str, Sequence[int]], patch: int = 1) -> Network:
+    """The network with parameters of these shapes, whose tokens are patch x patch cells."""
     levels = 1 + max((int(n) for name in shapes for n in re.findall(r"(?:down|up)_blocks\.(\d+)\.", name)), default=0)
     layers = [
         Layer(

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict
 from training import datasets, registry
 from training.config import TrainConfig
 from training.estimate import Estimate, estimate
+from training.fit import make_it_fit
 from training.hardware import Machine
 from training.home import Home
 from training.names import check_name
-from training.presets import QUALITIES, Answers, Preset, Wrong, list_presets, recommend, resolve
+from training.presets import QUALITIES, Answers, Preset, Wrong, best_dtype, list_presets, recommend, resolve
 from training.runs import supervisor
 from training.runs.run import Run, create
 
@@ -23,6 +24,7 @@ FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior")  # settings that the form shows above the folded ones
 HIDDEN = (*TOP, "preset")
 MAX_TYPED = 20_000
+FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measurement
 
 
 class Draft(BaseModel):
@@ -115,6 +117,21 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         except ValueError as error:
             wrong.setdefault("model.source", str(error))
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures)
+
+
+def fitting(made: Plan, machine: Machine, home: Home) -> tuple[dict[str, str], list[str]]:
+    """(edits that make a plan fit this machine as it is now, what they mean)."""
+    if made.config is None or made.estimate is None:
+        return {}, []
+    limits = FREE_SHARE * machine.vram_free_bytes, FREE_SHARE * machine.ram_free_bytes
+    found = make_it_fit(made.config, *limits, home, best_dtype(made.config.device, machine))
+    known = {f.path: f for f in forms.fields(TrainConfig)}
+    paths = {path for change in found.changes for path in change.settings}
+    edits = {path: forms.typed(known[path], forms.get(found.config, path)) for path in paths}
+    said = [change.said for change in found.changes]
+    if not found.fits:
+        said.append("It still does not fit: close other programs, choose a smaller base model, or train on another machine")
+    return edits, said
 
 
 def _top_faults(draft: Draft) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from training.estimate import duration, gb
@@ -119,11 +120,11 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
     )
 
 
-def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool) -> str:
+def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] = ()) -> str:
     """What it will take, what is missing, and Start.
 
     busy: title of the run that uses the machine now.  fault: why the last click on Start did nothing.  anyway: it does not
-    fit, that was said, and the next click starts it all the same.
+    fit, that was said, and the next click starts it all the same.  fitted: what "Make it fit" has changed just now.
     """
     e = plan.estimate
     problems = list(e.problems) if e else []
@@ -131,6 +132,8 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     lines = [_line("warn", m.text, "warn", m.tab, m.link) for m in missing]
     lines += [_line("warn", text, "bad") for text in faults]
     lines += [_line("warn", p, "bad") for p in problems]
+    lines += [_line("check", text, "ok") for text in fitted]
+    fit = '<button type="button" class="ez-btn" data-act="fit">Make it fit</button>' if e and e.too_large and not fitted else ""
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
     if busy:
@@ -153,7 +156,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     flag = " data-anyway" if anyway else ""
     said = f'<p class="ez-error" role="alert">{escape(sentences(fault))}</p>' if fault else ""
     return (
-        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div>'
+        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul>{fit}<div>'
         f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
     )
 
