@@ -137,11 +137,20 @@ def test_what_does_not_fit_is_refused_with_the_missing_figure(home):
     config = job(**FULL, device="cuda", model__dtype="bf16", data__batch_size=4)
     small = at(config, replace(CARD, vram_free_bytes=2 * GB), home=home)
     assert not small.fits and small.sentences[0] == small.problems[0]
-    assert "of VRAM are needed" in small.problems[0] and "are missing" in small.problems[0] and "let it be made to fit" in small.problems[0]
+    assert "of VRAM are needed" in small.problems[0] and "are missing" in small.problems[0] and "Make it fit, close" in small.problems[0]
     assert "of memory (RAM) are needed" in at(config, replace(CARD, ram_free_bytes=GB), home=home).problems[0]
     disk = at(config, replace(CARD, disk_free_bytes=GB), home=home).problems[0]
     assert "of disk are needed" in disk and "to download the base model" in disk
     assert "set device to 'cpu'" in at(config, LAPTOP, home=home).problems[0]
+
+
+def test_the_margin_and_the_parts_are_told(home):
+    found = at(job(**FULL, device="cuda", model__dtype="bf16"), home=home)
+    told = next(s for s in found.sentences if "of VRAM" in s)
+    assert f"{estimate.gb(CARD.vram_free_bytes - found.vram_bytes)} to spare" in told
+    assert "base model 1.7 GB" in next(s for s in found.sentences if s.startswith("While it learns"))
+    assert sum(found.parts.values()) < found.vram_bytes < 2 * sum(found.parts.values())
+    assert not any("e+" in s for s in at(job(**{**FULL, "steps": 100_000, "data__batch_size": 20}), LAPTOP, home=home).sentences)
 
 
 def test_an_unmeasured_time_says_that_it_is_rough(home, base):

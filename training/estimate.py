@@ -268,18 +268,18 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
 
 def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig) -> list[str]:
     found = []
-    lower = "let it be made to fit, or lower data.resolutions or data.batch_size"
+    lower = "or lower data.resolutions or data.batch_size"
     if config.device == "cuda" and not machine.cuda_ok:
         found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")
     elif vram > machine.vram_free_bytes:
         found.append(
             f"Some {gb(vram)} of VRAM are needed, but {machine.gpu_name} has {gb(machine.vram_free_bytes)} of {gb(machine.vram_bytes)} free: "
-            f"{gb(vram - machine.vram_free_bytes)} are missing. Close other programs that use the card, or {lower}"
+            f"{gb(vram - machine.vram_free_bytes)} are missing. Make it fit, close other programs that use the card, {lower}"
         )
     if ram > machine.ram_free_bytes:
         found.append(
             f"Some {gb(ram)} of memory (RAM) are needed, but {gb(machine.ram_free_bytes)} of {gb(machine.ram_bytes)} are free: "
-            f"{gb(ram - machine.ram_free_bytes)} are missing. Close other programs" + (f", or {lower}" if not vram else "")
+            f"{gb(ram - machine.ram_free_bytes)} are missing. Make it fit, " + (f"close other programs, {lower}" if not vram else "or close other programs")
         )
     if disk > machine.disk_free_bytes:
         what = f", {gb(download)} of them to download the base model" if download else ""
@@ -294,7 +294,7 @@ def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, p
     said = []
     if items:
         apart = "" if e.steps_per_epoch == math.ceil(items / per_step) else ", each shape apart,"
-        said.append(f"{items} pictures an epoch ÷ {per_step} a step{apart} = {e.steps_per_epoch} steps an epoch; {e.steps} steps are {e.epochs:.3g} epochs")
+        said.append(f"{items} pictures an epoch ÷ {per_step} a step{apart} = {_count(e.steps_per_epoch, 'step')} an epoch; {_count(e.steps, 'step')} are {_count(e.epochs, 'epoch')}")
     where = {"cuda": machine.gpu_name, "mps": "the Apple GPU", "cpu": machine.cpu_name}[config.device]
     if e.measured:
         said.append(f"About {duration(e.seconds)} on {where}, as measured in an earlier run")
@@ -302,14 +302,24 @@ def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, p
         low, high = map(duration, e.seconds_range)
         said.append(f"Roughly {low} to {high} on {where}: no run like this one was measured here yet")
     if e.vram_bytes:
-        said.append(f"About {gb(e.vram_bytes)} of VRAM ({gb(machine.vram_free_bytes)} free) and {gb(e.ram_bytes)} of RAM ({gb(machine.ram_free_bytes)} free)")
+        said.append(f"About {gb(e.vram_bytes)} of VRAM ({_spare(e.vram_bytes, machine.vram_free_bytes)}) and {gb(e.ram_bytes)} of RAM ({_spare(e.ram_bytes, machine.ram_free_bytes)})")
     else:
-        said.append(f"About {gb(e.ram_bytes)} of memory ({gb(machine.ram_free_bytes)} free)")
+        said.append(f"About {gb(e.ram_bytes)} of memory ({_spare(e.ram_bytes, machine.ram_free_bytes)})")
     if e.parts:
-        said[-1] += ": " + ", ".join(f"{gb(size)} {name}" for name, size in e.parts.items())
+        parts = sorted(e.parts.items(), key=lambda part: -part[1])
+        said.append("While it learns: " + ", ".join(f"{name} {gb(size)}" for name, size in parts))
     more = f", {gb(e.download_bytes)} of it to download the base model once" if e.download_bytes else ""
     said.append(f"About {gb(e.disk_bytes)} of disk ({gb(machine.disk_free_bytes)} free){more}")
     return said
+
+
+def _count(number: float, of: str) -> str:
+    told = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{told} {of}{'s' * (told != '1')}"
+
+
+def _spare(needed: float, free: float) -> str:
+    return f"{gb(free)} free" + (f", {gb(free - needed)} to spare" if needed <= free else "")
 
 
 def gb(size_bytes: float) -> str:

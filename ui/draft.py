@@ -119,12 +119,17 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures)
 
 
-def fitting(made: Plan, machine: Machine, home: Home) -> tuple[dict[str, str], list[str]]:
-    """(edits that make a plan fit this machine as it is now, what they mean)."""
-    if made.config is None or made.estimate is None:
+def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dict[str, str], list[str]]:
+    """(edits that make a plan fit this machine as it is now, what they mean).
+
+    It begins at what the preset would be on a machine of any size, so that nothing stays smaller than it must.
+    """
+    if made.preset is None or made.config is None or made.estimate is None:
         return {}, []
+    any_size = replace(machine, vram_bytes=2**60, ram_bytes=2**60)
+    asked = plan(home, draft.model_copy(update={"preset": made.preset.id}), made.dataset, any_size).config or made.config
     limits = FREE_SHARE * machine.vram_free_bytes, FREE_SHARE * machine.ram_free_bytes
-    found = make_it_fit(made.config, *limits, home, best_dtype(made.config.device, machine))
+    found = make_it_fit(asked, *limits, home, best_dtype(asked.device, machine))
     known = {f.path: f for f in forms.fields(TrainConfig)}
     paths = {path for change in found.changes for path in change.settings}
     edits = {path: forms.typed(known[path], forms.get(found.config, path)) for path in paths}

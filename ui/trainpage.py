@@ -132,8 +132,9 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     lines = [_line("warn", m.text, "warn", m.tab, m.link) for m in missing]
     lines += [_line("warn", text, "bad") for text in faults]
     lines += [_line("warn", p, "bad") for p in problems]
+    if e and e.too_large and not fitted:
+        lines.append('<li><button type="button" class="ez-btn ez-fit" data-act="fit" data-collect>Make it fit</button></li>')
     lines += [_line("check", text, "ok") for text in fitted]
-    fit = '<button type="button" class="ez-btn" data-act="fit">Make it fit</button>' if e and e.too_large and not fitted else ""
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
     if busy:
@@ -141,7 +142,8 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     figures = ""
     if e:
         low, high = e.seconds_range
-        time = f"~ {duration(e.seconds)}" if e.measured else f"{duration(low)} – {duration(high)}"
+        whole = lambda seconds: duration(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+        time = f"~\N{NO-BREAK SPACE}{whole(e.seconds)}" if e.measured else f"{whole(low)} – {whole(high)}"
         figures = (
             '<div class="ez-stats">'
             + _stat("Steps", f"{e.steps:,}")
@@ -156,7 +158,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     flag = " data-anyway" if anyway else ""
     said = f'<p class="ez-error" role="alert">{escape(sentences(fault))}</p>' if fault else ""
     return (
-        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul>{fit}<div>'
+        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div>'
         f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
     )
 

@@ -140,7 +140,7 @@ def answer(ctx, dataset: str, seen: dict, data: dict) -> list:
         run, seen = start(ctx, dataset, form, seen, "anyway" in data)
     if data.get("act") == "fit":
         has = machine(ctx.home.root)
-        edits, said = draft.fitting(draft.plan(ctx.home, form, dataset, has), has, ctx.home)
+        edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
         form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
         seen = {**seen, "fitted": said}
     painted = paint(ctx, dataset, form, seen)
