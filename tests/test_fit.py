@@ -84,3 +84,11 @@ def test_what_cannot_fit_says_so(home):
 
 def test_blocks_wait_in_ram_only_where_there_is_ram(home):
     assert not fitted(job(), home, 6, ram_gb=4).fits
+
+
+def test_blocks_that_wait_in_ram_take_time(home):
+    from tests.test_presets import CARD
+    from training.estimate import estimate
+
+    plain, waiting = (estimate(job(loss__gradient_checkpointing="all", model__offload=share), CARD, 20, home) for share in (0, 1))
+    assert waiting.step_seconds > plain.step_seconds + 5 and waiting.vram_bytes < plain.vram_bytes / 2

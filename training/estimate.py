@@ -17,13 +17,16 @@ from .family import FamilySpec
 from .hardware import Machine
 from .home import Home
 from .layers import BaseModel
-from .need import BYTES, EVERY, STATE_BYTES, Size, need
+from .need import BYTES, EVERY, STATE_BYTES, Size, held, need
 from .pace import Pace, measured
 
 # Forward + backward over frozen weights: gradients flow through every layer, but only the adapter's own are kept.
 # Counted with torch's FlopCounterMode on SD 1.5's UNet with a LoRA: 1.96 forward passes; recomputing activations adds one.
 PASSES, RECOMPUTING = 2.0, 1.0
 QUANTISED_PASSES = 0.2  # dequantising each weight, forward and backward: of the order of a tenth of the product with 4096 tokens
+
+COPIES = 2  # of a block that waits in RAM: for the forward pass, and for its recomputation before the backward pass
+COPIED_BYTES_S = 6e9  # from memory that is not pinned; PCIe 3.0 x16 carries 16 GB/s at best
 
 PROCESS_BYTES = 480e6  # Python, torch, diffusers, transformers and peft, loaded: resident set of a worker, measured on Linux
 CUDA_PROCESS_BYTES = 2.5e9  # the same with CUDA's libraries mapped
@@ -198,7 +201,9 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     passes = PASSES + (RECOMPUTING / EVERY[level] if level != "off" else 0.0) + QUANTISED_PASSES * (config.model.quantise != "none")
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
-    step_s = sum(passes * forward(cells(side, side, model), batch) for side in sides) / len(sides) * config.optimizer.accumulation
+    copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
+    copying_s = COPIES * copied / COPIED_BYTES_S if config.device == "cuda" else 0.0
+    step_s = (sum(passes * forward(cells(side, side, model), batch) for side in sides) / len(sides) + copying_s) * config.optimizer.accumulation
     correction = 1.0
     if pace:
         correction = pace.seconds_per_picture * batch * config.optimizer.accumulation / step_s

@@ -133,10 +133,7 @@ def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dic
     known = {f.path: f for f in forms.fields(TrainConfig)}
     paths = {path for change in found.changes for path in change.settings}
     edits = {path: forms.typed(known[path], forms.get(found.config, path)) for path in paths}
-    said = [change.said for change in found.changes]
-    if not found.fits:
-        said.append("It still does not fit: close other programs, choose a smaller base model, or train on another machine")
-    return edits, said
+    return edits, [change.said for change in found.changes if any(forms.get(made.config, path) != to for path, to in change.settings.items())]
 
 
 def _top_faults(draft: Draft) -> dict[str, str]:

@@ -118,7 +118,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
         "settings": settings,
         "plan": trainpage.plan_card(
             made, missing(ctx.home, made.dataset), thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
-            busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted", ()),
+            busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
         ),
     }  # fmt: skip
 
