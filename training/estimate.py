@@ -241,7 +241,8 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     found = need(config, model, spec.denoiser == "unet", _adapter(config, spec, model), size)
     peak = SLACK * found.peak
     if config.device == "cpu":
-        return 0.0, PROCESS_BYTES + CPU_KERNELS_BYTES + found.peak + CPU_HEAPS * found.outputs + found.ram, found.parts
+        libraries, freed = PROCESS_BYTES + CPU_KERNELS_BYTES, CPU_HEAPS * found.outputs
+        return 0.0, libraries + found.peak + freed + found.ram, found.parts | {"libraries": libraries, "freed but not given back": freed}
     if config.device == "mps":  # shares the computer's memory
         return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + peak + found.ram, found.parts
     whole = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
@@ -251,7 +252,7 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
         0.0 if config.model.quantise_text != "none" else 1.2 * width * model.text.parameters,
         width * model.vae.parameters,
     )
-    return CUDA_CONTEXT_BYTES + peak, CUDA_PROCESS_BYTES + passing, found.parts
+    return CUDA_CONTEXT_BYTES + peak, CUDA_PROCESS_BYTES + passing, found.parts | {"CUDA itself": CUDA_CONTEXT_BYTES}
 
 
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:

@@ -62,10 +62,10 @@ class Need:
         return max(self.preparing, sum(self.parts.values()))
 
 
-def need(config: TrainConfig, model: BaseModel, unet: bool, learning: float, size: Size, whole: bool = False, trained_text: float = 0.0) -> Need:
-    """learning: weights that learn.  whole: they are the denoiser's own, in fp32.  trained_text: weights of text encoders that stay loaded."""
+def need(config: TrainConfig, model: BaseModel, unet: bool, learning: float, size: Size) -> Need:
+    """learning: weights that learn."""
     m, s, width = config.model, config.sample, BYTES[config.model.dtype]
-    frozen = 0.0 if whole else held(model.denoiser, m.quantise, width, unet)
+    frozen = held(model.denoiser, m.quantise, width, unet)
     copies_end = config.loss.gradient_checkpointing == "all"  # a block that is not recomputed keeps its copy until its backward pass
     waiting = m.offload * frozen * (0.8 if unet else 0.97)  # what stands before and after the blocks stays
     on_device = frozen - waiting * copies_end
@@ -76,7 +76,7 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: float, siz
     step = _step(config, model.denoiser, unet, size.cells)
     drawing = (2 * PASSING * model.denoiser.largest(size.sample_cells) + vae_values(size.sample_pixels)) * width if draws else 0.0
     parts = {
-        "base model": on_device + width * trained_text + _unpacked(model.denoiser, m.quantise) * width,
+        "base model": on_device + _unpacked(model.denoiser, m.quantise) * width,
         "adapter and optimizer": learning * (4 + 4 + STATE_BYTES[config.optimizer.type] + (4 if config.loss.ema_decay else 0)),
         "activations": max(step, drawing),
         "image decoder for samples": width * model.vae.parameters if draws else 0.0,

@@ -137,7 +137,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     elif e and e.too_large:
         lines.append('<li><button type="button" class="ez-btn ez-fit" data-act="fit" data-collect>Make it fit</button></li>')
     if fitted:
-        changes = "".join(f"<li>{escape(text)}</li>" for text in fitted)
+        changes = "".join(f"<li>{escape(sentences(text))}</li>" for text in fitted)
         lines.append(f'<li class="is-new">{icon("bolt")}<div><b>Changed</b><ul>{changes}</ul></div></li>')
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
