@@ -75,17 +75,35 @@ def measure(home, size, folder, dataset, **changes):
     return told, json.loads(said.stdout.splitlines()[-1]), count
 
 
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the resident memory of a process is read from /proc")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the resident memory of a process is read from /proc")
+@LINUX
 @pytest.mark.parametrize("level", ["off", "all"])
 @pytest.mark.parametrize("size", SIZES)
 def test_a_worker_takes_about_what_was_told(home, size, level, tmp_path, capsys):
+    compare(home, size, tmp_path, capsys, loss__gradient_checkpointing=level)
+
+
+@pytest.mark.slow
+@LINUX
+@pytest.mark.parametrize("size, changes", [
+    ("flux 39 M", {"model__dtype": "bf16"}),
+    ("flux 39 M", {"model__quantise": "int8", "loss__gradient_checkpointing": "all"}),
+    ("unet 24 M", {"model__quantise": "nf4"}),
+])  # fmt: skip
+def test_so_it_does_in_fewer_bits(home, size, changes, tmp_path, capsys):
+    compare(home, size, tmp_path, capsys, **changes)
+
+
+def compare(home, size, tmp_path, capsys, **changes):
     dataset = tiny.pictures(tmp_path / "pictures", 4, sizes=((128, 128),))
-    told, found, count = measure(home, size, tmp_path / "base", dataset, loss__gradient_checkpointing=level)
+    told, found, count = measure(home, size, tmp_path / "base", dataset, **changes)
     above_told, above = told.ram_bytes - PROCESS_BYTES, found["peak"] - found["before"]
     with capsys.disabled():
         row = (told.ram_bytes, found["peak"], above_told, above)
-        print(f"\n{size} ({count / 1e6:.0f} M) {level}: told {row[0] / 1e6:.0f} MB, took {row[1] / 1e6:.0f}; above the libraries {row[2] / 1e6:.0f}, took {row[3] / 1e6:.0f}")
+        print(f"\n{size} ({count / 1e6:.0f} M) {changes}: told {row[0] / 1e6:.0f} MB, took {row[1] / 1e6:.0f}; above the libraries {row[2] / 1e6:.0f}, took {row[3] / 1e6:.0f}")
     assert told.ram_bytes == pytest.approx(found["peak"], rel=0.25)
     if above > 150e6:  # less than that drowns in what torch's kernels take when they first run
         assert above_told == pytest.approx(above, rel=0.25)
