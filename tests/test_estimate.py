@@ -8,7 +8,7 @@ import pytest
 
 from tests import tiny
 from tests.test_presets import CARD, GB, LAPTOP
-from training import estimate, jobfile, layers, pace, registry
+from training import estimate, jobfile, layers, need, pace, registry
 from training.config import AdapterPart, TrainConfig
 from training.estimate import steps_per_epoch
 from training.families import sd15
@@ -90,6 +90,37 @@ def test_sd15_is_known_before_it_is_downloaded(home):
     assert found.fits
 
 
+def meta(network, **how):
+    from accelerate import init_empty_weights
+
+    with init_empty_weights():
+        made = network(**how)
+    return {name: tuple(p.shape) for name, p in made.named_parameters()}
+
+
+@pytest.mark.parametrize("name, how", [
+    ("FluxTransformer2DModel", {"guidance_embeds": True}),
+    ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}),
+    ("Lumina2Transformer2DModel", {}),
+    ("UNet2DConditionModel", {"cross_attention_dim": 768}),
+])  # fmt: skip
+def test_what_is_told_of_a_network_before_it_is_here_is_near_its_shapes(name, how):
+    import diffusers
+
+    unet = name.startswith("UNet")
+    exact = layers.of_shapes(meta(getattr(diffusers, name), **how), 1 if unet else 2)
+    told = layers.Network(exact.parameters, (), 0 if unet else 4)
+    for cells in (64 * 64, 128 * 128):
+        assert told.values(cells) == pytest.approx(exact.values(cells), rel=0.3)
+        assert told.flops(cells) == pytest.approx(exact.flops(cells), rel=0.5)
+        assert 0.5 < told.largest(cells) / exact.largest(cells) < 2
+    for level in ("off", "all"):
+        config = jobfile.parse(TrainConfig, tiny.train_job("x", "pictures", **{**FULL, "device": "cuda", "model__dtype": "bf16", "loss__gradient_checkpointing": level}))
+        size = need.Size(128 * 128, 1024 * 1024, 128 * 128, 1024 * 1024)
+        whole = [need._step(config, network, unet, size.cells, False) + need.held(network, "none", 2, unet) for network in (exact, told)]
+        assert whole[1] == pytest.approx(whole[0], rel=0.3)
+
+
 def test_more_work_takes_more(home):
     plain = at(job(**FULL, device="cuda", model__dtype="bf16"), home=home)
     for change, what in {
@@ -107,11 +138,20 @@ def test_what_does_not_fit_is_refused_with_the_missing_figure(home):
     config = job(**FULL, device="cuda", model__dtype="bf16", data__batch_size=4)
     small = at(config, replace(CARD, vram_free_bytes=2 * GB), home=home)
     assert not small.fits and small.sentences[0] == small.problems[0]
-    assert "of VRAM are needed" in small.problems[0] and "are missing" in small.problems[0] and "gradient_checkpointing" in small.problems[0]
+    assert "of VRAM are needed" in small.problems[0] and "are missing" in small.problems[0] and "Make it fit, close" in small.problems[0]
     assert "of memory (RAM) are needed" in at(config, replace(CARD, ram_free_bytes=GB), home=home).problems[0]
     disk = at(config, replace(CARD, disk_free_bytes=GB), home=home).problems[0]
     assert "of disk are needed" in disk and "to download the base model" in disk
     assert "set device to 'cpu'" in at(config, LAPTOP, home=home).problems[0]
+
+
+def test_the_margin_and_the_parts_are_told(home):
+    found = at(job(**FULL, device="cuda", model__dtype="bf16"), home=home)
+    told = next(s for s in found.sentences if "of VRAM" in s)
+    assert f"{estimate.gb(CARD.vram_free_bytes - found.vram_bytes)} to spare" in told
+    assert "base model 1.7 GB" in next(s for s in found.sentences if s.startswith("While it learns"))
+    assert sum(found.parts.values()) < found.vram_bytes < 2 * sum(found.parts.values())
+    assert not any("e+" in s for s in at(job(**{**FULL, "steps": 100_000, "data__batch_size": 20}), LAPTOP, home=home).sentences)
 
 
 def test_an_unmeasured_time_says_that_it_is_rough(home, base):

@@ -63,6 +63,18 @@ def is_whole(adapter) -> bool:
     return getattr(adapter, "WHOLE", False)
 
 
+def problems(config, plugins=None) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] of settings that a kind of adapter cannot train with.  config: TrainConfig."""
+    from . import registry
+
+    if not is_whole(registry.get("adapters", config.adapter.type, plugins)):
+        return []
+    kind, m = config.adapter.type, config.model
+    found = [("model.quantise", f"is {m.quantise!r}, but the adapter {kind!r} moves the base model's own weights, which 8 or 4 bits cannot hold; set it to none")]
+    found += [("model.offload", f"is {m.offload:g}, but the adapter {kind!r} moves weights that would wait in RAM; set it to 0")]
+    return [problem for problem, wrong in zip(found, (m.quantise != "none", m.offload), strict=True) if wrong]
+
+
 def target_modules(module, names: list[str], targets: Sequence[str]) -> list[str] | str:
     """The layers as peft takes them: the short endings where they mean just these layers, else one expression of all names."""
     if {n for n, _ in module.named_modules() if n and ends_on(n, targets)} == set(names):

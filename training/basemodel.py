@@ -103,10 +103,10 @@ def read_header(file: Path) -> dict:
         head = stream.read(200)
         if head.startswith(b"version https://git-lfs"):
             raise ValueError(f"{file.name} is only a pointer to the real file; run 'git lfs pull' in its folder or download it again")
-        if head.lstrip()[:1] == b"<":
+        ours = head[8:9] == b"{"  # whatever the length before it: its lowest byte may be that of a pickle
+        if head.lstrip()[:1] == b"<" and not ours:
             raise ValueError(f"{file.name} is a web page, not weights; the download went wrong (often a login page), get it again")
-        # a header's length may begin with these bytes too, but then JSON follows it
-        if (head[:2] == b"PK" or head[:1] == b"\x80") and head[8:9] != b"{":
+        if (head[:2] == b"PK" or head[:1] == b"\x80") and not ours:
             raise ValueError(f"{file.name} is a pickled file with another name, which can run code when opened; get the .safetensors version")
         if size < 8:
             raise ValueError(f"{file.name} is empty; download it again")

@@ -47,6 +47,18 @@ class ModelPart(Part):
     dtype: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Number format of the frozen base weights and of the computation; the adapter itself is always fp32."
     )
+    quantise: Literal["none", "int8", "fp8", "nf4"] = Field(
+        "none", description="Frozen weights of the denoiser's blocks in 8 bits (int8, fp8) or 4 (nf4): less memory, a little less exact, slower."
+    )
+    quantise_text: Literal["none", "int8", "fp8", "nf4"] = Field(
+        "none", description="The same for the text encoders, which are in memory only until the captions are read."
+    )
+    offload: float = Field(
+        0.0, ge=0, le=1, description="Share of the denoiser's blocks that waits in RAM and is copied to the graphics card whenever it runs: much slower."
+    )
+    vae_tiling: bool = Field(
+        False, description="Encode and decode pictures in overlapping tiles: less memory for large ones, small differences where tiles meet."
+    )
 
 
 class DatasetUse(Part):
@@ -158,8 +170,8 @@ def _expression(pattern: str) -> str:
 class OptimizerPart(Part):
     """How the weights move."""
 
-    type: Literal["adamw", "adamw8bit", "adafactor", "prodigy"] = Field(
-        "adamw", description="Optimizer. 8-bit saves memory; Prodigy finds the learning rate by itself (set it to 1)."
+    type: Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor", "prodigy"] = Field(
+        "adamw", description="Optimizer. 8-bit saves memory, paged lets its state move to RAM where a card is full; Prodigy finds the learning rate by itself (set it to 1)."
     )
     learning_rate: float = Field(1e-4, gt=0, le=10, description="Step size of the optimizer at its highest.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Pull of the adapter's weights towards zero.")
@@ -223,7 +235,14 @@ class LossPart(Part):
     )
     unmasked_weight: float = Field(0.0, ge=0, le=1, description="How much what a mask hides still counts, compared to what it shows.")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="Running average of the adapter's weights, used for samples and the result; 0 means off.")
-    gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass: less memory, some 25 % slower.")
+    gradient_checkpointing: Literal["off", "third", "half", "all"] = Field(
+        "off", description="Blocks whose activations are recomputed in the backward pass: the more, the less memory, and up to a third slower."
+    )
+
+    @field_validator("gradient_checkpointing", mode="before")
+    @classmethod
+    def _once_a_switch(cls, value):
+        return {True: "all", False: "off"}[value] if isinstance(value, bool) else value  # also what YAML makes of a bare off
 
     @model_validator(mode="after")
     def _limits_and_weights_agree(self):

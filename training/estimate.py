@@ -19,23 +19,24 @@ from .frames import left_out, segments
 from .hardware import Machine
 from .home import Home
 from .layers import BaseModel
+from .need import BYTES, EVERY, STATE_BYTES, Learning, Size, held, need
 from .pace import Pace, measured
-
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-# bytes of optimizer state for each weight that learns
-STATE_BYTES = {"adamw": 8.0, "adamw8bit": 2.0, "adafactor": 0.2, "prodigy": 16.0}
 
 # Forward + backward over frozen weights: gradients flow through every layer, but only the adapter's own are kept.
 # Counted with torch's FlopCounterMode on SD 1.5's UNet with a LoRA: 1.96 forward passes; recomputing activations adds one.
-PASSES, PASSES_CHECKPOINTED = 2.0, 3.0
-# Bytes kept for the backward pass, as a share of what all layers put out: counted with saved_tensors_hooks on the same UNet.
-KEPT = {"attention": 1.7, "attention+ff": 1.85, "all": 2.1}
-KEPT_CHECKPOINTED = 0.45
-PASSING = 4.0  # copies of the largest layer's output that are alive at once inside one layer (norm, activation, convolution)
+PASSES, RECOMPUTING = 2.0, 1.0
+QUANTISED_PASSES = 0.2  # dequantising each weight, forward and backward: of the order of a tenth of the product with 4096 tokens
+
+COPIES = 2  # of a block that waits in RAM: for the forward pass, and for its recomputation before the backward pass
+COPIED_BYTES_S = 6e9  # from memory that is not pinned; PCIe 3.0 x16 carries 16 GB/s at best
 
 PROCESS_BYTES = 480e6  # Python, torch, diffusers, transformers and peft, loaded: resident set of a worker, measured on Linux
 CUDA_PROCESS_BYTES = 2.5e9  # the same with CUDA's libraries mapped
 CUDA_CONTEXT_BYTES = 0.8e9  # what a process takes on the card before its first tensor, cuBLAS and cuDNN workspaces
+CPU_KERNELS_BYTES = 80e6  # what torch's kernels take when they first run
+# On a CPU forward and backward pass run in different threads, and the C library keeps for each what it freed, as a share of what all layers
+# put out: measured on three UNets (4, 15, 35 M weights) and a FLUX transformer (20 M), from 1.0 to 2.0
+CPU_HEAPS = 1.4
 SLACK = 1.1  # allocators round up and fragment
 
 START_S = 12.0  # importing the libraries, reading the headers
@@ -64,6 +65,7 @@ class Estimate:
     """What a run will take.  vram_bytes is 0 on a CPU.  seconds_range: between which it most likely is.
 
     sentences: for a person, the problems first.  problems: why it does not fit, each with the missing figure and a cure.
+    parts: bytes at the highest point of the training, by what takes them.
     """
 
     steps: int
@@ -79,6 +81,8 @@ class Estimate:
     download_bytes: int
     sentences: list[str]
     problems: list[str]
+    parts: dict[str, float]
+    too_large: bool  # for the VRAM or RAM that is free
 
     @property
     def fits(self) -> bool:
@@ -137,16 +141,17 @@ def _spread(at: int, chosen: int, of: int) -> bool:
 def peak_bytes(config: TrainConfig, home: Home) -> tuple[float, float]:
     """(VRAM, RAM) that `config` needs at its peak; no picture is looked at.  Raises ValueError as estimate() does."""
     family = registry.get("families", config.model.family, home.plugins)
-    model = layers.base_model(config.model.source, config.model.revision, family)
-    return _peak(config, family.SPEC, model, measured(config, home.outputs))
+    model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
+    return _peak(config, family.SPEC, model, measured(config, home.outputs))[:2]
 
 
-def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None) -> tuple[float, float]:
+def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None) -> tuple[float, float, dict[str, float]]:
     """What was measured on this computer goes before what is reckoned."""
-    vram, ram = _memory(config, spec, model)
+    vram, ram, parts = _memory(config, spec, model)
     if pace and pace.memory_bytes:
         vram, ram = (vram, max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
-    return vram, ram
+        parts = {}  # which of it takes how much was not measured
+    return vram, ram, parts
 
 
 def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -> Estimate:
@@ -160,7 +165,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
     seconds, step_s = _time(config, machine, spec, model, pace, items)
-    vram, ram = _peak(config, spec, model, pace)
+    vram, ram, parts = _peak(config, spec, model, pace)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     disk = _disk(config, spec, model, items) + download
     unsure = 1.25 if pace else UNSURE
@@ -170,7 +175,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     made = Estimate(
         steps=config.steps, steps_per_epoch=epoch_steps, epochs=config.steps / epoch_steps if epoch_steps else 0.0,
         seconds=seconds, seconds_range=(seconds / unsure, seconds * unsure), step_seconds=step_s, measured=pace is not None,
-        vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems,
+        vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems, parts=parts,
+        too_large=ram > machine.ram_free_bytes or (config.device == "cuda" and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + _sentences(config, machine, made, items, per_step))
     return made
@@ -199,11 +205,15 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
 
     batch, sides, d = config.data.batch_size, config.data.resolutions, config.data
-    passes = PASSES_CHECKPOINTED if config.loss.gradient_checkpointing else PASSES
+    level = config.loss.gradient_checkpointing
+    passes = PASSES + (RECOMPUTING / EVERY[level] if level != "off" else 0.0) + QUANTISED_PASSES * (config.model.quantise != "none")
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
     passes += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
-    step_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides) * config.optimizer.accumulation
+    copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
+    copying_s = COPIES * copied / COPIED_BYTES_S if config.device == "cuda" else 0.0
+    one_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides)
+    step_s = (one_s + copying_s) * config.optimizer.accumulation
     correction = 1.0
     if pace:
         correction = pace.seconds_per_picture * batch * config.optimizer.accumulation / step_s
@@ -243,35 +253,32 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 
 
-def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float]:
-    """(VRAM, RAM) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
-    width = BYTES[config.model.dtype]
-    side = max(config.data.resolutions)
-    learning = _adapter(config, spec, model)
-    average = 4 * learning if config.loss.ema_decay else 0
-    whole = is_whole(registry.get("adapters", config.adapter.type))
-    frozen = 0.0 if whole else model.denoiser.parameters  # a whole model is held once, in fp32, and learns
-    trained_text = model.text.parameters if config.adapter.text_encoder and spec.trainable_text and not whole else 0.0
-    weights = width * (frozen + trained_text) + learning * (4 + 4 + STATE_BYTES[config.optimizer.type]) + average
-
-    share = KEPT_CHECKPOINTED if config.loss.gradient_checkpointing else KEPT["all" if whole else config.adapter.targets]
-    d, s = config.data, config.sample
-    area = cells(side, side, model, latent_frames(d.frames, spec))
-    learn = config.data.batch_size * width * (share * model.denoiser.values(area) + PASSING * model.denoiser.largest(area))
-    drawn = cells(s.width, s.height, model, latent_frames(s.frames, spec))
+def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float, dict[str, float]]:
+    """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
+    d, s, side = config.data, config.sample, max(config.data.resolutions)
     # a video VAE goes through a clip a latent frame at a time
-    at_once = min(spec.latent.frame_stride, d.frames), min(spec.latent.frame_stride, s.frames)
-    draws = bool(s.every and s.prompts)
-    draw = width * (2 * PASSING * model.denoiser.largest(drawn) + PASSING * model.vae.largest(s.width * s.height * at_once[1]))
-    encode = width * (model.vae.parameters + PASSING * model.vae.largest(side * side * at_once[0]))
-    vae = width * model.vae.parameters if draws else 0
-    peak = max(encode, width * model.text.parameters, weights + vae + max(learn, draw if draws else 0))
+    at_once, drawn_at_once = min(spec.latent.frame_stride, d.frames), min(spec.latent.frame_stride, s.frames)
+    size = Size(
+        cells(side, side, model, latent_frames(d.frames, spec)), side * side * at_once,
+        cells(s.width, s.height, model, latent_frames(s.frames, spec)), s.width * s.height * drawn_at_once,
+    )  # fmt: skip
+    whole = is_whole(registry.get("adapters", config.adapter.type))
+    text = model.text.parameters if config.adapter.text_encoder and spec.trainable_text and not whole else 0.0
+    found = need(config, model, spec.denoiser == "unet", Learning(_adapter(config, spec, model), text, whole), size)
+    peak = SLACK * found.peak
     if config.device == "cpu":
-        return 0.0, PROCESS_BYTES + SLACK * peak
+        libraries, freed = PROCESS_BYTES + CPU_KERNELS_BYTES, CPU_HEAPS * found.outputs
+        return 0.0, libraries + found.peak + freed + found.ram, found.parts | {"libraries": libraries, "freed but not given back": freed}
     if config.device == "mps":  # shares the computer's memory
-        return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + SLACK * peak
-    on_disk = model.largest_part_bytes if model.local else model.largest_part_bytes * width / 4  # what is downloaded is in the run's format, see download
-    return CUDA_CONTEXT_BYTES + SLACK * peak, CUDA_PROCESS_BYTES + 1.2 * on_disk
+        return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + peak + found.ram, found.parts
+    whole = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
+    width = BYTES[config.model.dtype]
+    passing = max(
+        found.ram if config.model.quantise != "none" else whole,
+        0.0 if config.model.quantise_text != "none" else 1.2 * width * model.text.parameters,
+        width * model.vae.parameters,
+    )
+    return CUDA_CONTEXT_BYTES + peak, CUDA_PROCESS_BYTES + passing, found.parts | {"CUDA itself": CUDA_CONTEXT_BYTES}
 
 
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
@@ -295,18 +302,18 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
 
 def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig) -> list[str]:
     found = []
-    lower = "lower data.resolutions or data.batch_size, or switch loss.gradient_checkpointing on"
+    lower = "or lower data.resolutions or data.batch_size"
     if config.device == "cuda" and not machine.cuda_ok:
         found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")
     elif vram > machine.vram_free_bytes:
         found.append(
             f"Some {gb(vram)} of VRAM are needed, but {machine.gpu_name} has {gb(machine.vram_free_bytes)} of {gb(machine.vram_bytes)} free: "
-            f"{gb(vram - machine.vram_free_bytes)} are missing. Close other programs that use the card, or {lower}"
+            f"{gb(vram - machine.vram_free_bytes)} are missing. Make it fit, close other programs that use the card, {lower}"
         )
     if ram > machine.ram_free_bytes:
         found.append(
             f"Some {gb(ram)} of memory (RAM) are needed, but {gb(machine.ram_free_bytes)} of {gb(machine.ram_bytes)} are free: "
-            f"{gb(ram - machine.ram_free_bytes)} are missing. Close other programs" + (f", or {lower}" if not vram else "")
+            f"{gb(ram - machine.ram_free_bytes)} are missing. Make it fit, " + (f"close other programs, {lower}" if not vram else "or close other programs")
         )
     if disk > machine.disk_free_bytes:
         what = f", {gb(download)} of them to download the base model" if download else ""
@@ -321,7 +328,7 @@ def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, p
     said = []
     if items:
         apart = "" if e.steps_per_epoch == math.ceil(items / per_step) else ", each shape apart,"
-        said.append(f"{items} pictures an epoch ÷ {per_step} a step{apart} = {e.steps_per_epoch} steps an epoch; {e.steps} steps are {e.epochs:.3g} epochs")
+        said.append(f"{items} pictures an epoch ÷ {per_step} a step{apart} = {_count(e.steps_per_epoch, 'step')} an epoch; {_count(e.steps, 'step')} are {_count(e.epochs, 'epoch')}")
     where = {"cuda": machine.gpu_name, "mps": "the Apple GPU", "cpu": machine.cpu_name}[config.device]
     if e.measured:
         said.append(f"About {duration(e.seconds)} on {where}, as measured in an earlier run")
@@ -329,12 +336,24 @@ def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, p
         low, high = map(duration, e.seconds_range)
         said.append(f"Roughly {low} to {high} on {where}: no run like this one was measured here yet")
     if e.vram_bytes:
-        said.append(f"About {gb(e.vram_bytes)} of VRAM ({gb(machine.vram_free_bytes)} free) and {gb(e.ram_bytes)} of RAM ({gb(machine.ram_free_bytes)} free)")
+        said.append(f"About {gb(e.vram_bytes)} of VRAM ({_spare(e.vram_bytes, machine.vram_free_bytes)}) and {gb(e.ram_bytes)} of RAM ({_spare(e.ram_bytes, machine.ram_free_bytes)})")
     else:
-        said.append(f"About {gb(e.ram_bytes)} of memory ({gb(machine.ram_free_bytes)} free)")
+        said.append(f"About {gb(e.ram_bytes)} of memory ({_spare(e.ram_bytes, machine.ram_free_bytes)})")
+    if e.parts:
+        parts = sorted(e.parts.items(), key=lambda part: -part[1])
+        said.append("While it learns: " + ", ".join(f"{name} {gb(size)}" for name, size in parts))
     more = f", {gb(e.download_bytes)} of it to download the base model once" if e.download_bytes else ""
     said.append(f"About {gb(e.disk_bytes)} of disk ({gb(machine.disk_free_bytes)} free){more}")
     return said
+
+
+def _count(number: float, of: str) -> str:
+    told = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{told} {of}{'s' * (told != '1')}"
+
+
+def _spare(needed: float, free: float) -> str:
+    return f"{gb(free)} free" + (f", {gb(free - needed)} to spare" if needed <= free else "")
 
 
 def gb(size_bytes: float) -> str:

@@ -140,6 +140,7 @@ class Placement:
 
     dtype: Any  # torch.dtype of weights and computation
     device: str
+    quantise: str = "none"  # "int8", "fp8" or "nf4": Linear layers of the blocks hold their frozen weights so
 
 
 @dataclass

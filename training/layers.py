@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,40 +20,36 @@ from .adapting import picks, rank_at
 from .config import AdapterPart
 from .family import FamilySpec
 
+# A network whose files are not here yet is told from the number of its weights.  Convolutions: like SD 1.5's UNet, which these were counted on.
+FLOPS_PER_WEIGHT_AND_CELL = 0.196  # 173 GFLOP for 860 M weights at 32 x 32 latent cells
+VALUES_PER_WEIGHT_AND_CELL = 7.0e-5  # outputs of all layers, of which about 1.7 are kept for the backward pass
+LARGEST = 0.05  # share of the largest layer in them
+ADAPTER_PER_WEIGHT_AND_RANK = {"attention": 2.3e-4, "attention+ff": 4.3e-4, "all": 1.4e-3}
+WIDTH = 1280  # of a middling layer
+# Transformers grow in width and depth alike, so that what they put out grows with the square root of their weights.  Counted on the shapes
+# of ten of them, 1.4 to 32 billion weights, with 4096 tokens of a picture and 512 of a text: 8 to 18 for the outputs, 0.7 to 1.6 of 2 operations
+# a weight and token (the weights of one stream see only its tokens, modulation acts once a picture), the largest layer 0.7 to 1.6 %.
+VALUES_PER_ROOT_AND_TOKEN = 13.0
+FLOPS_PER_WEIGHT_AND_TOKEN = 1.2
+LARGEST_OF_TOKENS = 0.01
+ADAPTER_PER_ROOT_AND_RANK = {"attention": 16.0, "attention+ff": 40.0, "all": 50.0}
+TOKEN_WIDTH = 3072
 TEXT_WIDTH = 768
-TEXT_TOKENS = 77
+TEXT_TOKENS = 77  # of a CLIP
+LONG_TEXT_TOKENS = 512  # of a T5 or a language model
 VAE_WEIGHTS = 84e6  # SD 1.5's: what an autoencoder puts out at one pixel hardly grows with its weights
 OTHER_PARTS = 0.25  # text encoder and VAE, as a share of the denoiser's weights
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a network whose files are not here yet is taken to be like.  All figures but the share are for one weight."""
-
-    flops: float  # operations at one position: a latent cell, or a token
-    values: float  # outputs of all layers at one position, of which about 1.7 are kept for the backward pass
-    largest: float  # share of the largest layer in them
-    adapter: dict[str, float]  # targets -> parameters of an adapter of rank 1
-
-    def over(self, share: float) -> Kind:
-        """The same with so many times less of both at one position: a cell of a token of several, or a heavier network."""
-        return replace(self, flops=self.flops / share, values=self.values / share)
-
-
-# Counted on SD 1.5's UNet: 173 GFLOP for 860 M weights at 32 x 32 latent cells
-UNET = Kind(0.196, 7.0e-5, 0.05, {"attention": 2.3e-4, "attention+ff": 4.3e-4, "all": 1.4e-3})
-# Means of three transformers of 1.4, 5 and 12 billion weights, from widths and depths in their configs: 1.2e-4 to 4.2e-4 values
-TRANSFORMER = Kind(2.0, 2.5e-4, 0.015, {"attention": 4e-4, "attention+ff": 7e-4, "all": 8e-4})
-
-
-@dataclass(frozen=True)
 class Layer:
-    """One weight matrix or convolution.  level: how often its input was halved; -1: acts once a picture, -2: once a text token."""
+    """One weight matrix or convolution.  level: how often its input was halved; -1: acts once a picture, -2, -3: once a token of a short or long text."""
 
     name: str
     inputs: int  # of one position: channels times kernel
     outputs: int
     level: int
+    dense: bool = False  # a matrix in a block, which can be held in 8 or 4 bits
 
     @property
     def weights(self) -> int:
@@ -61,16 +57,35 @@ class Layer:
 
     def positions(self, cells: float) -> float:
         """How often it acts on a picture of `cells` latent cells (pixels, for the VAE)."""
-        return {-1: 1.0, -2: float(TEXT_TOKENS)}.get(self.level, cells / 4**self.level)
+        return {-1: 1.0, -2: float(TEXT_TOKENS), -3: float(LONG_TEXT_TOKENS)}.get(self.level, cells / 4**self.level)
 
 
 @dataclass(frozen=True)
 class Network:
-    """One part of a base model.  exact: read from its files; else estimated from the number of its weights."""
+    """One part of a base model.  exact: read from its files; else estimated from the number of its weights.
+
+    token_cells: latent cells of one token of a transformer whose layers are not known; 0 for convolutions.
+    """
 
     parameters: float
     layers: tuple[Layer, ...]
-    kind: Kind = UNET
+    token_cells: int = 0
+    alike: float = 0.0  # weights of the network that it puts out as much as; 0: its own
+
+    @property
+    def dense_share(self) -> float:
+        """Share of the weights that can be held in 8 or 4 bits, read from the files."""
+        return sum(layer.weights for layer in self.layers if layer.dense) / self.parameters if self.layers else 0.0
+
+    @property
+    def blocks(self) -> dict[str, list[Layer]]:
+        """The layers of each block that is recomputed as one, by the block's name."""
+        found: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            match = re.match(r".*?(?:resnets|transformer_blocks)\.\d+(?=\.)|(?:.*?\.)?\d+(?=\.)", layer.name)
+            if match:
+                found.setdefault(match[0], []).append(layer)
+        return found
 
     @property
     def exact(self) -> bool:
@@ -78,28 +93,38 @@ class Network:
 
     def flops(self, cells: float) -> float:
         """Operations of one forward pass over one picture."""
+        if self.token_cells:
+            return FLOPS_PER_WEIGHT_AND_TOKEN * self.parameters * self._tokens(cells)
         if not self.layers:
-            return self.kind.flops * self.parameters * cells
+            return FLOPS_PER_WEIGHT_AND_CELL * (self.alike or self.parameters) * cells
         return sum(2 * layer.weights * layer.positions(cells) for layer in self.layers)
 
     def values(self, cells: float) -> float:
         """Numbers that all layers together put out for one picture."""
+        if self.token_cells:
+            return VALUES_PER_ROOT_AND_TOKEN * math.sqrt(self.parameters) * self._tokens(cells)
         if not self.layers:
-            return self.kind.values * self.parameters * cells
+            return VALUES_PER_WEIGHT_AND_CELL * (self.alike or self.parameters) * cells
         return sum(layer.outputs * layer.positions(cells) for layer in self.layers)
 
     def largest(self, cells: float) -> float:
         """Numbers that the largest layer puts out for one picture."""
         if not self.layers:
-            return self.kind.largest * self.values(cells)
+            return (LARGEST_OF_TOKENS if self.token_cells else LARGEST) * self.values(cells)
         return max(layer.outputs * layer.positions(cells) for layer in self.layers)
 
     def adapter(self, kind: ModuleType, config: AdapterPart, targets: tuple[str, ...]) -> float:
         """Weights that learn in an adapter of this kind on the layers whose names end on `targets`."""
         if not self.layers:
-            like_lora = kind.count(config, config.rank, 1280, 1280) / (config.rank * 2560)  # a middling layer of SD 1.5
-            return self.kind.adapter[config.targets] * self.parameters * config.rank * like_lora
+            width = TOKEN_WIDTH if self.token_cells else WIDTH
+            like_lora = kind.count(config, config.rank, width, width) / (2 * width)
+            if self.token_cells:
+                return ADAPTER_PER_ROOT_AND_RANK[config.targets] * math.sqrt(self.parameters) * like_lora
+            return ADAPTER_PER_WEIGHT_AND_RANK[config.targets] * self.parameters * like_lora
         return sum(kind.count(config, rank_at(config, layer.name), layer.inputs, layer.outputs) for layer in self.layers if picks(config, layer.name, targets))
+
+    def _tokens(self, cells: float) -> float:
+        return cells / self.token_cells + LONG_TEXT_TOKENS
 
 
 @dataclass(frozen=True)
@@ -180,10 +205,12 @@ def _from_files(folder: Path, family: ModuleType, spec: FamilySpec) -> BaseModel
 
 def _unknown(spec: FamilySpec) -> BaseModel:
     count = spec.parameters
-    kind = TRANSFORMER.over(spec.latent.patch**2) if spec.denoiser == "transformer" else UNET
     text, vae = spec.other_parameters if spec.other_parameters is not None else (count * OTHER_PARTS * 0.6, count * OTHER_PARTS * 0.4)
+    unet = spec.denoiser == "unet"
+    token_cells = 0 if unet else spec.latent.patch**2
+    stored = 4 if unet else 2  # bytes of a weight on disk: older models are published in fp32, transformers in bf16
     return BaseModel(
-        Network(count, (), kind), Network(vae, (), UNET.over(vae / VAE_WEIGHTS)), Network(text, ()), TEXT_WIDTH, int(4 * max(count, text)),
+        Network(count, (), token_cells), Network(vae, (), alike=VAE_WEIGHTS), Network(text, ()), TEXT_WIDTH, int(stored * max(count, text)),
         spec.latent.stride, spec.divisor, False,
     )  # fmt: skip
 
@@ -194,13 +221,21 @@ def _network(files: list[Path], patch: int) -> Network:
 
 @lru_cache(maxsize=64)
 def _read(files: tuple[tuple[str, int, int], ...], patch: int) -> Network:
-    """The network in some files, whose tokens are patch x patch cells.  Sizes and times are in the key: a changed file is read again."""
+    """The network in some files.  Sizes and times are in the key: a changed file is read again."""
     shapes: dict[str, list[int]] = {}
     for path, _, _ in files:
         shapes |= {name: entry["shape"] for name, entry in basemodel.read_header(Path(path)).items()}
+    return of_shapes(shapes, patch)
+
+
+def of_shapes(shapes: Mapping[str, Sequence[int]], patch: int = 1) -> Network:
+    """The network with parameters of these shapes, whose tokens are patch x patch cells."""
     levels = 1 + max((int(n) for name in shapes for n in re.findall(r"(?:down|up)_blocks\.(\d+)\.", name)), default=0)
     layers = [
-        Layer(name.removesuffix(".weight"), math.prod(shape[1:]), shape[0], _level(name, levels, patch))
+        Layer(
+            name.removesuffix(".weight"), math.prod(shape[1:]), shape[0], _level(name, levels, patch),
+            len(shape) == 2 and bool(re.search(r"\.\d+\.", name)) and name.endswith(".weight"),
+        )
         for name, shape in shapes.items()
         if len(shape) > 1
     ]
@@ -209,8 +244,10 @@ def _read(files: tuple[tuple[str, int, int], ...], patch: int) -> Network:
 
 def _level(name: str, levels: int, patch: int) -> int:
     """At which resolution a layer acts, told from the block that diffusers puts it in."""
-    if "time_emb" in name or "embeddings" in name:
+    if re.search(r"time|temb|guidance|adaln|modulation|_mod\.|norm[^.]*\.linear|pooled|embeddings", name, re.IGNORECASE):
         return -1
+    if re.search(r"add_[qkv]_proj|to_add_out|_context\b|context_|txt_|text_embedder|caption|cap_", name):
+        return -3
     if re.search(r"attn2\.to_[kv]\.", name) or "text_model" in name:
         return -2
     down, up = re.search(r"down_blocks\.(\d+)\.", name), re.search(r"up_blocks\.(\d+)\.", name)

@@ -79,7 +79,7 @@ def modelspec_metadata(
         "ss_lr_warmup_steps": str(o.warmup_steps),
         "ss_max_grad_norm": str(o.clip_grad),
         "ss_gradient_accumulation_steps": str(o.accumulation),
-        "ss_gradient_checkpointing": str(config.loss.gradient_checkpointing),
+        "ss_gradient_checkpointing": str(config.loss.gradient_checkpointing != "off"),
         "ss_min_snr_gamma": str(config.loss.min_snr_gamma) if config.loss.min_snr_gamma else "None",
         "ss_loss_type": {"mse": "l2"}.get(config.loss.type, config.loss.type),
         "ss_debiased_estimation": str(config.loss.weighting == "debiased"),

@@ -17,8 +17,8 @@ FEWEST = 3  # the first step is slow; fewer say nothing
 
 # fields that must be equal for two runs to take equally long a picture
 ALIKE = (
-    "device", "model.family", "model.source", "model.dtype", "data.resolutions", "data.batch_size",
-    "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
+    "device", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
+    "data.resolutions", "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
 )  # fmt: skip
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import datasets, frames, jobfile, registry
+from . import adapting, datasets, frames, jobfile, registry
 from .config import TrainConfig
-from .estimate import peak_bytes
+from .fit import make_it_fit
 from .hardware import Machine
 from .home import REPO, Home
 from .names import folder_name
@@ -163,7 +163,7 @@ def resolve(preset_id: str, answers: Answers, machine: Machine, pictures: int, h
     data = _merged(data, set_by_user)
     _fill(data, preset, machine, pictures, set_by_user)
     config = _parsed(data)
-    wrong = _wrong_frames(config, home)
+    wrong = _wrong(config, home)
     if wrong:
         raise Wrong(wrong)
     return _made_to_fit(config, machine, home, set_by_user)
@@ -221,9 +221,9 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
 
 
-def _wrong_frames(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
+def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
     try:
-        return frames.problems(config, registry.get("families", config.model.family, home.plugins).SPEC)
+        return frames.problems(config, registry.get("families", config.model.family, home.plugins).SPEC) + adapting.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 
@@ -246,30 +246,21 @@ def _worded(prompt: str, trigger: str, noun: str) -> str:
 
 
 def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user: Mapping[str, Any]) -> TrainConfig:
-    """`config` with a smaller batch and then with gradient checkpointing, as far as the memory asks for it.
-
-    Batch x accumulation stays the same, so what is learnt stays the same.  What the user set is never touched.
-    """
-    limit = VRAM_SHARE * machine.vram_bytes if config.device == "cuda" else RAM_SHARE * machine.ram_bytes
-    own_batch = "batch_size" in set_by_user.get("data", {}) or "accumulation" in set_by_user.get("optimizer", {})
-    own_checkpointing = "gradient_checkpointing" in set_by_user.get("loss", {})
+    """`config` with the mildest changes that the memory asks for, see fit.py.  What the user set is never touched."""
+    on_card = config.device == "cuda"
+    limits = (VRAM_SHARE * machine.vram_bytes if on_card else float("inf"), RAM_SHARE * machine.ram_bytes)
+    own = {path for path in setting_paths() if _is_set(set_by_user, path)} | {"data.resolutions"}  # how large pictures are is the preset's matter
+    if {"data.batch_size", "optimizer.accumulation"} & own:
+        own |= {"data.batch_size", "optimizer.accumulation"}
     try:
-        while (limit < _needs(config, home)) and not own_batch and config.data.batch_size % 2 == 0:
-            config = _with(config, {"data": {"batch_size": config.data.batch_size // 2}, "optimizer": {"accumulation": config.optimizer.accumulation * 2}})
-        if limit < _needs(config, home) and not own_checkpointing:
-            config = _with(config, {"loss": {"gradient_checkpointing": True}})
+        return make_it_fit(config, *limits, home, best_dtype(config.device, machine), own).config
     except ValueError:
         return config  # a family or base model that is not there: the estimate and the start say so, in its place
-    return config
 
 
-def _needs(config: TrainConfig, home: Home) -> float:
-    vram_bytes, ram_bytes = peak_bytes(config, home)
-    return vram_bytes if config.device == "cuda" else ram_bytes
-
-
-def _with(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
-    return _parsed(_merged(config.model_dump(mode="json"), changes))
+def _is_set(values: Mapping[str, Any], path: str) -> bool:
+    part, _, rest = path.partition(".")
+    return part in values and (not rest or _is_set(values[part], rest))
 
 
 # -- mappings

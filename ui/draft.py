@@ -13,10 +13,11 @@ from training.basemodel import local_folder, single_file
 from training.config import TrainConfig
 from training.download import hindrance
 from training.estimate import Estimate, estimate
+from training.fit import make_it_fit
 from training.hardware import Machine
 from training.home import Home
 from training.names import check_name
-from training.presets import QUALITIES, Answers, Preset, Wrong, list_presets, recommend, resolve
+from training.presets import QUALITIES, Answers, Preset, Wrong, best_dtype, list_presets, recommend, resolve
 from training.runs import supervisor
 from training.runs.run import Run, create
 
@@ -26,6 +27,7 @@ FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior")  # settings that the form shows above the folded ones
 HIDDEN = (*TOP, "preset")
 MAX_TYPED = 20_000
+FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measurement
 
 
 class Draft(BaseModel):
@@ -130,6 +132,23 @@ def hindrances(home: Home, config: TrainConfig, token: str | None) -> dict[str, 
     spec = registry.get("families", model.family, home.plugins).SPEC.without(model.leave_out)
     found = hindrance(model.source, model.revision, spec, token)
     return {"model.source": found} if found else {}
+
+
+def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dict[str, str], list[str]]:
+    """(edits that make a plan fit this machine as it is now, what they mean).
+
+    It begins at what the preset would be on a machine of any size, so that nothing stays smaller than it must.
+    """
+    if made.preset is None or made.config is None or made.estimate is None:
+        return {}, []
+    any_size = replace(machine, vram_bytes=2**60, ram_bytes=2**60)
+    asked = plan(home, draft.model_copy(update={"preset": made.preset.id}), made.dataset, any_size).config or made.config
+    limits = FREE_SHARE * machine.vram_free_bytes, FREE_SHARE * machine.ram_free_bytes
+    found = make_it_fit(asked, *limits, home, best_dtype(asked.device, machine))
+    known = {f.path: f for f in forms.fields(TrainConfig)}
+    paths = {path for change in found.changes for path in change.settings}
+    edits = {path: forms.typed(known[path], forms.get(found.config, path)) for path in paths}
+    return edits, [change.said for change in found.changes if any(forms.get(made.config, path) != to for path, to in change.settings.items())]
 
 
 def _top_faults(draft: Draft) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from training.estimate import duration, gb
@@ -119,11 +120,11 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
     )
 
 
-def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool) -> str:
+def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None) -> str:
     """What it will take, what is missing, and Start.
 
     busy: title of the run that uses the machine now.  fault: why the last click on Start did nothing.  anyway: it does not
-    fit, that was said, and the next click starts it all the same.
+    fit, that was said, and the next click starts it all the same.  fitted: what "Make it fit" has changed just now, None where it was not pressed.
     """
     e = plan.estimate
     problems = list(e.problems) if e else []
@@ -131,6 +132,13 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     lines = [_line("warn", m.text, "warn", m.tab, m.link) for m in missing]
     lines += [_line("warn", text, "bad") for text in faults]
     lines += [_line("warn", p, "bad") for p in problems]
+    if e and e.too_large and fitted is not None:
+        lines.append(_line("warn", "Nothing more makes it fit: close other programs, choose a smaller base model, or train on another machine", "bad"))
+    elif e and e.too_large:
+        lines.append('<li><button type="button" class="ez-btn ez-fit" data-act="fit" data-collect>Make it fit</button></li>')
+    if fitted:
+        changes = "".join(f"<li>{escape(sentences(text))}</li>" for text in fitted)
+        lines.append(f'<li class="is-new">{icon("bolt")}<div><b>Changed</b><ul>{changes}</ul></div></li>')
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
     if busy:
@@ -138,7 +146,8 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     figures = ""
     if e:
         low, high = e.seconds_range
-        time = f"~ {duration(e.seconds)}" if e.measured else f"{duration(low)} – {duration(high)}"
+        whole = lambda seconds: duration(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+        time = f"~\N{NO-BREAK SPACE}{whole(e.seconds)}" if e.measured else f"{whole(low)} – {whole(high)}"
         figures = (
             '<div class="ez-stats">'
             + _stat("Steps", f"{e.steps:,}")

@@ -23,6 +23,10 @@ CHANGED = {
     "steps": (3, {}),
     "model.source": (None, {}),  # another base model, made in the test
     "model.dtype": ("bf16", {}),
+    "model.quantise": ("int8", {}),
+    "model.quantise_text": ("nf4", {}),
+    "model.offload": (0.5, {}),
+    "model.vae_tiling": (True, {"data__resolutions": [96]}),
     "data.datasets": (None, {}),  # another dataset, made in the test
     "data.resolutions": ([48], {}),
     "data.aspect_buckets": (False, {}),
@@ -76,7 +80,7 @@ CHANGED = {
     "loss.masked": (True, {}),  # without masks it warns; what it does with them: test_masked.py
     "loss.unmasked_weight": (0.5, {}),
     "loss.ema_decay": (0.9, {}),
-    "loss.gradient_checkpointing": (True, {}),
+    "loss.gradient_checkpointing": ("all", {}),
     "sample.prompts": (["a blue cat"], {}),
     "sample.every": (4, {}),
     "sample.steps": (4, {}),

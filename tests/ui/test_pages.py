@@ -4,6 +4,7 @@ import html
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import gradio as gr
@@ -248,6 +249,30 @@ def test_start_puts_a_whole_job_into_the_queue_while_another_runs(ctx):
     assert (config.name, config.trigger, config.adapter.rank, config.preset) == ("my-zibbo", "zibbo", 8, made.preset.id)
     assert config.data.datasets[0].name == dataset and config.steps == made.preset.steps("quick")
     run.command("stop")
+
+
+def test_a_job_that_is_too_large_is_made_to_fit_by_one_button(ctx, monkeypatch):
+    card = replace(LAPTOP, gpu_name="a card", vram_bytes=12 * 10**9, vram_free_bytes=9 * 10**9, cuda_ok=True, compute=(8, 6))
+    monkeypatch.setattr(train, "machine", lambda folder: card)
+    dataset = story.pictures(ctx.home)
+    form = Draft(preset="sd15-character", edits={"data.batch_size": "16", "data.resolutions": "1024", "steps": "77"})
+    train.changed(ctx, lambda _: form)
+    page = train.paint(ctx, dataset, form, {})[4]
+    assert "of VRAM are needed" in page and buttons(page)["fit"]
+    assert draft.plan(ctx.home, form, dataset, card).estimate.too_large
+    page = train.answer(ctx, dataset, {}, {"act": "fit"})[4]
+    after = train.form_of(ctx)
+    made = draft.plan(ctx.home, after, dataset, card)
+    assert made.estimate.fits and "fit" not in buttons(page)
+    assert (made.config.data.batch_size * made.config.optimizer.accumulation, made.config.steps, made.config.data.resolutions) == (16, 77, (1024,))
+    assert "what is learnt stays the same" in page and after.edits["data.batch_size"] == str(made.config.data.batch_size)
+
+
+def test_what_cannot_be_made_to_fit_is_said(ctx, monkeypatch):
+    monkeypatch.setattr(train, "machine", lambda folder: replace(LAPTOP, gpu_name="a card", vram_bytes=10**9, vram_free_bytes=10**9, cuda_ok=True))
+    train.changed(ctx, lambda _: Draft(preset="sd15-character"))
+    page = train.answer(ctx, story.pictures(ctx.home), {}, {"act": "fit"})[4]
+    assert "Nothing more makes it fit" in page and "fit" not in buttons(page)
 
 
 def test_a_run_can_be_duplicated_into_the_form_with_what_differs_from_its_preset(ctx):

@@ -19,9 +19,9 @@ from ..family import Cond
 from ..files import write_atomic
 from ..modelspec import modelspec_metadata
 from ..runs.context import Context
-from . import adapter_files, checkpoint, memory
+from . import adapter_files, blocks, checkpoint, memory
 from .prepare import Prepared
-from .weights import DTYPES, load_part, placement, probe
+from .weights import DTYPES, load_denoiser, load_part, placement, probe
 
 # Largest difference between the trained and the reloaded model, as a share of what the adapter changes.  fp32 leaves rounding
 # of other kernels; half formats add the rounding of base activations, which is of the size of a weak LoRA's effect.
@@ -86,6 +86,7 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[s
         p.family.pipeline(p.m).load_lora_weights(str(file.parent), weight_name=file.name)
     else:
         adapter_files.load(file, modules, p.family.SPEC)
+    blocks.settle(p.m.denoiser, config.device)
     for name, trained_layers in layers.items():
         reached = adapter_layers(modules[name])
         if set(reached) != set(trained_layers):
@@ -107,7 +108,7 @@ def prove_denoiser(config: TrainConfig, p: Prepared, folder: Path, layers: dict[
 def _load_base(config: TrainConfig, p: Prepared) -> dict[str, nn.Module]:
     """{folder: module} of what was trained, fresh from the base model."""
     name = p.family.SPEC.denoiser
-    p.m.denoiser = p.family.load(p.folder, {name}, placement(config.model, config.device)).denoiser
+    p.m.denoiser = load_denoiser(config, p.family, p.folder)
     p.texts.keep_alive(p.m)
     return {name: p.m.denoiser, **p.m.text_encoders}
 

@@ -18,13 +18,13 @@ from .. import registry
 from ..config import TrainConfig
 from ..family import Cond
 from ..runs.context import Context, Stopped
-from . import adapter_files, checkpoint, memory, optim, training_adapter
+from . import adapter_files, blocks, checkpoint, memory, optim, training_adapter
 from .data import Batch
 from .finish import finish
 from .prepare import Prepared, prepare
 from .randomness import number
 from .sampling import SPONTANEOUS, Gallery
-from .weights import placement
+from .weights import load_denoiser, load_vae
 
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
@@ -76,12 +76,11 @@ class Session:
     def _load(self) -> dict:
         """{folder: module} of what learns: the denoiser, and text encoders where they are trained too, each with a fresh adapter."""
         c, spec = self.config, self.family.SPEC
-        place = placement(c.model, c.device)
-        self.m.denoiser = self.family.load(self.p.folder, {spec.denoiser}, place).denoiser
-        if c.loss.gradient_checkpointing:
-            self.m.denoiser.enable_gradient_checkpointing()
+        self.m.denoiser = load_denoiser(c, self.family, self.p.folder)
+        blocks.recompute(self.m.denoiser, c.loss.gradient_checkpointing)
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
         self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
+        blocks.settle(self.m.denoiser, c.device)
         self.p.texts.keep_alive(self.m)
         everywhere = c.adapter.model_copy(update={"include": (), "exclude": (), "rank_patterns": ()})  # these name the denoiser's layers
         for name, encoder in self.m.text_encoders.items():
@@ -107,6 +106,8 @@ class Session:
             for part, name in (("loss", "prior_target"), ("data", "prior_caption_dropout")):
                 if getattr(getattr(c, part), name) != type(getattr(c, part)).model_fields[name].default:
                     said.append(f"{part}.{name} has no effect: no dataset is kept as it is")
+        if c.model.offload and c.device == "cpu":
+            said.append("model.offload saves nothing: on a CPU everything is in RAM")
         if not c.data.aspect_buckets and c.data.max_aspect != type(c.data).model_fields["max_aspect"].default:
             said.append("data.max_aspect has no effect: data.aspect_buckets is off")
         for name, part, fields in (("data", c.data, ("fps", "segments")), ("sample", c.sample, ("fps",))):
@@ -242,7 +243,7 @@ class Session:
         texts = {prompt, self.config.sample.negative} if prompt else {self.config.sample.negative}
         self.p.texts.encode(texts)
         if self.m.vae is None:
-            self.m.vae = self.family.load(self.p.folder, set(self.family.SPEC.parts["vae"]), placement(self.config.model, self.config.device)).vae
+            self.m.vae = load_vae(self.config, self.family, self.p.folder).vae
         with self.weights_for_use():
             if prompt:
                 self.ctx.phase("drawing samples", 0, 1, "pictures")

@@ -21,6 +21,12 @@ def check_device(config: TrainConfig) -> None:
         raise ValueError("device is 'cuda', but PyTorch finds no usable NVIDIA GPU here; run 'python -m training doctor', or choose 'cpu'")
     if device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device is 'mps', but this machine has no Apple GPU; choose 'cpu'")
+    for name in ("quantise", "quantise_text"):
+        how = getattr(config.model, name)
+        if device == "mps" and how in ("nf4", "fp8"):
+            raise ValueError(f"model.{name} is {how!r}, which an Apple GPU does not compute; choose 'int8' or 'none'")
+    if config.model.offload and config.loss.gradient_checkpointing != "all" and device != "cpu":
+        raise ValueError("model.offload keeps no memory free unless every block is recomputed; set loss.gradient_checkpointing to 'all'")
     if device == "cpu" and dtype == "fp16":
         raise ValueError("model.dtype is 'fp16', which does not train on a CPU; choose 'fp32' or 'bf16'")
     if device == "cuda" and dtype == "bf16" and not torch.cuda.is_bf16_supported():

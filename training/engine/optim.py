@@ -20,10 +20,10 @@ def make_optimizer(config: OptimizerPart, groups: list[tuple[list[Tensor], float
     weights = [{"params": params, "lr": lr if config.type in ONE_RATE else rate} for params, rate in groups]
     if config.type == "adamw":
         return torch.optim.AdamW(weights, lr=lr, betas=config.betas, eps=config.eps, weight_decay=decay)
-    if config.type == "adamw8bit":
-        from bitsandbytes.optim import AdamW8bit
+    if config.type in ("adamw8bit", "paged_adamw8bit"):
+        from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
 
-        return AdamW8bit(weights, lr=lr, betas=config.betas, eps=config.eps, weight_decay=decay)
+        return (AdamW8bit if config.type == "adamw8bit" else PagedAdamW8bit)(weights, lr=lr, betas=config.betas, eps=config.eps, weight_decay=decay)
     if config.type == "prodigy":
         from prodigyopt import Prodigy
 
@@ -100,7 +100,14 @@ def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: d
         else:
             weight = weights[int(index)]
             # torch keeps its step counters on the CPU; everything else lies beside its weight
-            optimizer.state[weight][name] = value.clone() if name == "step" else value.clone().to(weight.device)
+            optimizer.state[weight][name] = value.clone() if name == "step" else _beside(optimizer, weight, value)
+
+
+def _beside(optimizer: torch.optim.Optimizer, weight: Tensor, value: Tensor) -> Tensor:
+    """A copy on the weight's device; where the optimizer pages its state, in a buffer of its own."""
+    if getattr(optimizer, "is_paged", False) and value.shape == weight.shape and weight.device.type == "cuda":
+        return optimizer.get_state_buffer(weight, dtype=value.dtype).copy_(value)
+    return value.clone().to(weight.device)
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import torch
 
-from .. import frames, registry, timelaw
+from .. import adapting, frames, registry, timelaw
 from ..basemodel import fingerprint, read_configs
 from ..config import TrainConfig
 from ..family import Modules
@@ -23,7 +23,7 @@ from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
 from .sampling import prompts
 from .texts import Texts
-from .weights import base_folder, placement
+from .weights import base_folder, load_vae
 
 PIXELS_AT_ONCE = 4 * 512 * 512  # pictures of one size that are encoded together hold about this many pixels
 
@@ -47,7 +47,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     """All phases up to the first step.  Raises ValueError in plain words; Stopped when Stop is pressed."""
     memory.check_device(config)
     family = registry.get("families", config.model.family, ctx.home.plugins)
-    for path, text in frames.problems(config, family.SPEC):
+    for path, text in (*frames.problems(config, family.SPEC), *adapting.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)
@@ -60,8 +60,8 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     texts = Texts(config, ctx, family, folder, cache)
     texts.encode({c for item in work.everything for c in item.captions} | set(prompts(config)) | {config.sample.negative, ""})
     ctx.phase("loading the image encoder")
-    m = family.load(folder, set(family.SPEC.parts["vae"]), placement(config.model, config.device))
-    vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}"
+    m = load_vae(config, family, folder)
+    vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
     _encode_pictures(config, ctx, family, m, cache, vae_print, work)
     if not (config.sample.every and config.sample.prompts):
         m.vae = None  # the loop loads it again when somebody asks for a sample

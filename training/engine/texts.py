@@ -33,7 +33,8 @@ class Texts:
         self.encoders = [name for name in there if name not in self.learning]
         self.alive: Modules | None = None  # holds the encoders that learn, once they are loaded
         self._seen: list[str] = []
-        self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}" for name in self.encoders}
+        quantised = "" if config.model.quantise_text == "none" else f":{config.model.quantise_text}"
+        self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}{quantised}" for name in self.encoders}
 
     def encode(self, texts: Iterable[str]) -> None:
         """Caches what is missing of `texts`; an encoder is loaded only if it has something to do.  Raises Stopped."""
@@ -76,7 +77,7 @@ class Texts:
 
     def _encode(self, name: str, texts: list[str], which: str) -> None:
         self.ctx.phase(f"loading text encoder{which}")
-        m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device))
+        m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device, self.config.model.quantise_text))
         _say_cut(self.ctx, m, texts)
         fill(self.cache, [(self._key(name, t), t) for t in texts], lambda some: self.family.encode_text(m, some), BATCH, self._told)
         m.text_encoders.clear()

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..basemodel import check_folder, local_folder, single_file, variant
-from ..config import ModelPart
+from ..config import ModelPart, TrainConfig
 from ..download import DownloadStopped, fetch
 from ..family import Cond, FamilySpec, Modules, Placement
 from ..runs.context import Context, Stopped
+from .blocks import hold_in_ram
+from .quantise import load_network, load_text
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -45,15 +47,36 @@ def download(source: str, revision: str, spec: FamilySpec, ctx: Context, *, half
         raise Stopped(0) from None
 
 
-def placement(model: ModelPart, device: str) -> Placement:
-    """How the parts of a base model are loaded for a run."""
-    return Placement(DTYPES[model.dtype], device)
+def placement(model: ModelPart, device: str, quantise: str = "none") -> Placement:
+    """How a part of a base model is loaded for a run."""
+    return Placement(DTYPES[model.dtype], device, quantise)
+
+
+def load_denoiser(config: TrainConfig, family: ModuleType, folder: Path) -> nn.Module:
+    """The denoiser as a run trains on it: quantised, and with blocks in RAM, where the config says so."""
+    m = config.model
+    device = "cpu" if m.offload else config.device
+    denoiser = family.load(folder, {family.SPEC.denoiser}, placement(m, device, m.quantise)).denoiser
+    if m.offload:
+        hold_in_ram(denoiser, config.device, m.offload)
+    return denoiser
+
+
+def load_vae(config: TrainConfig, family: ModuleType, folder: Path) -> Modules:
+    """The image encoder and decoder, in tiles where the config says so, and the scheduler."""
+    m = family.load(folder, set(family.SPEC.parts["vae"]), placement(config.model, config.device))
+    if config.model.vae_tiling:
+        m.vae.enable_tiling()
+    return m
 
 
 def load_part(cls, folder: Path, place: Placement) -> nn.Module:
     """One part through its own from_pretrained: frozen, in eval mode, where and in the format that `place` says."""
-    extra = {"dtype": place.dtype} if cls.__module__.startswith("transformers") else {"torch_dtype": place.dtype}
-    module = cls.from_pretrained(folder, use_safetensors=True, variant=variant(folder), local_files_only=True, **extra)
+    how = {"use_safetensors": True, "variant": variant(folder), "local_files_only": True}
+    text = cls.__module__.startswith("transformers")
+    if place.quantise != "none":
+        return load_text(cls, folder, place, **how) if text else load_network(cls, folder, place)
+    module = cls.from_pretrained(folder, **how, **{"dtype" if text else "torch_dtype": place.dtype})
     return module.requires_grad_(False).eval().to(place.device)
 
 

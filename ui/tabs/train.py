@@ -93,7 +93,7 @@ def changed(ctx, how: Callable[[Draft], Draft]) -> Draft:
 
 
 def _fresh(seen: dict) -> dict:
-    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried", "denied")}
+    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried", "denied", "fitted")}
 
 
 def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
@@ -118,7 +118,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
         "settings": settings,
         "plan": trainpage.plan_card(
             made, missing(ctx.home, made.dataset), thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
-            busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")),
+            busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
         ),
     }  # fmt: skip
 
@@ -148,6 +148,11 @@ def answer(ctx, dataset: str, seen: dict, data: dict) -> list:
     if data.get("act") == "start":
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
         run, seen = start(ctx, dataset, form, seen, "anyway" in data)
+    if data.get("act") == "fit":
+        has = machine(ctx.home.root)
+        edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
+        form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
+        seen = {**seen, "fitted": said}
     painted = paint(ctx, dataset, form, seen)
     if run is None:
         return [*painted, dataset or gr.skip(), gr.skip(), gr.skip(), gr.skip()]
