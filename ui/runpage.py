@@ -99,8 +99,9 @@ def _actions(page: Page) -> str:
     starting = page.status == "starting"
     stopping = page.stopping_s is not None
     acts = []
+    unready = "Stop was asked for" if stopping else "It is starting again; in a moment" if starting and page.view.attempt else ""
     if running or queued or starting:
-        acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", "Stop was asked for" if stopping else ""))
+        acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", unready))
     if running:
         acts.append(button("save", "Save now", "save", "It is stopping, which saves anyway" if stopping else ""))
     if page.kill_offered:

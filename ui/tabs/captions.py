@@ -171,7 +171,8 @@ class _Tab:
         names = {ds.name, str(ds.path)}
         for run in list_runs(self.ctx.home.outputs, {"caption"}):
             if run.job().get("dataset") in names:
-                return run, *self.ctx.watch.status(run)
+                view, status = self.ctx.watch.status(run)
+                return run, view, "starting" if supervisor.starting(run) else status
         return None, RunView(), ""
 
     def tick(self, name: str, view: dict, seen: str):
@@ -270,7 +271,7 @@ class _Tab:
                 if event.act == "stop":
                     run.command("stop")
                 elif event.act == "resume":
-                    supervisor.start(run, self.ctx.home)
+                    supervisor.start_soon(run, self.ctx.home)
                 elif event.act == "kill":
                     supervisor.kill(run)
             except (ValueError, OSError) as error:
@@ -355,7 +356,7 @@ def _patch(ds: Dataset, pictures: list[Picture], items: dict) -> str:
 
 
 def _busy(status: str) -> bool:
-    return status in ("running", "queued")
+    return status in ("running", "queued", "starting")
 
 
 def _undo_button(ds: Dataset):
@@ -380,7 +381,7 @@ def job_html(run: Run | None, view: RunView, status: str) -> str:
         return ""
     done = _items(view)
     failed = [(id, text) for id, (state, text) in done.items() if state == "failed"]
-    if status in ("running", "queued"):
+    if _busy(status):
         progress = views.progress(view, status)
         bar = '<div class="ez-bar ez-busy"><i></i></div>' if progress.share is None else f'<div class="ez-bar"><i style="width:{100 * progress.share:.1f}%"></i></div>'
         stuck = '<button type="button" class="ez-btn ez-danger" data-act="kill">End it now</button>' if supervisor.kill_offered(run) else ""
