@@ -100,13 +100,14 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     elif not pictures and "data.datasets" not in draft.edits:
         wrong["dataset"] = "This dataset has no pictures yet"
     config = None
-    if not any(path not in ("dataset",) for path in wrong):
-        try:
-            config = resolve(chosen.id, replace(answers, name=draft.name, overrides=values), machine, pictures, home)
-        except Wrong as error:
-            wrong |= forms.beside(TrainConfig, error.problems)
-        except ValueError as error:
-            wrong[""] = str(error)
+    try:  # also when something is wrong already: every fault is shown at once
+        config = resolve(chosen.id, replace(answers, name="" if "name" in wrong else draft.name, overrides=values), machine, pictures, home)
+    except Wrong as error:
+        wrong = {**forms.beside(TrainConfig, error.problems), **wrong}
+    except ValueError as error:
+        wrong.setdefault("", str(error))
+    if any(path != "dataset" for path in wrong):
+        config = None
     guess = None
     if config:
         try:
@@ -156,6 +157,11 @@ def choices(home: Home) -> dict[str, tuple[str, ...]]:
         path: tuple(id for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok)
         for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("loss.objective", "objectives"))
     }
+
+
+def bases(home: Home) -> dict[str, str]:
+    """Family id -> what its base models are called."""
+    return {id: plugin.module.SPEC.title for id, plugin in registry.find("families", home.plugins).items() if plugin.ok}
 
 
 def begin(home: Home, made: Plan) -> Run:

@@ -177,7 +177,7 @@ def _result(page: Page) -> str:
         return ""
     return (
         f'<div class="ez-result"><span class="ez-result-mark">{icon("check")}</span><div class="ez-result-text"><b>{escape(page.result)}</b>'
-        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · ready for diffusers and ComfyUI · loaded again and checked</span></div>'
+        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · ready for diffusers and ComfyUI · {escape(page.view.summary.rsplit("; ", 1)[-1])}</span></div>'
         f'<div class="ez-acts"><a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}Download LoRA</a>'
         f'<button type="button" class="ez-btn" data-tab="publish">{icon("upload")}Publish</button></div></div>'
     )

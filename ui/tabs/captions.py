@@ -370,7 +370,7 @@ def _cut_html(ds: Dataset) -> str:
         return ""
     which = "One caption is" if long == 1 else f"{long:,} captions are"
     return (
-        f'<div class="ez-note ez-warn ez-spread"><span>{which} longer than the text encoder of most models reads (about {TOKEN_LIMIT} tokens); the rest is cut off.</span>'
+        f'<div class="ez-note ez-warn ez-spread"><span>{which} longer than a CLIP text encoder reads (about {TOKEN_LIMIT} tokens): the rest is lost on base models that have no other one.</span>'
         '<button type="button" class="ez-link" data-act="cut">Show them</button></div>'
     )
 
