@@ -18,9 +18,11 @@ from . import checkpoint, memory
 from .prepare import Prepared
 from .weights import adapter_layers, placement, probe
 
-# Largest difference between the trained and the reloaded model, as a share of what the LoRA changes.  fp32 leaves rounding
-# of other kernels; half formats add the rounding of base activations, which is of the size of a weak LoRA's effect.
+# Largest difference between the trained and the reloaded model: a share of what the LoRA changes …
 TOLERANCE = {"fp32": 0.02, "bf16": 0.3, "fp16": 0.1}
+# … and the share of the answer's own largest value that rounding inside the denoiser may shift: 1e-6, 0.7 % and 0.07 % on the
+# built-in base, more in deeper networks.  A short run's LoRA changes less than that in half formats.
+ROUNDING = {"fp32": 1e-5, "bf16": 0.03, "fp16": 0.004}
 
 
 def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, weights_for_use) -> None:
@@ -38,11 +40,11 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
         trained = probe(p.family, p.m, latents, cond, p.schedule, config.device)
     p.m.denoiser = None
     memory.release()
-    prove(config, p, unproven, layers, trained, latents, cond)
+    checked = prove(config, p, unproven, layers, trained, latents, cond)
     os.replace(unproven, ctx.path(name))
     write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC).encode())
     size = ctx.path(name).stat().st_size
-    ctx.emit("finished", path=name, summary=f"{config.steps} steps; {layers} layers; {size / 1e6:.1f} MB; reloaded and checked")
+    ctx.emit("finished", path=name, summary=f"{config.steps} steps; {layers} layers; {size / 1e6:.1f} MB; {checked}")
 
 
 def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
@@ -53,8 +55,8 @@ def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
     )
 
 
-def prove(config: TrainConfig, p: Prepared, file: Path, layers: int, trained, latents, cond) -> None:
-    """Nothing comes back; raises ValueError unless the file, loaded from disk, does what the trained model does."""
+def prove(config: TrainConfig, p: Prepared, file: Path, layers: int, trained, latents, cond) -> str:
+    """What was found, in words; raises ValueError unless the file, loaded from disk, does what the trained model does."""
     p.m.denoiser = p.family.load(p.folder, {p.family.SPEC.denoiser}, placement(config.model, config.device)).denoiser
     base = probe(p.family, p.m, latents, cond, p.schedule, config.device)
     pipe = p.family.pipeline(p.m)
@@ -67,11 +69,13 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: int, trained, la
     error = float((trained - again).abs().max())
     if effect == 0:
         raise ValueError("the finished LoRA changes nothing at all; raise optimizer.learning_rate or steps and train again")
-    if not error <= TOLERANCE[config.model.dtype] * effect:
+    rounding = ROUNDING[config.model.dtype] * float(base.abs().max())
+    if not error <= TOLERANCE[config.model.dtype] * effect + rounding:
         raise ValueError(
-            f"the finished LoRA acts differently when it is loaded again (off by {error / effect:.0%} of its effect); "
-            "its checkpoints are kept, please report this"
+            f"the finished LoRA acts differently when it is loaded again: off by {error:.2g} where it changes {effect:.2g} "
+            f"and rounding in {config.model.dtype} explains {rounding:.2g}; its checkpoints are kept, please report this"
         )
+    return "reloaded and checked" if effect > rounding else f"reloaded, but its effect is too small to be told from rounding in {config.model.dtype}"
 
 
 def _example(config: TrainConfig, p: Prepared):

@@ -48,7 +48,8 @@ class Texts:
     def _encode(self, name: str, texts: list[str], which: str) -> None:
         self.ctx.phase(f"loading text encoder{which}")
         m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device))
-        _say_cut(self.ctx, m, texts)
+        if name == self.encoders[-1]:  # families name the one that reads furthest last: what others cut off, it still tells the denoiser
+            _say_cut(self.ctx, m, texts)
         fill(self.cache, [(self._key(name, t), t) for t in texts], lambda some: self.family.encode_text(m, some), BATCH, self._told)
         m.text_encoders.clear()
         memory.release()
