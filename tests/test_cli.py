@@ -78,7 +78,7 @@ def test_a_job_that_is_wrong_is_refused_with_a_sentence_and_2(here, monkeypatch,
 
 
 def test_what_is_not_there_is_named(here, monkeypatch, capsys):
-    for words in (("train", "nowhere.yaml"), ("resume", "nothing"), ("resume", "../x"), ("caption", "no such dataset", "--captioner", "filename")):
+    for words in (("train", "nowhere.yaml"), ("resume", "nothing"), ("resume", "../x"), ("caption", "no such dataset", "--captioner", "filename"), ("runs", "--kind", "trian")):
         code, said = typed(here, monkeypatch, capsys, *words)
         assert code == 2
         assert "Traceback" not in said
