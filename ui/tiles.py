@@ -73,8 +73,12 @@ def caption_chips(caption: str, status: tuple[str, str]) -> str:
 
 def caption_note(picture: Picture) -> str:
     """Who wrote the caption, escaped."""
-    source = {"typed": "typed", "file": "came with the picture"}.get(picture.caption_source, picture.caption_source)
-    return escape(picture.caption_note or source)
+    return escape(picture.caption_note) or source_note(picture.caption_source)
+
+
+def source_note(source: str) -> str:
+    """Where a caption comes from, in words, escaped."""
+    return escape({"file": "came with the picture"}.get(source, source))
 
 
 def pager(number: int, total: int) -> str:

@@ -65,4 +65,5 @@ def _say_cut(ctx: Context, m: Modules, texts: list[str]) -> None:
         most = tokenizer.model_max_length
         long = [t for t in texts if len(tokenizer(t, truncation=False).input_ids) > most]
         if long:
-            ctx.warn(f"{len(long)} captions are longer than the text encoder reads ({most} tokens) and are cut: “{long[0][:60]}…”")
+            many = "One caption is" if len(long) == 1 else f"{len(long)} captions are"
+            ctx.warn(f"{many} longer than the text encoder reads ({most} tokens), and cut there: “{long[0][:60]}…”")

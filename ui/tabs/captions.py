@@ -118,13 +118,13 @@ def wire(parts: Parts, ctx: UiContext) -> None:
 
 def _saver(ctx: UiContext):
     def save_caption(data: dict) -> dict:
-        """Saves one caption the moment its box is left.  {text, chips} as saved, or {error}."""
+        """Saves one caption the moment its box is left.  {text, chips, note} as saved, or {error}."""
         try:
             ds = datasets.open_dataset(ctx.home, str(data.get("dataset", "")))
             text = ds.set_caption(str(data.get("id", "")), str(data.get("text", ""))[: 2**20])
         except (ValueError, OSError) as error:
             return {"error": str(error)}
-        return {"text": text, "chips": tiles.caption_chips(text, ("", ""))}
+        return {"text": text, "chips": tiles.caption_chips(text, ("", "")), "note": tiles.source_note("typed" if text else "")}
 
     return save_caption
 
@@ -196,7 +196,12 @@ class _Tab:
         return self.show(name, {"page": 0, "query": query or "", "only": only or ALL})
 
     def turn(self, name: str, view: dict, event: gr.EventData):
-        """Another page of the grid."""
+        """Another page of the grid; or a caption was saved there, which changes what there is to undo and what is missing."""
+        if event.act == "saved":
+            values, ds = [gr.skip()] * len(self.outputs), chosen(self.ctx.home, name)
+            if ds:
+                values[2], values[7], values[8] = missing_html(self.ctx.home, name, "captions"), _undo_button(ds), _cut_html(ds)
+            return values
         return self.show(name, {**view, "page": int(event.page)})
 
     def show_cut(self, name: str, event: gr.EventData):
