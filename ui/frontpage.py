@@ -86,10 +86,10 @@ def head(base: str) -> str:
             f'<link rel="manifest" href="{base}/easel/manifest.json">',
             f'<link rel="icon" type="image/svg+xml" href="{base}/easel/asset/icon.svg">',
             f'<link rel="apple-touch-icon" href="{base}/easel/asset/icon-192.png">',
-            f"<script>{CHOSEN}</script>",
             f"<style>:root {{ --ez-bg: {light}; --ez-first-ink: {INK['light']} }}",
             f"@media (prefers-color-scheme: dark) {{ :root {{ --ez-bg: {dark}; --ez-first-ink: {INK['dark']} }} }}",
             *(f":root[data-first={name}] {{ --ez-first-bg: {GROUND[name]}; --ez-first-ink: {INK[name]} }}" for name in GROUND),
-            f"{FIRST_STYLE}</style>\n",
+            f"{FIRST_STYLE}</style>",
+            f"<script>{CHOSEN}</script>\n",
         ]
     )
