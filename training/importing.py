@@ -19,6 +19,7 @@ from .edits import new_op
 from .names import folder_name
 from .pictures import Refused, open_regular, suffix_for
 
+BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
 SPARE_BYTES = 200_000_000  # what an import leaves free on the disk
 
 
@@ -262,7 +263,10 @@ def _pair(ds: Dataset, texts: list[Offered], became: dict[tuple[str, str], list[
     by_stem: dict[str, list[str]] = {}
     for (_, stem), ids in became.items():
         by_stem.setdefault(stem, []).extend(ids)
+    again, edited = {id for ids in became.values() for id in ids} - new, set()
     for picture in ds.pictures(check=False):
+        if picture.id in again and picture.caption_source in BY_HAND:
+            edited.add(picture.id)
         if picture.id not in new:
             by_stem.setdefault(unicodedata.normalize("NFC", Path(picture.id).stem), []).append(picture.id)
     verdicts, first, changed = [], {}, {}
@@ -288,6 +292,9 @@ def _pair(ds: Dataset, texts: list[Offered], became: dict[tuple[str, str], list[
             continue
         if not caption:
             verdicts.append(Verdict(text.label, False, "the caption is empty", ids[0], "caption"))
+            continue
+        if edited.issuperset(ids) and caption != ds.caption(ids[0]):
+            verdicts.append(Verdict(text.label, False, "its picture is here already, and its caption was edited by hand, so that one is kept; add the .txt alone to replace it", ids[0], "caption"))
             continue
         for id in ids:
             (first if id in new else changed)[id] = caption
