@@ -44,9 +44,9 @@ def hub(tmp_path):
         yield hub
 
 
-def fetch(hub, cache) -> str:
+def fetch(hub, cache, **environment: str) -> str:
     """What a fresh process says: the Hub's client reads its environment once."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30, **environment}
     done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -72,3 +72,9 @@ def test_a_download_that_breaks_off_says_so_and_goes_on_next_time(hub, nasty):
 def test_a_model_that_is_not_there_says_so(hub, nasty):
     del hub.repos[NAME]
     assert "there is no model 'owner/tiny' on the Hub" in fetch(hub, nasty)
+
+
+def test_without_a_network_it_says_what_is_in_the_way(hub, nasty):
+    assert "and offline mode is on (HF_HUB_OFFLINE); turn it off" in fetch(hub, nasty, HF_HUB_OFFLINE="1")
+    hub.fail("info", 503, times=-1)
+    assert "and the Hub cannot be reached (" in fetch(hub, nasty)

@@ -117,15 +117,19 @@ def _wanted(names: list[str], name: str, spec: FamilySpec, half: bool) -> bool:
 
 
 def _cached(source: str, revision: str, spec: FamilySpec, error: Exception) -> Path:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
     from .basemodel import check_folder
 
+    offline = isinstance(error, OfflineModeIsEnabled)
+    why = "offline mode is on (HF_HUB_OFFLINE)" if offline else f"the Hub cannot be reached ({_first_line(error)})"
+    cure = "turn it off" if offline else "connect to the internet"
     try:
         folder = _snapshot(source, revision or "main")
         check_folder(folder, spec)
     except (ValueError, OSError):
         raise ValueError(
-            f"{source} is not on this computer yet, and the Hub cannot be reached ({_first_line(error)}); "
-            "connect to the internet and press Start again, or choose a base model that you have as a folder"
+            f"{source} is not on this computer yet, and {why}; {cure} and resume the run, or choose a base model that you have as a folder"
         ) from None
     return folder
 
