@@ -78,7 +78,7 @@ def test_a_job_that_is_wrong_is_refused_with_a_sentence_and_2(here, monkeypatch,
 
 
 def test_what_is_not_there_is_named(here, monkeypatch, capsys):
-    for words in (("train", "nowhere.yaml"), ("resume", "nothing"), ("resume", "../x"), ("caption", "no such dataset", "--captioner", "filename")):
+    for words in (("train", "nowhere.yaml"), ("resume", "nothing"), ("resume", "../x"), ("caption", "no such dataset", "--captioner", "filename"), ("runs", "--kind", "trian")):
         code, said = typed(here, monkeypatch, capsys, *words)
         assert code == 2
         assert "Traceback" not in said
@@ -114,11 +114,18 @@ def test_detached_it_runs_by_itself(here):
 
 
 def test_a_run_waits_for_the_one_before_it(here):
-    first = make(here, steps=60, pause_s=0.03)
+    first = make(here, steps=1_000_000)
     supervisor.start(first, here)
-    code, said = easel(here, "train", job(here, "kind: walk\nname: second\nsteps: 2\n"))
-    assert code == 0
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "training", "train", job(here, "kind: walk\nname: second\nsteps: 2\n"), "--home", here.root],
+        cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    lines = iter(watcher.stdout.readline, "")
+    said = next(lines) + next(lines)  # the first goes on until the second has said that it waits, however long that takes here
     assert "waiting for the run before it to end" in said
+    first.command("stop")
+    said += "".join(lines)
+    assert watcher.wait(60) == 0, said
     second = list_runs(here.outputs)[0]
     assert second.events()[0][0]["t"] >= first.events()[0][-1]["t"]
 

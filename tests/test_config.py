@@ -92,8 +92,8 @@ def test_a_config_never_changes():
         ("steps: 1\nsteps: 2\n", "line 2: the key 'steps' stands twice"),
         ("model:\n  source: a\n  source: b\n", "line 3: the key 'source' stands twice"),
         ("? [a, b]\n: 1\n", "is not a word"),
-        ("- a\n- b\n", "holds list, but a job is a mapping"),
-        ("", "holds NoneType"),
+        ("- a\n- b\n", "holds a list, but a job is a mapping"),
+        ("", "holds nothing"),
         ("a: [\n", "job.yaml"),
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
         (b"name: \xff\xfe\n", "is not UTF-8 text"),
@@ -109,7 +109,7 @@ def test_a_job_file_that_is_not_one_is_refused_in_a_sentence(tmp_path, text, sen
 
 
 def test_json_is_read_as_strictly(tmp_path):
-    for text, sentence in (('{"a": 1, "a": 2}', "'a' stands twice"), ("{", "job.json"), ("[1]", "holds list"), ("[" * 60_000, "nested too deeply")):
+    for text, sentence in (('{"a": 1, "a": 2}', "'a' stands twice"), ("{", "job.json"), ("[1]", "holds a list"), ("null", "holds nothing"), ("[" * 60_000, "nested too deeply")):
         with pytest.raises(ValueError, match=sentence):
             jobfile.load_mapping(written(tmp_path, text, "job.json"))
 

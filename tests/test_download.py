@@ -50,9 +50,9 @@ def hub(tmp_path):
         yield hub
 
 
-def fetch(hub, cache, script: str = SCRIPT) -> str:
+def fetch(hub, cache, script: str = SCRIPT, **environment: str) -> str:
     """What a fresh process says: the Hub's client reads its environment once."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30, **environment}
     done = subprocess.run([sys.executable, "-c", script], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -125,3 +125,7 @@ def test_a_lora_of_several_is_named_behind_the_hub_id(hub, nasty):
     assert "but not c.safetensors" in missing and "there is no file 'C:/no/a.safetensors'" in elsewhere
     hub.__exit__(None, None, None)
     assert lora_files(hub, nasty, "owner/adapters/a_v2.safetensors") == ["two"]
+def test_without_a_network_it_says_what_is_in_the_way(hub, nasty):
+    assert "and offline mode is on (HF_HUB_OFFLINE); turn it off" in fetch(hub, nasty, HF_HUB_OFFLINE="1")
+    hub.fail("info", 503, times=-1)
+    assert "and the Hub cannot be reached (" in fetch(hub, nasty)

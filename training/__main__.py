@@ -139,7 +139,11 @@ def runs(
     """List the runs, newest first."""
     from .runs.run import list_runs
 
-    found = list_runs(_use(home).outputs, {kind} if kind else None)
+    place = _use(home)
+    kinds = list(registry.find("jobs", place.plugins))
+    if kind and kind not in kinds:
+        raise ValueError(f"there is no job kind {kind!r}; there are: {', '.join(kinds)}")
+    found = list_runs(place.outputs, {kind} if kind else None)
     for run in found:
         steps = [step for step, _ in run.checkpoints()]
         print(f"{run.status():<12} {run.kind:<9} {f'step {steps[-1]}' if steps else '':<12} {run.id}")

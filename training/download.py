@@ -103,10 +103,12 @@ def _refused(source: str, error: Exception) -> str:
 
 
 def _unreachable(source: str, error: Exception) -> str:
-    return (
-        f"{source} is not on this computer yet, and the Hub cannot be reached ({_first_line(error)}); "
-        "connect to the internet and press Start again, or choose a base model that you have as a folder"
-    )
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    offline = isinstance(error, OfflineModeIsEnabled)
+    why = "offline mode is on (HF_HUB_OFFLINE)" if offline else f"the Hub cannot be reached ({_first_line(error)})"
+    cure = "turn it off" if offline else "connect to the internet"
+    return f"{source} is not on this computer yet, and {why}; {cure} and start the run again, or choose a base model that you have as a folder"
 
 
 def lora_file(source: str, token: str | None) -> Path:

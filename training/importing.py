@@ -22,6 +22,7 @@ from .masks import is_mask, masked_stem, misfit
 from .names import folder_name
 from .pictures import Refused, open_regular, suffix_for
 
+BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
 SPARE_BYTES = 200_000_000  # what an import leaves free on the disk
 
 
@@ -268,7 +269,10 @@ def _by_stem(ds: Dataset, became: dict[tuple[str, str], list[str]], new: set[str
     by_stem: dict[str, list[str]] = {}
     for (_, stem), ids in became.items():
         by_stem.setdefault(stem, []).extend(ids)
+    again, edited = {id for ids in became.values() for id in ids} - new, set()
     for picture in ds.pictures(check=False):
+        if picture.id in again and picture.caption_source in BY_HAND:
+            edited.add(picture.id)
         if picture.id not in new:
             by_stem.setdefault(unicodedata.normalize("NFC", Path(picture.id).stem), []).append(picture.id)
     return by_stem
@@ -305,6 +309,8 @@ def _pair(
     ds: Dataset, texts: list[Offered], became: dict[tuple[str, str], list[str]], by_stem: dict[str, list[str]], new: set[str]
 ) -> list[Verdict]:
     """Captions to their pictures: by folder and stem, else by a stem that only one picture has; then a verdict each."""
+    again = {id for ids in became.values() for id in ids} - new
+    edited = {p.id for p in ds.pictures(check=False) if p.id in again and p.caption_source in BY_HAND}
     verdicts, first, changed = [], {}, {}
     offered_stems = [t.stem for t in texts if (t.folder, t.stem) not in became]
     for text in sorted(texts, key=lambda t: t.name.lower().endswith(".txt")):  # .txt comes last, and wins over .caption
@@ -328,6 +334,9 @@ def _pair(
             continue
         if not caption:
             verdicts.append(Verdict(text.label, False, "the caption is empty", ids[0], "caption"))
+            continue
+        if edited.issuperset(ids) and caption != ds.caption(ids[0]):
+            verdicts.append(Verdict(text.label, False, "its picture is here already, and its caption was edited by hand, so that one is kept; add the .txt alone to replace it", ids[0], "caption"))
             continue
         for id in ids:
             (first if id in new else changed)[id] = caption

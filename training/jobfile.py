@@ -70,7 +70,8 @@ def load_mapping(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"{path.name} is nested too deeply for a job") from None
     if not isinstance(data, dict):
-        raise ValueError(f"{path.name} holds {type(data).__name__}, but a job is a mapping of keys to values")
+        held = {type(None): "nothing", list: "a list", str: "a text"}.get(type(data), f"only {data!r}")
+        raise ValueError(f"{path.name} holds {held}, but a job is a mapping of keys to values, such as 'kind: train'")
     return data
 
 

@@ -105,13 +105,14 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     elif not pictures and "data.datasets" not in draft.edits:
         wrong["dataset"] = "This dataset has no pictures yet"
     config = None
-    if not any(path not in ("dataset",) for path in wrong):
-        try:
-            config = resolve(chosen.id, replace(answers, name=draft.name, overrides=values), machine, pictures, home)
-        except Wrong as error:
-            wrong |= forms.beside(TrainConfig, error.problems)
-        except ValueError as error:
-            wrong[""] = str(error)
+    try:  # also when something is wrong already: every fault is shown at once
+        config = resolve(chosen.id, replace(answers, name="" if "name" in wrong else draft.name, overrides=values), machine, pictures, home)
+    except Wrong as error:
+        wrong = {**forms.beside(TrainConfig, error.problems), **wrong}
+    except ValueError as error:
+        wrong.setdefault("", str(error))
+    if any(path != "dataset" for path in wrong):
+        config = None
     guess = None
     if config:
         try:
@@ -205,6 +206,11 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
 def _told(module) -> tuple[str, str]:
     spec = getattr(module, "SPEC", None)
     return (spec.title, spec.notes) if spec else (module.TITLE, module.BLURB)
+
+
+def bases(home: Home) -> dict[str, str]:
+    """Family id -> what its base models are called."""
+    return {id: plugin.module.SPEC.title for id, plugin in registry.find("families", home.plugins).items() if plugin.ok}
 
 
 def begin(home: Home, made: Plan) -> Run:

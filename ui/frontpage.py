@@ -1,7 +1,7 @@
-"""The page as it is before its scripts run: title, icon, ground colour, and what a link preview reads.
+"""The page as it is before its scripts run: title, icon, a first picture, and what a link preview reads.
 
 Gradio serves no <title>, calls itself "Gradio" in the lines for link previews, and adds launch(head=…) with its scripts only:
-until then a tab would show a bare address, and a dark page would be white.
+until then a tab would show a bare address, and the page would be white and empty for a second or two.
 """
 
 from __future__ import annotations
@@ -14,6 +14,20 @@ from starlette.datastructures import Headers, MutableHeaders
 TITLE = "Easel"
 ABOUT = "Train a LoRA from your pictures."
 GROUND = {"light": "#f6f4f0", "dark": "#131214"}  # --ez-bg of assets/easel.css
+INK = {"light": "#1d1b18", "dark": "#efedea"}  # --ez-ink
+# over everything until Gradio has put something there that can be used (or says what is wrong), and for 20 s at most
+FIRST = """<div id="ez-first" aria-hidden="true"><img src="{base}/easel/asset/icon.svg" width="56" height="56" alt=""><b>Easel</b><i></i></div>"""
+FIRST_STYLE = """
+#ez-first { position: fixed; inset: 0; z-index: 99; display: grid; place-content: center; justify-items: center; gap: 14px; pointer-events: none;
+  background: var(--ez-first-bg, var(--ez-bg)); color: var(--ez-first-ink); font: 600 20px system-ui, sans-serif; letter-spacing: -.02em;
+  transition: opacity .2s, visibility .2s; animation: ez-first-gone 0s 20s forwards }
+#ez-first i { width: 96px; height: 3px; border-radius: 3px; background: linear-gradient(90deg, transparent, #4655d8, transparent) 0 0 / 50% 100% no-repeat;
+  animation: ez-first-run 1.1s ease-in-out infinite alternate }
+body:has(gradio-app :is(button, input, .error)) #ez-first { opacity: 0; visibility: hidden }
+@keyframes ez-first-run { to { background-position: 100% 0 } }
+@keyframes ez-first-gone { to { visibility: hidden } }
+"""
+CHOSEN = 'document.documentElement.dataset.first = localStorage.getItem("easel-theme") || ""'  # the theme that assets/easel.js keeps
 PREVIEW = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
 
 
@@ -21,7 +35,7 @@ class FrontPage:
     """ASGI middleware that gives the page at "/" its head.  base: path under which a proxy serves the app."""
 
     def __init__(self, app, base: str = ""):
-        self.app, self.head = app, head(base).encode()
+        self.app, self.head, self.first = app, head(base).encode(), FIRST.format(base=escape(base.rstrip("/"))).encode()
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http" or scope["path"] not in ("", "/") or scope["method"] != "GET":
@@ -37,7 +51,7 @@ class FrontPage:
                 return
             body = b"".join(pieces)
             if Headers(scope=start).get("content-type", "").startswith("text/html"):
-                body = with_head(body, self.head)
+                body = with_first(with_head(body, self.head), self.first)
                 MutableHeaders(scope=start)["content-length"] = str(len(body))
             await send(start)
             await send({"type": "http.response.body", "body": body})
@@ -49,6 +63,12 @@ def with_head(page: bytes, ours: bytes) -> bytes:
     """The page with our lines first in its head, and without Gradio's own for link previews."""
     before, script, data = page.partition(b"<script")  # what follows is the app's data, and stays as it is
     return PREVIEW.sub(b"", before).replace(b"<head>", b"<head>\n" + ours, 1) + script + data
+
+
+def with_first(page: bytes, first: bytes) -> bytes:
+    """The page with `first` before Gradio's own element, which stays empty until its scripts have run."""
+    before, element, after = page.rpartition(b"<gradio-app")  # the last one: what comes before is also the app's data
+    return before + first + element + after
 
 
 def head(base: str) -> str:
@@ -66,6 +86,10 @@ def head(base: str) -> str:
             f'<link rel="manifest" href="{base}/easel/manifest.json">',
             f'<link rel="icon" type="image/svg+xml" href="{base}/easel/asset/icon.svg">',
             f'<link rel="apple-touch-icon" href="{base}/easel/asset/icon-192.png">',
-            f"<style>:root {{ --ez-bg: {light} }} @media (prefers-color-scheme: dark) {{ :root {{ --ez-bg: {dark} }} }}</style>\n",
+            f"<style>:root {{ --ez-bg: {light}; --ez-first-ink: {INK['light']} }}",
+            f"@media (prefers-color-scheme: dark) {{ :root {{ --ez-bg: {dark}; --ez-first-ink: {INK['dark']} }} }}",
+            *(f":root[data-first={name}] {{ --ez-first-bg: {GROUND[name]}; --ez-first-ink: {INK[name]} }}" for name in GROUND),
+            f"{FIRST_STYLE}</style>",
+            f"<script>{CHOSEN}</script>\n",
         ]
     )

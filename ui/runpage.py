@@ -101,8 +101,9 @@ def _actions(page: Page) -> str:
     starting = page.status == "starting"
     stopping = page.stopping_s is not None
     acts = []
+    unready = "Stop was asked for" if stopping else "It is starting again; in a moment" if starting and page.view.attempt else ""
     if running or queued or starting:
-        acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", "Stop was asked for" if stopping else ""))
+        acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", unready))
     if running:
         acts.append(button("save", "Save now", "save", "It is stopping, which saves anyway" if stopping else ""))
     if page.kill_offered:
@@ -183,7 +184,7 @@ def _result(page: Page) -> str:
         get += f'<a class="ez-btn" href="{escape(kohya)}" download>{icon("download")}For ComfyUI / kohya</a>'
     return (
         f'<div class="ez-result"><span class="ez-result-mark">{icon("check")}</span><div class="ez-result-text"><b>{escape(page.result)}</b>'
-        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · {about} · loaded again and checked</span></div>'
+        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · {about} · {escape(page.view.summary.rsplit("; ", 1)[-1])}</span></div>'
         f'<div class="ez-acts">{get}'
         f'<button type="button" class="ez-btn" data-tab="publish">{icon("upload")}Publish</button></div></div>'
     )

@@ -80,14 +80,18 @@ def caption_chips(caption: str, status: tuple[str, str]) -> str:
     chip = f'<span class="ez-chip {status[0]}">{escape(status[1])}</span>' if status[1] else ""
     tokens = about_tokens(caption)
     if tokens > TOKEN_LIMIT:
-        chip += f'<span class="ez-chip ez-warn" title="The text encoder reads about {TOKEN_LIMIT} tokens; the rest is cut off">about {tokens} tokens</span>'
+        chip += f'<span class="ez-chip ez-warn" title="A CLIP text encoder reads about {TOKEN_LIMIT} tokens; base models that have no other one lose the rest">about {tokens} tokens</span>'
     return chip
 
 
 def caption_note(picture: Picture) -> str:
     """Who wrote the caption, escaped."""
-    source = {"typed": "typed", "file": "came with the picture"}.get(picture.caption_source, picture.caption_source)
-    return escape(picture.caption_note or source)
+    return escape(picture.caption_note) or source_note(picture.caption_source)
+
+
+def source_note(source: str) -> str:
+    """Where a caption comes from, in words, escaped."""
+    return escape({"file": "came with the picture"}.get(source, source))
 
 
 def pager(number: int, total: int) -> str:

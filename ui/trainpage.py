@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from training.estimate import duration, gb
@@ -21,6 +21,7 @@ QUALITY_SAYS = {
     "thorough": "More steps, for the best likeness.",
 }
 
+BUILT_IN = "Easel’s own small model"
 SHOWN_BESIDE = ("dataset", "name", "trigger", "prior", "preset")  # their faults stand beside the field, in plain sight
 
 
@@ -81,11 +82,11 @@ def _named(path: str) -> str:
     return forms.label(path.split(".")[-1])
 
 
-def presets(plan: Plan, draft: Draft, machine: Machine) -> str:
-    """The preset cards and the quality."""
+def presets(plan: Plan, draft: Draft, machine: Machine, bases: Mapping[str, str]) -> str:
+    """The preset cards and the quality.  bases: family id -> title: presets of two base models may be called the same."""
     if plan.preset is None:
         return f'<div class="ez-note ez-bad" role="alert">{escape(sentences(plan.wrong.get("preset", "There is no preset")))}</div>'
-    cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in plan.presets)
+    cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine, bases.get(p.family, p.family)) for p in plan.presets)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     levels = "".join(
         f'<button type="button" role="radio" aria-checked="{str(q == quality).lower()}" tabindex="{0 if q == quality else -1}" '
@@ -102,7 +103,7 @@ def presets(plan: Plan, draft: Draft, machine: Machine) -> str:
     )
 
 
-def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
+def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine, base: str) -> str:
     if not preset.ok:
         return (
             f'<div class="ez-preset is-broken" role="radio" aria-checked="false" aria-disabled="true"><span class="ez-preset-top"><b>{escape(preset.title)}</b>'
@@ -115,6 +116,7 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
     return (
         f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="{0 if chosen else -1}" '
         f'data-act="preset" data-id="{escape(preset.id)}"><span class="ez-preset-top"><b>{escape(preset.title)}</b></span>'
+        f'<span class="ez-preset-base">{escape(BUILT_IN if preset.config["model"].get("source") == "builtin" else base)}</span>'
         f"<p>{escape(preset.blurb)}</p><p>{escape(preset.for_whom)}</p>"
         f'<span class="ez-needs{" is-short" if short else ""}"><span>{escape(needs)}</span>{badge}</span></button>'
     )

@@ -71,6 +71,24 @@ def test_the_address_names_the_tab(easel, open_page):
     page.locator("#ez-captioner").wait_for()
 
 
+@pytest.mark.parametrize("chosen", ["", "dark"])
+def test_the_page_is_never_empty_while_it_loads(easel, open_page, shots, chosen):
+    """A slow line: before any script has come, the first picture is there in the colours that were chosen; afterwards it is out of the way."""
+    page = open_page(easel().url)
+    page.evaluate("theme => theme && localStorage.setItem('easel-theme', theme)", chosen)
+    page.route("**/assets/index-*.js", lambda route: (time.sleep(1), route.continue_()))
+    page.reload(wait_until="commit")
+    first = page.locator("#ez-first")
+    first.get_by_text("Easel").wait_for()
+    assert page.locator("#ez-tabs").count() == 0
+    page.screenshot(path=str(shots / f"first{chosen}.png"))
+    ground = first.evaluate("e => getComputedStyle(e).backgroundColor")
+    assert ground == ("rgb(19, 18, 20)" if chosen else "rgb(246, 244, 240)")
+    page.locator("#ez-try").wait_for()
+    first.wait_for(state="hidden")
+    page.locator("#ez-try").click(trial=True)
+
+
 def test_the_keyboard_reaches_start(easel, open_page):
     """Tab alone gets from the top of the page to the one-click button, and the focus can be seen there."""
     page = open_page(easel().url)

@@ -86,6 +86,7 @@ def write_captions(page, app: Easel) -> None:
     page.locator(".ez-saved", has_text="Saved").first.wait_for()
     written = next(app.home.datasets.glob("*/zibbo_on_a_red-background (3).txt"))
     assert written.read_text(encoding="utf-8").strip() == "zibbo, typed by hand: 日本 <b>&"
+    page.get_by_role("button", name="Undo 1 caption (typed)").wait_for()  # it tells what it would undo now, not what it would have before
 
 
 def start_training(page, app: Easel) -> None:

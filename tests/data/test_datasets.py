@@ -111,6 +111,21 @@ def test_a_caption_that_comes_later_is_paired_and_can_be_undone(three, nasty):
     assert three.caption("cat 1.png") == "a red cat"
 
 
+def test_a_folder_that_is_added_once_more_undoes_no_work_by_hand(ds, nasty):
+    """Somebody adds a few pictures to the folder and names it again."""
+    for n in range(3):
+        write(nasty / "in" / f"{n}.png", n)
+        (nasty / "in" / f"{n}.txt").write_text(f"number {n}")
+    ds.add_folder(nasty / "in")
+    ds.set_caption("0.png", "typed by hand")
+    ds.set_caption("1.png", "a machine's words", "florence2")
+    verdicts = {v.file: v for v in ds.add_folder(nasty / "in")}
+    assert {p.id: p.caption for p in ds.pictures()} == {"0.png": "typed by hand", "1.png": "number 1", "2.png": "number 2"}
+    assert not verdicts["0.txt"].ok and "edited by hand" in verdicts["0.txt"].reason and verdicts["1.txt"].ok
+    ds.add_files([nasty / "in" / "0.txt"])
+    assert ds.caption("0.png") == "number 0"  # the text alone is meant to replace it
+
+
 def test_names_that_no_folder_can_hold(ds, nasty):
     names = ["CON.png", "a:b?.png" if os.name != "nt" else "ab.png", "-rf.png", "x" * 200 + ".png", "…trailing. .png"]
     for i, name in enumerate(names):

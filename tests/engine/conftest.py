@@ -24,15 +24,15 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture
 def lab(home, base, dataset):
-    """Makes and runs jobs: lab.run(**changes) -> Run; lab.go(run, stop_at=step, stop_in=phase) attempts a run once more."""
+    """Makes and runs jobs: lab.run(**changes) -> Run; lab.go(run, stop_at=step, stop_in=phase, at={phase: what then happens}) attempts a run once more."""
 
     def make(**changes):
         config = jobfile.parse(registry.get("jobs", "train").Config, tiny.train_job(base, dataset, **changes))
         return create(home.outputs, config)
 
-    def go(run, stop_at: int | None = None, stop_in: str = ""):
+    def go(run, stop_at: int | None = None, stop_in: str = "", at: dict | None = None):
         attempt = run.view().attempt + 1
-        ctx = _Stopping(run, home, attempt, stop_at, stop_in)
+        ctx = _Stopping(run, home, attempt, stop_at, stop_in, at or {})
         ctx.emit("started", pid=1, attempt=attempt, boot_id="", oom_kills=0, versions={}, device="CPU")
         try:
             registry.get("jobs", "train").run(run.config(), ctx)
@@ -46,12 +46,13 @@ def lab(home, base, dataset):
 class _Stopping(Context):
     """The real context, which also asks to stop once a step or a phase is reached, as a user's click at that moment would."""
 
-    def __init__(self, run, home, attempt, stop_at, stop_in):
+    def __init__(self, run, home, attempt, stop_at, stop_in, at):
         super().__init__(run, home, attempt)
-        self.stop_at, self.stop_in = stop_at, stop_in
+        self.stop_at, self.stop_in, self.at = stop_at, stop_in, at
 
     def phase(self, name, *rest):
         super().phase(name, *rest)
+        self.at.get(name, lambda: None)()
         if self.stop_in and name.startswith(self.stop_in):
             self.request_stop()
 

@@ -192,6 +192,8 @@ def test_when_a_checkpoint_is_due():
     rule = SavePart(every=50, every_minutes=10)
     assert [s for s in range(120) if checkpoint.due(rule, s, 1.0)] == [50, 100]
     assert checkpoint.due(rule, 7, 600.0)
+    assert checkpoint.due(rule, 94, 600.0) and not checkpoint.due(rule, 95, 600.0)  # the one of step 100 is near
+    assert checkpoint.due(SavePart(every=0, every_minutes=10), 95, 600.0)
     assert not checkpoint.due(SavePart(every=0, every_minutes=0), 50, 1e6)
 
 

@@ -47,6 +47,32 @@ def test_a_run_leaves_a_lora_that_a_fresh_pipeline_loads_and_that_acts(lab, base
     assert (np.asarray(Image.open(run.path / "samples/000000_0.webp")) == before).all()
 
 
+def test_a_lora_weaker_than_rounding_is_finished_and_said_to_be_weak(lab):
+    """In bf16 a short run changes the denoiser's answer by less than rounding does, and the two loads round differently."""
+    run = lab.run(model__dtype="bf16", optimizer__learning_rate=1e-5, steps=2, adapter__targets="all")
+    assert run.status() == "finished", run.view().error
+    assert run.result() and "too small to be told from rounding in bf16" in run.view().summary
+    assert lab.run(model__dtype="bf16", adapter__targets="all").view().summary.endswith("reloaded and checked")
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_file_that_does_not_act_as_what_was_trained_is_refused(lab, dtype):
+    """Its checkpoint holds the opposite of what the run has in memory."""
+    from safetensors.torch import load_file, save_file
+
+    run = lab.make(model__dtype=dtype, adapter__targets="all")
+
+    def tamper():
+        path = run.path / "checkpoints/000006/adapter.safetensors"
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata()
+        save_file({name: -tensor if "lora_B" in name else tensor for name, tensor in load_file(path).items()}, path, header)
+
+    with pytest.raises(ValueError, match="acts differently when it is loaded again: off by"):
+        lab.go(run, at={"writing the LoRA": tamper})
+    assert not run.result()
+
+
 def test_alpha_is_baked_in_so_that_every_program_reads_the_same_strength(lab):
     run = lab.run()
     with safe_open(run.path / "tiny.safetensors", framework="pt") as file:

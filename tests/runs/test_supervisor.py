@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -29,6 +30,23 @@ posix = pytest.mark.skipif(os.name == "nt", reason="signals and fork")
 def begun(run, home):
     assert supervisor.start(run, home) == "started"
     return run
+
+
+def test_who_answers_a_click_does_not_wait_for_the_worker(workshop, monkeypatch):
+    """A slow disk: Python needs long before the worker says its first word."""
+    run = make(workshop)
+    (workshop.root / "sitecustomize.py").write_text("import time; time.sleep(3)", encoding="utf-8")
+    slow = {**supervisor.worker_env("walk", workshop), "PYTHONPATH": str(workshop.root)}
+    monkeypatch.setattr(supervisor, "worker_env", lambda *_: slow)
+    began = time.monotonic()
+    assert supervisor.start_soon(run, workshop) == "started"
+    assert time.monotonic() - began < 2
+    assert (run.status(), supervisor.starting(run)) == ("queued", True)
+    with pytest.raises(ValueError, match="is running already"):
+        supervisor.start_soon(run, workshop)
+    assert ended(run) == "finished"
+    assert not supervisor.starting(run)
+    assert [e["kind"] for e in run.events()[0]].count("started") == 1
 
 
 def walked(run):

@@ -182,11 +182,13 @@ def plan(ctx, form: Draft, dataset: str) -> draft.Plan:
 def test_a_laptop_is_offered_a_preset_that_fits_it(ctx):
     made = plan(ctx, Draft(), story.pictures(ctx.home))
     assert made.preset.light and made.recommended == made.preset.id and made.pictures == 3
-    cards = trainpage.presets(made, Draft(), LAPTOP)
+    cards = trainpage.presets(made, Draft(), LAPTOP, draft.bases(ctx.home))
     checked = [a["data-id"] for _, a in Tags(cards).tags if a.get("role") == "radio" and a.get("aria-checked") == "true"]
     assert checked == [made.preset.id, "balanced"]
     assert all(p.id in cards for p in list_presets()) and all(f'data-id="{q}"' in cards for q in QUALITIES)
     assert "recommended" in cards and "graphics card" in cards
+    faces = [(p.title, draft.bases(ctx.home)[p.family]) for p in list_presets() if p.goal == "character" and not p.light]
+    assert len({base for _, base in faces}) == len(faces) and all(f">{base}</span>" in cards for _, base in faces)  # two of one name can be told apart
 
 
 def test_the_form_shows_what_follows_from_an_edit_and_marks_only_the_edit(ctx):
@@ -211,13 +213,14 @@ def test_a_dataset_of_clips_alone_is_refused_beside_the_field_where_stills_are_l
 
 def test_wrong_fields_are_named_and_nothing_starts(ctx):
     story.pictures(ctx.home)
-    form = Draft(name="a/b", trigger="two, words", edits={"adapter.rank": "many"})
+    form = Draft(name="a/b", trigger="two, words", edits={"adapter.rank": "many", "steps": "-3"})
     run, seen = train.start(ctx, "zibbo", form, {}, False)
     assert run is None and "Name" in seen["fault"] and "Rank in All settings" in seen["fault"] and not list_runs(ctx.home.outputs)
     essentials, _, settings, card = train.paint(ctx, "zibbo", form, seen)[1:]
     for text in ("train-name-fault", "train-trigger-fault"):
         assert text in essentials
-    assert "set-adapter-rank-fault" in settings and "Not started" in card and 'data-act="start"' in card
+    assert "set-adapter-rank-fault" in settings and "set-steps-fault" in settings  # every fault at once, not one after the other
+    assert "Not started" in card and 'data-act="start"' in card
 
 
 def test_without_pictures_start_says_so_beside_the_field(ctx):

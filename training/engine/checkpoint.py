@@ -44,9 +44,13 @@ DTYPES = {
 
 
 def due(rule: SavePart, step: int, since_s: float) -> bool:
-    """Whether a checkpoint is written after `step` optimizer steps.  since_s: seconds since the last one, or since the start."""
+    """Whether a checkpoint is written after `step` optimizer steps.  since_s: seconds since the last one, or since the start.
+
+    One that the clock asks for waits where the next by step is near, within a tenth of `every`: it would be written twice.
+    """
     by_step = rule.every > 0 and step > 0 and step % rule.every == 0
-    by_time = rule.every_minutes > 0 and since_s >= 60 * rule.every_minutes
+    near = rule.every > 0 and -step % rule.every <= rule.every // 10
+    by_time = rule.every_minutes > 0 and since_s >= 60 * rule.every_minutes and not near
     return by_step or by_time
 
 

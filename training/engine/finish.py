@@ -23,9 +23,11 @@ from . import adapter_files, blocks, checkpoint, memory
 from .prepare import Prepared
 from .weights import DTYPES, load_denoiser, load_part, placement, probe
 
-# Largest difference between the trained and the reloaded model, as a share of what the adapter changes.  fp32 leaves rounding
-# of other kernels; half formats add the rounding of base activations, which is of the size of a weak LoRA's effect.
+# Largest difference between the trained and the reloaded model: a share of what the adapter changes …
 TOLERANCE = {"fp32": 0.02, "bf16": 0.3, "fp16": 0.1}
+# … and the share of the answer's own largest value that rounding inside the denoiser may shift: 1e-6, 0.7 % and 0.07 % on the
+# built-in base, more in deeper networks.  A short run's adapter changes less than that in half formats.
+ROUNDING = {"fp32": 1e-5, "bf16": 0.03, "fp16": 0.004}
 SHARD_SIZE = "5GB"  # of a whole denoiser's files: what the Hub's own tools use
 
 
@@ -51,14 +53,14 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     p.m.text_encoders.clear()
     memory.release()
     name = config.name if whole else f"{config.name}.safetensors"
-    (prove_denoiser if whole else prove)(config, p, unproven, layers, trained)
+    checked = (prove_denoiser if whole else prove)(config, p, unproven, layers, trained)
     if whole:
         shutil.rmtree(ctx.path(name), ignore_errors=True)  # of an earlier attempt that was cut off between here and its event
     os.replace(unproven, ctx.path(name))
     write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC).encode())
     size = sum(f.stat().st_size for f in ([ctx.path(name)] if not whole else ctx.path(name).rglob("*")) if f.is_file())
     what = "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
-    ctx.emit("finished", path=name, summary=f"{config.steps} steps; {what}; {size / 1e6:.1f} MB; reloaded and checked")
+    ctx.emit("finished", path=name, summary=f"{config.steps} steps; {what}; {size / 1e6:.1f} MB; {checked}")
 
 
 def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path) -> None:
@@ -75,8 +77,8 @@ def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
     )
 
 
-def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[str]], trained: Tensor) -> None:
-    """Nothing comes back; raises ValueError unless the file, loaded from disk, does what the trained model does.
+def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[str]], trained: Tensor) -> str:
+    """What was found, in words; raises ValueError unless the file, loaded from disk, does what the trained model does.
 
     layers: folder -> layers that were trained.  Loaded by diffusers' pipeline where it takes this kind, else by our own loader.
     """
@@ -94,15 +96,15 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[s
                 f"the finished adapter reached {len(reached)} of {len(trained_layers)} layers of {name} when it was loaded again; "
                 "its checkpoints are kept, please report this"
             )
-    _compare(config, base, trained, _answer(config, p))
+    return _compare(config, base, trained, _answer(config, p))
 
 
-def prove_denoiser(config: TrainConfig, p: Prepared, folder: Path, layers: dict[str, list[str]], trained: Tensor) -> None:
+def prove_denoiser(config: TrainConfig, p: Prepared, folder: Path, layers: dict[str, list[str]], trained: Tensor) -> str:
     """The same for a whole denoiser, which from_pretrained loads."""
     _load_base(config, p)
     base = _answer(config, p)
     p.m.denoiser = load_part(type(p.m.denoiser), folder / p.family.SPEC.denoiser, placement(config.model, config.device))
-    _compare(config, base, trained, _answer(config, p))
+    return _compare(config, base, trained, _answer(config, p))
 
 
 def _load_base(config: TrainConfig, p: Prepared) -> dict[str, nn.Module]:
@@ -122,13 +124,16 @@ def _answer(config: TrainConfig, p: Prepared) -> Tensor:
     return probe(p.family, p.m, latents, cond, p.schedule, config.device)
 
 
-def _compare(config: TrainConfig, base: Tensor, trained: Tensor, again: Tensor) -> None:
+def _compare(config: TrainConfig, base: Tensor, trained: Tensor, again: Tensor) -> str:
+    """What was found, in words.  Raises ValueError where the result, loaded again, does not do what was trained."""
     effect = float((trained - base).abs().max())
     error = float((trained - again).abs().max())
     if effect == 0:
         raise ValueError("the finished adapter changes nothing at all; raise optimizer.learning_rate or steps and train again")
-    if not error <= TOLERANCE[config.model.dtype] * effect:
+    rounding = ROUNDING[config.model.dtype] * float(base.abs().max())
+    if not error <= TOLERANCE[config.model.dtype] * effect + rounding:
         raise ValueError(
-            f"the finished adapter acts differently when it is loaded again (off by {error / effect:.0%} of its effect); "
-            "its checkpoints are kept, please report this"
+            f"the finished adapter acts differently when it is loaded again: off by {error:.2g} where it changes {effect:.2g} "
+            f"and rounding in {config.model.dtype} explains {rounding:.2g}; its checkpoints are kept, please report this"
         )
+    return "reloaded and checked" if effect > rounding else f"reloaded, but its effect is too small to be told from rounding in {config.model.dtype}"

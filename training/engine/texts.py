@@ -31,6 +31,7 @@ class Texts:
         there = [name for name in family.SPEC.without(config.model.leave_out).parts["text"] if (folder / name).is_dir()]
         self.learning = [name for name in there if name in family.SPEC.trainable_text] if trains_text(config, ctx) else []
         self.encoders = [name for name in there if name not in self.learning]
+        self.furthest = there[-1]  # families name the one that reads furthest last: what others cut off, it still tells the denoiser
         self.alive: Modules | None = None  # holds the encoders that learn, once they are loaded
         self._seen: list[str] = []
         quantised = "" if config.model.quantise_text == "none" else f":{config.model.quantise_text}"
@@ -48,7 +49,7 @@ class Texts:
         """Loads the encoders that learn into m.text_encoders, from where every later row comes."""
         if self.learning:
             loaded = self.family.load(self.folder, set(self.learning), placement(self.config.model, self.config.device))
-            if not self.alive:
+            if not self.alive and self.furthest in self.learning:
                 _say_cut(self.ctx, loaded, self._seen)
             m.text_encoders, m.tokenizers, self.alive = loaded.text_encoders, loaded.tokenizers, m
 
@@ -78,7 +79,8 @@ class Texts:
     def _encode(self, name: str, texts: list[str], which: str) -> None:
         self.ctx.phase(f"loading text encoder{which}")
         m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device, self.config.model.quantise_text))
-        _say_cut(self.ctx, m, texts)
+        if name == self.furthest:
+            _say_cut(self.ctx, m, texts)
         fill(self.cache, [(self._key(name, t), t) for t in texts], lambda some: self.family.encode_text(m, some), BATCH, self._told)
         m.text_encoders.clear()
         memory.release()
@@ -99,4 +101,5 @@ def _say_cut(ctx: Context, m: Modules, texts: list[str]) -> None:
         most = tokenizer.model_max_length
         long = [t for t in texts if len(tokenizer(t, truncation=False).input_ids) > most]
         if long:
-            ctx.warn(f"{len(long)} captions are longer than the text encoder reads ({most} tokens) and are cut: “{long[0][:60]}…”")
+            many = "One caption is" if len(long) == 1 else f"{len(long)} captions are"
+            ctx.warn(f"{many} longer than the text encoder reads ({most} tokens), and cut there: “{long[0][:60]}…”")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,17 +61,18 @@ _hopeless: set[Path] = set()  # runs whose worker could not begin, which could n
 _one_at_a_time = threading.RLock()
 
 
-def start(run: Run, home: Home, token: Secret | None = None) -> str:
+def start(run: Run, home: Home, token: Secret | None = None, spawned: Callable[[], None] = lambda: None) -> str:
     """"started", or "queued" when a new run has to wait for another one that uses the GPU.
 
     Resuming is starting a run that is stopped, failed or interrupted.  token reaches only a job that needs one.
+    spawned: called when the worker exists, which may be seconds before it says that it lives.
     Raises ValueError when the run is running or finished already, or when a resume would have to wait.
     """
     with _alone(home):
         # measured before the status is read: a Stop that comes in between is then neither lost nor taken for an old one
         offset = journal.size_bytes(run.control_path)
         status = run.status()
-        if status == "running" or _starting(run):
+        if status == "running" or starting(run):
             raise ValueError(f"'{run.title}' is running already")
         if status == "finished":
             raise ValueError(f"'{run.title}' is finished; duplicate it to train again")
@@ -84,8 +86,25 @@ def start(run: Run, home: Home, token: Secret | None = None) -> str:
             raise ValueError(f"'{ahead.title}' is running, and one run at a time uses the machine; resume '{run.title}' when it has ended, or stop it first")
         if not _until(lambda: not run.locked(), EXIT_WAIT_S):
             raise ValueError(f"the last attempt at '{run.title}' is still ending; try again in a moment")
-        _spawn(run, home, offset, token)
+        _spawn(run, home, offset, token, spawned)
         return "started"
+
+
+def start_soon(run: Run, home: Home, token: Secret | None = None) -> str:
+    """start(), without the wait for the worker's first word: for whoever answers a click.  Until then starting() is true."""
+    answers: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            answers.put(start(run, home, token, lambda: answers.put("started")))
+        except Exception as error:  # noqa: BLE001 it is raised where start_soon() was called
+            answers.put(error)
+
+    threading.Thread(target=work, name="easel-start", daemon=True).start()
+    said = answers.get()
+    if isinstance(said, Exception):
+        raise said
+    return said
 
 
 def tick(home: Home) -> list[str]:
@@ -97,7 +116,7 @@ def tick(home: Home) -> list[str]:
         begun, waits = [], False
         for run in reversed(list_runs(home.outputs)):
             offset = journal.size_bytes(run.control_path)
-            if run.path in _hopeless or run.status() != "queued" or _starting(run):
+            if run.path in _hopeless or run.status() != "queued" or starting(run):
                 continue
             if uses_gpu(run):
                 waits = waits or _in_the_way(run, home) is not None  # nobody overtakes one that waits
@@ -110,7 +129,7 @@ def tick(home: Home) -> list[str]:
 
 def running(home: Home) -> Run | None:
     """The run that a worker is busy with: the one that uses the GPU before any other."""
-    busy = [run for run in list_runs(home.outputs) if run.locked() or _starting(run)]
+    busy = [run for run in list_runs(home.outputs) if run.locked() or starting(run)]
     return next((run for run in busy if uses_gpu(run)), busy[0] if busy else None)
 
 
@@ -222,17 +241,17 @@ def _in_the_way(run: Run, home: Home) -> Run | None:
     """The run that keeps `run` from starting: two that use the GPU never run at once."""
     if not uses_gpu(run):
         return None
-    busy = (other for other in list_runs(home.outputs) if other.path != run.path and (other.locked() or _starting(other)))
+    busy = (other for other in list_runs(home.outputs) if other.path != run.path and (other.locked() or starting(other)))
     return next((other for other in busy if uses_gpu(other)), None)
 
 
-def _starting(run: Run) -> bool:
+def starting(run: Run) -> bool:
     """Is a child of ours alive that has not said `started` yet?  It may not hold the lock yet."""
     child = _children.get(run.path)
     return child is not None and child.process.poll() is None and _attempt(run) == child.attempt_before
 
 
-def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = None) -> None:
+def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = None, spawned: Callable[[], None] = lambda: None) -> None:
     """A detached worker lives, and has said `started`, when this returns; at the latest after 8 s."""
     _collect()
     attempt = _attempt(run)
@@ -246,6 +265,7 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
             cwd=REPO, env=worker_env(run.kind, home, token), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **apart,
         )  # fmt: skip
     _children[run.path] = _Child(run, process, attempt, death.oom_kills())
+    spawned()
     _until(lambda: _attempt(run) > attempt or process.poll() is not None, ANNOUNCED_WITHIN_S)
     _collect()
 

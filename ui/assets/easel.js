@@ -108,11 +108,11 @@
       last = box;
       bar();
     });
-    if (server) easel.captions(element, server);
+    if (server) easel.captions(element, server, fire);
   };
 
   // Each caption box is saved when it is left, and a moment after the last key: what was typed outlives a lost page.
-  easel.captions = (element, server) => {
+  easel.captions = (element, server, fire) => {
     const timers = new WeakMap();
     const save = async (box) => {
       clearTimeout(timers.get(box));
@@ -132,6 +132,8 @@
         said.classList.remove("ez-bad");
         const chips = tile.querySelector(".ez-tile-chips");
         if (chips) chips.innerHTML = answer.chips;
+        tile.querySelector(".ez-source").innerHTML = answer.note;
+        fire({ act: "saved" });
         setTimeout(() => said.textContent === "Saved" && (said.textContent = ""), 2000);
       } catch (error) {
         said.textContent = error.message || "Not saved";

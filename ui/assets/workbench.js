@@ -177,7 +177,7 @@
         <button type="button" class="ez-btn" data-do="compare" aria-pressed="false">Compare with the start</button>
         <button type="button" class="ez-btn" data-do="prev" aria-label="Step before">←</button>
         <button type="button" class="ez-btn" data-do="next" aria-label="Step after">→</button>
-        <button type="button" class="ez-btn" data-do="full" aria-label="Full screen">⛶</button>
+        <button type="button" class="ez-btn" data-do="full" aria-label="Full screen"><svg class="ez-icon" viewBox="0 0 24 24" width="18" height="18" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d="M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"/></svg></button>
         <button type="button" class="ez-btn" data-do="close">Close</button></div></div>`;
     document.body.append(dialog);
     const find = (selector) => dialog.querySelector(selector);

@@ -118,13 +118,13 @@ def wire(parts: Parts, ctx: UiContext) -> None:
 
 def _saver(ctx: UiContext):
     def save_caption(data: dict) -> dict:
-        """Saves one caption the moment its box is left.  {text, chips} as saved, or {error}."""
+        """Saves one caption the moment its box is left.  {text, chips, note} as saved, or {error}."""
         try:
             ds = datasets.open_dataset(ctx.home, str(data.get("dataset", "")))
             text = ds.set_caption(str(data.get("id", "")), str(data.get("text", ""))[: 2**20])
         except (ValueError, OSError) as error:
             return {"error": str(error)}
-        return {"text": text, "chips": tiles.caption_chips(text, ("", ""))}
+        return {"text": text, "chips": tiles.caption_chips(text, ("", "")), "note": tiles.source_note("typed" if text else "")}
 
     return save_caption
 
@@ -171,7 +171,8 @@ class _Tab:
         names = {ds.name, str(ds.path)}
         for run in list_runs(self.ctx.home.outputs, {"caption"}):
             if run.job().get("dataset") in names:
-                return run, *self.ctx.watch.status(run)
+                view, status = self.ctx.watch.status(run)
+                return run, view, "starting" if supervisor.starting(run) else status
         return None, RunView(), ""
 
     def tick(self, name: str, view: dict, seen: str):
@@ -195,7 +196,12 @@ class _Tab:
         return self.show(name, {"page": 0, "query": query or "", "only": only or ALL})
 
     def turn(self, name: str, view: dict, event: gr.EventData):
-        """Another page of the grid."""
+        """Another page of the grid; or a caption was saved there, which changes what there is to undo and what is missing."""
+        if event.act == "saved":
+            values, ds = [gr.skip()] * len(self.outputs), chosen(self.ctx.home, name)
+            if ds:
+                values[2], values[7], values[8] = missing_html(self.ctx.home, name, "captions"), _undo_button(ds), _cut_html(ds)
+            return values
         return self.show(name, {**view, "page": int(event.page)})
 
     def show_cut(self, name: str, event: gr.EventData):
@@ -270,7 +276,7 @@ class _Tab:
                 if event.act == "stop":
                     run.command("stop")
                 elif event.act == "resume":
-                    supervisor.start(run, self.ctx.home)
+                    supervisor.start_soon(run, self.ctx.home)
                 elif event.act == "kill":
                     supervisor.kill(run)
             except (ValueError, OSError) as error:
@@ -355,7 +361,7 @@ def _patch(ds: Dataset, pictures: list[Picture], items: dict) -> str:
 
 
 def _busy(status: str) -> bool:
-    return status in ("running", "queued")
+    return status in ("running", "queued", "starting")
 
 
 def _undo_button(ds: Dataset):
@@ -369,7 +375,7 @@ def _cut_html(ds: Dataset) -> str:
         return ""
     which = "One caption is" if long == 1 else f"{long:,} captions are"
     return (
-        f'<div class="ez-note ez-warn ez-spread"><span>{which} longer than the text encoder of most models reads (about {TOKEN_LIMIT} tokens); the rest is cut off.</span>'
+        f'<div class="ez-note ez-warn ez-spread"><span>{which} longer than a CLIP text encoder reads (about {TOKEN_LIMIT} tokens): the rest is lost on base models that have no other one.</span>'
         '<button type="button" class="ez-link" data-act="cut">Show them</button></div>'
     )
 
@@ -380,7 +386,7 @@ def job_html(run: Run | None, view: RunView, status: str) -> str:
         return ""
     done = _items(view)
     failed = [(id, text) for id, (state, text) in done.items() if state == "failed"]
-    if status in ("running", "queued"):
+    if _busy(status):
         progress = views.progress(view, status)
         bar = '<div class="ez-bar ez-busy"><i></i></div>' if progress.share is None else f'<div class="ez-bar"><i style="width:{100 * progress.share:.1f}%"></i></div>'
         stuck = '<button type="button" class="ez-btn ez-danger" data-act="kill">End it now</button>' if supervisor.kill_offered(run) else ""

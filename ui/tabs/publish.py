@@ -303,6 +303,7 @@ def newest_push(ctx, run: Run) -> publishpage.Push | None:
         told = job.job()
         if told.get("run") == run.id:
             view, status = ctx.watch.status(job)
+            status = "queued" if supervisor.starting(job) else status
             why = job.why() if status in ("failed", "interrupted") else ""
             return publishpage.Push(job.id, status, view, str(told.get("repo_id", "")), bool(told.get("private", True)), why)
     return None
@@ -359,7 +360,7 @@ def answer(ctx, chosen: str, seen: dict, data: dict, token: Secret | None) -> li
             if act == "cancel":
                 job.command("stop")
             elif act == "retry":
-                supervisor.start(job, ctx.home, token)
+                supervisor.start_soon(job, ctx.home, token)
     except (ValueError, OSError) as error:
         faults = {"": sentences(str(error))}
     if faults:
@@ -385,7 +386,7 @@ def publish(ctx, chosen: str, who: Account | None, token: Secret | None) -> dict
          "samples": list(wish.samples), "card": wish.card},
         "the upload",
     )  # fmt: skip
-    supervisor.start(create(ctx.home.outputs, config), ctx.home, token)
+    supervisor.start_soon(create(ctx.home.outputs, config), ctx.home, token)
     return {}
 
 

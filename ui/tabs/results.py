@@ -152,9 +152,9 @@ def ahead_of(run: Run, busy: Run | None) -> str:
 
 
 def status_now(ctx, run: Run, ahead: str) -> tuple[RunView, str]:
-    """(view, status); a queued run that nothing keeps from starting is "starting": its worker is on its way."""
+    """(view, status); "starting" while its worker is on its way, as for a queued run that nothing keeps from starting."""
     view, status = ctx.watch.status(run)
-    return view, "starting" if status == "queued" and not ahead else status
+    return view, "starting" if status == "queued" and not ahead or status in views.RESUMABLE and supervisor.starting(run) else status
 
 
 def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
@@ -285,7 +285,7 @@ def do(ctx, run: Run, act: str, value: str) -> str:
     if act in ("resume", "accept"):
         if act == "accept":
             run.accept_changes()
-        supervisor.start(run, ctx.home)
+        supervisor.start_soon(run, ctx.home)
         return ""
     if act == "kill":
         supervisor.kill(run)

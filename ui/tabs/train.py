@@ -114,7 +114,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     busy = supervisor.running(ctx.home)
     return {
         "essentials": trainpage.essentials(form, made, found, wrong),
-        "presets": trainpage.presets(made, form, has),
+        "presets": trainpage.presets(made, form, has, draft.bases(ctx.home)),
         "settings": settings,
         "plan": trainpage.plan_card(
             made, missing(ctx.home, made.dataset), thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
