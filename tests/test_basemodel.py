@@ -118,5 +118,5 @@ def test_a_hub_model_that_is_not_here_and_no_network_is_one_sentence(monkeypatch
     from training.download import fetch
 
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ValueError, match=r"is not on this computer yet, and .*resume the run"):
+    with pytest.raises(ValueError, match=r"is not on this computer yet, and .*start the run again"):
         fetch("owner/model", "", SPEC, False, None, lambda done, of: None, lambda: False)

@@ -69,7 +69,7 @@ def test_a_file_that_does_not_act_as_what_was_trained_is_refused(lab, dtype):
         save_file({name: -tensor if "lora_B" in name else tensor for name, tensor in load_file(path).items()}, path, header)
 
     with pytest.raises(ValueError, match="acts differently when it is loaded again: off by"):
-        lab.go(run, at={"writing the LoRA": tamper})
+        lab.go(run, at={"writing the result": tamper})
     assert not run.result()
 
 
