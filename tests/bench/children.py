@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.machinery
 import json
 import random
@@ -49,11 +50,10 @@ def model(folder: str) -> None:
 def script(out: str, path: str, *args: str) -> None:
     """diffusers' script as it is; a step is over when it tells its tracker of it."""
     import accelerate
-    import diffusers  # noqa: F401
+    import diffusers  # noqa: F401 looks for torchvision when it is imported, as datasets does
     from transformers.utils import is_torchvision_available
 
-    import datasets  # noqa: F401 looks for torchvision when it is imported, as the next do
-
+    importlib.import_module("datasets")
     stand_in = not is_torchvision_available()
     if stand_in:
         _torchvision()
