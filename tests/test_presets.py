@@ -135,7 +135,8 @@ def test_a_small_card_gets_smaller_batches_that_add_up_to_the_same(home):
 def test_one_click_picks_by_hardware():
     found = presets.list_presets()
     assert presets.recommend(found, LAPTOP).light
-    assert presets.recommend(found, CARD).id == "sd15-character"
+    picked = {gb: presets.recommend(found, replace(CARD, vram_bytes=gb * GB)).id for gb in (6, 8, 12, 16, 24, 48)}
+    assert picked == {6: "sd15-character", 8: "sd15-character", 12: "sdxl-character", 16: "sdxl-character", 24: "z_image-character", 48: "z_image-character"}
     assert presets.recommend(found, replace(CARD, vram_bytes=2 * GB)).light
     assert "wants a graphics card" in presets.fits(presets.get("sd15-style"), LAPTOP)
     assert "wants 8 GB of VRAM" in presets.fits(presets.get("sd15-style"), replace(CARD, vram_bytes=6 * GB))

@@ -47,6 +47,7 @@ class PresetFile(BaseModel):
     for_whom: str = Field(min_length=1, max_length=300, description="When to take it, and how many pictures it wants.")
     goal: str = Field(description="What is learnt: character, object, style, …; presets of one goal stand together.")
     needs_gb: float = Field(gt=0, description="Memory that it needs where it trains: VRAM on a graphics card, else RAM.")
+    recommended_gb: float = Field(0, ge=0, description="VRAM from which it is the one to recommend, until another's is reached; 0: never for that.")
     light: bool = Field(False, description="Trains in minutes without a graphics card.")
     order: int = Field(100, description="Place in the list; smaller comes first.")
     noun: str = Field(description="What stands in a sample prompt where there is no trigger word, for example 'a person'.")
@@ -65,6 +66,7 @@ class Preset:
     goal: str = ""
     family: str = ""
     needs_gb: float = 0.0
+    recommended_gb: float = 0.0
     light: bool = False
     order: int = 10_000
     noun: str = ""
@@ -76,6 +78,11 @@ class Preset:
     @property
     def ok(self) -> bool:
         return not self.error
+
+    @property
+    def source_model(self) -> str:
+        """The base model that it trains on: a Hub id, a path, or "builtin"; "" leaves it to the family."""
+        return str(self.config.get("model", {}).get("source", ""))
 
     def steps(self, quality: str) -> int:
         """Optimizer steps at a quality level."""
@@ -131,7 +138,7 @@ def fits(preset: Preset, machine: Machine) -> str:
 
 
 def recommend(presets: list[Preset], machine: Machine) -> Preset:
-    """The preset that suits this machine best: the first that fits; with a real graphics card, rather a full-size model.
+    """The preset that suits this machine best: the first that fits; on a graphics card a full-size model, the one for cards as large as this.
 
     Raises ValueError where there is no preset at all.
     """
@@ -140,7 +147,8 @@ def recommend(presets: list[Preset], machine: Machine) -> Preset:
         raise ValueError("there is no preset that can be used; the files in presets/ are missing or broken")
     fitting = [p for p in usable if not fits(p, machine)]
     best = [p for p in fitting if p.light == (machine.device == "cpu")] or fitting or [p for p in usable if p.light] or usable
-    return best[0]
+    made_for = [p for p in best if p.recommended_gb and machine.device == "cuda" and machine.vram_bytes >= p.recommended_gb * 1e9]
+    return max(made_for, key=lambda p: p.recommended_gb, default=best[0])
 
 
 def resolve(preset_id: str, answers: Answers, machine: Machine, pictures: int, home: Home) -> TrainConfig:
@@ -148,6 +156,11 @@ def resolve(preset_id: str, answers: Answers, machine: Machine, pictures: int, h
 
     Raises Wrong, with the setting at fault, and ValueError for an unknown preset or quality.
     """
+    return resolve_and_tell(preset_id, answers, machine, pictures, home)[0]
+
+
+def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, pictures: int, home: Home) -> tuple[TrainConfig, list[str]]:
+    """(what resolve() gives, what of the preset was changed for it to fit this machine, in sentences)."""
     preset = get(preset_id, home.plugins)
     if answers.quality not in preset.quality:
         raise ValueError(f"the preset {preset_id!r} has no quality {answers.quality!r}; there are: {', '.join(preset.quality)}")
@@ -245,17 +258,18 @@ def _worded(prompt: str, trigger: str, noun: str) -> str:
     return prompt if trigger else prompt.replace("[trigger]", noun)
 
 
-def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user: Mapping[str, Any]) -> TrainConfig:
-    """`config` with the mildest changes that the memory asks for, see fit.py.  What the user set is never touched."""
+def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
+    """(`config` with the mildest changes that the memory asks for, see fit.py.  What the user set is never touched; the changes in sentences)."""
     on_card = config.device == "cuda"
     limits = (VRAM_SHARE * machine.vram_bytes if on_card else float("inf"), RAM_SHARE * machine.ram_bytes)
     own = {path for path in setting_paths() if _is_set(set_by_user, path)} | {"data.resolutions"}  # how large pictures are is the preset's matter
     if {"data.batch_size", "optimizer.accumulation"} & own:
         own |= {"data.batch_size", "optimizer.accumulation"}
     try:
-        return make_it_fit(config, *limits, home, best_dtype(config.device, machine), own).config
+        found = make_it_fit(config, *limits, home, best_dtype(config.device, machine), own)
     except ValueError:
-        return config  # a family or base model that is not there: the estimate and the start say so, in its place
+        return config, []  # a family or base model that is not there: the estimate and the start say so, in its place
+    return found.config, [change.said for change in found.changes]
 
 
 def _is_set(values: Mapping[str, Any], path: str) -> bool:
@@ -279,7 +293,7 @@ def _read(path: Path, mtime_ns: int, size_bytes: int) -> Preset:
         return Preset(path.stem, path.stem.replace("-", " "), error=str(error), source=path.name)
     family = str(file.config["model"]["family"])
     return Preset(
-        path.stem, file.title, file.blurb, file.for_whom, file.goal, family, file.needs_gb, file.light, file.order, file.noun,
+        path.stem, file.title, file.blurb, file.for_whom, file.goal, family, file.needs_gb, file.recommended_gb, file.light, file.order, file.noun,
         file.config, file.quality, "", path.name,
     )  # fmt: skip
 

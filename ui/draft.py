@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
@@ -17,7 +17,7 @@ from training.fit import make_it_fit
 from training.hardware import Machine
 from training.home import Home
 from training.names import check_name
-from training.presets import QUALITIES, Answers, Preset, Wrong, best_dtype, list_presets, recommend, resolve
+from training.presets import QUALITIES, Answers, Preset, Wrong, best_dtype, fits, list_presets, recommend, resolve, resolve_and_tell
 from training.runs import supervisor
 from training.runs.run import Run, create
 
@@ -70,6 +70,7 @@ class Plan:
     estimate: Estimate | None
     pictures: int
     dataset: str
+    adapted: tuple[str, ...] = ()  # what of the preset was changed so that it fits this machine
 
     @property
     def name(self) -> str:
@@ -104,9 +105,10 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         wrong["dataset"] = "Choose the pictures to learn from"
     elif not pictures and "data.datasets" not in draft.edits:
         wrong["dataset"] = "This dataset has no pictures yet"
-    config = None
+    config, adapted = None, []
     try:  # also when something is wrong already: every fault is shown at once
-        config = resolve(chosen.id, replace(answers, name="" if "name" in wrong else draft.name, overrides=values), machine, pictures, home)
+        named = replace(answers, name="" if "name" in wrong else draft.name, overrides=values)
+        config, adapted = resolve_and_tell(chosen.id, named, machine, pictures, home)
     except Wrong as error:
         wrong = {**forms.beside(TrainConfig, error.problems), **wrong}
     except ValueError as error:
@@ -122,7 +124,7 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
-    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures)
+    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted))
 
 
 def hindrances(home: Home, config: TrainConfig, token: str | None) -> dict[str, str]:
@@ -208,9 +210,45 @@ def _told(module) -> tuple[str, str]:
     return (spec.title, spec.notes) if spec else (module.TITLE, module.BLURB)
 
 
-def bases(home: Home) -> dict[str, str]:
-    """Family id -> what its base models are called."""
-    return {id: plugin.module.SPEC.title for id, plugin in registry.find("families", home.plugins).items() if plugin.ok}
+@dataclass(frozen=True)
+class Base:
+    """A base model that presets train on.  short: why it does not train well here, "" where it does."""
+
+    key: str
+    title: str
+    notes: str
+    presets: tuple[Preset, ...]
+    short: str
+
+    @property
+    def builtin(self) -> bool:
+        return self.presets[0].source_model == "builtin"
+
+
+def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
+    """The base models of the presets that can be used, those that train well here first; told from the families' specs alone."""
+    plugins = registry.find("families", home.plugins)
+    groups: dict[str, list[Preset]] = {}
+    for preset in found:
+        if preset.ok and (plugin := plugins.get(preset.family)) and plugin.ok:
+            groups.setdefault(f"{preset.family}:{preset.source_model or plugin.module.SPEC.default_source}", []).append(preset)
+    made = []
+    for key, members in groups.items():
+        spec = plugins[members[0].family].module.SPEC
+        source = key.split(":", 1)[1]
+        title = spec.title if source == spec.default_source else source.rsplit("/", 1)[-1]
+        made.append(Base(key, title, spec.notes, tuple(members), min((fits(p, machine) for p in members), key=len)))
+    return sorted(made, key=lambda base: bool(base.short))
+
+
+def same_goal(home: Home, draft: Draft, key: str, machine: Machine) -> dict[str, str]:
+    """What pressing a base model comes to: the press on its preset for what is to be learnt now, else on its first."""
+    found = list_presets(plugins=home.plugins)
+    base = next((b for b in bases(home, found, machine) if b.key == key), None)
+    if base is None:
+        return {}  # its preset was deleted meanwhile
+    now = next((p.goal for p in found if p.id == draft.preset), recommend(found, machine).goal)
+    return {"act": "preset", "id": next((p for p in base.presets if p.goal == now), base.presets[0]).id}
 
 
 def begin(home: Home, made: Plan) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from training.estimate import duration, gb
@@ -11,7 +11,7 @@ from training.presets import QUALITIES, Preset, fits
 from training.sentences import sentences
 
 from . import forms, views
-from .draft import Draft, Plan
+from .draft import Base, Draft, Plan
 from .icons import icon
 from .missing import Missing
 
@@ -82,11 +82,13 @@ def _named(path: str) -> str:
     return forms.label(path.split(".")[-1])
 
 
-def presets(plan: Plan, draft: Draft, machine: Machine, bases: Mapping[str, str]) -> str:
-    """The preset cards and the quality.  bases: family id -> title: presets of two base models may be called the same."""
+def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -> str:
+    """The base model, its preset cards, and the quality."""
     if plan.preset is None:
         return f'<div class="ez-note ez-bad" role="alert">{escape(sentences(plan.wrong.get("preset", "There is no preset")))}</div>'
-    cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine, bases.get(p.family, p.family)) for p in plan.presets)
+    chosen = next((base for base in bases if plan.preset in base.presets), None)
+    shown = [*(chosen.presets if chosen else [plan.preset]), *(p for p in plan.presets if not p.ok)]
+    cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in shown)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     levels = "".join(
         f'<button type="button" role="radio" aria-checked="{str(q == quality).lower()}" tabindex="{0 if q == quality else -1}" '
@@ -95,7 +97,10 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Mapping[str, str]
     )
     fault = f'<p class="ez-error" role="alert">{escape(sentences(plan.wrong["preset"]))}</p>' if "preset" in plan.wrong else ""
     return (
-        '<h3 class="ez-subtitle ez-gap-below" id="ez-what">What should it learn?</h3>'
+        '<h3 class="ez-subtitle ez-gap-below" id="ez-which">Which base model?</h3>'
+        f'<div class="ez-bases" role="radiogroup" aria-labelledby="ez-which">{"".join(_base(base, base is chosen) for base in bases)}</div>'
+        + (f'<p class="ez-help ez-base-notes">{escape(_about(chosen, bases))}</p>' if chosen else "")
+        + '<h3 class="ez-subtitle ez-quality-title" id="ez-what">What should it learn?</h3>'
         f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{fault}'
         '<h3 class="ez-subtitle ez-quality-title" id="ez-how">How thoroughly?</h3>'
         f'<div class="ez-quality"><div class="ez-segment" role="radiogroup" aria-labelledby="ez-how">{levels}</div>'
@@ -103,7 +108,20 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Mapping[str, str]
     )
 
 
-def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine, base: str) -> str:
+def _base(base: Base, chosen: bool) -> str:
+    short = f' title="{escape(sentences(base.short))}"' if base.short else ""
+    return (
+        f'<button type="button" class="ez-base{" is-short" if base.short else ""}" role="radio" aria-checked="{str(chosen).lower()}" '
+        f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{escape(BUILT_IN if base.builtin else base.title)}</button>'
+    )
+
+
+def _about(chosen: Base, bases: Sequence[Base]) -> str:
+    told = "A few million weights, made to try Easel on any computer in minutes." if chosen.builtin else sentences(chosen.notes)
+    return f"{told} Those with a dashed edge want more than this machine has." if any(base.short for base in bases) else told
+
+
+def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
     if not preset.ok:
         return (
             f'<div class="ez-preset is-broken" role="radio" aria-checked="false" aria-disabled="true"><span class="ez-preset-top"><b>{escape(preset.title)}</b>'
@@ -112,11 +130,10 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine, base: st
     short = fits(preset, machine)
     badge = '<span class="ez-chip ez-ok">recommended</span>' if best else ""
     where = "VRAM" if machine.device == "cuda" else "memory"
-    needs = sentences(short) if short else f"Needs {preset.needs_gb:g} GB of {where}."
+    needs = sentences(short) if short else f"From {preset.needs_gb:g} GB of {where} on."
     return (
         f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="{0 if chosen else -1}" '
         f'data-act="preset" data-id="{escape(preset.id)}"><span class="ez-preset-top"><b>{escape(preset.title)}</b></span>'
-        f'<span class="ez-preset-base">{escape(BUILT_IN if preset.config["model"].get("source") == "builtin" else base)}</span>'
         f"<p>{escape(preset.blurb)}</p><p>{escape(preset.for_whom)}</p>"
         f'<span class="ez-needs{" is-short" if short else ""}"><span>{escape(needs)}</span>{badge}</span></button>'
     )
@@ -138,9 +155,10 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
         lines.append(_line("warn", "Nothing more makes it fit: close other programs, choose a smaller base model, or train on another machine", "bad"))
     elif e and e.too_large:
         lines.append('<li><button type="button" class="ez-btn ez-fit" data-act="fit" data-collect>Make it fit</button></li>')
-    if fitted:
-        changes = "".join(f"<li>{escape(sentences(text))}</li>" for text in fitted)
-        lines.append(f'<li class="is-new">{icon("bolt")}<div><b>Changed</b><ul>{changes}</ul></div></li>')
+    for word, texts in (("Changed", fitted), ("Set for this machine", () if fitted else plan.adapted)):
+        if texts:
+            changes = "".join(f"<li>{escape(sentences(text))}</li>" for text in texts)
+            lines.append(f'<li class="is-new">{icon("bolt")}<div><b>{word}</b><ul>{changes}</ul></div></li>')
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
     if busy:

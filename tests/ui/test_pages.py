@@ -11,8 +11,9 @@ import gradio as gr
 import pytest
 
 from tests.data import make
+from tests.test_presets import CARD
 from tests.ui import story
-from training import datasets, hub
+from training import datasets, hub, presets, registry
 from training.account import Account
 from training.config import TrainConfig
 from training.hardware import Machine
@@ -182,13 +183,38 @@ def plan(ctx, form: Draft, dataset: str) -> draft.Plan:
 def test_a_laptop_is_offered_a_preset_that_fits_it(ctx):
     made = plan(ctx, Draft(), story.pictures(ctx.home))
     assert made.preset.light and made.recommended == made.preset.id and made.pictures == 3
-    cards = trainpage.presets(made, Draft(), LAPTOP, draft.bases(ctx.home))
+    found = draft.bases(ctx.home, made.presets, LAPTOP)
+    cards = trainpage.presets(made, Draft(), LAPTOP, found)
     checked = [a["data-id"] for _, a in Tags(cards).tags if a.get("role") == "radio" and a.get("aria-checked") == "true"]
-    assert checked == [made.preset.id, "balanced"]
-    assert all(p.id in cards for p in list_presets()) and all(f'data-id="{q}"' in cards for q in QUALITIES)
-    assert "recommended" in cards and "graphics card" in cards
-    faces = [(p.title, draft.bases(ctx.home)[p.family]) for p in list_presets() if p.goal == "character" and not p.light]
-    assert len(set(faces)) == len(faces) and all(f">{base}</span>" in cards for _, base in faces)  # two of one name can be told apart
+    assert checked == ["sd15:builtin", made.preset.id, "balanced"]
+    assert all(p.id in cards for p in found[0].presets) and all(f'data-id="{q}"' in cards for q in QUALITIES)
+    assert "recommended" in cards and found[0].presets[0].light and not found[0].short
+    assert all("graphics card" in base.short and f">{base.title}</button>" in cards for base in found[1:])
+
+
+def test_every_base_model_is_offered_with_its_presets_and_keeps_what_is_to_be_learnt(ctx):
+    found = draft.bases(ctx.home, list_presets(), CARD)
+    assert {p.id for base in found for p in base.presets} == {p.id for p in list_presets()}
+    assert len({base.title for base in found if not base.builtin}) == len(found) - 1
+    families = registry.find("families")
+    assert {p.family for base in found for p in base.presets} == set(families)
+    form = Draft(preset="sd15-style")
+    for base in found:
+        pressed = draft.same_goal(ctx.home, form, base.key, CARD)
+        assert pressed["act"] == "preset" and pressed["id"] in {p.id for p in base.presets}
+        goals = {p.goal for p in base.presets}
+        assert presets.get(pressed["id"]).goal == "style" or "style" not in goals
+    assert draft.same_goal(ctx.home, form, "gone:gone", CARD) == {}
+
+
+def test_what_was_changed_for_a_small_card_is_said(ctx):
+    small = replace(CARD, vram_bytes=12 * 10**9, vram_free_bytes=11 * 10**9)
+    made = draft.plan(ctx.home, Draft(preset="flux1-character", trigger="zzz"), story.pictures(ctx.home), small)
+    assert made.config.model.quantise == "nf4" and any("4 bits" in text for text in made.adapted)
+    card = trainpage.plan_card(made, [], [], "", "", "", False)
+    assert "Set for this machine" in card and "4 bits" in card
+    own = draft.plan(ctx.home, Draft(preset="flux1-character", trigger="zzz", edits={"model.quantise": "none"}), story.pictures(ctx.home), small)
+    assert own.config.model.quantise == "none"
 
 
 def test_the_form_shows_what_follows_from_an_edit_and_marks_only_the_edit(ctx):

@@ -114,7 +114,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     busy = supervisor.running(ctx.home)
     return {
         "essentials": trainpage.essentials(form, made, found, wrong),
-        "presets": trainpage.presets(made, form, has, draft.bases(ctx.home)),
+        "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
         "plan": trainpage.plan_card(
             made, missing(ctx.home, made.dataset), thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
@@ -144,6 +144,8 @@ def thumbs(ctx, name: str) -> list[str]:
 def answer(ctx, dataset: str, seen: dict, data: dict) -> list:
     """What a button does: [*outputs, dataset, run, tabs, timer]."""
     run = None
+    if data.get("act") == "base":
+        data = draft.same_goal(ctx.home, form_of(ctx), str(data.get("id", "")), machine(ctx.home.root))
     form = changed(ctx, lambda form: pressed(form, data))
     if data.get("act") == "start":
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
