@@ -27,6 +27,10 @@ CHANGED = {
     "model.quantise_text": ("nf4", {}),
     "model.offload": (0.5, {}),
     "model.vae_tiling": (True, {"data__resolutions": [96]}),
+    "model.training_adapter": (None, {}),  # an earlier run's LoRA
+    "data.fps": (12.0, {}),  # of clips: here it warns, as the next; what they do: tests/engine/test_clips.py
+    "data.segments": (2, {}),
+    "sample.fps": (12.0, {}),
     "data.datasets": (None, {}),  # another dataset, made in the test
     "data.resolutions": ([48], {}),
     "data.aspect_buckets": (False, {}),
@@ -97,9 +101,12 @@ CHANGED = {
 # what cannot show in a run on this machine, and where it is tested instead
 ELSEWHERE = {
     "kind": "picks the job",
-    "model.family": "there is one family as yet; tests/test_basemodel.py refuses the wrong one",
+    "model.family": "tests/families trains every one; tests/test_basemodel.py refuses the wrong one",
     "model.revision": "a Hub id's; needs the network",
     "device": "needs a GPU; a wrong one is refused below",
+    "model.leave_out": "this family needs all its parts; tests/families/test_stable_diffusion.py leaves one out",
+    "data.frames": "still pictures here, which refuse it, see below; tests/engine/test_clips.py trains on clips",
+    "sample.frames": "the same",
     "loss.objective": "there is one objective as yet; an unknown one is refused below",
 }
 
@@ -149,6 +156,8 @@ def test_a_changed_setting_shows(lab, baselines, dataset, field, tmp_path):
         besides = {"data__datasets": [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "prior": True}]}
     if field == "adapter.start_from":
         value = lab.run(**BASELINE, seed=9).id
+    if field == "model.training_adapter":
+        value = str(lab.run(**BASELINE, seed=9).result())
     key = str(sorted(besides.items()))
     if key not in baselines:
         baselines[key] = seen(lab.run(**BASELINE | besides))
@@ -190,6 +199,10 @@ def checkpointing_reached(lab) -> bool:
         ({"adapter__type": "lorra"}, "no adapters plugin called 'lorra'"),
         ({"loss__objective": "pictures"}, "no objectives plugin called 'pictures'"),
         ({"model__family": "sd99"}, "no families plugin called 'sd99'"),
+        ({"data__frames": 5}, "data.frames is 5, but Stable Diffusion 1.5 makes still pictures"),
+        ({"sample__frames": 5}, "sample.frames is 5, but Stable Diffusion 1.5 makes still pictures"),
+        ({"model__leave_out": ["vae"]}, "leave_out names 'vae'"),
+        ({"adapter__type": "full", "model__quantise": "int8"}, "model.quantise is 'int8', but the adapter 'full' moves"),
         ({"data__held_out": 5}, "held_out is 5, but there are only 5 pictures"),
     ],
 )
