@@ -39,6 +39,7 @@ def sd15(folder: Path, prediction_type: str = "epsilon", side_px: int = 32) -> P
     vae = AutoencoderKL(
         block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, down_block_types=["DownEncoderBlock2D"] * 2,
         up_block_types=["UpDecoderBlock2D"] * 2, sample_size=side_px, scaling_factor=0.5,
+        mid_block_add_attention=False,  # as the built-in base: leaves a place in a ModuleList empty
     )  # fmt: skip
     text = CLIPTextModel(
         CLIPTextConfig(

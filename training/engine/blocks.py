@@ -26,7 +26,7 @@ def innermost(module: nn.Module) -> list[nn.Module]:
     """The blocks that a network recomputes one by one: members of its ModuleLists that do not themselves recompute their members."""
     found: list[nn.Module] = []
     for child in module.children():
-        members = child if isinstance(child, nn.ModuleList) else ()
+        members = child.children() if isinstance(child, nn.ModuleList) else ()  # its own iteration also gives places left empty
         for block in members:
             found += innermost(block) if any(hasattr(m, "gradient_checkpointing") for m in block.modules()) else [block]
         if not isinstance(child, nn.ModuleList):

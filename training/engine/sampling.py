@@ -95,7 +95,7 @@ def _interruptible(networks: tuple[nn.Module, ...], stop: Callable[[], bool]) ->
             if stop():
                 raise _Interrupted
 
-    blocks = {block for network in networks for part in network.modules() if isinstance(part, nn.ModuleList) for block in part}
+    blocks = {block for network in networks for part in network.modules() if isinstance(part, nn.ModuleList) for block in part.children()}
     hooks = [block.register_forward_pre_hook(look) for block in blocks.union(networks)]
     try:
         yield
