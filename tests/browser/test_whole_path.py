@@ -17,7 +17,7 @@ from training.card import split_card
 from .easel import REPO, Easel, quick, wait
 
 EXAMPLE = REPO / "presets" / "builtin" / "example"
-STEPS = 40
+STEPS = 100  # enough that Stop finds it running, however quick the machine is
 RUN_S = 900  # generous: the machine may be busy
 
 
