@@ -89,7 +89,8 @@ def test_what_is_not_there_is_named(here, monkeypatch, capsys):
 def test_ctrl_c_stops_with_everything_saved_and_resume_goes_on(here):
     path = job(here, "kind: walk\nname: x\nsteps: 60\npause_s: 0.03\n")
     watcher = subprocess.Popen(
-        [sys.executable, "-m", "training", "train", path, "--home", here.root], cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "training", "train", path, "--home", here.root], cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 a shell's background jobs are started with it ignored
     )  # fmt: skip
     assert until(lambda: any(run.view().step for run in list_runs(here.outputs)))
     watcher.send_signal(signal.SIGINT)

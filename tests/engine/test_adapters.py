@@ -211,7 +211,7 @@ def test_the_model_cards_snippet_draws_what_the_run_showed(lab, kind, monkeypatc
     drawn: dict = {}
     exec(code, drawn)  # noqa: S102 our own card's snippet: what a reader of it would run
     shown, base_alone = (np.asarray(Image.open(run.path / f"samples/{n:06d}_0.webp")).astype(int) for n in (2, 0))
-    assert (np.abs(np.asarray(drawn["image"]).astype(int) - shown) <= 1).mean() > 0.97
+    assert (np.abs(np.asarray(drawn["image"]).astype(int) - shown) <= 2).mean() > 0.97
     assert (shown != base_alone).any()
 
 
