@@ -39,6 +39,7 @@ SPEC = FamilySpec(
     default_source="black-forest-labs/FLUX.1-dev",
     licence="other",
     licence_url="https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
+    licences={"black-forest-labs/FLUX.1-schnell": ("apache-2.0", "https://huggingface.co/black-forest-labs/FLUX.1-schnell")},
     latent=LatentSpec(channels=16, stride=8, patch=2),
     prediction="flow",
     shift={"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096},  # dev's
