@@ -239,6 +239,7 @@ def _begun(lab, run) -> dict:
     return session._tensors()
 
 
+@pytest.mark.slow
 def test_an_adapter_that_does_not_fit_is_refused_in_words(lab, tmp_path):
     first = lab.run(steps=1, sample__every=0)
     for changes, says in (

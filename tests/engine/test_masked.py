@@ -85,6 +85,7 @@ def test_changed_masks_are_said_before_a_resume(lab, masked):
     assert lab.go(run).status() == "finished"
 
 
+@pytest.mark.slow
 def test_masks_change_what_is_learnt_and_resume_exactly(lab, masked):
     settings = dict(data__datasets=[{"name": str(masked)}], sample__every=0, data__flip=True)
     whole, parts = lab.run(loss__masked=True, **settings), lab.run(stop_at=3, loss__masked=True, **settings)
@@ -95,6 +96,7 @@ def test_masks_change_what_is_learnt_and_resume_exactly(lab, masked):
     assert any("3 of 3 pictures have a mask, but loss.masked is off" in w for w in unmasked.view().warnings)
 
 
+@pytest.mark.slow
 def test_masks_that_do_nothing_or_hide_everything_are_said(lab, masked):
     assert any("loss.masked has no effect: no picture has a mask" in w for w in lab.run(steps=1, loss__masked=True).view().warnings)
     Image.new("L", (96, 64), 0).save(masked / "picture 0.mask.png")

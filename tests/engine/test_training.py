@@ -47,6 +47,7 @@ def test_a_run_leaves_a_lora_that_a_fresh_pipeline_loads_and_that_acts(lab, base
     assert (np.asarray(Image.open(run.path / "samples/000000_0.webp")) == before).all()
 
 
+@pytest.mark.slow
 def test_a_lora_weaker_than_rounding_is_finished_and_said_to_be_weak(lab):
     """In bf16 a short run changes the denoiser's answer by less than rounding does, and the two loads round differently."""
     run = lab.run(model__dtype="bf16", optimizer__learning_rate=1e-5, steps=2, adapter__targets="all")
@@ -105,6 +106,7 @@ def with_kept(dataset, tmp_path):
     return [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "repeats": 2, "weight": 0.5, "prior": True}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["base", "pictures"])
 def test_resume_is_exact_with_pictures_that_stay_as_they_are(lab, with_kept, target):
     changes = FULL | dict(data__datasets=with_kept, data__batch_size=4, loss__prior_target=target)
@@ -197,6 +199,7 @@ def _resumed_without(part, run, ctx):
     return session
 
 
+@pytest.mark.slow
 def test_samples_checkpoints_and_validation_do_not_disturb_training(lab):
     busy = lab.run(save__every=1, sample__every=1, data__held_out=1, save__validate_every=1)
     calm = lab.run(save__every=6, sample__every=0, data__held_out=1, save__validate_every=0)
@@ -204,6 +207,7 @@ def test_samples_checkpoints_and_validation_do_not_disturb_training(lab):
     assert state_files(busy, 6)["state.safetensors"] == state_files(calm, 6)["state.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_sample_can_be_asked_for_where_none_is_drawn_by_itself(lab):
     # the image encoder is not kept in memory then
     asked, calm = lab.make(sample__every=0), lab.run(sample__every=0)
@@ -213,6 +217,7 @@ def test_a_sample_can_be_asked_for_where_none_is_drawn_by_itself(lab):
     assert state_files(asked, 6) == state_files(calm, 6)
 
 
+@pytest.mark.slow
 def test_accumulation_equals_the_big_batch_to_rounding(lab):
     big = lab.run(data__batch_size=4, sample__every=0)
     small = lab.run(data__batch_size=1, optimizer__accumulation=4, sample__every=0)

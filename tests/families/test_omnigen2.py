@@ -271,17 +271,6 @@ def dataset(tmp_path):
     return tiny.pictures(tmp_path / "pictures", 4)
 
 
-def test_a_run_draws_finishes_and_resumes_to_the_bit(lab):  # noqa: F811
-    changes = dict(model__family="omnigen2", data__caption_dropout=0.3, loss__gradient_checkpointing=True, adapter__dropout=0.1)
-    whole, parts = lab.run(**changes), lab.run(stop_at=3, **changes)
-    assert parts.status() == "stopped"
-    lab.go(parts)
-    assert whole.status() == parts.status() == "finished", whole.view().error
-    assert len(whole.view().samples) == 3 and "reloaded and checked" in whole.view().summary
-    assert state_files(parts, 6) == state_files(whole, 6)
-    assert parts.result().read_bytes() == whole.result().read_bytes()
-
-
 def test_a_layer_is_counted_once_a_token_not_once_a_cell(base):
     model = layers.base_model(str(base), "", family)
     named = {layer.name: layer for layer in model.denoiser.layers}
