@@ -37,15 +37,14 @@ def test_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, 
         return
     other = tmp_path / "kohya.safetensors"
     deliver(checkpoint, other, {}, half=False, spec=kit.spec, layout="kohya")
-    first, second = (_answer(kit, file) for file in (run.result(), other))
-    plain = _answer(kit, None)
+    first, second, plain = (_answer(kit, file, bool(text)) for file in (run.result(), other, None))
     for name in plain:
         assert float((first[name] - plain[name]).abs().max()) > 1e-4, f"{name} was not changed"
         torch.testing.assert_close(first[name], second[name], atol=2e-5, rtol=1e-4)
 
 
-def _answer(kit, file) -> dict[str, torch.Tensor]:  # noqa: F811
-    """What fresh modules with the adapter of `file` say: the denoiser, and each text encoder that it trains."""
+def _answer(kit, file, texts: bool) -> dict[str, torch.Tensor]:  # noqa: F811
+    """What fresh modules with the adapter of `file` say: the denoiser, and, with `texts`, each text encoder that it trains."""
     place = Placement(torch.float32, "cpu")
     m = kit.family.load(kit.folder, {kit.spec.denoiser, *kit.spec.trainable_text}, place)
     if file is not None:
@@ -53,7 +52,7 @@ def _answer(kit, file) -> dict[str, torch.Tensor]:  # noqa: F811
     t = torch.tensor([kit.schedule.at(0.4)])
     with torch.no_grad():
         said = {kit.spec.denoiser: kit.family.predict(m, latents_like(kit, 1), t, conditioned(kit, CAPTIONS[0]))}
-        if kit.spec.trainable_text:
+        if texts:
             rows = kit.family.encode_text(m, [CAPTIONS[0]])[0]
             said |= {name: tensor for name, tensor in rows.items() if tensor.is_floating_point()}
     return said

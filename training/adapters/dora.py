@@ -9,7 +9,8 @@ __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "paramet
 
 TITLE = "DoRA"
 BLURB = "A LoRA with lengths of its own: often closer at low rank, slower to train."
-USES = lora.USES
+# not the text encoder: diffusers' and transformers' loaders drop a text encoder's magnitudes, and the file would act otherwise there
+USES = tuple(name for name in lora.USES if name not in ("text_encoder", "text_learning_rate"))
 KOHYA = "unfused"  # where that layout has the same layers
 
 
