@@ -167,6 +167,8 @@ def kill(run: Run) -> None:
             raise psutil.NoSuchProcess(worker.pid)
         tree = [worker, *worker.children(recursive=True), *_session(worker.pid)]
     except psutil.Error:
+        if _until(lambda: not run.locked(), 2.0):
+            return  # it was ending by itself at that moment
         raise ValueError(f"the process of '{run.title}' is not on this computer; end it where it was started") from None
     for process in dict.fromkeys(tree):
         try:
