@@ -26,7 +26,7 @@ from .frontpage import TITLE
 from .poll import Watch
 
 TABS = ("dataset", "captions", "train", "results", "publish")
-BUSY_S = 1.0  # between ticks while a job runs
+BUSY_S = 2.0  # between ticks while a job runs: each costs the processor, which may be what trains
 IDLE_S = 4.0
 QUIET = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}  # for every small handler
 SAY_TAB = "(tab, ...rest) => [window.easel?.shown() || tab, ...rest]"  # asked anew each time: a selection may be lost while the page loads
@@ -69,7 +69,7 @@ class UiContext:
     loads: list[Hook] = field(default_factory=list)
 
     def every_tick(self, fn: Callable, inputs: Sequence, outputs: Sequence, tab: str = "") -> None:
-        """Calls fn about once a second while a job runs, every few seconds otherwise; with `tab`, only while that one is shown.
+        """Calls fn every two seconds while a job runs, every few seconds otherwise; with `tab`, only while that one is shown.
 
         Inputs are posted at each tick: states, not big components.  An output belongs to one hook only.
         """
@@ -84,7 +84,7 @@ class UiContext:
         return gr.Tabs(selected=tab)
 
     def soon(self):
-        """The value for the output ctx.timer after something was started: the next tick comes within a second."""
+        """The value for the output ctx.timer after something was started: the next tick comes soon."""
         return gr.Timer(BUSY_S)
 
     def pace(self, busy: bool) -> float:
