@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import gc
 import importlib
-import importlib.util
 import itertools
 import statistics
 import tempfile
@@ -26,7 +25,7 @@ import torch
 
 from training import registry
 from training.config import AdapterPart, LossPart, OptimizerPart
-from training.engine import optim
+from training.engine import blocks, optim, quantise
 from training.engine.data import Batch
 from training.engine.noise import read_schedule
 from training.family import GEOMETRY, Cond, Modules, Placement
@@ -125,10 +124,10 @@ def full(name: str, how: str, device: str) -> Subject:
     cls = getattr(diffusers, model.cls)
     with init_empty_weights(include_buffers=False):  # tables of positions are buffers, and are needed
         network = cls(**model.config).requires_grad_(False)
-    linears = dict(_quantiser().block_linears(network)) if how != "bf16" else {}
+    linears = dict(quantise.block_linears(network)) if how != "bf16" else {}
     place = Placement(torch.bfloat16, device) if how == "bf16" else Placement(torch.bfloat16, device, quantise=how)
     for at, layer in linears.items():
-        network.set_submodule(at, _quantiser()._empty(layer, place), strict=True)
+        network.set_submodule(at, quantise._empty(layer, place), strict=True)
     wide = set(getattr(cls, "_keep_in_fp32_modules", None) or ())
     for at, p in list(network.named_parameters()):
         owner, _, kind = at.rpartition(".")
@@ -139,7 +138,7 @@ def full(name: str, how: str, device: str) -> Subject:
             value.fill_(kind != "bias")
         layer = network.get_submodule(owner)
         quantised = owner in linears and kind == "weight"
-        setattr(layer, kind, _quantiser()._quantised(layer, value, how) if quantised else torch.nn.Parameter(value, requires_grad=False))
+        setattr(layer, kind, quantise._quantised(layer, value, how) if quantised else torch.nn.Parameter(value, requires_grad=False))
     if how == "nf4":
         network.is_loaded_in_4bit = True
     scheduler = diffusers.DDPMScheduler(**model.scheduler) if model.scheduler else diffusers.FlowMatchEulerDiscreteScheduler()
@@ -158,23 +157,6 @@ def toy(name: str, how: str, device: str) -> Subject:
         latents = family.encode_image(m, torch.zeros(1, 3, *frames, built.SIDE, built.SIDE, device=device), torch.Generator().manual_seed(0))
         row = family.encode_text(m, ["a red cat"])[0]
     return Subject(family, m, tuple(latents.shape[1:]), row, device)
-
-
-def _quantiser():
-    return importlib.import_module("training.engine.quantise")
-
-
-def has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def recompute(denoiser, level: str) -> bool:
-    """Switches gradient checkpointing on; False where this Easel has no such level."""
-    if has("training.engine.blocks"):
-        importlib.import_module("training.engine.blocks").recompute(denoiser, level)
-    elif level == "all":
-        denoiser.enable_gradient_checkpointing()
-    return level in ("off", "all") or has("training.engine.blocks")
 
 
 def matrix_rate(device: str, side: int) -> float:
@@ -239,9 +221,7 @@ def bench(name: str, how: str, args) -> None:
                 flops = flops_of(subject)
             except torch.OutOfMemoryError:
                 subject.optimizer.zero_grad(set_to_none=True)
-        if not recompute(subject.m.denoiser, level):
-            print(f"{name} {how} {level}: skipped, this Easel has no such level")
-            continue
+        blocks.recompute(subject.m.denoiser, level)
         for compiled in (False, True):
             if compiled:
                 if args.eager or not getattr(subject.m.denoiser, "_repeated_blocks", None):
@@ -275,13 +255,7 @@ def main(argv: list[str] | None = None) -> None:
     args.rate = matrix_rate(args.device, 512 if args.toy else 8192)
     print(f"{torch.cuda.get_device_name(0) if args.device == 'cuda' else 'CPU'}, torch {torch.__version__}: {args.rate / 1e12:.1f} TFLOP/s in a bf16 matrix product")
     for name in args.family or MODELS:
-        if name not in registry.find("families"):
-            print(f"{name}: skipped, this Easel has no such family")
-            continue
         for how in ["fp32"] if args.toy else args.formats or FORMATS:
-            if how not in ("bf16", "fp32") and not has("training.engine.quantise"):
-                print(f"{name} {how}: skipped, this Easel does not quantise")
-                continue
             bench(name, how, args)
 
 

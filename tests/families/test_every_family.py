@@ -279,7 +279,7 @@ def _drawn(kit, lora, out, again: bool) -> dict:
     """What a fresh process draws with the public pipeline: without the LoRA, and with it."""
     args = {"folder": str(kit.folder), "family": kit.id, "lora": str(lora), "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
     subprocess.run([sys.executable, "-m", "tests.families.draw", json.dumps(args)], check=True)
-    return torch.load(out)
+    return torch.load(out, weights_only=True)
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def train(file: Path, net: nn.Module, average: nn.Module, loss_of: Callable, ste
     optimizer = torch.optim.AdamW(net.parameters(), lr=peak_lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     first = 0
     if file.exists():
-        saved = torch.load(file)
+        saved = torch.load(file, weights_only=True)
         net.load_state_dict(saved["net"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
@@ -233,7 +233,7 @@ def encoded(file: Path, scenes: list, vae: AutoencoderKL) -> torch.Tensor:
                 parts.append((vae.encode(pixels).latent_dist.mean.float() * vae.config.scaling_factor).half())
         save_whole(torch.cat(parts), file)
         print(f"drew and encoded {len(scenes)} pictures: {file.stem}", flush=True)
-    return torch.load(file)
+    return torch.load(file, weights_only=True)
 
 
 def timesteps(batch: int) -> torch.Tensor:
