@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -39,6 +40,16 @@ for _folder in ("home", "easel", "gradio"):
 def pytest_collection_modifyitems(items):
     """Fast tests first, then the slow ones, the browser last: a plain mistake shows early."""
     items.sort(key=lambda item: (item.get_closest_marker("browser") is not None, item.get_closest_marker("slow") is not None))
+
+
+gc.disable()  # until all is imported
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: looking through it for garbage at each of the engine's own collections is a good part of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure():

@@ -6,6 +6,8 @@ import pytest
 
 from tests.bench import gpu
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["flux1", "sd35", "sdxl"])
 def test_the_path_runs_on_a_toy(name, capsys):

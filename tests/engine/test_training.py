@@ -271,6 +271,16 @@ def test_stop_before_the_first_step_leaves_a_run_that_starts_again(lab):
     assert run.status() == "finished"
 
 
+def test_what_is_cached_needs_no_encoder_again(lab):
+    def loads(**changes):
+        phases = [e["name"] for e in lab.run(steps=1, **changes).events()[0] if e["kind"] == "phase"]
+        return sum(name == "loading the image encoder" for name in phases)
+
+    assert loads(sample__every=0) == 1
+    assert loads(sample__every=0) == 0
+    assert loads(sample__every=1) == 1  # its decoder draws
+
+
 def test_every_item_is_on_record_with_the_caption_it_was_trained_with(lab):
     run = lab.run(sample__every=0)
     rows = json.loads((run.path / "pictures.json").read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,7 @@ from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
 from .sampling import prompts
 from .texts import Texts
-from .weights import base_folder, load_vae
+from .weights import base_folder, load_vae, placement
 
 PIXELS_AT_ONCE = 4 * 512 * 512  # pictures of one size that are encoded together hold about this many pixels
 
@@ -59,11 +60,19 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     cache = Cache(ctx.home.cache)
     texts = Texts(config, ctx, family, folder, cache)
     texts.encode({c for item in work.everything for c in item.captions} | set(prompts(config)) | {config.sample.negative, ""})
-    ctx.phase("loading the image encoder")
-    m = load_vae(config, family, folder)
+    m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
-    _encode_pictures(config, ctx, family, m, cache, vae_print, work)
-    if not (config.sample.every and config.sample.prompts):
+
+    def with_vae() -> Modules:
+        if m.vae is None:
+            ctx.phase("loading the image encoder")
+            m.vae = load_vae(config, family, folder).vae
+        return m
+
+    _encode_pictures(config, ctx, family, with_vae, cache, vae_print, work)
+    if config.sample.every and config.sample.prompts:
+        with_vae()
+    else:
         m.vae = None  # the loop loads it again when somebody asks for a sample
     memory.release()
     _average_masks(ctx, cache, stride, work)
@@ -76,8 +85,13 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     return Prepared(family, folder, m, work, feed, schedule, divisor, cache, texts)
 
 
-def _encode_pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cache: Cache, vae_print: str, work: Plan) -> None:
-    """Caches the latents of every item, mirrored ones too; pictures of one size together, and clips of one size and length."""
+def _encode_pictures(
+    config: TrainConfig, ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], cache: Cache, vae_print: str, work: Plan
+) -> None:
+    """Caches the latents of every item, mirrored ones too; pictures of one size together, and clips of one size and length.
+
+    with_vae is asked only where something is missing.
+    """
     groups: dict[tuple[int, int, int], list] = {}
     for item in dict.fromkeys(work.everything):
         for flip in item.flips:
@@ -92,7 +106,7 @@ def _encode_pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: M
             pixels = item.pixels(flip)[None].to(config.device)
             if family.SPEC.latent.video and pixels.ndim == 4:
                 pixels = pixels.unsqueeze(2)  # a picture is a clip of one frame
-            latents = family.encode_image(m, pixels, generator("posterior", item.latent_key(vae_print, flip)))
+            latents = family.encode_image(with_vae(), pixels, generator("posterior", item.latent_key(vae_print, flip)))
             if not torch.isfinite(latents).all():
                 raise ValueError(f"{item.id} encodes to numbers that are not finite; set model.dtype to 'bf16' or 'fp32', or leave the picture out")
             yield {"latents": latents[0]}

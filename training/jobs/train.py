@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .. import registry
 from ..config import TrainConfig as Config
 
 TITLE = "Train"
@@ -14,6 +15,9 @@ __all__ = ["NEEDS_TOKEN", "TITLE", "USES_GPU", "Config", "run"]
 def run(config: Config, ctx) -> None:
     """Trains until it is finished (and says so) or raises Stopped."""
     ctx.phase("loading libraries")
+    from ..engine import libraries
+
+    libraries.load(config, registry.get("families", config.model.family, ctx.home.plugins).SPEC)
     from ..engine.loop import train
 
     train(config, ctx)

@@ -1,0 +1,58 @@
+"""What a worker imports before it trains: the libraries that quantise only where something is, or may be, quantised."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.families.sd15 import build
+
+SCRIPT = """
+import gc, json, sys
+from training import jobfile, registry
+from training.config import TrainConfig
+from training.engine import libraries
+libraries.load(jobfile.parse(TrainConfig, json.loads(sys.argv[1])), registry.get("families", "sd15").SPEC)
+at_start = [name for name in libraries.QUANTISING if name in sys.modules]
+from diffusers.utils import is_bitsandbytes_available
+from peft.import_utils import is_bnb_available
+import bitsandbytes
+print(json.dumps([at_start, is_bitsandbytes_available(), is_bnb_available(), gc.isenabled(), bitsandbytes.__name__]))
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("base") / "sd15")
+
+
+def loaded(base, **job):
+    """What a fresh process has, once the libraries of such a run are there."""
+    given = {"kind": "train", "name": "x", "data": {"datasets": [{"name": "x"}]}, **job}
+    given["model"] = {"family": "sd15", "source": str(base), **given.get("model", {})}
+    done = subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(given)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_a_plain_run_does_without_them_and_whoever_asks_still_gets_them(base):
+    assert loaded(base) == [[], False, False, True, "bitsandbytes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "job", [{"model": {"quantise": "nf4"}}, {"model": {"quantise_text": "int8"}}, {"optimizer": {"type": "adamw8bit"}}, {"model": {"source": "owner/not-here"}}], ids=str
+)
+def test_they_are_there_where_they_are_needed_or_may_be(base, job):
+    assert loaded(base, **job)[1:] == [True, True, True, "bitsandbytes"]
+
+
+@pytest.mark.slow
+def test_a_base_that_is_quantised_itself_needs_them(base, tmp_path):
+    folder = shutil.copytree(base, tmp_path / "base")
+    file = folder / "unet" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": {"quant_method": "bitsandbytes"}}))
+    assert loaded(folder)[1:3] == [True, True]
