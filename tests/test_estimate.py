@@ -117,8 +117,38 @@ def test_what_is_told_of_a_network_before_it_is_here_is_near_its_shapes(name, ho
     for level in ("off", "all"):
         config = jobfile.parse(TrainConfig, tiny.train_job("x", "pictures", **{**FULL, "device": "cuda", "model__dtype": "bf16", "loss__gradient_checkpointing": level}))
         size = need.Size(128 * 128, 1024 * 1024, 128 * 128, 1024 * 1024)
-        whole = [need._step(config, network, unet, size.cells, False) + need.held(network, "none", 2, unet) for network in (exact, told)]
+        models = [layers.BaseModel(network, network, network, 768, 0, 8, 16, False) for network in (exact, told)]
+        whole = [need._step(config, m, unet, size.cells, False) + need.held(m.denoiser, "none", 2, unet) for m in models]
         assert whole[1] == pytest.approx(whole[0], rel=0.3)
+
+
+@pytest.mark.parametrize("family, source, network, how", [
+    ("sd35", "stabilityai/stable-diffusion-3.5-large", "SD3Transformer2DModel", {
+        "num_layers": 38, "num_attention_heads": 38, "attention_head_dim": 64, "caption_projection_dim": 2432, "pos_embed_max_size": 192, "qk_norm": "rms_norm",
+        "in_channels": 16, "out_channels": 16, "pooled_projection_dim": 2048, "joint_attention_dim": 4096,
+    }),
+    ("wan21", "Wan-AI/Wan2.1-T2V-14B-Diffusers", "WanTransformer3DModel", {"num_attention_heads": 40, "ffn_dim": 13824, "num_layers": 40}),
+    ("flux2_klein", "black-forest-labs/FLUX.2-klein-base-9B", "Flux2Transformer2DModel", {
+        "num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32, "joint_attention_dim": 12288, "guidance_embeds": False,
+    }),
+])  # fmt: skip
+def test_a_larger_checkpoint_of_a_family_is_known_before_it_is_here(home, family, source, network, how):
+    import diffusers
+
+    spec = registry.get("families", family).SPEC
+    weights = sum(math.prod(shape) for shape in meta(getattr(diffusers, network), **how).values())
+    assert spec.sized(source).parameters == pytest.approx(weights, rel=0.02)
+    assert spec.sized("somebody/else") == spec
+    usual, large = (at(job(id, model__family=family, device="cuda", model__dtype="bf16", sample__every=0, data__resolutions=[512]), home=home) for id in (spec.default_source, source))
+    assert large.vram_bytes - usual.vram_bytes > 1.8 * (weights - spec.parameters)  # bf16
+    assert large.download_bytes > usual.download_bytes
+
+
+def test_blocks_that_are_never_recomputed_are_counted(home):
+    config = job("Alpha-VLLM/Lumina-Image-2.0", model__family="lumina2", device="cuda", model__dtype="bf16", loss__gradient_checkpointing="all", **FULL)
+    model = layers.base_model(config.model.source, "", registry.get("families", "lumina2"))
+    with_refiners, without = (need._step(config, m, False, 128 * 128, False) for m in (model, replace(model, never_recomputed=0.0)))
+    assert with_refiners > 1.1 * without
 
 
 def test_more_work_takes_more(home):

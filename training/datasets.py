@@ -15,7 +15,7 @@ import shutil
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -489,6 +489,17 @@ def list_datasets(home: Home) -> list[Dataset]:
         return []
     found = [_own(p) for p in home.datasets.iterdir() if p.name[0] != "." and p.is_dir()]
     return sorted(found, key=lambda ds: natural_key(ds.title))
+
+
+def latest(home: Home) -> Dataset | None:
+    """The dataset that pictures or captions were put into last; None where there is none."""
+
+    def changed(ds: Dataset) -> float:
+        with suppress(OSError):  # it was deleted meanwhile
+            return ds.path.stat().st_mtime
+        return 0.0
+
+    return max(list_datasets(home), key=changed, default=None)
 
 
 def create(home: Home, title: str) -> Dataset:

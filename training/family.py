@@ -76,6 +76,8 @@ class FamilySpec:
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
     licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
+    sizes: dict[str, tuple[float, float]] = field(default_factory=dict)  # Hub id -> (parameters, those of all text encoders) of checkpoints of another size
+    never_recomputed: float = 0.0  # share of the denoiser's blocks that its own gradient checkpointing leaves out
     trainable_text: tuple[str, ...] = ()  # folders of text encoders that an adapter may train too
     text_targets: dict[str, tuple[str, ...]] = field(default_factory=lambda: CLIP_TARGETS)  # as lora_targets, for those
     pipeline_loads: tuple[str, ...] = ("lora", "dora")  # adapter kinds that the pipeline's load_lora_weights takes; tried, not assumed
@@ -85,6 +87,13 @@ class FamilySpec:
     def licence_of(self, source: str) -> tuple[str, str]:
         """(licence, its URL) of a base model."""
         return self.licences.get(source, (self.licence, self.licence_url))
+
+    def sized(self, source: str) -> FamilySpec:
+        """The same, with the sizes of a base model that is known to have others; before without(), which takes off what is left out."""
+        if source not in self.sizes:
+            return self
+        count, text = self.sizes[source]
+        return replace(self, parameters=count, other_parameters=(text, (self.other_parameters or (0.0, 0.0))[1]))
 
     @property
     def denoiser(self) -> str:

@@ -139,6 +139,7 @@ class BaseModel:
     stride: int  # px per latent cell
     divisor: int  # px that sides of a training picture divide by
     local: bool
+    never_recomputed: float = 0.0  # FamilySpec's
 
     @property
     def parameters(self) -> float:
@@ -150,7 +151,7 @@ def base_model(source: str, revision: str, family: ModuleType, left_out: tuple[s
 
     left_out: parts that the run does without.
     """
-    spec = family.SPEC.without(left_out)
+    spec = family.SPEC.sized(source).without(left_out)
     file = basemodel.single_file(source)
     if file:
         basemodel.read_header(file)  # raises where the file is broken
@@ -200,7 +201,7 @@ def _from_files(folder: Path, family: ModuleType, spec: FamilySpec) -> BaseModel
     width = max((layer.inputs for layer in networks["denoiser"].layers if layer.level == -2), default=TEXT_WIDTH)
     largest = max(sum(file.stat().st_size for file in found) for found in files.values())
     stride, divisor = family.grid(basemodel.read_configs(folder, spec))
-    return BaseModel(networks["denoiser"], networks["vae"], networks["text"], width, largest, stride, divisor, True)
+    return BaseModel(networks["denoiser"], networks["vae"], networks["text"], width, largest, stride, divisor, True, spec.never_recomputed)
 
 
 def _unknown(spec: FamilySpec) -> BaseModel:
@@ -211,7 +212,7 @@ def _unknown(spec: FamilySpec) -> BaseModel:
     stored = 4 if unet else 2  # bytes of a weight on disk: older models are published in fp32, transformers in bf16
     return BaseModel(
         Network(count, (), token_cells), Network(vae, (), alike=VAE_WEIGHTS), Network(text, ()), TEXT_WIDTH, int(stored * max(count, text)),
-        spec.latent.stride, spec.divisor, False,
+        spec.latent.stride, spec.divisor, False, spec.never_recomputed,
     )  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 What is kept for the backward pass was counted with saved_tensors_hooks, as bytes over the bytes of what all layers put out: on
 SD 1.5's UNet, and on FLUX, Wan and Lumina transformers of a few million weights with 1024 tokens, LoRA attached (1.5-2.0 for
-attention, 2.2 with feed-forward; 0.10-0.15 where every block is recomputed, the same in bf16, 0.47 in Lumina, which never
-recomputes its refiners).
+attention, 2.2 with feed-forward; 0.10-0.15 where every block is recomputed, the same in bf16, 0.47 in a small Lumina, whose
+refiners are not: FamilySpec.never_recomputed).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
         on_device += _block_share(model.denoiser, unet) * frozen  # the block that runs is there as a copy
     draws = bool(s.every and s.prompts)
     vae_values = lambda px: PASSING * model.vae.largest(min(px, TILE_PX) if m.vae_tiling else px)
-    step = _step(config, model.denoiser, unet, size.cells, learning.whole)
+    step = _step(config, model, unet, size.cells, learning.whole)
     drawing = (2 * PASSING * model.denoiser.largest(size.sample_cells) + vae_values(size.sample_pixels)) * width if draws else 0.0
     parts = {
         "base model": on_device + _unpacked(model.denoiser, m.quantise) * width,
@@ -109,15 +109,16 @@ def _unpacked(network: Network, quantise: str) -> float:
     return 0.0 if quantise == "none" else max((layer.weights for layer in network.layers if layer.dense), default=0.005 * network.parameters)
 
 
-def _step(config: TrainConfig, network: Network, unet: bool, cells: float, whole: bool) -> float:
+def _step(config: TrainConfig, model: BaseModel, unet: bool, cells: float, whole: bool) -> float:
     """Bytes of activations at the highest point of one step."""
-    kind = UNET if unet else TRANSFORMER
+    kind, network = UNET if unet else TRANSFORMER, model.denoiser
     level, width = config.loss.gradient_checkpointing, BYTES[config.model.dtype]
     off = kind.off["all" if whole else config.adapter.targets] * (kind.half if width < 4 else 1.0)
     share = off
     if level != "off":
         # one block's are back while the backward pass goes through it
-        share = min(off, kind.all + (1 - 1 / EVERY[level]) * (off - kind.all) + off * _block_share(network, unet, cells))
+        kept = 1 - (1 - model.never_recomputed) / EVERY[level]
+        share = min(off, kind.all + kept * (off - kind.all) + off * _block_share(network, unet, cells))
     return config.data.batch_size * width * (share * network.values(cells) + PASSING * network.largest(cells))
 
 

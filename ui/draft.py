@@ -236,7 +236,7 @@ def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
     for key, members in groups.items():
         spec = plugins[members[0].family].module.SPEC
         source = key.split(":", 1)[1]
-        title = spec.title if source == spec.default_source else source.rsplit("/", 1)[-1]
+        title = spec.title if source == spec.default_source else source.rsplit("/", 1)[-1].removesuffix("-Diffusers")
         made.append(Base(key, title, spec.notes, tuple(members), min((fits(p, machine) for p in members), key=len)))
     return sorted(made, key=lambda base: bool(base.short))
 

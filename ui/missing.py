@@ -20,9 +20,9 @@ class Missing:
 
 
 def chosen(home: Home, name: str) -> Dataset | None:
-    """The dataset of that name; the first one where none was chosen yet; None where the browser remembers one that is gone."""
+    """The dataset of that name; the one that was worked on last where none was chosen yet; None where the browser remembers one that is gone."""
     if not name:
-        return next(iter(datasets.list_datasets(home)), None)
+        return datasets.latest(home)
     try:
         return datasets.open_dataset(home, name)
     except ValueError:

@@ -299,6 +299,23 @@ def test_a_job_that_needs_no_gpu_goes_beside(workshop):
     assert walk.status() == "running"
 
 
+def test_the_queue_cannot_start_first_what_is_to_be_started_with_a_token(workshop):
+    begun_by_queue = []
+
+    def created():
+        run = make(workshop, "beside", pause_s=0.1)
+        queue = threading.Thread(target=lambda: begun_by_queue.extend(supervisor.tick(workshop)))
+        queue.start()
+        queue.join()
+        made.append(run)
+        return run
+
+    made = []
+    assert supervisor.start(created, workshop, token=Secret(TOKEN)) == "started"
+    assert begun_by_queue == []
+    assert ended(made[0]) == "finished" and made[0].view().summary == f"{len(TOKEN)} characters"
+
+
 def environment(run):
     return json.loads((run.path / "environ.json").read_text())
 

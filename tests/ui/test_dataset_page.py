@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,9 @@ def test_what_is_missing_leads_to_where_it_is_done(home, tmp_path):
     assert chosen(home, "") is None and missing(home, "")[0].tab == "dataset"
     ds = datasets.create(home, "cats")
     assert chosen(home, "").name == ds.name and chosen(home, "gone") is None
+    older = datasets.create(home, "aaa")
+    os.utime(older.path, (1, 1))
+    assert chosen(home, "").name == ds.name
     assert missing(home, ds.name)[0].tab == "dataset"
     ds.add_files(pictures_in(tmp_path / "p", 2))
     left = missing(home, ds.name)

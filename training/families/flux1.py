@@ -11,7 +11,8 @@ TOKENS_DISTILLED = 256
 GUIDANCE_WHEN_TRAINING = 1.0  # of dev's guidance vector: the picture itself, not one with guidance baked in
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
-_FF = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", "proj_out")
+# the second layer of a single block's feed-forward in full: the network's last layer has the same last name
+_FF = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", *(f"single_transformer_blocks.{n}.proj_out" for n in range(38)))
 _MODULATION = ("norm1.linear", "norm1_context.linear", "norm.linear")
 
 # Black Forest Labs' own names, which kohya's scripts and ComfyUI use

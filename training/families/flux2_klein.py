@@ -25,6 +25,7 @@ SPEC = FamilySpec(
     lora_targets=flux2.LORA_TARGETS,
     parameters=3.9e9,
     other_parameters=(4.02e9, 84e6),
+    sizes={id: (9.08e9, 8.19e9) for id in ("black-forest-labs/FLUX.2-klein-base-9B", "black-forest-labs/FLUX.2-klein-9B")},
     notes=(
         "Train on a base: FLUX.2-klein-base-4B (Apache-2.0) or FLUX.2-klein-base-9B (a licence to accept on the Hub, not for commercial use). "
         "The LoRA also fits FLUX.2-klein-4B or -9B, which are distilled to four steps."

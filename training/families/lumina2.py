@@ -28,6 +28,7 @@ SPEC = FamilySpec(
     lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _MODULATION},
     parameters=2.6e9,
     other_parameters=(2.6e9, 84e6),
+    never_recomputed=2 / 28,  # the refiners of the picture, of 28 blocks that see all of it
     notes="Small for a flow model, with a strong text encoder: long captions in plain sentences suit it.",
     tags=("lumina2", "text-to-image"),
     pipeline="Lumina2Pipeline",

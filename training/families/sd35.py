@@ -27,6 +27,11 @@ SPEC = FamilySpec(
     lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _MODULATION},
     parameters=2.5e9,
     other_parameters=(5.6e9, 84e6),
+    sizes={
+        "stabilityai/stable-diffusion-3.5-large": (8.06e9, 5.6e9),
+        "stabilityai/stable-diffusion-3.5-large-turbo": (8.06e9, 5.6e9),
+        "stabilityai/stable-diffusion-3-medium-diffusers": (2.03e9, 5.6e9),
+    },
     notes="Medium and large, with a licence to accept on the Hub. T5 can be left out: less memory, and captions of at most 77 tokens.",
     tags=("sd3", "text-to-image"),
     pipeline="StableDiffusion3Pipeline",

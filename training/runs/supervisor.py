@@ -61,14 +61,17 @@ _hopeless: set[Path] = set()  # runs whose worker could not begin, which could n
 _one_at_a_time = threading.RLock()
 
 
-def start(run: Run, home: Home, token: Secret | None = None, spawned: Callable[[], None] = lambda: None) -> str:
+def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None, spawned: Callable[[], None] = lambda: None) -> str:
     """"started", or "queued" when a new run has to wait for another one that uses the GPU.
 
-    Resuming is starting a run that is stopped, failed or interrupted.  token reaches only a job that needs one.
+    Resuming is starting a run that is stopped, failed or interrupted.  token reaches only a job that needs one; then let `run` be
+    a function that creates the run, so that the queue cannot start it first, without the token.
     spawned: called when the worker exists, which may be seconds before it says that it lives.
     Raises ValueError when the run is running or finished already, or when a resume would have to wait.
     """
     with _alone(home):
+        if not isinstance(run, Run):
+            run = run()
         # measured before the status is read: a Stop that comes in between is then neither lost nor taken for an old one
         offset = journal.size_bytes(run.control_path)
         status = run.status()
@@ -90,7 +93,7 @@ def start(run: Run, home: Home, token: Secret | None = None, spawned: Callable[[
         return "started"
 
 
-def start_soon(run: Run, home: Home, token: Secret | None = None) -> str:
+def start_soon(run: Run | Callable[[], Run], home: Home, token: Secret | None = None) -> str:
     """start(), without the wait for the worker's first word: for whoever answers a click.  Until then starting() is true."""
     answers: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
 

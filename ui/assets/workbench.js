@@ -196,7 +196,8 @@
       find(".ez-box-video").hidden = !shot.dataset.video;
       find(".ez-box-video").href = shot.dataset.video || "#";
       find(".ez-box-text span").textContent = `${+shot.dataset.step ? `Step ${shot.dataset.step}` : "Before training"} · seed ${shot.dataset.seed}`;
-      find('[data-do="compare"]').setAttribute("aria-pressed", comparing);
+      find('[data-do="compare"]').setAttribute("aria-pressed", pair);
+      find('[data-do="compare"]').disabled = first === shot; // it is the start
       find('[data-do="prev"]').disabled = !beside(grid, shot, -1, 0);
       find('[data-do="next"]').disabled = !beside(grid, shot, 1, 0);
       slide(find(".ez-pair-range"));

@@ -161,10 +161,10 @@ class _Tab:
         ]  # fmt: skip
 
     def show(self, name: str, view: dict):
-        """The tab for a dataset; for the first one there is when that one is gone."""
+        """The tab for a dataset; for the one that was worked on last when that one is gone."""
         home = self.ctx.home
         there = datasets.list_datasets(home)
-        ds = chosen(home, name) or (there[0] if there else None)
+        ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
             return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 8]
         pictures, total, view = _page_of(ds, view)
@@ -281,8 +281,8 @@ class _Tab:
                 raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
             self._said(lambda: datasets.delete(ds))
             self.parts.imports.dismiss(ds.name)
-        left = datasets.list_datasets(self.ctx.home)
-        return [gr.Row(visible=False), *self.choose(left[0].name if left else "")]
+        left = datasets.latest(self.ctx.home)
+        return [gr.Row(visible=False), *self.choose(left.name if left else "")]
 
     def try_it(self):
         """The example is being trained, and Results shows it."""

@@ -386,7 +386,7 @@ def publish(ctx, chosen: str, who: Account | None, token: Secret | None) -> dict
          "samples": list(wish.samples), "card": wish.card},
         "the upload",
     )  # fmt: skip
-    supervisor.start_soon(create(ctx.home.outputs, config), ctx.home, token)
+    supervisor.start_soon(lambda: create(ctx.home.outputs, config), ctx.home, token)
     return {}
 
 
