@@ -39,7 +39,8 @@ def install_example(home: Home) -> tuple[str, str]:
     What the user changed in them stays.  Raises ValueError where the pictures are missing or none was taken.
     """
     example()
-    return _installed(home, NAME, FOLDER), _installed(home, KEPT_NAME, KEPT)
+    kept = _installed(home, KEPT_NAME, KEPT)  # first, so that the one to learn from is the one that was worked on last
+    return _installed(home, NAME, FOLDER), kept
 
 
 def _installed(home: Home, name: str, folder: Path) -> str:

@@ -71,6 +71,7 @@ class FamilySpec:
     # usual values of the checkpoint's scheduler config that shift the noise levels, to draw the law before the base model is here
     shift: dict[str, float | bool | str] = field(default_factory=dict)
     notes: str = ""
+    titles: dict[str, str] = field(default_factory=dict)  # Hub id -> name in lists, of checkpoints that are another model to a person
     tags: tuple[str, ...] = field(default=())
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
@@ -83,6 +84,10 @@ class FamilySpec:
     pipeline_loads: tuple[str, ...] = ("lora", "dora")  # adapter kinds that the pipeline's load_lora_weights takes; tried, not assumed
     kohya: KohyaNames | None = None  # None: programs of that kind read diffusers' layout, or their names are not known
     optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough
+
+    def title_of(self, source: str) -> str:
+        """What a base model is called in lists: the family's title, or for another checkpoint its own or its repository's name."""
+        return self.titles.get(source) or (self.title if source == self.default_source else source.rsplit("/", 1)[-1])
 
     def licence_of(self, source: str) -> tuple[str, str]:
         """(licence, its URL) of a base model."""

@@ -235,9 +235,7 @@ def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
     made = []
     for key, members in groups.items():
         spec = plugins[members[0].family].module.SPEC
-        source = key.split(":", 1)[1]
-        title = spec.title if source == spec.default_source else source.rsplit("/", 1)[-1].removesuffix("-Diffusers")
-        made.append(Base(key, title, spec.notes, tuple(members), min((fits(p, machine) for p in members), key=len)))
+        made.append(Base(key, spec.title_of(key.split(":", 1)[1]), spec.notes, tuple(members), min((fits(p, machine) for p in members), key=len)))
     return sorted(made, key=lambda base: bool(base.short))
 
 

@@ -154,7 +154,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     if e and e.too_large and fitted is not None:
         lines.append(_line("warn", "Nothing more makes it fit: close other programs, choose a smaller base model, or train on another machine", "bad"))
     elif e and e.too_large:
-        lines.append('<li><button type="button" class="ez-btn ez-fit" data-act="fit" data-collect>Make it fit</button></li>')
+        lines.append('<li><button type="button" class="ez-btn ez-make-fit" data-act="fit" data-collect>Make it fit</button></li>')
     for word, texts in (("Changed", fitted), ("Set for this machine", () if fitted else plan.adapted)):
         if texts:
             changes = "".join(f"<li>{escape(sentences(text))}</li>" for text in texts)

@@ -49,6 +49,8 @@ def test_every_tab_fits_and_is_without_errors(easel, open_page, shots, size, sch
     install_example(app.home)
     page.reload()
     page.locator("#ez-pictures article").first.wait_for()
+    picker, new = (page.locator(where).bounding_box() for where in ("#ez-picker", "#ez-work button:text-is('New')"))
+    assert abs(picker["y"] - new["y"]) < 8 and new["width"] < 100, "the choice of a dataset and New stand side by side"
     for name in TABS:
         page.get_by_role("tab", name=name, exact=True).click()
         page.wait_for_timeout(700)

@@ -32,6 +32,7 @@ SPEC = FamilySpec(
         "stabilityai/stable-diffusion-3.5-large-turbo": (8.06e9, 5.6e9),
         "stabilityai/stable-diffusion-3-medium-diffusers": (2.03e9, 5.6e9),
     },
+    titles={"stabilityai/stable-diffusion-3.5-large": "Stable Diffusion 3.5 large"},
     notes="Medium and large, with a licence to accept on the Hub. T5 can be left out: less memory, and captions of at most 77 tokens.",
     tags=("sd3", "text-to-image"),
     pipeline="StableDiffusion3Pipeline",

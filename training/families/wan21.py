@@ -32,6 +32,7 @@ SPEC = FamilySpec(
     parameters=1.42e9,
     other_parameters=(5.68e9, 127e6),
     sizes={"Wan-AI/Wan2.1-T2V-14B-Diffusers": (14.29e9, 5.68e9)},
+    titles={"Wan-AI/Wan2.1-T2V-14B-Diffusers": "Wan 2.1 14B"},
     notes="Video clips and pictures. Of 1.3 or 14 billion weights; what is learnt on one does not fit the other.",
     tags=("text-to-video", "wan"),
     pipeline="WanPipeline",
