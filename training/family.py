@@ -83,6 +83,7 @@ class FamilySpec:
     text_targets: dict[str, tuple[str, ...]] = field(default_factory=lambda: CLIP_TARGETS)  # as lora_targets, for those
     pipeline_loads: tuple[str, ...] = ("lora", "dora")  # adapter kinds that the pipeline's load_lora_weights takes; tried, not assumed
     kohya: KohyaNames | None = None  # None: programs of that kind read diffusers' layout, or their names are not known
+    alike: tuple[str, ...] = ()  # Hub ids of checkpoints whose weights look like default_source's, but whose scheduler is set otherwise
     optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough
 
     def title_of(self, source: str) -> str:

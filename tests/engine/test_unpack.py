@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
@@ -174,6 +175,25 @@ def test_what_a_file_of_a_transformer_lacks_comes_from_its_repository(hub, ctx, 
     same_weights(folder, whole, ("vae", "text_encoder", "text_encoder_2"))
     mine = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
     assert all(torch.equal(mine[k], tensors[k].to(torch.bfloat16) + 1) for k in tensors)
+
+
+@pytest.mark.parametrize("id", ["chroma", "flux2", "lumina2", "qwen_image", "sd35", "wan21", "wan22_5b", "z_image"])
+def test_a_transformer_alone_is_taken_for_the_familys_usual_base(id, hub, ctx, tmp_path):
+    family = registry.get("families", id)
+    whole = importlib.import_module(f"tests.families.{id}").build(tmp_path / id)
+    file = tmp_path / "mine.safetensors"
+    tensors = load_file(whole / "transformer" / "diffusion_pytorch_model.safetensors")
+    save_file({k: t + 1 for k, t in tensors.items()}, file)
+    hub(family.SPEC.default_source, whole)
+    folder = base_folder(source(file, id), family, ctx)
+    mine = load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert mine.keys() == tensors.keys() and all(torch.equal(mine[k], tensors[k] + 1) for k in tensors)
+    assert family.SPEC.default_source in ctx.run.view().warnings[0]
+    for other in family.SPEC.alike:  # told apart by the file's name alone
+        hub(other, whole)
+        named = shutil.copyfile(file, tmp_path / f"{other.rsplit('/', 1)[-1].lower().replace('-', '_')}_bf16.safetensors")
+        base_folder(source(named, id), family, ctx)
+        assert other in ctx.run.view().warnings[-1]
 
 
 def test_what_cannot_be_unpacked_says_why(base, hub, ctx, tmp_path):

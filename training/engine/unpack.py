@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
@@ -55,7 +56,7 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
     from safetensors.torch import load_file
 
     weights = load_file(file)  # mapped, not read
-    origin = _origin(weights, spec)
+    origin = _origin(weights, spec, file.stem)
     try:
         source = download(origin, ())
         index = json.loads((source / "model_index.json").read_text(encoding="utf-8"))
@@ -64,6 +65,7 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
         lacking = [name for name in parts if not _holds(weights, name, index[name][1], spec)]
         if lacking:
             source = download(origin, lacking)
+        ctx.warn(f"{file.name} says nothing of its scheduler and tokenizers{' and lacks ' + ', '.join(lacking) if lacking else ''}; they are those of {origin}")
     except ValueError as error:
         raise ValueError(f"{file.name} cannot be unpacked without {origin}, whose settings it follows: {error}") from None
     temporary = target.with_name(f".{target.name}.part")
@@ -86,8 +88,8 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _origin(weights: dict, spec: FamilySpec) -> str:
-    """The repository that a file's weights are like, by what its layers are called and how large they are."""
+def _origin(weights: dict, spec: FamilySpec, name: str) -> str:
+    """The repository that a file's weights are like, by what its layers are called and how large they are; where that leaves several, by the file's name."""
     from diffusers.loaders.single_file_utils import DIFFUSERS_DEFAULT_PIPELINE_PATHS, infer_diffusers_model_type
 
     try:
@@ -96,7 +98,12 @@ def _origin(weights: dict, spec: FamilySpec) -> str:
         kind = "v1"
     if kind == "v1" and not any(key.startswith("model.diffusion_model.input_blocks.") for key in weights):
         return spec.default_source  # diffusers too says "v1" of whatever it does not know
-    return DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"]
+    origin = DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"]
+    if origin not in spec.alike:
+        return origin
+    words = lambda text: set(re.split(r"[^a-z0-9]+", text.lower()))
+    usual = words(spec.default_source)
+    return next((other for other in spec.alike if words(other) - usual <= words(name)), spec.default_source)
 
 
 def _holds(weights: dict, part: str, class_name: str, spec: FamilySpec) -> bool:

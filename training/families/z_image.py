@@ -31,6 +31,7 @@ SPEC = FamilySpec(
     notes="Tongyi-MAI/Z-Image is the model to train on; Z-Image-Turbo is distilled to eight steps without guidance.",
     tags=("z-image", "text-to-image"),
     pipeline="ZImagePipeline",
+    alike=("Tongyi-MAI/Z-Image-Turbo",),
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
 )
 
