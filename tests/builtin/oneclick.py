@@ -41,13 +41,16 @@ def click(home: Home) -> Click:
     from training.runs.supervisor import Ticker
     from ui.welcome import start_example
 
-    Ticker(home).start()  # as app.py does
+    ticker = Ticker(home)  # as app.py does
+    ticker.start()
     began, began_t = time.monotonic(), time.time()
     _, run_id = start_example(home)
     run = Run.open(home.outputs, run_id)
     card_s = time.monotonic() - began
     while run.status() in ("queued", "running") and time.monotonic() - began < LIMIT_S:
         time.sleep(0.2)
+    ticker.stop()
+    ticker.join()  # nothing is written into the home any more
     if run.status() != "finished":
         raise RuntimeError(f"the example run is {run.status()}: {run.why()}")
     records, _ = run.events()
