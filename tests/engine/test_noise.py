@@ -7,6 +7,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.training_utils import compute_snr
 
+from training.engine import noise
 from training.engine.losses import min_snr_weight
 from training.engine.noise import read_schedule
 
@@ -36,3 +37,14 @@ def test_min_snr_weighs_as_diffusers_example_does():
 def test_a_prediction_type_that_is_not_trained_is_refused():
     with pytest.raises(ValueError, match="predicts 'sample'"):
         read_schedule(DDPMScheduler(**CONFIG, prediction_type="sample").config)
+
+
+def test_a_device_without_float64_is_never_given_any(monkeypatch):
+    """Apple's GPUs have none.  The meta device stands in: it keeps shapes and number formats."""
+    monkeypatch.setattr(noise, "WITHOUT_FLOAT64", (*noise.WITHOUT_FLOAT64, "meta"))
+    clean = torch.zeros(2, 4, 6, 8, device="meta")
+    for schedule, t in ((read_schedule(DDIMScheduler(**CONFIG).config), torch.zeros(2, dtype=torch.long)), (read_schedule({}, "flow"), torch.zeros(2))):
+        t = t.to("meta")
+        assert schedule.snr(t).dtype == torch.float32
+        assert schedule.mix(clean, clean, t).dtype == schedule.target(clean, clean, t).dtype == torch.float32
+    assert noise.exact(torch.device("mps")) == torch.float32 and noise.exact(torch.device("cpu")) == torch.float64

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..config import LossPart
 from ..timelaw import EVEN, TimeLaw
+
+WITHOUT_FLOAT64 = ("mps",)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class DiscreteSchedule:
 
     def signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """t: [B] whole timesteps -> the factors of signal and noise, [B,1,...] shaped for `like`."""
-        alpha = self.alphas_cumprod.to(t.device)[t].view(-1, *[1] * (like.ndim - 1))
+        alpha = self._alphas(t.device)[t].view(-1, *[1] * (like.ndim - 1))
         return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
 
     def mix(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
@@ -55,9 +58,18 @@ class DiscreteSchedule:
         return signal * noise - grain * clean
 
     def snr(self, t: Tensor) -> Tensor:
-        """Signal-to-noise ratio at t, [B] float64."""
-        alpha = self.alphas_cumprod.to(t.device)[t]
+        """Signal-to-noise ratio at t, [B], exact()."""
+        alpha = self._alphas(t.device)[t]
         return alpha / (1 - alpha)
+
+    def _alphas(self, device: torch.device) -> Tensor:
+        if device not in self._copies:
+            self._copies[device] = self.alphas_cumprod.to(exact(device)).to(device)
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> dict[torch.device, Tensor]:
+        return {}  # one a device: a copy at every step would make the device wait
 
 
 @dataclass(frozen=True)
@@ -88,9 +100,14 @@ class FlowSchedule:
         return noise - clean
 
     def snr(self, t: Tensor) -> Tensor:
-        """Signal-to-noise ratio at t, [B] float64."""
-        t = t.double().clamp(min=1e-4)
+        """Signal-to-noise ratio at t, [B], exact()."""
+        t = t.to(exact(t.device)).clamp(min=1e-4)
         return ((1 - t) / t) ** 2
+
+
+def exact(device: torch.device) -> torch.dtype:
+    """float64, or what comes closest on a device that has none."""
+    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
 
 
 def _drawn(law: TimeLaw, generator: torch.Generator, shape: torch.Size) -> float:
