@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from training.config import TrainConfig
+from training.engine import loop
 from training.engine.sampling import SPONTANEOUS
 from training.runs import journal
 
@@ -174,7 +176,7 @@ def test_forgetting_any_part_of_the_state_shows(lab, part):
 
 
 def _resumed_without(part, run, ctx):
-    from training.engine import loop, optim
+    from training.engine import optim
     from training.engine.prepare import prepare
 
     session = loop.Session(run.config(), ctx, prepare(run.config(), ctx))
@@ -254,6 +256,15 @@ def test_changed_pictures_are_said_before_a_resume_and_can_be_accepted(lab, tmp_
     lab.go(run)
     assert run.status() == "finished"
     assert any("as you accepted" in w for w in run.view().warnings)
+
+
+def test_a_setting_that_a_later_easel_adds_is_no_change_of_the_config(lab):
+    class Later(TrainConfig):
+        brand_new: int = 3
+
+    config = lab.make().config()
+    assert loop.config_hash(Later(**config.model_dump())) == loop.config_hash(config)
+    assert loop.config_hash(Later(**config.model_dump(), brand_new=4)) != loop.config_hash(config)
 
 
 def test_stop_before_the_first_step_leaves_a_run_that_starts_again(lab):

@@ -40,8 +40,8 @@ def train(config: TrainConfig, ctx: Context) -> None:
 
 
 def config_hash(config: TrainConfig) -> str:
-    """A hash of the whole config."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+    """A hash of the whole config.  What has its default value is left out, so that a setting which a later Easel adds changes none."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True).encode()).hexdigest()
 
 
 class Session:
