@@ -85,6 +85,7 @@ def test_what_is_not_there_is_named(here, monkeypatch, capsys):
         assert len(said.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a Ctrl-C")
 def test_ctrl_c_stops_with_everything_saved_and_resume_goes_on(here):
     path = job(here, "kind: walk\nname: x\nsteps: 60\npause_s: 0.03\n")

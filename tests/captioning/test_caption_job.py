@@ -170,6 +170,7 @@ def test_a_caption_typed_meanwhile_and_a_picture_removed_meanwhile(home, ds):
     assert items(run)["blue cat.png"] == ("failed", "was removed in the meantime")
 
 
+@pytest.mark.slow
 def test_in_a_worker_of_its_own_stopped_from_outside(home, ds):
     config = caption.Config(name="words", dataset=ds.name, captioner="sizes", mode="overwrite", options={"batch_size": 1, "slow_s": 1.5})
     run = create(home.outputs, config)

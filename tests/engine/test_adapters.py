@@ -215,6 +215,7 @@ def test_the_model_cards_snippet_draws_what_the_run_showed(lab, kind, monkeypatc
     assert (shown != base_alone).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "loha"])
 def test_going_on_from_a_finished_adapter_begins_where_it_ended(lab, kind):
     first = lab.run(steps=2, sample__every=0, **of(kind))
@@ -255,6 +256,7 @@ def test_an_adapter_that_does_not_fit_is_refused_in_words(lab, tmp_path):
             lab.run(**{"adapter__start_from": first.id, "steps": 1, **changes})
 
 
+@pytest.mark.slow
 def test_layers_are_chosen_by_name_and_may_have_ranks_of_their_own(lab):
     run = lab.run(steps=1, sample__every=0, adapter__include=["up_blocks", "mid_block"], adapter__exclude=[r"attn2\.to_(k|v)$"], **RANKS)
     saved = load_file(run.path / "checkpoints/000001/adapter.safetensors")

@@ -81,6 +81,7 @@ def test_latents_are_cached_by_what_the_piece_holds(lab, base):
     assert {i.latent_key("vae", False) for i in work.items if i.segment.frames == 1} == keys & moved  # stills do not care
 
 
+@pytest.mark.slow
 def test_a_run_on_clips_and_pictures_leaves_samples_that_play(lab, base):
     run = lab.run(**video(base, steps=2, sample__every=2, save__every=2, sample__width=64, sample__height=64))
     assert run.status() == "finished", run.why()

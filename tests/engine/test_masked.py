@@ -76,6 +76,7 @@ def test_pictures_without_a_mask_are_learnt_whole_beside_masked_ones(lab, masked
     assert run.status() == "finished" and not any("mask" in w for w in run.view().warnings)
 
 
+@pytest.mark.slow
 def test_changed_masks_are_said_before_a_resume(lab, masked):
     run = lab.run(stop_at=3, data__datasets=[{"name": str(masked)}], loss__masked=True, sample__every=0)
     Image.new("L", (96, 64), 255).save(masked / "picture 0.mask.png")

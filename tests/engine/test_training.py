@@ -58,6 +58,7 @@ def test_a_lora_weaker_than_rounding_is_finished_and_said_to_be_weak(lab):
     assert lab.run(model__dtype="bf16", adapter__targets="all").view().summary.endswith("reloaded and checked")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_a_file_that_does_not_act_as_what_was_trained_is_refused(lab, dtype):
     """Its checkpoint holds the opposite of what the run has in memory."""
@@ -282,6 +283,7 @@ def test_stop_before_the_first_step_leaves_a_run_that_starts_again(lab):
     assert run.status() == "finished"
 
 
+@pytest.mark.slow
 def test_what_is_cached_needs_no_encoder_again(lab):
     def loads(**changes):
         phases = [e["name"] for e in lab.run(steps=1, **changes).events()[0] if e["kind"] == "phase"]

@@ -45,6 +45,7 @@ def everything_under(root) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_push_its_failure_and_its_retry_leave_the_token_nowhere(hub, token, home, run, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     job = create(home.outputs, publish(run, hub))

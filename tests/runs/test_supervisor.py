@@ -32,6 +32,7 @@ def begun(run, home):
     return run
 
 
+@pytest.mark.slow
 def test_who_answers_a_click_does_not_wait_for_the_worker(workshop, monkeypatch):
     """A slow disk: Python needs long before the worker says its first word."""
     run = make(workshop)
@@ -191,6 +192,7 @@ def test_kill_ends_the_whole_tree(workshop):
     assert until(lambda: not any(map(alive, [*children, pid_of(run)])), 5)
 
 
+@pytest.mark.slow
 def test_kill_never_hits_a_pid_that_belongs_to_somebody_else(workshop):
     run = begun(make(workshop), workshop)
     assert ended(run) == "finished"
