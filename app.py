@@ -9,7 +9,7 @@ import sys
 import time
 
 from training.home import find_home
-from ui import instance, serving, window
+from ui.server import instance, serving, window
 
 
 def flags() -> argparse.ArgumentParser:
@@ -56,7 +56,8 @@ def _serve(home, plan, port, claim) -> None:
     from starlette.middleware import Middleware  # after the second-instance check: Gradio takes a second or two
 
     from training.runs.supervisor import Ticker
-    from ui import frontpage, guard, media, shell, theme
+    from ui import shell, theme
+    from ui.server import frontpage, guard, media
 
     demo = shell.build(home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path)
     _, local_url, share_url = demo.launch(

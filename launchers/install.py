@@ -125,12 +125,12 @@ def wanted_torch() -> tuple[str, str]:
     if os.environ.get("EASEL_TORCH"):
         return os.environ["EASEL_TORCH"], "EASEL_TORCH asks for this torch"
     answer = subprocess.run(
-        [sys.executable, "-m", "training.hardware", "torch-build"],
+        [sys.executable, "-m", "training.plan.hardware", "torch-build"],
         cwd=REPO, env=environment(), capture_output=True, text=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
     build, why = answer.stdout.strip(), answer.stderr.strip()
     if answer.returncode or not build:
-        LOG(f"training.hardware gave no torch build: {why}")
+        LOG(f"training.plan.hardware gave no torch build: {why}")
         return (
             "cpu",
             "the graphics card could not be asked about, so torch is installed for the processor; set EASEL_TORCH=cu126 to choose yourself",

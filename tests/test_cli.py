@@ -206,7 +206,7 @@ def _lora_of(base, target):
     from safetensors.numpy import save_file
 
     from training import registry
-    from training.layers import layer_names
+    from training.plan.layers import layer_names
 
     names = layer_names(str(base), registry.get("families", "sd15"))
     tensors = {}

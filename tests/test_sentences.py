@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.hub_client import Fault, sentence
+from training.hub.client import Fault, sentence
 from training.sentences import sentences
 
 

@@ -68,10 +68,10 @@ def caption(
     detach: DetachOption = False,
 ):
     """Write captions for a dataset's pictures."""
-    from . import datasets
-    from .hardware import machine
+    from .data import datasets
     from .jobfile import parse
     from .names import folder_name
+    from .plan.hardware import machine
 
     place = _use(home)
     here = Path(dataset).expanduser()
@@ -96,7 +96,7 @@ def export(
     """Write a run's adapter as a file for diffusers, or for ComfyUI and kohya."""
     import shutil
 
-    from .hub import export_weights
+    from .hub.publish import export_weights
 
     chosen = _open(run, _use(home))
     target = out or Path(f"{chosen.title}{'' if step is None else f'-{step}'}{'' if layout == 'diffusers' else f'-{layout}'}.safetensors")
@@ -119,8 +119,8 @@ def convert(
     home: HomeOption = None,
 ):
     """Write an adapter again in the layout of diffusers, or of ComfyUI and kohya; it acts the same."""
-    from .deliver import relaid
-    from .layers import layer_names
+    from .formats.deliver import relaid
+    from .plan.layers import layer_names
 
     place = _use(home)
     plugin = registry.get("families", family, place.plugins)
@@ -170,7 +170,7 @@ def doctor(home: HomeOption = None):
 
 
 def _layout(text: str):
-    from .deliver import LAYOUTS
+    from .formats.deliver import LAYOUTS
 
     if text not in LAYOUTS:
         raise ValueError(f"--layout is {text!r}; there are: {', '.join(LAYOUTS)}")

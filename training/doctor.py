@@ -97,7 +97,7 @@ def _torch() -> Check:
 
 
 def _machine(home: Home) -> Iterator[Check]:
-    from .hardware import machine
+    from .plan.hardware import machine
 
     seen = machine(home.root)
     if seen.note:
@@ -141,7 +141,7 @@ def _plugins(home: Home) -> Iterator[Check]:
 
 
 def _builtin(folder: Path) -> Check:
-    from . import basemodel
+    from .formats import basemodel
 
     try:
         made_for = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")

@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
+from . import moved
 from .home import find_home
 
 # kind -> the package that holds the built-in ones
@@ -72,7 +73,7 @@ def _places(kind: str, plugins: Path | None) -> dict[str, tuple[str, Callable[[]
         for path in sorted(extra.glob("*.py")):
             places.setdefault(path.stem, (str(path), partial(_load_file, kind, path)))
     for point in _entry_points(f"easel.{kind}"):
-        places.setdefault(point.name, (point.value, point.load))
+        places.setdefault(point.name, (point.value, partial(_load_point, point)))
     return places
 
 
@@ -89,11 +90,17 @@ def _guarded(id: str, source: str, load) -> Plugin:
         return Plugin(id, None, f"{type(error).__name__}: {error}", source)
 
 
+def _load_point(point: importlib.metadata.EntryPoint) -> ModuleType:
+    moved.answer_old_names()
+    return point.load()
+
+
 def _load_file(kind: str, path: Path) -> ModuleType:
     # the folder is part of the name: two homes in one process each have their own
     name = f"easel_plugins_{hashlib.sha256(str(path.resolve().parent).encode()).hexdigest()[:12]}_{kind}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
+    moved.answer_old_names()
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from training.files import write_atomic
 from training.home import Home
+from training.hub.secrets import mask
 from training.names import folder_name
-from training.secrets import mask
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,6 +1,6 @@
 """The table of contents: header, sidebar, tabs in order, one Timer, one load hook.
 
-A tab is a file in ui/tabs with
+A tab is ui/tabs/<tab>/tab.py with
     TITLE: str
     build(ctx: UiContext) -> parts        lays out its components (called inside its gr.Tab) and returns them as a dataclass
     wire(parts, ctx: UiContext) -> None   connects them; every tab has been built by then (ctx.parts["dataset"] …)
@@ -22,8 +22,8 @@ import gradio as gr
 from training.home import Home
 
 from . import sidebar, theme
-from .frontpage import TITLE
 from .poll import Watch
+from .server.frontpage import TITLE
 
 TABS = ("dataset", "captions", "train", "results", "publish")
 BUSY_S = 2.0  # between ticks while a job runs: each costs the processor, which may be what trains
@@ -112,7 +112,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
             timer=gr.Timer(BUSY_S),
         )  # fmt: skip
         frame = sidebar.build(ctx)
-        modules = {id: importlib.import_module(f"{__package__}.tabs.{id}") for id in TABS}
+        modules = {id: importlib.import_module(f"{__package__}.tabs.{id}.tab") for id in TABS}
         ctx.tabs.render()
         with ctx.tabs:
             for id, module in modules.items():

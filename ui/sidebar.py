@@ -7,7 +7,7 @@ from html import escape
 
 import gradio as gr
 
-from training import hardware
+from training.plan import hardware
 from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.data import make
 from tests.ui import story
-from training import clips
+from training.data import clips
 from training.home import find_home
 from training.runs import journal
 

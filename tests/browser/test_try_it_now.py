@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from training.examples import install_example
+from training.data.examples import install_example
 
 from .conftest import overflow
 from .easel import quick, wait

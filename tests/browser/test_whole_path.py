@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests.hub_standin import Standin
-from training.card import split_card
+from training.hub.card import split_card
 
 from .easel import REPO, Easel, quick, wait
 

@@ -39,7 +39,7 @@ class Click:
 def click(home: Home) -> Click:
     """The example, trained from the click to the end.  Raises RuntimeError when it does not finish."""
     from training.runs.supervisor import Ticker
-    from ui.welcome import start_example
+    from ui.tabs.dataset.welcome import start_example
 
     ticker = Ticker(home)  # as app.py does
     ticker.start()

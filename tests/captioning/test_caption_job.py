@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.data.make import write
-from training import datasets, jobfile
+from training import jobfile
+from training.data import datasets
 from training.home import find_home
 from training.jobs import caption
 from training.runs import supervisor

@@ -6,7 +6,7 @@ import codecs
 
 import pytest
 
-from training.captions import about_tokens, clean_caption, cut_captions, decode_caption, with_trigger
+from training.data.captions import about_tokens, clean_caption, cut_captions, decode_caption, with_trigger
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from training import clips, datasets, frames, intake
 from training.config import DataPart
+from training.data import clips, datasets, frames, importing
+from training.data.gate import Gate
+from training.data.pictures import Refused
 from training.families.sd15 import SPEC as STILLS
 from training.families.wan21 import SPEC as VIDEO
-from training.pictures import Refused
 
 from . import make
 
@@ -82,7 +83,7 @@ def damaged(nasty):
 
 
 def test_each_clip_that_cannot_be_used_gets_its_reason_from_the_gate(nasty):
-    with intake.Gate() as gate:
+    with Gate() as gate:
         for n, (reason, data) in enumerate(damaged(nasty)):
             path = nasty / f"bad {n}.mp4"
             path.write_bytes(data)
@@ -95,7 +96,7 @@ def test_each_clip_that_cannot_be_used_gets_its_reason_from_the_gate(nasty):
 def test_a_playlist_that_names_another_file_is_no_clip(nasty):
     (nasty / "secret.txt").write_text("the secret")
     (nasty / "a.mp4").write_text(f"ffconcat version 1.0\nfile '{nasty / 'secret.txt'}'\n")
-    with intake.Gate() as gate:
+    with Gate() as gate:
         assert "is not a picture or clip" in gate.check(nasty / "a.mp4").reason
 
 
@@ -105,7 +106,7 @@ def test_clips_come_into_a_dataset_beside_pictures_with_their_captions(home, nas
     make.write(source / "still.png")
     (source / "run.txt").write_text("a horse runs", encoding="utf-8")
     ds = datasets.create(home, "mixed")
-    said = ds.add_folder(source)
+    said = importing.add_folder(ds, source)
     assert datasets.summary(said) == "1 picture added, 1 clip added, 1 caption paired"
     clip, still = ds.pictures()
     assert (clip.id, clip.caption, still.seconds) == ("run.mp4", "a horse runs", 0)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from training import dataset_memory, datasets
+from training.data import datasets, importing, memory
 from training.home import REPO, find_home
 
 from .make import encoded, scene, write, zipped
@@ -33,7 +33,7 @@ def imported(tmp_path_factory):
     (root / "source" / "cat 1.txt").write_text("a red cat", encoding="utf-8")
     (root / "source" / "cat 10.txt").write_text("a blue cat, on a red sofa", encoding="utf-8")
     ds = datasets.create(find_home(root), "Ünï cødé '& 日本")
-    ds.add_folder(root / "source")
+    importing.add_folder(ds, root / "source")
     return ds
 
 
@@ -67,7 +67,7 @@ def test_every_file_gets_a_verdict_and_the_good_ones_go_on(ds, nasty):
     (folder / "notes.json").write_bytes(b"{}")
     (folder / "good.txt").write_bytes("schönes Bild".encode("cp1252"))
     (folder / "lost.txt").write_bytes(b"nobody's")
-    verdicts = {v.file: v for v in ds.add_files(sorted(folder.iterdir()))}
+    verdicts = {v.file: v for v in importing.add_files(ds, sorted(folder.iterdir()))}
     assert len(verdicts) == 9
     assert {n: v.id for n, v in verdicts.items() if v.ok} == {"good.jpg": "good.jpg", "wrong.jpg": "wrong.jpg", "noname": "noname.webp", "good.txt": "good.jpg"}
     assert "same picture as good.jpg" in verdicts["twin.png"].reason and verdicts["twin.png"].kind == "duplicate"
@@ -83,7 +83,7 @@ def test_originals_are_copied_byte_for_byte_and_never_touched(ds, nasty):
         write(folder / "sub" / f"{i}.jpg", i)
         (folder / "sub" / f"{i}.txt").write_text(f"number {i}\r\n", encoding="utf-8")
     before = tree(folder)
-    ds.add_folder(folder)
+    importing.add_folder(ds, folder)
     ds.pictures(), ds.page(0, 10), ds.thumbnail("1.jpg")
     copies = {p.id: p.path.read_bytes() for p in ds.pictures()}
     assert copies == {f"{i}.jpg": (folder / "sub" / f"{i}.jpg").read_bytes() for i in range(4)}
@@ -98,14 +98,14 @@ def test_files_that_a_browser_sent_pair_by_stem(ds, nasty):
     for path, text in ((paths[1], "a cat"), (paths[4], "a dog")):
         path.parent.mkdir()
         path.write_text(text)
-    verdicts = ds.add_files(paths)
+    verdicts = importing.add_files(ds, paths)
     assert {p.id: p.caption for p in ds.pictures()} == {"cat.png": "a cat", "dog.png": "", "dog-2.png": ""}
     assert "several pictures" in verdicts[-1].reason
 
 
 def test_a_caption_that_comes_later_is_paired_and_can_be_undone(three, nasty):
     (nasty / "cat 1.txt").write_text("a better caption")
-    (verdict,) = three.add_files([nasty / "cat 1.txt"])
+    (verdict,) = importing.add_files(three, [nasty / "cat 1.txt"])
     assert verdict.ok and three.caption("cat 1.png") == "a better caption"
     three.undo()
     assert three.caption("cat 1.png") == "a red cat"
@@ -116,13 +116,13 @@ def test_a_folder_that_is_added_once_more_undoes_no_work_by_hand(ds, nasty):
     for n in range(3):
         write(nasty / "in" / f"{n}.png", n)
         (nasty / "in" / f"{n}.txt").write_text(f"number {n}")
-    ds.add_folder(nasty / "in")
+    importing.add_folder(ds, nasty / "in")
     ds.set_caption("0.png", "typed by hand")
     ds.set_caption("1.png", "a machine's words", "florence2")
-    verdicts = {v.file: v for v in ds.add_folder(nasty / "in")}
+    verdicts = {v.file: v for v in importing.add_folder(ds, nasty / "in")}
     assert {p.id: p.caption for p in ds.pictures()} == {"0.png": "typed by hand", "1.png": "number 1", "2.png": "number 2"}
     assert not verdicts["0.txt"].ok and "edited by hand" in verdicts["0.txt"].reason and verdicts["1.txt"].ok
-    ds.add_files([nasty / "in" / "0.txt"])
+    importing.add_files(ds, [nasty / "in" / "0.txt"])
     assert ds.caption("0.png") == "number 0"  # the text alone is meant to replace it
 
 
@@ -130,7 +130,7 @@ def test_names_that_no_folder_can_hold(ds, nasty):
     names = ["CON.png", "a:b?.png" if os.name != "nt" else "ab.png", "-rf.png", "x" * 200 + ".png", "…trailing. .png"]
     for i, name in enumerate(names):
         write(nasty / "in" / name, i)
-    ds.add_folder(nasty / "in")
+    importing.add_folder(ds, nasty / "in")
     found = [p.id for p in ds.pictures()]
     assert len(found) == len(names)
     for name in found:
@@ -141,7 +141,7 @@ def test_names_that_no_folder_can_hold(ds, nasty):
 def test_a_file_name_that_is_not_text(ds, nasty):
     write(nasty / "in" / "a.png", 1)
     os.rename(os.fsencode(nasty / "in" / "a.png"), os.fsencode(nasty / "in") + b"/caf\xe9.png")
-    (verdict,) = ds.add_folder(nasty / "in")
+    (verdict,) = importing.add_folder(ds, nasty / "in")
     assert verdict.ok and verdict.file == "caf?.png"
     verdict.file.encode(), verdict.id.encode()
 
@@ -153,7 +153,7 @@ def test_links_and_pipes_in_a_folder_are_refused(ds, nasty):
     (folder / "sub").symlink_to("/", target_is_directory=True)
     (folder / "c.txt").symlink_to("/etc/passwd")
     os.mkfifo(folder / "pipe.png")
-    reasons = {v.file: v.reason for v in ds.add_folder(folder)}
+    reasons = {v.file: v.reason for v in importing.add_folder(ds, folder)}
     assert "link" in reasons["b.png"] and "not followed" in reasons["sub"] and "pipe" in reasons["pipe.png"] and not reasons["c.txt"].startswith("root:")
     assert [p.id for p in ds.pictures()] == ["a.png"]
 
@@ -161,7 +161,7 @@ def test_links_and_pipes_in_a_folder_are_refused(ds, nasty):
 def test_a_folder_is_refused_where_it_makes_no_sense(ds, nasty):
     for path, reason in ((nasty / "absent", "no folder"), (ds.path, "holds this dataset"), (ds.path.parent, "holds this dataset")):
         with pytest.raises(ValueError, match=reason):
-            ds.add_folder(path)
+            importing.add_folder(ds, path)
 
 
 def test_an_import_that_is_cut_off_leaves_whole_pictures_only(ds, nasty):
@@ -174,14 +174,14 @@ def test_an_import_that_is_cut_off_leaves_whole_pictures_only(ds, nasty):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ds.add_folder(nasty / "in", stop_at_three)
+        importing.add_folder(ds, nasty / "in", stop_at_three)
     assert [p.id for p in ds.pictures()] == ["0.png", "1.png", "2.png"] and not list(ds.meta.glob("incoming/*"))
-    ds.add_folder(nasty / "in")
+    importing.add_folder(ds, nasty / "in")
     assert len(ds.pictures()) == 6
 
 
 def test_a_zip_may_come_among_the_files(ds, nasty):
-    verdicts = ds.add_files([write(nasty / "a.png", 1), zipped(nasty / "b.zip", {"a.png": encoded(scene(2)), "a.txt": b"zipped"})])
+    verdicts = importing.add_files(ds, [write(nasty / "a.png", 1), zipped(nasty / "b.zip", {"a.png": encoded(scene(2)), "a.txt": b"zipped"})])
     assert {p.id: p.caption for p in ds.pictures()} == {"a.png": "", "a-2.png": "zipped"} and all(v.ok for v in verdicts)
 
 
@@ -216,7 +216,7 @@ def test_pictures_dropped_into_the_folder_are_noticed_and_checked(three):
 
 def test_what_is_known_survives_the_process(three):
     write(three.path / "new.png", 5)
-    script = "import sys; from training import datasets; from training.home import find_home\n"
+    script = "import sys; from training.data import datasets; from training.home import find_home\n"
     script += "ds = datasets.resolve(find_home(sys.argv[1]), sys.argv[2]); print(ds.counts().unchecked, ds.check(), ds.counts().usable)"
     done = subprocess.run(
         [sys.executable, "-c", script, three.path.parent.parent, three.name], cwd=REPO, capture_output=True, text=True, encoding="utf-8", check=True
@@ -228,7 +228,7 @@ def test_what_is_known_survives_the_process(three):
 def test_a_lost_or_spoilt_index_is_rebuilt(three):
     for text in ("", "{}", '{"pictures": {"cat 1.png": {"size": 1}}}', "[1]"):
         (three.meta / "index.json").write_text(text)
-        dataset_memory.forget(three.meta)
+        memory.forget(three.meta)
         assert len([p for p in three.pictures() if p.usable]) == 3
 
 
@@ -315,7 +315,7 @@ def test_several_calls_of_one_run_are_undone_together_and_later_edits_stay(three
 
 
 def test_another_process_may_write_captions_meanwhile(three):
-    script = "import sys; from training import datasets; from training.home import find_home\n"
+    script = "import sys; from training.data import datasets; from training.home import find_home\n"
     script += "ds = datasets.resolve(find_home(sys.argv[1]), sys.argv[2])\n"
     script += "for i in range(40): ds.set_caption('cat 1.png', f'worker {i}', source='florence2')"
     child = subprocess.Popen([sys.executable, "-c", script, three.path.parent.parent, three.name], cwd=REPO)
@@ -383,7 +383,7 @@ def test_a_folder_used_in_place_gets_captions_and_nothing_else(home, nasty):
     assert ds.thumbnail("a.png").exists() and tree(folder) == before and sorted(os.listdir(folder)) == ["a.png", "a.txt", "b.png"]
     ds.set_caption("b.png", "ours")
     assert (folder / "b.txt").read_text() == "ours\n" and {k: v for k, v in tree(folder).items() if k != "b.txt"} == before
-    for call in (lambda: ds.remove(["a.png"]), lambda: datasets.delete(ds), lambda: datasets.rename(ds, "x"), lambda: ds.add_files([folder / "a.png"])):
+    for call in (lambda: ds.remove(["a.png"]), lambda: datasets.delete(ds), lambda: datasets.rename(ds, "x"), lambda: importing.add_files(ds, [folder / "a.png"])):
         with pytest.raises(ValueError):
             call()
     assert datasets.list_datasets(home) == []
@@ -397,7 +397,7 @@ def test_resolve_says_what_is_wrong(home, three, nasty):
 
 
 def test_importing_it_is_light():
-    script = "import sys, training.datasets, training.importing, training.jobs.caption, captioning.florence2, captioning.filename, captioning.template\n"
+    script = "import sys, training.data.datasets, training.data.importing, training.jobs.caption, captioning.florence2, captioning.filename, captioning.template\n"
     script += "print([m for m in ('torch', 'transformers', 'huggingface_hub', 'pillow_heif', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.data.make import encoded, scene, write, zipped
-from training import datasets
+from training.data import datasets, importing
 from training.home import Home
 
 
@@ -29,7 +29,7 @@ def test_a_mask_is_no_picture_and_belongs_to_its_picture(ds, nasty):
     folder = nasty / "in"
     write(folder / "cat.jpg", 1), write(folder / "dög.png", 2)
     mask(folder / "cat.mask.png"), mask(folder / "dög.MASK.PNG", (240, 160))
-    verdicts = ds.add_files(sorted(folder.iterdir()))
+    verdicts = importing.add_files(ds, sorted(folder.iterdir()))
     assert datasets.summary(verdicts) == "2 pictures added, 2 masks paired"
     assert [p.id for p in ds.pictures()] == ["cat.jpg", "dög.png"] and ds.counts().total == 2
     assert {p.id: p.mask.path.name for p in ds.pictures()} == {"cat.jpg": "cat.mask.png", "dög.png": "dög.mask.png"}
@@ -40,21 +40,21 @@ def test_a_mask_is_no_picture_and_belongs_to_its_picture(ds, nasty):
 
 
 def test_masks_pair_by_folder_in_a_zip_and_when_their_picture_got_another_name(ds, nasty):
-    ds.add_files([write(nasty / "other" / "cat.png", 9)])
+    importing.add_files(ds, [write(nasty / "other" / "cat.png", 9)])
     files = {f"{where}/cat.{suffix}": encoded(scene(n), "PNG") for n, where in enumerate("ab") for suffix in ("png",)}
     files |= {"a/cat.mask.png": mask(nasty / "m.png").read_bytes(), "b/cat.mask.png": mask(nasty / "n.png", shown=(0, 0, 10, 10)).read_bytes()}
-    ds.add_zip(zipped(nasty / "z.zip", files))
+    importing.add_files(ds, [zipped(nasty / "z.zip", files)])
     masks = {p.id: p.mask and p.mask.path.name for p in ds.pictures()}
     assert masks == {"cat.png": None, "cat-2.png": "cat-2.mask.png", "cat-3.png": "cat-3.mask.png"}
     assert np.asarray(ds.get("cat-3.png").mask.load()).mean() < np.asarray(ds.get("cat-2.png").mask.load()).mean()
 
 
 def test_a_mask_that_cannot_be_used_says_why(ds, nasty):
-    ds.add_files([write(nasty / "cat.png", 1)])
+    importing.add_files(ds, [write(nasty / "cat.png", 1)])
     (nasty / "cut").mkdir()
     (nasty / "cut" / "cat.mask.png").write_bytes(encoded(scene(3), "PNG")[:400])
     offered = [mask(nasty / "wide" / "cat.mask.png", (300, 100)), nasty / "cut" / "cat.mask.png", mask(nasty / "dog.mask.png")]
-    wide, cut, lost = (v.reason for v in ds.add_files(offered))
+    wide, cut, lost = (v.reason for v in importing.add_files(ds, offered))
     assert "300x100 px, which is another shape than its picture's 120x80 px" in wide
     assert "cut off" in cut or "damaged" in cut
     assert "no picture called 'dog'" in lost
@@ -64,9 +64,9 @@ def test_a_mask_that_cannot_be_used_says_why(ds, nasty):
 
 
 def test_a_newer_mask_takes_the_place_of_the_older_one(ds, nasty):
-    ds.add_files([write(nasty / "cat.png", 1), mask(nasty / "a" / "cat.mask.png")])
+    importing.add_files(ds, [write(nasty / "cat.png", 1), mask(nasty / "a" / "cat.mask.png")])
     before = ds.get("cat.png").mask.sha256
-    (verdict,) = ds.add_files([mask(nasty / "b" / "cat.mask.png", shown=(0, 0, 20, 20))])
+    (verdict,) = importing.add_files(ds, [mask(nasty / "b" / "cat.mask.png", shown=(0, 0, 20, 20))])
     assert verdict.ok and ds.get("cat.png").mask.sha256 != before
 
 
@@ -75,12 +75,12 @@ def test_transparency_is_a_mask_unless_there_is_a_file(ds, nasty):
     clear.paste((0, 0, 0, 0), (0, 0, 60, 80))
     clear.save(nasty / "clear.png")
     write(nasty / "plain.png", 2, mode="RGBA")  # fully opaque
-    ds.add_files([nasty / "clear.png", nasty / "plain.png"])
+    importing.add_files(ds, [nasty / "clear.png", nasty / "plain.png"])
     pictures = {p.id: p for p in ds.pictures()}
     assert pictures["clear.png"].mask.kind == "alpha" and pictures["plain.png"].mask is None
     shown = np.asarray(pictures["clear.png"].mask.load())
     assert (shown[:, :60] == 0).all() and (shown[:, 60:] == 255).all()
-    ds.add_files([mask(nasty / "clear.mask.png")])
+    importing.add_files(ds, [mask(nasty / "clear.mask.png")])
     assert ds.get("clear.png").mask.kind == "file"
 
 
@@ -92,13 +92,13 @@ def test_a_mask_may_say_it_by_its_own_transparency_and_lies_upright_as_its_pictu
     white = Image.new("RGBA", (80, 120), (255, 255, 255, 0))
     white.paste((255, 255, 255, 255), (0, 0, 80, 30))
     white.save(nasty / "cat.mask.png")
-    ds.add_files([nasty / "cat.jpg", nasty / "cat.mask.png"])
+    importing.add_files(ds, [nasty / "cat.jpg", nasty / "cat.mask.png"])
     shown = np.asarray(ds.get("cat.jpg").mask.load())
     assert shown.shape == (120, 80) and (shown[:30] == 255).all() and (shown[30:] == 0).all()
 
 
 def test_a_mask_goes_with_its_picture_and_comes_back_with_it(ds, nasty):
-    ds.add_files([write(nasty / "cat.png", 1), mask(nasty / "cat.mask.png")])
+    importing.add_files(ds, [write(nasty / "cat.png", 1), mask(nasty / "cat.mask.png")])
     ds.remove(["cat.png"])
     assert not (ds.path / "cat.mask.png").exists()
     ds.undo()
@@ -106,17 +106,17 @@ def test_a_mask_goes_with_its_picture_and_comes_back_with_it(ds, nasty):
 
 
 def test_the_fingerprint_holds_the_masks_where_they_count(ds, nasty):
-    ds.add_files([write(nasty / "cat.png", 1)])
+    importing.add_files(ds, [write(nasty / "cat.png", 1)])
     plain, masked = ds.fingerprint(), ds.fingerprint(masks=True)
     assert plain == masked
-    ds.add_files([mask(nasty / "cat.mask.png")])
+    importing.add_files(ds, [mask(nasty / "cat.mask.png")])
     assert ds.fingerprint() == plain and ds.fingerprint(masks=True) != masked
 
 
 def test_the_grid_shows_which_pictures_have_a_mask(ds, nasty):
-    from ui.tiles import picture_tile
+    from ui.tabs.dataset.tiles import picture_tile
 
-    ds.add_files([write(nasty / "cat.png", 1), mask(nasty / "cat.mask.png"), write(nasty / "dog.png", 2), write(nasty / "owl.png", 3)])
+    importing.add_files(ds, [write(nasty / "cat.png", 1), mask(nasty / "cat.mask.png"), write(nasty / "dog.png", 2), write(nasty / "owl.png", 3)])
     mask(ds.path / "owl.mask.png", (300, 100))
     tiles = {p.id: picture_tile(p, lambda p: "t", lambda p: "f") for p in ds.pictures()}
     assert ">Mask</span>" in tiles["cat.png"] and "cat.mask.png" in tiles["cat.png"]

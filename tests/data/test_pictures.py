@@ -9,8 +9,8 @@ import struct
 import pytest
 from PIL import Image, ImageCms
 
-from training import intake
-from training.pictures import Refused, load_pixels
+from training.data.gate import Gate
+from training.data.pictures import Refused, load_pixels
 
 from .make import encoded, png_claiming, scene
 
@@ -23,7 +23,7 @@ def near(pixel, wanted, by=12) -> bool:
 
 @pytest.fixture(scope="module")
 def gate():
-    with intake.Gate() as gate:
+    with Gate() as gate:
         yield gate
 
 
@@ -205,7 +205,7 @@ def test_pipes_links_devices_and_folders_are_refused_at_once(gate, nasty):
 def test_a_picture_that_kills_the_child_gets_a_reason_and_the_rest_goes_on(nasty):
     (nasty / "big.png").write_bytes(png_claiming(7900, 7900))  # within the limit, and 250 MB when open
     (nasty / "good.png").write_bytes(encoded(scene(8)))
-    with intake.Gate(memory_bytes=220 * 1024**2) as gate:
+    with Gate(memory_bytes=220 * 1024**2) as gate:
         big, good = gate.check(nasty / "big.png"), gate.check(nasty / "good.png")
     assert not big.ok and "memory" in big.reason
     assert good.ok
@@ -213,14 +213,14 @@ def test_a_picture_that_kills_the_child_gets_a_reason_and_the_rest_goes_on(nasty
 
 def test_a_child_that_dies_or_hangs_is_replaced(nasty):
     (nasty / "good.png").write_bytes(encoded(scene(8)))
-    with intake.Gate() as gate:
+    with Gate() as gate:
         assert gate.check(nasty / "good.png").ok
         first = gate._child.pid
         os.kill(first, 11)
         died = gate.check(nasty / "good.png")
         assert died.ok or "crashed the decoder" in died.reason
         assert gate.check(nasty / "good.png").ok and gate._child.pid != first
-    with intake.Gate(wall_s=0.001) as hasty:
+    with Gate(wall_s=0.001) as hasty:
         assert "took longer" in hasty.check(nasty / "good.png").reason
         hasty.wall_s = 60
         assert hasty.check(nasty / "good.png").ok
@@ -231,7 +231,7 @@ def test_a_child_that_dies_or_hangs_is_replaced(nasty):
 def test_computing_time_is_limited(nasty):
     # 61 megapixels, transparent, with a colour profile: all the work that a picture can make
     (nasty / "slow.png").write_bytes(encoded(Image.new("RGBA", (7800, 7800), (9, 8, 7, 6)), compress_level=1, icc_profile=_swapped_profile()))
-    with intake.Gate(cpu_s=0) as gate:
+    with Gate(cpu_s=0) as gate:
         report = gate.check(nasty / "slow.png", nasty / "t.webp")
     assert not report.ok and "of computing" in report.reason
 

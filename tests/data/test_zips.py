@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from training import datasets, zips
+from training.data import datasets, importing, zips
 
 from .make import encoded, scene, zipped
 
@@ -28,7 +28,7 @@ def test_captions_stay_with_their_picture_by_folder_and_stem(ds, nasty):
         "one/cat.png": encoded(scene(1)), "one/cat.txt": b"cat of one", "two/cat.png": encoded(scene(2)), "two/cat.txt": b"cat of two",
         "two/cat.jpg": encoded(scene(3), "JPEG"), "Ünï 日本.png": encoded(scene(4)), "Ünï 日本.txt": "schön".encode(), "stray.txt": b"alone",
     })  # fmt: skip
-    verdicts = by_file(ds.add_zip(path))
+    verdicts = by_file(importing.add_files(ds, [path]))
     captions = {p.id: p.caption for p in ds.pictures()}
     assert captions == {"cat.png": "cat of one", "cat-2.png": "cat of two", "cat-3.jpg": "cat of two", "Ünï 日本.png": "schön"}
     assert verdicts["two/cat.png"].reason == "kept as cat-2.png" and verdicts["two/cat.txt"].ok
@@ -38,13 +38,13 @@ def test_captions_stay_with_their_picture_by_folder_and_stem(ds, nasty):
 
 def test_system_files_are_counted_not_refused(ds, nasty):
     path = zipped(nasty / "mac.zip", {"a.png": encoded(scene(1)), "__MACOSX/._a.png": b"x", ".DS_Store": b"x", "d/Thumbs.db": b"x"})
-    verdicts = ds.add_zip(path)
+    verdicts = importing.add_files(ds, [path])
     assert datasets.summary(verdicts) == "1 picture added, 3 hidden system files left out"
 
 
 def test_paths_that_lead_outside_are_refused_and_nothing_is_written_there(ds, nasty):
     names = ["../evil.png", "/etc/evil.png", "a/../../evil.png", "C:\\evil.png", "..\\evil.png"]
-    verdicts = (ds.add_zip(zipped(nasty / "slip.zip", {n: encoded(scene(i)) for i, n in enumerate(names)} | {"good.png": encoded(scene(9))})))
+    verdicts = (importing.add_files(ds, [zipped(nasty / "slip.zip", {n: encoded(scene(i)) for i, n in enumerate(names)} | {"good.png": encoded(scene(9))})]))
     assert [p.id for p in ds.pictures()] == ["good.png"]
     assert sum("outside" in v.reason for v in verdicts) == len(names)
     assert not list(nasty.rglob("evil*"))
@@ -64,7 +64,7 @@ def test_links_devices_and_encrypted_entries_are_refused(ds, nasty):
     assert data[at : at + 4] == b"PK\x01\x02"
     data[at + 8] |= 1
     path.write_bytes(data)
-    reasons = {name: v.reason for name, v in by_file(ds.add_zip(path)).items()}
+    reasons = {name: v.reason for name, v in by_file(importing.add_files(ds, [path])).items()}
     assert "link" in reasons["link.png"] and "device" in reasons["device.png"] and "device" in reasons["pipe.png"]
     assert "encrypted" in reasons["secret.png"] and reasons["good.png"] == ""
 
@@ -72,7 +72,7 @@ def test_links_devices_and_encrypted_entries_are_refused(ds, nasty):
 def test_bombs_are_refused(ds, nasty):
     path = nasty / "bomb.zip"
     zipped(path, {"zeros.png": b"\0" * 30_000_000, "good.png": encoded(scene(1))})
-    verdicts = by_file(ds.add_zip(path))
+    verdicts = by_file(importing.add_files(ds, [path]))
     assert "250 times" in verdicts["zeros.png"].reason and verdicts["good.png"].ok
 
 
@@ -82,7 +82,7 @@ def test_a_bomb_that_lies_about_its_size_is_stopped_while_it_unpacks(ds, nasty):
     at = data.rindex(b"PK\x01\x02")
     data[at + 24 : at + 28] = struct.pack("<I", 900_000)
     path.write_bytes(data)
-    (verdict,) = ds.add_zip(path)
+    (verdict,) = importing.add_files(ds, [path])
     assert not verdict.ok
     assert sum(f.stat().st_size for f in ds.path.rglob("*") if f.is_file()) < 5_000_000
 
@@ -93,13 +93,13 @@ def test_overlapping_entries_are_refused(ds, nasty):
     second = data.rindex(b"PK\x01\x02")
     data[second + 42 : second + 46] = struct.pack("<I", 0)  # b starts where a starts
     path.write_bytes(data)
-    verdicts = ds.add_zip(path)
+    verdicts = importing.add_files(ds, [path])
     assert all("shares its bytes" in v.reason for v in verdicts) and len(verdicts) == 2
 
 
 def test_archives_inside_are_listed_not_opened(ds, nasty):
     inner = zipped(nasty / "inner.zip", {"x.png": encoded(scene(1))}).read_bytes()
-    (verdict,) = ds.add_zip(zipped(nasty / "outer.zip", {"deep/inner.zip": inner}))
+    (verdict,) = importing.add_files(ds, [zipped(nasty / "outer.zip", {"deep/inner.zip": inner})])
     assert verdict.file == "deep/inner.zip" and "not opened" in verdict.reason
 
 
@@ -108,7 +108,7 @@ def test_a_damaged_entry_costs_only_itself(ds, nasty):
     data = bytearray(path.read_bytes())
     data[200] ^= 0xFF
     path.write_bytes(data)
-    verdicts = by_file(ds.add_zip(path))
+    verdicts = by_file(importing.add_files(ds, [path]))
     assert "damaged" in verdicts["a.png"].reason and verdicts["b.png"].ok
 
 
@@ -118,20 +118,20 @@ def test_a_damaged_entry_costs_only_itself(ds, nasty):
 )
 def test_what_is_no_zip(ds, nasty, data, reason):
     (nasty / "no.zip").write_bytes(data)
-    (verdict,) = ds.add_zip(nasty / "no.zip")
+    (verdict,) = importing.add_files(ds, [nasty / "no.zip"])
     assert not verdict.ok and reason in verdict.reason
 
 
 def test_too_many_entries(ds, nasty):
     path = zipped(nasty / "many.zip", {f"{i}.png": b"" for i in range(20_001)}, zipfile.ZIP_STORED)
-    (verdict,) = ds.add_zip(path)
+    (verdict,) = importing.add_files(ds, [path])
     assert "20001 entries" in verdict.reason
     small = bytearray(zipped(nasty / "small.zip", {"a.png": b""}).read_bytes())
     end = small.rindex(b"PK\x05\x06")
     zip64 = b"PK\x06\x06" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 10**9, 10**9, 50 * 10**9, 0)
     small[end:end] = zip64 + b"PK\x06\x07" + struct.pack("<IQI", 0, end, 1)
     path.write_bytes(small)
-    (verdict,) = ds.add_zip(path)
+    (verdict,) = importing.add_files(ds, [path])
     assert "1000000000 entries" in verdict.reason
 
 
@@ -156,5 +156,5 @@ def test_names_of_old_archives_that_are_really_utf8(ds, nasty):
     raw = "Zebra-ß.png".encode().decode("cp437").encode()
     data = bytes(data).replace(raw, "Zebra-ß.png".encode().ljust(len(raw), b"_"))
     path.write_bytes(data)
-    (verdict,) = ds.add_zip(path)
+    (verdict,) = importing.add_files(ds, [path])
     assert verdict.file.startswith("Zebra-ß.png")

@@ -11,10 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from training import registry
-from training.adapting import adapter_layers
 from training.config import AdapterPart
-from training.deliver import deliver
 from training.engine import adapter_files
+from training.formats.adapting import adapter_layers
+from training.formats.deliver import deliver
 
 from .conftest import state_files
 
@@ -89,7 +89,7 @@ def test_the_file_acts_as_the_checkpoint_did_in_every_layout_and_loader(lab, bas
     with safe_open(checkpoint / "adapter.safetensors", framework="pt") as file:
         header = json.loads(file.metadata()["lora_adapter_metadata"])
     trained = base_unet(base)
-    from training.adapting import put
+    from training.formats.adapting import put
 
     raw = {k.removeprefix("unet."): v for k, v in load_file(checkpoint / "adapter.safetensors").items()}
     layers = put(trained, raw, {k.removeprefix("unet."): v for k, v in header.items()})

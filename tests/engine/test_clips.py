@@ -11,12 +11,14 @@ from PIL import Image
 from tests import tiny
 from tests.data import make
 from tests.families import wan21 as toy
-from training import clips, datasets, estimate, registry
+from training import registry
+from training.data import clips, datasets
 from training.engine import sampling
 from training.engine.cache import Cache
 from training.engine.data import Feed, plan
 from training.family import Cond, Placement
-from training.presets import Answers, Wrong, resolve
+from training.plan import estimate
+from training.plan.presets import Answers, Wrong, resolve
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +119,7 @@ def test_settings_without_effect_are_said(lab, base, tmp_path):
 
 
 def test_a_number_of_frames_that_does_not_fit_is_refused_before_the_start(lab, home, base):
-    from tests.test_presets import CARD
+    from tests.plan.test_presets import CARD
 
     with pytest.raises(ValueError, match=r"data.frames is 30.*multiple of 4 plus one; try 29 or 33"):
         lab.run(**video(base, data__frames=30))
@@ -128,7 +130,7 @@ def test_a_number_of_frames_that_does_not_fit_is_refused_before_the_start(lab, h
 
 
 def test_a_family_of_stills_leaves_clips_out_and_says_so_before_the_start(lab, tmp_path, dataset):
-    from tests.test_presets import CARD
+    from tests.plan.test_presets import CARD
 
     still = tiny.sd15(tmp_path / "still")
     config = lab.make(model__source=str(still)).config()

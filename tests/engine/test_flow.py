@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.families import flux1
-from training.timelaw import read_shift
+from training.plan.timelaw import read_shift
 
 
 @pytest.fixture(scope="module")

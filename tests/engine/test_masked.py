@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from tests import tiny
-from training import datasets
 from training.config import TrainConfig
+from training.data import datasets
 from training.engine.data import plan
 from training.families import sd15
 

@@ -8,10 +8,10 @@ from safetensors import safe_open
 
 from tests.engine.conftest import lab  # noqa: F401 a fixture
 from training import registry
-from training.adapting import is_whole
-from training.deliver import deliver, has_kohya
 from training.engine import adapter_files
 from training.family import Placement
+from training.formats.adapting import is_whole
+from training.formats.deliver import deliver, has_kohya
 
 from .test_every_family import CAPTIONS, base, conditioned, dataset, job, kit, latents_like, pictures  # noqa: F401 fixtures
 

@@ -3,7 +3,7 @@
 import pytest
 
 from training import registry
-from training.download import _wanted
+from training.hub.download import _wanted
 
 Z_IMAGE = [
     "model_index.json", "scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/generation_config.json",

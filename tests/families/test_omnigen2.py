@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
 from tests.families import omnigen2 as toy
-from training import basemodel, layers
-from training.adapting import adapter_layers
 from training.engine.noise import FlowSchedule
 from training.families import omnigen2 as family
 from training.family import Cond, Placement
+from training.formats import basemodel
+from training.formats.adapting import adapter_layers
+from training.plan import layers
 
 CAPTIONS = ["a red cat", "a photo of a blue square on a dog with zibbo"]
 PLACE = Placement(torch.float32, "cpu")

@@ -11,10 +11,11 @@ import torch
 from tests import tiny
 from tests.engine.conftest import dataset, lab  # noqa: F401 fixtures
 from tests.families import sd35, sdxl
-from training import estimate, jobfile, layers, registry
+from training import jobfile, registry
 from training.config import AdapterPart
 from training.engine import noise
 from training.family import GEOMETRY, Cond, Placement
+from training.plan import estimate, layers
 
 SDXL = registry.get("families", "sdxl")
 SD35 = registry.get("families", "sd35")
@@ -132,7 +133,7 @@ def test_without_t5_sd35_is_told_what_the_public_pipeline_tells(sd3):
 
 
 def test_what_may_be_left_out_is_checked_before_the_start(sd3, home, tmp_path):
-    from tests.test_presets import LAPTOP
+    from tests.plan.test_presets import LAPTOP
 
     job = tiny.train_job(sd3, tiny.pictures(tmp_path / "data"), model__family="sd35")
     config = lambda **changes: jobfile.parse(registry.get("jobs", "train").Config, job | {"model": job["model"] | changes})

@@ -13,9 +13,9 @@ from safetensors.numpy import save
 
 from tests.hub_standin import Standin
 from training.config import AdapterPart, DataPart, DatasetUse, ModelPart, SamplePart, TrainConfig
-from training.deliver import LORA_HEADER, deliver
-from training.hub import Patience
-from training.modelspec import modelspec_metadata
+from training.formats.deliver import LORA_HEADER, deliver
+from training.formats.modelspec import modelspec_metadata
+from training.hub.publish import Patience
 from training.runs import journal
 from training.runs.run import Run, create
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from tests.hub.conftest import some_token
-from training.account import account_of, check_repo_id, signed_in, suggest_repo_id
 from training.home import REPO
-from training.hub_client import checked_endpoint
-from training.secrets import Secret
+from training.hub.account import account_of, check_repo_id, signed_in, suggest_repo_id
+from training.hub.client import checked_endpoint
+from training.hub.secrets import Secret
 
 
 def test_a_token_is_a_name_a_role_and_namespaces(hub, token):
@@ -76,7 +76,7 @@ def test_a_name_gets_the_namespace_that_is_missing():
 
 def test_a_pasted_token_is_kept_in_huggingface_hubs_own_store_and_nowhere_else(hub, token, tmp_path):
     code = (
-        "import json, os; from training.hub import save_token, signed_in, find_token; t = os.environ.pop('PASTED');"
+        "import json, os; from training.hub.account import save_token, signed_in, find_token; t = os.environ.pop('PASTED');"
         "a = save_token(t + '\\n'); b = signed_in(); bad = save_token('hf' + '_' + 'no' * 15);"
         "print(json.dumps([str(a), a.source, str(b), b.source, str(bad), find_token()[0].reveal() == t]))"
     )
@@ -95,7 +95,7 @@ def test_a_pasted_token_is_kept_in_huggingface_hubs_own_store_and_nowhere_else(h
 def test_a_token_in_the_environment_goes_before_a_pasted_one_and_is_named(hub, token, tmp_path):
     other = some_token("b")
     hub.user(other, "bob")
-    code = "import os; from training.hub import save_token; a = save_token(os.environ.pop('PASTED')); print(a, a.source)"
+    code = "import os; from training.hub.account import save_token; a = save_token(os.environ.pop('PASTED')); print(a, a.source)"
     env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": hub.url, "PASTED": token, "HF_TOKEN": other, "HF_HUB_OFFLINE": "0"}
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=REPO, env=env, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "Signed in as bob (write) environment first", done.stderr

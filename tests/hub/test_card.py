@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.numpy import load, save
 
 from tests.hub.conftest import finished_run, some_token, train_config
-from training.card import markdown, model_card, split_card
 from training.config import DataPart, DatasetUse, ModelPart, SamplePart
-from training.modelspec import modelspec_metadata, scrub, stamp_hash, tensor_hash
+from training.formats.modelspec import modelspec_metadata, scrub, stamp_hash, tensor_hash
+from training.hub.card import markdown, model_card, split_card
 from training.registry import get
 
 SPEC = get("families", "sd15").SPEC

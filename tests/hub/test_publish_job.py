@@ -8,15 +8,15 @@ import time
 import pytest
 
 from tests.hub.conftest import some_token
-from training.card import model_card
-from training.hub import HubError
+from training.hub.card import model_card
+from training.hub.publish import HubError
+from training.hub.secrets import Secret
 from training.jobs.publish import Config
 from training.jobs.publish import run as job_run
 from training.registry import get
 from training.runs import supervisor
 from training.runs.context import Context
 from training.runs.run import Run, create
-from training.secrets import Secret
 
 SPEC = get("families", "sd15").SPEC
 

@@ -7,11 +7,11 @@ import pytest
 from safetensors import safe_open
 
 from tests.hub.conftest import SOON, finished_run, some_token, train_config
-from training.card import model_card
-from training.hub import Cancelled, HubError, Planned, Watcher, export_weights, export_zip, plan, push
+from training.hub.card import model_card
+from training.hub.publish import Cancelled, HubError, Planned, Watcher, export_weights, export_zip, plan, push
+from training.hub.secrets import Secret
 from training.registry import get
 from training.runs import journal
-from training.secrets import Secret
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 SPEC = get("families", "sd15").SPEC
@@ -271,7 +271,7 @@ def test_every_checkpoint_is_exported_in_kohyas_layout_too(run, tmp_path):
 
 
 def test_the_page_serves_both_layouts_under_their_own_names(run):
-    from ui import media
+    from ui.server import media
 
     for what, name in (("lora", "my cat.safetensors"), ("lora-kohya", "my cat-kohya.safetensors"), ("step-10", f"{run.id}-step-10.safetensors"), ("step-10-kohya", f"{run.id}-step-10-kohya.safetensors")):
         served = media._download(run, what)

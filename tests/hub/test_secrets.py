@@ -11,7 +11,7 @@ from urllib.parse import quote
 import yaml
 
 from tests.hub.conftest import some_token
-from training.secrets import MASK, Secret, mask
+from training.hub.secrets import MASK, Secret, mask
 
 
 def test_nothing_that_writes_a_secret_writes_its_value():

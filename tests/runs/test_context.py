@@ -2,9 +2,9 @@ import time
 
 import pytest
 
+from training.hub.secrets import Secret
 from training.runs import journal
 from training.runs.context import Context
-from training.secrets import Secret
 
 from .conftest import make
 

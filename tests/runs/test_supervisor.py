@@ -12,9 +12,9 @@ import time
 import pytest
 
 from training.home import REPO
+from training.hub.secrets import Secret
 from training.runs import journal, supervisor
 from training.runs.run import delete
-from training.secrets import Secret
 
 from .conftest import alive, ended, make, python, until
 from .test_lock import holder

@@ -89,7 +89,7 @@ def alive(made: Run):
 
 def pictures(home: Home, count: int = 3, captions: bool = True) -> str:
     """A dataset of small pictures; its name."""
-    from training import datasets
+    from training.data import datasets, importing
 
     folder = home.root / "given"
     folder.mkdir(exist_ok=True)
@@ -101,5 +101,5 @@ def pictures(home: Home, count: int = 3, captions: bool = True) -> str:
             files.append(folder / f"p{n}.txt")
             files[-1].write_text(f"a picture, number {n}")
     ds = datasets.create(home, "zibbo")
-    ds.add_files(files)
+    importing.add_files(ds, files)
     return ds.name

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from training import datasets
 from training.config import DataPart, DatasetUse, ModelPart, TrainConfig
+from training.data import datasets, importing
 from training.home import Home
 from training.runs.run import Run, create
 
@@ -53,7 +53,7 @@ class Served:
         self.dataset = datasets.create(self.home, "my cats & co")
         source = root / "cat one.png"
         Image.new("RGB", (80, 64), "green").save(source)
-        self.dataset.add_files([source])
+        importing.add_files(self.dataset, [source])
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

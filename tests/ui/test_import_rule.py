@@ -13,7 +13,7 @@ UI = Path(__file__).resolve().parents[2] / "ui"
 
 def test_building_the_page_imports_nothing_heavy(tmp_path):
     code = (
-        "import sys; from pathlib import Path; import app; from training.home import Home; from ui import shell, media, guard; "
+        "import sys; from pathlib import Path; import app; from training.home import Home; from ui import shell; from ui.server import media, guard; "
         f"home = Home(Path({str(tmp_path)!r})).made(); shell.build(home); media.routes(home); "
         f"print([m for m in {HEAVY!r} if m in sys.modules])"
     )

@@ -7,9 +7,10 @@ import pytest
 
 from tests.ui import story
 from training.runs.events import RunView, fold
-from ui import gallery, views
-from ui.chart import POINTS, chart, nice_ticks
+from ui import views
 from ui.poll import SETTLE_S, Seen, Watch, advance, changes
+from ui.tabs.results import gallery
+from ui.tabs.results.chart import POINTS, chart, nice_ticks
 
 
 def view(*steps, of=100, per_s=2.0, **more) -> RunView:

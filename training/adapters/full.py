@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..adapting import included
+from ..formats.adapting import included
 
 TITLE = "Whole model"
 BLURB = "Trains every weight of the denoiser: the most room to learn, many times the memory, gigabytes of result."

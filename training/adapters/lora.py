@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..adapting import inject, off, parameters, restore, settings, shape_of, tensors
+from ..formats.adapting import inject, off, parameters, restore, settings, shape_of, tensors
 
 __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "parameters", "restore", "settings", "tensors"]
 

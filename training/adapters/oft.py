@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..adapting import chosen_layers, inject, off, parameters, restore, settings, target_modules, tensors
+from ..formats.adapting import chosen_layers, inject, off, parameters, restore, settings, target_modules, tensors
 
 __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "parameters", "restore", "settings", "tensors"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import layouts
-from ..adapting import is_whole, put
-from ..deliver import LORA_HEADER, adapter_file
 from ..family import FamilySpec
+from ..formats import layouts
+from ..formats.adapting import is_whole, put
+from ..formats.deliver import LORA_HEADER, adapter_file
 from ..runs.context import Context
 from ..runs.run import Run
 

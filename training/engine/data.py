@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import datasets
-from ..captions import with_trigger
-from ..clips import frames_at
 from ..config import TrainConfig
+from ..data import datasets
+from ..data.captions import with_trigger
+from ..data.clips import frames_at
+from ..data.frames import STILL, Segment, left_out, segments
+from ..data.masks import Mask
 from ..family import GEOMETRY, Cond, FamilySpec
-from ..frames import STILL, Segment, left_out, segments
 from ..home import Home
-from ..masks import Mask
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
 from .noise import draw_noise

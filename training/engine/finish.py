@@ -11,13 +11,13 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from ..adapting import adapter_layers, is_whole
-from ..card import model_card
 from ..config import TrainConfig
-from ..deliver import deliver
 from ..family import Cond
 from ..files import write_atomic
-from ..modelspec import modelspec_metadata
+from ..formats.adapting import adapter_layers, is_whole
+from ..formats.deliver import deliver
+from ..formats.modelspec import modelspec_metadata
+from ..hub.card import model_card
 from ..runs.context import Context
 from . import adapter_files, blocks, checkpoint, memory
 from .prepare import Prepared

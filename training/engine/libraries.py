@@ -13,10 +13,10 @@ import importlib
 import sys
 from collections.abc import Iterator
 
-from ..basemodel import single_file
 from ..config import TrainConfig
 from ..family import FamilySpec
-from ..layers import local_folder
+from ..formats.basemodel import single_file
+from ..plan.layers import local_folder
 
 QUANTISING = ("bitsandbytes", "torchao")  # bitsandbytes alone brings the compiler of torch with it
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..config import LossPart
-from ..timelaw import EVEN, TimeLaw
+from ..plan.timelaw import EVEN, TimeLaw
 
 WITHOUT_FLOAT64 = ("mps",)
 

@@ -10,11 +10,14 @@ from types import ModuleType
 
 import torch
 
-from .. import adapting, frames, registry, timelaw
-from ..basemodel import fingerprint, read_configs
+from .. import registry
 from ..config import TrainConfig
+from ..data import frames
 from ..family import Modules
 from ..files import write_atomic
+from ..formats import adapting
+from ..formats.basemodel import fingerprint, read_configs
+from ..plan import timelaw
 from ..runs.context import Context, Stopped
 from . import memory
 from .cache import Cache, fill

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..basemodel import weight_files
 from ..family import Placement
+from ..formats.basemodel import weight_files
 
 
 def load_network(cls, folder: Path, place: Placement) -> nn.Module:

@@ -11,8 +11,8 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from .. import clips
 from ..config import TrainConfig
+from ..data import clips
 from ..family import Cond, Modules
 from ..files import write_atomic
 from ..runs.context import Context

@@ -12,9 +12,9 @@ from types import ModuleType
 from torch import Tensor
 
 from .. import registry
-from ..basemodel import fingerprint
 from ..config import TrainConfig
 from ..family import Cond, Modules
+from ..formats.basemodel import fingerprint
 from ..runs.context import Context, Stopped
 from . import memory
 from .cache import Cache, fill, key

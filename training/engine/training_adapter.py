@@ -13,10 +13,10 @@ from types import ModuleType
 
 from torch import nn
 
-from ..adapting import adapter_layers
 from ..config import ModelPart
-from ..download import lora_file
 from ..family import Modules
+from ..formats.adapting import adapter_layers
+from ..hub.download import lora_file
 from ..runs.context import Context
 
 NAME = "training_adapter"

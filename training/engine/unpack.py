@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from filelock import FileLock
 
-from ..basemodel import fingerprint_file, read_header
-from ..download import SMALL, SPARE_BYTES
 from ..family import FamilySpec
 from ..files import fsync, fsync_folder, write_atomic
+from ..formats.basemodel import fingerprint_file, read_header
+from ..hub.download import SMALL, SPARE_BYTES
 from ..names import folder_name
 from ..runs.context import Context, Stopped
 

@@ -10,10 +10,10 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from ..basemodel import check_folder, local_folder, single_file, variant
 from ..config import ModelPart, TrainConfig
-from ..download import DownloadStopped, fetch
 from ..family import Cond, FamilySpec, Modules, Placement
+from ..formats.basemodel import check_folder, local_folder, single_file, variant
+from ..hub.download import DownloadStopped, fetch
 from ..runs.context import Context, Stopped
 from .blocks import hold_in_ram
 from .quantise import load_network, load_text
@@ -35,7 +35,7 @@ def base_folder(model: ModelPart, family: ModuleType, ctx: Context) -> Path:
 
 
 def download(source: str, revision: str, spec: FamilySpec, ctx: Context, *, half: bool = False, parts: Iterable[str] | None = None) -> Path:
-    """The folder of a Hub model, and what of it is missing downloaded; see training.download.fetch.  Raises ValueError, Stopped."""
+    """The folder of a Hub model, and what of it is missing downloaded; see training.hub.download.fetch.  Raises ValueError, Stopped."""
     ctx.phase("downloading the base model")
     token = ctx.secrets.get("hf_token")
     try:

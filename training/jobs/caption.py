@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from .. import datasets, jobfile, registry
-from ..captions import with_trigger
+from .. import jobfile, registry
 from ..config import JobConfig
-from ..datasets import Dataset, Picture
+from ..data import datasets
+from ..data.captions import with_trigger
+from ..data.datasets import Dataset, Picture
 from ..runs.context import Context, Stopped
 
 TITLE = "Caption"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from ..config import JobConfig
-from ..secrets import mask
+from ..hub.secrets import mask
 
 TITLE = "Publish to the Hub"
 NEEDS_TOKEN = True
@@ -34,7 +34,7 @@ class Config(JobConfig):
     @field_validator("repo_id")
     @classmethod
     def _name_holds(cls, repo_id):
-        from ..hub import check_repo_id
+        from ..hub.publish import check_repo_id
 
         return check_repo_id(repo_id)
 
@@ -48,9 +48,9 @@ class Config(JobConfig):
 
 def run(config: Config, ctx) -> None:
     """Pushes and emits `finished`.  Raises ValueError and HubError in plain words, Stopped when Stop was pressed."""
-    from .. import hub
-    from ..card import split_card
     from ..files import write_atomic
+    from ..hub import publish as hub
+    from ..hub.card import split_card
     from ..runs.context import Stopped
     from ..runs.run import Run
 

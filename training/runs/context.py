@@ -51,7 +51,7 @@ class Context:
 
         While the disk is full: what passes anyway is dropped, everything else waits until there is room.
         """
-        from ..secrets import mask
+        from ..hub.secrets import mask
 
         if kind not in KINDS:
             raise ValueError(f"there is no event {kind!r}; there are: {', '.join(KINDS)}")

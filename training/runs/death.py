@@ -5,11 +5,10 @@ from __future__ import annotations
 import errno
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .run import Run
+from .events import RunView
 
 ATTEMPT_LINE = "--- attempt {attempt}, {time} UTC, process {pid} ---"  # the first line of each attempt in log.txt
 ENDED_LINE = "Easel: the worker ended {how}; the system had killed {oom_kills} processes for want of memory meanwhile"
@@ -71,16 +70,17 @@ def of_exception(error: BaseException) -> tuple[str, str]:
     return _capped(f"{name}: {text}" if text else name), hint or "See the details; then press Resume, or duplicate the run with other settings."
 
 
-def of_silence(run: Run) -> str:
-    """Why the worker of an interrupted run ended without a word, as far as anything tells, and what to do next."""
-    view = run.view()
+def of_silence(view: RunView, saved_steps: Sequence[int], log: str, folder: str) -> str:
+    """Why the worker of an interrupted run ended without a word, as far as anything tells, and what to do next.
+
+    saved_steps: of its checkpoints, ascending.  log: the last of its log.txt.  folder: the run's, for what is free on its disk.
+    """
     at = f" at step {view.step}" if view.step else ""
-    steps = [step for step, _ in run.checkpoints()]
-    if steps:
-        saved, go_on = f" Everything up to step {steps[-1]} is saved.", f" Press Resume to go on from step {steps[-1]}."
+    if saved_steps:
+        saved, go_on = f" Everything up to step {saved_steps[-1]} is saved.", f" Press Resume to go on from step {saved_steps[-1]}."
     else:
         saved, go_on = "", " Press Resume to begin again." if view.of else " Press Resume to go on."
-    log = _ATTEMPT.split(run.log_tail(2000))[-1]
+    log = _ATTEMPT.split(log)[-1]
     ended = _ENDED.search(log)
     number = int(ended[1] or 0) if ended else 0
     code = int(ended[2] or 0) if ended else 0
@@ -89,7 +89,7 @@ def of_silence(run: Run) -> str:
     if _restarted(view.boot_id, boot_id()):
         return f"The computer was restarted while it ran{at}.{saved}{go_on}"
     if "No space left on device" in log:
-        return f"{_disk_full(str(run.path))}{saved} Free some space.{go_on}"
+        return f"{_disk_full(folder)}{saved} Free some space.{go_on}"
     if number == signal.SIGSEGV or code == WINDOWS_ACCESS_VIOLATION or "Segmentation fault" in log or "access violation" in log:
         return f"It crashed inside native code{at}, which is often the graphics driver; update the driver.{saved}{go_on}"
     if number == getattr(signal, "SIGBUS", -1) or "Bus error" in log:

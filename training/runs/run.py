@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..sentences import sentences
-from . import journal
+from . import death, journal
 from .events import ENDINGS, RunView, fold
 from .lock import RunLock, is_held
 
@@ -151,7 +151,7 @@ class Run:
 
         Raises ValueError when nobody is there to do it.
         """
-        from ..secrets import mask
+        from ..hub.secrets import mask
 
         if kind not in COMMANDS or set(data) != set(COMMANDS[kind]):
             raise ValueError(f"there is no command {kind!r} with {sorted(data)}; there are: {COMMANDS}")
@@ -176,7 +176,7 @@ class Run:
 
     def log_tail(self, max_lines: int = 200) -> str:
         """The last lines of log.txt, masked; of a line that was redrawn, what it showed in the end."""
-        from ..secrets import mask
+        from ..hub.secrets import mask
 
         try:
             with open(self.log_path, "rb") as file:
@@ -210,13 +210,13 @@ class Run:
 
     def why(self) -> str:
         """Why it ended, and what to do next, for a failed or interrupted run; "" for any other."""
-        from .death import of_silence
-
         status = self.status()
         if status == "failed":
             view = self.view()
             return sentences(view.error, view.hint)
-        return of_silence(self) if status == "interrupted" else ""
+        if status != "interrupted":
+            return ""
+        return death.of_silence(self.view(), [step for step, _ in self.checkpoints()], self.log_tail(2000), str(self.path))
 
     def size_bytes(self) -> int:
         """What the folder takes on disk; a file that disappears meanwhile counts nothing."""
@@ -249,9 +249,9 @@ class Run:
 def create(outputs: Path, config: JobConfig) -> Run:
     """A new, queued run.  It appears with its whole job.yaml or not at all.  Raises ValueError, OSError."""
     from ..files import fsync_folder, write_atomic
+    from ..hub.secrets import mask
     from ..jobfile import MAX_BYTES, dump_yaml
     from ..names import folder_name
-    from ..secrets import mask
 
     text = dump_yaml(config)
     if mask(text) != text:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .. import registry
 from ..home import REPO, Home
-from ..secrets import Secret, mask
+from ..hub.secrets import Secret, mask
 from . import death, journal
 from .events import ENDINGS
 from .lock import RunLock

@@ -102,7 +102,7 @@ class _Masked(io.TextIOBase):
         self._inner, self._ctx = inner, ctx
 
     def write(self, text: str) -> int:
-        from ..secrets import mask
+        from ..hub.secrets import mask
 
         try:
             self._inner.write(mask(text, *self._ctx.secrets.values()).encode("utf-8", "replace").decode())
@@ -145,7 +145,7 @@ def _device(run: Run) -> str:
 
 def _secrets() -> dict:
     """{"hf_token": Secret}: handed over for this job, else of the user's own sign-in.  It leaves our environment here."""
-    from ..secrets import Secret
+    from ..hub.secrets import Secret
 
     token = os.environ.pop("HF_TOKEN", "")
     if not token:

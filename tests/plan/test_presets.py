@@ -1,0 +1,200 @@
+"""Presets: every shipped file holds, and answers and hardware become a whole config in which the user's word counts."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from training import jobfile, registry
+from training.config import TrainConfig
+from training.data import examples
+from training.plan import estimate, presets
+from training.plan.hardware import Machine
+from training.plan.presets import QUALITIES, Answers, Wrong
+
+REPO = Path(__file__).resolve().parents[2]
+GB = 10**9
+LAPTOP = Machine("", 0, 0, 16 * GB, 12 * GB, 100 * GB, "a processor", 4, False, "", (0, 0), False, "")
+CARD = replace(LAPTOP, gpu_name="NVIDIA GeForce RTX 3060", vram_bytes=12 * GB, vram_free_bytes=11 * GB, cuda_ok=True, driver="580.1", compute=(8, 6))
+OLD_CARD = replace(CARD, gpu_name="NVIDIA GeForce GTX 1080", vram_bytes=8 * GB, vram_free_bytes=7 * GB, compute=(6, 1))
+SHIPPED = [p.stem for p in sorted((REPO / "presets").glob("*.yaml"))]
+
+
+def resolved(home, preset="sd15-character", machine=CARD, pictures=20, **answers):
+    overrides = answers.pop("overrides", {})
+    return presets.resolve(preset, Answers(**{"trigger": "zibbo", "dataset": "cats", "overrides": overrides, **answers}), machine, pictures, home)
+
+
+def test_presets_are_shipped():
+    goals = {(p.family, p.light, p.goal) for p in presets.list_presets()}
+    assert {("sd15", True, "character"), ("sd15", True, "style")} <= goals
+    assert {("sd15", False, "character"), ("sd15", False, "object"), ("sd15", False, "style")} <= goals
+
+
+@pytest.mark.parametrize("id", SHIPPED)
+@pytest.mark.parametrize("quality", QUALITIES)
+@pytest.mark.parametrize("machine", [LAPTOP, CARD, OLD_CARD], ids=["laptop", "card", "old card"])
+def test_every_preset_holds(home, id, quality, machine):
+    preset = presets.get(id)
+    assert preset.ok and preset.title and preset.blurb and preset.for_whom
+    assert registry.get("families", preset.family)
+    config = resolved(home, id, machine, quality=quality)
+    assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
+    assert config.preset == id and config.steps == preset.steps(quality)
+    assert config.device == machine.device
+    assert config.sample.prompts and config.sample.every and config.save.every
+    assert config.sample.width == preset.config["sample"].get("width", max(config.data.resolutions))
+
+
+@pytest.mark.parametrize("id", SHIPPED)
+def test_more_quality_is_more_steps(id):
+    preset = presets.get(id)
+    assert preset.steps("quick") < preset.steps("balanced") < preset.steps("thorough")
+
+
+@pytest.mark.parametrize("id", [id for id in SHIPPED if not id.startswith("builtin")])
+def test_a_preset_fits_the_memory_that_it_asks_for(home, id):
+    preset = presets.get(id)
+    size = max(32, int(preset.needs_gb)) * GB  # what is asked for is the VRAM; such a card sits in a machine to match
+    room = dict(ram_bytes=2 * size, ram_free_bytes=int(1.8 * size), disk_free_bytes=5 * size)
+    card = replace(CARD, vram_bytes=int(preset.needs_gb * GB), vram_free_bytes=int(0.97 * preset.needs_gb * GB), **room)
+    for quality in QUALITIES:
+        config = resolved(home, id, card, quality=quality)
+        found = estimate.estimate(config, card, 20, home)
+        assert found.fits, found.problems
+
+
+def test_what_the_hardware_decides(home):
+    assert resolved(home, machine=LAPTOP).model.dtype == "fp32"
+    assert resolved(home, machine=CARD).model.dtype == "bf16"
+    assert resolved(home, machine=OLD_CARD).model.dtype == "fp16"
+    assert resolved(home, machine=CARD, overrides={"device": "cpu"}).model.dtype == "fp32"
+
+
+def test_what_follows_from_the_rest(home):
+    config = resolved(home, overrides={"steps": 400, "data.resolutions": [256, 768]}, pictures=100)
+    assert (config.save.every, config.sample.every) == (40, 40)
+    assert (config.sample.width, config.sample.height) == (768, 768)
+    assert config.data.held_out == 8 and config.save.validate_every == 20
+    assert resolved(home, pictures=12).data.held_out == 0
+    assert resolved(home, pictures=1).data.batch_size == 1
+    assert resolved(home, "sd15-style", overrides={"steps": 50}).optimizer.warmup_steps == 5
+
+
+def test_samples_speak_of_the_trigger_word_or_of_what_stands_for_it(home):
+    assert any("[trigger]" in p for p in resolved(home).sample.prompts)
+    without = resolved(home, trigger="").sample.prompts
+    assert without and not any("[trigger]" in p for p in without)
+    assert resolved(home, overrides={"sample.prompts": ["a dog"]}).sample.prompts == ("a dog",)
+
+
+def test_the_user_wins(home):
+    level = presets.get("sd15-character").quality["quick"]
+    assert level["adapter"]["rank"] == 16
+    config = resolved(home, quality="quick", overrides={"adapter.rank": 8, "steps": "77", "optimizer.learning_rate": "5e-5", "save.every": 5})
+    assert (config.adapter.rank, config.adapter.alpha) == (8, 16)
+    assert (config.steps, config.optimizer.learning_rate, config.save.every) == (77, 5e-5, 5)
+
+
+def test_what_the_user_set_wrong_is_named(home):
+    with pytest.raises(Wrong, match="did you mean 'optimizer.learning_rate'") as caught:
+        resolved(home, overrides={"optimizer.learning_rat": 1})
+    assert caught.value.problems[0][0] == "optimizer.learning_rat"
+    for path, value in {"adapter.rank": 0, "steps": "many", "optimizer.learning_rate": "nan", "data.resolutions": "big", "name": "a/b"}.items():
+        with pytest.raises(Wrong) as caught:
+            resolved(home, overrides={path: value})
+        assert caught.value.problems[0][0].startswith(path)
+    with pytest.raises(Wrong, match="only 10 steps"):
+        resolved(home, overrides={"steps": 10, "optimizer.warmup_steps": 20})
+
+
+def test_unknown_presets_and_qualities(home):
+    with pytest.raises(ValueError, match="did you mean 'sd15-style'"):
+        resolved(home, "sd15-stile")
+    with pytest.raises(ValueError, match="quick, balanced, thorough"):
+        resolved(home, quality="best")
+
+
+def test_the_name_is_made_up_from_what_is_there(home):
+    assert resolved(home, name="  My cat ").name == "My cat"
+    assert resolved(home).name == "zibbo"
+    assert resolved(home, trigger="").name == "cats"
+    assert resolved(home, trigger="", dataset="").name == "my-lora"
+
+
+def test_a_small_card_gets_smaller_batches_that_add_up_to_the_same(home):
+    big, small = resolved(home, "sd15-style", CARD), resolved(home, "sd15-style", replace(CARD, vram_bytes=6 * GB))
+    assert (big.data.batch_size, big.optimizer.accumulation) == (4, 1)
+    assert small.data.batch_size < 4 and small.data.batch_size * small.optimizer.accumulation == 4
+    tiny_card = resolved(home, "sd15-style", replace(CARD, vram_bytes=4 * GB))
+    assert tiny_card.data.batch_size == 1 and tiny_card.loss.gradient_checkpointing != "off"
+    own = resolved(home, "sd15-style", replace(CARD, vram_bytes=4 * GB), overrides={"data.batch_size": 4, "loss.gradient_checkpointing": False})
+    assert own.data.batch_size == 4 and own.loss.gradient_checkpointing == "off"
+
+
+def test_one_click_picks_by_hardware():
+    found = presets.list_presets()
+    assert presets.recommend(found, LAPTOP).light
+    picked = {gb: presets.recommend(found, replace(CARD, vram_bytes=gb * GB)).id for gb in (6, 8, 12, 16, 24, 48)}
+    assert picked == {6: "sd15-character", 8: "sd15-character", 12: "sdxl-character", 16: "sdxl-character", 24: "z_image-character", 48: "z_image-character"}
+    assert presets.recommend(found, replace(CARD, vram_bytes=2 * GB)).light
+    assert "wants a graphics card" in presets.fits(presets.get("sd15-style"), LAPTOP)
+    assert "wants 8 GB of VRAM" in presets.fits(presets.get("sd15-style"), replace(CARD, vram_bytes=6 * GB))
+
+
+def test_a_broken_preset_is_a_row_with_its_error(home):
+    folder = home.plugins / "presets"
+    folder.mkdir(parents=True)
+    good = (REPO / "presets" / "sd15-object.yaml").read_text()
+    (folder / "mine.yaml").write_text(good)
+    (folder / "typo.yaml").write_text(good.replace("learning_rate", "learning_rat"))
+    (folder / "half.yaml").write_text("title: [")
+    (folder / "levels.yaml").write_text(good.split("quality:")[0] + "quality: {quick: {}}\n")
+    rows = {p.id: p for p in presets.list_presets(plugins=home.plugins)}
+    assert rows["mine"].ok and set(SHIPPED) < set(rows)
+    assert "did you mean 'learning_rate'" in rows["typo"].error
+    assert "half.yaml" in rows["half"].error
+    assert "quick, balanced, thorough" in rows["levels"].error
+    with pytest.raises(ValueError, match="cannot be used"):
+        presets.get("typo", home.plugins)
+    assert [p.ok for p in rows.values()] == sorted((p.ok for p in rows.values()), reverse=True), "broken ones come last"
+
+
+def test_a_resolved_preset_survives_the_file(home, tmp_path):
+    config = resolved(home, "builtin-character", LAPTOP)
+    path = tmp_path / "job.yaml"
+    path.write_text(jobfile.dump_yaml(config), encoding="utf-8")
+    assert jobfile.load_job(path) == config
+
+
+def test_the_example_becomes_a_dataset(home):
+    from training.data import datasets
+
+    assert examples.install_example(home) == examples.install_example(home) == (examples.NAME, examples.KEPT_NAME)
+    ds = datasets.open_dataset(home, examples.NAME)
+    assert ds.counts().usable >= 12 and ds.counts().captioned == ds.counts().usable
+    assert all(examples.example().trigger in p.caption for p in ds.pictures())
+    config = resolved(home, examples.PRESET, LAPTOP, pictures=ds.counts().usable, dataset=examples.NAME, trigger=examples.example().trigger)
+    assert config.model.source == "builtin" and config.data.held_out == 0
+
+
+def test_what_is_kept_as_it_is_counts_about_as_much_as_what_is_learnt(home):
+    from training.data import datasets
+
+    name, kept = examples.install_example(home)
+    count = datasets.open_dataset(home, kept).counts()
+    assert count.usable == count.captioned == 48
+    assert not any(examples.example().trigger in p.caption for p in datasets.open_dataset(home, kept).pictures())
+    uses = resolved(home, examples.PRESET, LAPTOP, pictures=16, dataset=name, prior=kept).data.datasets
+    assert [(use.name, use.repeats, use.prior) for use in uses] == [(name, 3, False), (kept, 1, True)]
+    with pytest.raises(presets.Wrong, match="pictures to learn from"):
+        resolved(home, examples.PRESET, LAPTOP, pictures=16, dataset=name, prior=name)
+    with pytest.raises(presets.Wrong, match="no dataset called 'gone'"):
+        resolved(home, examples.PRESET, LAPTOP, pictures=16, dataset=name, prior="gone")
+
+
+def test_no_torch_is_imported():
+    code = "import sys; from training.data import examples; from training.plan import presets, estimate; presets.list_presets(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO, timeout=120)

@@ -1,0 +1,105 @@
+"""Flags and places: what goes together, what is refused with a sentence, which port is taken, one Easel a home."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+import app
+from training.home import Home
+from ui.server import instance, serving, window
+
+
+def plan(*flags: str, **environ: str) -> serving.Plan:
+    return serving.plan(app.flags().parse_args(list(flags)), environ)
+
+
+def test_the_plain_start_is_for_this_computer_only():
+    made = plan()
+    assert (made.host, made.auth, made.share, made.local, made.window) == ("127.0.0.1", None, False, True, True)
+    assert not made.access.host_ok("192.168.1.5")
+
+
+@pytest.mark.parametrize("flags", [("--listen",), ("--host", "0.0.0.0"), ("--host", "192.168.1.5")])
+def test_letting_others_in_needs_a_password(flags):
+    with pytest.raises(ValueError, match="needs a password"):
+        plan(*flags)
+    made = plan(*flags, EASEL_AUTH="me:secret: with colon")
+    assert made.auth == ("me", "secret: with colon") and not made.local and made.access.host_ok("192.168.1.5")
+
+
+@pytest.mark.parametrize("auth", ["me", ":x", "me:"])
+def test_half_a_login_is_refused(auth):
+    with pytest.raises(ValueError, match="user:password"):
+        plan("--listen", "--auth", auth)
+
+
+def test_sharing_makes_a_password_and_prints_it():
+    first, second = plan("--share"), plan("--share")
+    assert first.auth[1] in first.says[0] and first.auth[1] != second.auth[1] and len(first.auth[1]) >= 12
+    assert plan("--share", "--auth", "me:mine").says == ()
+
+
+def test_colab_and_spaces_are_noticed():
+    colab = plan(COLAB_RELEASE_TAG="release-colab")
+    assert colab.share and colab.auth and not colab.window
+    space = plan(SPACE_ID="me/easel", SPACE_HOST="me-easel.hf.space")
+    assert space.on_space and space.host == "0.0.0.0" and not space.share and space.auth is None and not space.window and not space.local
+
+
+@pytest.mark.parametrize(("flags", "word"), [(("--port", "0"), "--port"), (("--port", "70000"), "--port"), (("--root-path", "easel"), "--root-path")])
+def test_what_cannot_be_is_said(flags, word):
+    with pytest.raises(ValueError, match=word):
+        plan(*flags)
+
+
+def test_no_browser_opens_no_window_and_neither_does_a_machine_without_a_screen(monkeypatch):
+    assert not plan("--no-browser").window
+    if sys.platform == "linux":
+        monkeypatch.delenv("DISPLAY", raising=False)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        assert window.open_app("http://127.0.0.1:1/") == ""
+
+
+def test_a_busy_port_gives_the_next_one():
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert serving.free_port("127.0.0.1", port) > port
+
+
+def test_one_easel_a_home(tmp_path):
+    home = Home(tmp_path)
+    lock = instance.claim(home)
+    try:
+        code = f"from training.home import Home; from ui.server import instance; from pathlib import Path; print(instance.claim(Home(Path({str(tmp_path)!r}))))"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert other.stdout.strip() == "None"
+        with closing(socket.socket()) as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen()
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            instance.announce(home, url)
+            assert instance.other_url(home) == url
+        assert instance.other_url(home, wait_s=0) == ""  # it does not answer any more
+    finally:
+        lock.release()
+    again = instance.claim(home)
+    assert again is not None and instance.other_url(home, wait_s=0) == ""  # the old address is forgotten
+    again.release()
+
+
+def test_an_address_that_was_tampered_with_is_not_opened(tmp_path):
+    home = Home(tmp_path)
+    (instance.folder(home) / "app.json").write_text('{"url": "file:///etc/passwd"}', encoding="utf-8")
+    assert instance.other_url(home, wait_s=0) == ""
+
+
+def test_main_says_why_it_does_not_start(capsys):
+    assert app.main(["--listen"]) == 2
+    assert "needs a password" in capsys.readouterr().err

@@ -1,0 +1,606 @@
+"""A dataset: a folder of pictures and video clips with a UTF-8 .txt beside each, a mask where there is one, and a hidden .easel folder
+with all that we know of it.
+
+Originals are never altered.  Pictures that somebody drops into the folder by hand are noticed and checked when they are listed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..home import Home
+from ..names import folder_name
+from . import captions
+from .clips import load_still as load_pixels
+from .edits import Edits, new_op
+from .gate import Gate, Report, gated
+from .masks import Mask, is_mask, misfit
+from .memory import Scan, file_key, forget, hash_of, lstat_of, memory_of, natural_key, read_caption, record_of, stem_of, write_text_whole
+from .memory import scan as scan_folder
+from .pictures import SUFFIXES, Refused, check_regular
+
+__all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets", "load_pixels", "open_dataset", "rename", "resolve", "summary"]
+
+HIDDEN = ".easel"
+Progress = Callable[[int, int, str], None]  # done, of, the file in hand
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture or clip of a dataset.  width, height: px, upright; 0 where unknown.  note: what is done on reading, or why not usable."""
+
+    id: str  # its file name
+    path: Path
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    verdict: str  # ok, refused, duplicate, unchecked
+    note: str
+    caption: str  # '' is none
+    caption_source: str  # '' (none), file, typed, or the captioner that wrote it
+    caption_note: str = ""
+    mask: Mask | None = None  # its own file, else its transparency
+    mask_note: str = ""  # why its mask's file is not used
+    seconds: float = 0.0  # of a clip; 0 for a picture
+
+    @property
+    def usable(self) -> bool:
+        return self.verdict == "ok"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one file that was offered.  reason: why not, or what to know.  id: the picture it became or belongs to."""
+
+    file: str
+    ok: bool
+    reason: str = ""
+    id: str = ""
+    kind: str = "picture"  # picture, clip, caption, mask, duplicate, skipped, archive
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures of each sort.  captioned counts usable ones only."""
+
+    total: int
+    usable: int
+    refused: int
+    duplicate: int
+    unchecked: int
+    captioned: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of pictures.  meta: where our notes on it live; for a folder used in place that is not inside the folder."""
+
+    path: Path
+    meta: Path
+    in_place: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def title(self) -> str:
+        """What the user called it."""
+        return str(_about(self.meta).get("title") or self.path.name)
+
+    # -- listing
+
+    def pictures(self, check: bool = True, on_progress: Progress | None = None) -> list[Picture]:
+        """All pictures in natural order; those that nobody has looked at are checked first.  Engines use the `usable` ones."""
+        scan = scan_folder(self.path)
+        if check and self._check(scan, None, on_progress):
+            scan = scan_folder(self.path)
+        with memory_of(self.meta).lock:
+            return self._built(scan, scan.names)
+
+    def page(self, offset: int, count: int, query: str = "", only: str = "") -> tuple[list[Picture], int]:
+        """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'."""
+        with memory_of(self.meta).lock:
+            scan = scan_folder(self.path)
+            names = scan.names
+            if query.strip() or only:
+                wanted = captions.clean_caption(query).casefold().split()
+                names = [p.id for p in self._built(scan, names) if _matches(p, wanted, only)]
+        shown = names[max(0, offset) : max(0, offset) + max(0, count)]
+        if self._check(scan, shown):
+            scan = scan_folder(self.path)
+        with memory_of(self.meta).lock:
+            return self._built(scan, [n for n in shown if n in scan.files]), len(names)
+
+    def get(self, id: str) -> Picture:
+        """One picture.  Raises ValueError for an id that is not in this dataset."""
+        self._path_of(id)
+        self.check([id])
+        with memory_of(self.meta).lock:
+            scan = scan_folder(self.path)
+            if id not in scan.files:
+                raise ValueError(f"there is no picture called {id!r} in {self.title!r} any more")
+            return self._built(scan, [id])[0]
+
+    def counts(self) -> Counts:
+        """How many pictures there are of each sort, without checking new ones."""
+        pictures = self.pictures(check=False)
+        by = {v: sum(p.verdict == v for p in pictures) for v in ("ok", "refused", "duplicate", "unchecked")}
+        return Counts(len(pictures), by["ok"], by["refused"], by["duplicate"], by["unchecked"], sum(p.usable and bool(p.caption) for p in pictures))
+
+    def readiness(self, counts: Counts | None = None) -> list[str]:
+        """What is missing before training, a sentence each; [] when nothing is.  counts: those of a moment ago, None to count now."""
+        counts = counts or self.counts()
+        said = []
+        if not counts.total:
+            said.append("there are no pictures yet")
+        elif not counts.usable and not counts.unchecked:
+            said.append("none of the pictures can be used; see the reason under each")
+        bare = counts.usable - counts.captioned
+        if bare:
+            said.append("1 picture has no caption" if bare == 1 else f"{bare} pictures have no caption")
+        if counts.unchecked:
+            said.append("1 picture is not checked yet" if counts.unchecked == 1 else f"{counts.unchecked} pictures are not checked yet")
+        return said
+
+    def fingerprint(self, masks: bool = False) -> str:
+        """SHA-256 over the usable pictures' bytes and captions, and their masks' if asked for, whatever the files are called."""
+        rows = sorted((p.sha256, p.caption, *([p.mask.sha256] if masks and p.mask else [])) for p in self.pictures() if p.usable)
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:
+        """Put pictures that are new, changed or without a thumbnail through the gate.  How many that were."""
+        return self._check(scan_folder(self.path), ids, on_progress)
+
+    def _check(self, scan: Scan, ids: Sequence[str] | None, on_progress: Progress | None = None) -> int:
+        memory = memory_of(self.meta)
+        with memory.checking:
+            with memory.lock:
+                wanted = scan.names if ids is None else [i for i in ids if i in scan.files]
+                wanted = list(dict.fromkeys([*wanted, *(scan.masks[stem_of(n)] for n in wanted if stem_of(n) in scan.masks)]))
+                pending = [n for n in wanted if (r := memory.fresh(n, scan.stat(n))) is None or not self._has_thumb(r)]
+            if not pending:
+                return 0
+            (self.meta / "thumbs").mkdir(parents=True, exist_ok=True)
+            for done, (name, record) in enumerate(gated(pending, self._looked_at), 1):
+                with memory.lock:
+                    memory.records[name] = record
+                if on_progress:
+                    on_progress(done, len(pending), name)
+            self._save_index()
+        return len(pending)
+
+    def thumbnail(self, id: str) -> Path:
+        """The picture's thumbnail, WebP of at most 256 px, made by the gate.  Raises ValueError with the reason if there is none."""
+        path = self._path_of(id)
+        memory = memory_of(self.meta)
+        record = memory.fresh(id, lstat_of(path))
+        if record and record["ok"] and self._has_thumb(record):
+            return self._thumb(record["sha256"])
+        self.check([id])
+        record = memory.records.get(id)
+        if record is None:
+            raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
+        if not record["ok"]:
+            raise ValueError(f"{id}: {record['note']}")
+        return self._thumb(record["sha256"])
+
+    # -- captions
+
+    def caption(self, id: str) -> str:
+        """The caption of a picture; '' is none."""
+        self._path_of(id)
+        with memory_of(self.meta).lock:
+            return self._caption_of(scan_folder(self.path), id)[0]
+
+    def set_caption(self, id: str, text: str, source: str = "typed") -> str:
+        """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""
+        self.set_captions({id: text}, source)
+        return self.caption(id)
+
+    def set_captions(self, changes: Mapping[str, str], source: str, op: str = "") -> int:
+        """Save captions as one step for undo (`op` joins several calls into one).  How many changed."""
+        for id in changes:
+            self._path_of(id)
+        with self._locked():
+            scan = scan_folder(self.path)
+            real = {}
+            for id, text in changes.items():
+                before, after = self._caption_of(scan, id)[0], captions.clean_caption(text)
+                if before != after:
+                    real[id] = (before, after)
+            if real:
+                self._edits().captions(op or new_op(), source, real)  # first the way back, then the change
+                for id, (_, after) in real.items():
+                    self._write_caption(scan, id, after)
+            return len(real)
+
+    def find_replace(self, find: str, replace: str) -> int:
+        """Replace a text in every caption, letter by letter.  How many changed."""
+        find, replace = (unicodedata.normalize("NFC", t) for t in (find, replace))
+        if not find:
+            raise ValueError("type the text to look for")
+        return self._each_caption(lambda text: text.replace(find, replace), "replaced")
+
+    def prefix(self, text: str) -> int:
+        """Put a text in front of every caption that does not start with it.  How many changed."""
+        if not captions.clean_caption(text):
+            raise ValueError("type the text to put in front")
+        return self._each_caption(lambda old: old if old.startswith(text.strip()) else text + old, "prefix")
+
+    def suffix(self, text: str) -> int:
+        """Put a text behind every caption that does not end with it.  How many changed."""
+        if not captions.clean_caption(text):
+            raise ValueError("type the text to put behind")
+        return self._each_caption(lambda old: old if old.endswith(text.strip()) else old + text, "suffix")
+
+    def undo(self) -> str:
+        """Take back the newest step: an edit, a bulk edit, a captioner's run, a removal.  A sentence on it; '' if there is none."""
+        with self._locked():
+            edits = self._edits()
+            step = edits.last()
+            if not step:
+                return ""
+            scan = scan_folder(self.path)
+            restored, changed_since, pictures = set(), set(), 0
+            for record in reversed(step):
+                for id, (before, after) in record.get("captions", {}).items():
+                    if id in scan.files and self._caption_of(scan, id)[0] == after:
+                        self._write_caption(scan, id, before)
+                        restored.add(id)
+                    elif id not in restored:
+                        changed_since.add(id)
+                pictures += self._put_back(record["op"], record.get("removed", []))
+            edits.undo(step[0]["op"])
+        said = [_count(pictures, "picture") + " put back"] if pictures else []
+        said += [_count(len(restored), "caption") + " put back"] if restored else []
+        said += [_count(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
+        return ", ".join(said) or "nothing was left to put back"
+
+    def can_undo(self) -> str:
+        """What undo would take back, as a short text; '' if there is nothing."""
+        step = self._edits().last()
+        if not step:
+            return ""
+        if "removed" in step[0]:
+            return f"removal of {_count(sum(len(r.get('removed', [])) for r in step), 'picture')}"
+        return f"{_count(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
+
+    # -- removing
+
+    def remove(self, ids: Sequence[str]) -> int:
+        """Put pictures with their captions and masks aside; undo brings them back.  How many."""
+        if self.in_place:
+            raise ValueError(f"{self.path} is used in place, and Easel does not take files out of your own folders; remove them there")
+        for id in ids:
+            self._path_of(id)
+        with self._locked():
+            scan = scan_folder(self.path)
+            ids = [i for i in dict.fromkeys(ids) if i in scan.files]
+            if not ids:
+                return 0
+            op = new_op()
+            aside = self.meta / "removed" / op
+            aside.mkdir(parents=True)
+            self._edits().removed(op, ids)
+            stems = {s: [n for n in scan.names if stem_of(n) == s] for s in map(stem_of, ids)}
+            for id in ids:
+                os.replace(self.path / id, aside / id)
+                shared = [n for n in stems[stem_of(id)] if n not in ids]  # a.jpg and a.png may share a.txt
+                for beside in [*scan.texts.get(stem_of(id), []), *filter(None, [scan.masks.get(stem_of(id))])]:
+                    if not shared and (self.path / beside).exists():
+                        os.replace(self.path / beside, aside / beside)
+            return len(ids)
+
+    # -- inside
+
+    def _put_back(self, op: str, names: Sequence[str]) -> int:
+        aside = self.meta / "removed" / op
+        if not names or not aside.is_dir():
+            return 0
+        back = 0
+        for found in sorted(aside.iterdir()):
+            if not (self.path / found.name).exists():
+                back += found.name in names
+                os.replace(found, self.path / found.name)
+        return back
+
+    def _each_caption(self, change: Callable[[str], str], source: str) -> int:
+        with self._locked():
+            scan = scan_folder(self.path)
+            now = {n: self._caption_of(scan, n)[0] for n in scan.names}
+            return self.set_captions({n: change(text) for n, text in now.items() if text}, source)
+
+    def _path_of(self, id: str) -> Path:
+        """The path of a picture.  Raises ValueError for whatever is not the plain name of one in this folder."""
+        plain = isinstance(id, str) and id and id == os.path.basename(id) and not set(id) & set("/\\\0") and not id.startswith(".")
+        if not plain or Path(id).suffix.lower() not in SUFFIXES or is_mask(id) or not os.path.lexists(self.path / id):
+            raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
+        return self.path / id
+
+    def _built(self, scan: Scan, names: Sequence[str]) -> list[Picture]:
+        memory = memory_of(self.meta)
+        sources = self._edits().refresh().sources
+        kept: dict[str, str] = {}  # of the same bytes, the first in order is the one that is used
+        for name in scan.names:
+            record = memory.records.get(name)
+            if record and record["ok"]:
+                kept.setdefault(record["sha256"], name)
+        made = []
+        for name in names:
+            found = scan.stat(name)
+            record = memory.fresh(name, found)
+            text, text_note = self._caption_of(scan, name)
+            source = sources.get((name, text), "file") if text else ""
+            size_bytes = found.st_size if found else 0
+            if record is None:
+                made.append(Picture(name, self.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", text, source, text_note))
+                continue
+            verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
+            if record["ok"] and kept[record["sha256"]] != name:
+                verdict, note = "duplicate", f"the same picture as {kept[record['sha256']]}, byte for byte; only one of them is used"
+            mask, mask_note = self._mask_of(scan, name, record)
+            facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note)
+            made.append(replace(facts, mask=mask, mask_note=mask_note, seconds=record["seconds"]))
+        return made
+
+    def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:
+        """(mask, why its file is not used) of a picture that was looked at."""
+        own = Mask(self.path / id, record["sha256"], "alpha") if record["alpha"] else None
+        name = scan.masks.get(stem_of(id))
+        if name is None:
+            return own, ""
+        found = memory_of(self.meta, reread=False).fresh(name, scan.stat(name))
+        if found is None:
+            return own, f"{name} is not checked yet"
+        why = found["note"] if not found["ok"] else misfit((found["width"], found["height"]), (record["width"], record["height"]))
+        return (own, f"{name} {why}") if why else (Mask(self.path / name, found["sha256"], "file"), "")
+
+    def _caption_of(self, scan: Scan, id: str) -> tuple[str, str]:
+        """(caption, note) of a picture, from memory while its file has not changed."""
+        cache = memory_of(self.meta, reread=False).texts
+        for name in scan.texts.get(stem_of(id), []):
+            found = scan.text_stat(name)
+            if found is None:
+                continue
+            key = (found.st_size, found.st_mtime_ns, found.st_ino)
+            if name not in cache or cache[name][0] != key:
+                cache[name] = (key, *read_caption(self.path / name))
+            return cache[name][1:]
+        return "", ""
+
+    def _write_caption(self, scan: Scan, id: str, text: str) -> None:
+        """The .txt beside a picture, whole or not at all; gone for an empty text.  Keeps `scan` true."""
+        stem = stem_of(id)
+        present = scan.texts.get(stem, [])
+        target = next((n for n in present if n.lower().endswith(".txt")), Path(id).stem + ".txt")
+        if not text:
+            for name in present:
+                (self.path / name).unlink(missing_ok=True)
+                scan.text_entries.pop(name, None)
+            scan.texts.pop(stem, None)
+            return
+        write_text_whole(self.path / target, text + "\n")
+        scan.text_entries[target] = os.lstat(self.path / target)
+        scan.texts[stem] = [target, *(n for n in present if n != target)]
+
+    def _looked_at(self, gate: Gate, name: str) -> tuple[str, dict]:
+        """(name, record) of a picture that lies in the folder."""
+        path = self.path / name
+        try:
+            found = os.lstat(path)
+        except OSError as error:
+            return name, record_of(None, "", Report(False, f"cannot be read: {error.strerror}"))
+        try:
+            check_regular(found)
+            digest = hash_of(path)
+            report = gate.check(path, self._thumb(digest))
+        except Refused as error:
+            digest, report = "", Report(False, str(error))
+        except OSError as error:
+            digest, report = "", Report(False, f"cannot be read: {error.strerror or error}")
+        return name, record_of(found, digest, report)
+
+    def _thumb(self, digest: str) -> Path:
+        return self.meta / "thumbs" / f"{digest[:40]}.webp"
+
+    def _has_thumb(self, record: dict) -> bool:
+        return not record["ok"] or self._thumb(record["sha256"]).exists()
+
+    def _edits(self) -> Edits:
+        return memory_of(self.meta).edits
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone with this dataset, among threads and processes.  May be nested."""
+        memory = memory_of(self.meta)
+        with memory.lock:
+            if not memory.depth:
+                self.meta.mkdir(parents=True, exist_ok=True)
+                memory.acquire(self.meta / "lock")
+            memory.depth += 1
+            try:
+                yield
+            finally:
+                memory.depth -= 1
+                if not memory.depth:
+                    memory.release()
+
+    def _save_index(self) -> None:
+        """Write what is known of the pictures, together with what another process has found out meanwhile."""
+        memory = memory_of(self.meta)
+        with self._locked():
+            scan = scan_folder(self.path)
+            present = scan.files | scan.mask_entries
+            memory.load_index(self.meta / "index.json")
+            known = {n: r for n, r in memory.records.items() if n in present}
+            write_text_whole(self.meta / "index.json", json.dumps({"version": 1, "pictures": known}))
+            memory.records = known
+            memory.index_key = file_key(self.meta / "index.json")
+
+
+# -- the datasets of a home
+
+
+def list_datasets(home: Home) -> list[Dataset]:
+    """All datasets, by title."""
+    if not home.datasets.is_dir():
+        return []
+    found = [_own(p) for p in home.datasets.iterdir() if p.name[0] != "." and p.is_dir()]
+    return sorted(found, key=lambda ds: natural_key(ds.title))
+
+
+def latest(home: Home) -> Dataset | None:
+    """The dataset that pictures or captions were put into last; None where there is none."""
+
+    def changed(ds: Dataset) -> float:
+        with suppress(OSError):  # it was deleted meanwhile
+            return ds.path.stat().st_mtime
+        return 0.0
+
+    return max(list_datasets(home), key=changed, default=None)
+
+
+def create(home: Home, title: str) -> Dataset:
+    """A new, empty dataset.  Its folder is named after the title; a taken name gets a number."""
+    title = captions.clean_caption(title)
+    if not title:
+        raise ValueError("the name is empty; type one, for example 'my-cat'")
+    home.datasets.mkdir(parents=True, exist_ok=True)
+    path = _free_folder(home, title)
+    path.mkdir()
+    ds = _own(path)
+    _write_about(ds.meta, {"title": title, "created": round(time.time(), 3)})
+    return ds
+
+
+def open_dataset(home: Home, name: str) -> Dataset:
+    """The dataset with this folder name, or that had it before it was renamed.  Raises ValueError with the nearest name."""
+    plain = bool(name) and name == os.path.basename(name) and not set(name) & set("/\\\0:") and not name.startswith(".")
+    if plain and (home.datasets / name).is_dir():
+        return _own(home.datasets / name)
+    known = {ds.name: ds for ds in list_datasets(home)}
+    for ds in known.values():
+        if name and name in _about(ds.meta).get("was", []):
+            return ds
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    raise ValueError(f"there is no dataset called {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def rename(ds: Dataset, title: str) -> Dataset:
+    """The same dataset under a new title and folder name.  The old name still leads to it, so old runs can be resumed."""
+    if ds.in_place:
+        raise ValueError(f"{ds.path} is used in place and keeps its name")
+    title = captions.clean_caption(title)
+    if not title:
+        raise ValueError("the name is empty; type one, for example 'my-cat'")
+    home = Home(ds.path.parent.parent)
+    about = _about(ds.meta)
+    moved = ds
+    if folder_name(title) != ds.name:
+        with ds._locked():
+            target = _free_folder(home, title)
+        try:
+            os.rename(ds.path, target)
+        except OSError as error:
+            raise ValueError(f"{ds.name!r} cannot be renamed now ({error.strerror}); close what has it open and try again") from None
+        forget(ds.meta)
+        moved = _own(target)
+        about["was"] = [*dict.fromkeys([*about.get("was", []), ds.name])]
+    _write_about(moved.meta, about | {"title": title})
+    return moved
+
+
+def delete(ds: Dataset) -> None:
+    """Remove a dataset with our copies of its pictures.  What they were copied from is not touched."""
+    if ds.in_place:
+        raise ValueError(f"{ds.path} is your own folder; Easel does not delete it")
+    trash = ds.path.with_name(f".trash-{ds.name}-{secrets.token_hex(4)}")
+    try:
+        os.rename(ds.path, trash)
+    except OSError as error:
+        raise ValueError(f"{ds.title!r} cannot be deleted now ({error.strerror}); close what has it open and try again") from None
+    forget(ds.meta)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def resolve(home: Home, name_or_path: str) -> Dataset:
+    """A dataset by name, else a folder of this machine, used in place.  Raises ValueError."""
+    text = str(name_or_path).strip()
+    looks_like_path = text.startswith("~") or os.path.isabs(text) or "/" in text or "\\" in text or text in (".", "..")
+    if not looks_like_path:
+        return open_dataset(home, text)
+    path = Path(text).expanduser().resolve()
+    if path.parent == home.datasets.resolve() and path.is_dir():
+        return _own(home.datasets / path.name)
+    if not path.is_dir():
+        raise ValueError(f"{path} is a file; name the folder" if path.exists() else f"there is no folder {path}")
+    digest = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    return Dataset(path, home.datasets / ".folders" / digest, in_place=True)
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """One sentence on what became of the files: '24 pictures added, 20 captions paired, 3 refused'."""
+    pictures = sum(v.ok and v.kind == "picture" for v in verdicts)
+    texts = sum(v.ok and v.kind == "caption" for v in verdicts)
+    masks = sum(v.ok and v.kind == "mask" for v in verdicts)
+    twice = sum(v.kind == "duplicate" for v in verdicts)
+    refused = sum(not v.ok and v.kind not in ("duplicate", "skipped") for v in verdicts)
+    clips = sum(v.ok and v.kind == "clip" for v in verdicts)
+    said = [f"{_count(pictures, 'picture')} added"] if pictures or not clips else []
+    said += [f"{_count(clips, 'clip')} added"] if clips else []
+    said += [f"{_count(texts, 'caption')} paired"] if texts else []
+    said += [f"{_count(masks, 'mask')} paired"] if masks else []
+    said += [f"{twice} already there"] if twice else []
+    said += [f"{refused} refused"] if refused else []
+    said += [v.reason for v in verdicts if v.kind == "skipped"]
+    return ", ".join(said)
+
+
+def _matches(picture: Picture, words: Sequence[str], only: str) -> bool:
+    if only == "no caption" and (picture.caption or not (picture.usable or picture.verdict == "unchecked")):
+        return False
+    if only not in ("", "no caption") and picture.verdict != only:
+        return False
+    text = f"{picture.id} {picture.caption}".casefold()
+    return all(word in text for word in words)
+
+
+def _own(path: Path) -> Dataset:
+    return Dataset(path, path / HIDDEN)
+
+
+def _about(meta: Path) -> dict:
+    try:
+        data = json.loads((meta / "dataset.json").read_text(encoding="utf-8"))
+        return data if isinstance(data, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_about(meta: Path, about: dict) -> None:
+    meta.mkdir(parents=True, exist_ok=True)
+    write_text_whole(meta / "dataset.json", json.dumps(about, indent=1))
+
+
+def _free_folder(home: Home, title: str) -> Path:
+    wanted = folder_name(title)
+    taken = {p.name.casefold() for p in home.datasets.iterdir()}
+    names = [wanted, *(f"{folder_name(wanted[:80])}-{n}" for n in range(2, 10_000))]
+    return home.datasets / next(n for n in names if n.casefold() not in taken)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

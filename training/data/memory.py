@@ -1,0 +1,234 @@
+"""What this process remembers of a dataset's folder between two calls.  All of it can be read anew from the folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import stat
+import threading
+import time
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from . import captions
+from .edits import Edits
+from .gate import Report
+from .masks import is_mask, masked_stem
+from .pictures import SUFFIXES, Refused, open_regular
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One look at the folder.  Sizes and times are asked for only where they are needed: a page shows 48 of thousands."""
+
+    files: dict[str, os.DirEntry]
+    texts: dict[str, list[str]]  # stem -> caption files, the one that counts first
+    text_entries: dict[str, os.DirEntry | os.stat_result]
+    names: list[str]
+    masks: dict[str, str]  # stem -> the mask's file
+    mask_entries: dict[str, os.DirEntry]
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """Of a picture or a mask; None if it is gone."""
+        entry = self.files.get(name) or self.mask_entries.get(name)
+        return _lstat(entry) if entry else None
+
+    def text_stat(self, name: str) -> os.stat_result | None:
+        """Of a caption file; None if it is gone."""
+        return _lstat(self.text_entries[name]) if name in self.text_entries else None
+
+
+def lstat_of(path: Path) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _lstat(entry: os.DirEntry | os.stat_result) -> os.stat_result | None:
+    try:
+        return entry if isinstance(entry, os.stat_result) else entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+
+
+class Memory:
+    """Of one dataset: what is known of its pictures, the captions as read, the journal, and who is at work."""
+
+    def __init__(self, meta: Path):
+        self.lock = threading.RLock()
+        self.checking = threading.RLock()  # one check at a time, while listing goes on
+        self.depth = 0
+        self.records: dict[str, dict] = {}
+        self.index_key: tuple | None = None
+        self.texts: dict[str, tuple] = {}
+        self.edits = Edits(meta / "edits.jsonl")
+        self._file_lock = None
+
+    def fresh(self, name: str, found: os.stat_result | None) -> dict | None:
+        """The record of a picture, unless the file has changed since."""
+        record = self.records.get(name)
+        return record if record and found and (record["size"], record["mtime_ns"]) == (found.st_size, found.st_mtime_ns) else None
+
+    def load_index(self, path: Path) -> None:
+        """Take over what index.json says if it has changed; what this process found out itself wins."""
+        key = file_key(path)
+        if key is None or key == self.index_key:
+            return
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            self.records = {n: r for n, r in data["pictures"].items() if set(r) == RECORD_KEYS} | self.records
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # it is only a memory: everything is looked at again
+        self.index_key = key
+
+    def acquire(self, path: Path) -> None:
+        from filelock import FileLock, Timeout
+
+        self._file_lock = FileLock(path, thread_local=False)
+        try:
+            self._file_lock.acquire(timeout=60)
+        except Timeout:
+            raise ValueError("another program has been changing this dataset for a minute; try again") from None
+
+    def release(self) -> None:
+        self._file_lock.release()
+
+
+_memories: dict[Path, Memory] = {}
+_memories_lock = threading.Lock()
+
+
+def memory_of(meta: Path, reread: bool = True) -> Memory:
+    """What is remembered of a dataset; with what other processes have found out since, unless reread is off."""
+    with _memories_lock:
+        if meta not in _memories:
+            _memories[meta] = Memory(meta)
+        memory = _memories[meta]
+    if reread:
+        with memory.lock:
+            memory.load_index(meta / "index.json")
+    return memory
+
+
+def forget(meta: Path) -> None:
+    """Nothing is remembered any more."""
+    with _memories_lock:
+        _memories.pop(meta, None)
+
+
+RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format", "alpha", "seconds"}
+
+
+def record_of(found: os.stat_result | None, digest: str, report: Report) -> dict:
+    """What the index keeps of one picture."""
+    return {
+        "size": found.st_size if found else -1, "mtime_ns": found.st_mtime_ns if found else -1, "sha256": digest, "ok": report.ok,
+        "note": report.note if report.ok else report.reason, "width": report.width, "height": report.height, "format": report.format,
+        "alpha": report.alpha, "seconds": report.seconds,
+    }  # fmt: skip
+
+
+def scan(folder: Path) -> Scan:
+    """A look at a folder: its pictures, masks and captions, without what is hidden or has a name that is no text.  ValueError if it is gone."""
+    files, texts, text_entries, masks, mask_entries = {}, {}, {}, {}, {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = entry.name
+                stem, dot, suffix = name.rpartition(".")
+                suffix = (dot + suffix).lower()
+                if name[0] == "." or not (suffix in SUFFIXES or suffix in captions.SUFFIXES) or not _is_text(name):
+                    continue
+                if suffix in captions.SUFFIXES:
+                    texts.setdefault(unicodedata.normalize("NFC", stem), []).append(name)
+                    text_entries[name] = entry
+                elif is_mask(name):
+                    masks[masked_stem(name)] = name
+                    mask_entries[name] = entry
+                elif not entry.is_dir(follow_symlinks=False):
+                    files[name] = entry
+    except FileNotFoundError:
+        raise ValueError(f"the folder {folder} is gone") from None
+    for names in texts.values():
+        if len(names) > 1:
+            names.sort(key=lambda n: (captions.SUFFIXES.index(Path(n).suffix.lower()), n))
+    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, mask_entries)
+
+
+def read_caption(path: Path) -> tuple[str, str]:
+    """(caption, note); a file that cannot be read as one gives '' and says why."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            return captions.decode_caption(file.read(captions.MAX_BYTES + 1))
+    except Refused as error:
+        return "", "" if "empty" in str(error) else f"{path.name} {error}"
+    except ValueError as error:
+        return "", str(error)
+    except OSError as error:
+        return "", f"{path.name} cannot be read: {error.strerror}"
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a regular file.  Raises Refused for anything else."""
+    digest = hashlib.sha256()
+    with os.fdopen(open_regular(path), "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write a UTF-8 file by temporary file and rename; an existing file keeps its mode.  Readers see the old or the new one."""
+    temp = path.with_name(f".{path.name[:40]}.tmp-{secrets.token_hex(4)}")
+    try:
+        with open(temp, "x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        try:
+            os.chmod(temp, stat.S_IMODE(os.stat(path).st_mode))
+        except FileNotFoundError:
+            pass  # a new file: the umask has its say
+        for patience in range(20):
+            try:
+                os.replace(temp, path)
+                return
+            except PermissionError:  # Windows, while somebody reads it
+                if os.name != "nt" or patience == 19:
+                    raise
+                time.sleep(0.05)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+@lru_cache(maxsize=100_000)
+def natural_key(text: str) -> tuple:
+    """Sorts 'cat 2' before 'cat 10'."""
+    return tuple((0, int(part), "") if part.isdecimal() and part.isascii() else (1, 0, part) for part in re.split(r"([0-9]{1,18})", text.casefold())), text
+
+
+@lru_cache(maxsize=100_000)
+def stem_of(name: str) -> str:
+    return unicodedata.normalize("NFC", name.rpartition(".")[0])
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name can be shown at all: on Linux it may be any bytes."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def file_key(path: Path) -> tuple | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

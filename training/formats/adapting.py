@@ -1,0 +1,204 @@
+"""What the adapters share: layers chosen by name, peft's layers put around them, their weights taken out and put back.
+
+torch and peft are imported inside the functions: the page lists the adapters without them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+UNUSED = ("peft_version", "auto_mapping", "base_model_name_or_path")  # of a peft config: says nothing about the weights
+DROPOUTS = ("lora_dropout", "rank_dropout", "module_dropout")
+
+
+def chosen_layers(module, config, targets: Sequence[str]) -> list[str]:
+    """Names of the layers that get an adapter: those that end on one of `targets`, less what include and exclude say.
+
+    config: AdapterPart.  Raises ValueError when nothing is left, or when a pattern fits no layer.
+    """
+    from torch import nn
+    from torch.nn.modules.conv import _ConvNd
+
+    named = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear | _ConvNd) and ends_on(name, targets)]
+    if not named:
+        raise ValueError(f"adapter.targets is {config.targets!r}, but this base model has no such layers")
+    for field, patterns in (("include", config.include), ("exclude", config.exclude)):
+        for pattern in patterns:
+            if not any(re.search(pattern, name) for name in named):
+                raise ValueError(f"adapter.{field} has {pattern!r}, but no layer's name holds that; a layer is called for example {named[0]}")
+    kept = [name for name in named if picks(config, name, targets)]
+    if not kept:
+        raise ValueError("adapter.include and adapter.exclude together leave no layer; take a pattern out")
+    return kept
+
+
+def picks(config, name: str, targets: Sequence[str]) -> bool:
+    """Whether the layer of this name gets an adapter."""
+    return ends_on(name, targets) and included(config, name)
+
+
+def included(config, name: str) -> bool:
+    """Whether include and exclude let this name through."""
+    return (not config.include or _fits(name, config.include)) and not _fits(name, config.exclude)
+
+
+def rank_at(config, name: str) -> int:
+    """The rank of the layer of this name: that of the first rule that fits, else adapter.rank."""
+    return next((rule.rank for rule in config.rank_patterns if re.search(rule.pattern, name)), config.rank)
+
+
+def ends_on(name: str, endings: Sequence[str]) -> bool:
+    """Whether a layer's name ends on one of `endings`, whole parts between dots."""
+    return any(name == e or name.endswith("." + e) for e in endings)
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(re.search(p, name) for p in patterns)
+
+
+def is_whole(adapter) -> bool:
+    """Whether this kind moves the base model's own weights, so that its result is a denoiser instead of a file beside one."""
+    return getattr(adapter, "WHOLE", False)
+
+
+def problems(config, plugins=None) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] of settings that a kind of adapter cannot train with.  config: TrainConfig."""
+    from .. import registry
+
+    if not is_whole(registry.get("adapters", config.adapter.type, plugins)):
+        return []
+    kind, m = config.adapter.type, config.model
+    found = [("model.quantise", f"is {m.quantise!r}, but the adapter {kind!r} moves the base model's own weights, which 8 or 4 bits cannot hold; set it to none")]
+    found += [("model.offload", f"is {m.offload:g}, but the adapter {kind!r} moves weights that would wait in RAM; set it to 0")]
+    return [problem for problem, wrong in zip(found, (m.quantise != "none", m.offload), strict=True) if wrong]
+
+
+def target_modules(module, names: list[str], targets: Sequence[str]) -> list[str] | str:
+    """The layers as peft takes them: the short endings where they mean just these layers, else one expression of all names."""
+    if {n for n, _ in module.named_modules() if n and ends_on(n, targets)} == set(names):
+        return list(targets)
+    return "|".join(re.escape(name) for name in names)
+
+
+def layer_ranks(config, names: list[str]) -> dict[str, int]:
+    """{layer: rank} of those layers that adapter.rank_patterns gives another rank.  Raises ValueError when a rule fits no layer."""
+    for rule in config.rank_patterns:
+        if not any(re.search(rule.pattern, name) for name in names):
+            raise ValueError(f"adapter.rank_patterns has {rule.pattern!r}, but no chosen layer's name holds that; a layer is called for example {names[0]}")
+    found = {name: rank_at(config, name) for name in names}
+    return {name: rank for name, rank in found.items() if rank != config.rank}
+
+
+def shape_of(module, config, targets: Sequence[str]) -> dict:
+    """target_modules, r, rank_pattern and alpha_pattern for a peft config.  alpha follows a layer's rank, so that its strength is that of all."""
+    names = chosen_layers(module, config, targets)
+    ranks = {exactly(name): rank for name, rank in layer_ranks(config, names).items()}
+    alphas = {name: config.alpha * rank / config.rank for name, rank in ranks.items()}
+    return {"target_modules": target_modules(module, names, targets), "r": config.rank, "rank_pattern": ranks, "alpha_pattern": alphas}
+
+
+def exactly(name: str) -> str:
+    """The pattern by which peft finds this one layer: without ^ it would also take any layer whose name ends so."""
+    return "^" + re.escape(name)
+
+
+def inject(module, peft_config, seed: int) -> list[str]:
+    """Puts a fresh adapter into `module`; gives the names of the wrapped layers.  Its weights are fp32 and the only ones that learn."""
+    import torch
+    from peft import inject_adapter_in_model
+
+    torch.manual_seed(seed)
+    inject_adapter_in_model(peft_config, module)
+    module._hf_peft_config_loaded = True  # by which diffusers and transformers know of an adapter
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return adapter_layers(module)
+
+
+def adapter_layers(module) -> list[str]:
+    """Names of the layers that carry an adapter."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [name for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)]
+
+
+def parameters(module) -> list:
+    """The weights that learn, in a fixed order."""
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+def tensors(module, prefix: str) -> dict:
+    """{key in diffusers' layout: a copy of the tensor} of the adapter as it is now: alpha not baked in, see settings()."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(module, save_embedding_layers=False)
+    return {f"{prefix}.{k}": v.detach().cpu().contiguous().clone() for k, v in state.items()}
+
+
+def restore(module, saved: dict, prefix: str) -> None:
+    """Puts tensors() back.  saved may hold other modules' tensors too.  Raises ValueError when a key is missing or left over."""
+    from peft import set_peft_model_state_dict
+
+    state = {k.removeprefix(prefix + "."): v for k, v in saved.items() if k.startswith(prefix + ".")}
+    expected = {k.removeprefix(prefix + "."): v for k, v in tensors(module, prefix).items()}
+    odd = set(state) ^ set(expected) or {k for k in expected if expected[k].shape != state[k].shape}
+    if odd:
+        raise ValueError(f"the saved adapter does not fit this run: {min(odd)!r} is on one side only, or has another size; start a new run")
+    set_peft_model_state_dict(module, state)
+
+
+@contextmanager
+def off(module) -> Iterator[None]:
+    """Inside: the module answers as the base model does.  Outside: as before."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    wrapped = [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
+    for layer in wrapped:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in wrapped:
+            layer.enable_adapters(True)
+
+
+def settings(module, prefix: str) -> dict:
+    """What a file's header says of this module's adapter, by which it is built again: peft's config, JSON-able.
+
+    Without dropout: diffusers puts a loaded adapter's dropout to work even in eval mode, so a file for use must not carry one.
+    """
+    config = {k: v for k, v in module.peft_config["default"].to_dict().items() if v is not None and k not in UNUSED}
+    config |= {k: 0.0 for k in DROPOUTS if k in config}
+    plain = {k: sorted(v) if isinstance(v, set) else getattr(v, "value", v) for k, v in config.items()}
+    return {f"{prefix}.{k}": v for k, v in plain.items()}
+
+
+def put(module, state: dict, told: dict) -> list[str]:
+    """Builds the adapter that `told` describes into `module` and fills it; gives its layers.  What diffusers' loader does not take, this does.
+
+    state: {key without prefix: Tensor}; told: settings() without prefix.  Raises ValueError unless every tensor finds its place
+    and every place gets one.
+    """
+    from dataclasses import fields
+
+    from peft import set_peft_model_state_dict
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    kind = str(told.get("peft_type", "LORA"))
+    if kind not in PEFT_TYPE_TO_CONFIG_MAPPING:
+        raise ValueError(f"the file says that it is a {kind!r} adapter, which this version of peft does not know")
+    cls = PEFT_TYPE_TO_CONFIG_MAPPING[kind]
+    known = {f.name for f in fields(cls) if f.init}
+    layers = inject(module, cls(**{k: v for k, v in told.items() if k in known and k != "peft_type"}), 0)
+    expected = {k.removeprefix("m."): v for k, v in tensors(module, "m").items()}
+    odd = set(state) ^ set(expected)
+    if odd:
+        raise ValueError(f"the adapter does not fit this model: {min(odd)!r} is on one side only; is it for this base model?")
+    for name, tensor in state.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(f"the adapter does not fit this model: {name} is {tuple(tensor.shape)} there and {tuple(expected[name].shape)} here")
+    set_peft_model_state_dict(module, state)
+    return layers

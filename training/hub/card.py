@@ -1,0 +1,313 @@
+"""The model card: one YAML dump for the front matter, escaped text below it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import yaml
+
+from .. import registry
+from ..config import LossPart, TrainConfig
+from ..family import FamilySpec
+from ..formats.adapting import is_whole
+from ..formats.deliver import has_kohya
+from ..formats.modelspec import modelspec_metadata, scrub, stamp_hash
+from ..home import BUILTIN
+from .secrets import mask
+
+if TYPE_CHECKING:
+    from ..runs.run import Run
+
+__all__ = ["front_matter", "model_card", "modelspec_metadata", "scrub", "split_card", "stamp_hash"]
+
+TAGS = ("diffusers", "lora", "template:sd-lora")
+BUILTIN_LICENCE = "apache-2.0"  # the built-in base model comes with Easel, under Easel's own licence
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]{0,95}/[\w.\-]{1,96}", re.ASCII)
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]|~$^@]|^[#+\-=]|:(?=//)|(?<=www)\.)")
+
+
+def model_card(
+    run: Run,
+    config: TrainConfig,
+    spec: FamilySpec,
+    *,
+    repo_id: str = "",
+    checkpoint: str | int = "final",
+    samples: Iterable[str] | None = None,
+    captions: Iterable[str] = (),
+) -> str:
+    """The whole README.md of a LoRA.
+
+    samples: paths of sample pictures inside the run; None takes the newest picture of every prompt.  captions: only those
+    that the person asked to publish.  Local paths and tokens are scrubbed out of everything that people typed.
+    """
+    shown = _shown(run, config, samples)
+    meta = front_matter(config, spec, shown)
+    dumped = yaml.safe_dump(meta, sort_keys=False, allow_unicode=True, width=120)
+    if yaml.safe_load(dumped) != meta:
+        raise ValueError("the card's front matter does not survive being written; change the trigger word or the prompts")
+    body = "\n\n".join(part for part in _body(config, spec, repo_id, checkpoint, bool(shown), list(captions)) if part)
+    return f"---\n{dumped}---\n\n{body}\n"
+
+
+def split_card(text: str) -> tuple[dict, str]:
+    """(front matter, body) of a card.  Raises ValueError that says what is wrong with the front matter."""
+    match = re.match(r"\A---\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", text, re.DOTALL)
+    if not match:
+        raise ValueError("the card does not begin with front matter between two lines of ---; press Reset card to get it back")
+    try:
+        meta = yaml.safe_load(match[1])
+    except yaml.YAMLError as error:
+        raise ValueError(f"the card's front matter is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(meta, dict):
+        raise ValueError("the card's front matter is not a mapping of keys to values")
+    return meta, text[match.end() :]
+
+
+def hub_base(config: TrainConfig) -> str:
+    """The base model's Hub id; "" when it is the built-in one or a folder or file on this computer."""
+    from ..formats.basemodel import local_folder
+
+    source = config.model.source
+    try:
+        return "" if local_folder(source) is not None or not _HUB_ID.fullmatch(source) else source
+    except ValueError:  # a local path that is gone by now
+        return ""
+
+
+def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, str]]) -> dict:
+    """The card's metadata as a mapping.  shown: (prompt, remote path) of each sample picture."""
+    base = hub_base(config)
+    meta: dict = {"license": _licence(config, spec)}
+    if meta["license"] == "other":
+        name = re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-")
+        meta |= {"license_name": name, "license_link": spec.licence_of(config.model.source)[1]}
+    meta |= {"library_name": "diffusers", "pipeline_tag": _task(spec)}
+    if base:
+        meta["base_model"] = base
+    adapter = registry.get("adapters", config.adapter.type)
+    meta["base_model_relation"] = "finetune" if is_whole(adapter) else "adapter"
+    meta["instance_prompt"] = mask(config.trigger) or None
+    meta["tags"] = list(dict.fromkeys((_task(spec), *(TAGS if not is_whole(adapter) else TAGS[:1]), *spec.tags)))
+    if shown:
+        meta["widget"] = [{"text": prompt or " ", "output": {"url": quote(path)}} for prompt, path in shown]
+    return meta
+
+
+def _task(spec: FamilySpec) -> str:
+    """The Hub's word for what the base model does."""
+    return "text-to-video" if spec.latent.video else "text-to-image"
+
+
+def _licence(config: TrainConfig, spec: FamilySpec) -> str:
+    """The base model's licence: the family's, or what the built-in model's own card says."""
+    if config.model.source != "builtin":
+        return spec.licence_of(config.model.source)[0]
+    card = BUILTIN / "base" / "README.md"
+    if card.is_file():
+        try:
+            return str(split_card(card.read_text(encoding="utf-8"))[0].get("license", BUILTIN_LICENCE))
+        except ValueError:
+            pass
+    return BUILTIN_LICENCE
+
+
+def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list[tuple[str, str]]:
+    """(prompt, path in the repository) of the pictures to show."""
+    made = {str(path): (step, index, prompt) for step, index, prompt, path, _ in run.view().samples}
+    if samples is None:
+        newest: dict[int, str] = {}
+        for path, (_, index, _) in sorted(made.items(), key=lambda m: (m[1][0], m[1][1])):
+            newest[index] = path
+        samples = [newest[i] for i in sorted(newest)]
+    shown = []
+    for path in samples:
+        prompt = made[path][2] if path in made else ""
+        shown.append((_plain(config, prompt.replace("[trigger]", config.trigger)), f"samples/{PurePosixPath(path).name}"))
+    return shown
+
+
+def _plain(config: TrainConfig, text: str) -> str:
+    """Typed text in one line, without local paths and tokens."""
+    return " ".join(mask(scrub(text, config)).split())
+
+
+def markdown(text: str) -> str:
+    """`text` so that Markdown and HTML show it letter for letter, in one line; no link, heading, list or cell can begin in it."""
+    text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", _MARKDOWN.sub(r"\\\1", text))
+
+
+def code(text: str) -> str:
+    """`text` as a code span that it cannot leave."""
+    text = " ".join(text.split())
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str | int, gallery: bool, captions: list[str]) -> list[str]:
+    base, trigger = hub_base(config), _plain(config, config.trigger)
+    step = config.steps if checkpoint == "final" else int(checkpoint)
+    made = "It is the finished result." if checkpoint == "final" else f"It is the checkpoint of step {step} of {config.steps}."
+    return [
+        f"# {markdown(_plain(config, config.name))}",
+        "<Gallery />" if gallery else "",
+        f"{_what(config)} for {markdown(spec.title)}, trained with Easel. {made}",
+        _about_base(config, spec, base),
+        f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
+        _how_to_use(config, spec, base, repo_id, trigger),
+        f"## Training\n\n{_settings(config, spec, base, step)}",
+        "## Captions\n\n" + "\n".join(f"- {markdown(_plain(config, c))}" for c in captions) if captions else "",
+        _licence_words(config, spec),
+    ]
+
+
+def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
+    if base:
+        return f"Base model: [{markdown(base)}](https://huggingface.co/{base})."
+    if config.model.source == "builtin":
+        return (
+            "Base model: the small model that comes with Easel. It has the architecture in miniature and was trained from scratch, "
+            "so this result fits that model only; it is not on the Hub."
+        )
+    return f"Base model: a copy of a {markdown(spec.title)} model on the author's computer, so this card cannot name its page on the Hub."
+
+
+def _what(config: TrainConfig) -> str:
+    adapter = registry.get("adapters", config.adapter.type)
+    return "A fine-tuned denoiser" if is_whole(adapter) else f"A {markdown(adapter.TITLE)}"
+
+
+def _adapter(config: TrainConfig) -> str:
+    """The adapter's settings in one line, those that act."""
+    a, uses = config.adapter, registry.get("adapters", config.adapter.type).USES
+    told = {"rank": f"rank {a.rank}", "alpha": f"alpha {a.alpha:g}", "factor": f"factor {a.factor}", "block_size": f"blocks of {a.block_size}", "targets": a.targets}
+    extra = {"rslora": "rank-stabilised", "text_encoder": "text encoder too", "rank_patterns": "ranks of their own for some layers"}
+    return ", ".join([a.type, *(word for name, word in told.items() if name in uses), *(word for name, word in extra.items() if name in uses and getattr(a, name))])
+
+
+def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str) -> str:
+    source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
+    prompt = _plain(config, config.sample.prompts[0].replace("[trigger]", config.trigger)) if config.sample.prompts else trigger or "a picture"
+    adapter = registry.get("adapters", config.adapter.type)
+    pipeline, module, extra = "DiffusionPipeline", "diffusers", ""
+    if spec.pipeline_module:
+        pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
+    dtype = f"torch_dtype=torch.{'bfloat16' if spec.prediction == 'flow' else 'float16'}"  # flow transformers overflow in fp16
+    if is_whole(adapter):
+        imports, load = [], _load_whole(spec, repo_id or config.name, dtype)
+    elif config.adapter.type in spec.pipeline_loads:
+        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(_weights(config))})"]
+    else:
+        imports, load = _load_peft(config, repo_id)
+    snippet = "\n".join((
+        "```python",
+        "import torch",
+        f"from {module} import {pipeline}",
+        *imports,
+        "",
+        f'pipeline = {pipeline}.from_pretrained({_literal(source)}, {dtype}{extra}).to("cuda")',
+        *load,
+        *_drawn(config, spec, prompt),
+        "```",
+    ))  # fmt: skip
+    return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, adapter)}".rstrip()
+
+
+def _load_whole(spec: FamilySpec, place: str, dtype: str) -> list[str]:
+    part = spec.denoiser
+    return [f'pipeline.{part} = type(pipeline.{part}).from_pretrained({_literal(place)}, subfolder={_literal(part)}, {dtype}).to("cuda")']
+
+
+def _load_peft(config: TrainConfig, repo_id: str) -> tuple[list[str], list[str]]:
+    """(imports, lines) for kinds that the pipeline's own loader refuses: peft builds the adapter from the file's header."""
+    imports = ["from huggingface_hub import hf_hub_download"] if repo_id else []
+    imports += ["from peft import get_peft_config, inject_adapter_in_model, set_peft_model_state_dict", "from safetensors import safe_open"]
+    file = f"hf_hub_download({_literal(repo_id)}, {_literal(_weights(config))})" if repo_id else _literal(_weights(config))
+    return ["import json", *imports], [
+        f'with safe_open({file}, framework="pt") as file:',
+        '    settings = json.loads(file.metadata()["lora_adapter_metadata"])',
+        "    weights = {name: file.get_tensor(name) for name in file.keys()}",
+        'for part in {name.split(".")[0] for name in weights}:',
+        '    own = lambda found: {k.removeprefix(f"{part}."): v for k, v in found.items() if k.startswith(f"{part}.")}',
+        "    inject_adapter_in_model(get_peft_config(own(settings)), getattr(pipeline, part))",
+        "    set_peft_model_state_dict(getattr(pipeline, part), own(weights))",
+    ]  # fmt: skip
+
+
+def _weights(config: TrainConfig) -> str:
+    return f"{config.name}.safetensors"
+
+
+def _elsewhere(config: TrainConfig, spec: FamilySpec, adapter) -> str:
+    """What other programs can do with it."""
+    if config.model.source == "builtin":
+        return "The base model's folder is in Easel's own repository; other programs do not know this miniature."
+    if is_whole(adapter):
+        return ""
+    if not has_kohya(spec, adapter) and config.adapter.type not in spec.pipeline_loads:
+        return "Only peft reads this kind of file; ComfyUI and AUTOMATIC1111 have no place for it."
+    if spec.elsewhere:
+        return spec.elsewhere
+    kohya = "AUTOMATIC1111 and Forge look in `models/Lora` and read kohya's layout, which Easel writes too (*For ComfyUI / kohya*)." if has_kohya(spec, adapter) else ""
+    first = f"ComfyUI: put {code(_weights(config))} into `models/loras` and load it with *Load LoRA*. The keys are in diffusers' layout."
+    return f"{first} {kohya}".strip()
+
+
+def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str) -> list[str]:
+    """The lines that draw a picture or a clip."""
+    if not spec.latent.video:
+        return [f"image = pipeline({_literal(prompt)}).images[0]"]
+    s = config.sample
+    return [
+        "from diffusers.utils import export_to_video", "",
+        f"frames = pipeline({_literal(prompt)}, num_frames={s.frames}, width={s.width}, height={s.height}).frames[0]",
+        f'export_to_video(frames, "clip.mp4", fps={s.fps:g})',
+    ]  # fmt: skip
+
+
+def _literal(text: str) -> str:
+    """A Python string literal in ASCII quotes, one line, that cannot close a fenced block."""
+    return json.dumps(text, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> str:
+    o, d = config.optimizer, config.data
+    rows = [
+        ("Family", spec.title),
+        ("Base model", base or ("built into Easel" if config.model.source == "builtin" else "local copy")),
+        ("Adapter", _adapter(config)),
+        ("Steps", f"{step} of {config.steps}"),
+        ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
+        ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
+        ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {o.schedule}, {o.warmup_steps} warm-up steps"),
+        ("Caption dropout", f"{d.caption_dropout:g}"),
+        ("Noise levels", _levels(config.loss)),
+        ("Loss", config.loss.type + (", masked" if config.loss.masked else "")),
+        ("Weighting", f"min-SNR, gamma {config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else config.loss.weighting),
+        ("EMA", f"{config.loss.ema_decay:g}" if config.loss.ema_decay else "off"),
+        ("Precision", config.model.dtype),
+        ("Seed", str(config.seed)),
+    ]
+    lines = ["| Setting | Value |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {markdown(value)} |" for name, value in rows)])
+
+
+def _levels(loss: LossPart) -> str:
+    said = loss.timestep_law.replace("_", "-")
+    said += f", mean {loss.timestep_mean:g}, spread {loss.timestep_std:g}" if loss.timestep_law == "logit_normal" else ""
+    said += f", shift {loss.timestep_shift:g}" if loss.timestep_shift else ""
+    return said + (f", {loss.timestep_min:g} to {loss.timestep_max:g}" if (loss.timestep_min, loss.timestep_max) != (0, 1) else "")
+
+
+def _licence_words(config: TrainConfig, spec: FamilySpec) -> str:
+    _, url = spec.licence_of(config.model.source)
+    if config.model.source == "builtin" or not url:
+        return ""
+    return f"## Licence\n\nThe base model's licence applies: <{url}>."

@@ -1,0 +1,151 @@
+"""Publishing to the Hugging Face Hub: which files, and pushing them whole or not at all.  Signing in is account.py's."""
+
+from __future__ import annotations
+
+import datetime
+import stat
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from safetensors import safe_open
+
+from .. import registry
+from ..files import replacing
+from ..formats.adapting import is_whole
+from ..formats.deliver import Layout, deliver, relaid
+from .account import Account, check_repo_id, find_token, save_token, signed_in, suggest_repo_id
+from .card import modelspec_metadata
+from .client import Cancelled, HubError
+from .push import Patience, Planned, Pushed, Watcher, push
+from .secrets import mask
+
+if TYPE_CHECKING:
+    from ..runs.run import Run
+
+__all__ = [
+    "Account", "Cancelled", "HubError", "Patience", "Planned", "Pushed", "Watcher", "check_repo_id", "export_weights", "export_zip",
+    "find_token", "plan", "push", "save_token", "signed_in", "suggest_repo_id", "weights_name",
+]  # fmt: skip
+PICTURES = {".webp", ".png", ".jpg", ".jpeg"}
+
+
+def weights_name(run: Run) -> str:
+    """The LoRA's file name in a repository or ZIP: the same for every checkpoint, so that a repository holds one LoRA."""
+    return f"{run.config().name}.safetensors"
+
+
+def plan(
+    run: Run, checkpoint: str | int, samples: tuple[str, ...] | list[str], card_text: str, repo_id: str = "", *, weights: Path | None = None
+) -> list[Planned]:
+    """Every file of a push, README first: bytes, or regular files inside the run that we wrote.  Raises ValueError.
+
+    checkpoint: "final" or a step.  samples: paths relative to the run.  weights: the LoRA that was exported from the
+    checkpoint; without it, a checkpoint's own adapter file stands for it (right size, not yet the right layout).
+    """
+    if repo_id:
+        check_repo_id(repo_id)
+    if mask(card_text) != card_text:
+        raise ValueError("the model card holds something that looks like a Hub token; take it out")
+    if not card_text.strip():
+        raise ValueError("the model card is empty; press Reset card, or write one")
+    weights = weights or _weights(run, checkpoint)
+    files = [Planned(card_text.encode(), "README.md")]
+    if weights.is_dir():
+        inner = sorted(f.relative_to(run.path).as_posix() for f in weights.rglob("*") if f.is_file())
+        files += [Planned(inside(run.path, f), f.split("/", 1)[1]) for f in inner]
+    else:
+        files.append(Planned(weights, weights_name(run)))
+    for sample in dict.fromkeys(samples):
+        path = inside(run.path, sample)
+        if path.suffix.lower() not in PICTURES or PurePosixPath(sample).parts[0] != "samples":
+            raise ValueError(f"{sample} is not a sample picture of this run")
+        files.append(Planned(path, f"samples/{path.name}"))
+    return files
+
+
+def _weights(run: Run, checkpoint: str | int) -> Path:
+    if checkpoint == "final":
+        result = run.result()
+        if result is None:
+            raise ValueError("this run has no finished LoRA yet; choose one of its checkpoints, or let it finish")
+        if result.is_dir():
+            return result
+        return inside(run.path, str(result.relative_to(run.path)) if result.is_absolute() else str(result))
+    return inside(run.path, str(_checkpoint(run, int(checkpoint)).relative_to(run.path) / "adapter.safetensors"))
+
+
+def _checkpoint(run: Run, step: int) -> Path:
+    found = dict(run.checkpoints())
+    if step not in found:
+        steps = ", ".join(str(s) for s in sorted(found)) or "none"
+        raise ValueError(f"this run has no checkpoint at step {step} any more; there are: {steps}")
+    return found[step]
+
+
+def inside(root: Path, relative: str) -> Path:
+    """A regular file below `root`, reached through no link.  Raises ValueError."""
+    pure = PurePosixPath(str(relative).replace("\\", "/"))
+    if not pure.parts or pure.is_absolute() or ".." in pure.parts or any(p.startswith(".") for p in pure.parts) or ":" in pure.parts[0]:
+        raise ValueError(f"{relative!r} does not lie inside the run")
+    path = root
+    for part in pure.parts:
+        path = path / part
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            raise ValueError(f"{relative} is not there any more; reload the page and choose again") from None
+        if stat.S_ISLNK(mode):
+            raise ValueError(f"{relative} is a link; only files that Easel wrote are published")
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{relative} is not a regular file")
+    return path
+
+
+def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout = "diffusers") -> Path:
+    """The adapter of a checkpoint in a layout that other programs read, at `target`; "final" in diffusers' is the run's own result, where it is.
+
+    Raises ValueError for a checkpoint of a whole model, and where the family or kind has no such layout.
+    """
+    config = run.config()
+    spec = registry.get("families", config.model.family).SPEC
+    if is_whole(registry.get("adapters", config.adapter.type)):
+        if checkpoint == "final" and layout == "diffusers":
+            return _weights(run, checkpoint)
+        raise ValueError("this run trained the whole model: its result is a folder in diffusers' layout, of the finished run only")
+    if checkpoint == "final":
+        result = _weights(run, checkpoint)
+        if layout == "diffusers":
+            return result
+        relaid(result, target, spec, layout, names=lambda folder: [])
+        return target
+    step = int(checkpoint)
+    folder = _checkpoint(run, step)
+    result = run.result()
+    known = _known(result) if result else {"prediction_type": "", "pictures": 0}
+    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    said = modelspec_metadata(config, spec, date=date, step=step, **known)
+    deliver(folder, target, said, half=config.model.dtype != "fp32", spec=spec, layout=layout)
+    return target
+
+
+def _known(result: Path) -> dict:
+    """What only the training knew, out of the finished file's own metadata."""
+    with safe_open(result, framework="np") as file:
+        said = file.metadata() or {}
+    return {"prediction_type": said.get("modelspec.prediction_type", ""), "pictures": int(said.get("ss_num_train_images", "0"))}
+
+
+def export_zip(run: Run, checkpoint: str | int, samples: tuple[str, ...] | list[str], card_text: str, target: Path) -> Path:
+    """`target`, a ZIP of the LoRA, its card and the samples.  Whole or not there."""
+    with tempfile.TemporaryDirectory(prefix=".zip-", dir=target.parent) as folder:
+        weights = None if checkpoint == "final" else export_weights(run, checkpoint, Path(folder) / weights_name(run))
+        files = plan(run, checkpoint, samples, card_text, weights=weights)
+        with replacing(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for item in files:
+                if isinstance(item.local, bytes):
+                    archive.writestr(item.remote, item.local)
+                else:
+                    archive.write(item.local, item.remote)
+    return target

@@ -1,0 +1,376 @@
+"""What a training will take, before it is started: steps, epochs, time, memory, disk; and whether it fits.
+
+Everything follows from the config, the headers of the base model's files (layers.py) and the machine.  Time comes from
+earlier runs on this machine where there is one like it (pace.py); else from a count of operations and the device's rate,
+which is right within a factor of two or so, and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from .. import registry
+from ..config import TrainConfig
+from ..data import datasets
+from ..data.frames import left_out, segments
+from ..family import FamilySpec
+from ..formats.adapting import is_whole
+from ..home import Home
+from . import layers
+from .hardware import Machine
+from .layers import BaseModel
+from .need import BYTES, EVERY, STATE_BYTES, Learning, Size, held, need
+from .pace import Pace, measured
+
+# Forward + backward over frozen weights: gradients flow through every layer, but only the adapter's own are kept.
+# Counted with torch's FlopCounterMode on SD 1.5's UNet with a LoRA: 1.96 forward passes; recomputing activations adds one.
+PASSES, RECOMPUTING = 2.0, 1.0
+QUANTISED_PASSES = 0.2  # dequantising each weight, forward and backward: of the order of a tenth of the product with 4096 tokens
+
+COPIES = 2  # of a block that waits in RAM: for the forward pass, and for its recomputation before the backward pass
+COPIED_BYTES_S = 6e9  # from memory that is not pinned; PCIe 3.0 x16 carries 16 GB/s at best
+
+PROCESS_BYTES = 480e6  # Python, torch, diffusers, transformers and peft, loaded: resident set of a worker, measured on Linux
+CUDA_PROCESS_BYTES = 2.5e9  # the same with CUDA's libraries mapped
+CUDA_CONTEXT_BYTES = 0.8e9  # what a process takes on the card before its first tensor, cuBLAS and cuDNN workspaces
+CPU_KERNELS_BYTES = 80e6  # what torch's kernels take when they first run
+# On a CPU forward and backward pass run in different threads, and the C library keeps for each what it freed, as a share of what all layers
+# put out: measured on three UNets (4, 15, 35 M weights) and a FLUX transformer (20 M), from 1.0 to 2.0
+CPU_HEAPS = 1.4
+SLACK = 1.1  # allocators round up and fragment
+
+START_S = 12.0  # importing the libraries, reading the headers
+CPU_FLOPS_PER_CORE = 14e9  # fp32 training of a small UNet: 29 GFLOP/s were measured on two shared cores
+MPS_FLOPS = 3e12
+GPU_SHARE = 0.35  # of the tensor cores' peak that an eager diffusion step reaches
+LAUNCH_S = {"cuda": 30e-6, "mps": 60e-6, "cpu": 60e-6}  # what Python and torch take to start one layer, however small it is
+UNSURE = 2.0  # an unmeasured time may be this many times longer or shorter
+
+# Peak of dense 16-bit matrix products with 32-bit sums, TFLOP/s, from NVIDIA's data sheets and architecture white papers
+GPU_TFLOPS = {
+    "H200": 989, "H100": 989, "A100": 312, "B200": 2250, "L40S": 362, "L4": 121, "A10": 125, "T4": 65, "V100": 125, "A6000": 155,
+    "5090": 210, "5080": 113, "5070": 62, "4090": 165, "4080": 98, "4070": 58, "4060": 30, "3090": 71, "3080": 60, "3070": 41, "3060": 25,
+    "2080": 43, "2070": 30, "2060": 26, "1080": 9, "1070": 6, "1060": 4,
+}  # fmt: skip
+OTHER_GPU_TFLOPS = {5: 4, 6: 6, 7: 30, 8: 40, 9: 300}  # by major compute capability; newer ones as 10
+NEW_GPU_TFLOPS = 60
+
+LATENT_BYTES = 4
+CACHE_ENTRY_BYTES = 4096  # header, and the file system's smallest unit
+HELD_EVENTS_BYTES = 20e6  # log, events, card
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.  vram_bytes is 0 on a CPU.  seconds_range: between which it most likely is.
+
+    sentences: for a person, the problems first.  problems: why it does not fit, each with the missing figure and a cure.
+    parts: bytes at the highest point of the training, by what takes them.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    epochs: float
+    seconds: float
+    seconds_range: tuple[float, float]
+    step_seconds: float
+    measured: bool
+    vram_bytes: int
+    ram_bytes: int
+    disk_bytes: int
+    download_bytes: int
+    sentences: list[str]
+    problems: list[str]
+    parts: dict[str, float]
+    too_large: bool  # for the VRAM or RAM that is free
+
+    @property
+    def fits(self) -> bool:
+        return not self.problems
+
+
+def steps_per_epoch(buckets: Sequence[Hashable], per_step: int) -> int:
+    """Optimizer steps of one epoch.  buckets: the bucket of each item, repeats and resolutions included; per_step: batch x accumulation.
+
+    One bucket a batch and nothing repeated to fill one up, so every bucket may end with a smaller batch.
+    """
+    counts: dict[Hashable, int] = {}
+    for bucket in buckets:
+        counts[bucket] = counts.get(bucket, 0) + 1
+    return sum(math.ceil(count / per_step) for count in counts.values())
+
+
+def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divisor: int, home: Home) -> tuple[list[Hashable], list[str]]:
+    """The bucket of each item of one epoch, as the engine forms them, and sentences on clips that are left out or shorter.
+
+    Where the datasets cannot be read, it is one bucket for all.  Which pictures are held out is drawn by the engine; here as
+    many are left out, spread over the dataset.
+    """
+    from ..engine.buckets import bucket_sizes, choose, crop_to
+
+    d = config.data
+    found: list[Hashable] = []
+    try:
+        uses = [(use, [p for p in datasets.resolve(home, use.name).pictures(check=False) if p.usable]) for use in d.datasets]
+        usable = [(use, p) for use, all_of_it in uses for p in all_of_it]
+        said = left_out((p for _, p in usable), d, spec)
+        cut = [(use, (use.repeats, p.width, p.height, pieces)) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
+        shapes = [shape for use, shape in cut if not use.prior]
+        kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
+        kept += [shape for use, shape in cut if use.prior]
+        for side in d.resolutions:
+            sizes = bucket_sizes(side, divisor, d.max_aspect if d.aspect_buckets else 1.0)
+            for repeats, width, height, pieces in kept:
+                bucket = choose(width, height, sizes)
+                scaled = crop_to(width, height, bucket).scaled
+                if d.upscale or (scaled[0] <= width and scaled[1] <= height):
+                    found += [(*bucket, piece.frames) for piece in pieces] * repeats
+        if usable:
+            return found, said
+    except (ValueError, OSError):
+        pass
+    repeats = [use.repeats for use in d.datasets if not use.prior]
+    return ["all"] * round(max(pictures - d.held_out, 0) * sum(repeats) / len(repeats) * len(d.resolutions)), []
+
+
+def _spread(at: int, chosen: int, of: int) -> bool:
+    """Whether number `at` is one of `chosen` numbers spread evenly over `of`."""
+    return (at + 1) * chosen // of > at * chosen // of
+
+
+def peak_bytes(config: TrainConfig, home: Home) -> tuple[float, float]:
+    """(VRAM, RAM) that `config` needs at its peak; no picture is looked at.  Raises ValueError as estimate() does."""
+    family = registry.get("families", config.model.family, home.plugins)
+    model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
+    return _peak(config, family.SPEC, model, measured(config, home.outputs))[:2]
+
+
+def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None) -> tuple[float, float, dict[str, float]]:
+    """What was measured on this computer goes before what is reckoned."""
+    vram, ram, parts = _memory(config, spec, model)
+    if pace and pace.memory_bytes:
+        vram, ram = (vram, max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
+        parts = {}  # which of it takes how much was not measured
+    return vram, ram, parts
+
+
+def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -> Estimate:
+    """What `config` will take on `machine` with `pictures` pictures.  Raises ValueError for an unknown family or a wrong base model path."""
+    family = registry.get("families", config.model.family, home.plugins)
+    spec: FamilySpec = family.SPEC
+    model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
+    pace = measured(config, home.outputs)
+    per_step = config.data.batch_size * config.optimizer.accumulation
+    buckets, said = buckets_of_epoch(config, spec, pictures, model.divisor, home)
+    items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
+
+    seconds, step_s = _time(config, machine, spec, model, pace, items)
+    vram, ram, parts = _peak(config, spec, model, pace)
+    download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
+    disk = _disk(config, spec, model, items) + download
+    unsure = 1.25 if pace else UNSURE
+    problems = _problems(machine, vram, ram, disk, download, config)
+    if pictures and not buckets:
+        problems.insert(0, f"Nothing is left to train on: {'; '.join(said) or 'every picture is smaller than its training size, and data.upscale is off'}")
+    made = Estimate(
+        steps=config.steps, steps_per_epoch=epoch_steps, epochs=config.steps / epoch_steps if epoch_steps else 0.0,
+        seconds=seconds, seconds_range=(seconds / unsure, seconds * unsure), step_seconds=step_s, measured=pace is not None,
+        vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems, parts=parts,
+        too_large=ram > machine.ram_free_bytes or (config.device == "cuda" and machine.cuda_ok and vram > machine.vram_free_bytes),
+    )  # fmt: skip
+    made.sentences.extend(problems + said * bool(items) + _sentences(config, machine, made, items, per_step))
+    return made
+
+
+# -- time
+
+
+def device_flops(config: TrainConfig, machine: Machine) -> float:
+    """Operations a second that a training reaches on the config's device; a rough figure."""
+    if config.device == "cuda":
+        peak = next((t for name, t in GPU_TFLOPS.items() if name in machine.gpu_name), None)
+        peak = peak or OTHER_GPU_TFLOPS.get(machine.compute[0], NEW_GPU_TFLOPS)
+        half = 1.0 if config.model.dtype != "fp32" else 0.25  # fp32 runs beside the tensor cores
+        return peak * 1e12 * GPU_SHARE * half
+    return MPS_FLOPS if config.device == "mps" else CPU_FLOPS_PER_CORE * machine.cores
+
+
+def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseModel, pace: Pace | None, items: int) -> tuple[float, float]:
+    """(seconds of the whole run, seconds of one optimizer step)."""
+    rate = device_flops(config, machine)
+    launches = LAUNCH_S[config.device] * max(len(model.denoiser.layers), 100)
+    alone = launches if config.device == "cpu" else 0.0  # a card computes while the next layer is started
+
+    def forward(cells: float, pictures: int = 1) -> float:
+        return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
+
+    batch, sides, d = config.data.batch_size, config.data.resolutions, config.data
+    level = config.loss.gradient_checkpointing
+    passes = PASSES + (RECOMPUTING / EVERY[level] if level != "off" else 0.0) + QUANTISED_PASSES * (config.model.quantise != "none")
+    if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
+        passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
+    passes += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
+    copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
+    copying_s = COPIES * copied / COPIED_BYTES_S if config.device == "cuda" else 0.0
+    one_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides)
+    step_s = (one_s + copying_s) * config.optimizer.accumulation
+    correction = 1.0
+    if pace:
+        correction = pace.seconds_per_picture * batch * config.optimizer.accumulation / step_s
+        step_s *= correction
+
+    s = config.sample
+    drawn = len(s.prompts) * (config.steps // s.every + 1 + (config.steps % s.every > 0)) if s.every else 0
+    guided = 2 if s.guidance > 1 else 1
+    one_s = s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
+    flips = 2 if config.data.flip else 1
+    encode_s = items * flips * sum(model.vae.flops(side * side * d.frames) for side in sides) / len(sides) / rate
+    saves = config.steps / config.save.every if config.save.every else 1
+    save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
+    load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
+    return START_S + load_s + correction * (encode_s + drawn * one_s) + config.steps * step_s + save_s, step_s
+
+
+def cells(width: int, height: int, model: BaseModel, frames: int = 1) -> float:
+    """Latent cells of a picture, or of a clip of so many latent frames."""
+    return width * height / model.stride**2 * frames
+
+
+def latent_frames(frames: int, spec: FamilySpec) -> int:
+    """Latent frames of a clip."""
+    return (frames - 1) // spec.latent.frame_stride + 1
+
+
+# -- memory and disk
+
+
+def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
+    """Weights that learn."""
+    a, kind = config.adapter, registry.get("adapters", config.adapter.type)
+    if is_whole(kind):
+        return model.denoiser.parameters
+    text = model.text.adapter(kind, a, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
+    return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
+
+
+def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float, dict[str, float]]:
+    """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
+    d, s, side = config.data, config.sample, max(config.data.resolutions)
+    # a video VAE goes through a clip a latent frame at a time
+    at_once, drawn_at_once = min(spec.latent.frame_stride, d.frames), min(spec.latent.frame_stride, s.frames)
+    size = Size(
+        cells(side, side, model, latent_frames(d.frames, spec)), side * side * at_once,
+        cells(s.width, s.height, model, latent_frames(s.frames, spec)), s.width * s.height * drawn_at_once,
+    )  # fmt: skip
+    whole = is_whole(registry.get("adapters", config.adapter.type))
+    text = model.text.parameters if config.adapter.text_encoder and spec.trainable_text and not whole else 0.0
+    found = need(config, model, spec.denoiser == "unet", Learning(_adapter(config, spec, model), text, whole), size)
+    peak = SLACK * found.peak
+    if config.device == "cpu":
+        libraries, freed = PROCESS_BYTES + CPU_KERNELS_BYTES, CPU_HEAPS * found.outputs
+        return 0.0, libraries + found.peak + freed + found.ram, found.parts | {"libraries": libraries, "freed but not given back": freed}
+    if config.device == "mps":  # shares the computer's memory
+        return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + peak + found.ram, found.parts
+    whole = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
+    width = BYTES[config.model.dtype]
+    passing = max(
+        found.ram if config.model.quantise != "none" else whole,
+        0.0 if config.model.quantise_text != "none" else 1.2 * width * model.text.parameters,
+        width * model.vae.parameters,
+    )
+    return CUDA_CONTEXT_BYTES + peak, CUDA_PROCESS_BYTES + passing, found.parts | {"CUDA itself": CUDA_CONTEXT_BYTES}
+
+
+def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
+    """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
+    learning = _adapter(config, spec, model)
+    one = learning * (4 + STATE_BYTES[config.optimizer.type] + (4 if config.loss.ema_decay else 0))
+    saves = (config.steps // config.save.every if config.save.every else 0) + 1
+    checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
+    flips = 2 if config.data.flip else 1
+    side = max(config.data.resolutions)
+    one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
+    latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
+    texts = items * (8 if config.data.shuffle_tags else 1) * (layers.TEXT_TOKENS * model.text_width * BYTES[config.model.dtype] + CACHE_ENTRY_BYTES)
+    s = config.sample
+    drawn = len(s.prompts) * (config.steps // s.every + 1) * (s.width * s.height * s.frames * 0.4 + CACHE_ENTRY_BYTES) if s.every else 0
+    return checkpoints + 4 * learning + latents + texts + drawn + HELD_EVENTS_BYTES
+
+
+# -- words
+
+
+def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig) -> list[str]:
+    found = []
+    lower = "or lower data.resolutions or data.batch_size"
+    if config.device == "cuda" and not machine.cuda_ok:
+        found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")
+    elif vram > machine.vram_free_bytes:
+        found.append(
+            f"Some {gb(vram)} of VRAM are needed, but {machine.gpu_name} has {gb(machine.vram_free_bytes)} of {gb(machine.vram_bytes)} free: "
+            f"{gb(vram - machine.vram_free_bytes)} are missing. Make it fit, close other programs that use the card, {lower}"
+        )
+    if ram > machine.ram_free_bytes:
+        found.append(
+            f"Some {gb(ram)} of memory (RAM) are needed, but {gb(machine.ram_free_bytes)} of {gb(machine.ram_bytes)} are free: "
+            f"{gb(ram - machine.ram_free_bytes)} are missing. Make it fit, " + (f"close other programs, {lower}" if not vram else "or close other programs")
+        )
+    if disk > machine.disk_free_bytes:
+        what = f", {gb(download)} of them to download the base model" if download else ""
+        found.append(
+            f"Some {gb(disk)} of disk are needed{what}, but {gb(machine.disk_free_bytes)} are free: {gb(disk - machine.disk_free_bytes)} are missing. "
+            "Delete files or old runs, or lower save.keep"
+        )
+    return found
+
+
+def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, per_step: int) -> list[str]:
+    said = []
+    if items:
+        apart = "" if e.steps_per_epoch == math.ceil(items / per_step) else ", each shape apart,"
+        said.append(f"{items} pictures an epoch ÷ {per_step} a step{apart} = {_count(e.steps_per_epoch, 'step')} an epoch; {_count(e.steps, 'step')} are {_count(e.epochs, 'epoch')}")
+    where = {"cuda": machine.gpu_name, "mps": "the Apple GPU", "cpu": machine.cpu_name}[config.device]
+    if e.measured:
+        said.append(f"About {duration(e.seconds)} on {where}, as measured in an earlier run")
+    else:
+        low, high = map(duration, e.seconds_range)
+        said.append(f"Roughly {low} to {high} on {where}: no run like this one was measured here yet")
+    if e.vram_bytes:
+        said.append(f"About {gb(e.vram_bytes)} of VRAM ({_spare(e.vram_bytes, machine.vram_free_bytes)}) and {gb(e.ram_bytes)} of RAM ({_spare(e.ram_bytes, machine.ram_free_bytes)})")
+    else:
+        said.append(f"About {gb(e.ram_bytes)} of memory ({_spare(e.ram_bytes, machine.ram_free_bytes)})")
+    if e.parts:
+        parts = sorted(e.parts.items(), key=lambda part: -part[1])
+        said.append("While it learns: " + ", ".join(f"{name} {gb(size)}" for name, size in parts))
+    more = f", {gb(e.download_bytes)} of it to download the base model once" if e.download_bytes else ""
+    said.append(f"About {gb(e.disk_bytes)} of disk ({gb(machine.disk_free_bytes)} free){more}")
+    return said
+
+
+def _count(number: float, of: str) -> str:
+    told = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+    return f"{told} {of}{'s' * (told != '1')}"
+
+
+def _spare(needed: float, free: float) -> str:
+    return f"{gb(free)} free" + (f", {gb(free - needed)} to spare" if needed <= free else "")
+
+
+def gb(size_bytes: float) -> str:
+    """12.3 GB, or 45 MB."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{math.ceil(max(size_bytes, 0) / 1e6)} MB"
+
+
+def duration(seconds: float) -> str:
+    """40 s, 3 min, 2 h 10 min, 3 days: as exact as an estimate deserves."""
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = minutes / 60
+    if hours < 10:
+        return f"{int(hours)} h {int(minutes % 60 / 10) * 10} min"
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"

@@ -1,0 +1,158 @@
+"""What to change so that a training fits the memory: the mildest changes first, each told in a sentence.  No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .. import registry
+from ..config import TrainConfig
+from ..formats.adapting import is_whole
+from ..home import Home
+from .estimate import peak_bytes
+
+SMALLEST_PX = 256  # below it a full-size model learns little
+
+
+@dataclass(frozen=True)
+class Change:
+    """Settings by dotted path, and what they mean."""
+
+    settings: dict[str, Any]
+    said: str
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The config with the changes that helped.  fits: whether they are enough."""
+
+    config: TrainConfig
+    changes: list[Change]
+    fits: bool
+
+
+def make_it_fit(config: TrainConfig, vram_bytes: float, ram_bytes: float, home: Home, dtype: str, fixed: Collection[str] = ()) -> Fitted:
+    """`config` changed until its estimate is within the bytes given, or nothing helps any more.
+
+    A change is kept only where it lowers what is too much, and where it fits with all that are kept, those that it fits without
+    are taken back.  dtype: the number format that the device trains best in.  fixed: dotted paths that are not touched.
+    Raises ValueError as estimate() does.
+    """
+
+    def excess(of: TrainConfig) -> float:
+        vram, ram = peak_bytes(of, home)
+        return max(0.0, vram - vram_bytes) + max(0.0, ram - ram_bytes)
+
+    asked = config
+    made: list[Change] = []
+    over = excess(config)
+    helped = True
+    while over and helped:
+        helped = False
+        for step in (_half(dtype), *STEPS):
+            for change in step(config):
+                if not set(change.settings).isdisjoint(fixed):
+                    continue
+                tried = _with(config, change.settings)
+                now = excess(tried)
+                if now < over:
+                    config, over, helped = tried, now, True
+                    made = [c for c in made if set(c.settings) != set(change.settings)] + [change]
+                if not over:
+                    return _needed(asked, made, excess)
+    return Fitted(config, made, not over)
+
+
+def _needed(asked: TrainConfig, made: list[Change], excess: Callable[[TrainConfig], float]) -> Fitted:
+    """Without the changes that a later one has made needless, the harshest taken back first."""
+    for change in reversed(made):
+        others = [c for c in made if c is not change]
+        if not excess(_all(asked, others)):
+            made = others
+    return Fitted(_all(asked, made), made, True)
+
+
+def _all(config: TrainConfig, changes: list[Change]) -> TrainConfig:
+    return _with(config, {path: value for change in changes for path, value in change.settings.items()})
+
+
+def whole(config: TrainConfig) -> bool:
+    """Whether the base model's own weights learn, which must lie on the device in full."""
+    return is_whole(registry.get("adapters", config.adapter.type))
+
+
+def _half(dtype: str) -> Callable[[TrainConfig], Iterator[Change]]:
+    def step(config: TrainConfig) -> Iterator[Change]:
+        if config.model.dtype == "fp32" and dtype != "fp32":
+            yield Change({"model.dtype": dtype}, f"The base model computes in {dtype}, as is usual on this device")
+
+    return step
+
+
+def _smaller_batch(config: TrainConfig) -> Iterator[Change]:
+    batch, times = config.data.batch_size, config.optimizer.accumulation
+    while batch > 1 and batch % 2 == 0 and times <= 128:
+        batch, times = batch // 2, times * 2
+        yield Change({"data.batch_size": batch, "optimizer.accumulation": times}, f"Batches of {batch}, added up {times} at a time: what is learnt stays the same")
+
+
+def _recompute(config: TrainConfig) -> Iterator[Change]:
+    levels = ("off", "third", "half", "all")
+    said = {"third": "every third block is", "half": "every second block is", "all": "all blocks are"}
+    for level in levels[levels.index(config.loss.gradient_checkpointing) + 1 :]:
+        yield Change({"loss.gradient_checkpointing": level}, f"Gradient checkpointing: {said[level]} computed twice, up to a third slower")
+
+
+def _small_optimizer(config: TrainConfig) -> Iterator[Change]:
+    if config.optimizer.type == "adamw":
+        yield Change({"optimizer.type": "adamw8bit"}, "AdamW keeps its state in 8 bits")
+
+
+def _quantise(how: str) -> Callable[[TrainConfig], Iterator[Change]]:
+    bits = {"int8": "8", "nf4": "4"}[how]
+    before = {"int8": ("none",), "nf4": ("none", "int8", "fp8")}[how]
+
+    def step(config: TrainConfig) -> Iterator[Change]:
+        if config.device == "mps" and how == "nf4":
+            return
+        if config.model.quantise in before and not whole(config):
+            yield Change({"model.quantise": how}, f"The base model's weights are held in {bits} bits ({how}), a little less exact")
+        if config.model.quantise_text in before:
+            yield Change({"model.quantise_text": how}, f"The text encoders' weights are held in {bits} bits ({how})")
+
+    return step
+
+
+def _tile(config: TrainConfig) -> Iterator[Change]:
+    if not config.model.vae_tiling:
+        yield Change({"model.vae_tiling": True}, "Pictures are encoded and decoded in tiles")
+
+
+def _offload(config: TrainConfig) -> Iterator[Change]:
+    if config.device == "cuda" and config.loss.gradient_checkpointing == "all" and not whole(config):
+        for share in (0.25, 0.5, 0.75, 1.0):
+            if share > config.model.offload:
+                yield Change({"model.offload": share}, f"{share:.0%} of the denoiser's blocks wait in RAM, much slower")
+
+
+def _smaller_pictures(config: TrainConfig) -> Iterator[Change]:
+    largest = max(config.data.resolutions)
+    side = largest
+    while (side := side * 3 // 4 // 64 * 64) >= SMALLEST_PX:
+        sides = tuple(sorted({min(r, side) for r in config.data.resolutions}))
+        yield Change({"data.resolutions": sides}, f"Pictures of {side} px instead of {largest}: finer detail is lost")
+
+
+STEPS = (_smaller_batch, _recompute, _small_optimizer, _tile, _quantise("int8"), _quantise("nf4"), _offload, _smaller_pictures)  # the mildest first
+
+
+def _with(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:
+    data = config.model_dump(mode="json")
+    for path, value in settings.items():
+        *parents, last = path.split(".")
+        part = data
+        for name in parents:
+            part = part[name]
+        part[last] = value
+    return TrainConfig.model_validate(data)

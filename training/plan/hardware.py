@@ -1,0 +1,323 @@
+"""What this machine has, told without torch: GPU, VRAM, RAM, disk, cores; and which torch build is right for it.
+
+`python -m training.plan.hardware torch-build` runs on a bare Python >= 3.11, before anything is installed: only the standard
+library is imported at module top.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+SMI_FIELDS = ("index", "uuid", "name", "driver_version", "memory.total", "memory.free", "compute_cap")
+SMI_WAIT_S = 10.0  # a sleeping laptop GPU answers after some seconds
+CACHED_S = 5.0
+MIB = 2**20
+UNLIMITED = 2**60  # cgroup v1 writes a number near 2**63 for "no limit"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA card as nvidia-smi tells it.  vram 0: unified memory, shared with the CPU.  compute (0, 0): not told."""
+
+    index: int
+    uuid: str
+    name: str
+    driver: str
+    vram_bytes: int
+    vram_free_bytes: int
+    compute: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to train on.  gpu_name is empty and the VRAM 0 where there is no usable NVIDIA card."""
+
+    gpu_name: str
+    vram_bytes: int
+    vram_free_bytes: int
+    ram_bytes: int
+    ram_free_bytes: int
+    disk_free_bytes: int
+    cpu_name: str
+    cores: int
+    cuda_ok: bool  # the card, its driver and the installed torch fit together
+    driver: str
+    compute: tuple[int, int]
+    mps_ok: bool  # an Apple chip's GPU
+    note: str  # why a card that is there cannot be used, and what to do; empty where all is well
+
+    @property
+    def device(self) -> str:
+        """Where a training runs: "cuda", "mps" or "cpu"."""
+        return "cuda" if self.cuda_ok else "mps" if self.mps_ok else "cpu"
+
+
+@dataclass(frozen=True)
+class TorchBuild:
+    """One wheel index of torch: https://download.pytorch.org/whl/<id>."""
+
+    id: str
+    driver: int  # lowest major version of the NVIDIA driver
+    compute: tuple[tuple[int, int], tuple[int, int]]  # lowest and highest compute capability it has kernels for
+
+
+# torch 2.13.0 is built for CUDA 12.6, 13.0 and (as an experiment) 13.2; there is no cu128 any more.
+# Architectures: pytorch RELEASE.md, "PyTorch CUDA Support Matrix" for 2.12-2.14: 12.6 Maxwell 5.0 to Hopper 9.0, 13.0 Turing 7.5 to Blackwell 12.0.
+# A build for x.y runs on every x.z with z >= y, and 13.0 carries PTX for what comes later.
+# Drivers: NVIDIA, "CUDA Compatibility", minor version compatibility: CUDA 12.x needs >= 525, CUDA 13.x >= 580; Linux and Windows.
+TORCH_BUILDS = (
+    TorchBuild("cu130", driver=580, compute=((7, 5), (99, 9))),
+    TorchBuild("cu126", driver=525, compute=((5, 0), (9, 9))),
+)
+
+
+def torch_build(gpu: Gpu | None) -> tuple[str, str]:
+    """(wheel index id, the reason in a sentence) for a card, or for none."""
+    if gpu is None:
+        return "cpu", "no NVIDIA graphics card was found, so torch is installed for the processor"
+    major = _driver_major(gpu.driver)
+    named = f"{gpu.name} (driver {gpu.driver}, compute capability {gpu.compute[0]}.{gpu.compute[1]})"
+    fitting = [b for b in TORCH_BUILDS if b.compute[0] <= gpu.compute <= b.compute[1]]
+    for build in fitting:
+        if major >= build.driver:
+            return build.id, f"{named}: torch for CUDA {build.id[2:4]}.{build.id[4:]}"
+    update = "update it from nvidia.com/drivers and start again; until then the processor is used"
+    if fitting:
+        return "cpu", f"{named} needs driver {min(b.driver for b in fitting)} or newer; {update}"
+    if gpu.compute == (0, 0):
+        return "cpu", f"the driver of {gpu.name} ({gpu.driver}) is too old; {update}"
+    return "cpu", f"{named} is too old for today's torch (5.0 is the lowest), so the processor is used"
+
+
+_cached: dict[str, tuple[float, Machine]] = {}
+
+
+def machine(folder: Path | None = None) -> Machine:
+    """This machine as it is now, at most 5 s old.  folder: whose disk is measured; the current one where none is given."""
+    key = str(folder or Path.cwd())
+    seen = _cached.get(key)
+    if seen is None or time.monotonic() - seen[0] > CACHED_S:
+        seen = (time.monotonic(), _look(Path(key)))
+        _cached[key] = seen
+    return seen[1]
+
+
+def _look(folder: Path) -> Machine:
+    gpu = choose_gpu(nvidia_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    ram, ram_free = ram_bytes()
+    build, why = torch_build(gpu)
+    note = "" if gpu is None else why if build == "cpu" else _misfit(gpu, installed_torch())
+    usable = gpu is not None and not note
+    unified = usable and gpu.vram_bytes == 0  # such a card (GB10) computes in the computer's own memory
+    return Machine(
+        gpu_name=gpu.name if gpu else "",
+        vram_bytes=ram if unified else gpu.vram_bytes if gpu else 0,
+        vram_free_bytes=ram_free if unified else gpu.vram_free_bytes if gpu else 0,
+        ram_bytes=ram,
+        ram_free_bytes=ram_free,
+        disk_free_bytes=shutil.disk_usage(_existing(folder)).free,
+        cpu_name=cpu_name(),
+        cores=cores(),
+        cuda_ok=usable,
+        driver=gpu.driver if gpu else "",
+        compute=gpu.compute if gpu else (0, 0),
+        mps_ok=sys.platform == "darwin" and platform.machine() == "arm64",
+        note=note,
+    )
+
+
+def _misfit(gpu: Gpu, installed: str) -> str:
+    """Why the installed torch cannot use a card that another build could; empty where it can."""
+    cure = "start Easel with its launcher to get the right one"
+    if installed == "cpu":
+        return f"{gpu.name} is here, but the installed torch is the one for processors; {cure}"
+    for build in TORCH_BUILDS:
+        if build.id == installed and not (build.compute[0] <= gpu.compute <= build.compute[1] and _driver_major(gpu.driver) >= build.driver):
+            return f"{gpu.name} with driver {gpu.driver} cannot run the installed torch ({installed}); {cure}"
+    return ""
+
+
+def nvidia_gpus() -> list[Gpu]:
+    """Every card that nvidia-smi lists; empty where there is no nvidia-smi or it does not answer."""
+    for fields in (SMI_FIELDS, SMI_FIELDS[:-1]):  # drivers before 510 do not know compute_cap
+        text = _ask_smi(fields)
+        if text:
+            return parse_smi(text)
+    return []
+
+
+def parse_smi(text: str) -> list[Gpu]:
+    """The cards in the output of nvidia-smi --query-gpu=<SMI_FIELDS> --format=csv,noheader,nounits."""
+    gpus = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) < len(SMI_FIELDS) - 1 or not cells[0].isdigit():
+            continue  # "No devices were found", warnings
+        index, uuid, name, driver, total, free, compute = [*cells, ""][: len(SMI_FIELDS)]
+        gpus.append(Gpu(int(index), uuid, name, driver, _mib(total), _mib(free), _compute(compute)))
+    return gpus
+
+
+def choose_gpu(gpus: list[Gpu], visible: str | None) -> Gpu | None:
+    """The card that torch calls cuda:0.  visible: the value of CUDA_VISIBLE_DEVICES, None where it is not set."""
+    if visible is not None:
+        first = visible.split(",")[0].strip()
+        return next((g for g in gpus if first and (first == str(g.index) or g.uuid.startswith(first))), None)
+    return max(gpus, key=lambda g: (g.compute, g.vram_bytes), default=None)  # CUDA numbers the fastest first
+
+
+def installed_torch() -> str:
+    """The build of the installed torch: "cpu", "cu130", …; "" where torch is not installed."""
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    _, _, local = version.partition("+")
+    if local:
+        return local
+    return "cu130" if sys.platform == "linux" else "cpu"  # the plain wheel of PyPI: CUDA on Linux only
+
+
+def cores() -> int:
+    """Processor cores that this process may use: its affinity and its container's limit."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for folder in _cgroups("cpu"):
+        quota = _read(folder / "cpu.max").split() or [_read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()]
+        if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit() and int(quota[1]):
+            allowed = min(allowed, max(1, round(int(quota[0]) / int(quota[1]))))
+    return allowed
+
+
+def ram_bytes() -> tuple[int, int]:
+    """(all, free) memory in bytes that this process may use: the computer's, or its container's where that is less."""
+    total, free = _computer_ram()
+    for folder in _cgroups("memory"):
+        limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
+        used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
+        if 0 < limit < UNLIMITED:
+            total = min(total, limit)
+            free = min(free, max(0, limit - used + _reclaimable(folder / "memory.stat")))
+    return total, free
+
+
+def cpu_name() -> str:
+    """The processor's own name, e.g. "AMD Ryzen 7 5800X"."""
+    for line in _read(Path("/proc/cpuinfo")).splitlines():
+        if line.startswith(("model name", "Model")):
+            return line.split(":", 1)[1].strip()
+    if sys.platform == "win32":
+        import winreg
+
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
+            return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
+    if sys.platform == "darwin":
+        return _run(["sysctl", "-n", "machdep.cpu.brand_string"]).strip() or platform.processor()
+    return platform.processor() or platform.machine()
+
+
+def _computer_ram() -> tuple[int, int]:
+    found = {}
+    for line in _read(Path("/proc/meminfo")).splitlines():
+        name, _, rest = line.partition(":")
+        found[name] = int(rest.split()[0]) * 1024
+    if "MemTotal" in found:
+        return found["MemTotal"], found.get("MemAvailable", found.get("MemFree", 0))
+    import psutil  # not on Linux, and not on the way to torch-build
+
+    memory = psutil.virtual_memory()
+    return memory.total, memory.available
+
+
+def _cgroups(controller: str) -> list[Path]:
+    """The folders of this process's control groups, innermost first: each of them may set a limit."""
+    folders: list[Path] = []
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = Path("/sys/fs/cgroup") / (controllers and controller)
+        inner = root / path.lstrip("/")
+        folders += [p for p in (inner, *inner.parents) if p == root or root in p.parents]
+    return folders
+
+
+def _reclaimable(stat: Path) -> int:
+    """Bytes of file cache that the kernel gives back when a program asks for memory."""
+    for line in _read(stat).splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file") and value.isdigit():
+            return int(value)
+    return 0
+
+
+def _ask_smi(fields: tuple[str, ...]) -> str:
+    places = [shutil.which("nvidia-smi"), "/usr/lib/wsl/lib/nvidia-smi", r"C:\Program Files\NVIDIA Corporation\NVSMI\nvidia-smi.exe"]
+    program = next((p for p in places if p and Path(p).is_file()), None)
+    return _run([program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]) if program else ""
+
+
+def _run(command: list[str]) -> str:
+    """What a program prints; "" where it fails, is missing or does not answer."""
+    flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=SMI_WAIT_S, **flags)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _driver_major(driver: str) -> int:
+    head = driver.split(".")[0]
+    return int(head) if head.isdigit() else 0
+
+
+def _mib(cell: str) -> int:
+    return int(float(cell) * MIB) if cell.replace(".", "", 1).isdigit() else 0
+
+
+def _compute(cell: str) -> tuple[int, int]:
+    major, _, minor = cell.partition(".")
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int:
+    text = _read(path).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _existing(folder: Path) -> Path:
+    return next(p for p in (folder, *folder.parents) if p.exists())
+
+
+def main(words: list[str]) -> int:
+    """The command line: `torch-build` prints the wheel index id, and the reason on stderr; `show` prints the machine."""
+    if words == ["torch-build"]:
+        build, why = torch_build(choose_gpu(nvidia_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")))
+        print(why, file=sys.stderr)
+        print(build)
+        return 0
+    if words == ["show"]:
+        for name, value in vars(machine()).items():
+            print(f"{name}: {value}")
+        return 0
+    print("usage: python -m training.plan.hardware torch-build | show", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""How fast runs like this one were on this machine: the best predictor of how fast the next will be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ..config import TrainConfig
+from ..runs import journal
+
+LOOKED_AT = 30  # newest runs
+STEPS = 40  # newest step events of a run
+FEWEST = 3  # the first step is slow; fewer say nothing
+
+# fields that must be equal for two runs to take equally long a picture
+ALIKE = (
+    "device", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
+    "data.resolutions", "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What was measured.  memory_bytes: RAM in use on a CPU, highest VRAM in use on a GPU; 0 where the adapter was another one."""
+
+    seconds_per_picture: float
+    memory_bytes: int
+
+
+def measured(config: TrainConfig, outputs: Path) -> Pace | None:
+    """From the newest run that was like `config`; None where there is none."""
+    from ..runs.run import list_runs
+
+    wanted = config.model_dump(mode="json")
+    for run in list_runs(outputs, {"train"})[:LOOKED_AT]:
+        try:
+            job = run.job()
+            if not all(_at(job, path) == _at(wanted, path) for path in ALIKE):
+                continue
+            pace = _read(run.events_path)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # a run that cannot be read says nothing
+        if pace:
+            same_adapter = job["adapter"] == wanted["adapter"]
+            return pace if same_adapter else Pace(pace.seconds_per_picture, 0)
+    return None
+
+
+def _read(events: Path) -> Pace | None:
+    rates, memory = [], 0
+    for record in journal.backwards(events):
+        if record.get("kind") == "started" or len(rates) == STEPS:
+            break  # an attempt before that may have been on another machine
+        if record.get("kind") == "step":
+            rates.append(float(record["images_per_s"]))
+            memory = max(memory, int(record["memory_bytes"]))
+    rates = [rate for rate in rates if rate > 0]
+    return Pace(1 / median(rates), memory) if len(rates) >= FEWEST else None
+
+
+def _at(mapping: dict[str, Any], path: str) -> str:
+    """The value at a dotted path, as text that compares equal for equal values."""
+    value: Any = mapping
+    for part in path.split("."):
+        value = value[part]
+    return json.dumps(value)

@@ -1,0 +1,361 @@
+"""Presets: a file of settings with a title, and how a preset, a person's answers and this machine become a whole config.
+
+A preset is a YAML file in presets/ or <home>/plugins/presets/: what it is for, part of a TrainConfig, and what each quality
+level changes.  What nobody set is resolved here, once: the worker fills nothing in.  Order, the later wins: the preset,
+its quality level, the answers, the overrides.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .. import jobfile, registry
+from ..config import TrainConfig
+from ..data import datasets, frames
+from ..formats import adapting
+from ..home import REPO, Home
+from ..names import folder_name
+from .fit import make_it_fit
+from .hardware import Machine
+
+QUALITIES = ("quick", "balanced", "thorough")
+FOLDER = REPO / "presets"
+VRAM_SHARE = 0.92  # of a card that a resolved config may plan with: the desktop takes its part
+RAM_SHARE = 0.8
+
+
+class Wrong(ValueError):
+    """A config that does not hold.  problems: [(dotted path of the setting, sentence)], to be shown beside the fields."""
+
+    def __init__(self, problems: list[tuple[str, str]]):
+        self.problems = problems
+        super().__init__("; ".join(f"{path}: {text}" if path else text for path, text in problems))
+
+
+class PresetFile(BaseModel):
+    """What a preset's file holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field(min_length=1, max_length=60, description="What is learnt, in a word or two.")
+    blurb: str = Field(min_length=1, max_length=200, description="What comes out, in one sentence.")
+    for_whom: str = Field(min_length=1, max_length=300, description="When to take it, and how many pictures it wants.")
+    goal: str = Field(description="What is learnt: character, object, style, …; presets of one goal stand together.")
+    needs_gb: float = Field(gt=0, description="Memory that it needs where it trains: VRAM on a graphics card, else RAM.")
+    recommended_gb: float = Field(0, ge=0, description="VRAM from which it is the one to recommend, until another's is reached; 0: never for that.")
+    light: bool = Field(False, description="Trains in minutes without a graphics card.")
+    order: int = Field(100, description="Place in the list; smaller comes first.")
+    noun: str = Field(description="What stands in a sample prompt where there is no trigger word, for example 'a person'.")
+    config: dict[str, Any] = Field(description="Part of a TrainConfig.")
+    quality: dict[str, dict[str, Any]] = Field(description="What quick, balanced and thorough change.")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One preset as it is listed.  error says why a file cannot be used; such a preset has only id, title and source."""
+
+    id: str
+    title: str
+    blurb: str = ""
+    for_whom: str = ""
+    goal: str = ""
+    family: str = ""
+    needs_gb: float = 0.0
+    recommended_gb: float = 0.0
+    light: bool = False
+    order: int = 10_000
+    noun: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    quality: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    error: str = ""
+    source: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.error
+
+    @property
+    def source_model(self) -> str:
+        """The base model that it trains on: a Hub id, a path, or "builtin"; "" leaves it to the family."""
+        return str(self.config.get("model", {}).get("source", ""))
+
+    def steps(self, quality: str) -> int:
+        """Optimizer steps at a quality level."""
+        return int(_merged(self.config, self.quality.get(quality, {})).get("steps", TrainConfig.model_fields["steps"].default))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a person said.  dataset, prior: name of a dataset, or path of a folder; prior: what must stay as it is, "" for nothing.
+
+    overrides: {"optimizer.learning_rate": value}.
+    """
+
+    name: str = ""
+    trigger: str = ""
+    dataset: str = ""
+    prior: str = ""
+    quality: str = "balanced"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def list_presets(family: str = "", plugins: Path | None = None) -> list[Preset]:
+    """All presets in their order, or those of one family; broken ones last, each with its error."""
+    folders = [FOLDER, *([plugins / "presets"] if plugins else [])]
+    found: dict[str, Preset] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
+            found.setdefault(path.stem, _read(path, path.stat().st_mtime_ns, path.stat().st_size))
+    chosen = [p for p in found.values() if not family or p.family == family or not p.ok]
+    return sorted(chosen, key=lambda p: (not p.ok, p.order, p.id))
+
+
+def get(id: str, plugins: Path | None = None) -> Preset:
+    """One preset that can be used.  Raises ValueError that names the nearest one, or says what is wrong with the file."""
+    known = {p.id: p for p in list_presets(plugins=plugins)}
+    if id not in known:
+        near = difflib.get_close_matches(id, known, 1, 0.5)
+        raise ValueError(f"there is no preset {id!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"))
+    if not known[id].ok:
+        raise ValueError(f"the preset {id!r} cannot be used: {known[id].error}")
+    return known[id]
+
+
+def fits(preset: Preset, machine: Machine) -> str:
+    """"" where a preset trains well on this machine; else the reason in a sentence."""
+    if machine.device == "cpu" and not preset.light:
+        return "it wants a graphics card: on this processor it would take days"
+    have = machine.vram_bytes if machine.device == "cuda" else machine.ram_bytes
+    if have < preset.needs_gb * 1e9:
+        what = "VRAM" if machine.device == "cuda" else "memory"
+        return f"it wants {preset.needs_gb:g} GB of {what}, and there are {have / 1e9:.0f} GB"
+    return ""
+
+
+def recommend(presets: list[Preset], machine: Machine) -> Preset:
+    """The preset that suits this machine best: the first that fits; on a graphics card a full-size model, the one for cards as large as this.
+
+    Raises ValueError where there is no preset at all.
+    """
+    usable = [p for p in presets if p.ok]
+    if not usable:
+        raise ValueError("there is no preset that can be used; the files in presets/ are missing or broken")
+    fitting = [p for p in usable if not fits(p, machine)]
+    best = [p for p in fitting if p.light == (machine.device == "cpu")] or fitting or [p for p in usable if p.light] or usable
+    made_for = [p for p in best if p.recommended_gb and machine.device == "cuda" and machine.vram_bytes >= p.recommended_gb * 1e9]
+    return max(made_for, key=lambda p: p.recommended_gb, default=best[0])
+
+
+def resolve(preset_id: str, answers: Answers, machine: Machine, pictures: int, home: Home) -> TrainConfig:
+    """The whole config of a run: nothing is left for the worker to choose.  pictures: how many the dataset has, 0 where unknown.
+
+    Raises Wrong, with the setting at fault, and ValueError for an unknown preset or quality.
+    """
+    return resolve_and_tell(preset_id, answers, machine, pictures, home)[0]
+
+
+def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, pictures: int, home: Home) -> tuple[TrainConfig, list[str]]:
+    """(what resolve() gives, what of the preset was changed for it to fit this machine, in sentences)."""
+    preset = get(preset_id, home.plugins)
+    if answers.quality not in preset.quality:
+        raise ValueError(f"the preset {preset_id!r} has no quality {answers.quality!r}; there are: {', '.join(preset.quality)}")
+    set_by_user = _nested(answers.overrides)
+    data = _merged(preset.config, preset.quality[answers.quality])
+    data |= {
+        "kind": "train",
+        "preset": preset.id,
+        "name": answers.name.strip() or folder_name(answers.trigger or Path(answers.dataset).name, "my-lora"),
+        "trigger": answers.trigger.strip(),
+    }
+    data.setdefault("data", {})["datasets"] = _datasets(answers, pictures, home)
+    data = _merged(data, set_by_user)
+    _fill(data, preset, machine, pictures, set_by_user)
+    config = _parsed(data)
+    wrong = _wrong(config, home)
+    if wrong:
+        raise Wrong(wrong)
+    return _made_to_fit(config, machine, home, set_by_user)
+
+
+def _datasets(answers: Answers, pictures: int, home: Home) -> list[dict[str, Any]]:
+    """The datasets of a run: the one to learn from, and the one that stays as it is, repeated until they count about alike."""
+    if not answers.prior:
+        return [{"name": answers.dataset}]
+    if answers.prior == answers.dataset:
+        raise Wrong([("prior", "these are the pictures to learn from; choose others, or nothing")])
+    try:
+        counts = datasets.resolve(home, answers.prior).counts()
+    except (ValueError, OSError) as error:
+        raise Wrong([("prior", str(error))]) from None
+    kept = counts.usable + counts.unchecked
+    if not kept:
+        raise Wrong([("prior", "this dataset has no pictures yet; choose another, or nothing")])
+    more = lambda few, many: min(1000, max(1, round(many / few))) if few else 1
+    return [{"name": answers.dataset, "repeats": more(pictures, kept)}, {"name": answers.prior, "repeats": more(kept, pictures), "prior": True}]
+
+
+# -- what nobody set
+
+
+def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int, set_by_user: Mapping[str, Any]) -> None:
+    """Puts into `data` what follows from the rest and from the machine, wherever nobody has set it."""
+    steps = _whole(data.setdefault("steps", TrainConfig.model_fields["steps"].default))
+    tenth = max(1, steps // 10)
+    data.setdefault("device", machine.device)
+    model, use = _part(data, "model"), _part(data, "data")
+    model.setdefault("dtype", best_dtype(str(data["device"]), machine))
+    use.setdefault("held_out", held_out(pictures))
+
+    sample = _part(data, "sample")
+    side = max([_whole(s) for s in _listed(use.get("resolutions", (512,)))], default=512)
+    sample.setdefault("width", side)
+    sample.setdefault("height", side)
+    sample.setdefault("every", tenth)
+    for name in ("frames", "fps"):
+        if name in use:
+            sample.setdefault(name, use[name])
+    if "prompts" not in set_by_user.get("sample", {}):
+        sample["prompts"] = [_worded(p, str(data["trigger"]), preset.noun) for p in _listed(sample.get("prompts", ["[trigger]"]))]
+
+    save = _part(data, "save")
+    save.setdefault("every", tenth)
+    if _whole(use["held_out"]):
+        save.setdefault("validate_every", max(1, steps // 20))
+    optimizer = _part(data, "optimizer")
+    if "warmup_steps" not in set_by_user.get("optimizer", {}) and _whole(optimizer.get("warmup_steps", 0)) >= steps:
+        optimizer["warmup_steps"] = steps // 10  # the preset's own belongs to the preset's own number of steps
+    if pictures and "batch_size" not in set_by_user.get("data", {}):
+        left = max(1, pictures - _whole(use["held_out"]))
+        use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
+
+
+def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
+    try:
+        return frames.problems(config, registry.get("families", config.model.family, home.plugins).SPEC) + adapting.problems(config, home.plugins)
+    except ValueError:
+        return []  # a family that is not there: the estimate and the start say so, in its place
+
+
+def best_dtype(device: str, machine: Machine) -> str:
+    """The number format that trains best on a device: bf16 from compute capability 8.0 on, fp16 on older cards, else fp32."""
+    if device != "cuda":
+        return "fp32"
+    return "bf16" if machine.compute >= (8, 0) else "fp16"
+
+
+def held_out(pictures: int) -> int:
+    """Pictures to keep back for the validation loss: a tenth, at most 8; none of a small dataset, which needs all it has."""
+    return min(8, pictures // 10) if pictures >= 20 else 0
+
+
+def _worded(prompt: str, trigger: str, noun: str) -> str:
+    """A sample prompt; without a trigger word the noun takes its place."""
+    return prompt if trigger else prompt.replace("[trigger]", noun)
+
+
+def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
+    """(`config` with the mildest changes that the memory asks for, see fit.py.  What the user set is never touched; the changes in sentences)."""
+    on_card = config.device == "cuda"
+    limits = (VRAM_SHARE * machine.vram_bytes if on_card else float("inf"), RAM_SHARE * machine.ram_bytes)
+    own = {path for path in setting_paths() if _is_set(set_by_user, path)} | {"data.resolutions"}  # how large pictures are is the preset's matter
+    if {"data.batch_size", "optimizer.accumulation"} & own:
+        own |= {"data.batch_size", "optimizer.accumulation"}
+    try:
+        found = make_it_fit(config, *limits, home, best_dtype(config.device, machine), own)
+    except ValueError:
+        return config, []  # a family or base model that is not there: the estimate and the start say so, in its place
+    return found.config, [change.said for change in found.changes]
+
+
+def _is_set(values: Mapping[str, Any], path: str) -> bool:
+    part, _, rest = path.partition(".")
+    return part in values and (not rest or _is_set(values[part], rest))
+
+
+# -- mappings
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, mtime_ns: int, size_bytes: int) -> Preset:
+    """A preset's file, checked down to every field of its config; read again when its time or size changes."""
+    try:
+        file = jobfile.parse(PresetFile, jobfile.load_mapping(path), "the preset")
+        if set(file.quality) != set(QUALITIES):
+            raise ValueError(f"quality has {', '.join(file.quality) or 'nothing'}, but it takes {', '.join(QUALITIES)}")
+        for level in QUALITIES:
+            _parsed(_merged(file.config, file.quality[level]) | {"name": "preset", "data": _merged({"datasets": [{"name": "pictures"}]}, file.config.get("data", {}))})
+    except (ValueError, OSError, TypeError) as error:
+        return Preset(path.stem, path.stem.replace("-", " "), error=str(error), source=path.name)
+    family = str(file.config["model"]["family"])
+    return Preset(
+        path.stem, file.title, file.blurb, file.for_whom, file.goal, family, file.needs_gb, file.recommended_gb, file.light, file.order, file.noun,
+        file.config, file.quality, "", path.name,
+    )  # fmt: skip
+
+
+def _parsed(data: Mapping[str, Any]) -> TrainConfig:
+    """A TrainConfig.  Raises Wrong."""
+    try:
+        return TrainConfig.model_validate(data)
+    except ValidationError as error:
+        raise Wrong(jobfile.problems(TrainConfig, error)) from None
+
+
+def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """{"a.b": 1} as {"a": {"b": 1}}.  Raises Wrong for a path that leads nowhere, with the nearest that does."""
+    made: dict[str, Any] = {}
+    paths = setting_paths()
+    for path, value in overrides.items():
+        if path not in paths:
+            near = difflib.get_close_matches(path, paths, 1, 0.5)
+            raise Wrong([(path, "is not a setting" + (f"; did you mean {near[0]!r}?" if near else ""))])
+        *parents, last = path.split(".")
+        part = made
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[last] = value
+    return made
+
+
+def setting_paths() -> list[str]:
+    """The dotted paths of all settings of a TrainConfig."""
+
+    def walk(model: type[BaseModel], before: str) -> list[str]:
+        paths = []
+        for name, info in model.model_fields.items():
+            inner = isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+            paths += walk(info.annotation, f"{before}{name}.") if inner else [before + name]
+        return paths
+
+    return walk(TrainConfig, "")
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` on top, mapping by mapping; neither is changed."""
+    made = dict(base)
+    for key, value in changes.items():
+        made[key] = _merged(made.get(key, {}), value) if isinstance(value, Mapping) and isinstance(made.get(key, {}), Mapping) else value
+    return {key: _merged(value, {}) if isinstance(value, Mapping) else value for key, value in made.items()}
+
+
+def _part(data: dict[str, Any], name: str) -> dict[str, Any]:
+    return data.setdefault(name, {})
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _whole(value: Any) -> int:
+    """A number out of a form or a file; 1 where it is none, which the validation then says beside its field."""
+    try:
+        return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return 1

@@ -1,0 +1,211 @@
+"""Our own routes, all below /easel/: thumbnails, pictures, samples and results by id, the icon and the manifest.
+
+An id is looked up, and the file that it gives must lie inside the folder it belongs to; nothing else of the disk is served.
+With --auth they ask for the same login as Gradio's routes; only the icon and the manifest are open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from safetensors import SafetensorError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from training.data import datasets
+from training.home import BUILTIN, Home
+from training.hub.publish import export_weights
+from training.runs.run import Run
+
+from ..theme import ASSETS
+
+# what a browser may show; by content, which the gate has checked, and by ending, which names it
+PICTURE_TYPES = {
+    ".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".jfif": "image/jpeg",
+    ".gif": "image/gif", ".bmp": "image/bmp", ".avif": "image/avif",
+}  # fmt: skip
+ASSET_TYPES = {"icon.svg": "image/svg+xml", "icon-192.png": "image/png", "icon-512.png": "image/png", "icon-maskable-512.png": "image/png"}
+CLIP_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"}  # .mov: the codecs that browsers play are MP4's
+FOREVER = "private, max-age=31536000, immutable"  # the address holds a version
+BRIEFLY = "private, max-age=30"
+STEP = re.compile(r"step-(\d{1,9})(-kohya)?")
+
+
+def thumb_url(ctx, dataset: str, picture: str, version: str = "") -> str:
+    """Address of a 256 px thumbnail.  version: anything that changes with the picture, such as its sha256."""
+    return ctx.url(f"/easel/thumb/{_quote(dataset)}/{_quote(picture)}{_version(version)}")
+
+
+def picture_url(ctx, dataset: str, picture: str, version: str = "") -> str:
+    """Address of a picture or clip as it was added (its thumbnail where a browser cannot show the format)."""
+    return ctx.url(f"/easel/picture/{_quote(dataset)}/{_quote(picture)}{_version(version)}")
+
+
+def sample_url(ctx, run: str, file: str, version: str = "") -> str:
+    """Address of a sample.  file: the path in the `sample` event, with or without its 'samples/'."""
+    return ctx.url(f"/easel/sample/{_quote(run)}/{_quote(file.removeprefix('samples/'))}{_version(version)}")
+
+
+def file_url(ctx, run: str, what: str) -> str:
+    """Address of a download.  what: 'lora' (the result), 'step-500' (the LoRA of a checkpoint), 'job.yaml', 'log.txt', 'README.md'."""
+    return ctx.url(f"/easel/file/{_quote(run)}/{_quote(what)}")
+
+
+def example_url(ctx, file: str) -> str:
+    """Address of one of the example pictures."""
+    return ctx.url(f"/easel/example/{_quote(file)}")
+
+
+def routes(home: Home) -> list[Route]:
+    """The routes, for launch(app_kwargs={"routes": …}): they come before Gradio's own."""
+
+    def thumb(request: Request) -> Response:
+        return _picture(request, _thumbnail(home, request))
+
+    def picture(request: Request) -> Response:
+        path = _original(home, request)
+        return _picture(request, path if path.suffix.lower() in PICTURE_TYPES | CLIP_TYPES else _thumbnail(home, request))
+
+    def sample(request: Request) -> Response:
+        run = Run.open(home.outputs, request.path_params["run"])
+        return _picture(request, inside(run.path / "samples", request.path_params["file"]))
+
+    def example(request: Request) -> Response:
+        return _picture(request, inside(BUILTIN / "example", request.path_params["file"]))
+
+    def file(request: Request) -> Response:
+        return _download(Run.open(home.outputs, request.path_params["run"]), request.path_params["what"])
+
+    return [
+        Route("/easel/thumb/{dataset}/{picture}", _guarded(thumb)),
+        Route("/easel/picture/{dataset}/{picture}", _guarded(picture)),
+        Route("/easel/sample/{run}/{file}", _guarded(sample)),
+        Route("/easel/example/{file}", _guarded(example)),
+        Route("/easel/file/{run}/{what}", _guarded(file)),
+        Route("/easel/asset/{file}", _asset),
+        Route("/easel/manifest.json", _manifest),
+    ]
+
+
+def inside(root: Path, name: str) -> Path:
+    """root/name, a regular file that truly lies in root.  Raises FileNotFoundError otherwise, whatever the reason."""
+    if not name or name.startswith(".") or any(c in name for c in "/\\\0:"):
+        raise FileNotFoundError(name)
+    path = root / name
+    if not path.is_file() or path.is_symlink() or path.resolve().parent != root.resolve():
+        raise FileNotFoundError(name)
+    return path
+
+
+def logged_in(request: Request) -> bool:
+    """Whether Gradio would let this request in: no login is asked for, or its cookie is a living one.
+
+    The same test as gradio.routes' get_current_user and login_check, which are closures and cannot be called from here.
+    """
+    app = request.app
+    if app.auth_dependency is not None:
+        return app.auth_dependency(request) is not None
+    if app.auth is None:
+        return True
+    cookie = request.cookies.get(f"access-token-{app.cookie_id}") or request.cookies.get(f"access-token-unsecure-{app.cookie_id}")
+    return cookie is not None and app.tokens.get(cookie) is not None
+
+
+def _guarded(answer: Callable[[Request], Response]):
+    """A handler that asks for the login, works in a thread, and turns what is not there into 404."""
+
+    async def handle(request: Request) -> Response:
+        if not logged_in(request):
+            return PlainTextResponse("Not signed in.\n", status_code=401)
+        try:
+            return await run_in_threadpool(answer, request)
+        except (ValueError, KeyError, OSError, SafetensorError):  # a bad id, one that is gone, damaged or outside: all the same from here
+            return PlainTextResponse("There is no such file.\n", status_code=404)
+
+    return handle
+
+
+def _thumbnail(home: Home, request: Request) -> Path:
+    dataset = datasets.open_dataset(home, request.path_params["dataset"])
+    path = dataset.thumbnail(request.path_params["picture"])
+    if not path.resolve().is_relative_to(dataset.path.resolve()):
+        raise FileNotFoundError(path)
+    return path
+
+
+def _original(home: Home, request: Request) -> Path:
+    dataset = datasets.open_dataset(home, request.path_params["dataset"])
+    return inside(dataset.path, request.path_params["picture"])
+
+
+def _picture(request: Request, path: Path) -> Response:
+    kind = (PICTURE_TYPES | CLIP_TYPES).get(path.suffix.lower())
+    if kind is None or not path.is_file():
+        raise FileNotFoundError(path)
+    return FileResponse(path, media_type=kind, headers={"Cache-Control": FOREVER if "v" in request.query_params else BRIEFLY})
+
+
+def _download(run: Run, what: str) -> Response:
+    step = STEP.fullmatch(what)
+    if what == "log.txt":
+        return _attachment_text(run.log_tail(100_000), f"{run.id}.log.txt")
+    if what == "lora":
+        path = run.result()
+        if path is None or path.is_dir():
+            raise FileNotFoundError(what)
+        name = path.name
+    elif what == "lora-kohya":
+        path, name = export_weights(run, "final", run.path / ".final-kohya.safetensors", "kohya"), f"{run.title}-kohya.safetensors"
+    elif step:
+        number, layout = int(step.group(1)), "kohya" if step.group(2) else "diffusers"
+        path = export_weights(run, number, run.path / f".step-{number:06d}-{layout}.safetensors", layout)
+        name = f"{run.id}-step-{number}{step.group(2) or ''}.safetensors"
+    elif what == "export.zip":
+        path, name = inside(run.path, what), f"{run.title}.zip"
+    elif what in ("job.yaml", "README.md"):
+        path, name = inside(run.path, what), f"{run.id}-{what}"
+    else:
+        raise FileNotFoundError(what)
+    if path.is_symlink() or not path.resolve().is_relative_to(run.path.resolve()):
+        raise FileNotFoundError(path)
+    return FileResponse(path, media_type="application/octet-stream", filename=name, headers={"Cache-Control": "private, no-store"})
+
+
+def _attachment_text(text: str, name: str) -> Response:
+    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{_quote(name)}", "Cache-Control": "private, no-store"}
+    return PlainTextResponse(text, headers=headers)
+
+
+async def _asset(request: Request) -> Response:
+    name = request.path_params["file"]
+    if name not in ASSET_TYPES:
+        return PlainTextResponse("There is no such file.\n", status_code=404)
+    return FileResponse(ASSETS / name, media_type=ASSET_TYPES[name], headers={"Cache-Control": "public, max-age=86400"})
+
+
+async def _manifest(request: Request) -> Response:
+    """What makes the page installable as an app; addresses are relative to it, so a root path needs no care."""
+    icons = [
+        {"src": "asset/icon.svg", "sizes": "any", "type": "image/svg+xml", "purpose": "any"},
+        {"src": "asset/icon-192.png", "sizes": "192x192", "type": "image/png", "purpose": "any"},
+        {"src": "asset/icon-512.png", "sizes": "512x512", "type": "image/png", "purpose": "any"},
+        {"src": "asset/icon-maskable-512.png", "sizes": "512x512", "type": "image/png", "purpose": "maskable"},
+    ]
+    content = {
+        "name": "Easel", "short_name": "Easel", "description": "Train a LoRA from your pictures.", "id": "../", "start_url": "../", "scope": "../",
+        "display": "standalone", "background_color": "#f6f4f0", "theme_color": "#4655d8", "icons": icons,
+    }  # fmt: skip
+    return JSONResponse(content, media_type="application/manifest+json", headers={"Cache-Control": "public, max-age=3600"})
+
+
+def _quote(part: str) -> str:
+    return quote(part, safe="")
+
+
+def _version(version: str) -> str:
+    return f"?v={_quote(version[:12])}" if version else ""

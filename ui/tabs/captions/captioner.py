@@ -1,0 +1,185 @@
+"""The captioner's form: what was chosen and typed -> HTML, and -> a captioning job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+from pydantic import BaseModel, ValidationError
+
+from training import registry
+from training.data.datasets import Dataset
+from training.home import Home
+from training.jobs import caption
+from training.names import folder_name
+from training.registry import Plugin
+from training.sentences import sentences
+
+from ... import forms
+
+FIRST = "florence2"
+MODES = (
+    ("missing", "Missing", "Only pictures without a caption; the others keep theirs."),
+    ("overwrite", "All anew", "Every caption is replaced; undo brings the old ones back."),
+    ("append", "Add to", "The new text follows the old one."),
+)
+OWN_FIELDS = ("trigger",)  # the job's trigger word goes to a captioner that has a place for it
+
+
+class Kept(BaseModel):
+    """What was chosen and typed, kept as a draft; it may be of another version, or name a captioner that is gone."""
+
+    captioner: str = FIRST
+    mode: str = "missing"
+    trigger: str = ""
+    options: dict[str, dict[str, str]] = {}  # captioner -> field -> typed text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the form holds, as far as it makes sense now."""
+
+    captioner: str
+    mode: str
+    trigger: str
+    edits: Mapping[str, str]  # of the chosen captioner
+
+
+def plugins(home: Home) -> dict[str, Plugin]:
+    """The captioners that were found; Florence-2 first, broken ones last."""
+    found = registry.find("captioning", home.plugins)
+    return dict(sorted(found.items(), key=lambda item: (not item[1].ok, item[0] != FIRST, item[0])))
+
+
+def complete(kept: Kept, found: Mapping[str, Plugin]) -> Settings:
+    """The settings that were kept, where they still make sense."""
+    usable = [id for id, plugin in found.items() if plugin.ok]
+    id = kept.captioner if kept.captioner in usable else (usable[0] if usable else "")
+    mode = kept.mode if kept.mode in [m for m, _, _ in MODES] else "missing"
+    return Settings(id, mode, kept.trigger, kept.options.get(id, {}))
+
+
+def edited(kept: Kept, id: str, path: str, value: str) -> Kept:
+    """`kept` after one field was changed.  id: the captioner that is shown.  Paths of the job's own fields start with '@'."""
+    if path == "@trigger":
+        return kept.model_copy(update={"trigger": value})
+    return kept.model_copy(update={"options": {**kept.options, id: {**kept.options.get(id, {}), path: value}}})
+
+
+def reset(kept: Kept, id: str, path: str) -> Kept:
+    """`kept` with one option of a captioner back at its default."""
+    left = {k: v for k, v in kept.options.get(id, {}).items() if k != path}
+    return kept.model_copy(update={"options": {**kept.options, id: left}})
+
+
+def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Config | None, dict[str, str]]:
+    """(the job, {}), or (None, {field: what is wrong with it}); '' is the field of what concerns the whole."""
+    found = plugins(home)
+    if now.captioner not in found or not found[now.captioner].ok:
+        return None, {"": "choose a captioner first"}
+    module = found[now.captioner].module
+    options, wrong = forms.assemble(module.Options(), now.edits)
+    if options is None:
+        return None, wrong
+    given = {k: v for k, v in options.model_dump().items() if k not in OWN_FIELDS}
+    try:
+        config = caption.Config(
+            name=folder_name(f"{ds.title[:60]} captions"), dataset=ds.name, captioner=now.captioner, options=given, mode=now.mode,
+            trigger=now.trigger, device=device,
+        )  # fmt: skip
+        problem = module.needs(caption.options_of(module, config))
+    except ValidationError as error:
+        return None, {"@trigger" if e["loc"] == ("trigger",) else "": str(e.get("ctx", {}).get("error", e["msg"])) for e in error.errors()}
+    except ValueError as error:
+        return None, {"": str(error)}
+    if problem and not hasattr(module, "fetch"):
+        return None, {"": problem}
+    return config, {}
+
+
+def notice(home: Home, now: Settings) -> str:
+    """What the captioner says about itself for these options, such as the size of its download; '' for nothing."""
+    plugin = plugins(home).get(now.captioner)
+    if plugin is None or not plugin.ok or not hasattr(plugin.module, "fetch"):
+        return ""
+    options, _ = forms.assemble(plugin.module.Options(), now.edits)
+    return plugin.module.needs(options) if options is not None else ""
+
+
+def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = False) -> str:
+    """The whole form as HTML, for a gr.HTML bound with client.BIND.  busy: a captioning run is going, so none can be started."""
+    found = plugins(home)
+    cards = "".join(_card(id, plugin, id == now.captioner) for id, plugin in found.items())
+    chosen = found[now.captioner].module if now.captioner in found else None
+    options = _options(chosen.Options(), now, wrong) if chosen else ""
+    said = notice(home, now)
+    note = f'<p class="ez-note ez-small">{escape(sentences(said))}</p>' if said else ""
+    fault = f'<p class="ez-error" role="alert">{escape(_sentence(wrong[""]))}</p>' if wrong.get("") else ""
+    return (
+        f'<div class="ez-captioner"><div role="radiogroup" aria-label="Captioner" class="ez-choices">{cards}</div>{note}{options}'
+        f"{_modes(now)}{_trigger(now, wrong)}{fault}{_start(busy)}</div>"
+    )
+
+
+def _card(id: str, plugin: Plugin, on: bool) -> str:
+    if not plugin.ok:
+        return (
+            f'<div class="ez-choice is-broken" role="radio" aria-checked="false" aria-disabled="true"><b>{escape(id)}</b>'
+            f'<span>Does not load: {escape(plugin.error)}</span><span class="ez-mono">{escape(plugin.source)}</span></div>'
+        )
+    return (
+        f'<button type="button" class="ez-choice{" is-on" if on else ""}" role="radio" aria-checked="{str(on).lower()}" tabindex="{0 if on else -1}" '
+        f'data-act="captioner" data-id="{escape(id, quote=True)}"><b>{escape(plugin.module.TITLE)}</b><span>{escape(plugin.module.BLURB)}</span></button>'
+    )
+
+
+def _options(base: BaseModel, now: Settings, wrong: Mapping[str, str]) -> str:
+    found = forms.fields(type(base), leave_out=OWN_FIELDS)
+    if not found:
+        return ""
+    changed = forms.changed(base, now.edits)
+    rows = "".join(_setting(f, base, now, wrong, f.path in changed) for f in found)
+    force = " data-force" if any(f.path in wrong for f in found) else ""
+    badge = f'<span class="ez-badge">{len(changed)} changed</span>' if changed else ""
+    return f'<details class="ez-options" data-key="captioner"{force}><summary>Options {badge}</summary><div class="ez-form">{rows}</div></details>'
+
+
+def _setting(field: forms.Field, base: BaseModel, now: Settings, wrong: Mapping[str, str], is_changed: bool) -> str:
+    usual = forms.typed(field, forms.get(base, field.path))
+    shown = now.edits.get(field.path, usual)
+    return forms.setting(field, usual, shown, wrong.get(field.path, ""), is_changed, f"cap-{now.captioner}")
+
+
+def _modes(now: Settings) -> str:
+    buttons = "".join(
+        f'<button type="button" role="radio" aria-checked="{str(id == now.mode).lower()}" tabindex="{0 if id == now.mode else -1}" class="ez-seg'
+        f'{" is-on" if id == now.mode else ""}" data-act="mode" data-id="{id}">{word}</button>'
+        for id, word, _ in MODES
+    )
+    help = next(text for id, _, text in MODES if id == now.mode)
+    return f'<div class="ez-field"><span class="ez-label">Pictures</span><div role="radiogroup" aria-label="Which pictures" class="ez-segs">{buttons}</div><p>{help}</p></div>'
+
+
+def _start(busy: bool) -> str:
+    state = ' disabled title="One captioning at a time"' if busy else ""
+    word = "Captioning …" if busy else "Start captioning"
+    # data-collect sends along what is in the boxes: a box that is left by this very click is not saved yet
+    return f'<button type="button" id="ez-caption-start" class="ez-btn ez-primary" data-act="start" data-collect{state}>{word}</button>'
+
+
+def _trigger(now: Settings, wrong: Mapping[str, str]) -> str:
+    fault = wrong.get("@trigger", "")
+    error = f'<p class="ez-error" role="alert" id="cap-trigger-fault">{escape(_sentence(fault))}</p>' if fault else ""
+    return (
+        '<div class="ez-field"><label class="ez-label" for="cap-trigger">Trigger word</label>'
+        f'<input id="cap-trigger" class="ez-input" data-path="@trigger" data-value="{escape(now.trigger, quote=True)}" value="{escape(now.trigger, quote=True)}" '
+        f'placeholder="none" autocomplete="off" spellcheck="false" aria-describedby="cap-trigger-help"{" aria-invalid=true" if fault else ""}>'
+        f'<p id="cap-trigger-help">Goes in front of every caption that lacks it. A made-up word works best.</p>{error}</div>'
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."

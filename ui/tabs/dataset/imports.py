@@ -1,0 +1,105 @@
+"""Imports into datasets.  They go on in a thread of the app: a refresh or a second browser only looks at them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from training.data import datasets, importing
+from training.data.datasets import Dataset, Progress, Verdict
+
+
+@dataclass
+class Import:
+    """One import.  verdicts and error are set when it has ended."""
+
+    done: int = 0
+    of: int = 0
+    file: str = ""
+    ended: bool = False
+    verdicts: Sequence[Verdict] = ()
+    error: str = ""
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+    @property
+    def refused(self) -> list[Verdict]:
+        """What did not become part of the dataset, with the reason."""
+        return [v for v in self.verdicts if not v.ok and v.kind != "skipped"]
+
+    @property
+    def noted(self) -> list[Verdict]:
+        """What was taken with a remark."""
+        return [v for v in self.verdicts if v.ok and v.reason]
+
+
+class Imports:
+    """The newest import of each dataset, by name."""
+
+    def __init__(self, uploads: Path):
+        self.uploads = uploads  # where Gradio leaves uploads; they are copied into the dataset and then not needed any more
+        self._by_name: dict[str, Import] = {}
+        self._lock = threading.Lock()
+
+    def of(self, name: str) -> Import | None:
+        """The import into a dataset that is going, or whose outcome has not been dismissed."""
+        return self._by_name.get(name)
+
+    def busy(self) -> bool:
+        """Is any import going?"""
+        return any(not i.ended for i in list(self._by_name.values()))
+
+    def dismiss(self, name: str) -> None:
+        """The outcome has been read."""
+        with self._lock:
+            if name in self._by_name and self._by_name[name].ended:
+                del self._by_name[name]
+
+    def files(self, ds: Dataset, paths: Sequence[Path]) -> Import:
+        """Begins to take files in.  Raises ValueError while another import into the dataset is going."""
+        return self._begin(ds, lambda tell: importing.add_files(ds, paths, tell), paths)
+
+    def folder(self, ds: Dataset, path: Path) -> Import:
+        """Begins to take a folder of this computer in.  Raises ValueError as files() does."""
+        return self._begin(ds, lambda tell: importing.add_folder(ds, path, tell), ())
+
+    def _begin(self, ds: Dataset, work: Callable[[Progress], Sequence[Verdict]], paths: Sequence[Path]) -> Import:
+        with self._lock:
+            going = self._by_name.get(ds.name)
+            if going and not going.ended:
+                raise ValueError("other pictures are still being added; wait for them to be done")
+            job = self._by_name[ds.name] = Import()
+            job.thread = threading.Thread(target=self._run, args=(job, work, paths), name="easel-import", daemon=True)
+        job.thread.start()
+        return job
+
+    def _run(self, job: Import, work: Callable[[Progress], Sequence[Verdict]], paths: Sequence[Path]) -> None:
+        def tell(done: int, of: int, file: str) -> None:
+            job.done, job.of, job.file = done, of, file
+
+        try:
+            job.verdicts = work(tell)
+        except ValueError as error:
+            job.error = str(error)
+        except OSError as error:
+            full = error.errno == errno.ENOSPC
+            job.error = "the disk is full; free some space and add the rest again" if full else f"the pictures could not be added: {error.strerror or error}"
+        except Exception as error:  # nobody waits for this thread: what it cannot say here would be lost
+            logging.getLogger("easel").exception("an import failed")
+            job.error = f"the pictures could not be added: {error}"
+        finally:
+            for path in paths:
+                self._drop(path)
+            job.ended = True
+
+    def _drop(self, path: Path) -> None:
+        if path.resolve().is_relative_to(self.uploads.resolve()):
+            path.unlink(missing_ok=True)
+
+
+def outcome(job: Import) -> str:
+    """One sentence on an import that has ended."""
+    return job.error or datasets.summary(job.verdicts)

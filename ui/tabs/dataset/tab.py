@@ -1,0 +1,357 @@
+"""Dataset: pictures in, checked, shown, named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from training.data import datasets
+from training.data.datasets import Dataset
+from training.sentences import sentences
+
+from ... import views
+from ...server import instance, media
+from ...shell import INSTANT, QUIET, UiContext, heading
+from ..train.missing import chosen, missing_html
+from . import tiles, welcome
+from .imports import Import, Imports, outcome
+
+TITLE = "Dataset"
+SHOWN_REFUSED = 200  # rows in the list of refused files
+FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
+FIRST_VIEW = {"page": 0, "query": "", "only": ""}
+GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
+EMPTY = (
+    '<div class="ez-empty"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" '
+    'aria-hidden="true"><rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="8.7" cy="8.7" r="1.6"/><path d="m4 17 4.5-4.5 4 4 3-3L21 18"/></svg>'
+    "<h3>No pictures yet</h3><p>Drop some above. Ten to thirty good ones are enough for a person, an object or a style.</p></div>"
+)
+
+
+@dataclass
+class Parts:
+    """What the tab is made of."""
+
+    welcome: welcome.Parts
+    work: gr.Column
+    picker: gr.Dropdown
+    new: gr.Button
+    new_row: gr.Row
+    new_name: gr.Textbox
+    create: gr.Button
+    cancel: gr.Button
+    example: gr.Button
+    missing: gr.HTML
+    drop: gr.File
+    folder: gr.Textbox
+    add_folder: gr.Button
+    outcome: gr.HTML
+    tools: gr.Row
+    query: gr.Textbox
+    only: gr.Dropdown
+    undo: gr.Button
+    grid: gr.HTML
+    manage: gr.Accordion
+    name: gr.Textbox
+    rename: gr.Button
+    delete: gr.Button
+    sure: gr.Row
+    sure_text: gr.HTML
+    really: gr.Button
+    keep: gr.Button
+    view: gr.State
+    seen: gr.State  # the print of the import that the page shows
+    imports: Imports
+
+
+def build(ctx: UiContext) -> Parts:
+    """The layout."""
+    first = welcome.build(ctx)
+    with gr.Column(visible=False, elem_id="ez-work") as work:
+        with gr.Row(elem_classes="ez-spread"):
+            gr.HTML(heading("Dataset", "The pictures and video clips to learn from. Each is checked as it comes in; originals stay as they are."), apply_default_css=False, elem_classes="ez-grow")
+            with gr.Row(elem_classes=["ez-row", "ez-fit"]):
+                picker = gr.Dropdown(label="Dataset", show_label=False, container=False, min_width=200, elem_id="ez-picker", interactive=True)
+                new = gr.Button("New", size="md", elem_classes="ez-fit", min_width=0)
+        with gr.Row(visible=False, elem_classes=["ez-card", "ez-row"]) as new_row:
+            new_name = gr.Textbox(label="Name of the new dataset", placeholder="my-cat", max_lines=1, elem_classes="ez-grow")
+            create = gr.Button("Create", variant="primary", elem_classes="ez-fit", min_width=0)
+            cancel = gr.Button("Cancel", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+            example = gr.Button("Try the example instead", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+        missing = gr.HTML(apply_default_css=False)
+        drop = gr.File(label="Add pictures", show_label=False, file_count="multiple", type="filepath", elem_classes="ez-drop", height=128)
+        with gr.Accordion("Add a folder of this computer", open=False, visible=ctx.local, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
+            folder = gr.Textbox(label="Folder", placeholder="/home/me/pictures/cat", info="Everything below it is copied; the folder stays as it is.", max_lines=1, elem_classes="ez-grow")
+            add_folder = gr.Button("Add folder", elem_classes="ez-fit", min_width=0)
+        report = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-outcome")
+        with gr.Row(elem_classes=["ez-row", "ez-tools"], visible=False) as tools:
+            query = gr.Textbox(label="Search names and captions", show_label=False, container=False, placeholder="Search names and captions", max_lines=1, elem_classes="ez-grow")
+            only = gr.Dropdown(FILTERS, value="", label="Show", show_label=False, container=False, min_width=180, interactive=True, elem_id="ez-only")
+            undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+        grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=GRID_JS, elem_id="ez-pictures")
+        with gr.Accordion("Rename or delete this dataset", open=False, visible=False, elem_classes="ez-fold") as manage:
+            with gr.Row(elem_classes="ez-row"):
+                name = gr.Textbox(label="Name", max_lines=1, elem_classes="ez-grow")
+                rename = gr.Button("Rename", elem_classes="ez-fit", min_width=0)
+                delete = gr.Button("Delete dataset", elem_classes=["ez-danger", "ez-fit"], min_width=0)
+            with gr.Row(visible=False, elem_classes=["ez-row", "ez-sure"]) as sure:
+                sure_text = gr.HTML(apply_default_css=False, elem_classes="ez-grow")
+                really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
+                keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
+    return Parts(
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, manage,
+        name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(instance.folder(ctx.home) / "uploads"),
+    )  # fmt: skip
+
+
+PICKS = (
+    '<div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="all">Select page</button>'
+    '<button type="button" class="ez-btn" data-act="none">Clear</button><button type="button" class="ez-btn ez-bad" data-act="remove">Delete</button></div>'
+)
+
+
+def wire(parts: Parts, ctx: UiContext) -> None:
+    """The connections."""
+    tab = _Tab(parts, ctx)
+    out = tab.outputs
+    asked = [ctx.dataset, parts.view]
+    ctx.busy.append(parts.imports.busy)
+    ctx.at_load(tab.load, [ctx.dataset], out)
+    ctx.every_tick(tab.tick, [*asked, parts.seen], out, tab="dataset")
+    ctx.items["dataset"].select(tab.show, asked, out, **QUIET)
+    parts.picker.input(tab.choose, parts.picker, out, **INSTANT)
+    for drop in (parts.drop, parts.welcome.drop):
+        drop.upload(tab.take_in, [drop, *asked], [drop, ctx.timer, *out], **QUIET)
+    parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
+    parts.grid.act(tab.act, asked, out, **QUIET)
+    parts.outcome.act(tab.act, asked, out, **INSTANT)
+    gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
+    parts.undo.click(tab.undo, asked, out, **QUIET)
+    _wire_names(parts, ctx, tab)
+    for button in (parts.welcome.start, parts.example):
+        button.click(tab.try_it, None, [parts.welcome.fault, ctx.run, ctx.tabs, ctx.timer, parts.new_row, *out], **QUIET)
+
+
+def _wire_names(parts: Parts, ctx: UiContext, tab: _Tab) -> None:
+    """New, rename, delete."""
+    hide = (lambda: gr.Row(visible=False)), None
+    parts.new.click(lambda: (gr.Row(visible=True), ""), None, [parts.new_row, parts.new_name], **INSTANT)
+    parts.cancel.click(*hide, parts.new_row, **INSTANT)
+    gr.on([parts.create.click, parts.new_name.submit], tab.create, parts.new_name, [parts.new_row, *tab.outputs], **QUIET)
+    gr.on([parts.rename.click, parts.name.submit], tab.rename, [parts.name, ctx.dataset, parts.view], tab.outputs, **QUIET)
+    parts.delete.click(tab.ask, ctx.dataset, [parts.sure, parts.sure_text], **INSTANT)
+    parts.keep.click(*hide, parts.sure, **INSTANT)
+    parts.really.click(tab.delete, ctx.dataset, [parts.sure, *tab.outputs], **QUIET)
+
+
+@dataclass
+class _Tab:
+    """The handlers.  Each gives back the whole tab, as it then is."""
+
+    parts: Parts
+    ctx: UiContext
+
+    @property
+    def outputs(self) -> list:
+        p = self.parts
+        return [
+            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.manage, p.name,
+        ]  # fmt: skip
+
+    def show(self, name: str, view: dict):
+        """The tab for a dataset; for the one that was worked on last when that one is gone."""
+        home = self.ctx.home
+        there = datasets.list_datasets(home)
+        ds = chosen(home, name) or datasets.latest(home)
+        if ds is None:
+            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 8]
+        pictures, total, view = _page_of(ds, view)
+        everything = total if not (view["query"] or view["only"]) else ds.counts().total
+        undo = ds.can_undo()
+        job = self.parts.imports.of(ds.name)
+        return [
+            gr.skip() if ds.name == name else ds.name, view, _print(job), gr.Column(visible=False), gr.Column(visible=True),
+            gr.Dropdown(choices=[(d.title, d.name) for d in there], value=ds.name), missing_html(home, ds.name, "dataset"), outcome_html(job),
+            gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
+            self._grid(ds, pictures, total, view, bool(everything)), gr.Accordion(visible=True), ds.title,
+        ]  # fmt: skip
+
+    def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
+        if not any_there:
+            return "" if (job := self.parts.imports.of(ds.name)) and not job.ended else EMPTY
+        if not total:
+            return '<div class="ez-empty"><h3>Nothing matches</h3><p>No picture fits this search.</p></div>'
+        made = [
+            tiles.picture_tile(p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256))
+            for p in pictures
+        ]
+        return tiles.page(made, view["page"], total, "ez-pictures")
+
+    def load(self, name: str):
+        """A page was opened."""
+        return self.show(name, dict(FIRST_VIEW))
+
+    def choose(self, name: str):
+        """Another dataset was picked."""
+        return [name, *self.show(name, dict(FIRST_VIEW))[1:]]
+
+    def search(self, name: str, query: str, only: str):
+        """Something was typed or filtered."""
+        return self.show(name, {"page": 0, "query": query or "", "only": only or ""})
+
+    def tick(self, name: str, view: dict, seen: str):
+        """An import went on or came to its end."""
+        job = self.parts.imports.of(name)
+        now = _print(job)
+        if now == seen:
+            return gr.skip()
+        if job is None or job.ended:
+            return self.show(name, view)
+        values = [gr.skip()] * len(self.outputs)
+        values[2], values[7] = now, outcome_html(job)
+        return values
+
+    def take_in(self, files: list[str] | None, name: str, view: dict):
+        """Files were dropped."""
+        paths = [Path(f) for f in files or []]
+        ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, title_for(paths))
+        self._begin(lambda: self.parts.imports.files(ds, paths))
+        return [None, self.ctx.soon(), *self.choose(ds.name)]
+
+    def take_folder(self, folder: str, name: str, view: dict):
+        """A folder of this computer was named."""
+        if not self.ctx.local:
+            raise gr.Error("Folders can be named only when Easel runs on your own computer.", print_exception=False)
+        text = (folder or "").strip().strip('"')
+        if not text:
+            raise gr.Error("Type the folder first.", print_exception=False)
+        path = Path(text).expanduser()
+        ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, path.name or "My pictures")
+        self._begin(lambda: self.parts.imports.folder(ds, path))
+        return ["", self.ctx.soon(), *self.choose(ds.name)]
+
+    def act(self, name: str, view: dict, event: gr.EventData):
+        """Something on the page of pictures was clicked."""
+        ds = chosen(self.ctx.home, name)
+        act = str(event.act)
+        if act == "page":
+            return self.show(name, {**view, "page": int(event.page)})
+        if act == "dismiss":
+            self.parts.imports.dismiss(name)
+        if act == "remove" and ds:
+            self._said(lambda: ds.remove([str(i) for i in event.ids]))
+        return self.show(name, view)
+
+    def undo(self, name: str, view: dict):
+        """The newest change is taken back."""
+        ds = chosen(self.ctx.home, name)
+        if ds:
+            said = self._said(ds.undo)
+            gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
+        return self.show(name, view)
+
+    def create(self, title: str):
+        """A new, empty dataset."""
+        ds = self._said(lambda: datasets.create(self.ctx.home, title))
+        return [gr.Row(visible=False), *self.choose(ds.name)]
+
+    def rename(self, title: str, name: str, view: dict):
+        """Another name for the dataset."""
+        ds = chosen(self.ctx.home, name)
+        if ds is None:
+            return self.show(name, view)
+        renamed = self._said(lambda: datasets.rename(ds, title))
+        return [renamed.name, *self.show(renamed.name, view)[1:]]
+
+    def ask(self, name: str):
+        """Before a dataset is deleted."""
+        ds = chosen(self.ctx.home, name)
+        if ds is None:
+            return gr.Row(visible=False), ""
+        count = views.count(ds.counts().total, "picture")
+        return gr.Row(visible=True), f"<p>Delete <b>{escape(ds.title)}</b> with {count} and all captions? This cannot be undone. What you copied them from stays.</p>"
+
+    def delete(self, name: str):
+        """The dataset is gone."""
+        ds = chosen(self.ctx.home, name)
+        if ds:
+            if (job := self.parts.imports.of(ds.name)) and not job.ended:
+                raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
+            self._said(lambda: datasets.delete(ds))
+            self.parts.imports.dismiss(ds.name)
+        left = datasets.latest(self.ctx.home)
+        return [gr.Row(visible=False), *self.choose(left.name if left else "")]
+
+    def try_it(self):
+        """The example is being trained, and Results shows it."""
+        try:
+            name, run = welcome.start_example(self.ctx.home)
+        except (ValueError, OSError) as error:
+            return [welcome.fault_html(str(error)), *[gr.skip()] * (4 + len(self.outputs))]
+        return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name)]
+
+    def _begin(self, begin) -> None:
+        self._said(begin)
+
+    def _said(self, work):
+        """What work() gives back; its ValueError as a message on the page."""
+        try:
+            return work()
+        except ValueError as error:
+            text = str(error)
+            raise gr.Error(f"{text[:1].upper()}{text[1:]}.", print_exception=False) from None
+
+
+def title_for(paths: Sequence[Path]) -> str:
+    """A first name for a dataset made of these files: that of a single ZIP, else a plain one."""
+    return paths[0].stem if len(paths) == 1 and paths[0].suffix.lower() == ".zip" else "My pictures"
+
+
+def _page_of(ds: Dataset, view: dict) -> tuple[list, int, dict]:
+    """(pictures, how many match, the view with a page that exists)."""
+    number = max(0, int(view["page"]))
+    pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"])
+    last = tiles.pages(total) - 1
+    if number > last:
+        number = last
+        pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"])
+    return pictures, total, {**view, "page": number}
+
+
+def _print(job: Import | None) -> str:
+    return f"{id(job)}:{job.done}:{job.ended}" if job else ""
+
+
+def outcome_html(job: Import | None) -> str:
+    """Progress of an import, then what became of the files."""
+    if job is None:
+        return ""
+    if not job.ended:
+        share = f'<div class="ez-bar"><i style="width:{100 * job.done / job.of:.1f}%"></i></div>' if job.of and job.done else '<div class="ez-bar ez-busy"><i></i></div>'
+        count = f"{job.done:,} of {job.of:,}" if job.of else ""
+        return (
+            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>Checking pictures</b><span class="ez-muted ez-num">{count}</span></div>{share}'
+            f'<p class="ez-muted ez-small ez-clip">{escape(job.file)}</p></div>'
+        )
+    look = "ez-bad" if job.error else "ez-warn" if job.refused else "ez-ok"
+    said = outcome(job)
+    close = '<button type="button" class="ez-link" data-act="dismiss">Dismiss</button>'
+    return (
+        f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(sentences(said))}</b>{close}</div>'
+        f"{_rows('Not added', job.refused)}{_rows('Good to know', job.noted)}</div>"
+    )
+
+
+def _rows(title: str, verdicts: list) -> str:
+    if not verdicts:
+        return ""
+    rows = "".join(f"<tr><td>{escape(v.file)}</td><td>{escape(v.reason)}</td></tr>" for v in verdicts[:SHOWN_REFUSED])
+    more = f'<p class="ez-muted ez-small">and {len(verdicts) - SHOWN_REFUSED:,} more</p>' if len(verdicts) > SHOWN_REFUSED else ""
+    return (
+        f'<details {"open" if title == "Not added" and len(verdicts) <= 6 else ""}><summary>{title}: {views.count(len(verdicts), "file")}</summary>'
+        f'<div class="ez-scroll"><table class="ez-table"><thead><tr><th>File</th><th>Why</th></tr></thead><tbody>{rows}</tbody></table></div>{more}</details>'
+    )

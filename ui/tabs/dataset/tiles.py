@@ -1,0 +1,134 @@
+"""Pages of pictures as HTML: tiles, and the pager below them.  Pure functions; what a person typed leaves here escaped.
+
+assets/easel.js turns a click on [data-act] into an event of the gr.HTML that shows the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+
+from training.data.captions import TOKEN_LIMIT, about_tokens
+from training.data.datasets import Picture
+
+from ... import views
+from ...server.media import CLIP_TYPES
+
+PER_PAGE = 48
+TICK = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="m5 12.5 4.5 4.5L19 7.5"/></svg>'
+VERDICTS = {"refused": ("Can’t be used", "ez-bad"), "duplicate": ("Same picture twice", "ez-warn"), "unchecked": ("Not checked", "ez-idle")}
+
+Address = Callable[[Picture], str]
+
+
+def page(tiles: Sequence[str], number: int, total: int, kind: str) -> str:
+    """A page of tiles with its pager.  number: from 0.  kind: ez-pictures or ez-captions."""
+    return f'<div class="ez-grid {kind}" role="list">{"".join(tiles)}</div>{pager(number, total)}'
+
+
+def pages(total: int) -> int:
+    """How many pages there are; at least 1."""
+    return max(1, -(-total // PER_PAGE))
+
+
+def picture_tile(picture: Picture, thumb: Address, full: Address) -> str:
+    """A tile of the Dataset tab: picture, size, verdict, caption, with a tick to select it."""
+    id, name = escape(picture.id, quote=True), escape(picture.id)
+    if picture.usable:
+        view = _thumb(picture, thumb, full)
+    else:
+        view = f'<div class="ez-thumb ez-lacks"><span>{escape(picture.note)}</span></div>'
+    size = f"{picture.width} × {picture.height}" if picture.width else views.size(picture.bytes)
+    note = escape(picture.note) if picture.usable and picture.note else ""
+    caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
+    return (
+        f'<article class="ez-tile" role="listitem" data-id="{id}">{view}'
+        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_mask(picture)}'
+        f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture)}</div>'
+        f"{caption if picture.usable else ''}"
+        f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></article>'
+    )
+
+
+def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[str, str]) -> str:
+    """A tile of the Captions tab: the picture and a box for its caption.  status: (class, word) of the captioner, or ("", "")."""
+    id, name = escape(picture.id, quote=True), escape(picture.id)
+    return (
+        f'<article class="ez-tile" role="listitem" data-id="{id}">'
+        f"{_thumb(picture, thumb, full)}"
+        f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="Caption of {name}" placeholder="No caption yet" '
+        f'spellcheck="true">{escape(picture.caption)}</textarea>'
+        f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'
+        f'<span class="ez-tile-chips">{caption_chips(picture.caption, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></article>'
+    )
+
+
+def _thumb(picture: Picture, thumb: Address, full: Address) -> str:
+    """The thumbnail, which opens the picture or plays the clip; a clip is marked with its length."""
+    name = escape(picture.id, quote=True)
+    plays = Path(picture.id).suffix.lower() in CLIP_TYPES
+    mark = f'<span class="ez-clip ez-num">clip, {picture.seconds:.1f} s</span>' if picture.seconds else ""
+    return (
+        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""} title="{name}">'
+        f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'
+    )
+
+
+def caption_chips(caption: str, status: tuple[str, str]) -> str:
+    """What the captioner did, and a warning when the caption is longer than is read."""
+    chip = f'<span class="ez-chip {status[0]}">{escape(status[1])}</span>' if status[1] else ""
+    tokens = about_tokens(caption)
+    if tokens > TOKEN_LIMIT:
+        chip += f'<span class="ez-chip ez-warn" title="A CLIP text encoder reads about {TOKEN_LIMIT} tokens; base models that have no other one lose the rest">about {tokens} tokens</span>'
+    return chip
+
+
+def caption_note(picture: Picture) -> str:
+    """Who wrote the caption, escaped."""
+    return escape(picture.caption_note) or source_note(picture.caption_source)
+
+
+def source_note(source: str) -> str:
+    """Where a caption comes from, in words, escaped."""
+    return escape({"file": "came with the picture"}.get(source, source))
+
+
+def pager(number: int, total: int) -> str:
+    """Where this page stands, and buttons to the others."""
+    last = pages(total) - 1
+    first, until = number * PER_PAGE + 1, min(total, (number + 1) * PER_PAGE)
+    said = f'<span class="ez-muted ez-num">{first:,}–{until:,} of {total:,}</span>'
+    if last == 0:
+        return f'<nav class="ez-pager" aria-label="Pages"><span class="ez-muted ez-num">{views.count(total, "picture")}</span></nav>'
+    buttons = [_turn(number - 1, "Previous page", "‹", number > 0)]
+    shown = sorted({0, last, *range(max(0, number - 1), min(last, number + 1) + 1)})
+    before = -1
+    for n in shown:
+        if n > before + 1:
+            buttons.append('<span class="ez-muted" aria-hidden="true">…</span>')
+        current = ' aria-current="page"' if n == number else ""
+        buttons.append(f'<button type="button" data-act="page" data-page="{n}" aria-label="Page {n + 1}"{current}>{n + 1}</button>')
+        before = n
+    buttons.append(_turn(number + 1, "Next page", "›", number < last))
+    return f'<nav class="ez-pager" aria-label="Pages">{said}<div>{"".join(buttons)}</div></nav>'
+
+
+def _turn(to: int, label: str, sign: str, possible: bool) -> str:
+    return f'<button type="button" data-act="page" data-page="{to}" aria-label="{label}"{"" if possible else " disabled"}>{sign}</button>'
+
+
+def _mask(picture: Picture) -> str:
+    if picture.mask_note:
+        return f'<span class="ez-chip ez-warn ez-mask" title="{escape(picture.mask_note)}">Mask?</span>'
+    if picture.mask is None:
+        return ""
+    says = "Its transparent parts can be hidden" if picture.mask.kind == "alpha" else f"Its mask is {picture.mask.path.name}"
+    return f'<span class="ez-chip ez-idle ez-mask" title="{escape(says)}: see Masked in All settings of the Train tab">Mask</span>'
+
+
+def _verdict(picture: Picture) -> str:
+    if picture.usable:
+        return '<span class="ez-chip ez-ok">Good</span>'
+    word, look = VERDICTS.get(picture.verdict, (picture.verdict, "ez-idle"))
+    return f'<span class="ez-chip {look}" title="{escape(picture.note)}">{escape(word)}</span>'

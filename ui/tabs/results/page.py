@@ -1,0 +1,279 @@
+"""The pieces of the Results page as HTML: the strip of runs, the run's head, its checkpoints, its details.  Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html import escape
+
+from training.runs.events import RunView
+
+from ... import views
+from ...icons import icon
+from .gallery import Source
+
+CHANGED = "resume with the changes accepted"  # what the engine says when pictures or settings are not those of the checkpoint
+
+@dataclass(frozen=True)
+class Card:
+    """One run in the strip."""
+
+    id: str
+    title: str
+    status: str
+    created_t: float
+    view: RunView
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that the Results page says about one run."""
+
+    id: str
+    title: str
+    status: str
+    view: RunView
+    about: str  # base model, dataset, rank: one line
+    created_t: float
+    why: str = ""
+    stopping_s: float | None = None  # seconds since Stop was asked for; None when it was not
+    kill_offered: bool = False
+    ahead: str = ""  # title of the run that uses the machine now, when it is another one
+    leaving: bool = False  # it has said its last word, but its process is still there
+    result: str = ""  # file name of the finished LoRA, or path of the folder of a whole model
+    whole: bool = False  # the result is a folder
+    result_bytes: int = 0
+    checkpoints: tuple[tuple[int, int], ...] = ()  # (step, bytes) on disk, rising
+    size_bytes: int = 0
+    videos: frozenset[str] = frozenset()  # paths of the MP4s that lie beside samples
+    log: str = ""
+    settings: str = ""  # the job as YAML
+    notice: tuple[str, str] = ("", "")  # (class, sentence) after an action
+    links: dict[str, str] = field(default_factory=dict)  # what media serves -> URL
+
+
+def strip(cards: list[Card], chosen: str, src_of, now: float, everything: bool, most: int = 12) -> str:
+    """The runs, newest first, as cards; the chosen one marked."""
+    if not cards:
+        return ""
+    shown = cards if everything else cards[:most]
+    if not everything and chosen not in [c.id for c in shown]:
+        shown = [c for c in cards if c.id == chosen] + shown[: most - 1]
+    inner = "".join(_run_card(c, c.id == chosen, src_of(c.id), now) for c in shown)
+    more = len(cards) > most
+    toggle = f'<button type="button" class="ez-link" data-act="all">{"Show fewer" if everything else f"Show all {len(cards)}"}</button>' if more else ""
+    return (
+        f'<div class="ez-spread ez-strip-head"><h3 class="ez-subtitle">Runs <span class="ez-count">{len(cards)}</span></h3>{toggle}</div>'
+        f'<div class="ez-strip{" is-all" if everything else ""}" role="group" aria-label="Runs">{inner}</div>'
+    )
+
+
+def _run_card(card: Card, chosen: bool, src: Source, now: float) -> str:
+    view = card.view
+    latest = max(view.samples, key=lambda s: (s[0], -s[1]), default=None)
+    picture = f'<img src="{escape(src(latest[3]))}" alt="" loading="lazy" decoding="async">' if latest else icon("film")
+    steps = f"{view.step:,} / {view.of:,}" if view.of else ""
+    share = views.progress(view, card.status).share
+    bar = f'<span class="ez-bar"><i style="width:{(share or 0) * 100:.1f}%"></i></span>' if card.status == "running" else ""
+    return (
+        f'<button type="button" class="ez-run-card{" is-chosen" if chosen else ""}" data-act="choose" data-run="{escape(card.id)}" '
+        f'aria-pressed="{str(chosen).lower()}"><span class="ez-run-thumb">{picture}</span><span class="ez-run-text"><b>{escape(card.title)}</b>'
+        f'{views.chip(card.status)}<span class="ez-small ez-muted ez-num">{escape(" · ".join(filter(None, (views.when(card.created_t, now), steps))))}</span>'
+        f"</span>{bar}</button>"
+    )
+
+
+def head(page: Page, now: float) -> str:
+    """Title, status, progress, figures, what can be done, and how it ended."""
+    parts = [_title(page, now), _progress(page), _figures(page), _result(page), _ending(page), _sample_row(page), _notice(page)]
+    return f'<section class="ez-card ez-head">{"".join(filter(None, parts))}</section>'
+
+
+def _title(page: Page, now: float) -> str:
+    return (
+        f'<div class="ez-head-top"><div class="ez-head-name"><div class="ez-row"><h2 class="ez-title">{escape(page.title)}</h2>{views.chip(page.status)}</div>'
+        f'<p class="ez-muted ez-small">{escape(page.about)} · {escape(views.when(page.created_t, now))}</p></div>'
+        f'<div class="ez-acts">{_actions(page)}</div></div>'
+    )
+
+
+def _actions(page: Page) -> str:
+    running, queued = page.status == "running", page.status == "queued"
+    starting = page.status == "starting"
+    stopping = page.stopping_s is not None
+    acts = []
+    unready = "Stop was asked for" if stopping else "It is starting again; in a moment" if starting and page.view.attempt else ""
+    if running or queued or starting:
+        acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", unready))
+    if running:
+        acts.append(button("save", "Save now", "save", "It is stopping, which saves anyway" if stopping else ""))
+    if page.kill_offered:
+        acts.append(button("kill", "Kill", "warn", look="ez-danger"))
+    if page.status in views.RESUMABLE:
+        blocked = f"{page.ahead} is running; one run at a time uses the machine" if page.ahead else ""
+        blocked = "Its last attempt is still ending; in a moment" if page.leaving else blocked
+        consent = CHANGED in page.view.error
+        acts.append(button("resume", "Resume", "play", blocked, "" if consent else "ez-primary"))
+        if consent:
+            acts.append(button("accept", "Accept changes and resume", "check", blocked, "ez-primary"))
+    acts.append(button("duplicate", "Duplicate", "copy"))
+    if running or starting:
+        acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
+    else:
+        acts.append(
+            f'<details class="ez-menu" data-key="delete-{escape(page.id)}"><summary class="ez-btn" aria-label="Delete this run">{icon("trash")}Delete</summary>'
+            f'<div class="ez-pop"><p>Delete <b>{escape(page.title)}</b> with its samples and checkpoints? '
+            f"This frees {views.size(page.size_bytes)} and cannot be undone.</p>"
+            f'<button type="button" class="ez-btn ez-destroy" data-act="delete" data-run="{escape(page.id)}">Delete for ever</button></div></details>'
+        )
+    return "".join(acts)
+
+
+def button(act: str, word: str, picture: str, blocked: str = "", look: str = "") -> str:
+    """A button that does `act`; with `blocked`, disabled for that reason."""
+    state = f' aria-disabled="true" title="{escape(blocked)}"' if blocked else ""
+    return f'<button type="button" class="ez-btn {look}" data-act="{act}"{state}>{icon(picture)}{escape(word)}</button>'
+
+
+def _progress(page: Page) -> str:
+    if page.status == "finished":
+        return ""
+    told = views.progress(page.view, page.status)
+    busy = told.share is None and page.status in ("running", "starting")
+    share = told.share or 0
+    look = {"failed": "ez-bad", "interrupted": "ez-warn", "stopped": "ez-plain"}.get(page.status, "")
+    bar = "<i></i>" if busy else f'<i style="width:{share * 100:.1f}%"></i>'
+    value = "" if busy else f' aria-valuenow="{share * 100:.0f}"'
+    counted = page.status == "running" and told.share is not None and page.view.of  # the figures below say step and time
+    detail = f"{share * 100:.0f} %" if counted else told.detail
+    return (
+        f'<div class="ez-progress"><div class="ez-spread"><b class="ez-phase">{escape(told.text)}</b><span class="ez-muted ez-num">{escape(detail)}</span></div>'
+        f'<div class="ez-bar ez-bar-big {look}{" ez-busy" if busy else ""}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100"{value}>'
+        f"{bar}</div></div>"
+    )
+
+
+def _figures(page: Page) -> str:
+    view = page.view
+    if not view.of:
+        return ""
+    rate, left = views.seconds_per_step(view), views.seconds_left(view)
+    smooth = views.smoothed(view.losses)
+    took = view.last_t - view.started_t
+    figures = [
+        ("Step", f"{view.step:,} <small>of {view.of:,}</small>"),
+        ("Time left", (views.duration(left) if left else "…")) if page.status == "running" else ("Took", views.duration(took)),
+        ("Per step", f"{_seconds(rate)}" if rate else "…"),
+        ("Loss", views.number(smooth[-1]) if smooth else "…"),
+        ("Learning rate", views.number(view.losses[-1][2]) if view.losses else "…"),
+        ("Memory", views.size(view.memory_bytes) if view.memory_bytes else "…"),
+    ]
+    return '<div class="ez-stats">' + "".join(f'<div class="ez-stat"><span>{name}</span><b>{value}</b></div>' for name, value in figures) + "</div>"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
+
+
+def _result(page: Page) -> str:
+    if not page.result or page.status != "finished":
+        return ""
+    kohya = page.links.get("lora-kohya")
+    about = "in diffusers' layout, for from_pretrained" if page.whole else "in diffusers' layout" + (", and in that of ComfyUI / kohya" if kohya else "")
+    get = "" if page.whole else f'<a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}Download for diffusers</a>'
+    if kohya:
+        get += f'<a class="ez-btn" href="{escape(kohya)}" download>{icon("download")}For ComfyUI / kohya</a>'
+    return (
+        f'<div class="ez-result"><span class="ez-result-mark">{icon("check")}</span><div class="ez-result-text"><b>{escape(page.result)}</b>'
+        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · {about} · {escape(page.view.summary.rsplit("; ", 1)[-1])}</span></div>'
+        f'<div class="ez-acts">{get}'
+        f'<button type="button" class="ez-btn" data-tab="publish">{icon("upload")}Publish</button></div></div>'
+    )
+
+
+def _ending(page: Page) -> str:
+    look, sentence = views.ending(page.view, page.status, page.why)
+    if page.status == "running":
+        if page.kill_offered:
+            look, sentence = "ez-warn", "It has not stopped for half a minute. Kill ends it at once; what the last checkpoint holds is kept."
+        elif page.stopping_s is not None:
+            look, sentence = "", "Stopping: it finishes this step and saves everything."
+    if not sentence or page.status == "finished":
+        return ""
+    then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status)
+    then = "" if then in sentence or "Resume" in sentence else then
+    said = f"<p><b>{escape(sentence)}</b></p>" + (f"<p>{escape(then)}</p>" if then else "")
+    trace = page.view.trace or (page.log if page.status in ("failed", "interrupted") else "")
+    details = (
+        f'<details data-key="trace-{escape(page.id)}"><summary class="ez-link">Show details</summary><pre class="ez-log">{escape(trace)}</pre></details>'
+        if page.status in ("failed", "interrupted") and trace
+        else ""
+    )
+    return f'<div class="ez-note {look}" role="status">{said}{details}</div>'
+
+
+def _sample_row(page: Page) -> str:
+    if page.status != "running":
+        return ""
+    blocked = "It is stopping" if page.stopping_s is not None else ""
+    return (
+        '<div class="ez-sample-now"><input type="text" class="ez-input" id="ez-sample-prompt" maxlength="1000" data-enter="sample" '
+        'aria-label="Prompt of a sample picture, optional" placeholder="A prompt to try now; empty draws all sample prompts" autocomplete="off">'
+        f'<button type="button" class="ez-btn" data-act="sample" data-with="#ez-sample-prompt"'
+        f'{f" aria-disabled=true title={chr(34)}{blocked}{chr(34)}" if blocked else ""}>{icon("brush")}Sample now</button></div>'
+    )
+
+
+def _notice(page: Page) -> str:
+    look, sentence = page.notice
+    return f'<p class="ez-notice {look}" role="status">{escape(sentence)}</p>' if sentence else ""
+
+
+def checkpoints(page: Page) -> str:
+    """The checkpoints on disk, the suggested one marked, with the reason."""
+    if not page.checkpoints:
+        return '<p class="ez-muted">The first one is written during training, and always when you press Stop.</p>'
+    steps = [step for step, _ in page.checkpoints]
+    best, reason = views.best_checkpoint(steps, page.view.validations)
+    losses = dict(page.view.validations)
+    check = bool(losses)
+    settled = check or page.status not in ("running", "starting")  # before that, the newest is only the newest
+    rows = "".join(_checkpoint(page, step, size_bytes, settled and step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
+    head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th><th>Download for</th>"
+    hint = f"<b>Step {best:,}</b> is the one to take. {escape(reason)}" if settled else "Which one to take is said here when training has ended."
+    return (
+        f'<p class="ez-hint">{icon("star")}<span>{hint}</span></p>'
+        f'<div class="ez-wide"><table class="ez-table"><thead><tr>{head_}</tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _checkpoint(page: Page, step: int, size_bytes: int, best: bool, loss: float | None, check: bool) -> str:
+    mark = ' <span class="ez-chip ez-ok">suggested</span>' if best else ""
+    checked = f'<td class="ez-num">{views.number(loss) if loss is not None else "–"}</td>' if check else ""
+    named = (("diffusers", f"step-{step}"), ("ComfyUI / kohya", f"step-{step}-kohya"))
+    get = " · ".join(
+        f'<a class="ez-link" href="{escape(page.links[what])}" download aria-label="Download the checkpoint of step {step} for {layout}">{layout}</a>'
+        for layout, what in named
+        if what in page.links
+    )
+    return f'<tr><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{get}</td></tr>'
+
+
+def warnings(view: RunView) -> str:
+    """What the run warned of, each once; "" when it did not."""
+    if not view.warnings:
+        return ""
+    lines = "".join(f"<li>{escape(text)}</li>" for text in view.warnings)
+    return f'<div class="ez-note ez-warn" role="status"><b>{views.count(len(view.warnings), "thing")} to know</b><ul>{lines}</ul></div>'
+
+
+def details(page: Page) -> str:
+    """Log and settings, folded."""
+    log = escape(page.log) or "Nothing was written yet."
+    versions = " · ".join(f"{k} {v}" for k, v in page.view.versions)
+    made = f'<p class="ez-muted ez-small">{escape(versions)}</p>' if versions else ""
+    return (
+        f'<details class="ez-drawer" data-key="log"><summary>Log</summary><pre class="ez-log" data-end>{log}</pre>'
+        f'<a class="ez-link" href="{escape(page.links["log.txt"])}" download>Download the whole log</a></details>'
+        f'<details class="ez-drawer" data-key="settings"><summary>Settings of this run</summary><pre class="ez-log">{escape(page.settings)}</pre>'
+        f'{made}<a class="ez-link" href="{escape(page.links["job.yaml"])}" download>Download as a job file</a></details>'
+    )

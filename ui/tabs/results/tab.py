@@ -1,0 +1,296 @@
+"""Results: every run, and everything about the chosen one, live."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from training import registry
+from training.formats.adapting import is_whole
+from training.formats.deliver import LAYOUTS, adapter_file, has_kohya
+from training.plan.hardware import machine
+from training.runs import journal, supervisor
+from training.runs.events import RunView
+from training.runs.run import Run, delete, list_runs
+from training.sentences import sentences
+
+from ... import shell, views
+from ...poll import Watch, changes, result_of
+from ...server import client, media
+from ..train import tab as train
+from ..train.draft import of_run
+from . import gallery
+from . import page as runpage
+from .chart import chart
+
+TITLE = "Results"
+CSS, JS = client.CSS, client.JS
+NOTICE_S = 8.0  # how long the answer to an action stays
+PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details")
+
+EMPTY = (
+    '<div class="ez-empty"><h3>No runs yet</h3><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
+    'in the end, the LoRA. It goes on when you close this page.</p><button type="button" class="ez-btn ez-primary" data-tab="train">Set up a run</button></div>'
+)
+
+
+@dataclass
+class Parts:
+    """What the tab is made of.  seen: what this browser shows already."""
+
+    seen: gr.State
+    boxes: dict[str, gr.HTML]
+    body: gr.Column
+
+    def outputs(self) -> list:
+        return [self.seen, self.body, *(self.boxes[name] for name in PIECES)]
+
+
+def build(ctx) -> Parts:
+    """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
+    seen = gr.State({})
+    gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
+    boxes = {"strip": _box()}
+    with gr.Column(visible=False, elem_classes="ez-results") as body:
+        boxes["head"] = _box()
+        boxes["warnings"] = _box()
+        with gr.Column(elem_classes="ez-card"):
+            gr.HTML('<h3 class="ez-subtitle">Samples</h3>')
+            boxes["samples"] = _box()
+        boxes["pairs"] = _box()
+        with gr.Row(elem_classes="ez-two"):
+            with gr.Column(elem_classes="ez-card", scale=3, min_width=320):
+                gr.HTML('<h3 class="ez-subtitle">Loss</h3>')
+                boxes["chart"] = _box()
+            with gr.Column(elem_classes="ez-card", scale=2, min_width=300):
+                gr.HTML('<h3 class="ez-subtitle">Checkpoints</h3>')
+                boxes["checkpoints"] = _box()
+        with gr.Column(elem_classes="ez-card"):
+            boxes["details"] = _box()
+    return Parts(seen, boxes, body)
+
+
+def _box() -> gr.HTML:
+    return gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
+
+
+def wire(parts: Parts, ctx) -> None:
+    """Polls while the tab is shown; every button of the page is one event with a word."""
+
+    def look(chosen, seen):
+        return paint(ctx, chosen, seen)
+
+    def act(chosen, seen, event: gr.EventData):
+        return answer(ctx, chosen, seen, event._data or {})
+
+    ctx.at_load(look, [ctx.run, parts.seen], parts.outputs())
+    ctx.every_tick(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
+    ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
+    ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
+    outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
+    for name in ("strip", "head"):
+        parts.boxes[name].act(act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
+
+
+# what the page shows
+
+
+def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
+    """[seen, body, every piece]; gr.skip() for what this browser shows already."""
+    now = time.time()
+    runs = list_runs(ctx.home.outputs, {"train"})
+    run = pick(runs, chosen, ctx.watch)
+    busy = supervisor.running(ctx.home)
+    cards = []
+    for one in runs:
+        view, status = status_now(ctx, one, ahead_of(one, busy))
+        cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
+    if run is None:
+        pieces = dict.fromkeys(PIECES, "") | {"strip": EMPTY}
+    else:
+        notice = seen.get("notice", ("", "", 0.0))
+        page = page_of(ctx, run, ahead_of(run, busy), notice[:2] if notice[2] > now else ("", ""))
+        pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
+    prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
+    body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
+    if prints == seen.get("prints"):
+        return [gr.skip()] * (2 + len(PIECES))
+    return [{**seen, "prints": prints}, body, *values[1:]]
+
+
+def pick(runs: list[Run], chosen: str, watch: Watch) -> Run | None:
+    """The chosen run; where it is gone or none was chosen, the one that runs, else the newest."""
+    for run in runs:
+        if run.id == chosen:
+            return run
+    return next((run for run in runs if watch.status(run)[1] == "running"), runs[0] if runs else None)
+
+
+def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool) -> dict[str, str]:
+    """Every piece of the page as HTML."""
+
+    def src_of(id):
+        return lambda path: media.sample_url(ctx, id, path)
+
+    src = src_of(page.id)
+    pairs = gallery.before_after(page.view, src)
+    return {
+        "strip": runpage.strip(cards, page.id, src_of, now, everything),
+        "head": runpage.head(page, now),
+        "samples": gallery.grid(page.view, src, page.videos),
+        "pairs": f'<section class="ez-card"><h3 class="ez-subtitle ez-gap-below">Before and after</h3>{pairs}</section>' if pairs else "",
+        "chart": chart(page.view),
+        "checkpoints": runpage.checkpoints(page),
+        "warnings": runpage.warnings(page.view),
+        "details": runpage.details(page),
+    }
+
+
+def ahead_of(run: Run, busy: Run | None) -> str:
+    """Title of the run that keeps this one from starting; "" when none does."""
+    return busy.title if busy and busy.path != run.path and supervisor.uses_gpu(busy) else ""
+
+
+def status_now(ctx, run: Run, ahead: str) -> tuple[RunView, str]:
+    """(view, status); "starting" while its worker is on its way, as for a queued run that nothing keeps from starting."""
+    view, status = ctx.watch.status(run)
+    return view, "starting" if status == "queued" and not ahead or status in views.RESUMABLE and supervisor.starting(run) else status
+
+
+def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
+    """What there is to say about a run, read from its folder."""
+    view, status = status_now(ctx, run, ahead)
+    result = result_of(run, view)
+    asked_s = stopping(run, view) if status == "running" else None
+    kept = [(step, adapter_file(path).stat().st_size) for step, path in run.checkpoints() if adapter_file(path).is_file()]
+    files = ("lora", *(f"step-{step}" for step, _ in kept))
+    layouts = layouts_of(ctx, run)
+    offered = [what + ("" if layout == "diffusers" else f"-{layout}") for what in files for layout in layouts]
+    links = {what: media.file_url(ctx, run.id, what) for what in (*offered, "log.txt", "job.yaml")}
+    whole = result is not None and result.is_dir()
+    return runpage.Page(
+        id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
+        why=run.why() if status in ("failed", "interrupted") else "",
+        stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
+        leaving=status in views.RESUMABLE and run.locked(),
+        result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
+        checkpoints=tuple(kept), videos=frozenset(p.relative_to(run.path).as_posix() for p in (run.path / "samples").glob("*.mp4")),
+        size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
+    )  # fmt: skip
+
+
+def layouts_of(ctx, run: Run) -> tuple[str, ...]:
+    """The layouts in which the run's adapter can be downloaded: none for a whole model, or where a plugin of its job is gone."""
+    try:
+        config = run.config()
+        adapter = registry.get("adapters", config.adapter.type, ctx.home.plugins)
+        spec = registry.get("families", config.model.family, ctx.home.plugins).SPEC
+    except ValueError:
+        return ("diffusers",)
+    return () if is_whole(adapter) else LAYOUTS if has_kohya(spec, adapter) else ("diffusers",)
+
+
+def _size_bytes(result) -> int:
+    return sum(f.stat().st_size for f in result.rglob("*") if f.is_file()) if result.is_dir() else result.stat().st_size
+
+
+def stopping(run: Run, view: RunView) -> float | None:
+    """Seconds since this attempt was asked to stop; None when it was not."""
+    asked = [r["t"] for r in journal.read(run.control_path)[0] if r.get("kind") == "stop" and r.get("t", 0) >= view.started_t]
+    return time.time() - asked[0] if asked else None
+
+
+def about(run: Run) -> str:
+    """Base model, datasets, size of the adapter: one line."""
+    job = run.job()
+    try:
+        names = [use["name"] for use in job["data"]["datasets"]]
+        family = job["model"]["family"]
+        try:
+            family = registry.get("families", family).SPEC.title
+        except ValueError:
+            pass  # its plugin is gone; the id still says which it was
+        return f"{family} · {', '.join(names)} · {_adapter(job['adapter'])}"
+    except (KeyError, TypeError):
+        return run.kind
+
+
+def _adapter(told: dict[str, Any]) -> str:
+    """The kind of adapter, where it is not the usual one, and its rank, where it has one."""
+    try:
+        adapter = registry.get("adapters", told["type"])
+    except ValueError:
+        return told["type"]
+    words = ([adapter.TITLE] if told["type"] != "lora" else []) + ([f"rank {told['rank']}"] if "rank" in adapter.USES else [])
+    return ", ".join(words)
+
+
+def settings_of(run: Run) -> str:
+    """The job file as it stands: written whole when the run was made."""
+    return (run.path / "job.yaml").read_text(encoding="utf-8", errors="replace")
+
+
+# what its buttons do
+
+
+def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list:
+    """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset]."""
+    tabs = dataset = gr.skip()
+    notice = ("", "")
+    seen = {k: v for k, v in seen.items() if k != "notice"}
+    act = str(data.get("act", ""))
+    if act == "all":
+        seen["all"] = not seen.get("all")
+    elif act == "choose":
+        chosen = str(data.get("run", ""))
+    else:
+        run = pick(list_runs(ctx.home.outputs, {"train"}), chosen, ctx.watch)
+        try:
+            if run is None:
+                raise ValueError("that run is gone")
+            chosen = run.id
+            if act == "duplicate":
+                form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
+                train.changed(ctx, lambda _: form)
+                tabs = ctx.go("train")
+            elif act == "delete":
+                if data.get("run") != run.id:
+                    raise ValueError("the page has changed meanwhile; look again")
+                delete(run)
+                ctx.watch.forget(run.path)
+                chosen, notice = "", ("ez-ok", f"'{run.title}' was deleted.")
+            else:
+                notice = ("ez-ok", do(ctx, run, act, str(data.get("value", ""))))
+        except (ValueError, OSError) as error:
+            notice = ("ez-bad", sentences(str(error)))
+    if notice[1]:
+        seen["notice"] = (*notice, time.time() + NOTICE_S)
+    painted = paint(ctx, chosen, seen)
+    if painted[0] == gr.skip():
+        painted[0] = seen
+    return [*painted, chosen, tabs, ctx.soon(), dataset]
+
+
+def do(ctx, run: Run, act: str, value: str) -> str:
+    """One action on a run; what to tell the person.  Raises ValueError, OSError."""
+    if act == "stop":
+        run.command("stop")
+        return ""
+    if act == "save":
+        run.command("save")
+        return "Saving: a checkpoint is written after this step."
+    if act == "sample":
+        run.command("sample", prompt=value.strip())
+        return "The picture is drawn after this step." if value.strip() else "All sample prompts are drawn after this step."
+    if act in ("resume", "accept"):
+        if act == "accept":
+            run.accept_changes()
+        supervisor.start_soon(run, ctx.home)
+        return ""
+    if act == "kill":
+        supervisor.kill(run)
+        return "It was ended. What the last checkpoint holds is kept."
+    raise ValueError(f"there is no action {act!r}")

@@ -1,0 +1,287 @@
+"""What stands in the Train form, and what it would start: values and functions, no widgets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import BaseModel, ConfigDict
+
+from training import registry
+from training.config import TrainConfig
+from training.data import datasets
+from training.formats.basemodel import local_folder, single_file
+from training.home import Home
+from training.hub.download import hindrance
+from training.names import check_name
+from training.plan.estimate import Estimate, estimate
+from training.plan.fit import make_it_fit
+from training.plan.hardware import Machine
+from training.plan.presets import QUALITIES, Answers, Preset, Wrong, best_dtype, fits, list_presets, recommend, resolve, resolve_and_tell
+from training.runs import supervisor
+from training.runs.run import Run, create
+
+from ... import forms
+
+FORM = "train"  # name of the draft on disk
+TOP = ("name", "trigger", "prior")  # settings that the form shows above the folded ones
+HIDDEN = (*TOP, "preset")
+MAX_TYPED = 20_000
+FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measurement
+
+
+class Draft(BaseModel):
+    """The form.  edits: dotted path -> what was typed; only settings that a person touched.  preset "": the recommended one.
+
+    prior: the dataset that must stay as it is, "" for nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = ""
+    trigger: str = ""
+    prior: str = ""
+    preset: str = ""
+    quality: str = "balanced"
+    edits: dict[str, str] = {}
+
+    def edited(self, path: str, text: str) -> Draft:
+        """The draft after one field was left."""
+        text = text[:MAX_TYPED]
+        if path in TOP:
+            return self.model_copy(update={path: text})
+        return self.model_copy(update={"edits": {**self.edits, path: text}})
+
+    def reset(self, path: str = "") -> Draft:
+        """The draft with one setting, or with all of them, as the preset has it."""
+        return self.model_copy(update={"edits": {p: t for p, t in self.edits.items() if path and p != path}})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a draft comes to.  base: the preset's own config; config: with the edits, None while something is wrong."""
+
+    presets: list[Preset]
+    preset: Preset | None
+    recommended: str
+    base: TrainConfig | None
+    config: TrainConfig | None
+    wrong: dict[str, str]  # path of a setting, "dataset", "prior", "preset" or "" -> what is wrong
+    estimate: Estimate | None
+    pictures: int
+    dataset: str
+    adapted: tuple[str, ...] = ()  # what of the preset was changed so that it fits this machine
+
+    @property
+    def name(self) -> str:
+        """What the run will be called."""
+        made = self.config or self.base
+        return made.name if made else ""
+
+
+def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
+    """Presets, config, estimate and everything that is wrong with a draft."""
+    found = list_presets(plugins=home.plugins)
+    empty = Plan(found, None, "", None, None, {}, None, 0, dataset)
+    try:
+        best = recommend(found, machine)
+    except ValueError as error:
+        return replace(empty, wrong={"preset": str(error)})
+    chosen = next((p for p in found if p.id == draft.preset and p.ok), best)
+    pictures = count_pictures(home, dataset)
+    empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures)
+    quality = draft.quality if draft.quality in QUALITIES else "balanced"
+    wrong = _top_faults(draft) | _prior_fault(home, draft, dataset)
+    answers = Answers(
+        dataset=dataset, quality=quality, trigger=draft.trigger if "trigger" not in wrong else "", prior=draft.prior if "prior" not in wrong else ""
+    )
+    try:
+        base = resolve(chosen.id, answers, machine, pictures, home)
+    except ValueError as error:
+        return replace(empty, wrong={"preset": str(error)})
+    values, faults = forms.parsed(TrainConfig, draft.edits)
+    wrong |= faults
+    if not dataset and "data.datasets" not in draft.edits:
+        wrong["dataset"] = "Choose the pictures to learn from"
+    elif not pictures and "data.datasets" not in draft.edits:
+        wrong["dataset"] = "This dataset has no pictures yet"
+    config, adapted = None, []
+    try:  # also when something is wrong already: every fault is shown at once
+        named = replace(answers, name="" if "name" in wrong else draft.name, overrides=values)
+        config, adapted = resolve_and_tell(chosen.id, named, machine, pictures, home)
+    except Wrong as error:
+        wrong = {**forms.beside(TrainConfig, error.problems), **wrong}
+    except ValueError as error:
+        wrong.setdefault("", str(error))
+    if any(path != "dataset" for path in wrong):
+        config = None
+    guess = None
+    if config:
+        try:
+            pictures = sum(count_pictures(home, use.name) for use in config.data.datasets if not use.prior)
+            guess = estimate(config, machine, pictures, home)
+        except ValueError as error:
+            wrong.setdefault("model.source", str(error))
+        if guess and pictures and not guess.steps_per_epoch:
+            wrong.setdefault("dataset", guess.problems[0])
+    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted))
+
+
+def hindrances(home: Home, config: TrainConfig, token: str | None) -> dict[str, str]:
+    """{path of a setting: why its model cannot be had}.  Asks the Hub, where something must be downloaded."""
+    model = config.model
+    if single_file(model.source) or local_folder(model.source):
+        return {}
+    spec = registry.get("families", model.family, home.plugins).SPEC.without(model.leave_out)
+    found = hindrance(model.source, model.revision, spec, token)
+    return {"model.source": found} if found else {}
+
+
+def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dict[str, str], list[str]]:
+    """(edits that make a plan fit this machine as it is now, what they mean).
+
+    It begins at what the preset would be on a machine of any size, so that nothing stays smaller than it must.
+    """
+    if made.preset is None or made.config is None or made.estimate is None:
+        return {}, []
+    any_size = replace(machine, vram_bytes=2**60, ram_bytes=2**60)
+    asked = plan(home, draft.model_copy(update={"preset": made.preset.id}), made.dataset, any_size).config or made.config
+    limits = FREE_SHARE * machine.vram_free_bytes, FREE_SHARE * machine.ram_free_bytes
+    found = make_it_fit(asked, *limits, home, best_dtype(asked.device, machine))
+    known = {f.path: f for f in forms.fields(TrainConfig)}
+    paths = {path for change in found.changes for path in change.settings}
+    edits = {path: forms.typed(known[path], forms.get(found.config, path)) for path in paths}
+    return edits, [change.said for change in found.changes if any(forms.get(made.config, path) != to for path, to in change.settings.items())]
+
+
+def _top_faults(draft: Draft) -> dict[str, str]:
+    wrong = {}
+    if draft.name.strip():
+        try:
+            check_name(draft.name)
+        except ValueError as error:
+            wrong["name"] = str(error)
+    if any(c in draft.trigger for c in "\n\r\t,"):
+        wrong["trigger"] = "the trigger word holds a comma, tab or line break; use a single word such as 'zibbo'"
+    elif len(draft.trigger.strip()) > 100:
+        wrong["trigger"] = "the trigger word has more than 100 characters; use a single word such as 'zibbo'"
+    return wrong
+
+
+def _prior_fault(home: Home, draft: Draft, dataset: str) -> dict[str, str]:
+    if draft.prior and draft.prior == dataset:
+        return {"prior": "These are the pictures to learn from; choose others, or nothing"}
+    if draft.prior and not count_pictures(home, draft.prior):
+        return {"prior": f"The dataset {draft.prior!r} is not there or has no pictures; choose another, or nothing"}
+    return {}
+
+
+def count_pictures(home: Home, name: str) -> int:
+    """Pictures of a dataset that can be trained on; 0 where there is no such dataset."""
+    if not name:
+        return 0
+    try:
+        counts = datasets.resolve(home, name).counts()
+    except (ValueError, OSError):
+        return 0
+    return counts.usable + counts.unchecked
+
+
+def choices(home: Home) -> dict[str, dict[str, tuple[str, str]]]:
+    """What can be chosen where the schema only knows text: the plugins that were found and load, id -> (title, one sentence)."""
+    return {
+        path: {id: _told(plugin.module) for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok}
+        for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("loss.objective", "objectives"))
+    }
+
+
+def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
+    """Dotted paths of adapter settings that the chosen kind has no use for, less those that somebody changed."""
+    config = made.config or made.base
+    plugin = registry.find("adapters", home.plugins).get(edits.get("adapter.type", config.adapter.type)) if config else None
+    if plugin is None or not plugin.ok:
+        return []
+    paths = [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in plugin.module.USES]
+    return [path for path in paths if path not in edits]
+
+
+def _told(module) -> tuple[str, str]:
+    spec = getattr(module, "SPEC", None)
+    return (spec.title, spec.notes) if spec else (module.TITLE, module.BLURB)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model that presets train on.  short: why it does not train well here, "" where it does."""
+
+    key: str
+    title: str
+    notes: str
+    presets: tuple[Preset, ...]
+    short: str
+
+    @property
+    def builtin(self) -> bool:
+        return self.presets[0].source_model == "builtin"
+
+
+def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
+    """The base models of the presets that can be used, those that train well here first; told from the families' specs alone."""
+    plugins = registry.find("families", home.plugins)
+    groups: dict[str, list[Preset]] = {}
+    for preset in found:
+        if preset.ok and (plugin := plugins.get(preset.family)) and plugin.ok:
+            groups.setdefault(f"{preset.family}:{preset.source_model or plugin.module.SPEC.default_source}", []).append(preset)
+    made = []
+    for key, members in groups.items():
+        spec = plugins[members[0].family].module.SPEC
+        made.append(Base(key, spec.title_of(key.split(":", 1)[1]), spec.notes, tuple(members), min((fits(p, machine) for p in members), key=len)))
+    return sorted(made, key=lambda base: bool(base.short))
+
+
+def same_goal(home: Home, draft: Draft, key: str, machine: Machine) -> dict[str, str]:
+    """What pressing a base model comes to: the press on its preset for what is to be learnt now, else on its first."""
+    found = list_presets(plugins=home.plugins)
+    base = next((b for b in bases(home, found, machine) if b.key == key), None)
+    if base is None:
+        return {}  # its preset was deleted meanwhile
+    now = next((p.goal for p in found if p.id == draft.preset), recommend(found, machine).goal)
+    return {"act": "preset", "id": next((p for p in base.presets if p.goal == now), base.presets[0]).id}
+
+
+def begin(home: Home, made: Plan) -> Run:
+    """The run of a plan, in the queue, which moves at once.  Raises ValueError, OSError; nothing is left behind when it cannot be made."""
+    if made.config is None:
+        raise ValueError("some settings are not right yet")
+    run = create(home.outputs, made.config)
+    # a worker takes a moment to say that it lives; whoever pressed Start sees the run meanwhile
+    threading.Thread(target=supervisor.tick, args=(home,), name="easel-start", daemon=True).start()
+    return run
+
+
+def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
+    """(a draft that would make the same run again, its dataset).  Raises ValueError for a run that cannot be read."""
+    config = run.config()
+    uses = config.data.datasets
+    told = {f.path: forms.typed(f, forms.get(config, f.path)) for f in forms.fields(TrainConfig, leave_out=HIDDEN)}
+    prior = uses[1].name if [use.prior for use in uses] == [False, True] else ""
+    if len(uses) == 1 and uses[0].repeats == 1:
+        del told["data.datasets"]
+    pictures = count_pictures(home, uses[0].name)
+    preset = config.preset if config.preset in {p.id for p in list_presets(plugins=home.plugins) if p.ok} else ""
+    drafts: list[Draft] = []
+    for quality in QUALITIES:
+        base = _usual(home, preset, Answers(dataset=uses[0].name, quality=quality, trigger=config.trigger, prior=prior), pictures, machine)
+        edits = forms.changed(base, told) if base else told
+        drafts.append(Draft(name=config.name, trigger=config.trigger, prior=prior, preset=preset, quality=quality, edits=edits))
+    return min(drafts, key=lambda d: len(d.edits)), uses[0].name
+
+
+def _usual(home: Home, preset: str, answers: Answers, pictures: int, machine: Machine) -> TrainConfig | None:
+    try:
+        id = preset or recommend(list_presets(plugins=home.plugins), machine).id
+        return resolve(id, answers, machine, pictures, home)
+    except ValueError:
+        return None
+

@@ -1,0 +1,208 @@
+"""The pieces of the Train page as HTML: the essentials, the presets, the plan.  Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from training.plan.estimate import duration, gb
+from training.plan.hardware import Machine
+from training.plan.presets import QUALITIES, Preset, fits
+from training.sentences import sentences
+
+from ... import forms, views
+from ...icons import icon
+from .draft import Base, Draft, Plan
+from .missing import Missing
+
+QUALITY_SAYS = {
+    "quick": "A first look: does it learn the right thing?",
+    "balanced": "The usual choice.",
+    "thorough": "More steps, for the best likeness.",
+}
+
+BUILT_IN = "Easel’s own small model"
+SHOWN_BESIDE = ("dataset", "name", "trigger", "prior", "preset")  # their faults stand beside the field, in plain sight
+
+
+def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str]) -> str:
+    """The dataset, name, trigger word and what must stay as it is, each with its fault below it."""
+    if not datasets:
+        picker = '<button type="button" class="ez-btn" data-tab="dataset">Add pictures first</button>'
+    else:
+        picker = _select("dataset", "Choose …", datasets, plan.dataset, wrong)
+    others = [(name, title) for name, title in datasets if name != plan.dataset or name == draft.prior]
+    if draft.prior and draft.prior not in dict(datasets):
+        others.append((draft.prior, draft.prior))  # a dataset that is gone is shown, with its fault
+    return (
+        '<div class="ez-entries">'
+        + _field("dataset", "Pictures", picker, "The dataset to learn from.", wrong)
+        + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 100), "Of the run, and of the file it makes.", wrong)
+        + _field(
+            "trigger", "Trigger word", _text("trigger", draft.trigger, "for example zibbo", wrong, 200),
+            "A made-up word that calls up what was learnt.", wrong,
+        )
+        + _field(
+            "prior", "Keep as it is", _select("prior", "Nothing in particular", others, draft.prior, wrong),
+            "Pictures of what the base model knows and must not lose; they get no trigger word.", wrong,
+        )
+        + "</div>"
+    )  # fmt: skip
+
+
+def _select(path: str, none: str, choices: list[tuple[str, str]], chosen: str, wrong: dict[str, str]) -> str:
+    options = "".join(
+        f'<option value="{escape(name)}"{" selected" if name == chosen else ""}>{escape(title)}</option>' for name, title in [("", none), *choices]
+    )
+    return f'<select class="ez-input" {_common(path, chosen, wrong)}>{options}</select>'
+
+
+def _common(path: str, value: str, wrong: dict[str, str]) -> str:
+    described = f"train-{path}-help" + (f" train-{path}-fault" if path in wrong else "")
+    bad = ' aria-invalid="true"' if path in wrong else ""
+    return f'id="train-{path}" data-path="{path}" data-value="{escape(value)}" aria-describedby="{described}"{bad}'
+
+
+def _text(path: str, value: str, hint: str, wrong: dict[str, str], longest: int) -> str:
+    return (
+        f'<input type="text" class="ez-input" value="{escape(value)}" placeholder="{escape(hint)}" maxlength="{longest}" '
+        f'autocomplete="off" spellcheck="false" {_common(path, value, wrong)}>'
+    )
+
+
+def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str]) -> str:
+    fault = f'<p class="ez-error" id="train-{path}-fault" role="alert">{escape(sentences(wrong[path]))}</p>' if path in wrong else ""
+    return (
+        f'<div class="ez-entry"><label for="train-{path}">{escape(word)}</label>{control}{fault}'
+        f'<p class="ez-help" id="train-{path}-help">{escape(help)}</p></div>'
+    )
+
+
+def _named(path: str) -> str:
+    return forms.label(path.split(".")[-1])
+
+
+def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -> str:
+    """The base model, its preset cards, and the quality."""
+    if plan.preset is None:
+        return f'<div class="ez-note ez-bad" role="alert">{escape(sentences(plan.wrong.get("preset", "There is no preset")))}</div>'
+    chosen = next((base for base in bases if plan.preset in base.presets), None)
+    shown = [*(chosen.presets if chosen else [plan.preset]), *(p for p in plan.presets if not p.ok)]
+    cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in shown)
+    quality = draft.quality if draft.quality in QUALITIES else "balanced"
+    levels = "".join(
+        f'<button type="button" role="radio" aria-checked="{str(q == quality).lower()}" tabindex="{0 if q == quality else -1}" '
+        f'data-act="quality" data-id="{q}">{q.capitalize()}</button>'
+        for q in QUALITIES
+    )
+    fault = f'<p class="ez-error" role="alert">{escape(sentences(plan.wrong["preset"]))}</p>' if "preset" in plan.wrong else ""
+    return (
+        '<h3 class="ez-subtitle ez-gap-below" id="ez-which">Which base model?</h3>'
+        f'<div class="ez-bases" role="radiogroup" aria-labelledby="ez-which">{"".join(_base(base, base is chosen) for base in bases)}</div>'
+        + (f'<p class="ez-help ez-base-notes">{escape(_about(chosen, bases))}</p>' if chosen else "")
+        + '<h3 class="ez-subtitle ez-quality-title" id="ez-what">What should it learn?</h3>'
+        f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{fault}'
+        '<h3 class="ez-subtitle ez-quality-title" id="ez-how">How thoroughly?</h3>'
+        f'<div class="ez-quality"><div class="ez-segment" role="radiogroup" aria-labelledby="ez-how">{levels}</div>'
+        f'<p class="ez-help">{escape(QUALITY_SAYS[quality])} <span class="ez-num">{plan.preset.steps(quality):,} steps.</span></p></div>'
+    )
+
+
+def _base(base: Base, chosen: bool) -> str:
+    short = f' title="{escape(sentences(base.short))}"' if base.short else ""
+    return (
+        f'<button type="button" class="ez-base{" is-short" if base.short else ""}" role="radio" aria-checked="{str(chosen).lower()}" '
+        f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{escape(BUILT_IN if base.builtin else base.title)}</button>'
+    )
+
+
+def _about(chosen: Base, bases: Sequence[Base]) -> str:
+    told = "A few million weights, made to try Easel on any computer in minutes." if chosen.builtin else sentences(chosen.notes)
+    return f"{told} Those with a dashed edge want more than this machine has." if any(base.short for base in bases) else told
+
+
+def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
+    if not preset.ok:
+        return (
+            f'<div class="ez-preset is-broken" role="radio" aria-checked="false" aria-disabled="true"><span class="ez-preset-top"><b>{escape(preset.title)}</b>'
+            f'<span class="ez-chip ez-bad">cannot be used</span></span><p>{escape(preset.error)}</p></div>'
+        )
+    short = fits(preset, machine)
+    badge = '<span class="ez-chip ez-ok">recommended</span>' if best else ""
+    where = "VRAM" if machine.device == "cuda" else "memory"
+    needs = sentences(short) if short else f"From {preset.needs_gb:g} GB of {where} on."
+    return (
+        f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="{0 if chosen else -1}" '
+        f'data-act="preset" data-id="{escape(preset.id)}"><span class="ez-preset-top"><b>{escape(preset.title)}</b></span>'
+        f"<p>{escape(preset.blurb)}</p><p>{escape(preset.for_whom)}</p>"
+        f'<span class="ez-needs{" is-short" if short else ""}"><span>{escape(needs)}</span>{badge}</span></button>'
+    )
+
+
+def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None) -> str:
+    """What it will take, what is missing, and Start.
+
+    busy: title of the run that uses the machine now.  fault: why the last click on Start did nothing.  anyway: it does not
+    fit, that was said, and the next click starts it all the same.  fitted: what "Make it fit" has changed just now, None where it was not pressed.
+    """
+    e = plan.estimate
+    problems = list(e.problems) if e else []
+    faults = [f"{_named(path)}: {text}" if path else text for path, text in plan.wrong.items() if path not in SHOWN_BESIDE]
+    lines = [_line("warn", m.text, "warn", m.tab, m.link) for m in missing]
+    lines += [_line("warn", text, "bad") for text in faults]
+    lines += [_line("warn", p, "bad") for p in problems]
+    if e and e.too_large and fitted is not None:
+        lines.append(_line("warn", "Nothing more makes it fit: close other programs, choose a smaller base model, or train on another machine", "bad"))
+    elif e and e.too_large:
+        lines.append('<li><button type="button" class="ez-btn ez-make-fit" data-act="fit" data-collect>Make it fit</button></li>')
+    for word, texts in (("Changed", fitted), ("Set for this machine", () if fitted else plan.adapted)):
+        if texts:
+            changes = "".join(f"<li>{escape(sentences(text))}</li>" for text in texts)
+            lines.append(f'<li class="is-new">{icon("bolt")}<div><b>{word}</b><ul>{changes}</ul></div></li>')
+    if e:
+        lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
+    if busy:
+        lines.append(_line("clock", f"'{busy}' is running; this run waits in the queue and starts by itself", ""))
+    figures = ""
+    if e:
+        low, high = e.seconds_range
+        whole = lambda seconds: duration(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+        time = f"~\N{NO-BREAK SPACE}{whole(e.seconds)}" if e.measured else f"{whole(low)} – {whole(high)}"
+        figures = (
+            '<div class="ez-stats">'
+            + _stat("Steps", f"{e.steps:,}")
+            + _stat("Time", time)
+            + _stat("VRAM" if e.vram_bytes else "Memory", gb(e.vram_bytes or e.ram_bytes))
+            + _stat("Disk", gb(e.disk_bytes))
+            + "</div>"
+        )
+    elif not missing:
+        figures = '<p class="ez-muted ez-small">Steps, time and memory appear here as soon as this is mended:</p>'
+    word = "Start anyway" if anyway else "Add to the queue" if busy else "Start training"
+    flag = " data-anyway" if anyway else ""
+    said = f'<p class="ez-error" role="alert">{escape(sentences(fault))}</p>' if fault else ""
+    return (
+        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div>'
+        f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
+    )
+
+
+def _pictures(plan: Plan, thumbs: list[str], title: str) -> str:
+    if not title:
+        return '<h3 class="ez-subtitle">Ready to start?</h3>'
+    kept = [use.name for use in plan.config.data.datasets if use.prior] if plan.config else []
+    beside = f"; {', '.join(kept)} is kept as it is" if kept else ""
+    row = "".join(f'<img src="{escape(url)}" alt="" loading="lazy">' for url in thumbs)
+    return (
+        f'<div class="ez-plan-set"><span class="ez-plan-thumbs">{row}</span><div><h3 class="ez-subtitle">{escape(title)}</h3>'
+        f'<span class="ez-muted ez-small">{views.count(plan.pictures, "picture")}{escape(beside)}</span></div></div>'
+    )
+
+
+def _stat(name: str, value: str) -> str:
+    return f'<div class="ez-stat"><span>{name}</span><b>{escape(value)}</b></div>'
+
+
+def _line(picture: str, text: str, look: str, tab: str = "", link: str = "") -> str:
+    go = f' <button type="button" class="ez-link" data-tab="{tab}">{escape(link)}</button>' if tab else ""
+    return f'<li class="{f"is-{look}" if look else ""}">{icon(picture)}<span>{escape(sentences(text))}{go}</span></li>'

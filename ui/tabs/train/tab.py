@@ -1,0 +1,205 @@
+"""Train: what to learn, how thoroughly, and Start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import gradio as gr
+
+from training import registry
+from training.config import TrainConfig
+from training.data import datasets
+from training.hub import account
+from training.plan import timelaw
+from training.plan.hardware import machine
+from training.runs import supervisor
+
+from ... import drafts, forms, shell
+from ...poll import changes
+from ...server import client, media
+from . import draft, lawchart
+from . import page as trainpage
+from .draft import Draft, Plan
+from .missing import chosen as open_chosen
+from .missing import missing
+
+TITLE = "Train"
+PIECES = ("essentials", "presets", "settings", "plan")
+THUMBS = 4
+
+
+@dataclass
+class Parts:
+    """What the tab is made of.  seen: what this browser shows."""
+
+    seen: gr.State
+    boxes: dict[str, gr.HTML]
+
+    def outputs(self) -> list:
+        return [self.seen, *(self.boxes[name] for name in PIECES)]
+
+
+def build(ctx) -> Parts:
+    """The layout: the form on the left, what it will take and Start on the right."""
+    seen = gr.State({})
+    gr.HTML(shell.heading("Train", "Three choices are enough. Everything else has a good value already."), apply_default_css=False)
+    boxes: dict[str, gr.HTML] = {}
+    with gr.Row(elem_classes="ez-two", elem_id="ez-train"):
+        with gr.Column(scale=5, min_width=320):
+            with gr.Column(elem_classes="ez-card"):
+                boxes["essentials"] = _box()
+            with gr.Column(elem_classes="ez-card"):
+                boxes["presets"] = _box()
+            with gr.Accordion("All settings", open=False, elem_classes="ez-card ez-all"):
+                boxes["settings"] = _box()
+        with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
+            boxes["plan"] = _box()
+    return Parts(seen, boxes)
+
+
+def _box() -> gr.HTML:
+    return gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
+
+
+def wire(parts: Parts, ctx) -> None:
+    """Each field that is left is an edit, each button an act; both give a new draft, and the page is painted from it."""
+    inputs = [ctx.dataset, parts.seen]
+
+    def look(dataset, seen):
+        return paint(ctx, dataset, form_of(ctx), seen)
+
+    def edit(dataset, seen, event: gr.EventData):
+        path, value = str(event._data.get("field", "")), str(event._data.get("value", ""))
+        if path == "dataset":
+            return [*paint(ctx, value, form_of(ctx), _fresh(seen)), value]
+        form = changed(ctx, lambda form: form.edited(path, value))
+        return [*paint(ctx, dataset, form, _fresh(seen)), gr.skip()]
+
+    def act(dataset, seen, event: gr.EventData):
+        return answer(ctx, dataset, _fresh(seen), dict(event._data or {}))
+
+    ctx.at_load(look, inputs, parts.outputs())
+    ctx.items["train"].select(look, inputs, parts.outputs(), **shell.INSTANT)
+    ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
+    for name in ("essentials", "settings"):
+        parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
+    for name in ("presets", "settings", "plan"):
+        parts.boxes[name].act(act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
+
+
+def form_of(ctx) -> Draft:
+    """What stands in the form, in every browser."""
+    return drafts.load(ctx.home, draft.FORM, Draft)
+
+
+def changed(ctx, how: Callable[[Draft], Draft]) -> Draft:
+    """The form after a change."""
+    return drafts.change(ctx.home, draft.FORM, Draft, how)
+
+
+def _fresh(seen: dict) -> dict:
+    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried", "denied", "fitted")}
+
+
+def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
+    """[seen, every piece]; gr.skip() for what this browser shows already."""
+    has = machine(ctx.home.root)
+    found = [(ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)]
+    dataset = dataset if dataset in dict(found) else found[0][0] if len(found) == 1 else ""
+    made = draft.plan(ctx.home, form, dataset, has)
+    prints, values = changes(seen.get("prints", {}), _pieces(ctx, form, made, found, seen, has))
+    return [{**seen, "prints": prints}, *values]
+
+
+def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:
+    # what is merely not filled in yet is no fault before Start was pressed
+    wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")} | seen.get("denied", {})
+    parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, *draft.idle(ctx.home, made, form.edits)))
+    settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures=_drawn(ctx, made)) if made.base else ""
+    busy = supervisor.running(ctx.home)
+    return {
+        "essentials": trainpage.essentials(form, made, found, wrong),
+        "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
+        "settings": settings,
+        "plan": trainpage.plan_card(
+            made, missing(ctx.home, made.dataset), thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
+            busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
+        ),
+    }  # fmt: skip
+
+
+def _drawn(ctx, made: Plan) -> dict[str, str]:
+    """What settings come to, as pictures: {dotted path of the first of them: HTML}."""
+    config = made.config or made.base
+    try:
+        now, usual = (timelaw.expected(c, registry.get("families", c.model.family, ctx.home.plugins).SPEC) for c in (config, made.base))
+    except ValueError:
+        return {}  # no such family: the plan says so
+    return {"loss.timestep_law": lawchart.chart(now, usual)}
+
+
+def thumbs(ctx, name: str) -> list[str]:
+    """Addresses of the first thumbnails of a dataset."""
+    ds = open_chosen(ctx.home, name)
+    if ds is None:
+        return []
+    return [media.thumb_url(ctx, ds.name, p.id, p.sha256) for p in ds.page(0, 12)[0] if p.usable][:THUMBS]
+
+
+def answer(ctx, dataset: str, seen: dict, data: dict) -> list:
+    """What a button does: [*outputs, dataset, run, tabs, timer]."""
+    run = None
+    if data.get("act") == "base":
+        data = draft.same_goal(ctx.home, form_of(ctx), str(data.get("id", "")), machine(ctx.home.root))
+    form = changed(ctx, lambda form: pressed(form, data))
+    if data.get("act") == "start":
+        dataset = str((data.get("fields") or {}).get("dataset", dataset))
+        run, seen = start(ctx, dataset, form, seen, "anyway" in data)
+    if data.get("act") == "fit":
+        has = machine(ctx.home.root)
+        edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
+        form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
+        seen = {**seen, "fitted": said}
+    painted = paint(ctx, dataset, form, seen)
+    if run is None:
+        return [*painted, dataset or gr.skip(), gr.skip(), gr.skip(), gr.skip()]
+    return [*painted, dataset or gr.skip(), run, ctx.go("results"), ctx.soon()]
+
+
+def pressed(form: Draft, data: dict) -> Draft:
+    """The form after a button; Start brings along what was typed and not sent yet."""
+    act = str(data.get("act", ""))
+    if act in ("preset", "quality"):
+        return form.model_copy(update={act: str(data.get("id", ""))})
+    if act in ("reset", "reset-all"):
+        return form.reset(str(data.get("field", "")) if act == "reset" else "")
+    for path, value in (data.get("fields") or {}).items():
+        if path != "dataset":
+            form = form.edited(str(path), str(value))
+    return form
+
+
+def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool) -> tuple[str | None, dict]:
+    """(id of the new run, seen), or (None, seen with the reason)."""
+    found = [ds.name for ds in datasets.list_datasets(ctx.home)]
+    dataset = dataset if dataset in found else found[0] if len(found) == 1 else ""
+    made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root))
+    if made.wrong:
+        names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong))
+        return None, {**seen, "tried": True, "fault": made.wrong.get("", f"Not started: look at {names}")}
+    if made.estimate and not made.estimate.fits and not anyway:
+        return None, {**seen, "anyway": True, "fault": "Not started: it does not fit this computer, see above"}
+    denied = draft.hindrances(ctx.home, made.config, account.find_token()[0].reveal() or None)
+    if denied:
+        return None, {**seen, "tried": True, "denied": denied, "fault": f"Not started: {next(iter(denied.values()))}"}
+    try:
+        return draft.begin(ctx.home, made).id, seen
+    except (ValueError, OSError) as error:
+        return None, {**seen, "fault": f"Not started: {error}"}
+
+
+def _where(path: str) -> str:
+    """A field as the page names it."""
+    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "prior": "Keep as it is", "preset": "the preset"}
+    return named.get(path) or f"{forms.label(path.split('.')[-1])} in All settings"
