@@ -410,7 +410,7 @@ def test_two_and_a_half_thousand_pictures(ds, nasty):
     for i in range(2500):
         (folder / f"{i}.png").write_bytes(encoded(scene(i, (72, 64)), compress_level=1))
         (folder / f"{i}.txt").write_text(f"picture number {i}")
-    verdicts, _ = timed(ds.add_folder, folder)
+    verdicts, _ = timed(importing.add_folder, ds, folder)
     assert sum(v.ok for v in verdicts) == 5000
     ds.page(0, 48)
     (page, total), page_s = timed(ds.page, 1200, 48)

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 NAME = "owner/tiny"
 SCRIPT = """
 from training import registry
-from training.download import fetch
-from training.basemodel import check_folder
+from training.hub.download import fetch
+from training.formats.basemodel import check_folder
 spec = registry.get("families", "sd15").SPEC
 told = []
 try:
@@ -31,7 +31,7 @@ except ValueError as error:
 
 BEFORE = """
 from training import registry
-from training.download import hindrance
+from training.hub.download import hindrance
 print(hindrance("owner/tiny", "", registry.get("families", "sd15").SPEC, None) or "nothing")
 """
 
@@ -100,7 +100,7 @@ def test_a_model_that_is_not_there_says_so(hub, nasty):
 
 
 LORA = """
-from training.download import lora_file
+from training.hub.download import lora_file
 for source in {sources!r}:
     try:
         print(lora_file(source, None).read_bytes().decode())
