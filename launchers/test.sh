@@ -44,7 +44,9 @@ fi
 
 cd "$here/.."
 "$python" -m ruff check .
+# side by side: the tests are independent of each other, and each runs on one thread
+side_by_side="-n auto --maxprocesses 4 --dist worksteal"
 if [ -n "$all" ]; then
-  exec "$python" -m pytest -m "" "$@"
+  exec "$python" -m pytest $side_by_side -m "" "$@"
 fi
-exec "$python" -m pytest "$@"
+exec "$python" -m pytest $side_by_side "$@"
