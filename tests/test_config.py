@@ -98,7 +98,7 @@ def test_a_config_never_changes():
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
         (b"name: \xff\xfe\n", "is not UTF-8 text"),
         ("[" * 60_000, "nested too deeply"),
-        ("name: " + "x" * 200_000, "a job file has at most 200000"),
+        ("name: " + "x" * 200_000, "200 kB is the most"),
         ("kind: dance\n", "there is no jobs plugin called 'dance'; there are: "),
     ],
 )

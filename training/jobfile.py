@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+from .outside import Refused, parse_json, read_text
 
 MAX_BYTES = 200_000
 # substituted values must never reach a field that is published or saved with the result
@@ -54,32 +55,37 @@ for _side in (_Loader, _Dumper):
     )
 
 
-def load_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a .yaml, .yml or .json file.  Raises ValueError with the file, the line and what to do."""
-    size_bytes = path.stat().st_size
-    if size_bytes > MAX_BYTES:
-        raise ValueError(f"{path.name} is {size_bytes} bytes; a job file has at most {MAX_BYTES}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{path.name} is not UTF-8 text; save it again as UTF-8") from None
-    try:
-        data = json.loads(text, object_pairs_hook=_no_twins) if path.suffix.lower() == ".json" else yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path.name}: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise ValueError(f"{path.name} is nested too deeply for a job") from None
+def load_mapping(path: Path, *, linked: bool = False) -> dict[str, Any]:
+    """The mapping in a .yaml, .yml or .json file.  Raises ValueError with the file, the line and what to do; OSError.
+
+    linked: the file may be a link, for a path that a person named.
+    """
+    text = read_text(path, MAX_BYTES, linked=linked)
+    if path.suffix.lower() == ".json":
+        data = parse_json(text, path.name, object_pairs_hook=_no_twins)
+    else:
+        data = _yaml(text, path.name)
     if not isinstance(data, dict):
         held = {type(None): "nothing", list: "a list", str: "a text"}.get(type(data), f"only {data!r}")
         raise ValueError(f"{path.name} holds {held}, but a job is a mapping of keys to values, such as 'kind: train'")
     return data
 
 
+def _yaml(text: str, name: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise Refused(f"{name} is nested too deeply") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last of a number that no float holds
+        raise Refused(f"{name}: {' '.join(str(error).split())}") from None
+
+
 def _no_twins(pairs):
-    keys = [k for k, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
             raise ValueError(f"the key {key!r} stands twice; keep one")
+        seen.add(key)
     return dict(pairs)
 
 
@@ -167,7 +173,7 @@ def load_job(path: Path, plugins: Path | None = None) -> BaseModel:
     """
     from . import registry
 
-    raw = load_mapping(path)
+    raw = load_mapping(path, linked=True)
     kind = raw.get("kind", "train")
     job = registry.get("jobs", str(kind), plugins)
     tags = {"name": raw["name"]} if isinstance(raw.get("name"), str) else {}

@@ -14,9 +14,10 @@ from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
-from . import moved
+from . import moved, outside
 from .home import find_home
 
+MAX_PLUGIN_BYTES = 5_000_000
 # kind -> the package that holds the built-in ones
 PACKAGES = {
     "families": "training.families",
@@ -101,6 +102,8 @@ def _load_file(kind: str, path: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     moved.answer_old_names()
+    # looked at first: a pipe would be waited for.  May be a link: a plugin is code that the owner put there, and may do anything as it is
+    outside.read_plain(path, MAX_PLUGIN_BYTES, linked=True)
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from training.files import write_atomic
 from training.home import Home
 from training.hub.secrets import mask
 from training.names import folder_name
+from training.outside import read_text
 
+MAX_BYTES = 4_000_000  # of one draft
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -25,8 +27,8 @@ def load(home: Home, name: str, model: type[Model]) -> Model:
     """The draft called `name`; an empty one where there is none that can be read."""
     path = _path(home, name)
     try:
-        return model.model_validate_json(_unsaved.get(path) or path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError):
+        return model.model_validate_json(_unsaved.get(path) or read_text(path, MAX_BYTES))
+    except (OSError, ValueError):  # also what it may not hold
         return model()
 
 

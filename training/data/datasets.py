@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ..home import Home
 from ..names import folder_name
+from ..outside import is_plain, read_json
 from . import captions
 from .clips import load_still as load_pixels
 from .edits import Edits, new_op
@@ -33,6 +34,7 @@ from .pictures import SUFFIXES, Refused, check_regular
 __all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets", "load_pixels", "open_dataset", "rename", "resolve", "summary"]
 
 HIDDEN = ".easel"
+MAX_ABOUT_BYTES = 1_000_000
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand
 
 
@@ -417,7 +419,7 @@ class Dataset:
         return self.meta / "thumbs" / f"{digest[:40]}.webp"
 
     def _has_thumb(self, record: dict) -> bool:
-        return not record["ok"] or self._thumb(record["sha256"]).exists()
+        return not record["ok"] or is_plain(self._thumb(record["sha256"]))
 
     def _edits(self) -> Edits:
         return memory_of(self.meta).edits
@@ -584,10 +586,13 @@ def _own(path: Path) -> Dataset:
 
 def _about(meta: Path) -> dict:
     try:
-        data = json.loads((meta / "dataset.json").read_text(encoding="utf-8"))
-        return data if isinstance(data, dict) else {}
+        data = read_json(meta / "dataset.json", MAX_ABOUT_BYTES)
     except (OSError, ValueError):
         return {}
+    if not isinstance(data, dict):
+        return {}
+    title, was = data.get("title"), data.get("was")
+    return data | {"title": title[:200] if isinstance(title, str) else "", "was": [w for w in was if isinstance(w, str)] if isinstance(was, list) else []}
 
 
 def _write_about(meta: Path, about: dict) -> None:

@@ -14,6 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..outside import open_plain, open_to_append
+
+MAX_BYTES = 512 << 20
+
 
 @dataclass
 class Edits:
@@ -29,23 +33,30 @@ class Edits:
     def refresh(self) -> Edits:
         """The same journal, with what was appended since, by this process or another."""
         try:
-            found = os.stat(self.path)
-        except OSError:
-            found = None
-        if found is None or found.st_size < self._read_bytes or found.st_ino != self._inode:
-            self.records, self.undone, self.sources, self._read_bytes = [], set(), {}, 0
-            self._inode = found.st_ino if found else 0
-        if found is None or found.st_size == self._read_bytes:
+            file = open_plain(self.path, MAX_BYTES)
+        except (OSError, ValueError):  # none, or not one of ours: nothing can be undone
+            file = None
+        if file is None:
+            self.records, self.undone, self.sources, self._read_bytes, self._inode = [], set(), {}, 0, 0
             return self
-        with open(self.path, "rb") as file:
-            file.seek(self._read_bytes)
-            data = file.read()
+        with file:
+            return self._read_on(file)
+
+    def _read_on(self, file) -> Edits:
+        found = os.fstat(file.fileno())
+        if found.st_size < self._read_bytes or found.st_ino != self._inode:
+            self.records, self.undone, self.sources, self._read_bytes = [], set(), {}, 0
+            self._inode = found.st_ino
+        if found.st_size == self._read_bytes:
+            return self
+        file.seek(self._read_bytes)
+        data = file.read(MAX_BYTES)
         whole = data[: data.rfind(b"\n") + 1]  # a torn tail waits for the next time
         self._read_bytes += len(whole)
         for line in whole.splitlines():
             try:
                 self._fold(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
         return self
 
@@ -70,6 +81,8 @@ class Edits:
         self._append({"op": new_op(), "undo": op})
 
     def _fold(self, record: dict) -> None:
+        if not isinstance(record["op"], str):
+            raise TypeError
         if "undo" in record:
             self.undone.add(record["undo"])
         for name, (_, after) in record.get("captions", {}).items():
@@ -79,7 +92,7 @@ class Edits:
     def _append(self, record: dict) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"t": round(time.time(), 3)} | record).encode("ascii") + b"\n"
-        with open(self.path, "ab") as file:
+        with os.fdopen(open_to_append(self.path), "ab") as file:
             if file.tell() and not _ends_in_newline(self.path):
                 line = b"\n" + line
             file.write(line)
@@ -93,6 +106,6 @@ def new_op() -> str:
 
 
 def _ends_in_newline(path: Path) -> bool:
-    with open(path, "rb") as file:
+    with open_plain(path) as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"

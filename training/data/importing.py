@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..files import write_atomic
 from ..names import folder_name
+from ..outside import check_plain, open_fd
 from . import captions, zips
 from .datasets import Dataset, Progress, Verdict
 from .edits import new_op
@@ -155,11 +156,8 @@ def _open_zip(path: Path, into: Path) -> tuple[list[Offered], list[Verdict]]:
 
 def open_regular_zip(path: Path) -> int:
     """A file descriptor of a plain file of any size; Refused for a link, pipe or device."""
-    import stat
-
-    if not stat.S_ISREG(os.lstat(path).st_mode):
-        raise Refused("is a link, pipe or device, not a file")
-    return os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    check_plain(os.lstat(path))
+    return open_fd(path)
 
 
 def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], on_progress: Progress | None) -> list[Verdict]:

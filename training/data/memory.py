@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import os
 import re
 import secrets
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from ..outside import read_json
 from . import captions
 from .edits import Edits
 from .gate import Report
@@ -81,8 +82,8 @@ class Memory:
         if key is None or key == self.index_key:
             return
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            self.records = {n: r for n, r in data["pictures"].items() if set(r) == RECORD_KEYS} | self.records
+            data = read_json(path, MAX_INDEX_BYTES)
+            self.records = {n: r for n, r in data["pictures"].items() if _is_record(r)} | self.records
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass  # it is only a memory: everything is looked at again
         self.index_key = key
@@ -122,7 +123,21 @@ def forget(meta: Path) -> None:
         _memories.pop(meta, None)
 
 
+MAX_INDEX_BYTES = 256 << 20
 RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format", "alpha", "seconds"}
+
+
+def _is_record(record: object) -> bool:
+    """Whether an entry of index.json is one that record_of() could have made: the folder may be somebody else's."""
+    if not isinstance(record, dict) or set(record) != RECORD_KEYS:
+        return False
+    whole = all(type(record[key]) is int and -1 <= record[key] < 2**63 for key in ("size", "mtime_ns", "width", "height"))
+    texts = all(isinstance(record[key], str) and len(record[key]) < 10_000 for key in ("sha256", "note", "format"))
+    if not whole or not texts or type(record["ok"]) is not bool or type(record["alpha"]) is not bool or not isinstance(record["seconds"], (int, float)):
+        return False
+    known = re.fullmatch("[0-9a-f]{64}", record["sha256"]) is not None
+    shown = known and 0 < record["width"] < 10**6 and 0 < record["height"] < 10**6
+    return math.isfinite(record["seconds"]) and record["seconds"] >= 0 and (shown if record["ok"] else known or not record["sha256"])
 
 
 def record_of(found: os.stat_result | None, digest: str, report: Report) -> dict:
@@ -227,8 +242,7 @@ def _is_text(name: str) -> bool:
 
 
 def file_key(path: Path) -> tuple | None:
-    try:
-        found = os.stat(path)
-    except OSError:
+    found = lstat_of(path)
+    if found is None:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

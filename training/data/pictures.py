@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import math
 import os
-import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageCms
+
+from ..outside import Refused, check_plain, open_fd
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF", "AVIF")  # nothing else is ever tried
 EXTENSIONS = {
@@ -36,10 +37,6 @@ ON_WHITE = "transparent parts are shown on white"
 DRAFT_PX = 2 * THUMB_PX
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow warns above this and raises above twice of it; we refuse before decoding
-
-
-class Refused(ValueError):
-    """A picture that cannot be used.  The message says why and, where there is one, the way out."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +98,7 @@ def read_regular(path: str | os.PathLike) -> bytes:
 def open_regular(path: str | os.PathLike) -> int:
     """A file descriptor, read only.  Raises Refused for a link, folder, pipe, device, an empty or a too large file."""
     check_regular(os.lstat(path))
-    # the file may have been swapped since: NONBLOCK so that a pipe cannot hang us, NOFOLLOW, and look again
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    fd = os.open(path, flags)
+    fd = open_fd(path)
     try:
         check_regular(os.fstat(fd))
     except Refused:
@@ -114,13 +109,7 @@ def open_regular(path: str | os.PathLike) -> int:
 
 def check_regular(found: os.stat_result) -> None:
     """Nothing, or Refused with what the thing is instead of a plain file."""
-    mode = found.st_mode
-    if stat.S_ISLNK(mode):
-        raise Refused("is a link, not a file; add the file that it points to")
-    if stat.S_ISDIR(mode):
-        raise Refused("is a folder")
-    if not stat.S_ISREG(mode):
-        raise Refused("is a pipe or a device, not a file")
+    check_plain(found)
     if found.st_size == 0:
         raise Refused("the file is empty")
     if found.st_size > MAX_FILE_BYTES:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import stat
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
-from .. import registry
+from .. import outside, registry
 from ..files import replacing
 from ..formats.adapting import is_whole
 from ..formats.deliver import Layout, deliver, relaid
@@ -85,22 +84,14 @@ def _checkpoint(run: Run, step: int) -> Path:
 
 
 def inside(root: Path, relative: str) -> Path:
-    """A regular file below `root`, reached through no link.  Raises ValueError."""
-    pure = PurePosixPath(str(relative).replace("\\", "/"))
-    if not pure.parts or pure.is_absolute() or ".." in pure.parts or any(p.startswith(".") for p in pure.parts) or ":" in pure.parts[0]:
+    """A regular file below `root`, reached through no link, and none of our own hidden ones.  Raises ValueError."""
+    text = str(relative).replace("\\", "/")
+    if any(part.startswith(".") for part in text.split("/")):
         raise ValueError(f"{relative!r} does not lie inside the run")
-    path = root
-    for part in pure.parts:
-        path = path / part
-        try:
-            mode = path.lstat().st_mode
-        except OSError:
-            raise ValueError(f"{relative} is not there any more; reload the page and choose again") from None
-        if stat.S_ISLNK(mode):
-            raise ValueError(f"{relative} is a link; only files that Easel wrote are published")
-    if not stat.S_ISREG(mode):
-        raise ValueError(f"{relative} is not a regular file")
-    return path
+    try:
+        return outside.inside(root, text)
+    except OSError:
+        raise ValueError(f"{relative} is not there any more; reload the page and choose again") from None
 
 
 def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout = "diffusers") -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import stat
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ..outside import open_plain
 from . import client as hub_client
 from .account import account_of, check_repo_id, whoami
 from .client import Cancelled, Fault, HubError
@@ -224,11 +223,7 @@ def _open(item: Planned):
     """The file for reading; one that has become a link or a pipe since it was planned is refused."""
     if isinstance(item.local, bytes):
         return io.BytesIO(item.local)
-    handle = os.open(item.local, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise ValueError(f"{item.remote} is not a regular file any more")
-    return os.fdopen(handle, "rb")
+    return open_plain(item.local)
 
 
 class _Told(io.BufferedReader):

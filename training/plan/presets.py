@@ -112,7 +112,8 @@ def list_presets(family: str = "", plugins: Path | None = None) -> list[Preset]:
     found: dict[str, Preset] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
-            found.setdefault(path.stem, _read(path, path.stat().st_mtime_ns, path.stat().st_size))
+            if path.stem not in found and (there := datasets.lstat_of(path)):
+                found[path.stem] = _read(path, there.st_mtime_ns, there.st_size)
     chosen = [p for p in found.values() if not family or p.family == family or not p.ok]
     return sorted(chosen, key=lambda p: (not p.ok, p.order, p.id))
 

@@ -1,11 +1,15 @@
 """Events: what a worker says, one JSON line each, and the view that folding them gives.
 
 State is a value, time is a fold: fold(all) == fold(fold(head), tail).
+
+A run may have been mailed, so a record may say anything.  Numbers that no training makes are refused here, once: whoever shows a view
+can reckon with what is in it.  And a view stays small, however much was said: see the MOST_ below.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +29,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "failed": ("error", "hint", "trace"),
 }
 ENDINGS = {"finished", "stopped", "failed"}
+
+LARGEST = 3.4028234663852886e38  # of an fp32 number: no loss and no rate is beyond it
+MOST_SEED = 2**64
+MOST_COUNT = 2**53  # of steps and bytes: beyond it a float does not hold a whole number
+LAST_T = 253_370_764_800.0  # the first day of the year 9999, the last that a calendar shows
+MOST_POINTS = 20_000  # of the loss curve; then every second one goes
+MOST_VALIDATIONS, MOST_SAMPLES, MOST_CHECKPOINTS, MOST_ITEMS, MOST_WARNINGS = 20_000, 10_000, 10_000, 200_000, 500  # then the oldest goes
+WORD, LINE, TEXT = 500, 4_000, 100_000  # characters
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,7 @@ class RunView:
     images_per_s: float = 0.0
     memory_bytes: int = 0
     losses: tuple[tuple[int, float, float], ...] = ()  # (step, loss, lr), steps strictly rising
+    loss_stride: int = 1  # of so many steps the last point is kept
     validations: tuple[tuple[int, float], ...] = ()
     samples: tuple[tuple[int, int, str, str, int], ...] = ()  # (step, index, prompt, path, seed)
     checkpoints: tuple[tuple[int, str], ...] = ()  # (step, path), as said; a pruned one is no longer on disk
@@ -68,29 +81,78 @@ class RunView:
 
 
 def fold(view: RunView, events: Iterable[dict[str, Any]]) -> RunView:
-    """`view` after `events`.  Unknown kinds are ignored; a record without its keys is counted in bad_lines and changes nothing else."""
+    """`view` after `events`.  Unknown kinds are ignored; a record without its keys, or with impossible ones, is counted in bad_lines and changes nothing else."""
     grown: dict[str, Any] = {f.name: getattr(view, f.name) for f in dataclasses.fields(view)}
-    lists = {k: list(grown[k]) for k in ("losses", "validations", "samples", "checkpoints", "items", "warnings")}
+    lists = _Lists(view)
     for event in events:
         kind = event.get("kind")
         rule = _RULES.get(kind) if isinstance(kind, str) else None
         if rule is None:
             continue
         try:
-            t = float(event["t"])
+            t = _number(event["t"], 0.0, LAST_T)
             rule(grown, lists, event, t)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             grown["bad_lines"] += 1
             continue
         grown["last_kind"], grown["last_t"] = kind, t
-    return RunView(**(grown | {k: tuple(v) for k, v in lists.items()}))
+    return RunView(**(grown | lists.tuples()))
+
+
+class _Lists:
+    """What grows while a view is folded, in a shape in which one more record costs the same however many there are."""
+
+    def __init__(self, view: RunView):
+        self.losses = list(view.losses)
+        self.validations = list(view.validations)
+        self.samples = {row[3]: row for row in view.samples}
+        self.checkpoints = {row[0]: row for row in view.checkpoints}
+        self.items = list(view.items)
+        self.warnings = dict.fromkeys(view.warnings)
+
+    def tuples(self) -> dict[str, tuple]:
+        """As the view keeps them."""
+        return {
+            "losses": tuple(self.losses), "validations": tuple(self.validations), "samples": tuple(self.samples.values()),
+            "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
+        }  # fmt: skip
+
+
+def _number(value: Any, low: float = -LARGEST, high: float = LARGEST) -> float:
+    """A number in [low, high].  Raises ValueError; TypeError for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError
+    if not low <= value <= high:  # also NaN; compared before it is made a float, which a huge int cannot be
+        raise ValueError
+    return float(value)
+
+
+def _count(value: Any, low: int = 0, high: int = MOST_COUNT) -> int:
+    """A whole number in [low, high].  Raises ValueError; TypeError for what is no number."""
+    _number(value, low, high)
+    return int(value)
+
+
+def _text(value: Any, most: int) -> str:
+    """A text of at most `most` characters, which can be encoded.  Raises TypeError for what is none."""
+    if not isinstance(value, (str, int, float)):
+        raise TypeError
+    return str(value)[:most].encode("utf-8", "replace").decode()
+
+
+def _keep(rows: dict, key: Any, row: tuple, most: int) -> None:
+    """`row` is the newest; the one of the same key, and where there are too many the oldest, is gone."""
+    rows.pop(key, None)
+    rows[key] = row
+    if len(rows) > most:
+        del rows[next(iter(rows))]
 
 
 def _started(g, lists, e, t):
+    versions = [(_text(k, 100), _text(v, 100)) for k, v in list(e["versions"].items())[:50]]
     g.update(
-        attempt=int(e["attempt"]), pid=int(e["pid"]), boot_id=str(e["boot_id"]), device=str(e["device"]), started_t=t,
-        oom_kills=int(e.get("oom_kills", -1)),
-        versions=tuple(sorted((str(k), str(v)) for k, v in e["versions"].items())),
+        attempt=_count(e["attempt"]), pid=_count(e["pid"]), boot_id=_text(e["boot_id"], WORD), device=_text(e["device"], WORD), started_t=t,
+        oom_kills=_count(e.get("oom_kills", -1), -1), versions=tuple(sorted(versions)),
         phase="", phase_done=0.0, phase_of=0.0, phase_unit="", phase_t=t,
         first_step=0, first_step_t=0.0, error="", hint="", trace="", result="", summary="",
     )  # fmt: skip
@@ -98,57 +160,72 @@ def _started(g, lists, e, t):
 
 
 def _phase(g, lists, e, t):
-    name = str(e["name"])
+    name = _text(e["name"], WORD)
     begun_t = t if name != g["phase"] else g["phase_t"]
-    g.update(phase=name, phase_done=float(e["done"]), phase_of=float(e["of"]), phase_unit=str(e["unit"]), phase_t=begun_t)
+    done, of, unit = _number(e["done"], 0, MOST_COUNT), _number(e["of"], 0, MOST_COUNT), _text(e["unit"], WORD)
+    g.update(phase=name, phase_done=done, phase_of=of, phase_unit=unit, phase_t=begun_t)
 
 
 def _step(g, lists, e, t):
-    step = int(e["step"])
-    point = (step, float(e["loss"]), float(e["lr"]))
-    g.update(step=step, of=int(e["of"]), step_t=t, images_per_s=float(e["images_per_s"]), memory_bytes=int(e["memory_bytes"]))
+    step = _count(e["step"])
+    point = (step, _number(e["loss"]), _number(e["lr"]))
+    g.update(
+        step=step, of=_count(e["of"]), step_t=t, images_per_s=_number(e["images_per_s"], 0), memory_bytes=_count(e["memory_bytes"])
+    )
     if not g["first_step_t"]:
         g.update(first_step=step, first_step_t=t)
-    while lists["losses"] and lists["losses"][-1][0] >= step:  # a resumed attempt repeats the steps after its checkpoint
-        lists["losses"].pop()
-    lists["losses"].append(point)
+    losses, stride = lists.losses, g["loss_stride"]
+    while losses and losses[-1][0] >= step:  # a resumed attempt repeats the steps after its checkpoint
+        losses.pop()
+    if losses and losses[-1][0] // stride == step // stride:
+        losses.pop()
+    losses.append(point)
+    while len(losses) > MOST_POINTS:
+        g["loss_stride"] = stride = 2 * stride
+        losses[:] = [a for a, b in itertools.pairwise(losses) if a[0] // stride != b[0] // stride] + losses[-1:]
 
 
 def _validation(g, lists, e, t):
-    step = int(e["step"])
-    lists["validations"][:] = [v for v in lists["validations"] if v[0] < step] + [(step, float(e["loss"]))]
+    row = (_count(e["step"]), _number(e["loss"]))
+    while lists.validations and lists.validations[-1][0] >= row[0]:
+        lists.validations.pop()
+    lists.validations.append(row)
+    del lists.validations[:-MOST_VALIDATIONS]
 
 
 def _sample(g, lists, e, t):
-    row = (int(e["step"]), int(e["index"]), str(e["prompt"]), str(e["path"]), int(e["seed"]))
-    lists["samples"][:] = [s for s in lists["samples"] if s[3] != row[3]] + [row]
+    path = _text(e["path"], WORD)
+    _keep(lists.samples, path, (_count(e["step"]), _count(e["index"]), _text(e["prompt"], LINE), path, _count(e["seed"], 0, MOST_SEED)), MOST_SAMPLES)
 
 
 def _checkpoint(g, lists, e, t):
-    row = (int(e["step"]), str(e["path"]))
-    lists["checkpoints"][:] = [c for c in lists["checkpoints"] if c[0] != row[0]] + [row]
+    row = (_count(e["step"]), _text(e["path"], WORD))
+    _keep(lists.checkpoints, row[0], row, MOST_CHECKPOINTS)
 
 
 def _item(g, lists, e, t):
-    row = (str(e["id"]), str(e["status"]), str(e["text"]))
-    lists["items"].append(row)
+    lists.items.append((_text(e["id"], WORD), _text(e["status"], WORD), _text(e["text"], LINE)))
+    if len(lists.items) > 2 * MOST_ITEMS:
+        del lists.items[:MOST_ITEMS]
 
 
 def _warning(g, lists, e, t):
-    if str(e["text"]) not in lists["warnings"]:
-        lists["warnings"].append(str(e["text"]))
+    text = _text(e["text"], LINE)
+    if text not in lists.warnings:
+        _keep(lists.warnings, text, None, MOST_WARNINGS)
 
 
 def _finished(g, lists, e, t):
-    g.update(result=str(e["path"]), summary=str(e["summary"]), phase="finished")
+    g.update(result=_text(e["path"], WORD), summary=_text(e["summary"], LINE), phase="finished")
 
 
 def _stopped(g, lists, e, t):
-    g.update(step=int(e["step"]), phase="stopped")
+    g.update(step=_count(e["step"]), phase="stopped")
 
 
 def _failed(g, lists, e, t):
-    g.update(error=str(e["error"]), hint=str(e["hint"]), trace=str(e["trace"]), phase="failed")
+    error, hint, trace = _text(e["error"], LINE), _text(e["hint"], LINE), _text(e["trace"], TEXT)
+    g.update(error=error, hint=hint, trace=trace, phase="failed")
 
 
 _RULES = {

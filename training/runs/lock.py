@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+from ..outside import Refused, open_fd, open_to_append
+
 RETRY_S = 0.05
 _WINDOWS_BYTE = 1 << 30  # Windows locks are mandatory: one far beyond the content lets the folder be copied and zipped
 _mine: set[str] = set()  # files that this process holds
@@ -27,7 +29,7 @@ class RunLock:
     def acquire(self, wait_s: float = 2.0) -> bool:
         """True once it is held; False when somebody else still holds it after `wait_s`.
 
-        The wait outlasts a probe, which on Windows takes the lock for a moment.  Raises OSError where the file cannot be made.
+        The wait outlasts a probe, which on Windows takes the lock for a moment.  Raises OSError where the file cannot be made, Refused where it is none.
         """
         deadline = time.monotonic() + wait_s
         while not self._try():
@@ -51,7 +53,7 @@ class RunLock:
             key = _key(self.path)
             if key in _mine:
                 return False
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = open_to_append(self.path)
             if not _lock(handle, shared=False):
                 os.close(handle)
                 return False
@@ -61,13 +63,18 @@ class RunLock:
 
 
 def is_held(path: Path) -> bool:
-    """Does a living process hold the lock?  Takes it for a moment, shared, so two askers do not see each other."""
+    """Does a living process hold the lock?  Takes it for a moment, shared, so two askers do not see each other.
+
+    What is no plain file, nobody holds.
+    """
     with _opening:
         if _key(path) in _mine:
             return True
         try:
-            handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-        except (FileNotFoundError, NotADirectoryError):
+            if not os.path.lexists(path):
+                return False
+            handle = open_fd(path) if os.name != "nt" else open_to_append(path)
+        except (FileNotFoundError, NotADirectoryError, Refused):
             return False
         try:
             return not _lock(handle, shared=True)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import outside
 from ..sentences import sentences
-from . import death, journal
-from .events import ENDINGS, RunView, fold
+from . import death, journal, origin
+from .events import ENDINGS, LAST_T, RunView, fold
 from .lock import RunLock, is_held
 
 if TYPE_CHECKING:
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 COMMANDS = {"stop": (), "save": (), "sample": ("prompt",)}
 STATUSES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 LOG_TAIL_BYTES = 256 * 1024
+MAX_CONTROL_BYTES = 64 << 20
 _STAMP = "%Y-%m-%d_%H%M"
 _STAMP_CHARS = len("2026-01-31_1420")
+_TITLE_CHARS = 200
+_FILES = ("events.jsonl", "control.jsonl", "worker.lock", "log.txt")  # what a run's folder may hold besides job.yaml,
+_FOLDERS = ("samples", "checkpoints")  # which everybody who lists runs looks into
+_REMEMBERED = 10_000
 
-# (path, time, size) -> what job.yaml holds: it is written once, so what was read stays true
-_read_jobs: dict[tuple[str, int, int], dict[str, Any]] = {}
+# (path, time, size) -> what job.yaml holds, or why it cannot be read: it is written once, so what was read stays true
+_read_jobs: dict[tuple[str, int, int], dict[str, Any] | str] = {}
+# (path, kind) -> (time, size, file), and the record that was found: what did not change is not searched again
+_last_records: dict[tuple[str, str], tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,10 @@ class Run:
         """The run called `id`.  Raises ValueError when there is none, or when the id would lead out of `outputs`."""
         inside = isinstance(id, str) and id and not id.startswith(".") and not any(c in id for c in "/\\\0") and Path(id).name == id
         path = outputs / id if inside else outputs
-        if not inside or path.resolve().parent != outputs.resolve() or not (path / "job.yaml").is_file():
+        if not inside or not outside.is_folder(path) or not outside.is_plain(path / "job.yaml"):
             raise ValueError(f"there is no run called {id!r}; choose one from the list of runs")
+        if trouble := cls(path).trouble():
+            raise ValueError(f"the run {id!r} cannot be opened: {trouble}")
         return cls(path)
 
     @property
@@ -52,7 +62,7 @@ class Run:
     @property
     def title(self) -> str:
         """The name that the user gave."""
-        return str(self.job()["name"])
+        return str(self.job()["name"])[:_TITLE_CHARS]
 
     @property
     def kind(self) -> str:
@@ -83,26 +93,46 @@ class Run:
     @property
     def created_t(self) -> float:
         """When the run was made, UTC seconds.  A copied folder has lost the second, but its name keeps the minute."""
-        written_t = (self.path / "job.yaml").stat().st_mtime
+        written_t = min(max((self.path / "job.yaml").lstat().st_mtime, 0.0), LAST_T)  # an archive may have set it to anything
         try:
-            minute_t = time.mktime(time.strptime(self.id[:_STAMP_CHARS], _STAMP))
+            minute_t = max(time.mktime(time.strptime(self.id[:_STAMP_CHARS], _STAMP)), 0.0)
         except (ValueError, OverflowError):
             return written_t
         return written_t if minute_t <= written_t < minute_t + 60 else minute_t
 
     def job(self) -> dict[str, Any]:
         """The mapping in job.yaml, as it stands there; every job has kind and name.  Raises ValueError, OSError."""
-        from .. import jobfile
-
         path = self.path / "job.yaml"
-        stat = path.stat()
+        stat = path.lstat()
         key = (str(path), stat.st_mtime_ns, stat.st_size)
         if key not in _read_jobs:
-            job = jobfile.load_mapping(path)
-            if not job.get("kind") or not job.get("name"):
-                raise ValueError(f"{self.id}/job.yaml has no kind or no name")
-            _read_jobs[key] = job
-        return _read_jobs[key]
+            if len(_read_jobs) >= _REMEMBERED:
+                _read_jobs.clear()
+            _read_jobs[key] = _job_or_why_not(path)
+        found = _read_jobs[key]
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
+
+    def trouble(self) -> str:
+        """Why its files cannot be trusted, or read; "" where they are what they should be.  Looks at their names only, not into them."""
+        try:
+            for name in _FILES:
+                path = self.path / name
+                try:
+                    outside.inside(self.path, name)
+                except FileNotFoundError:
+                    continue
+                if not os.access(path, os.R_OK):
+                    return f"{name} cannot be read by this user"
+            for name in _FOLDERS:
+                if os.path.lexists(self.path / name):
+                    outside.folder_inside(self.path, name)
+            if journal.size_bytes(self.events_path) > journal.MAX_BYTES or journal.size_bytes(self.control_path) > MAX_CONTROL_BYTES:
+                return "its events take more room than any training writes"
+        except (ValueError, OSError) as error:
+            return _sentence_of(error)
+        return ""
 
     def config(self) -> JobConfig:
         """The whole config, of the run's own kind.  Raises ValueError for a job that this version cannot read."""
@@ -117,13 +147,27 @@ class Run:
 
     def view(self) -> RunView:
         """Everything that happened, folded."""
-        records, _, bad = journal.read(self.events_path)
-        view = fold(RunView(), records)
-        return dataclasses.replace(view, bad_lines=view.bad_lines + bad)
+        view = RunView()
+        for records, _, bad in journal.pieces(self.events_path):
+            view = fold(view, records)
+            view = dataclasses.replace(view, bad_lines=view.bad_lines + bad) if bad else view
+        return view
 
     def last(self, kind: str = "") -> dict[str, Any] | None:
-        """The newest event, or the newest of a kind; reads only the end of the file."""
-        for record in journal.backwards(self.events_path):
+        """The newest event, or the newest of a kind; reads only the end of the file, and what has not changed not again."""
+        try:
+            found = self.events_path.lstat()
+        except FileNotFoundError:
+            return None
+        key, state = (str(self.events_path), kind), (found.st_mtime_ns, found.st_size, found.st_ino)
+        if key not in _last_records or _last_records[key][0] != state:
+            if len(_last_records) >= _REMEMBERED:
+                _last_records.clear()
+            _last_records[key] = state, self._newest(kind)
+        return _last_records[key][1]
+
+    def _newest(self, kind: str) -> dict[str, Any] | None:
+        for record in journal.backwards(self.events_path, f'"{kind}"'.encode() if kind else b""):
             if fold(RunView(), [record]).last_kind and kind in ("", record["kind"]):
                 return record
         return None
@@ -164,22 +208,27 @@ class Run:
         # also after leaving the queue: a worker that is being spawned right now must see it
         journal.append(self.control_path, {"t": round(time.time(), 3), "kind": kind, **told})
 
+    def asked_t(self, kind: str, since_t: float) -> float | None:
+        """When a command of this kind was first given since then; None when it was not."""
+        records, _, _ = journal.read(self.control_path)
+        times = [r["t"] for r in records if r.get("kind") == kind and isinstance(r.get("t"), (int, float)) and since_t <= r["t"] <= LAST_T]
+        return float(times[0]) if times else None
+
     def accept_changes(self) -> None:
-        """The next attempt may go on although its pictures or captions are no longer those of its last checkpoint."""
+        """The next attempt may go on although its pictures, captions or base model are no longer those of its last checkpoint."""
         journal.append(self.control_path, {"t": round(time.time(), 3), "kind": "accept_changes"})
 
     def changes_accepted(self) -> bool:
         """Was accept_changes() said since the last checkpoint?"""
         saved = self.last("checkpoint")
-        records, _, _ = journal.read(self.control_path)
-        return any(r.get("kind") == "accept_changes" and r.get("t", 0) >= (saved or {"t": 0})["t"] for r in records)
+        return self.asked_t("accept_changes", saved["t"] if saved else 0.0) is not None
 
     def log_tail(self, max_lines: int = 200) -> str:
         """The last lines of log.txt, masked; of a line that was redrawn, what it showed in the end."""
         from ..hub.secrets import mask
 
         try:
-            with open(self.log_path, "rb") as file:
+            with outside.open_plain(self.log_path) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - LOG_TAIL_BYTES))
                 text = file.read().decode("utf-8", "replace")
@@ -191,9 +240,9 @@ class Run:
     def checkpoints(self) -> list[tuple[int, Path]]:
         """[(step, folder)] of the checkpoints that are whole on disk, oldest first."""
         folder = self.path / "checkpoints"
-        if not folder.is_dir():
+        if not outside.is_folder(folder):
             return []
-        whole = [p for p in folder.iterdir() if p.name.isascii() and p.name.isdigit() and (p / "MANIFEST.json").is_file()]
+        whole = [p for p in folder.iterdir() if p.name.isascii() and p.name.isdigit() and len(p.name) < 16 and _is_checkpoint(p)]
         return sorted((int(p.name), p) for p in whole)
 
     def result(self) -> Path | None:
@@ -203,20 +252,27 @@ class Run:
 
     def made(self, path: str) -> Path | None:
         """What `finished` named, where it is a result and truly lies in the run."""
-        made = self.path / path
-        whole = made.is_dir() and made != self.path and any(made.glob("*/config.json"))
-        ours = path and (whole or (made.suffix == ".safetensors" and made.is_file())) and made.resolve().is_relative_to(self.path.resolve())
-        return made if ours else None
+        try:
+            made = outside.inside(self.path, path) if path.endswith(".safetensors") else outside.folder_inside(self.path, path)
+            whole = outside.is_folder(made) and any(made.glob("*/config.json")) and not outside.strange(made)
+        except (ValueError, OSError):
+            return None
+        return made if whole or path.endswith(".safetensors") else None
 
-    def why(self) -> str:
-        """Why it ended, and what to do next, for a failed or interrupted run; "" for any other."""
+    def samples(self, pattern: str = "*") -> list[Path]:
+        """The plain files in samples/ whose names match."""
+        folder = self.path / "samples"
+        return sorted(p for p in folder.glob(pattern) if outside.is_plain(p)) if outside.is_folder(folder) else []
+
+    def why(self, view: RunView | None = None) -> str:
+        """Why it ended, and what to do next, for a failed or interrupted run; "" for any other.  view: where it is known already."""
         status = self.status()
-        if status == "failed":
-            view = self.view()
-            return sentences(view.error, view.hint)
-        if status != "interrupted":
+        if status not in ("failed", "interrupted"):
             return ""
-        return death.of_silence(self.view(), [step for step, _ in self.checkpoints()], self.log_tail(2000), str(self.path))
+        view = view or self.view()
+        if status == "failed":
+            return sentences(view.error, view.hint)
+        return death.of_silence(view, [step for step, _ in self.checkpoints()], self.log_tail(2000), str(self.path))
 
     def size_bytes(self) -> int:
         """What the folder takes on disk; a file that disappears meanwhile counts nothing."""
@@ -263,6 +319,7 @@ def create(outputs: Path, config: JobConfig) -> Run:
     fresh.mkdir()
     try:
         write_atomic(fresh / "job.yaml", text.encode())
+        origin.adopt(fresh)
         path = _take_name(fresh, outputs, f"{time.strftime(_STAMP)}_{folder_name(config.name)}")
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -272,20 +329,26 @@ def create(outputs: Path, config: JobConfig) -> Run:
 
 
 def list_runs(outputs: Path, kinds: set[str] | None = None) -> list[Run]:
-    """The runs, newest first, or those of some kinds; folders without a readable job.yaml are left out."""
-    try:
-        folders = [Path(entry.path) for entry in os.scandir(outputs) if entry.is_dir() and not entry.name.startswith(".")]
-    except FileNotFoundError:
-        return []
+    """The runs, newest first, or those of some kinds; what cannot be read as one is left out, and in broken_runs()."""
     found = []
-    for run in map(Run, folders):
+    for run in map(Run, _folders(outputs)):
         try:
-            if kinds is None or run.kind in kinds:
-                run.job()
-                found.append(((run.id[:_STAMP_CHARS], (run.path / "job.yaml").stat().st_mtime_ns, run.id), run))
+            if (kinds is None or run.kind in kinds) and not _why_broken(run):
+                found.append(((run.id[:_STAMP_CHARS], (run.path / "job.yaml").lstat().st_mtime_ns, run.id), run))
         except (OSError, ValueError):
             continue
     return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def broken_runs(outputs: Path) -> list[tuple[str, str]]:
+    """(name of the folder, why it cannot be read) of what should be a run: it holds a job.yaml, or is a link."""
+    found = []
+    for folder in _folders(outputs):
+        if os.path.islink(folder):
+            found.append((folder.name, "is a link; a worker writes into a run's folder, so put the folder itself here, or move all of them with --home"))
+        elif os.path.lexists(folder / "job.yaml") and (why := _why_broken(Run(folder))):
+            found.append((folder.name, why))
+    return sorted(found)
 
 
 def delete(run: Run) -> None:
@@ -305,6 +368,51 @@ def delete(run: Run) -> None:
         lock.release()
     for old in run.path.parent.glob(".trash-*"):  # also what an earlier delete could not finish
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _folders(outputs: Path) -> list[Path]:
+    try:
+        with os.scandir(outputs) as entries:
+            return [Path(entry.path) for entry in entries if not entry.name.startswith(".") and (entry.is_symlink() or entry.is_dir())]
+    except FileNotFoundError:
+        return []
+
+
+def _why_broken(run: Run) -> str:
+    """"" for a run that everybody may read; else why not."""
+    try:
+        if not outside.is_folder(run.path):
+            return "is a link"
+        run.job()
+        return run.trouble()
+    except (OSError, ValueError) as error:
+        return _sentence_of(error)
+
+
+def _sentence_of(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{Path(str(error.filename or '')).name} cannot be read: {error.strerror}".strip()
+    return str(error)
+
+
+def _job_or_why_not(path: Path) -> dict[str, Any] | str:
+    from .. import jobfile
+
+    try:
+        job = jobfile.load_mapping(path)
+    except ValueError as error:
+        return str(error)
+    if not isinstance(job.get("kind"), str) or not job["kind"] or not isinstance(job.get("name"), (str, int, float)) or not str(job["name"]).strip():
+        return f"{path.parent.name}/job.yaml has no kind or no name"
+    return job
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether it is a plain folder with a manifest, and nothing in it is a link or worse."""
+    try:
+        return outside.is_folder(folder) and outside.is_plain(folder / "MANIFEST.json") and not outside.strange(folder)
+    except OSError:
+        return False
 
 
 def _take_name(fresh: Path, outputs: Path, name: str) -> Path:

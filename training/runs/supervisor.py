@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import registry
+from .. import outside, registry
 from ..home import REPO, Home
 from ..hub.secrets import Secret, mask
-from . import death, journal
+from . import death, journal, origin
 from .events import ENDINGS
 from .lock import RunLock
 from .run import Run, list_runs
@@ -79,6 +79,9 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
             raise ValueError(f"'{run.title}' is running already")
         if status == "finished":
             raise ValueError(f"'{run.title}' is finished; duplicate it to train again")
+        _check_folder(run)
+        if asked := origin.question(run.path):
+            raise ValueError(f"{asked}; accept that, or duplicate the run to see all its settings")
         ahead = _in_the_way(run, home)
         if ahead and ahead.status() in ENDINGS:  # it has said its last word, and is on its way out
             _until(lambda: not ahead.locked(), EXIT_WAIT_S)
@@ -118,8 +121,13 @@ def tick(home: Home) -> list[str]:
             return []
         begun, waits = [], False
         for run in reversed(list_runs(home.outputs)):
-            offset = journal.size_bytes(run.control_path)
-            if run.path in _hopeless or run.status() != "queued" or starting(run):
+            try:
+                offset = journal.size_bytes(run.control_path)
+                if run.path in _hopeless or run.status() != "queued" or starting(run) or not origin.made_here(run.path):
+                    continue
+                _check_folder(run)
+            except (ValueError, OSError) as error:  # one that is broken keeps no other from its turn
+                _give_up(run, error)
                 continue
             if uses_gpu(run):
                 waits = waits or _in_the_way(run, home) is not None  # nobody overtakes one that waits
@@ -149,9 +157,8 @@ def kill_offered(run: Run) -> bool:
     if run.status() != "running":
         return False
     started = run.last("started")
-    since_t = started["t"] if started else 0.0
-    asked = [r["t"] for r in journal.read(run.control_path)[0] if r.get("kind") == "stop" and r.get("t", 0) >= since_t]
-    return bool(asked) and time.time() - asked[0] >= KILL_OFFERED_AFTER_S
+    asked_t = run.asked_t("stop", started["t"] if started else 0.0)
+    return asked_t is not None and time.time() - asked_t >= KILL_OFFERED_AFTER_S
 
 
 def kill(run: Run) -> None:
@@ -264,7 +271,7 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     else:
         apart = {"start_new_session": True}
-    with open(run.log_path, "ab") as log:
+    with os.fdopen(outside.open_to_append(run.log_path), "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "training.runs.worker", str(run.path.resolve()), str(home.root.resolve()), str(control_offset)],
             cwd=REPO, env=worker_env(run.kind, home, token), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **apart,
@@ -286,10 +293,26 @@ def _collect() -> None:
             continue
         if code not in (0, 1):  # 1: the worker has said `failed` itself
             rose = max(0, death.oom_kills() - child.oom_kills_before) if child.oom_kills_before >= 0 else 0
-            with open(child.run.log_path, "ab") as log:
+            with os.fdopen(outside.open_to_append(child.run.log_path), "ab") as log:
                 log.write(f"\n{death.ENDED_LINE.format(how=death.how_it_ended(code), oom_kills=rose)}\n".encode())
         if _attempt(child.run) == child.attempt_before:
             _never_began(child.run, code)
+
+
+def _check_folder(run: Run) -> None:
+    """Nothing, or ValueError where a worker would write into something that only looks as if it lay in the run's folder."""
+    if odd := outside.strange(run.path):
+        raise ValueError(f"'{run.title}' cannot run: in its folder, {odd}")
+
+
+def _give_up(run: Run, error: Exception) -> None:
+    """The queue does not look at it again while this app runs; its page says why where that can be written down."""
+    _hopeless.add(run.path)
+    logging.getLogger("easel").error("%s cannot start: %s", run.id, error)
+    try:
+        journal.append(run.events_path, {"t": round(time.time(), 3), "kind": "failed", "error": str(error), "hint": "", "trace": ""}, fsync=True)
+    except (ValueError, OSError):
+        return  # its folder can be read, but not be written
 
 
 def _never_began(run: Run, code: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from training.home import Home
+from training.outside import read_json
 from training.runs.lock import RunLock
 
 WAIT_S = 20.0  # for one that is just starting to say its address
@@ -53,7 +54,7 @@ def _address(home: Home) -> Path:
 
 def _read(home: Home) -> str:
     try:
-        url = json.loads(_address(home).read_text(encoding="utf-8"))["url"]
+        url = read_json(_address(home), 10_000)["url"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return url if isinstance(url, str) and url.startswith(("http://", "https://")) else ""

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from training import outside
 from training.data import datasets
 from training.home import BUILTIN, Home
 from training.hub.publish import export_weights
@@ -73,7 +74,7 @@ def routes(home: Home) -> list[Route]:
 
     def sample(request: Request) -> Response:
         run = Run.open(home.outputs, request.path_params["run"])
-        return _picture(request, inside(run.path / "samples", request.path_params["file"]))
+        return _picture(request, inside(outside.folder_inside(run.path, "samples"), request.path_params["file"]))
 
     def example(request: Request) -> Response:
         return _picture(request, inside(BUILTIN / "example", request.path_params["file"]))
@@ -93,13 +94,10 @@ def routes(home: Home) -> list[Route]:
 
 
 def inside(root: Path, name: str) -> Path:
-    """root/name, a regular file that truly lies in root.  Raises FileNotFoundError otherwise, whatever the reason."""
+    """root/name, a plain file that truly lies in root.  Raises FileNotFoundError, Refused otherwise."""
     if not name or name.startswith(".") or any(c in name for c in "/\\\0:"):
         raise FileNotFoundError(name)
-    path = root / name
-    if not path.is_file() or path.is_symlink() or path.resolve().parent != root.resolve():
-        raise FileNotFoundError(name)
-    return path
+    return outside.inside(root, name)
 
 
 def logged_in(request: Request) -> bool:
@@ -133,9 +131,7 @@ def _guarded(answer: Callable[[Request], Response]):
 def _thumbnail(home: Home, request: Request) -> Path:
     dataset = datasets.open_dataset(home, request.path_params["dataset"])
     path = dataset.thumbnail(request.path_params["picture"])
-    if not path.resolve().is_relative_to(dataset.path.resolve()):
-        raise FileNotFoundError(path)
-    return path
+    return outside.inside(dataset.path, path.relative_to(dataset.path))
 
 
 def _original(home: Home, request: Request) -> Path:
@@ -145,7 +141,7 @@ def _original(home: Home, request: Request) -> Path:
 
 def _picture(request: Request, path: Path) -> Response:
     kind = (PICTURE_TYPES | CLIP_TYPES).get(path.suffix.lower())
-    if kind is None or not path.is_file():
+    if kind is None:
         raise FileNotFoundError(path)
     return FileResponse(path, media_type=kind, headers={"Cache-Control": FOREVER if "v" in request.query_params else BRIEFLY})
 
@@ -171,8 +167,7 @@ def _download(run: Run, what: str) -> Response:
         path, name = inside(run.path, what), f"{run.id}-{what}"
     else:
         raise FileNotFoundError(what)
-    if path.is_symlink() or not path.resolve().is_relative_to(run.path.resolve()):
-        raise FileNotFoundError(path)
+    path = outside.inside(run.path, path.relative_to(run.path))
     return FileResponse(path, media_type="application/octet-stream", filename=name, headers={"Cache-Control": "private, no-store"})
 
 

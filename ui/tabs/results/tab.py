@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from training import registry
+from training import outside, registry
 from training.formats.adapting import is_whole
 from training.formats.deliver import LAYOUTS, adapter_file, has_kohya
+from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import journal, supervisor
+from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, delete, list_runs
 from training.sentences import sentences
@@ -173,11 +174,11 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     whole = result is not None and result.is_dir()
     return runpage.Page(
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
-        why=run.why() if status in ("failed", "interrupted") else "",
+        why=run.why(view) if status in ("failed", "interrupted") else "",
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
         leaving=status in views.RESUMABLE and run.locked(),
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
-        checkpoints=tuple(kept), videos=frozenset(p.relative_to(run.path).as_posix() for p in (run.path / "samples").glob("*.mp4")),
+        checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
     )  # fmt: skip
 
@@ -199,8 +200,8 @@ def _size_bytes(result) -> int:
 
 def stopping(run: Run, view: RunView) -> float | None:
     """Seconds since this attempt was asked to stop; None when it was not."""
-    asked = [r["t"] for r in journal.read(run.control_path)[0] if r.get("kind") == "stop" and r.get("t", 0) >= view.started_t]
-    return time.time() - asked[0] if asked else None
+    asked_t = run.asked_t("stop", view.started_t)
+    return None if asked_t is None else time.time() - asked_t
 
 
 def about(run: Run) -> str:
@@ -230,7 +231,7 @@ def _adapter(told: dict[str, Any]) -> str:
 
 def settings_of(run: Run) -> str:
     """The job file as it stands: written whole when the run was made."""
-    return (run.path / "job.yaml").read_text(encoding="utf-8", errors="replace")
+    return outside.read_text(run.path / "job.yaml", MAX_BYTES)
 
 
 # what its buttons do
