@@ -9,7 +9,8 @@ import sys
 import time
 
 from training.home import find_home
-from ui.server import instance, serving, window
+from training.hub import wire
+from ui.server import instance, serving, uploads, window
 
 
 def flags() -> argparse.ArgumentParser:
@@ -22,6 +23,9 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask for this login; $EASEL_AUTH does the same and is not seen by other users")
     parser.add_argument("--share", action="store_true", help="a public gradio.live address; a password is made and printed if there is no --auth")
     parser.add_argument("--root-path", default="", metavar="PATH", help="whole address under which a reverse proxy serves Easel, or only its path if the proxy keeps the name 127.0.0.1")
+    parser.add_argument("--host-name", metavar="NAME", action="append", default=[], help="another name under which Easel is asked, as a reverse proxy, a tunnel or your network has it; may be given several times")
+    parser.add_argument("--trusted-proxy", metavar="ADDRESS", default="", help="address of a reverse proxy whose X-Forwarded-For is believed, so that wrong passwords are counted for each visitor and not for the proxy")
+    parser.add_argument("--data", metavar="DIR", action="append", default=[], help="a folder on this computer from which pictures may be added by name when others can reach Easel too; may be given several times (default then: import, in the home)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a window")
     return parser
 
@@ -34,9 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"Easel does not start: {error}", file=sys.stderr)
         return 2
-    home = find_home(args.home).made()
+    try:
+        home = find_home(args.home).ready()
+        claim = instance.claim(home)
+    except ValueError as error:
+        print(f"Easel does not start: {error}.", file=sys.stderr)
+        return 2
     os.environ["EASEL_HOME"] = str(home.root)  # whatever looks for plugins later finds the same home
-    claim = instance.claim(home)
     if claim is None:
         url = instance.other_url(home)
         print(f"Easel is already running at {url}" if url else "Easel is already running on this folder; close it first, or choose another with --home.")
@@ -46,34 +54,53 @@ def main(arguments: list[str] | None = None) -> int:
     port = serving.free_port(plan.host, plan.port)
     if port != plan.port:
         print(f"Port {plan.port} is busy, so Easel takes {port}.")
-    _serve(home, plan, port, claim)
-    return 0
+    for sentence in wire.settle(os.environ, () if plan.host in wire.LOOPBACK else (plan.host,)):
+        print(sentence)
+    return _serve(home, plan, port, claim)
 
 
-def _serve(home, plan, port, claim) -> None:
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(instance.folder(home) / "uploads"))  # the system's /tmp may be small, or in memory
+def _serve(home, plan, port, claim) -> int:
+    place = uploads.folder(home)
+    os.environ["GRADIO_TEMP_DIR"] = str(place)  # the system's /tmp may be small, or in memory
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["FORWARDED_ALLOW_IPS"] = plan.trusted  # what uvicorn reads; unset, it would believe every program on this computer
+    uploads.sweep(place, age_s=0)  # nobody's: the pages that sent them ended with the last app
     from starlette.middleware import Middleware  # after the second-instance check: Gradio takes a second or two
 
     from training.runs.supervisor import Ticker
     from ui import shell, theme
     from ui.server import frontpage, guard, media
+    from ui.server.logins import Brake, checker
+    from ui.server.space import Door, owner_of
 
-    demo = shell.build(home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path)
-    _, local_url, share_url = demo.launch(
-        server_name=plan.host, server_port=port, auth=plan.auth, share=plan.share, root_path=plan.root_path or None,
-        prevent_thread_lock=True, inbrowser=False, quiet=True, show_error=False, max_file_size="2gb", allowed_paths=[],
-        enable_monitoring=False, run_history=False, ssr_mode=False, strict_cors=True, pwa=False, mcp_server=False, footer_links=[],
-        favicon_path=theme.ASSETS / "icon-192.png", theme=theme.make_theme(), css=demo.easel_css, head=demo.easel_head,
-        app_kwargs={
-            "middleware": [Middleware(guard.Guard, access=plan.access), Middleware(frontpage.FrontPage, base=plan.root_path)], "routes": media.routes(home),
-            "docs_url": None, "redoc_url": None, "openapi_url": None,
-        },
-    )  # fmt: skip
+    demo = shell.build(home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path, folders=plan.folders)
+    middleware = [Middleware(guard.Guard, access=plan.access), Middleware(frontpage.FrontPage, base=plan.root_path, access=plan.access)]
+    if plan.auth:
+        middleware.append(Middleware(Brake))
+    elif owner := owner_of(os.environ):
+        middleware.insert(1, Middleware(Door, owner=owner))
+    with serving.quiet_share(plan.share):
+        _, local_url, share_url = demo.launch(
+            server_name=plan.host, server_port=port, auth=checker(*plan.auth) if plan.auth else None, share=plan.share, root_path=plan.root_path or None,
+            prevent_thread_lock=True, inbrowser=False, quiet=True, show_error=False, max_file_size="2gb", allowed_paths=[],
+            enable_monitoring=False, run_history=False, ssr_mode=False, strict_cors=True, pwa=False, mcp_server=False, footer_links=[],
+            favicon_path=theme.ASSETS / "icon-192.png", theme=theme.make_theme(), css=demo.easel_css, head=demo.easel_head,
+            app_kwargs={
+                "middleware": middleware, "routes": media.routes(home),
+                "docs_url": None, "redoc_url": None, "openapi_url": None,
+            },
+        )  # fmt: skip
+    if plan.share and not share_url:
+        print(serving.NOT_SHARED.format(url=local_url), file=sys.stderr, flush=True)
+        if plan.on_colab:  # nobody can reach the local address there
+            serving.close(demo)
+            claim.release()
+            return 1
     Ticker(home).start()
+    uploads.Sweeper(place, demo.easel_taken).start()
     url = share_url or (plan.root_path if plan.root_path.startswith("http") else local_url)
     instance.announce(home, local_url)
-    print(f"Easel is ready: {url}", flush=True)
+    print(f"Easel is ready{' on this computer only' if plan.share and not share_url else ''}: {url}", flush=True)
     for line in plan.says:
         print(line, flush=True)
     if plan.window:
@@ -85,6 +112,7 @@ def _serve(home, plan, port, claim) -> None:
     finally:
         serving.close(demo)
         claim.release()
+    return 0
 
 
 def _wait_for_the_end() -> None:

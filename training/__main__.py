@@ -15,6 +15,7 @@ import typer
 
 from . import registry
 from .home import Home, find_home
+from .hub import wire
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Easel on the command line: the app's own jobs, run and watched here.")
 
@@ -188,7 +189,7 @@ def _use(home: Path | None) -> Home:
     """The home that was asked for; whatever looks for one later finds the same."""
     if home is not None:
         os.environ["EASEL_HOME"] = str(home.expanduser().resolve())
-    return find_home().made()
+    return find_home().ready()
 
 
 def _open(text: str, home: Home):
@@ -230,6 +231,8 @@ def main() -> None:
     """Runs a command; what a person did wrong is a sentence, not a traceback."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a terminal that cannot show 日本 shows '?'
+    for sentence in wire.settle():
+        print(sentence, file=sys.stderr)
     try:
         app()
     except (ValueError, OSError) as error:

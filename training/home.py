@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +39,40 @@ class Home:
         return self.root / "plugins"
 
     def made(self) -> Home:
-        """The same home, its folders present."""
+        """The same home, its folders present.  Raises ValueError, in a sentence, where they cannot be made."""
         for folder in (self.outputs, self.datasets):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ValueError(unwritable(folder, error)) from None
         return self
+
+    def ready(self) -> Home:
+        """The same home, its folders present and written to as a trial.  Raises ValueError, in a sentence; a full disk is none: it can be tidied from here."""
+        self.made()
+        for folder in (self.outputs, self.datasets):
+            try:
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise ValueError(unwritable(folder, error)) from None
+        return self
+
+
+def unwritable(path: Path, error: OSError) -> str:
+    """What a person reads where Easel cannot write `path`."""
+    in_place = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
+    why = {
+        errno.EROFS: "the disk is mounted read-only",
+        errno.EACCES: "it belongs to another user, or its rights forbid it",
+        errno.EPERM: "it belongs to another user, or its rights forbid it",
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "your share of the disk is used up",
+        errno.ENAMETOOLONG: "the name is too long for this disk",
+    }.get(error.errno or 0, error.strerror or str(error))
+    why = f"{in_place} is a file, where a folder must be" if in_place else why
+    return f"Easel cannot write to its folder {path}: {why}. Mend that, or choose another folder with --home DIR (or EASEL_HOME)"
 
 
 def find_home(root: str | os.PathLike | None = None) -> Home:

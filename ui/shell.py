@@ -15,7 +15,9 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import gradio as gr
 
@@ -56,6 +58,7 @@ class UiContext:
     local: bool  # the person sits at this computer: folders may be named
     on_space: bool
     root_path: str
+    folders: tuple[Path, ...]  # where folders may be named when it is not local
     dataset: gr.BrowserState
     run: gr.BrowserState
     tab: gr.Textbox  # never shown: where the browser says, with each tick, which tab it shows
@@ -101,11 +104,11 @@ def heading(title: str, lead: str) -> str:
     return f'<div class="ez-heading"><h2 class="ez-title">{html.escape(title)}</h2><p class="ez-lead">{html.escape(lead)}</p></div>'
 
 
-def build(home: Home, local: bool = True, on_space: bool = False, root_path: str = "") -> gr.Blocks:
+def build(home: Home, local: bool = True, on_space: bool = False, root_path: str = "", folders: tuple[Path, ...] = ()) -> gr.Blocks:
     """The whole app, wired, not yet launched."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
         ctx = UiContext(
-            home, local, on_space, root_path,
+            home, local, on_space, urlsplit(root_path).path, folders or (home.root / "import",),
             dataset=gr.BrowserState("", storage_key="easel-dataset", secret="easel"),
             run=gr.BrowserState("", storage_key="easel-run", secret="easel"),
             tab=gr.Textbox(TABS[0], visible=False), tabs=gr.Tabs(render=False, elem_id="ez-tabs", overflow_behavior="wrap"),
@@ -123,6 +126,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
         for id, module in modules.items():
             module.wire(ctx.parts[id], ctx)
         _wire_hooks(demo, ctx)
+    demo.easel_taken = ctx.parts["dataset"].imports.taken
     demo.easel_css = "\n".join(dict.fromkeys([theme.css(), *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
     demo.easel_head = head(demo.easel_css, list(dict.fromkeys([theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
     return demo

@@ -48,7 +48,7 @@ def signed_in(token: Secret | str | None = None, endpoint: str = "") -> Account:
     """The account behind `token` (None: the one that find_token gives), or the reason why there is none.  Never raises for the network."""
     secret, source = (Secret(token.strip() if type(token) is str else token), "given") if token else find_token()
     if not secret:
-        return Account(reason="Not signed in: paste a token from huggingface.co/settings/tokens, with write access.")
+        return Account(reason=f"Not signed in: paste a token from {tokens_page()}, with write access.")
     try:
         answer = whoami(secret, hub_client.checked_endpoint(endpoint))
     except Fault as fault:
@@ -78,10 +78,17 @@ def whoami(secret: Secret, endpoint: str) -> dict:
     return answer
 
 
+def tokens_page() -> str:
+    """Where tokens are made, as a person types it: the Hub's own place, or HF_ENDPOINT's."""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT.removeprefix('https://')}/settings/tokens"
+
+
 def _why_not(fault: Fault, source: str) -> str:
     where = {"environment": "in the environment variable HF_TOKEN", "saved": "saved on this computer", "given": "that was given"}[source]
     if fault.status == 401:
-        return f"The Hub does not accept the token {where}: it is mistyped, expired or deleted. Make a new one at huggingface.co/settings/tokens."
+        return f"The Hub does not accept the token {where}: it is mistyped, expired or deleted. Make a new one at {tokens_page()}."
     if fault.status == -1:
         return "Offline mode is on (HF_HUB_OFFLINE), so the token cannot be checked."
     if fault.status == 429:

@@ -95,10 +95,11 @@ def hindrance(source: str, revision: str, spec: FamilySpec, token: str | None) -
 
 def _refused(source: str, error: Exception) -> str:
     """The Hub's refusal of a repository in plain words."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError
 
     if isinstance(error, GatedRepoError):
-        return f"{source} asks you to accept its licence: open https://huggingface.co/{source}, accept it there, then sign in on the Publish tab"
+        return f"{source} asks you to accept its licence: open {constants.ENDPOINT}/{source}, accept it there, then sign in on the Publish tab"
     return f"there is no model {source!r} on the Hub, or it is private and you are not signed in; check the name"
 
 

@@ -7,6 +7,7 @@ import re
 from urllib.parse import quote
 
 MASK = "***"
+_LOGIN = re.compile(r"(?<=://)[^\s/@:'\"]+:[^\s/@'\"]+(?=@)")  # of a proxy's address, for one
 _TOKEN = re.compile(r"hf_(?:(?:oauth|jwt)_[A-Za-z0-9._\-]{20,}|[A-Za-z0-9]{20,})")
 
 
@@ -50,13 +51,13 @@ class Secret(str):
 
 
 def mask(text: str, *secrets: Secret | str) -> str:
-    """`text` with Hub tokens, and the given secrets plain, URL-encoded and in base64, shown as ***."""
+    """`text` with Hub tokens, logins in addresses, and the given secrets plain, URL-encoded and in base64, shown as ***."""
     for secret in secrets:
         value = secret.reveal() if isinstance(secret, Secret) else secret
         if value:
             for form in _forms(value):
                 text = text.replace(form, MASK)
-    return _TOKEN.sub(MASK, text)
+    return _LOGIN.sub(MASK, _TOKEN.sub(MASK, text))
 
 
 def _forms(value: str) -> list[str]:

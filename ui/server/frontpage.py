@@ -6,10 +6,14 @@ until then a tab would show a bare address, and the page would be white and empt
 
 from __future__ import annotations
 
+import json
 import re
 from html import escape
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+
+from .guard import Access
 
 TITLE = "Easel"
 ABOUT = "Train a LoRA from your pictures."
@@ -28,16 +32,39 @@ body:has(gradio-app :is(button, input, .error)) #ez-first { opacity: 0; visibili
 @keyframes ez-first-gone { to { visibility: hidden } }
 """
 CHOSEN = 'document.documentElement.dataset.first = localStorage.getItem("easel-theme") || ""'  # the theme that assets/easel.js keeps
+OURS = re.compile(r"/easel/((thumb|picture|sample|file|example|asset)/|manifest\.json$)")  # server/media.py's routes
+ABSOLUTE = re.compile(rb"""(<script[^>]*\ssrc=["'])https?://[^/"']+[^"']*(/static/js/)""")  # Gradio writes it with the Host that the proxy passed on
 PREVIEW = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
 
 
-class FrontPage:
-    """ASGI middleware that gives the page at "/" its head.  base: path under which a proxy serves the app."""
+# A proxy may pass on another Host than the browser asked for, and Gradio then writes addresses that only the proxy can reach: the page
+# knows better where it is.  And where its own requests will be refused, it says so instead of staying white.
+WHERE = """<script>(() => {{
+const root = location.origin + {path}, config = window.gradio_config;
+if (config) config.root = root;
+const name = location.hostname, known = {known};
+if (known.some((k) => k === name || (k[0] === "." && name.endsWith(k))) || ({digits} && /^([\\d.]+|\\[.*\\])$/.test(name))) return;
+document.addEventListener("DOMContentLoaded", () => {{
+  document.body.innerHTML = '<main style="max-width:36rem;margin:15vh auto;padding:0 1rem;font:16px/1.5 system-ui"><h1>Easel</h1><p></p></main>';
+  document.querySelector("main p").textContent =
+    `Easel was asked as ${{name}}, a name that it does not know as its own. If this name is yours, start it with --host-name ${{name}}`;
+}});
+}})()</script>"""
 
-    def __init__(self, app, base: str = ""):
-        self.app, self.head, self.first = app, head(base).encode(), FIRST.format(base=escape(base.rstrip("/"))).encode()
+
+class FrontPage:
+    """ASGI middleware that gives the page at "/" its head.  base: path under which a proxy serves the app.  access: whom the guard lets in."""
+
+    def __init__(self, app, base: str = "", access: Access | None = None):
+        path = urlsplit(base).path.rstrip("/")
+        self.app, self.path, self.head, self.first = app, path, head(path).encode(), FIRST.format(base=escape(path)).encode()
+        self.where = where(path, access).encode() if access else b""
 
     async def __call__(self, scope, receive, send):
+        if self.path and scope["type"] == "http":
+            scope = {**scope, "root_path": ""}  # or a path of ours that begins like it would be cut by the router
+            if (scope["path"] + "/").startswith(self.path + "/") and not OURS.match(scope["path"]):  # a proxy that leaves the path on
+                scope |= {"path": scope["path"][len(self.path) :] or "/", "raw_path": scope.get("raw_path", b"")[len(self.path) :] or b"/"}
         if scope["type"] != "http" or scope["path"] not in ("", "/") or scope["method"] != "GET":
             return await self.app(scope, receive, send)
         start, pieces = {}, []
@@ -51,12 +78,21 @@ class FrontPage:
                 return
             body = b"".join(pieces)
             if Headers(scope=start).get("content-type", "").startswith("text/html"):
-                body = with_first(with_head(body, self.head), self.first)
+                body = ABSOLUTE.sub(rb"\1" + self.path.encode() + rb"\2", body)
+                body = with_first(with_head(body, self.head), self.where + self.first)
                 MutableHeaders(scope=start)["content-length"] = str(len(body))
             await send(start)
             await send({"type": "http.response.body", "body": body})
 
         await self.app(scope, receive, sent)
+
+
+def where(path: str, access: Access) -> str:
+    """The script that tells the page where it is.  No script where others may frame or rename the page, as on a Space: its address is known there."""
+    if not access.framed_by:
+        return ""
+    known = [*(f"[{h}]" if ":" in h else h for h in access.hosts), *access.named, *(urlsplit(o).hostname or "" for o in access.origins)]
+    return WHERE.format(path=json.dumps(path), known=json.dumps(known).replace("<", "\\u003c"), digits=json.dumps(access.any_address))
 
 
 def with_head(page: bytes, ours: bytes) -> bytes:

@@ -29,11 +29,12 @@ class Access:
     any_address: bool = False  # an address of digits is no rebinding: only a name can be pointed elsewhere
     origins: tuple[str, ...] = ()  # besides the one that equals the Host
     framed_by: str = "'none'"  # CSP frame-ancestors; "" sets no frame header at all (Spaces)
+    named: tuple[str, ...] = ()  # --host-name: what a proxy before us is called, whatever Host it passes on
 
     def host_ok(self, host: str) -> bool:
         """Whether a Host header names this app."""
         name = _name(host)
-        if name in self.hosts or any(s.startswith(".") and name.endswith(s) for s in self.hosts):
+        if name in self.hosts or name in self.named or any(s.startswith(".") and name.endswith(s) for s in self.hosts):
             return True
         return self.any_address and _is_address(name)
 
@@ -42,11 +43,11 @@ class Access:
         parts = urlsplit(origin)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             return False  # "null" too: sandboxed frames and local files
-        return parts.netloc.lower() == host.lower() or origin.lower() in self.origins
+        return parts.netloc.lower() == host.lower() or origin.lower() in self.origins or _name(parts.netloc) in self.named
 
 
-def access_for(host: str, listen: bool, share: bool, on_colab: bool, space_host: str, root_path: str, own_names: tuple[str, ...]) -> Access:
-    """The rule of one way to serve.  own_names: what this computer is called on its network."""
+def access_for(host: str, listen: bool, share: bool, on_colab: bool, space_host: str, root_path: str, own_names: tuple[str, ...], named: tuple[str, ...] = ()) -> Access:
+    """The rule of one way to serve.  own_names: what this computer is called on its network.  named: what --host-name adds."""
     hosts, origins, framed_by, any_address = list(LOOPBACK), [], "'none'", False
     if listen:
         hosts += [n.lower() for n in own_names]
@@ -67,7 +68,7 @@ def access_for(host: str, listen: bool, share: bool, on_colab: bool, space_host:
         parts = urlsplit(root_path)
         hosts.append(parts.hostname or "")
         origins.append(f"{parts.scheme}://{parts.netloc}".lower())
-    return Access(tuple(hosts), any_address, tuple(origins), framed_by)
+    return Access(tuple(hosts), any_address, tuple(origins), framed_by, tuple(n.lower().rstrip(".") for n in named))
 
 
 class Guard:
@@ -101,16 +102,32 @@ class Guard:
 
 def refusal(headers: Headers, access: Access) -> str:
     """Why a request is refused; "" lets it in."""
-    host = headers.get("host", "")
-    if not access.host_ok(host):
-        return f"Easel does not answer to the name {_name(host)!r}. Open it at the address that it printed when it started.\n"
+    asked = [headers.get("host", ""), *headers.get("x-forwarded-host", "").split(",")[:1]]  # the second is what a proxy was asked for
+    for host in (h.strip() for h in asked if h or h is asked[0]):
+        if not access.host_ok(host):
+            return unknown_name(_name(host))
     origin = headers.get("origin")
-    if origin is not None and not access.origin_ok(origin, host):
-        return "Easel refuses requests that come from another site.\n"
+    if origin is not None and not any(access.origin_ok(origin, host.strip()) for host in asked if host):
+        return f"Easel refuses requests that come from another site, {_printable(origin)}. If that is Easel's own address, behind a proxy, {_cure(_name(urlsplit(origin).netloc))}.\n"
     crossing = headers.get("sec-fetch-site", "same-origin") in ("cross-site", "same-site")
     if crossing and headers.get("sec-fetch-mode") != "navigate" and access.framed_by and origin is None:
         return "Easel's pictures and files are not for other sites to embed.\n"
     return ""
+
+
+def unknown_name(name: str) -> str:
+    """The refusal of a request for a name that is not known to be ours, with the flag that makes it known."""
+    if _is_address(name):
+        return f"Easel was asked as {name}, but it answers this computer only. To let others in, start it with --listen --auth user:password.\n"
+    return f"Easel was asked as {_printable(name)!r}, a name that it does not know as its own. Open it at the address that it printed when it started; if this name is yours, {_cure(name)}.\n"
+
+
+def _cure(name: str) -> str:
+    return f"start it with --host-name {_printable(name) or 'NAME'}"
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isalnum() or c in ".-_:/[]")[:100]
 
 
 def headers_for(path: str, access: Access) -> dict[str, str]:

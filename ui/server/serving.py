@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 
 from .guard import LOOPBACK, Access, access_for
 
 PORT = 7860
 PORTS_TRIED = 100
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 CLOSE_S = 1  # for answers that are under way when the app ends
 
 
@@ -26,8 +31,11 @@ class Plan:
     root_path: str
     local: bool  # only this computer can reach it, so folders may be named
     on_space: bool
+    on_colab: bool
     window: bool
     access: Access
+    folders: tuple[Path, ...]  # where folders may be named although others can reach it (--data)
+    trusted: str  # proxies whose word on a visitor's address counts
     says: tuple[str, ...]  # lines to print below the address
 
 
@@ -50,10 +58,35 @@ def plan(args, environ: Mapping[str, str]) -> Plan:
     if root_path and not root_path.startswith(("/", "http://", "https://")):
         raise ValueError(f"--root-path is {args.root_path!r}; it starts with '/' or is a whole address, such as https://example.com/easel.")
     host = args.host or ("0.0.0.0" if args.listen or on_space else "127.0.0.1")
-    access = access_for(host, listen, share, on_colab, environ.get("SPACE_HOST", "") if on_space else "", root_path, own_names() if listen else ())
-    local = not (listen or share or on_space or root_path)
+    names = tuple(name for text in args.host_name for name in text.split(",") if name.strip())
+    for name in names:
+        if not HOST_NAME.fullmatch(name.strip()):
+            raise ValueError(f"--host-name is {name!r}; it takes a bare name, such as nas.local, without http:// and without a path.")
+    access = access_for(
+        host, listen, share, on_colab, environ.get("SPACE_HOST", "") if on_space else "", root_path, own_names() if listen else (), tuple(n.strip() for n in names)
+    )
+    folders = tuple(Path(text).expanduser().resolve() for text in args.data)
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"--data is {folder}, which is no folder.")
+    # without --trusted-proxy what a visitor says of his own address is not believed; the tunnel of --share ends on this computer and says it truly
+    trusted = args.trusted_proxy or ("127.0.0.1" if share else "")
+    local = not (listen or share or on_space or root_path or names)
     window = not (args.no_browser or on_space or on_colab or args.listen)
-    return Plan(host, args.port, auth, share, root_path, local, on_space, window, access, says)
+    return Plan(host, args.port, auth, share, root_path, local, on_space, on_colab, window, access, folders, trusted, says)
+
+
+NOT_SHARED = (
+    "No public address could be had from gradio.live: it cannot be reached from here, or its helper program could not be downloaded or started. "
+    "Easel runs at {url} for this computer alone. Check the internet connection and start again with --share, or let computers of your own network in with --listen."
+)
+
+
+@contextmanager
+def quiet_share(share: bool) -> Iterator[None]:
+    """Keeps what Gradio itself prints about a public address, whether it got one or not, to itself: we say what came of it."""
+    with redirect_stdout(io.StringIO()) if share else nullcontext():
+        yield
 
 
 def read_auth(text: str) -> tuple[str, str] | None:

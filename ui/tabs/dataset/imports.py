@@ -24,6 +24,7 @@ class Import:
     verdicts: Sequence[Verdict] = ()
     error: str = ""
     thread: threading.Thread | None = field(default=None, repr=False)
+    paths: Sequence[Path] = ()
 
     @property
     def refused(self) -> list[Verdict]:
@@ -52,6 +53,10 @@ class Imports:
         """Is any import going?"""
         return any(not i.ended for i in list(self._by_name.values()))
 
+    def taken(self) -> list[Path]:
+        """The uploads that are being taken in now."""
+        return [path for i in list(self._by_name.values()) if not i.ended for path in i.paths]
+
     def dismiss(self, name: str) -> None:
         """The outcome has been read."""
         with self._lock:
@@ -71,7 +76,7 @@ class Imports:
             going = self._by_name.get(ds.name)
             if going and not going.ended:
                 raise ValueError("other pictures are still being added; wait for them to be done")
-            job = self._by_name[ds.name] = Import()
+            job = self._by_name[ds.name] = Import(paths=tuple(paths))
             job.thread = threading.Thread(target=self._run, args=(job, work, paths), name="easel-import", daemon=True)
         job.thread.start()
         return job

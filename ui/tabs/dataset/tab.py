@@ -14,13 +14,15 @@ from training.data.datasets import Dataset
 from training.sentences import sentences
 
 from ... import views
-from ...server import instance, media
+from ...server import media, uploads
 from ...shell import INSTANT, QUIET, UiContext, heading
+from ...theme import ASSETS
 from ..train.missing import chosen, missing_html
 from . import tiles, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = "Dataset"
+JS = (ASSETS / "drop.js").read_text(encoding="utf-8")
 SHOWN_REFUSED = 200  # rows in the list of refused files
 FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
 FIRST_VIEW = {"page": 0, "query": "", "only": ""}
@@ -84,8 +86,8 @@ def build(ctx: UiContext) -> Parts:
             example = gr.Button("Try the example instead", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         missing = gr.HTML(apply_default_css=False)
         drop = gr.File(label="Add pictures", show_label=False, file_count="multiple", type="filepath", elem_classes="ez-drop", height=128)
-        with gr.Accordion("Add a folder of this computer", open=False, visible=ctx.local, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
-            folder = gr.Textbox(label="Folder", placeholder="/home/me/pictures/cat", info="Everything below it is copied; the folder stays as it is.", max_lines=1, elem_classes="ez-grow")
+        with gr.Accordion(f"Add a folder of {'this computer' if ctx.local else 'the computer that Easel runs on'}", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
+            folder = gr.Textbox(label="Folder", placeholder="/home/me/pictures/cat" if ctx.local else "cat", info=folder_info(ctx), max_lines=1, elem_classes="ez-grow")
             add_folder = gr.Button("Add folder", elem_classes="ez-fit", min_width=0)
         report = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-outcome")
         with gr.Row(elem_classes=["ez-row", "ez-tools"], visible=False) as tools:
@@ -104,7 +106,7 @@ def build(ctx: UiContext) -> Parts:
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
         first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, manage,
-        name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(instance.folder(ctx.home) / "uploads"),
+        name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)),
     )  # fmt: skip
 
 
@@ -224,12 +226,10 @@ class _Tab:
 
     def take_folder(self, folder: str, name: str, view: dict):
         """A folder of this computer was named."""
-        if not self.ctx.local:
-            raise gr.Error("Folders can be named only when Easel runs on your own computer.", print_exception=False)
         text = (folder or "").strip().strip('"')
         if not text:
             raise gr.Error("Type the folder first.", print_exception=False)
-        path = Path(text).expanduser()
+        path = Path(text).expanduser() if self.ctx.local else self._said(lambda: allowed_folder(text, self.ctx.folders))
         ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, path.name or "My pictures")
         self._begin(lambda: self.parts.imports.folder(ds, path))
         return ["", self.ctx.soon(), *self.choose(ds.name)]
@@ -304,6 +304,25 @@ class _Tab:
         except ValueError as error:
             text = str(error)
             raise gr.Error(f"{text[:1].upper()}{text[1:]}.", print_exception=False) from None
+
+
+def folder_info(ctx: UiContext) -> str:
+    """What may be typed as a folder, and what needs no typing at all."""
+    copied = "Everything below it is copied; the folder stays as it is."
+    ready = f"A folder of pictures that is put at {ctx.home.datasets / 'NAME'} is a dataset already, without a copy."
+    if ctx.local:
+        return f"{copied} {ready}"
+    where = " or ".join(str(f) for f in ctx.folders)
+    return f"A folder in {where} (others with --data DIR, when Easel is started). {copied} {ready}"
+
+
+def allowed_folder(text: str, roots: Sequence[Path]) -> Path:
+    """The folder that was named, truly inside one of `roots`, links and all.  Raises ValueError, which tells nothing of what lies elsewhere."""
+    for root in (r.resolve() for r in roots):
+        path = (root / text).resolve()  # an absolute path stays what it is
+        if path.is_relative_to(root) and path.is_dir():
+            return path
+    raise ValueError(f"there is no folder {text!r} in {' or '.join(str(r) for r in roots)}; others can be opened by starting Easel with --data DIR")
 
 
 def title_for(paths: Sequence[Path]) -> str:

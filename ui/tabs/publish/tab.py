@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from training import registry
 from training.formats.deliver import LAYOUT_TITLES
 from training.hub import publish as hub
-from training.hub.account import Account
+from training.hub.account import Account, tokens_page
 from training.hub.card import model_card, split_card
 from training.hub.secrets import Secret
 from training.jobfile import parse
@@ -167,7 +167,7 @@ def _wire_account(parts: Parts, ctx) -> None:
 
     def sign_in(token, seen):
         if not token.strip():
-            return told(Account(reason="Paste a token first: huggingface.co/settings/tokens, with write access."), seen) + ("",)
+            return told(Account(reason=f"Paste a token first: {tokens_page()}, with write access."), seen) + ("",)
         return told(hub.save_token(token), seen) + ("",)
 
     ctx.items["publish"].select(whose_here if parts.login else whose, parts.seen, outputs, **shell.QUIET).then(
