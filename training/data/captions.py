@@ -162,6 +162,11 @@ def about_tokens(caption: str) -> int:
     return count
 
 
+def longest(captions: Iterable[str]) -> str:
+    """Of the captions of one picture the one with the most tokens; "" for none."""
+    return max((trained(c, "") for c in captions), key=about_tokens, default="")
+
+
 def cut_captions(captions: Iterable[str], limit: int = TOKEN_LIMIT) -> list[tuple[int, int]]:
     """[(index, about how many tokens)] of the captions that are longer than `limit`, whose end the text encoder cuts off."""
     return [(i, n) for i, n in enumerate(map(about_tokens, captions)) if n > limit]

@@ -17,7 +17,7 @@ CHOICES = {
 }  # fmt: skip
 SAMPLE_BYTES = 100_000  # more text makes no guess better
 MOST_ODD = 0.1  # share of characters that no text holds, above which it is none
-MOST_ACCENTS = 0.25  # share of letters with accents in any language of western Europe
+MOST_ACCENTS = 0.4  # share of accents and dashes in a short caption of any language of western Europe
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip

@@ -68,7 +68,7 @@ def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Prog
         offered, verdicts, left = [], [], _Left()
         for number, path in enumerate(paths):
             if _is_zip(path):
-                found, said = _open_zip(path, room / f"zip{number}", left)
+                found, said = _open_zip(path, number, room / f"zip{number}", left)
                 offered += found
                 verdicts += said
             elif not left.takes("", path.name):
@@ -160,7 +160,7 @@ class _importing:
         self.lock.release()
 
 
-def _open_zip(path: Path, into: Path, left: _Left) -> tuple[list[Offered], list[Verdict]]:
+def _open_zip(path: Path, number: int, into: Path, left: _Left) -> tuple[list[Offered], list[Verdict]]:
     into.mkdir()
     offered, verdicts = [], []
     try:
@@ -172,7 +172,7 @@ def _open_zip(path: Path, into: Path, left: _Left) -> tuple[list[Offered], list[
             if entry.path is None:
                 verdicts.append(Verdict(_shown(entry.label), False, entry.reason, kind="archive"))
             else:
-                offered.append(Offered(_shown(entry.label), f"{path}!{entry.folder}", entry.name, entry.path, ours=True))
+                offered.append(Offered(_shown(entry.label), f"{number}:{path.name}/{entry.folder}".rstrip("/"), entry.name, entry.path, ours=True))
     except (Refused, ValueError) as error:
         verdicts.append(Verdict(_shown(path.name), False, str(error), kind="archive"))
     except OSError as error:
@@ -463,7 +463,7 @@ def _kohya(ds: Dataset, came: dict[tuple[str, str], list[str]], new: set[str]) -
             if several else ", which makes no difference where all pictures have the same"
         )  # fmt: skip
         text += f"; its words “{words}” are now the caption of {len(named)} of its pictures, which had none" if named else ""
-        said.append(Verdict(folder.rpartition("!")[2] or folder, True, text, kind="folder"))
+        said.append(Verdict(Path(folder).name, True, text, kind="folder"))
     return said
 
 
