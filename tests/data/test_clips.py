@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from itertools import pairwise
 
@@ -144,3 +145,14 @@ def test_what_is_left_out_is_said():
     assert frames.left_out(made, data, STILLS) == ["3 clips are left out: Stable Diffusion 1.5 learns still pictures only"]
     assert frames.left_out(made, data.model_copy(update={"frames": 1}), VIDEO) == ["3 clips are left out: data.frames is 1, so only still pictures are learnt"]
     assert frames.left_out(made[:1], data, STILLS) == []
+
+
+@pytest.mark.parametrize("delay_cs", [None, 0, 1])
+def test_a_gif_that_does_not_say_its_times_is_a_clip_of_a_tenth_of_a_second_a_frame(nasty, delay_cs):
+    pages = [make.numbered(n, 4) for n in range(4)]
+    pages[0].save(nasty / "a.gif", save_all=True, append_images=pages[1:], duration=300)
+    control = re.compile(rb"\x21\xf9\x04(.)..(.)\0", re.DOTALL)
+    said = lambda found: b"" if delay_cs is None else b"\x21\xf9\x04" + found[1] + bytes((delay_cs, 0)) + found[2] + b"\0"
+    (nasty / "a.gif").write_bytes(control.sub(said, (nasty / "a.gif").read_bytes()))
+    assert read(nasty / "a.gif")[1].seconds == pytest.approx(0.4)
+    assert [make.number_of(f, 4) for f in clips.frames_at(nasty / "a.gif", 0, 4, 10)] == [0, 1, 2, 3]

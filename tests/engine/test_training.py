@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
+from tests import tiny
 from training.config import TrainConfig
 from training.engine import loop
 from training.engine.sampling import SPONTANEOUS
@@ -312,3 +313,19 @@ def test_a_dropped_caption_is_the_familys_own_embedding_of_nothing(lab, base):
     batch = prepare(run.config(), Context(run, lab.home, 1)).feed.at(0)[0]
     nothing, _ = StableDiffusionPipeline.from_pretrained(base, safety_checker=None).encode_prompt([""], "cpu", 1, False)
     assert torch.equal(batch.cond.tensors["embeds"], nothing.expand_as(batch.cond.tensors["embeds"]))
+
+
+def test_every_line_of_a_caption_is_trained_and_what_stands_before_the_separator_stays_in_front(lab, nasty):
+    folder = tiny.pictures(nasty / "lines", 2)
+    (folder / "picture 0.txt").write_text("1girl, [trigger]\na woman smiles")
+    (folder / "picture 1.txt").write_text("first, second ||| a, b, c, d ||| last")
+    run = lab.run(data__datasets=[{"name": str(folder)}], data__shuffle_tags=True, sample__prompts=["a cat --w 64 --d 9 --n blurry --x 1"], steps=3)
+    rows = {row["id"].rpartition("/")[2]: row["captions"] for row in json.loads((run.path / "pictures.json").read_text(encoding="utf-8"))}
+    assert {frozenset(c.split(", ")) for c in rows["picture 0.png"]} == {frozenset(("1girl", "zibbo")), frozenset(("zibbo", "a woman smiles"))}
+    assert len(rows["picture 1.png"]) > 2 and all(c.startswith("zibbo, first, second, ") and c.endswith(", last") and "|" not in c for c in rows["picture 1.png"])
+    ((_, _, prompt, path, seed),) = {s for s in run.view().samples if s[0] == 3}
+    with Image.open(run.path / path) as picture:
+        assert (prompt, seed, picture.size) == ("a cat", 9, (64, 32))
+    assert any("--x 1" in text for text in run.view().warnings)
+    steps = {"data__datasets": [{"name": str(folder)}], "data__shuffle_tags": True, "sample__every": 0, "steps": 4}
+    assert lab.go(lab.go(lab.make(**steps), stop_at=2)).view().losses == lab.run(**steps).view().losses, "the same caption is drawn after a resume"

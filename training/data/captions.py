@@ -1,44 +1,72 @@
-"""Caption text: read from whatever a .txt file holds, cleaned, joined with a trigger word, measured in tokens."""
+"""Caption text: read from whatever a .txt file holds, cleaned, given its trigger word, measured in tokens."""
 
 from __future__ import annotations
 
-import codecs
+import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from . import encodings
+from .pictures import open_regular
 
 MAX_BYTES = 1_000_000
 SUFFIXES = (".txt", ".caption")  # kohya writes either; .txt wins
 TOKEN_LIMIT = 77  # CLIP's context, start and end included
+SEPARATOR = "|||"  # kohya's: what stands before it stays in front when tags are shuffled, what stands behind a second one stays behind
+LINES = {"": "as they look", "several": "each line is a caption", "one": "the lines are one caption"}
+WRAP_FROM = 50  # letters: programs wrap at 60 to 120
 
-_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
-         (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
+_BEGINS = {"a", "an", "the", "photo", "portrait", "picture", "image"}  # what captions begin with, and lines in the middle of one seldom do
+_PLACE = re.compile(r"\[(?:trigger|name)\]", re.IGNORECASE)  # ai-toolkit knows both
 
 
-def decode_caption(data: bytes) -> tuple[str, str]:
-    """(caption, note).  By byte order mark, else UTF-8, else Windows-1252 with a note.  Raises ValueError for what is no text."""
+class Decoded(NamedTuple):
+    """A caption as read.  note: what to know of it.  guessed: the codec where nothing in the file says which it is."""
+
+    text: str
+    note: str = ""
+    guessed: str = ""
+
+
+def decode_caption(data: bytes, encoding: str = "") -> Decoded:
+    """A caption, its lines kept.  encoding: what others beside it are in, for where the file itself does not say.  ValueError for what is no text."""
     if len(data) > MAX_BYTES:
         raise ValueError(f"the caption is {len(data) / 1e6:.1f} MB large; {MAX_BYTES // 10**6} MB is the most")
-    for bom, encoding in _BOMS:
-        if data.startswith(bom):
-            try:
-                text = data[len(bom) :].decode(encoding)
-            except UnicodeDecodeError:
-                raise ValueError(f"the caption says that it is {encoding.upper()}, but it is not; save it as UTF-8") from None
-            return clean_caption(text), "" if encoding == "utf-8" else f"the caption was {encoding.upper()}"
-    if b"\0" in data:
-        raise ValueError("the caption is a binary file, not text")
-    try:
-        text, note = data.decode("utf-8"), ""
-    except UnicodeDecodeError:
+    said, mark_bytes = encodings.said(data)
+    if said:
         try:
-            text, note = data.decode("cp1252"), "the caption is not UTF-8 and was read as Windows-1252; check its special letters"
+            text = data[mark_bytes:].decode(said)
         except UnicodeDecodeError:
-            raise ValueError("the caption is in an unknown encoding or no text; save it as UTF-8") from None
-    controls = sum(unicodedata.category(c) == "Cc" and c not in "\r\n\t\f\v" for c in text)
-    if controls > 0.1 * len(text):
-        raise ValueError("the caption is a binary file, not text")
-    return clean_caption(text), note
+            raise ValueError(f"the caption says that it is {said.upper()}, but it is not; save it as UTF-8") from None
+        return Decoded(clean_lines(text), "" if said == "utf-8" else f"the caption was {said.upper()}")
+    certain = encodings.certain(data)
+    if certain:
+        return Decoded(clean_lines(data.decode(certain)), "" if certain == "utf-8" else f"the caption was {certain.upper()}")
+    for codec in (encoding, encodings.guess([data])):
+        try:
+            text = data.decode(codec or "ascii")
+        except UnicodeDecodeError:
+            continue
+        if encodings.odd_share(text) <= encodings.MOST_ODD:
+            return Decoded(clean_lines(text), f"is not UTF-8 and was read as {encodings.CHOICES[codec]}; check its letters", codec)
+    raise ValueError("the caption is a binary file, or in an encoding that is not known here; save it as UTF-8")
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a caption file, b"" for an empty one.  Raises Refused for what is no plain file, OSError."""
+    if not os.lstat(path).st_size and stat.S_ISREG(os.lstat(path).st_mode):
+        return b""
+    with os.fdopen(open_regular(path), "rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def says_encoding(data: bytes) -> bool:
+    """Whether there is no doubt about the encoding of these bytes."""
+    return bool(encodings.said(data)[0] or encodings.certain(data))
 
 
 def clean_caption(text: str) -> str:
@@ -48,11 +76,73 @@ def clean_caption(text: str) -> str:
     return re.sub(" +", " ", text).strip()
 
 
+def clean_lines(text: str) -> str:
+    """The text with each line clean; several empty lines become one, none is at an end."""
+    if "\n" not in text and "\r" not in text:
+        return clean_caption(text)
+    lines = [clean_caption(line) for line in re.split(r"\r\n|\r|\n", text)]
+    return "\n".join(line for at, line in enumerate(lines) if line or (at and lines[at - 1])).strip("\n")
+
+
+def split(text: str, lines: str = "") -> tuple[str, ...]:
+    """The captions that the lines of one file hold, each once; () for none.  lines: a key of LINES."""
+    found = [line for line in text.split("\n") if line.strip()]
+    if len(found) > 1 and (lines == "several" or (not lines and looks_several(text))):
+        return tuple(dict.fromkeys(found))
+    return (" ".join(found),) if found else ()
+
+
+def looks_several(text: str) -> bool:
+    """Whether the lines are captions of their own, as OneTrainer and kohya's wildcards have them, and not one text that was wrapped.
+
+    Paragraphs with an empty line between, and lines that end in the middle of a sentence or a list, are one caption.
+    """
+    lines = text.split("\n")
+    if len(lines) < 2 or not all(lines):
+        return False
+    return not any(map(_runs_on, lines, lines[1:]))
+
+
+def _runs_on(line: str, after: str) -> bool:
+    """Whether a line goes on in the one after it: it ends within a list, or within a sentence where a program would have wrapped it."""
+    if line.endswith((",", "-", ";", ":", "(")):
+        return True
+    tags = line.count(",") * 25 > len(line)  # a list of tags that does not end with a comma is at its end
+    return len(line) >= WRAP_FROM and line[-1].isalnum() and after[0].islower() and not tags and after.split()[0] not in _BEGINS
+
+
+def has_place(caption: str) -> bool:
+    """Whether a caption says itself where the trigger word belongs."""
+    return bool(_PLACE.search(caption))
+
+
 def with_trigger(caption: str, trigger: str) -> str:
-    """`caption` with the trigger word in front, unless it already holds it as a word of its own (in any case)."""
+    """`caption` with the trigger word in its [trigger] or [name], else in front, unless it already holds it as a word of its own (in any case)."""
+    if has_place(caption):
+        return _tidy(_PLACE.sub(lambda _: trigger, caption))
     if not trigger or re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
         return caption
     return f"{trigger}, {caption}" if caption else trigger
+
+
+def kept_apart(caption: str) -> tuple[str, str, str]:
+    """(what stays in front, what may be shuffled, what stays behind) by kohya's separator; without one all may be shuffled."""
+    parts = [part.strip(" ,") for part in caption.split(SEPARATOR)]
+    if len(parts) == 1:
+        return "", caption, ""
+    return parts[0], parts[1], ", ".join(p for p in parts[2:] if p)
+
+
+def trained(caption: str, trigger: str) -> str:
+    """What is trained of one caption: with its trigger word, without separators."""
+    caption = with_trigger(caption, trigger)
+    return ", ".join(p for p in kept_apart(caption) if p) if SEPARATOR in caption else caption
+
+
+def _tidy(text: str) -> str:
+    """Without the double blanks and commas that something taken out leaves."""
+    text = re.sub(r"(?:\s*,)+\s*,", ",", re.sub(r"\s+", " ", text))
+    return re.sub(r" ([,.;!?])", r"\1", text).strip(" ,")
 
 
 def about_tokens(caption: str) -> int:
@@ -70,6 +160,11 @@ def about_tokens(caption: str) -> int:
         else:
             count += max(1, len(part.encode()) // 2)
     return count
+
+
+def longest(captions: Iterable[str]) -> str:
+    """Of the captions of one picture the one with the most tokens; "" for none."""
+    return max((trained(c, "") for c in captions), key=about_tokens, default="")
 
 
 def cut_captions(captions: Iterable[str], limit: int = TOKEN_LIMIT) -> list[tuple[int, int]]:

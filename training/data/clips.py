@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from PIL import Image
 
+from .gifs import with_delays
 from .pictures import MAX_ASPECT, MIN_SIDE_PX, WHITE, Facts, Refused, read, read_regular
 
 CODECS = "h264,hevc,vp8,libvpx,vp9,libvpx-vp9,av1,libdav1d,mpeg4,mjpeg,prores,gif"
@@ -154,7 +155,7 @@ def _opened(data: bytes, kind: str):
 
     av.logging.set_level(av.logging.PANIC)
     try:
-        container = av.open(io.BytesIO(data), format=kind, options={"codec_whitelist": CODECS, "format_whitelist": kind + ",mov,mp4,m4a,3gp,3g2,mj2,webm"})
+        container = av.open(io.BytesIO(with_delays(data) if kind == "gif" else data), format=kind, options={"codec_whitelist": CODECS, "format_whitelist": kind + ",mov,mp4,m4a,3gp,3g2,mj2,webm"})
     except (av.error.FFmpegError, ValueError) as error:
         raise Refused(_damage(error)) from None
     if not container.streams.video:

@@ -27,7 +27,21 @@ from .clips import load_still as load_pixels
 from .edits import Edits, new_op
 from .gate import Gate, Report, gated
 from .masks import Mask, is_mask, misfit
-from .memory import Scan, file_key, forget, hash_of, lstat_of, memory_of, natural_key, read_caption, record_of, stem_of, write_text_whole
+from .memory import (
+    Memory,
+    Scan,
+    encoding_together,
+    file_key,
+    forget,
+    hash_of,
+    lstat_of,
+    memory_of,
+    natural_key,
+    read_caption,
+    record_of,
+    stem_of,
+    write_text_whole,
+)
 from .memory import scan as scan_folder
 from .pictures import SUFFIXES, Refused, check_regular
 
@@ -35,6 +49,7 @@ __all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets",
 
 HIDDEN = ".easel"
 MAX_ABOUT_BYTES = 1_000_000
+LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand
 
 
@@ -50,12 +65,14 @@ class Picture:
     sha256: str
     verdict: str  # ok, refused, duplicate, unchecked
     note: str
-    caption: str  # '' is none
+    caption: str  # as it stands in its file, with its lines; '' is none
     caption_source: str  # '' (none), file, typed, or the captioner that wrote it
     caption_note: str = ""
     mask: Mask | None = None  # its own file, else its transparency
     mask_note: str = ""  # why its mask's file is not used
     seconds: float = 0.0  # of a clip; 0 for a picture
+    captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
+    caption_guess: str = ""  # the codec that its file was read in where that was a guess
 
     @property
     def usable(self) -> bool:
@@ -70,7 +87,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, clip, caption, mask, duplicate, skipped, archive
+    kind: str = "picture"  # picture, clip, caption, empty (a caption), mask, duplicate, skipped, archive, folder, or one of LEFT_OUT
 
 
 @dataclass(frozen=True)
@@ -159,7 +176,7 @@ class Dataset:
 
     def fingerprint(self, masks: bool = False) -> str:
         """SHA-256 over the usable pictures' bytes and captions, and their masks' if asked for, whatever the files are called."""
-        rows = sorted((p.sha256, p.caption, *([p.mask.sha256] if masks and p.mask else [])) for p in self.pictures() if p.usable)
+        rows = sorted((p.sha256, "\n".join(p.captions), *([p.mask.sha256] if masks and p.mask else [])) for p in self.pictures() if p.usable)
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:
@@ -205,7 +222,26 @@ class Dataset:
         """The caption of a picture; '' is none."""
         self._path_of(id)
         with memory_of(self.meta).lock:
-            return self._caption_of(scan_folder(self.path), id)[0]
+            return self._caption_of(scan_folder(self.path), id).text
+
+    def caption_bytes(self, id: str) -> bytes:
+        """What the caption's file holds, whatever its encoding; b"" where there is none."""
+        self._path_of(id)
+        names = scan_folder(self.path).texts.get(stem_of(id), [])
+        return captions.read_file(self.path / names[0]) if names else b""
+
+    @property
+    def lines(self) -> str:
+        """How captions of several lines are read: a key of captions.LINES."""
+        chosen = _about(self.meta).get("lines")
+        return chosen if chosen in captions.LINES else ""
+
+    def set_lines(self, how: str) -> None:
+        """Read captions of several lines in this way from now on."""
+        if how not in captions.LINES:
+            raise ValueError(f"captions cannot be read as {how!r}")
+        with self._locked():
+            _write_about(self.meta, _about(self.meta) | {"lines": how})
 
     def set_caption(self, id: str, text: str, source: str = "typed") -> str:
         """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""
@@ -220,7 +256,7 @@ class Dataset:
             scan = scan_folder(self.path)
             real = {}
             for id, text in changes.items():
-                before, after = self._caption_of(scan, id)[0], captions.clean_caption(text)
+                before, after = self._caption_of(scan, id).text, captions.clean_lines(text)
                 if before != after:
                     real[id] = (before, after)
             if real:
@@ -259,7 +295,7 @@ class Dataset:
             restored, changed_since, pictures = set(), set(), 0
             for record in reversed(step):
                 for id, (before, after) in record.get("captions", {}).items():
-                    if id in scan.files and self._caption_of(scan, id)[0] == after:
+                    if id in scan.files and self._caption_of(scan, id).text == after:
                         self._write_caption(scan, id, before)
                         restored.add(id)
                     elif id not in restored:
@@ -322,7 +358,7 @@ class Dataset:
     def _each_caption(self, change: Callable[[str], str], source: str) -> int:
         with self._locked():
             scan = scan_folder(self.path)
-            now = {n: self._caption_of(scan, n)[0] for n in scan.names}
+            now = {n: self._caption_of(scan, n).text for n in scan.names}
             return self.set_captions({n: change(text) for n, text in now.items() if text}, source)
 
     def _path_of(self, id: str) -> Path:
@@ -340,21 +376,24 @@ class Dataset:
             record = memory.records.get(name)
             if record and record["ok"]:
                 kept.setdefault(record["sha256"], name)
-        made = []
+        lines, made = self.lines, []
         for name in names:
             found = scan.stat(name)
             record = memory.fresh(name, found)
-            text, text_note = self._caption_of(scan, name)
+            text, text_note, guess = self._caption_of(scan, name)
+            words = {"captions": captions.split(text, lines), "caption_guess": guess}
             source = sources.get((name, text), "file") if text else ""
             size_bytes = found.st_size if found else 0
             if record is None:
-                made.append(Picture(name, self.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", text, source, text_note))
+                made.append(Picture(name, self.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", text, source, text_note, **words))
                 continue
             verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
             if record["ok"] and kept[record["sha256"]] != name:
                 verdict, note = "duplicate", f"the same picture as {kept[record['sha256']]}, byte for byte; only one of them is used"
+            if name in scan.kept_out:
+                verdict, note = "refused", scan.kept_out[name]
             mask, mask_note = self._mask_of(scan, name, record)
-            facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note)
+            facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note, **words)
             made.append(replace(facts, mask=mask, mask_note=mask_note, seconds=record["seconds"]))
         return made
 
@@ -370,18 +409,26 @@ class Dataset:
         why = found["note"] if not found["ok"] else misfit((found["width"], found["height"]), (record["width"], record["height"]))
         return (own, f"{name} {why}") if why else (Mask(self.path / name, found["sha256"], "file"), "")
 
-    def _caption_of(self, scan: Scan, id: str) -> tuple[str, str]:
-        """(caption, note) of a picture, from memory while its file has not changed."""
-        cache = memory_of(self.meta, reread=False).texts
+    def _caption_of(self, scan: Scan, id: str) -> captions.Decoded:
+        """The caption of a picture, from memory while its file has not changed."""
+        memory = memory_of(self.meta, reread=False)
         for name in scan.texts.get(stem_of(id), []):
             found = scan.text_stat(name)
             if found is None:
                 continue
             key = (found.st_size, found.st_mtime_ns, found.st_ino)
-            if name not in cache or cache[name][0] != key:
-                cache[name] = (key, *read_caption(self.path / name))
-            return cache[name][1:]
-        return "", ""
+            if name not in memory.texts or memory.texts[name][0] != key:
+                memory.texts[name] = (key, self._read(memory, scan, name))
+            return memory.texts[name][1]
+        return captions.Decoded("")
+
+    def _read(self, memory: Memory, scan: Scan, name: str) -> captions.Decoded:
+        """A caption from its file; where that does not say its encoding, the others beside it tell along with it."""
+        alone = read_caption(self.path / name, memory.encoding or "")
+        if not alone.guessed or memory.encoding is not None:
+            return alone
+        memory.encoding = encoding_together(self.path / n for names in list(scan.texts.values()) for n in names)
+        return read_caption(self.path / name, memory.encoding)
 
     def _write_caption(self, scan: Scan, id: str, text: str) -> None:
         """The .txt beside a picture, whole or not at all; gone for an empty text.  Keeps `scan` true."""
@@ -559,7 +606,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     texts = sum(v.ok and v.kind == "caption" for v in verdicts)
     masks = sum(v.ok and v.kind == "mask" for v in verdicts)
     twice = sum(v.kind == "duplicate" for v in verdicts)
-    refused = sum(not v.ok and v.kind not in ("duplicate", "skipped") for v in verdicts)
+    refused = sum(not v.ok and v.kind not in ("duplicate", "skipped", *LEFT_OUT) for v in verdicts)
     clips = sum(v.ok and v.kind == "clip" for v in verdicts)
     said = [f"{_count(pictures, 'picture')} added"] if pictures or not clips else []
     said += [f"{_count(clips, 'clip')} added"] if clips else []
@@ -567,6 +614,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     said += [f"{_count(masks, 'mask')} paired"] if masks else []
     said += [f"{twice} already there"] if twice else []
     said += [f"{refused} refused"] if refused else []
+    said += [f"{_count(number, name)} left out" for kind, name in LEFT_OUT.items() if (number := sum(v.kind == kind for v in verdicts))]
     said += [v.reason for v in verdicts if v.kind == "skipped"]
     return ", ".join(said)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -14,29 +15,35 @@ from pathlib import Path
 from ..files import write_atomic
 from ..names import folder_name
 from ..outside import check_plain, open_fd
-from . import captions, zips
+from . import captions, encodings, noise, rereading, zips
 from .datasets import Dataset, Progress, Verdict
 from .edits import new_op
 from .gate import Gate, Report, gated
 from .masks import SUFFIX as MASK_SUFFIX
-from .masks import is_mask, masked_stem, misfit
+from .masks import Mask, is_mask, masked_stem, misfit
 from .memory import memory_of, natural_key, record_of
 from .memory import scan as scan_folder
-from .pictures import Refused, open_regular, suffix_for
+from .pictures import SUFFIXES, Refused, open_regular, suffix_for
+from .roles import PICTURE, Pairing, Role, kohya_folder, roles
 
 BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
+FOLDER = "folder"  # source of captions that are the words of their folder's name
 SPARE_BYTES = 200_000_000  # what an import leaves free on the disk
 
 
 @dataclass(frozen=True)
 class Offered:
-    """One file that somebody wants in the dataset.  folder, name: where it came from, for pairing; ours: may be moved, not copied."""
+    """One file that somebody wants in the dataset.  folder, name: where it came from, for pairing; ours: may be moved, not copied.
+
+    loose: came by itself, so that all such files count as lying beside each other: a browser's uploads lie in a folder each.
+    """
 
     label: str
     folder: str
     name: str
     path: Path
     ours: bool = False
+    loose: bool = False
 
     @property
     def stem(self) -> str:
@@ -59,15 +66,15 @@ def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Prog
     paths = [Path(p) for p in paths]
     need = sum(zips.real_bytes(p) if _is_zip(p) else _size(p) for p in paths)
     with _importing(ds, need) as room:
-        offered, verdicts = [], []
+        offered, verdicts, left = [], [], _Left()
         for number, path in enumerate(paths):
             if _is_zip(path):
-                found, said = _open_zip(path, room / f"zip{number}")
+                found, said = _open_zip(path, number, room / f"zip{number}", left)
                 offered += found
                 verdicts += said
-            else:
-                offered.append(Offered(path.name, str(path.parent), path.name, path))
-        return _take_in(ds, room, offered, verdicts, on_progress)
+            elif not left.takes("", path.name):
+                offered.append(Offered(path.name, str(path.parent), path.name, path, loose=True))
+        return _take_in(ds, room, offered, verdicts, on_progress) + left.verdicts()
 
 
 def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | None = None) -> list[Verdict]:
@@ -78,25 +85,45 @@ def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | N
     folder = folder.resolve()
     if folder == ds.path.resolve() or ds.path.resolve() in folder.parents or folder in ds.path.resolve().parents:
         raise ValueError(f"{folder} holds this dataset or lies inside it; choose another folder")
-    offered, verdicts, hidden = [], [], 0
+    offered, verdicts, left = [], [], _Left()
     for root, folders, files in os.walk(folder):
         place = Path(root).relative_to(folder).as_posix()
         place = "" if place == "." else place
         for name in sorted(folders, key=natural_key):
             if os.path.islink(os.path.join(root, name)):
                 verdicts.append(Verdict(_shown(f"{place}/{name}".lstrip("/")), False, "is a link to a folder and was not followed", kind="archive"))
-        folders[:] = sorted((f for f in folders if not zips.is_hidden("", f)), key=natural_key)
+        folders[:] = sorted((f for f in folders if not noise.is_system(f, "")), key=natural_key)
         for name in sorted(files, key=natural_key):
             label = f"{place}/{name}" if place else name
-            if zips.is_hidden("", name):
-                hidden += 1
-            elif name.lower().endswith(".zip"):
+            if left.takes("", name):
+                continue
+            if name.lower().endswith(".zip"):
                 verdicts.append(Verdict(_shown(label), False, "is a ZIP inside the folder and was not opened; add it by itself", kind="archive"))
             else:
                 offered.append(Offered(_shown(label), place, name, Path(root, name)))
-    verdicts += _hidden(hidden)
     with _importing(ds, sum(_size(o.path) for o in offered)) as room:
-        return _take_in(ds, room, offered, verdicts, on_progress)
+        return _take_in(ds, room, offered, verdicts, on_progress) + left.verdicts()
+
+
+class _Left:
+    """Counts what the system and other programs keep beside pictures, so that it does not drown what was refused."""
+
+    def __init__(self) -> None:
+        self.system, self.others = 0, []
+
+    def takes(self, folder: str, name: str) -> bool:
+        """Whether a file is one of these; then it is counted."""
+        if noise.is_system(folder, name):
+            self.system += 1
+        elif noise.is_others(name):
+            self.others.append(name)
+        else:
+            return False
+        return True
+
+    def verdicts(self) -> list[Verdict]:
+        said = noise.left_out(self.system, self.others)
+        return [Verdict("", False, said, kind="skipped")] if said else []
 
 
 class _importing:
@@ -134,24 +161,24 @@ class _importing:
         self.lock.release()
 
 
-def _open_zip(path: Path, into: Path) -> tuple[list[Offered], list[Verdict]]:
+def _open_zip(path: Path, number: int, into: Path, left: _Left) -> tuple[list[Offered], list[Verdict]]:
     into.mkdir()
-    offered, verdicts, hidden = [], [], 0
+    offered, verdicts = [], []
     try:
         with os.fdopen(open_regular_zip(path), "rb"):
             pass
         for entry in zips.unpack(path, into):
-            if entry.hidden:
-                hidden += 1
-            elif entry.path is None:
+            if left.takes(entry.folder, entry.name):
+                continue
+            if entry.path is None:
                 verdicts.append(Verdict(_shown(entry.label), False, entry.reason, kind="archive"))
             else:
-                offered.append(Offered(_shown(entry.label), f"{path}!{entry.folder}", entry.name, entry.path, ours=True))
+                offered.append(Offered(_shown(entry.label), f"{number}:{path.name}/{entry.folder}".rstrip("/"), entry.name, entry.path, ours=True))
     except (Refused, ValueError) as error:
         verdicts.append(Verdict(_shown(path.name), False, str(error), kind="archive"))
     except OSError as error:
         verdicts.append(Verdict(_shown(path.name), False, f"cannot be read: {error.strerror or error}", kind="archive"))
-    return offered, verdicts + _hidden(hidden)
+    return offered, verdicts
 
 
 def open_regular_zip(path: Path) -> int:
@@ -162,14 +189,16 @@ def open_regular_zip(path: Path) -> int:
 
 def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], on_progress: Progress | None) -> list[Verdict]:
     texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
-    masks = [o for o in offered if is_mask(o.name)]
-    pictures = [o for o in offered if Path(o.name).suffix.lower() not in captions.SUFFIXES and not is_mask(o.name)]
+    archives = [o for o in offered if noise.is_archive(o.name)]
+    verdicts = verdicts + [Verdict(o.label, False, noise.UNPACK, kind="archive") for o in archives]
     ds.check()
     state = memory_of(ds.meta)
     with state.lock:
-        known = {p.sha256: p.id for p in ds.pictures(check=False) if p.usable}
-        stems = {_folded(p.id) for p in ds.pictures(check=False)}
-    became: dict[tuple[str, str], list[str]] = {}  # (folder, stem) as offered -> pictures of the dataset
+        listed = ds.pictures(check=False)
+    known = {p.sha256: p.id for p in listed if p.usable}
+    stems = {_folded(p.id) for p in listed}
+    pictures, masks, kept_out = _sorted([o for o in offered if o not in texts and o not in archives], texts, [p.id for p in listed])
+    came: dict[tuple[str, str], list[str]] = {}  # (folder, name) as offered -> pictures of the dataset
     jobs = list(enumerate(pictures))
 
     def work(gate: Gate, job: tuple[int, Offered]) -> _Taken:
@@ -180,15 +209,64 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
             verdict = _placed(ds, taken, known, stems)
             verdicts.append(verdict)
             if verdict.id:
-                became.setdefault((taken.offered.folder, taken.offered.stem), []).append(verdict.id)
+                came.setdefault((taken.offered.folder, taken.offered.name), []).append(verdict.id)
             if on_progress:
                 on_progress(done, len(pictures), taken.offered.label)
     finally:
-        if became:
+        if came:
             ds._save_index()
     new = {v.id for v in verdicts if v.ok}
-    owners = _by_stem(ds, became, new)
-    return verdicts + _pair_masks(ds, room, masks, became, owners) + _pair(ds, texts, became, owners, new)
+    pairs = _Pairs(came, [p.id for p in ds.pictures(check=False) if p.id not in new])
+    verdicts += [Verdict(o.label, False, role.reason, kind=role.kind) for o, role in kept_out]
+    verdicts += _pair_masks(ds, room, masks, pairs)
+    lost = {(o.folder, o.stem) for o, _ in kept_out} | {(o.folder, o.stem) for o, _ in masks}
+    verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
+    return verdicts + _kohya(ds, came, new)
+
+
+def _sorted(offered: list[Offered], texts: list[Offered], there: list[str]) -> tuple[list[Offered], list[tuple[Offered, Role]], list[tuple[Offered, Role]]]:
+    """(pictures, masks, what is no picture to learn from), by names and by what lies beside them; see roles.py."""
+    seen = [o for o in offered if Path(o.name).suffix.lower() in SUFFIXES and not is_mask(o.name)]
+    found = roles([(_place(o), o.name) for o in seen], [(_place(t), t.name) for t in texts], there)
+    by_offered = dict(zip(seen, found, strict=True))
+    pictures, masks, kept_out = [], [], []
+    for one in offered:
+        role = Role("mask", (_place(one), masked_stem(one.name))) if is_mask(one.name) else by_offered.get(one, PICTURE)
+        if role.kind == "picture":
+            pictures.append(one)
+        else:
+            (masks if role.kind == "mask" else kept_out).append((one, role))
+    return pictures, masks, kept_out
+
+
+def _place(offered: Offered) -> str:
+    return "" if offered.loose else offered.folder.replace(os.sep, "/")
+
+
+class _Pairs:
+    """Which pictures a caption or mask belongs to: those of its own folder first, then any, those of the dataset too, where only one fits."""
+
+    def __init__(self, came: dict[tuple[str, str], list[str]], there: list[str]):
+        by_folder: dict[str, list[tuple[str, str]]] = {}
+        for (folder, name), ids in came.items():
+            by_folder.setdefault(folder, []).extend((name, id) for id in ids)
+        self.came = {id for ids in came.values() for id in ids}
+        self._folders = {folder: Pairing(rows) for folder, rows in by_folder.items()}
+        self._all = Pairing([row for rows in by_folder.values() for row in rows] + [(id, id) for id in there])
+
+    def beside(self, text: Offered) -> list[str]:
+        """Those of the same folder."""
+        return self._in(text.folder, text.stem)
+
+    def mask(self, offered: Offered, owner: tuple[str, str]) -> list[str]:
+        """Those that a mask belongs to."""
+        return self._in(owner[0], owner[1]) or self._in(offered.folder, owner[1]) or self.anywhere(owner[1])
+
+    def anywhere(self, stem: str) -> list[str]:
+        return self._all.of(stem)
+
+    def _in(self, folder: str, stem: str) -> list[str]:
+        return self._folders[folder].of(stem) if folder in self._folders else []
 
 
 def _taken(ds: Dataset, gate: Gate, offered: Offered, temp: Path, known: dict[str, str]) -> _Taken:
@@ -264,31 +342,19 @@ def _free_name(name: str, kind: str, stems: set[str]) -> str:
     return made
 
 
-def _by_stem(ds: Dataset, became: dict[tuple[str, str], list[str]], new: set[str]) -> dict[str, list[str]]:
-    """The pictures that a caption or mask of this stem may belong to: those that just came, by their own names then, and the others."""
-    by_stem: dict[str, list[str]] = {}
-    for (_, stem), ids in became.items():
-        by_stem.setdefault(stem, []).extend(ids)
-    again, edited = {id for ids in became.values() for id in ids} - new, set()
-    for picture in ds.pictures(check=False):
-        if picture.id in again and picture.caption_source in BY_HAND:
-            edited.add(picture.id)
-        if picture.id not in new:
-            by_stem.setdefault(unicodedata.normalize("NFC", Path(picture.id).stem), []).append(picture.id)
-    return by_stem
-
-
-def _pair_masks(ds: Dataset, room: Path, masks: list[Offered], became: dict[tuple[str, str], list[str]], by_stem: dict[str, list[str]]) -> list[Verdict]:
+def _pair_masks(ds: Dataset, room: Path, masks: list[tuple[Offered, Role]], pairs: _Pairs) -> list[Verdict]:
     """Masks to their pictures, found as captions are; each is looked at by the gate first.  A newer mask takes the place of an older one."""
     jobs = list(enumerate(masks))
     verdicts = []
-    for taken in gated(jobs, lambda gate, job: _taken(ds, gate, job[1], room / f"mask{job[0]:06d}", {})):
-        offered, stem, report = taken.offered, masked_stem(taken.offered.name), taken.report
-        ids = became.get((offered.folder, stem)) or list(dict.fromkeys(by_stem.get(stem, [])))
+    work = lambda gate, job: (job[1][1], _taken(ds, gate, job[1][0], room / f"mask{job[0]:06d}", {}))
+    for role, taken in gated(jobs, work):
+        offered, stem, report = taken.offered, role.owner[1], taken.report
+        ids = pairs.mask(offered, role.owner)
+        in_place = bool(pairs._in(role.owner[0], stem) or pairs._in(offered.folder, stem))
         why = "" if report.ok else report.reason
         if not ids:
             why = f"is a mask by its name, but no picture called {stem!r} came with it"
-        elif len(ids) > 1 and (offered.folder, stem) not in became:
+        elif len(ids) > 1 and not in_place:
             why = f"could belong to several pictures called {stem!r}; pack folders as a ZIP"
         elif not why:
             picture = ds.get(ids[0])
@@ -296,63 +362,107 @@ def _pair_masks(ds: Dataset, room: Path, masks: list[Offered], became: dict[tupl
         if why:
             verdicts.append(Verdict(offered.label, False, why, kind="mask"))
             continue
+        data = taken.temp.read_bytes() if report.format == "PNG" else _as_png(taken.temp)
         with ds._locked():
             for id in ids:
-                write_atomic(ds.path / f"{Path(id).stem}{MASK_SUFFIX}", taken.temp.read_bytes())
+                write_atomic(ds.path / f"{Path(id).stem}{MASK_SUFFIX}", data)
         verdicts.append(Verdict(offered.label, True, report.note, ids[0], "mask"))
     if masks:
         ds.check()
     return verdicts
 
 
-def _pair(
-    ds: Dataset, texts: list[Offered], became: dict[tuple[str, str], list[str]], by_stem: dict[str, list[str]], new: set[str]
-) -> list[Verdict]:
-    """Captions to their pictures: by folder and stem, else by a stem that only one picture has; then a verdict each."""
-    again = {id for ids in became.values() for id in ids} - new
-    edited = {p.id for p in ds.pictures(check=False) if p.id in again and p.caption_source in BY_HAND}
-    verdicts, first, changed = [], {}, {}
-    offered_stems = [t.stem for t in texts if (t.folder, t.stem) not in became]
-    for text in sorted(texts, key=lambda t: t.name.lower().endswith(".txt")):  # .txt comes last, and wins over .caption
-        ids = became.get((text.folder, text.stem))
-        if ids is None:
-            ids = list(dict.fromkeys(by_stem.get(text.stem, [])))
-            if len(ids) > 1 or (ids and offered_stems.count(text.stem) > 1):
+def _as_png(path: Path) -> bytes:
+    """A mask of another format as what it is kept as: grey, 255 is learnt."""
+    stream = io.BytesIO()
+    Mask(path, "", "file").load().save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _pair(ds: Dataset, texts: list[Offered], pairs: _Pairs, new: set[str]) -> list[Verdict]:
+    """Captions to their pictures: by folder and name, else by a name that only one picture has; then a verdict each."""
+    edited = {p.id for p in ds.pictures(check=False) if p.id in pairs.came - new and p.caption_source in BY_HAND}
+    verdicts, first, changed, guesses = [], {}, {}, {}
+    alone = [t.stem.casefold() for t in texts if not pairs.beside(t)]
+    read = _read_all(texts)
+    # .txt comes last and wins over .caption, and so does a plain stem over `1.jpg.txt`
+    for text in sorted(texts, key=lambda t: (Path(t.stem).suffix.lower() not in SUFFIXES, t.name.lower().endswith(".txt"))):
+        ids = pairs.beside(text)
+        if not ids:
+            ids = pairs.anywhere(text.stem)
+            if len(ids) > 1 or (ids and alone.count(text.stem.casefold()) > 1):
                 verdicts.append(Verdict(text.label, False, f"could belong to several pictures called {text.stem!r}; pack folders as a ZIP", kind="caption"))
                 continue
         if not ids:
             verdicts.append(Verdict(text.label, False, "no picture of this name came with it", kind="caption"))
             continue
-        try:
-            with os.fdopen(open_regular(text.path), "rb") as file:
-                caption, note = captions.decode_caption(file.read(captions.MAX_BYTES + 1))
-        except ValueError as error:
-            verdicts.append(Verdict(text.label, False, str(error), kind="caption"))
+        data, why = read[text]
+        if why:
+            verdicts.append(Verdict(text.label, False, why, kind="caption"))
             continue
-        except OSError as error:
-            verdicts.append(Verdict(text.label, False, f"cannot be read: {error.strerror or error}", kind="caption"))
-            continue
+        caption, note, guessed = data
         if not caption:
-            verdicts.append(Verdict(text.label, False, "the caption is empty", ids[0], "caption"))
+            verdicts.append(Verdict(text.label, True, "is empty, so its picture has no caption", ids[0], "empty"))
             continue
         if edited.issuperset(ids) and caption != ds.caption(ids[0]):
             verdicts.append(Verdict(text.label, False, "its picture is here already, and its caption was edited by hand, so that one is kept; add the .txt alone to replace it", ids[0], "caption"))
             continue
         for id in ids:
             (first if id in new else changed)[id] = caption
+            guesses.pop(id, None)
+            if guessed:
+                guesses[id] = (guessed, text.path.read_bytes())
         verdicts.append(Verdict(text.label, True, note, ids[0], "caption"))
     with ds._locked():
         scan = scan_folder(ds.path)
         for id, caption in first.items():
             ds._write_caption(scan, id, caption)
+        rereading.remember(ds, guesses)
     ds.set_captions(changed, "file", new_op())
     return verdicts
 
 
-def _hidden(count: int) -> list[Verdict]:
-    if not count:
-        return []
-    return [Verdict("", False, f"{count} hidden system {'file' if count == 1 else 'files'} left out", kind="skipped")]
+def _read_all(texts: list[Offered]) -> dict[Offered, tuple[captions.Decoded | None, str]]:
+    """Of each caption file what it says, or why it cannot be read.  Where files do not say their encoding, all of an import tell it together."""
+    raw: dict[Offered, bytes] = {}
+    found: dict[Offered, tuple[captions.Decoded | None, str]] = {}
+    for text in texts:
+        try:
+            raw[text] = captions.read_file(text.path)
+        except ValueError as error:
+            found[text] = None, str(error)
+        except OSError as error:
+            found[text] = None, f"cannot be read: {error.strerror or error}"
+    unsaid = [data for data in raw.values() if not captions.says_encoding(data)]
+    together = encodings.guess(unsaid) if unsaid else ""
+    for text, data in raw.items():
+        try:
+            found[text] = captions.decode_caption(data, together), ""
+        except ValueError as error:
+            found[text] = None, str(error)
+    return found
+
+
+def _kohya(ds: Dataset, came: dict[tuple[str, str], list[str]], new: set[str]) -> list[Verdict]:
+    """What the names of kohya's folders mean, used and said: words are the captions of pictures that came without one, repeats are told."""
+    folders: dict[str, list[str]] = {}
+    for (folder, _), ids in came.items():
+        if kohya_folder(folder):
+            folders.setdefault(folder, []).extend(id for id in ids if id in new)
+    said, bare = [], {p.id for p in ds.pictures(check=False) if not p.caption}
+    several = len({kohya_folder(f)[0] for f in folders}) > 1
+    for folder, ids in folders.items():
+        repeats, words = kohya_folder(folder)
+        named = {id: words for id in ids if id in bare}
+        ds.set_captions(named, FOLDER, new_op())
+        text = f"the folder's name asks for {repeats} repeats"
+        text += (
+            ", as others ask for more or less: pictures of one dataset count alike here, so make a dataset of each folder and give it its repeats on the Train tab"
+            if several else ", which makes no difference where all pictures have the same"
+        )  # fmt: skip
+        text += f"; its words “{words}” are now the caption of {len(named)} of its pictures, which had none" if named else ""
+        said.append(Verdict(Path(folder).name, True, text, kind="folder"))
+    return said
 
 
 def _is_zip(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Masks: which part of a picture is to be learnt.  White is learnt, black is hidden, grey counts in between.
 
-A mask is a PNG beside its picture, `name.mask.png` for `name.jpg`; a picture without one whose own pixels are transparent in
+A mask is a PNG beside its picture, `name.mask.png` for `name.jpg`, or called as other trainers call theirs; a picture without one whose own pixels are transparent in
 places is masked by its transparency: what is opaque is learnt.
 """
 
@@ -37,7 +37,7 @@ class Mask:
 
 
 def is_mask(name: str) -> bool:
-    """Whether a file is by its name a mask and no picture."""
+    """Whether a file is by its name alone a mask and no picture; see roles.py for names that need a picture beside them."""
     return name.lower().endswith(SUFFIX)
 
 

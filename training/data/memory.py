@@ -11,16 +11,22 @@ import stat
 import threading
 import time
 import unicodedata
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from ..outside import read_json
-from . import captions
+from . import captions, encodings
 from .edits import Edits
 from .gate import Report
 from .masks import is_mask, masked_stem
 from .pictures import SUFFIXES, Refused, open_regular
+from .roles import Pairing, beside
+
+FILES_ASKED = 300
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Scan:
     names: list[str]
     masks: dict[str, str]  # stem -> the mask's file
     mask_entries: dict[str, os.DirEntry]
+    kept_out: dict[str, str]  # files that are no pictures to learn from, and why
 
     def stat(self, name: str) -> os.stat_result | None:
         """Of a picture or a mask; None if it is gone."""
@@ -68,6 +75,7 @@ class Memory:
         self.records: dict[str, dict] = {}
         self.index_key: tuple | None = None
         self.texts: dict[str, tuple] = {}
+        self.encoding: str | None = None  # what captions that do not say theirs are in together; None until one was met
         self.edits = Edits(meta / "edits.jsonl")
         self._file_lock = None
 
@@ -170,23 +178,54 @@ def scan(folder: Path) -> Scan:
                     files[name] = entry
     except FileNotFoundError:
         raise ValueError(f"the folder {folder} is gone") from None
-    for names in texts.values():
-        if len(names) > 1:
-            names.sort(key=lambda n: (captions.SUFFIXES.index(Path(n).suffix.lower()), n))
-    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, mask_entries)
+    kept_out = {}
+    for name, role in beside(files, texts).items():
+        if role.kind == "mask":
+            masks.setdefault(role.owner[1], name)
+            mask_entries[name] = files.pop(name)
+        else:
+            kept_out[name] = role.reason
+    texts = _beside_their_pictures(texts, [n for n in files if n not in kept_out])
+    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, mask_entries, kept_out)
 
 
-def read_caption(path: Path) -> tuple[str, str]:
-    """(caption, note); a file that cannot be read as one gives '' and says why."""
+def _beside_their_pictures(texts: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:
+    """{stem of a picture: its caption files, the one that counts first}; a file of exactly that stem before one that is only near it."""
+    stems = {stem_of(n) for n in names}
+    pairing = None
+    placed: dict[str, list[str]] = {stem: found for stem, found in texts.items() if stem in stems}
+    for stem, found in texts.items():
+        if stem not in stems:
+            pairing = pairing or Pairing((n, n) for n in names)
+            owners = {stem_of(n) for n in pairing.of(stem)}
+            placed.setdefault(owners.pop() if len(owners) == 1 else stem, []).extend(found)
+    for stem, found in placed.items():
+        if len(found) > 1:
+            found.sort(key=lambda n: (captions.SUFFIXES.index(Path(n).suffix.lower()), stem_of(n) != stem, n))
+    return placed
+
+
+def read_caption(path: Path, encoding: str = "") -> captions.Decoded:
+    """A caption; a file that cannot be read as one gives '' and says why.  encoding: as in decode_caption."""
     try:
-        with os.fdopen(open_regular(path), "rb") as file:
-            return captions.decode_caption(file.read(captions.MAX_BYTES + 1))
+        return captions.decode_caption(captions.read_file(path), encoding)
     except Refused as error:
-        return "", "" if "empty" in str(error) else f"{path.name} {error}"
+        return captions.Decoded("", f"{path.name} {error}")
     except ValueError as error:
-        return "", str(error)
+        return captions.Decoded("", str(error))
     except OSError as error:
-        return "", f"{path.name} cannot be read: {error.strerror}"
+        return captions.Decoded("", f"{path.name} cannot be read: {error.strerror}")
+
+
+def encoding_together(paths: Iterable[Path]) -> str:
+    """What the captions of one folder that do not say their encoding are in, most likely; a few hundred tell."""
+    unsaid = []
+    for path in islice(paths, FILES_ASKED):
+        with suppress(ValueError, OSError):
+            data = captions.read_file(path)
+            if not captions.says_encoding(data):
+                unsaid.append(data)
+    return encodings.guess(unsaid) if unsaid else ""
 
 
 def hash_of(path: Path) -> str:

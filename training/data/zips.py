@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from .noise import is_archive, is_system
+
 MAX_ENTRIES = 20_000
 MAX_ENTRY_BYTES = 100_000_000
 MAX_TOTAL_BYTES = 2_000_000_000
@@ -18,7 +20,7 @@ MAX_RATIO = 250
 RATIO_FROM_BYTES = 1_000_000  # below this, a good ratio harms nobody: a caption of spaces, a plain white picture
 MAX_DIRECTORY_BYTES = 64_000_000
 CHUNK = 1 << 20
-SYSTEM_FILES = {"thumbs.db", "desktop.ini", "icon\r"}
+_OTHER_ARCHIVES = {b"7z\xbc\xaf": "a 7z", b"Rar!": "a RAR", b"\x1f\x8b": "a gzip", b"BZh": "a bzip2", b"\xfd7zXZ": "an xz"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def unpack(source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES) -> 
         _check_directory(source)
         archive = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, OSError, struct.error, NotImplementedError) as error:
-        raise ValueError(f"{source.name} is not a ZIP that can be opened: {error}; pack it again") from None
+        raise ValueError(f"{source.name} is not a ZIP that can be opened: {_other_archive(source) or error}; pack it again") from None
     with archive:
         infos = archive.infolist()
         if len(infos) > MAX_ENTRIES:
@@ -56,7 +58,7 @@ def unpack(source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES) -> 
             if info.is_dir():
                 continue
             folder, name = _place(info)
-            if is_hidden(folder, name):
+            if is_system(folder, name):
                 yield Entry(folder, name, None, hidden=True)
                 continue
             reason = _why_not(info, name, id(info) in overlapping)
@@ -79,12 +81,6 @@ def real_bytes(source: Path) -> int:
         return 0
 
 
-def is_hidden(folder: str, name: str) -> bool:
-    """Whether this is a dot file, a resource fork or a folder picture of some system: nothing that a person put there."""
-    parts = [*folder.split("/"), name]
-    return any(p.startswith(".") and p not in (".", "..") for p in parts) or "__MACOSX" in parts or name.lower() in SYSTEM_FILES
-
-
 def _check_directory(source: Path) -> None:
     """The number of entries and size of the directory, before Python's zipfile reads all of it into memory."""
     size = source.stat().st_size
@@ -102,6 +98,13 @@ def _check_directory(source: Path) -> None:
                 count, directory_bytes = struct.unpack("<QQ", record[32:48])
     if count > MAX_ENTRIES or directory_bytes > MAX_DIRECTORY_BYTES:
         raise ValueError(_too_many(source, count))
+
+
+def _other_archive(source: Path) -> str:
+    """What a file is that is called .zip and is none; "" where that is not clear."""
+    with open(source, "rb") as file:
+        head = file.read(8)
+    return next((f"it is {kind} archive" for mark, kind in _OTHER_ARCHIVES.items() if head.startswith(mark)), "")
 
 
 def _too_many(source: Path, count: int) -> str:
@@ -136,7 +139,7 @@ def _why_not(info: zipfile.ZipInfo, name: str, overlapping: bool) -> str:
         return "shares its bytes with another entry, as ZIP bombs do"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "is compressed in a way that is not supported; pack it as an ordinary ZIP (deflate)"
-    if name.lower().endswith((".zip", ".7z", ".rar", ".tar", ".gz", ".tgz")):
+    if name.lower().endswith(".zip") or is_archive(name):
         return "is an archive inside the ZIP and was not opened; unpack it and add what it holds"
     if info.file_size > MAX_ENTRY_BYTES:
         return f"is {info.file_size / 1e6:.0f} MB large; {MAX_ENTRY_BYTES // 10**6} MB is the most"

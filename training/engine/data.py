@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..data import datasets
-from ..data.captions import with_trigger
+from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger
 from ..data.clips import frames_at
 from ..data.frames import STILL, Segment, left_out, segments
 from ..data.masks import Mask
@@ -33,7 +33,7 @@ class Item:
     id: str  # dataset/picture
     path: str
     sha256: str
-    captions: tuple[str, ...]  # as trained: trigger in front; several when tags are shuffled
+    captions: tuple[str, ...]  # as trained: with the trigger word; several when the picture has several, or tags are shuffled
     size: tuple[int, int]  # width, height of the file's picture, px
     crop: Crop
     flips: tuple[bool, ...]  # (False,) or (False, True)
@@ -130,6 +130,9 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     if silent and not config.trigger:
         warn(f"{len(silent)} of {len(new)} pictures have no caption and there is no trigger word: they are learnt without words")
 
+    nameless = [pictures[at][2].id for at in new if has_place(pictures[at][2].caption)]
+    if nameless and not config.trigger:
+        warn(f"{len(nameless)} captions have a place for the trigger word, [trigger] or [name], but there is none: it is left out of them")
     _say_masks(config, [pictures[at][2] for at in new], warn)
 
     items: list[Item] = []
@@ -145,7 +148,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
             for segment in segments(picture.seconds, config.data, spec):
                 item = Item(
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
-                    _captions(config, picture.caption, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
+                    _captions(config, picture.captions, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
                     (False, True) if config.data.flip else (False,), use.weight, use.prior,
                     picture.mask if config.loss.masked and not use.prior else None, segment,
                 )  # fmt: skip
@@ -178,15 +181,29 @@ def _held_out(config: TrainConfig, count: int) -> set[int]:
     return set(permutation(count, config.seed, "held out")[:wanted])
 
 
-def _captions(config: TrainConfig, caption: str, trigger: str) -> tuple[str, ...]:
-    """The caption as it is trained: with the trigger word, and in several tag orders when they are shuffled."""
-    caption = with_trigger(" ".join(caption.split()), trigger)
+def _captions(config: TrainConfig, captions: tuple[str, ...], trigger: str) -> tuple[str, ...]:
+    """The picture's captions as they are trained, each as often as the others: one of the tuple is drawn at each use."""
+    made = [_orders(config, " ".join(caption.split()), trigger) for caption in captions or ("",)]
+    if len(made) == 1:
+        return made[0]
+    most = max(map(len, made))
+    return tuple(orders[n % len(orders)] for n in range(most) for orders in made)
+
+
+def _orders(config: TrainConfig, caption: str, trigger: str) -> tuple[str, ...]:
+    """One caption as it is trained: with the trigger word, and in several tag orders when they are shuffled."""
     if not config.data.shuffle_tags:
-        return (caption,)
-    tags = [t.strip() for t in caption.split(",") if t.strip()]
-    front, rest = tags[: config.data.keep_tags], tags[config.data.keep_tags :]
-    orders = [[rest[i] for i in permutation(len(rest), config.seed, "tags", caption, n)] for n in range(TAG_ORDERS)]
-    return tuple(dict.fromkeys(", ".join(front + order) for order in orders))
+        return (trained(caption, trigger),)
+    caption = with_trigger(caption, trigger)
+    front, middle, back = (_tags(part) for part in kept_apart(caption))
+    if SEPARATOR not in caption:
+        front, middle = middle[: config.data.keep_tags], middle[config.data.keep_tags :]
+    orders = [[middle[i] for i in permutation(len(middle), config.seed, "tags", caption, n)] for n in range(TAG_ORDERS)]
+    return tuple(dict.fromkeys(", ".join([*front, *order, *back]) for order in orders))
+
+
+def _tags(text: str) -> list[str]:
+    return [t.strip() for t in text.split(",") if t.strip()]
 
 
 @dataclass
@@ -292,7 +309,7 @@ def caption_record(plan: Plan) -> list[dict]:
         c, s = item.crop, item.segment
         piece = {} if s == STILL else {"start": s.start, "frames": s.frames, "fps": s.fps}
         rows[item.id, c.width, c.height, s.start] = {
-            "id": item.id, "captions": list(item.captions), "bucket": [c.width, c.height], "scaled": list(c.scaled),
+            "id": item.id, "captions": list(dict.fromkeys(item.captions)), "bucket": [c.width, c.height], "scaled": list(c.scaled),
             "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior, **piece,
         }  # fmt: skip
     return list(rows.values())

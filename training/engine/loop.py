@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import registry
 from ..config import TrainConfig
 from ..family import Cond
+from ..plan import prompts
 from ..runs.context import Context, Stopped
 from . import adapter_files, blocks, checkpoint, memory, optim, training_adapter
 from .data import Batch
@@ -240,14 +241,16 @@ class Session:
             self._mark = time.monotonic(), 0
 
     def _sample_now(self, prompt: str) -> None:
-        texts = {prompt, self.config.sample.negative} if prompt else {self.config.sample.negative}
-        self.p.texts.encode(texts)
+        asked = prompts.read(self.config, prompt)
+        for option in asked.ignored:
+            self.ctx.warn(f"{option} of this prompt cannot be set for a single picture here, or not to this value; it is left out")
+        self.p.texts.encode({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
         if self.m.vae is None:
             self.m.vae = load_vae(self.config, self.family, self.p.folder).vae
         with self.weights_for_use():
             if prompt:
                 self.ctx.phase("drawing samples", 0, 1, "pictures")
-                self.gallery.draw(self.step, self._next_spontaneous(), prompt)
+                self.gallery.draw(self.step, self._next_spontaneous(), asked)
             else:
                 self.gallery.draw_all(self.step, again=True)
         self._mark = time.monotonic(), 0

@@ -25,7 +25,7 @@ from .data import Feed, Plan, caption_record, plan
 from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
-from .sampling import prompts
+from .sampling import texts_of
 from .texts import Texts
 from .weights import base_folder, load_vae, placement
 
@@ -62,7 +62,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
 
     cache = Cache(ctx.home.cache)
     texts = Texts(config, ctx, family, folder, cache)
-    texts.encode({c for item in work.everything for c in item.captions} | set(prompts(config)) | {config.sample.negative, ""})
+    texts.encode({c for item in work.everything for c in item.captions} | texts_of(config) | {""})
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 

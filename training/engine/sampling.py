@@ -13,8 +13,11 @@ from torch import nn
 
 from ..config import TrainConfig
 from ..data import clips
+from ..data.frames import fitting
 from ..family import Cond, Modules
 from ..files import write_atomic
+from ..plan import prompts
+from ..plan.prompts import Prompt
 from ..runs.context import Context
 from .memory import autocast
 
@@ -22,9 +25,9 @@ LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
 SPONTANEOUS = 1000  # index of the first prompt that was asked for by hand; the fixed ones count from 0
 
 
-def prompts(config: TrainConfig) -> list[str]:
-    """The sample prompts with the trigger word filled in."""
-    return [p.replace("[trigger]", config.trigger).strip() for p in config.sample.prompts]
+def texts_of(config: TrainConfig) -> set[str]:
+    """All that the fixed prompts and what they avoid say: what has to be encoded for them."""
+    return {text for prompt in prompts.of_config(config) for text in (prompt.text, prompt.sample.negative)} | {config.sample.negative}
 
 
 class Gallery:
@@ -32,24 +35,33 @@ class Gallery:
 
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int):
         self.config, self.ctx, self.family, self.m, self.cond = config, ctx, family, m, cond
-        self.width, self.height = (max(divisor, round(side / divisor) * divisor) for side in (config.sample.width, config.sample.height))
-        if (self.width, self.height) != (config.sample.width, config.sample.height):
-            ctx.warn(f"samples are {self.width}x{self.height} px: {config.sample.width}x{config.sample.height} does not divide by {divisor}")
+        self.divisor = divisor
+        asked = [(s.width, s.height) for s in (config.sample, *(p.sample for p in prompts.of_config(config)))]
+        for width, height in dict.fromkeys(asked):
+            if (drawn := self._size(width, height)) != (width, height):
+                ctx.warn(f"samples are {drawn[0]}x{drawn[1]} px: {width}x{height} does not divide by {divisor}")
+        for text in prompts.said(config):
+            ctx.warn(text)
 
     def draw_all(self, step: int, again: bool = False) -> None:
         """All fixed prompts at `step`; those that are already on disk are kept, so that a resumed run draws only what is missing."""
-        texts = prompts(self.config)
-        for index, text in enumerate(texts):
+        wanted = prompts.of_config(self.config)
+        for index, prompt in enumerate(wanted):
             if self.ctx.stop_requested():
                 return
-            self.ctx.phase("drawing samples", index, len(texts), "pictures")
+            self.ctx.phase("drawing samples", index, len(wanted), "pictures")
             if again or not self.ctx.path("samples", f"{step:06d}_{index}.webp").exists():
-                self.draw(step, index, text)
+                self.draw(step, index, prompt)
 
-    def draw(self, step: int, index: int, text: str) -> None:
+    def _size(self, width: int, height: int) -> tuple[int, int]:
+        """The nearest size that the model can draw."""
+        return tuple(max(self.divisor, round(side / self.divisor) * self.divisor) for side in (width, height))
+
+    def draw(self, step: int, index: int, prompt: Prompt) -> None:
         """One prompt: the picture or clip on disk, then the event.  A clip is an animated WebP, and an MP4 beside it to take away."""
-        seed = self.config.sample.seed + (index if index < SPONTANEOUS else 0)
-        frames = self._frames(text, seed)
+        text = prompt.text
+        seed = prompt.sample.seed + (index if index < SPONTANEOUS and not prompt.seeded else 0)
+        frames = self._frames(prompt, seed)
         if not frames:
             return
         name = f"samples/{step:06d}_{index}.webp"
@@ -60,17 +72,19 @@ class Gallery:
         write_atomic(self.ctx.path(name), _webp(frames, self.config.sample.fps, note))
         self.ctx.emit("sample", step=step, index=index, prompt=text, path=name, seed=seed)
 
-    def _frames(self, text: str, seed: int) -> list:
+    def _frames(self, prompt: Prompt, seed: int) -> list:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
-        s = self.config.sample
-        video = {"num_frames": s.frames} if self.family.SPEC.latent.video else {}
+        s = prompt.sample
+        width, height = self._size(s.width, s.height)
+        frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
+        video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
         try:
             with torch.no_grad(), autocast(self.config), _interruptible((self.m.denoiser, self.m.vae), self.ctx.stop_requested):
                 drawn = pipe(
-                    **self.family.draw_args(self.m, self.cond(text), self.cond(s.negative), s.guidance),
-                    num_inference_steps=s.steps, width=self.width, height=self.height, output_type="pil",
+                    **self.family.draw_args(self.m, self.cond(prompt.text), self.cond(s.negative), s.guidance),
+                    num_inference_steps=s.steps, width=width, height=height, output_type="pil",
                     generator=torch.Generator().manual_seed(seed), **video,
                 )  # fmt: skip
         except _Interrupted:

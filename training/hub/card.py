@@ -18,6 +18,7 @@ from ..formats.adapting import is_whole
 from ..formats.deliver import has_kohya
 from ..formats.modelspec import modelspec_metadata, scrub, stamp_hash
 from ..home import BUILTIN
+from ..plan import prompts
 from .secrets import mask
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list
     shown = []
     for path in samples:
         prompt = made[path][2] if path in made else ""
-        shown.append((_plain(config, prompt.replace("[trigger]", config.trigger)), f"samples/{PurePosixPath(path).name}"))
+        shown.append((_plain(config, prompts.with_place(prompt, config.trigger)), f"samples/{PurePosixPath(path).name}"))
     return shown
 
 
@@ -194,7 +195,7 @@ def _adapter(config: TrainConfig) -> str:
 
 def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str) -> str:
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
-    prompt = _plain(config, config.sample.prompts[0].replace("[trigger]", config.trigger)) if config.sample.prompts else trigger or "a picture"
+    prompt = _plain(config, prompts.read(config, config.sample.prompts[0]).text) if config.sample.prompts else trigger or "a picture"
     adapter = registry.get("adapters", config.adapter.type)
     pipeline, module, extra = "DiffusionPipeline", "diffusers", ""
     if spec.pipeline_module:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, field_validator
 from .. import jobfile, registry
 from ..config import JobConfig
 from ..data import datasets
-from ..data.captions import with_trigger
+from ..data.captions import clean_caption, with_trigger
 from ..data.datasets import Dataset, Picture
 from ..runs.context import Context, Stopped
 
@@ -156,6 +156,7 @@ def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx
         if problem:
             problems[picture.id] = problem
         else:
+            text = clean_caption(text)  # paragraphs of one answer are one caption
             text = f"{now}, {text}" if now and config.mode == "append" else text
             captions[picture.id] = with_trigger(text, config.trigger)
     ds.set_captions(captions, config.captioner, op=f"{ctx.run.id}:{ctx.attempt}")

@@ -12,13 +12,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from .. import registry
-from ..config import TrainConfig
+from ..config import SamplePart, TrainConfig
 from ..data import datasets
 from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..home import Home
-from . import layers
+from . import layers, prompts
 from .hardware import Machine
 from .layers import BaseModel
 from .need import BYTES, EVERY, STATE_BYTES, Learning, Size, held, need
@@ -180,7 +180,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems, parts=parts,
         too_large=ram > machine.ram_free_bytes or (config.device == "cuda" and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
-    made.sentences.extend(problems + said * bool(items) + _sentences(config, machine, made, items, per_step))
+    made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
     return made
 
 
@@ -221,16 +221,20 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         correction = pace.seconds_per_picture * batch * config.optimizer.accumulation / step_s
         step_s *= correction
 
-    s = config.sample
-    drawn = len(s.prompts) * (config.steps // s.every + 1 + (config.steps % s.every > 0)) if s.every else 0
-    guided = 2 if s.guidance > 1 else 1
-    one_s = s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
+    every = config.sample.every
+    rounds = config.steps // every + 1 + (config.steps % every > 0) if every else 0
+
+    def drawing_s(s: SamplePart) -> float:
+        guided = 2 if s.guidance > 1 else 1
+        return s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
+
+    drawn_s = rounds * sum(drawing_s(p.sample) for p in prompts.of_config(config))
     flips = 2 if config.data.flip else 1
     encode_s = items * flips * sum(model.vae.flops(side * side * d.frames) for side in sides) / len(sides) / rate
     saves = config.steps / config.save.every if config.save.every else 1
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
-    return START_S + load_s + correction * (encode_s + drawn * one_s) + config.steps * step_s + save_s, step_s
+    return START_S + load_s + correction * (encode_s + drawn_s) + config.steps * step_s + save_s, step_s
 
 
 def cells(width: int, height: int, model: BaseModel, frames: int = 1) -> float:
@@ -257,7 +261,8 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
 
 def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float, dict[str, float]]:
     """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
-    d, s, side = config.data, config.sample, max(config.data.resolutions)
+    d, side = config.data, max(config.data.resolutions)
+    s = max((p.sample for p in prompts.of_config(config)), key=lambda s: s.width * s.height * s.frames, default=config.sample)
     # a video VAE goes through a clip a latent frame at a time
     at_once, drawn_at_once = min(spec.latent.frame_stride, d.frames), min(spec.latent.frame_stride, s.frames)
     size = Size(
@@ -294,8 +299,9 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
     latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
     texts = items * (8 if config.data.shuffle_tags else 1) * (layers.TEXT_TOKENS * model.text_width * BYTES[config.model.dtype] + CACHE_ENTRY_BYTES)
-    s = config.sample
-    drawn = len(s.prompts) * (config.steps // s.every + 1) * (s.width * s.height * s.frames * 0.4 + CACHE_ENTRY_BYTES) if s.every else 0
+    every = config.sample.every
+    values = sum(p.sample.width * p.sample.height * p.sample.frames * 0.4 + CACHE_ENTRY_BYTES for p in prompts.of_config(config))
+    drawn = (config.steps // every + 1) * values if every else 0
     return checkpoints + 4 * learning + latents + texts + drawn + HELD_EVENTS_BYTES
 
 

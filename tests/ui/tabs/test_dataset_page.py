@@ -71,7 +71,12 @@ def test_the_pager_reaches_every_page_of_2500_pictures():
 
 
 def test_a_long_caption_says_that_its_end_is_cut():
-    assert "tokens" in tiles.caption_chips("word " * 100, ("", "")) and "tokens" not in tiles.caption_chips("a cat", ("", ""))
+    assert "tokens" in tiles.caption_chips(["word " * 100], ("", "")) and "tokens" not in tiles.caption_chips(["a cat"], ("", ""))
+
+
+def test_what_is_not_trained_as_it_stands_is_marked():
+    chips = tiles.caption_chips(["a [trigger] ||| b", "c"], ("", ""))
+    assert "2 captions" in chips and ">[trigger]<" in chips and ">|||<" in chips and tiles.caption_chips(["a cat"], ("", "")) == ""
 
 
 def test_an_import_goes_on_without_a_page_and_keeps_its_outcome(home, tmp_path):

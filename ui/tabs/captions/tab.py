@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from training.data import datasets
-from training.data.captions import TOKEN_LIMIT, cut_captions
+from training.data import datasets, rereading
+from training.data.captions import cut_captions, longest, split
 from training.data.datasets import Dataset, Picture
 from training.plan import hardware
 from training.runs import supervisor
@@ -23,7 +23,7 @@ from ...server import client, media
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ..dataset import tiles
 from ..train.missing import chosen, missing_html
-from . import captioner
+from . import captioner, notes
 
 TITLE = "Captions"
 ALL, BARE, CUT = "ok", "no caption", "cut"
@@ -64,6 +64,7 @@ class Parts:
     patch: gr.HTML
     view: gr.State
     seen: gr.State  # the print of the job that the page shows
+    choice: gr.State  # the picture whose caption is to be read in another encoding; "" for all that were guessed
 
 
 def build(ctx: UiContext) -> Parts:
@@ -96,7 +97,7 @@ def build(ctx: UiContext) -> Parts:
             patch = gr.HTML("", html_template="", apply_default_css=False, js_on_load=PATCH_JS, elem_id="ez-caption-patch")
     return Parts(
         missing, empty, body, form, job, query, only, undo, cut, find, replace, swap, front, add_front, behind, add_behind, grid, patch,
-        gr.State(dict(FIRST_VIEW)), gr.State(""),
+        gr.State(dict(FIRST_VIEW)), gr.State(""), gr.State(""),
     )  # fmt: skip
 
 
@@ -110,7 +111,8 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     ctx.every_tick(tab.tick, [*asked, parts.seen], [parts.seen, parts.job, parts.patch, parts.form, parts.missing, parts.undo, parts.cut], tab="captions")
     gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.grid.act(tab.turn, asked, out, **INSTANT)
-    parts.cut.act(tab.show_cut, ctx.dataset, [*out, parts.only], **INSTANT)
+    parts.cut.act(tab.note_act, asked, [*out, parts.only], **INSTANT)
+    parts.cut.edit(tab.note_edit, [*asked, parts.choice], [parts.choice, *out], **INSTANT)
     parts.form.act(tab.form_act, asked, [ctx.timer, *out], **INSTANT)
     parts.form.edit(tab.edit, ctx.dataset, parts.form, **INSTANT)
     parts.job.act(tab.job_act, asked, [ctx.timer, *out], **QUIET)
@@ -128,7 +130,7 @@ def _saver(ctx: UiContext):
             text = ds.set_caption(str(data.get("id", "")), str(data.get("text", ""))[: 2**20])
         except (ValueError, OSError) as error:
             return {"error": str(error)}
-        return {"text": text, "chips": tiles.caption_chips(text, ("", "")), "note": tiles.source_note("typed" if text else "")}
+        return {"text": text, "chips": tiles.caption_chips(split(text, ds.lines), ("", "")), "note": tiles.source_note("typed" if text else "")}
 
     return save_caption
 
@@ -208,9 +210,21 @@ class _Tab:
             return values
         return self.show(name, {**view, "page": int(event.page)})
 
-    def show_cut(self, name: str, event: gr.EventData):
+    def note_act(self, name: str, view: dict, event: gr.EventData):
         """Only the captions that are too long."""
         return [*self.show(name, {"page": 0, "query": "", "only": CUT}), CUT]
+
+    def note_edit(self, name: str, view: dict, which: str, event: gr.EventData):
+        """How lines are read, which captions are to be read in another encoding, or that encoding was chosen."""
+        ds, field, value = chosen(self.ctx.home, name), str(event.field), str(event.value)
+        if field == notes.WHICH:
+            return [value, *[gr.skip()] * len(self.outputs)]
+        if ds and field == notes.LINES:
+            _said(lambda: ds.set_lines(value))
+        elif ds and field == notes.ENCODING:
+            changed = _said(lambda: rereading.reread(ds, value, [which] if which else []))
+            gr.Info(f"{views.count(changed, 'caption')} read again.", duration=4)
+        return ["", *self.show(name, view)]
 
     def _kept(self, how=lambda kept: kept) -> captioner.Kept:
         """What the form holds, after `how`."""
@@ -339,7 +353,7 @@ def _page_of(ds: Dataset, view: dict) -> tuple[list[Picture], int, dict]:
 
 def _too_long(ds: Dataset) -> list[Picture]:
     pictures = [p for p in ds.pictures(check=False) if p.usable]
-    return [pictures[i] for i, _ in cut_captions(p.caption for p in pictures)]
+    return [pictures[i] for i, _ in cut_captions(longest(p.captions) for p in pictures)]
 
 
 def _items(view: RunView) -> dict[str, tuple[str, str]]:
@@ -360,7 +374,7 @@ def _print(run: Run | None, status: str, view: RunView) -> str:
 
 
 def _patch(ds: Dataset, pictures: list[Picture], items: dict) -> str:
-    rows = {p.id: {"text": p.caption, "chips": tiles.caption_chips(p.caption, _chip(items, p)), "note": tiles.caption_note(p)} for p in pictures}
+    rows = {p.id: {"text": p.caption, "chips": tiles.caption_chips(p.captions, _chip(items, p)), "note": tiles.caption_note(p)} for p in pictures}
     return json.dumps({"dataset": ds.name, "rows": rows})
 
 
@@ -374,14 +388,8 @@ def _undo_button(ds: Dataset):
 
 
 def _cut_html(ds: Dataset) -> str:
-    long = len(_too_long(ds))
-    if not long:
-        return ""
-    which = "One caption is" if long == 1 else f"{long:,} captions are"
-    return (
-        f'<div class="ez-note ez-warn ez-spread"><span>{which} longer than a CLIP text encoder reads (about {TOKEN_LIMIT} tokens): the rest is lost on base models that have no other one.</span>'
-        '<button type="button" class="ez-link" data-act="cut">Show them</button></div>'
-    )
+    """What to know of the captions as a whole."""
+    return notes.cut_html(len(_too_long(ds))) + notes.lines_html(ds) + notes.encodings_html(rereading.guessed(ds))
 
 
 def job_html(run: Run | None, view: RunView, status: str) -> str:

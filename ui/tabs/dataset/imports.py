@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from training.data import datasets, importing
-from training.data.datasets import Dataset, Progress, Verdict
+from training.data.datasets import LEFT_OUT, Dataset, Progress, Verdict
 
 
 @dataclass
@@ -29,7 +29,12 @@ class Import:
     @property
     def refused(self) -> list[Verdict]:
         """What did not become part of the dataset, with the reason."""
-        return [v for v in self.verdicts if not v.ok and v.kind != "skipped"]
+        return [v for v in self.verdicts if not v.ok and v.kind not in ("skipped", *LEFT_OUT)]
+
+    @property
+    def left_out(self) -> list[Verdict]:
+        """What is no picture to learn from: control and regularisation pictures of other trainers."""
+        return [v for v in self.verdicts if v.kind in LEFT_OUT]
 
     @property
     def noted(self) -> list[Verdict]:

@@ -361,7 +361,7 @@ def outcome_html(job: Import | None) -> str:
     close = '<button type="button" class="ez-link" data-act="dismiss">Dismiss</button>'
     return (
         f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(sentences(said))}</b>{close}</div>'
-        f"{_rows('Not added', job.refused)}{_rows('Good to know', job.noted)}</div>"
+        f"{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from training.data.captions import TOKEN_LIMIT, about_tokens
+from training.data.captions import SEPARATOR, TOKEN_LIMIT, about_tokens, has_place, longest
 from training.data.datasets import Picture
 
 from ... import views
@@ -60,7 +60,7 @@ def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="Caption of {name}" placeholder="No caption yet" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'
-        f'<span class="ez-tile-chips">{caption_chips(picture.caption, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></article>'
+        f'<span class="ez-tile-chips">{caption_chips(picture.captions, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></article>'
     )
 
 
@@ -75,10 +75,16 @@ def _thumb(picture: Picture, thumb: Address, full: Address) -> str:
     )
 
 
-def caption_chips(caption: str, status: tuple[str, str]) -> str:
-    """What the captioner did, and a warning when the caption is longer than is read."""
+def caption_chips(captions: Sequence[str], status: tuple[str, str]) -> str:
+    """What the captioner did, how many captions there are where it is not one, and a warning when one is longer than is read."""
     chip = f'<span class="ez-chip {status[0]}">{escape(status[1])}</span>' if status[1] else ""
-    tokens = about_tokens(caption)
+    if len(captions) > 1:
+        chip += f'<span class="ez-chip" title="Each line is a caption of its own; one is drawn at each use">{len(captions)} captions</span>'
+    if any(has_place(caption) for caption in captions):
+        chip += '<span class="ez-chip" title="The trigger word takes this place, and is not put in front">[trigger]</span>'
+    if any(SEPARATOR in caption for caption in captions):
+        chip += f'<span class="ez-chip" title="What stands before it stays in front when tags are shuffled; it is not trained itself">{SEPARATOR}</span>'
+    tokens = about_tokens(longest(captions))
     if tokens > TOKEN_LIMIT:
         chip += f'<span class="ez-chip ez-warn" title="A CLIP text encoder reads about {TOKEN_LIMIT} tokens; base models that have no other one lose the rest">about {tokens} tokens</span>'
     return chip
@@ -91,7 +97,7 @@ def caption_note(picture: Picture) -> str:
 
 def source_note(source: str) -> str:
     """Where a caption comes from, in words, escaped."""
-    return escape({"file": "came with the picture"}.get(source, source))
+    return escape({"file": "came with the picture", "folder": "its folder’s name"}.get(source, source))
 
 
 def pager(number: int, total: int) -> str:

@@ -1,0 +1,119 @@
+"""What other trainers keep beside pictures: masks taken as masks, control and regularisation pictures left out and said, pictures left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.data import datasets, importing
+from training.data.roles import Pairing, kohya_folder, roles
+
+from .make import encoded, scene, write, zipped
+from .test_masks import mask
+
+
+def kinds(*files: str, texts: tuple[str, ...] = (), there: tuple[str, ...] = ()) -> dict[str, str]:
+    """{file: kind} of what is no picture."""
+    split = lambda f: (f.rpartition("/")[0], f.rpartition("/")[2])
+    found = roles([split(f) for f in files], [split(t) for t in texts], there)
+    return {f: role.kind for f, role in zip(files, found, strict=True) if role.kind != "picture"}
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (("a.png", "a-masklabel.png", "a-condlabel.png"), {"a-masklabel.png": "mask", "a-condlabel.png": "control"}),  # OneTrainer
+        (("b.jpg", "B_MASK.PNG", "b.mask.jpg"), {"B_MASK.PNG": "mask", "b.mask.jpg": "mask"}),
+        (("mask.png", "gas_mask.png", "control.png", "x/gas.png"), {}),  # pictures: nothing of that stem beside them
+        (("a.png", "_controls/a.depth.jpg", "_controls/a.mask.jpg"), {"_controls/a.depth.jpg": "control", "_controls/a.mask.jpg": "mask"}),  # ai-toolkit
+        (("control/a.png", "target/a.png"), {"control/a.png": "control"}),
+        (("main/a.png", "control_1/a.png", "control_2/a_0.png"), {"control_1/a.png": "control", "control_2/a_0.png": "control"}),
+        (("control/a.png", "control/b.png"), {}),  # a folder of that name alone holds pictures
+        (("set/a.png", "set/conditioning/a.png", "set/conditioning/z.png"), {"set/conditioning/a.png": "control", "set/conditioning/z.png": "control"}),
+        (("source/1.png", "target/1.png"), {"source/1.png": "control"}),
+        (("source/1.png", "other/1.png"), {}),
+        (("img/a.png", "mask/a.png"), {"mask/a.png": "mask"}),
+        (("r_start.png", "r_end.png"), {"r_start.png": "control"}),  # fal
+        (("r_start.png", "r_end.png", "b.png", "c.png"), {}),
+        (("img/10_my woman/a.png", "reg/1_woman/b.png", "model/sample/c.png"), {"reg/1_woman/b.png": "regular", "model/sample/c.png": "drawn"}),  # kohya
+        (("reg/1_woman/b.png",), {}),  # added by itself: that is how it becomes a dataset that is kept
+    ],
+)
+def test_names_and_neighbours_decide(files, found):
+    assert kinds(*files) == found
+
+
+def test_a_pair_of_start_and_end_is_known_by_its_caption_and_a_late_mask_by_the_dataset():
+    assert kinds("r_start.png", "r_end.png", "b.png", "c.png", texts=("r.txt",)) == {"r_start.png": "control"}
+    assert kinds("gas_mask.png", there=("gas.png",)) == {"gas_mask.png": "mask"}
+
+
+def test_captions_are_found_by_stem_whole_name_and_in_any_case():
+    pairs = Pairing([(n, n) for n in ("123.jpg", "IMG_1.JPG", "a.png", "A.jpg", "z_end.png", "Ab.png", "aB.jpg")])
+    found = {stem: pairs.of(stem) for stem in ("123", "123.jpg", "img_1", "img_1.jpg", "a", "A", "z", "ab", "nope")}
+    assert found == {
+        "123": ["123.jpg"], "123.jpg": ["123.jpg"], "img_1": ["IMG_1.JPG"], "img_1.jpg": ["IMG_1.JPG"], "a": ["a.png"], "A": ["A.jpg"], "z": ["z_end.png"],
+        "ab": [], "nope": [],
+    }  # fmt: skip
+    assert kohya_folder("img/10_my woman") == (10, "my woman") and kohya_folder("2023_summer") is None and kohya_folder("10_") is None
+
+
+@pytest.fixture
+def ds(home):
+    return datasets.create(home, "of others")
+
+
+def test_a_folder_of_another_trainer_gives_its_pictures_masks_and_captions(ds, nasty):
+    folder = nasty / "in"
+    write(folder / "a.png", 1), write(folder / "B.PNG", 2), write(folder / "c.jpg", 3)
+    mask(folder / "a-masklabel.png"), mask(folder / "_controls" / "c.mask.jpg")
+    write(folder / "_controls" / "c.depth.jpg", 4)
+    (folder / "a.png.txt").write_text("whole name")
+    (folder / "b.txt").write_text("other case")
+    (folder / "c.txt").write_text(" \n")
+    for name in ("c.npz", "set.toml", "a.png~", "a.png.bak", "a.pngZone.Identifier", "x.safetensors"):
+        (folder / name).write_bytes(b"x")
+    for hidden in ("@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", ".Trash-1000"):
+        write(folder / hidden / "old.png", 9)
+    (folder / "more.7z").write_bytes(b"7z\xbc\xaf'\x1c")
+    verdicts = importing.add_folder(ds, folder)
+    assert {p.id: (p.caption, p.mask.kind if p.mask else "") for p in ds.pictures()} == {
+        "a.png": ("whole name", "file"), "B.png": ("other case", ""), "c.jpg": ("", "file"),
+    } or {p.id.lower(): (p.caption, p.mask.kind if p.mask else "") for p in ds.pictures()} == {
+        "a.png": ("whole name", "file"), "b.png": ("other case", ""), "c.jpg": ("", "file"),
+    }  # fmt: skip
+    by_file = {v.file: v for v in verdicts}
+    assert "control picture" in by_file["_controls/c.depth.jpg"].reason and "unpack it" in by_file["more.7z"].reason
+    assert by_file["c.txt"].ok and "no caption" in by_file["c.txt"].reason
+    assert datasets.summary(verdicts).endswith(
+        "2 masks paired, 1 refused, 1 control picture left out, 6 files of other programs (.npz, .toml, ~, .bak, …) left out"
+    ) or "6 files of other programs" in datasets.summary(verdicts)
+    assert sum(not v.ok and v.kind not in ("skipped", "control") for v in verdicts) == 1, "only the archive is refused"
+
+
+def test_a_zip_with_target_and_control_is_learnt_by_its_target(ds, nasty):
+    files = {f"{where}/{n}.png": encoded(scene(n + 10 * (where == "control"))) for where in ("target", "control") for n in range(2)}
+    files |= {"target/0.txt": b"the target", "control/0.txt": b"the control", "control/1.txt": b"the other control"}
+    verdicts = importing.add_files(ds, [zipped(nasty / "edit.zip", files)])
+    assert {p.id: p.caption for p in ds.pictures()} == {"0.png": "the target", "1.png": ""}
+    assert datasets.summary(verdicts).startswith("2 pictures added, 1 caption paired, 2 control pictures left out")
+
+
+def test_kohyas_folders_are_used_and_said(ds, nasty):
+    write(nasty / "k" / "img" / "10_zibbo woman" / "a.png", 1), write(nasty / "k" / "img" / "10_zibbo woman" / "b.png", 2)
+    write(nasty / "k" / "img" / "3_zibbo hat" / "c.png", 3), write(nasty / "k" / "reg" / "1_woman" / "r.png", 4)
+    (nasty / "k" / "img" / "10_zibbo woman" / "a.txt").write_text("her own caption")
+    verdicts = {v.file: v for v in importing.add_folder(ds, nasty / "k")}
+    assert {p.id: p.caption for p in ds.pictures()} == {"a.png": "her own caption", "b.png": "zibbo woman", "c.png": "zibbo hat"}
+    assert "kept as it is" in verdicts["reg/1_woman/r.png"].reason
+    assert "10 repeats" in verdicts["10_zibbo woman"].reason and "dataset of each folder" in verdicts["10_zibbo woman"].reason
+    assert len(importing.add_folder(datasets.create(datasets.Home(ds.path.parent.parent), "regs"), nasty / "k" / "reg")) == 2
+
+
+def test_a_folder_used_in_place_is_read_the_same_way(home, nasty):
+    folder = nasty / "own"
+    write(folder / "a.png", 1), mask(folder / "a_mask.png"), write(folder / "a_depth.png", 3), write(folder / "gas_mask.png", 4)
+    (folder / "A.png.txt").write_text("near")
+    found = {p.id: p for p in datasets.resolve(home, str(folder)).pictures()}
+    assert sorted(found) == ["a.png", "a_depth.png", "gas_mask.png"] and found["a.png"].mask.path.name == "a_mask.png"
+    assert not found["a_depth.png"].usable and "control picture" in found["a_depth.png"].note and found["gas_mask.png"].usable
+    assert found["a.png"].caption == "near"
