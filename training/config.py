@@ -253,6 +253,31 @@ class LossPart(Part):
         return self
 
 
+class KeepPart(Part):
+    """What the base model knows and must not lose: the same noisy pictures, with other sentences, must give what the base model makes of them."""
+
+    on: bool = Field(False, description="Keep what the base model knows: other sentences go on drawing what they drew before.")
+    share: float = Field(
+        1.0, gt=0, le=1, description="Extra passes that hold the base model, for each picture that is learnt: 1 is one for each, 0.5 one for every second."
+    )
+    weight: float = Field(3.0, gt=0, le=100, description="How much the loss of these passes counts, compared to that of a picture that is learnt.")
+    words: str = Field("", max_length=60, pattern="^[a-z0-9_-]*$", description="List of sentences that they are held with; empty takes the one for the base model.")
+    prompts: tuple[str, ...] = Field((), max_length=1000, description="Sentences of your own for it, one a line, in place of that list.")
+    own: float = Field(0.25, ge=0, le=1, description="Share of these passes that take the picture's own caption without its trigger word.")
+    empty: float = Field(0.05, ge=0, le=1, description="Share of these passes without any words: more holds the base better and lets guidance exaggerate colours.")
+
+    @field_validator("prompts")
+    @classmethod
+    def _no_empty_prompt(cls, prompts):
+        return tuple(p.strip() for p in prompts if p.strip())
+
+    @model_validator(mode="after")
+    def _shares_fit(self):
+        if self.own + self.empty > 1:
+            raise ValueError(f"keep.own is {self.own:g} and keep.empty is {self.empty:g}; together they must not be above 1")
+        return self
+
+
 class SamplePart(Part):
     """The pictures drawn while training."""
 
@@ -308,6 +333,7 @@ class TrainConfig(JobConfig):
     adapter: AdapterPart = AdapterPart()
     optimizer: OptimizerPart = OptimizerPart()
     loss: LossPart = LossPart()
+    keep: KeepPart = KeepPart()
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()
 

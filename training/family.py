@@ -72,6 +72,7 @@ class FamilySpec:
     shift: dict[str, float | bool | str] = field(default_factory=dict)
     notes: str = ""
     titles: dict[str, str] = field(default_factory=dict)  # Hub id -> name in lists, of checkpoints that are another model to a person
+    words: dict[str, str] = field(default_factory=dict)  # Hub id -> list of sentences (presets/words) by which that checkpoint is held
     tags: tuple[str, ...] = field(default=())
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
@@ -89,6 +90,10 @@ class FamilySpec:
     def title_of(self, source: str) -> str:
         """What a base model is called in lists: the family's title, or for another checkpoint its own or its repository's name."""
         return self.titles.get(source) or (self.title if source == self.default_source else source.rsplit("/", 1)[-1])
+
+    def words_of(self, source: str) -> str:
+        """Name of the list of sentences that a base model is held with, where a run keeps what it knows."""
+        return self.words.get(source, "everyday")
 
     def licence_of(self, source: str) -> tuple[str, str]:
         """(licence, its URL) of a base model."""

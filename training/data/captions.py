@@ -145,6 +145,13 @@ def _tidy(text: str) -> str:
     return re.sub(r" ([,.;!?])", r"\1", text).strip(" ,")
 
 
+def without_trigger(caption: str, trigger: str) -> str:
+    """`caption` without the trigger word, in any case, its article, and the commas and spaces that they leave; "" where nothing else stood there."""
+    if trigger:
+        caption = re.sub(rf"(?<!\w)(?:(?:a|an|the) )?{re.escape(trigger)}(?!\w)", "", caption, flags=re.IGNORECASE)
+    return ", ".join(part for part in (" ".join(part.split()) for part in caption.split(",")) if part)
+
+
 def about_tokens(caption: str) -> int:
     """About how many tokens CLIP's text encoder makes of it, start and end included.  No tokenizer is loaded for it.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..config import TrainConfig
 from ..data import datasets
-from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger
+from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.frames import STILL, Segment, left_out, segments
 from ..data.masks import Mask
@@ -206,13 +206,20 @@ def _tags(text: str) -> list[str]:
     return [t.strip() for t in text.split(",") if t.strip()]
 
 
+def bare_captions(item: Item, trigger: str) -> list[str]:
+    """An item's captions without the trigger word, as far as something is left; none where there is no trigger: they are what is learnt."""
+    if not trigger:
+        return []
+    return [bare for caption in item.captions if (bare := without_trigger(caption, trigger))]
+
+
 @dataclass
 class Batch:
     """One micro-batch.  latents, noise: [B,C,h,w] (video: [B,C,f,h,w]) fp32; t: [B]; weight: its share of the optimizer step.
 
     captions: as the pictures are trained with.  weights: [B], of each picture's loss.  prior: rows that must stay as they are; base: what
-    the base model says of them.  mask: how much of each cell is to be learnt, [B,1,h,w] (video: [B,1,1,h,w]) in [0, 1]; None where no loss
-    is masked.
+    the base model says of them.  keeps: whether the whole batch holds what the base model knows, see KeepPart.  mask: how much of each
+    cell is to be learnt, [B,1,h,w] (video: [B,1,1,h,w]) in [0, 1]; None where no loss is masked.
     """
 
     latents: Tensor
@@ -224,6 +231,7 @@ class Batch:
     weights: Tensor
     prior: list[int]
     captions: list[str]
+    keeps: bool = False
     base: Tensor | None = None
     mask: Tensor | None = None
 
@@ -231,7 +239,8 @@ class Batch:
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = ()):
+        self.sentences = sentences  # that hold what the base model knows
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.latent_print, self.texts = latent_print, texts
         self._sizes = [i.bucket for i in plan.items]
@@ -245,13 +254,50 @@ class Feed:
         return self._epochs[epoch]
 
     def at(self, step: int) -> list[Batch]:
-        """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation."""
+        """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation, then those that keep the base."""
         # every epoch has as many batches: it holds the same items, and so the same number in each bucket
         numbers = self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]
         size = self.config.data.batch_size
-        return [self._batch(step, at, numbers[at : at + size], len(numbers)) for at in range(0, len(numbers), size)]
+        keep = self.config.keep
+        whole = len(numbers) * (1 + keep.share * keep.on)  # the same at every step, so that a picture counts alike whether one more holds the base or not
+        learnt = [self._batch(step, at, numbers[at : at + size], whole) for at in range(0, len(numbers), size)]
+        held = self._held_places(step, numbers) if keep.on else []
+        return learnt + [self._kept(step, held[at : at + size], whole) for at in range(0, len(held), size)]
 
-    def _batch(self, step: int, at: int, numbers: list[int], whole: int) -> Batch:
+    def _held_places(self, step: int, numbers: list[int]) -> list[tuple[int, int]]:
+        """[(place in the step, item)] of the pictures that are noised once more to hold the base: keep.share of those that are learnt, evenly spread."""
+        first, share = step * self.per_step, self.config.keep.share
+        places = [(place, n) for place, n in enumerate(numbers) if not self.plan.items[n].prior]
+        return [(place, n) for place, n in places if int((first + place + 1) * share) > int((first + place) * share)]
+
+    def _kept(self, step: int, held: list[tuple[int, int]], whole: float) -> Batch:
+        latents, noise, times, captions, geometry, items = [], [], [], [], [], []
+        for place, n in held:
+            item, where = self.plan.items[n], ("keep", self.config.seed, step, place)
+            flip = item.flips[number("flip", *where) % len(item.flips)]
+            latents.append(self.cache.get(item.latent_key(self.latent_print, flip))["latents"])
+            draw = generator("noise", *where)
+            times.append(self.schedule.pick(draw, latents[-1].shape))
+            noise.append(draw_noise(latents[-1].shape, draw, self.config.loss))
+            captions.append(self._other_words(item, where))
+            geometry.append(item.geometry(flip))
+            items.append(item)
+        conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
+        batch = self._to_device(latents, noise, times, conds, items, [None] * len(items), len(items) / whole, captions)
+        weights = torch.full_like(batch.weights, self.config.keep.weight)
+        return replace(batch, weights=weights, prior=list(range(len(items))), keeps=True)
+
+    def _other_words(self, item: Item, where: tuple) -> str:
+        """What a picture is called where it holds the base: nothing, its own caption without the trigger word, or somebody else's sentence."""
+        keep, chance = self.config.keep, unit("words", *where)
+        if chance < keep.empty:
+            return ""
+        own = bare_captions(item, self.config.trigger)
+        if chance < keep.empty + keep.own and own:
+            return own[number("order", *where) % len(own)]
+        return self.sentences[number("sentence", *where) % len(self.sentences)]
+
+    def _batch(self, step: int, at: int, numbers: list[int], whole: float) -> Batch:
         latents, noise, times, captions, geometry, items, masks = [], [], [], [], [], [], []
         for place, n in enumerate(numbers, start=at):
             item, where = self.plan.items[n], (self.config.seed, step, place)

@@ -134,9 +134,9 @@ class Session:
             raise Stopped(self.step)
 
     def _advance(self) -> tuple[Tensor, Tensor, int]:
-        """One optimizer step: (mean loss, length of the gradient, pictures)."""
+        """One optimizer step: (mean loss of the pictures, length of the gradient, pictures).  What holds the base counts in neither of the two."""
         torch.manual_seed(number("dropout", self.config.seed, self.step))
-        total, ids = torch.zeros((), device=self.config.device), []
+        total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), []
         for batch in self.feed.at(self.step):
             with memory.autocast(self.config):
                 batch.base = self._said_by_base(batch)
@@ -144,7 +144,9 @@ class Session:
             loss = losses.mean() * batch.weight
             self.scaler.scale(loss).backward()
             total += loss.detach()
-            ids += batch.ids
+            if not batch.keeps:
+                learnt += loss.detach()
+                ids += batch.ids
         self._unchecked.append((self.step, total, ids))
         if self.config.device == "cpu":
             self._check_finite()  # costs nothing here, and keeps the weights clean
@@ -158,11 +160,12 @@ class Session:
         if self.ema:
             self.ema.step(self.weights)
         self.step += 1
-        return total, grad, len(ids)
+        keep = self.config.keep
+        return learnt * (1 + keep.share) if keep.on else total, grad, len(ids)
 
     def _said_by_base(self, batch: Batch) -> Tensor | None:
         """What the denoiser without its adapter says of the pictures that must stay as they are, [rows,...]; None where that is not asked for."""
-        if not batch.prior or self.config.loss.prior_target != "base":
+        if not batch.prior or (self.config.loss.prior_target != "base" and not batch.keeps):
             return None
         rows = torch.tensor(batch.prior, device=batch.latents.device)
         t, cond = batch.t[rows], Cond({name: tensor[rows] for name, tensor in batch.cond.tensors.items()})

@@ -12,7 +12,7 @@ import torch
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import frames
+from ..data import frames, words
 from ..family import Modules
 from ..files import write_atomic
 from ..formats import adapting
@@ -21,7 +21,7 @@ from ..plan import timelaw
 from ..runs.context import Context, Stopped
 from . import memory
 from .cache import Cache, fill
-from .data import Feed, Plan, caption_record, plan
+from .data import Feed, Plan, bare_captions, caption_record, plan
 from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
@@ -60,9 +60,11 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn)
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
+    sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
     cache = Cache(ctx.home.cache)
     texts = Texts(config, ctx, family, folder, cache)
-    texts.encode({c for item in work.everything for c in item.captions} | texts_of(config) | {""})
+    bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if config.keep.on and config.keep.own else set()
+    texts.encode({c for item in work.everything for c in item.captions} | bare | set(sentences) | texts_of(config) | {""})
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
@@ -84,7 +86,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
     for text in warnings_for(config.loss, family.SPEC.prediction):
         ctx.warn(text)
-    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device)
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences)
     return Prepared(family, folder, m, work, feed, schedule, divisor, cache, texts)
 
 

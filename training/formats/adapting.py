@@ -72,7 +72,8 @@ def problems(config, plugins=None) -> list[tuple[str, str]]:
     kind, m = config.adapter.type, config.model
     found = [("model.quantise", f"is {m.quantise!r}, but the adapter {kind!r} moves the base model's own weights, which 8 or 4 bits cannot hold; set it to none")]
     found += [("model.offload", f"is {m.offload:g}, but the adapter {kind!r} moves weights that would wait in RAM; set it to 0")]
-    return [problem for problem, wrong in zip(found, (m.quantise != "none", m.offload), strict=True) if wrong]
+    found += [("keep.on", f"is on, but the adapter {kind!r} changes the base model itself, so there is none to ask what it knew; switch it off")]
+    return [problem for problem, wrong in zip(found, (m.quantise != "none", m.offload, config.keep.on), strict=True) if wrong]
 
 
 def target_modules(module, names: list[str], targets: Sequence[str]) -> list[str] | str:

@@ -207,6 +207,7 @@ def _datasets(answers: Answers, pictures: int, home: Home) -> list[dict[str, Any
 
 def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int, set_by_user: Mapping[str, Any]) -> None:
     """Puts into `data` what follows from the rest and from the machine, wherever nobody has set it."""
+    _keep(data)
     steps = _whole(data.setdefault("steps", TrainConfig.model_fields["steps"].default))
     tenth = max(1, steps // 10)
     data.setdefault("device", machine.device)
@@ -235,6 +236,16 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     if pictures and "batch_size" not in set_by_user.get("data", {}):
         left = max(1, pictures - _whole(use["held_out"]))
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
+
+
+def _keep(data: dict[str, Any]) -> None:
+    """What the base model knows is kept, unless somebody says otherwise, or the base itself changes and cannot be asked."""
+    keep, kind = _part(data, "keep"), str(data.get("adapter", {}).get("type", "lora"))
+    try:
+        whole = adapting.is_whole(registry.get("adapters", kind))
+    except ValueError:
+        whole = False  # no such adapter: the estimate and the start say so, in its place
+    keep.setdefault("on", not whole)
 
 
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:

@@ -1,0 +1,37 @@
+"""Lists of sentences that hold a base model where a run keeps what it knows: presets/words and <home>/plugins/words, one sentence a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..config import TrainConfig
+from ..family import FamilySpec
+from ..home import REPO, Home
+
+FOLDER = REPO / "presets" / "words"
+
+
+def sentences_of(config: TrainConfig, spec: FamilySpec, home: Home) -> tuple[str, ...]:
+    """The sentences that a run's base model is held with, in their order.  Raises ValueError where the list is not there."""
+    if config.keep.prompts:
+        return config.keep.prompts
+    name = config.keep.words or spec.words_of(config.model.source)
+    known = lists(home.plugins)
+    if name not in known:
+        raise ValueError(f"keep.words is {name!r}, but there is no such list; there are: {', '.join(known)}")
+    return read(known[name])
+
+
+def lists(plugins: Path) -> dict[str, Path]:
+    """{name: file} of every list; one that comes with Easel goes before one of the same name beside it."""
+    found = [path for folder in (FOLDER, plugins / "words") if folder.is_dir() for path in sorted(folder.glob("*.txt"))]
+    return {path.stem: path for path in reversed(found)}
+
+
+def read(path: Path) -> tuple[str, ...]:
+    """The sentences of a file, without empty lines and those that begin with #.  Raises ValueError where none is left."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    found = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    if not found:
+        raise ValueError(f"{path.name} holds no sentence; write one a line")
+    return found
