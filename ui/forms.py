@@ -22,10 +22,62 @@ from training.jobfile import problems
 
 # words that a label writes in their own way
 SPELT = {
+    "vae_tiling": "VAE tiling", "fps": "Frames a second",
     "id": "ID", "ema": "EMA", "min_snr_gamma": "Min-SNR gamma", "dtype": "Number format", "clip_grad": "Gradient limit", "eps": "Epsilon",
-    "type": "Kind", "every_minutes": "Every … minutes", "every": "Every … steps", "validate_every": "Validate every … steps",
+    "validate_every": "Validate every … steps",
     "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
     "rslora": "Rank-stabilised scale",
+}  # fmt: skip
+
+# labels of settings whose own name would stand twice on the page
+NAMED = {
+    "adapter.type": "Kind of adapter", "optimizer.type": "Optimizer", "loss.type": "Loss", "sample.every": "Samples every … steps",
+    "save.every": "Checkpoint every … steps", "save.every_minutes": "Checkpoint every … minutes", "save.keep": "Checkpoints to keep",
+    "sample.steps": "Denoising steps", "sample.seed": "Seed of the samples", "sample.frames": "Frames of a sample", "sample.fps": "Frames a second of a sample",
+    "sample.width": "Width of a sample", "sample.height": "Height of a sample", "sample.prompts": "Sample prompts", "sample.guidance": "Guidance",
+    "sample.negative": "Negative prompt", "data.frames": "Frames of a training clip", "data.fps": "Frames a second of a training clip",
+    "model.dtype": "Number format", "model.source": "Base model", "model.family": "Model family", "model.quantise": "Quantise the base model",
+    "model.quantise_text": "Quantise the text encoders", "model.leave_out": "Text encoders to leave out", "model.revision": "Revision of the base model",
+    "adapter.targets": "Layers that learn", "adapter.dropout": "Dropout in the adapter", "adapter.start_from": "Go on from",
+    "adapter.text_encoder": "Train the text encoder", "loss.masked": "Masked", "optimizer.schedule": "Learning rate schedule",
+    "data.resolutions": "Resolution", "data.held_out": "Pictures held out",
+}  # fmt: skip
+
+# what other programs call a setting: words that the search finds it by
+ALSO = {
+    "steps": "max train steps max_train_steps epochs epoch iterations num_train_epochs max_train_epochs",
+    "seed": "random seed", "device": "gpu cpu mixed precision accelerator",
+    "model.family": "architecture arch base model type v2 sdxl flux", "model.source": "pretrained_model_name_or_path checkpoint ckpt base model name_or_path",
+    "model.dtype": "mixed_precision mixed precision full_bf16 full_fp16 bf16 fp16 train dtype weight dtype",
+    "model.quantise": "fp8_base fp8 base quantize qtype quantization nf4 int8 low vram", "model.quantise_text": "quantize_te fp8_llm text encoder quantization",
+    "model.offload": "blocks_to_swap block swap lowram low_vram layer offloading", "model.vae_tiling": "vae slicing vae batch size no half vae",
+    "model.training_adapter": "assistant lora assistant_lora_path de-distill", "model.leave_out": "skip t5 no text encoder",
+    "data.datasets": "train_data_dir image folder folder_path concept concepts num_repeats num repeats repeats regularisation reg_data_dir reg images prior preservation",
+    "data.resolutions": "resolution size image size max resolution", "data.aspect_buckets": "enable_bucket bucketing aspect ratio bucketing bucket reso steps",
+    "data.max_aspect": "max_bucket_reso min_bucket_reso bucket", "data.upscale": "bucket_no_upscale bucket no upscale",
+    "data.flip": "flip_aug flip augmentation flip_x random flip mirror", "data.batch_size": "train_batch_size train batch size batch",
+    "data.caption_dropout": "caption_dropout_rate caption dropout rate cond dropout unconditional", "data.shuffle_tags": "shuffle_caption shuffle caption tag shuffling",
+    "data.keep_tags": "keep_tokens keep tokens keep tags", "data.frames": "num_frames target_frames", "data.held_out": "validation split validation_split",
+    "adapter.type": "network_module network module lycoris algo peft type lora type dora locon network type", "adapter.rank": "network_dim network dim dimension linear lora rank dim conv_dim conv dim",
+    "adapter.alpha": "network_alpha network alpha linear_alpha lora alpha conv_alpha", "adapter.dropout": "network_dropout network dropout rank_dropout module_dropout",
+    "adapter.targets": "network_args target modules layers conv linear only", "adapter.include": "only_if_contains layer filter train blocks", "adapter.exclude": "ignore_if_contains exclude_patterns layer filter",
+    "adapter.rank_patterns": "block_dims network_reg_dims block weights", "adapter.factor": "lokr factor", "adapter.rslora": "rank stabilized lora",
+    "adapter.text_encoder": "network_train_unet_only train_text_encoder train text encoder te", "adapter.text_learning_rate": "text_encoder_lr text encoder lr te lr te1 te2 learning rate",
+    "adapter.start_from": "network_weights network weights continue training pretrained_lora lora model dim_from_weights",
+    "optimizer.type": "optimizer_type optimizer prodigy lion adam 8bit", "optimizer.learning_rate": "learning_rate lr unet_lr unet lr unet learning rate transformer lr",
+    "optimizer.schedule": "lr_scheduler lr scheduler cosine_with_restarts", "optimizer.warmup_steps": "lr_warmup_steps lr warmup steps warmup ratio",
+    "optimizer.accumulation": "gradient_accumulation_steps gradient accumulation", "optimizer.clip_grad": "max_grad_norm max grad norm clip grad norm gradient clipping",
+    "optimizer.weight_decay": "weight_decay wd", "optimizer.betas": "optimizer_args beta1 beta2",
+    "loss.min_snr_gamma": "min_snr_gamma min snr gamma snr", "loss.noise_offset": "noise_offset noise offset offset noise weight",
+    "loss.noise_pyramid": "multires_noise_discount multires noise iterations pyramid noise", "loss.timestep_law": "timestep_sampling timestep sampling timestep_type timestep distribution weighting_scheme content_or_style",
+    "loss.timestep_shift": "discrete_flow_shift flow shift shift", "loss.timestep_min": "min_timestep", "loss.timestep_max": "max_timestep",
+    "loss.timestep_mean": "logit_mean noising bias", "loss.timestep_std": "logit_std noising weight", "loss.timestep_scale": "mode_scale",
+    "loss.weighting": "weighting_scheme debiased_estimation_loss loss weight function scale_v_pred_loss", "loss.type": "loss_type loss type smooth_l1 l2", "loss.huber_delta": "huber_c huber scale",
+    "loss.huber_schedule": "huber_schedule", "loss.masked": "masked_loss masked loss masked training alpha_mask", "loss.unmasked_weight": "unmasked probability",
+    "loss.prior_target": "prior_loss_weight prior loss weight prior preservation blank prompt preservation differential output preservation", "loss.ema_decay": "use_ema ema",
+    "loss.gradient_checkpointing": "gradient_checkpointing", "sample.every": "sample_every_n_steps sample every n steps", "sample.prompts": "sample_prompts sample prompts",
+    "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
+    "save.keep": "max_step_saves_to_keep save_last_n_steps", "save.validate_every": "validate_every_n_steps",
 }  # fmt: skip
 
 Kind = Literal["text", "long", "lines", "integer", "number", "numbers", "rows", "switch", "choice"]
@@ -75,6 +127,11 @@ def label(name: str) -> str:
     else:
         text = " ".join(SPELT.get(word, word) for word in name.split("_"))
     return text[:1].upper() + text[1:]
+
+
+def label_of(path: str) -> str:
+    """What the page calls the setting at a dotted path; no two of a training have the same."""
+    return NAMED.get(path) or label(path.split(".")[-1])
 
 
 def groups(model: type[BaseModel], choices: Mapping[str, Mapping[str, tuple[str, str]]] | None = None, leave_out: tuple[str, ...] = ()) -> list[Group]:
@@ -135,7 +192,7 @@ def _field(dotted: str, group: str, name: str, info: FieldInfo, inner: Any, choi
     if choices:
         kind = "choice"
     low, high = _bounds(info) if kind in ("integer", "number") else ("", "")
-    return Field(dotted, group, label(name), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {})
+    return Field(dotted, group, label_of(dotted), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {})
 
 
 def _kind(name: str, info: FieldInfo, inner: Any) -> tuple[Kind, Any]:
@@ -387,7 +444,7 @@ def setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool, 
     described = f"{id_}-help" + (f" {id_}-fault" if fault else "")
     common = f'id="{id_}" data-path="{escape(field.path)}" data-value="{escape(shown)}" aria-describedby="{described}"'
     common += ' aria-invalid="true"' if fault else ""
-    find = escape(f"{field.label} {field.path} {field.path.replace('_', ' ')} {field.help}".lower())
+    find = escape(f"{field.label} {field.path} {field.path.replace('_', ' ')} {field.help} {ALSO.get(field.path, '')}".lower())
     state = " is-changed" * is_changed + " is-wrong" * bool(fault)
     error = f'<p class="ez-error" id="{id_}-fault" role="alert">{escape(_sentence_case(fault))}</p>' if fault else ""
     back = (

@@ -112,7 +112,7 @@ def _now_html(now: Now | None) -> str:
     bar = '<div class="ez-bar ez-busy"><i></i></div>' if share is None else f'<div class="ez-bar"><i style="width:{100 * share:.1f}%"></i></div>'
     detail = f'<p class="ez-muted ez-small" style="margin:8px 0 0">{escape(now.progress.detail)}</p>' if now.progress.detail else ""
     return (
-        f'<div class="ez-meter" style="margin:0"><div><b class="ez-clip">{escape(now.run.title)}</b><b class="ez-num">{now.percent}</b></div>{bar}</div>'
+        f'<div class="ez-meter" style="margin:0"><div><b class="ez-oneline">{escape(now.run.title)}</b><b class="ez-num">{now.percent}</b></div>{bar}</div>'
         f'<p class="ez-small" style="margin:8px 0 0">{escape(now.progress.text)}</p>{detail}'
         f'<button type="button" class="ez-link ez-small" style="margin-top:6px" data-tab="{_tab_of(now.run)}">Show it</button>'
     )

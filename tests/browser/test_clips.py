@@ -36,7 +36,7 @@ def test_a_clip_is_dropped_in_marked_and_played(easel, open_page, nasty, shots):
     page.locator("#ez-outcome").get_by_text("the clip is cut off or broken", exact=False).first.wait_for(state="attached")
     page.locator("#ez-pictures").get_by_text("clip, 2.1 s").wait_for()
     page.locator("#ez-pictures").get_by_text("clip, 1.0 s").wait_for()
-    assert page.locator(".ez-clip").count() == 2
+    assert page.locator(".ez-length").count() == 2
     page.locator("#ez-pictures img").first.evaluate("e => e.decode()")
     page.screenshot(path=str(shots / "dataset-with-clips.png"), full_page=True)
 

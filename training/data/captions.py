@@ -6,7 +6,8 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,3 +178,27 @@ def longest(captions: Iterable[str]) -> str:
 def cut_captions(captions: Iterable[str], limit: int = TOKEN_LIMIT) -> list[tuple[int, int]]:
     """[(index, about how many tokens)] of the captions that are longer than `limit`, whose end the text encoder cuts off."""
     return [(i, n) for i, n in enumerate(map(about_tokens, captions)) if n > limit]
+
+
+def remarks(captions: Collection[str], trigger: str = "") -> list[str]:
+    """What captions that are there, but tell a model little, are told about: a sentence each.  trigger: the trigger word, where one was typed.
+
+    A picture is learnt as what its caption says; where that is nothing but one word, or the same everywhere, whatever else
+    is to be seen in the picture is learnt along with it.
+    """
+    bare = [re.sub(rf"(?<!\w){re.escape(trigger)}(?!\w)", "", c, flags=re.IGNORECASE).strip(" ,.") if trigger else c for c in captions]
+    written = [c for c in captions if c]
+    alone = sum(not rest for c, rest in zip(captions, bare, strict=True) if c)
+    single = sum(len(rest.split()) == 1 for c, rest in zip(captions, bare, strict=True) if c and rest)
+    same = max(Counter(written).values(), default=0)
+    lacking = sum(bool(rest) and rest == c.strip(" ,.") for c, rest in zip(captions, bare, strict=True)) if trigger else 0
+    of = len(written)
+    said = [_of(alone, of, f"holds only the trigger word {trigger!r}", f"hold only the trigger word {trigger!r}")] if alone else []
+    said += [_of(single, of, "is a single word", "are a single word")] if single else []
+    said += [f"{same} of {of} captions are the same"] if same > 1 and same > alone and same > single else []
+    said += [_of(lacking, of, "lacks the trigger word, which is put in front of it", "lack the trigger word, which is put in front of them")] if 0 < lacking < of else []
+    return said
+
+
+def _of(number: int, of: int, one: str, many: str) -> str:
+    return f"{number} of {of} captions {one if number == 1 else many}"

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,6 +143,13 @@ class Dataset:
         with memory_of(self.meta).lock:
             return self._built(scan, [n for n in shown if n in scan.files]), len(names)
 
+    def matching(self, query: str = "", only: str = "") -> list[str]:
+        """The ids of all pictures that page() pages through for this search."""
+        with memory_of(self.meta).lock:
+            scan = scan_folder(self.path)
+            wanted = captions.clean_caption(query).casefold().split()
+            return [p.id for p in self._built(scan, scan.names) if _matches(p, wanted, only)]
+
     def get(self, id: str) -> Picture:
         """One picture.  Raises ValueError for an id that is not in this dataset."""
         self._path_of(id)
@@ -265,24 +272,24 @@ class Dataset:
                     self._write_caption(scan, id, after)
             return len(real)
 
-    def find_replace(self, find: str, replace: str) -> int:
-        """Replace a text in every caption, letter by letter.  How many changed."""
+    def find_replace(self, find: str, replace: str, ids: Collection[str] | None = None) -> int:
+        """Replace a text, letter by letter, in the captions of these pictures; None: of all.  How many changed."""
         find, replace = (unicodedata.normalize("NFC", t) for t in (find, replace))
         if not find:
             raise ValueError("type the text to look for")
-        return self._each_caption(lambda text: text.replace(find, replace), "replaced")
+        return self._each_caption(lambda text: text.replace(find, replace), "replaced", ids)
 
-    def prefix(self, text: str) -> int:
-        """Put a text in front of every caption that does not start with it.  How many changed."""
+    def prefix(self, text: str, ids: Collection[str] | None = None) -> int:
+        """Put a text in front of the captions of these pictures (None: of all) that do not start with it.  How many changed."""
         if not captions.clean_caption(text):
             raise ValueError("type the text to put in front")
-        return self._each_caption(lambda old: old if old.startswith(text.strip()) else text + old, "prefix")
+        return self._each_caption(lambda old: old if old.startswith(text.strip()) else text + old, "prefix", ids)
 
-    def suffix(self, text: str) -> int:
-        """Put a text behind every caption that does not end with it.  How many changed."""
+    def suffix(self, text: str, ids: Collection[str] | None = None) -> int:
+        """Put a text behind the captions of these pictures (None: of all) that do not end with it.  How many changed."""
         if not captions.clean_caption(text):
             raise ValueError("type the text to put behind")
-        return self._each_caption(lambda old: old if old.endswith(text.strip()) else old + text, "suffix")
+        return self._each_caption(lambda old: old if old.endswith(text.strip()) else old + text, "suffix", ids)
 
     def undo(self) -> str:
         """Take back the newest step: an edit, a bulk edit, a captioner's run, a removal.  A sentence on it; '' if there is none."""
@@ -355,10 +362,10 @@ class Dataset:
                 os.replace(found, self.path / found.name)
         return back
 
-    def _each_caption(self, change: Callable[[str], str], source: str) -> int:
+    def _each_caption(self, change: Callable[[str], str], source: str, ids: Collection[str] | None) -> int:
         with self._locked():
             scan = scan_folder(self.path)
-            now = {n: self._caption_of(scan, n).text for n in scan.names}
+            now = {n: self._caption_of(scan, n).text for n in scan.names if ids is None or n in ids}
             return self.set_captions({n: change(text) for n, text in now.items() if text}, source)
 
     def _path_of(self, id: str) -> Path:

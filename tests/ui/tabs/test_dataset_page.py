@@ -125,6 +125,9 @@ def test_what_is_missing_leads_to_where_it_is_done(home, tmp_path):
     assert "data-tab" not in missing_html(home, ds.name, "captions")  # no link to where one is
     for p in ds.pictures():
         ds.set_caption(p.id, "a cat")
+    assert missing(home, ds.name) == [] and "2 of 2 captions are the same" in missing_html(home, ds.name, "dataset")
+    for n, p in enumerate(ds.pictures()):
+        ds.set_caption(p.id, f"a cat on a chair, number {n}")
     assert missing(home, ds.name) == [] and "ready" in missing_html(home, ds.name, "dataset")
 
 

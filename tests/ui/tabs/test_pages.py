@@ -45,7 +45,7 @@ def state():
 
 @pytest.fixture
 def ctx(tmp_path, state):
-    return shell.UiContext(Home(tmp_path / "hömé").made(), True, False, "", state, state, state, state, state)
+    return shell.UiContext(Home(tmp_path / "hömé").made(), True, False, "", (), state, state, state, state, state)
 
 
 class Tags(HTMLParser):

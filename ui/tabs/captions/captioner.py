@@ -14,9 +14,9 @@ from training.home import Home
 from training.jobs import caption
 from training.names import folder_name
 from training.registry import Plugin
-from training.sentences import sentences
 
 from ... import forms
+from ...words import in_words
 
 FIRST = "florence2"
 MODES = (
@@ -114,8 +114,8 @@ def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = Fal
     chosen = found[now.captioner].module if now.captioner in found else None
     options = _options(chosen.Options(), now, wrong) if chosen else ""
     said = notice(home, now)
-    note = f'<p class="ez-note ez-small">{escape(sentences(said))}</p>' if said else ""
-    fault = f'<p class="ez-error" role="alert">{escape(_sentence(wrong[""]))}</p>' if wrong.get("") else ""
+    note = f'<p class="ez-note ez-small">{escape(in_words(said))}</p>' if said else ""
+    fault = f'<p class="ez-error" role="alert">{escape(in_words(wrong[""]))}</p>' if wrong.get("") else ""
     return (
         f'<div class="ez-captioner"><div role="radiogroup" aria-label="Captioner" class="ez-choices">{cards}</div>{note}{options}'
         f"{_modes(now)}{_trigger(now, wrong)}{fault}{_start(busy)}</div>"
@@ -170,16 +170,10 @@ def _start(busy: bool) -> str:
 
 def _trigger(now: Settings, wrong: Mapping[str, str]) -> str:
     fault = wrong.get("@trigger", "")
-    error = f'<p class="ez-error" role="alert" id="cap-trigger-fault">{escape(_sentence(fault))}</p>' if fault else ""
+    error = f'<p class="ez-error" role="alert" id="cap-trigger-fault">{escape(in_words(fault))}</p>' if fault else ""
     return (
         '<div class="ez-field"><label class="ez-label" for="cap-trigger">Trigger word</label>'
         f'<input id="cap-trigger" class="ez-input" data-path="@trigger" data-value="{escape(now.trigger, quote=True)}" value="{escape(now.trigger, quote=True)}" '
         f'placeholder="none" autocomplete="off" spellcheck="false" aria-describedby="cap-trigger-help"{" aria-invalid=true" if fault else ""}>'
         f'<p id="cap-trigger-help">Goes in front of every caption that lacks it. A made-up word works best.</p>{error}</div>'
     )
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."

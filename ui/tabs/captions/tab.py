@@ -16,11 +16,11 @@ from training.plan import hardware
 from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, create, list_runs
-from training.sentences import sentences
 
 from ... import drafts, views
 from ...server import client, media
 from ...shell import INSTANT, QUIET, UiContext, heading
+from ...words import in_words
 from ..dataset import tiles
 from ..train.missing import chosen, missing_html
 from . import captioner, notes
@@ -83,7 +83,7 @@ def build(ctx: UiContext) -> Parts:
                 only = gr.Dropdown(FILTERS, value=ALL, label="Show", show_label=False, container=False, min_width=180, interactive=True)
                 undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
             cut = gr.HTML(apply_default_css=False, js_on_load=client.BIND)
-            with gr.Accordion("Edit all captions at once", open=False, elem_classes="ez-fold"):
+            with gr.Accordion("Edit several captions at once", open=False, elem_classes="ez-fold"):
                 with gr.Row(elem_classes="ez-row"):
                     find = gr.Textbox(label="Find", max_lines=1, elem_classes="ez-grow")
                     replace = gr.Textbox(label="Replace with", max_lines=1, elem_classes="ez-grow")
@@ -129,7 +129,7 @@ def _saver(ctx: UiContext):
             ds = datasets.open_dataset(ctx.home, str(data.get("dataset", "")))
             text = ds.set_caption(str(data.get("id", "")), str(data.get("text", ""))[: 2**20])
         except (ValueError, OSError) as error:
-            return {"error": str(error)}
+            return {"error": in_words(str(error))}
         return {"text": text, "chips": tiles.caption_chips(split(text, ds.lines), ("", "")), "note": tiles.source_note("typed" if text else "")}
 
     return save_caption
@@ -145,20 +145,20 @@ class _Tab:
     @property
     def outputs(self) -> list:
         p = self.parts
-        return [p.view, p.seen, p.missing, p.empty, p.body, p.form, p.job, p.undo, p.cut, p.grid]
+        return [p.view, p.seen, p.missing, p.empty, p.body, p.form, p.job, p.undo, p.cut, p.grid, p.swap, p.add_front, p.add_behind]
 
     def show(self, name: str, view: dict, wrong: dict[str, str] | None = None):
         """The whole tab, as it is now."""
         home = self.ctx.home
         ds = chosen(home, name)
         if ds is None or not ds.counts().total:
-            return [dict(FIRST_VIEW), "", missing_html(home, name, "captions"), gr.HTML(visible=True), gr.Row(visible=False), *[gr.skip()] * 5]
+            return [dict(FIRST_VIEW), "", missing_html(home, name, "captions"), gr.HTML(visible=True), gr.Row(visible=False), *[gr.skip()] * 8]
         pictures, total, view = _page_of(ds, view)
         run, run_view, status = self._job(ds)
         grid = self._grid(ds, pictures, total, view, _items(run_view))
         return [
             view, _print(run, status, run_view), missing_html(home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
-            self._form(ds, status, wrong or {}), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds), grid,
+            self._form(ds, status, wrong or {}), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds), grid, *_bulk_buttons(ds, view),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: list[Picture], total: int, view: dict, items: dict) -> str:
@@ -207,6 +207,7 @@ class _Tab:
             values, ds = [gr.skip()] * len(self.outputs), chosen(self.ctx.home, name)
             if ds:
                 values[2], values[7], values[8] = missing_html(self.ctx.home, name, "captions"), _undo_button(ds), _cut_html(ds)
+                values[10:] = _bulk_buttons(ds, view)
             return values
         return self.show(name, {**view, "page": int(event.page)})
 
@@ -298,7 +299,7 @@ class _Tab:
                 elif event.act == "kill":
                     supervisor.kill(run)
             except (ValueError, OSError) as error:
-                raise gr.Error(str(error), print_exception=False) from None
+                raise gr.Error(in_words(str(error)), print_exception=False) from None
         return [self.ctx.soon(), *self.show(name, view)]
 
     def undo(self, name: str, view: dict):
@@ -310,21 +311,21 @@ class _Tab:
         return self.show(name, view)
 
     def swap(self, find: str, replace: str, name: str, view: dict):
-        """Find and replace in all captions."""
-        return self._bulk(name, view, lambda ds: ds.find_replace(find or "", replace or ""))
+        """Find and replace in the captions that are shown."""
+        return self._bulk(name, view, lambda ds, ids: ds.find_replace(find or "", replace or "", ids))
 
     def add_front(self, text: str, name: str, view: dict):
-        """A text in front of all captions."""
-        return self._bulk(name, view, lambda ds: ds.prefix(text or ""))
+        """A text in front of the captions that are shown."""
+        return self._bulk(name, view, lambda ds, ids: ds.prefix(text or "", ids))
 
     def add_behind(self, text: str, name: str, view: dict):
-        """A text behind all captions."""
-        return self._bulk(name, view, lambda ds: ds.suffix(text or ""))
+        """A text behind the captions that are shown."""
+        return self._bulk(name, view, lambda ds, ids: ds.suffix(text or "", ids))
 
     def _bulk(self, name: str, view: dict, work):
         ds = chosen(self.ctx.home, name)
         if ds:
-            changed = _said(lambda: work(ds))
+            changed = _said(lambda: work(ds, shown_ids(ds, view)))
             gr.Info(f"{views.count(changed, 'caption')} changed." if changed else "No caption was changed.", duration=4)
         return self.show(name, view)
 
@@ -334,8 +335,7 @@ def _said(work) -> Any:
     try:
         return work()
     except ValueError as error:
-        text = str(error)
-        raise gr.Error(f"{text[:1].upper()}{text[1:]}.", print_exception=False) from None
+        raise gr.Error(in_words(str(error)), print_exception=False) from None
 
 
 def _page_of(ds: Dataset, view: dict) -> tuple[list[Picture], int, dict]:
@@ -349,6 +349,21 @@ def _page_of(ds: Dataset, view: dict) -> tuple[list[Picture], int, dict]:
     if number > (last := tiles.pages(total) - 1):
         return _page_of(ds, {**view, "page": last})
     return pictures, total, view
+
+
+def shown_ids(ds: Dataset, view: dict) -> list[str]:
+    """The pictures that the search and the filter show, on all pages, and that have a caption: what an edit of several changes."""
+    if view["only"] == CUT:
+        return [p.id for p in _too_long(ds)]
+    wanted = set(ds.matching(view["query"], view["only"]))
+    return [p.id for p in ds.pictures(check=False) if p.usable and p.caption and p.id in wanted]
+
+
+def _bulk_buttons(ds: Dataset, view: dict) -> list:
+    """The three buttons of the edit of several, each with how many captions it reaches."""
+    number = len(shown_ids(ds, view))
+    of = f"in {views.count(number, 'caption')}" if number else "in no caption"
+    return [gr.Button(f"{word} {of}", interactive=bool(number)) for word in ("Replace", "Add in front", "Add behind")]
 
 
 def _too_long(ds: Dataset) -> list[Picture]:
@@ -409,7 +424,7 @@ def job_html(run: Run | None, view: RunView, status: str) -> str:
     else:
         said = {"finished": view.summary, "stopped": "What was written is saved."}.get(status) or run.why()
         again = '<button type="button" class="ez-btn" data-act="resume">Go on</button>' if status in views.RESUMABLE else ""
-        inside = f'<div class="ez-spread"><b>Last captioning</b>{views.chip(status)}</div><p>{escape(sentences(said))}</p>{again}'
+        inside = f'<div class="ez-spread"><b>Last captioning</b>{views.chip(status)}</div><p>{escape(in_words(said))}</p>{again}'
     rows = "".join(f"<tr><td>{escape(id)}</td><td>{escape(text)}</td></tr>" for id, text in failed[:SHOWN_FAILED])
     table = f'<details data-key="caption-failed"><summary>{views.count(len(failed), "picture")} failed</summary><div class="ez-scroll"><table class="ez-table"><tbody>{rows}</tbody></table></div></details>' if failed else ""
     return f'<div class="ez-card ez-job" role="status">{inside}{table}</div>'

@@ -11,12 +11,12 @@ import gradio as gr
 
 from training.data import datasets
 from training.data.datasets import Dataset
-from training.sentences import sentences
 
 from ... import views
 from ...server import media, uploads
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...theme import ASSETS
+from ...words import in_words
 from ..train.missing import chosen, missing_html
 from . import tiles, welcome
 from .imports import Import, Imports, outcome
@@ -302,8 +302,7 @@ class _Tab:
         try:
             return work()
         except ValueError as error:
-            text = str(error)
-            raise gr.Error(f"{text[:1].upper()}{text[1:]}.", print_exception=False) from None
+            raise gr.Error(in_words(str(error)), print_exception=False) from None
 
 
 def folder_info(ctx: UiContext) -> str:
@@ -354,13 +353,13 @@ def outcome_html(job: Import | None) -> str:
         count = f"{job.done:,} of {job.of:,}" if job.of else ""
         return (
             f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>Checking pictures</b><span class="ez-muted ez-num">{count}</span></div>{share}'
-            f'<p class="ez-muted ez-small ez-clip">{escape(job.file)}</p></div>'
+            f'<p class="ez-muted ez-small ez-oneline">{escape(job.file)}</p></div>'
         )
     look = "ez-bad" if job.error else "ez-warn" if job.refused else "ez-ok"
     said = outcome(job)
     close = '<button type="button" class="ez-link" data-act="dismiss">Dismiss</button>'
     return (
-        f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(sentences(said))}</b>{close}</div>'
+        f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(in_words(said))}</b>{close}</div>'
         f"{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
     )
 

@@ -68,7 +68,7 @@ def _thumb(picture: Picture, thumb: Address, full: Address) -> str:
     """The thumbnail, which opens the picture or plays the clip; a clip is marked with its length."""
     name = escape(picture.id, quote=True)
     plays = Path(picture.id).suffix.lower() in CLIP_TYPES
-    mark = f'<span class="ez-clip ez-num">clip, {picture.seconds:.1f} s</span>' if picture.seconds else ""
+    mark = f'<span class="ez-length ez-num">clip, {picture.seconds:.1f} s</span>' if picture.seconds else ""
     return (
         f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""} title="{name}">'
         f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'

@@ -11,9 +11,9 @@ from training.data import datasets, examples
 from training.home import Home
 from training.plan import hardware, presets
 from training.runs.run import create
-from training.sentences import sentences
 
 from ...server import media
+from ...words import in_words
 
 SHOWN = 8
 
@@ -63,7 +63,7 @@ def start_example(home: Home) -> tuple[str, str]:
 
 def fault_html(text: str) -> str:
     """Why the example could not be started."""
-    return f'<p class="ez-note ez-bad" role="alert">{escape(sentences(text))}</p>'
+    return f'<p class="ez-note ez-bad" role="alert">{escape(in_words(text))}</p>'
 
 
 def _try_html(ctx) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from training.hub.account import Account
 from training.runs.events import RunView
-from training.sentences import sentences
 
 from ... import views
 from ...icons import icon
+from ...words import in_words
 
 WHERE = {  # source of an Account -> how one is signed in
     "environment": "With the token in the environment variable HF_TOKEN.",
@@ -101,7 +101,7 @@ def account(who: Account | None) -> str:
     if not who.ok:
         return (
             f'<div class="ez-account"><span class="ez-avatar">{icon("lock")}</span><div><b>Not signed in</b>'
-            f'<p class="ez-muted ez-small">{escape(sentences(who.reason.removeprefix("Not signed in: ")))}</p></div></div>'
+            f'<p class="ez-muted ez-small">{escape(in_words(who.reason.removeprefix("Not signed in: ")))}</p></div></div>'
         )
     source = WHERE.get(who.source, "")
     can = "" if who.namespaces else '<p class="ez-error">This token may only read. Sign in with one that may write.</p>'
@@ -149,7 +149,7 @@ def push(job: Push | None) -> str:
         link = f'<a href="{escape(url)}" target="_blank" rel="noopener">{escape(job.repo_id)}</a>' if url.startswith(("https://", "http://")) else escape(job.repo_id)
         rest = escape(view.summary[len(url) :].strip())
         return f'<div class="ez-note ez-ok" role="status"><b>Published: {link}</b><br><span class="ez-small ez-muted">{rest}</span></div>'
-    sentence = "The upload was cancelled; nothing was published." if job.status == "stopped" else job.why or "The upload ended without a word."
+    sentence = "The upload was cancelled; nothing was published." if job.status == "stopped" else in_words(job.why) or "The upload ended without a word."
     look = "" if job.status == "stopped" else "ez-bad"
     again = f'<div class="ez-acts ez-gap-above">{_retry(job)}</div>'
     return f'<div class="ez-note {look}" role="status"><b>{escape(job.repo_id)}</b><br>{escape(sentence)}{again}</div>'

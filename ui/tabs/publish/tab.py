@@ -19,11 +19,11 @@ from training.jobfile import parse
 from training.jobs.publish import Config
 from training.runs import supervisor
 from training.runs.run import Run, create, list_runs
-from training.sentences import sentences
 
 from ... import drafts, shell, views
 from ...poll import changes, result_of
 from ...server import client, media
+from ...words import in_words
 from ..results.tab import layouts_of
 from . import page as publishpage
 
@@ -240,7 +240,7 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
         meta, body = split_card(wish.card)
         meta = publishpage.front_matter(meta)
     except ValueError as error:
-        meta, body = f'<p class="ez-error" role="alert">{views.paragraphs(sentences(str(error)))}</p>', wish.card
+        meta, body = f'<p class="ez-error" role="alert">{views.paragraphs(in_words(str(error)))}</p>', wish.card
     job = newest_push(ctx, run)
     who = seen.get("who")
     blocked = "" if isinstance(who, Account) and who.ok and who.namespaces else "Sign in first, with a token that may write."
@@ -365,7 +365,7 @@ def answer(ctx, chosen: str, seen: dict, data: dict, token: Secret | None) -> li
             elif act == "retry":
                 supervisor.start_soon(job, ctx.home, token)
     except (ValueError, OSError) as error:
-        faults = {"": sentences(str(error))}
+        faults = {"": in_words(str(error))}
     if faults:
         seen["faults"] = faults
     return paint(ctx, chosen, seen)
@@ -380,7 +380,7 @@ def publish(ctx, chosen: str, who: Account | None, token: Secret | None) -> dict
     try:
         repo = hub.check_repo_id(wish.repo, who.namespaces[0] if isinstance(who, Account) and who.namespaces else "")
     except ValueError as error:
-        return {"repo": sentences(str(error))}
+        return {"repo": in_words(str(error))}
     split_card(wish.card)
     checkpoint = wish.checkpoint if wish.checkpoint == "final" else int(wish.checkpoint)
     config = parse(
@@ -400,6 +400,6 @@ def zipped(ctx, run: Run) -> str:
         split_card(wish.card)
         path = hub.export_zip(run, wish.checkpoint, wish.samples, wish.card, run.path / "export.zip")
     except (ValueError, OSError) as error:
-        return publishpage.export(sentences(str(error)), bad=True)
+        return publishpage.export(in_words(str(error)), bad=True)
     link = f"{media.file_url(ctx, run.id, 'export.zip')}?t={int(time.time())}"
     return publishpage.export(f"{run.title}.zip, {views.size(path.stat().st_size)}", link)

@@ -9,6 +9,7 @@ from training.runs.events import RunView
 
 from ... import views
 from ...icons import icon
+from ...words import in_words
 from .gallery import Source
 
 CHANGED = "resume with the changes accepted"  # what the engine says when pictures or settings are not those of the checkpoint
@@ -201,7 +202,7 @@ def _ending(page: Page) -> str:
         return ""
     then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status)
     then = "" if then in sentence or "Resume" in sentence else then
-    said = f"<p><b>{escape(sentence)}</b></p>" + (f"<p>{escape(then)}</p>" if then else "")
+    said = f"<p><b>{escape(in_words(sentence))}</b></p>" + (f"<p>{escape(in_words(then))}</p>" if then else "")
     trace = page.view.trace or (page.log if page.status in ("failed", "interrupted") else "")
     details = (
         f'<details data-key="trace-{escape(page.id)}"><summary class="ez-link">Show details</summary><pre class="ez-log">{escape(trace)}</pre></details>'
@@ -262,7 +263,7 @@ def warnings(view: RunView) -> str:
     """What the run warned of, each once; "" when it did not."""
     if not view.warnings:
         return ""
-    lines = "".join(f"<li>{escape(text)}</li>" for text in view.warnings)
+    lines = "".join(f"<li>{escape(in_words(text))}</li>" for text in view.warnings)
     return f'<div class="ez-note ez-warn" role="status"><b>{views.count(len(view.warnings), "thing")} to know</b><ul>{lines}</ul></div>'
 
 

@@ -16,11 +16,11 @@ from training.plan.hardware import machine
 from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, delete, list_runs
-from training.sentences import sentences
 
 from ... import shell, views
 from ...poll import Watch, changes, result_of
 from ...server import client, media
+from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
 from . import gallery
@@ -266,7 +266,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
             else:
                 notice = ("ez-ok", do(ctx, run, act, str(data.get("value", ""))))
         except (ValueError, OSError) as error:
-            notice = ("ez-bad", sentences(str(error)))
+            notice = ("ez-bad", in_words(str(error)))
     if notice[1]:
         seen["notice"] = (*notice, time.time() + NOTICE_S)
     painted = paint(ctx, chosen, seen)

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from html import escape
 
 from training.data import datasets
+from training.data.captions import remarks
 from training.data.datasets import Dataset
 from training.home import Home
+
+from ... import drafts
+from .draft import FORM, Draft
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,22 @@ def missing(home: Home, name: str) -> list[Missing]:
     return left
 
 
+def dull(home: Home, name: str) -> list[str]:
+    """What to know about the captions of the chosen dataset: those that teach little, a sentence each."""
+    ds = chosen(home, name)
+    if ds is None:
+        return []
+    trigger = drafts.load(home, FORM, Draft).trigger.strip()
+    return remarks([p.caption for p in ds.pictures(check=False) if p.usable], trigger)
+
+
 def missing_html(home: Home, name: str, here: str) -> str:
     """The line below a tab's heading.  here: the id of that tab, whose own links are left out."""
     left = missing(home, name)
+    if not left and (said := dull(home, name)):
+        link = '<button type="button" class="ez-link" data-tab="captions">Look at them</button>' if here != "captions" else ""
+        told = "".join(f'<span class="ez-missing-item">{escape(text)}</span>' for text in said)
+        return f'<div class="ez-missing" role="status"><span class="ez-chip ez-warn"><i></i>Captions to look at</span>{told}{link}</div>'
     if left:
         parts = []
         for item in left:

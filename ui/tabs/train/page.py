@@ -8,10 +8,10 @@ from html import escape
 from training.plan.estimate import duration, gb
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Preset, fits
-from training.sentences import sentences
 
 from ... import forms, views
 from ...icons import icon
+from ...words import in_words
 from .draft import Base, Draft, Plan
 from .missing import Missing
 
@@ -71,7 +71,7 @@ def _text(path: str, value: str, hint: str, wrong: dict[str, str], longest: int)
 
 
 def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str]) -> str:
-    fault = f'<p class="ez-error" id="train-{path}-fault" role="alert">{escape(sentences(wrong[path]))}</p>' if path in wrong else ""
+    fault = f'<p class="ez-error" id="train-{path}-fault" role="alert">{escape(in_words(wrong[path]))}</p>' if path in wrong else ""
     return (
         f'<div class="ez-entry"><label for="train-{path}">{escape(word)}</label>{control}{fault}'
         f'<p class="ez-help" id="train-{path}-help">{escape(help)}</p></div>'
@@ -79,13 +79,13 @@ def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str])
 
 
 def _named(path: str) -> str:
-    return forms.label(path.split(".")[-1])
+    return forms.label_of(path)
 
 
 def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -> str:
     """The base model, its preset cards, and the quality."""
     if plan.preset is None:
-        return f'<div class="ez-note ez-bad" role="alert">{escape(sentences(plan.wrong.get("preset", "There is no preset")))}</div>'
+        return f'<div class="ez-note ez-bad" role="alert">{escape(in_words(plan.wrong.get("preset", "There is no preset")))}</div>'
     chosen = next((base for base in bases if plan.preset in base.presets), None)
     shown = [*(chosen.presets if chosen else [plan.preset]), *(p for p in plan.presets if not p.ok)]
     cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in shown)
@@ -95,7 +95,7 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -
         f'data-act="quality" data-id="{q}">{q.capitalize()}</button>'
         for q in QUALITIES
     )
-    fault = f'<p class="ez-error" role="alert">{escape(sentences(plan.wrong["preset"]))}</p>' if "preset" in plan.wrong else ""
+    fault = f'<p class="ez-error" role="alert">{escape(in_words(plan.wrong["preset"]))}</p>' if "preset" in plan.wrong else ""
     return (
         '<h3 class="ez-subtitle ez-gap-below" id="ez-which">Which base model?</h3>'
         f'<div class="ez-bases" role="radiogroup" aria-labelledby="ez-which">{"".join(_base(base, base is chosen) for base in bases)}</div>'
@@ -109,7 +109,7 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -
 
 
 def _base(base: Base, chosen: bool) -> str:
-    short = f' title="{escape(sentences(base.short))}"' if base.short else ""
+    short = f' title="{escape(in_words(base.short))}"' if base.short else ""
     return (
         f'<button type="button" class="ez-base{" is-short" if base.short else ""}" role="radio" aria-checked="{str(chosen).lower()}" '
         f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{escape(BUILT_IN if base.builtin else base.title)}</button>'
@@ -117,7 +117,7 @@ def _base(base: Base, chosen: bool) -> str:
 
 
 def _about(chosen: Base, bases: Sequence[Base]) -> str:
-    told = "A few million weights, made to try Easel on any computer in minutes." if chosen.builtin else sentences(chosen.notes)
+    told = "A few million weights, made to try Easel on any computer in minutes." if chosen.builtin else in_words(chosen.notes)
     return f"{told} Those with a dashed edge want more than this machine has." if any(base.short for base in bases) else told
 
 
@@ -130,7 +130,7 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
     short = fits(preset, machine)
     badge = '<span class="ez-chip ez-ok">recommended</span>' if best else ""
     where = "VRAM" if machine.device == "cuda" else "memory"
-    needs = sentences(short) if short else f"From {preset.needs_gb:g} GB of {where} on."
+    needs = in_words(short) if short else f"From {preset.needs_gb:g} GB of {where} on."
     return (
         f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="{0 if chosen else -1}" '
         f'data-act="preset" data-id="{escape(preset.id)}"><span class="ez-preset-top"><b>{escape(preset.title)}</b></span>'
@@ -157,7 +157,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
         lines.append('<li><button type="button" class="ez-btn ez-make-fit" data-act="fit" data-collect>Make it fit</button></li>')
     for word, texts in (("Changed", fitted), ("Set for this machine", () if fitted else plan.adapted)):
         if texts:
-            changes = "".join(f"<li>{escape(sentences(text))}</li>" for text in texts)
+            changes = "".join(f"<li>{escape(in_words(text))}</li>" for text in texts)
             lines.append(f'<li class="is-new">{icon("bolt")}<div><b>{word}</b><ul>{changes}</ul></div></li>')
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
@@ -180,7 +180,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
         figures = '<p class="ez-muted ez-small">Steps, time and memory appear here as soon as this is mended:</p>'
     word = "Start anyway" if anyway else "Add to the queue" if busy else "Start training"
     flag = " data-anyway" if anyway else ""
-    said = f'<p class="ez-error" role="alert">{escape(sentences(fault))}</p>' if fault else ""
+    said = f'<p class="ez-error" role="alert">{escape(in_words(fault))}</p>' if fault else ""
     return (
         f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div>'
         f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
@@ -205,4 +205,4 @@ def _stat(name: str, value: str) -> str:
 
 def _line(picture: str, text: str, look: str, tab: str = "", link: str = "") -> str:
     go = f' <button type="button" class="ez-link" data-tab="{tab}">{escape(link)}</button>' if tab else ""
-    return f'<li class="{f"is-{look}" if look else ""}">{icon(picture)}<span>{escape(sentences(text))}{go}</span></li>'
+    return f'<li class="{f"is-{look}" if look else ""}">{icon(picture)}<span>{escape(in_words(text))}{go}</span></li>'

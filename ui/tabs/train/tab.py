@@ -18,6 +18,7 @@ from training.runs import supervisor
 from ... import drafts, forms, shell
 from ...poll import changes
 from ...server import client, media
+from ...words import plain
 from . import draft, lawchart
 from . import page as trainpage
 from .draft import Draft, Plan
@@ -115,6 +116,7 @@ def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
 def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:
     # what is merely not filled in yet is no fault before Start was pressed
     wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")} | seen.get("denied", {})
+    wrong = {path: plain(text) for path, text in wrong.items()}
     parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, *draft.idle(ctx.home, made, form.edits)))
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures=_drawn(ctx, made)) if made.base else ""
     busy = supervisor.running(ctx.home)
@@ -202,4 +204,4 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool) -> tuple[str
 def _where(path: str) -> str:
     """A field as the page names it."""
     named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "prior": "Keep as it is", "preset": "the preset"}
-    return named.get(path) or f"{forms.label(path.split('.')[-1])} in All settings"
+    return named.get(path) or f"{forms.label_of(path)} in All settings"
