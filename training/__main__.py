@@ -45,14 +45,22 @@ def train(
 
 
 @app.command()
-def resume(run: RunArgument, home: HomeOption = None, detach: DetachOption = False):
+def resume(
+    run: RunArgument,
+    home: HomeOption = None,
+    detach: DetachOption = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Go on although pictures, settings or base model changed, or the run was made elsewhere.")] = False,
+):
     """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint."""
-    from .runs import supervisor
+    from .runs import origin, supervisor
 
     place = _use(home)
     chosen = _open(run, place)
     steps = [step for step, _ in chosen.checkpoints()]
     cursor = chosen.events()[1]
+    if accept:
+        chosen.accept_changes()
+        origin.adopt(chosen.path)
     state = supervisor.start(chosen, place)
     print(f"{chosen.id}: resumes at step {steps[-1]}" if steps else f"{chosen.id}: begins")
     _watch(chosen, place, cursor, detach, state)
@@ -138,7 +146,7 @@ def runs(
     kind: Annotated[str | None, typer.Option(help="Only runs of this job kind.")] = None,
 ):
     """List the runs, newest first."""
-    from .runs.run import list_runs
+    from .runs.run import broken_runs, list_runs
 
     place = _use(home)
     kinds = list(registry.find("jobs", place.plugins))
@@ -148,7 +156,10 @@ def runs(
     for run in found:
         steps = [step for step, _ in run.checkpoints()]
         print(f"{run.status():<12} {run.kind:<9} {f'step {steps[-1]}' if steps else '':<12} {run.id}")
-    if not found:
+    broken = broken_runs(place.outputs)
+    for name, why in broken:
+        print(f"{'unreadable':<12} {'':<9} {'':<12} {name}: {why}")
+    if not found and not broken:
         print("There are no runs yet.")
 
 

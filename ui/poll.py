@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from training.runs import journal
+from training.runs import journal, remembered
 from training.runs.events import ENDINGS, RunView, fold
 from training.runs.run import Run
 
+AT_ONCE_BYTES = 2 << 20  # of a journal: some 12,000 events, a tenth of a second
+WAIT_S = 0.3
 SETTLE_S = 2.0  # longer than an answer is on its way
 
 
@@ -33,15 +36,23 @@ def advance(run: Run, seen: Seen) -> Seen:
         return seen
     if size_bytes < seen.cursor:  # another run was put under the same name
         seen = Seen()
-    records, cursor, bad = journal.read(run.events_path, seen.cursor)
-    if cursor == seen.cursor:
-        return seen
-    view = fold(seen.view, records)
-    return Seen(cursor, replace(view, bad_lines=view.bad_lines + bad) if bad else view)
+    for seen in _advances(run, seen):  # noqa: B020 each is the one before and a piece more
+        pass
+    return seen
+
+
+def _advances(run: Run, seen: Seen) -> Iterator[Seen]:
+    """`seen` after each further piece of the journal."""
+    for records, cursor, bad in journal.pieces(run.events_path, seen.cursor):
+        if cursor == seen.cursor:
+            return
+        view = fold(seen.view, records)
+        seen = Seen(cursor, replace(view, bad_lines=view.bad_lines + bad) if bad else view)
+        yield seen
 
 
 def status_of(run: Run, view: RunView) -> str:
-    """Run.status(), from a view that was just made: the lock is only asked for what has not ended."""
+    """Run.status(), from a view of all events: the lock is only asked for what has not ended."""
     if view.last_kind in ENDINGS:
         return view.last_kind
     return run.status()
@@ -53,22 +64,55 @@ def result_of(run: Run, view: RunView) -> Path | None:
 
 
 class Watch:
-    """The views of all runs that anybody looks at, each event read and folded once for all browsers."""
+    """The views of all runs that anybody looks at, each event read and folded once for all browsers.
+
+    What would keep a page waiting is folded in a thread: until that is through, the view is that of the events so far.
+    """
 
     def __init__(self):
         self._seen: dict[Path, Seen] = {}
         self._lock = threading.Lock()
+        self._catching_up: dict[Path, threading.Thread] = {}
 
     def view(self, run: Run) -> RunView:
-        """The run's view as of now."""
+        """The run's view as of now, or of as much as was folded until now."""
         with self._lock:
-            seen = advance(run, self._seen.get(run.path, Seen()))
+            seen = self._seen.get(run.path, Seen())
+            if run.path in self._catching_up:
+                return seen.view
+            if journal.size_bytes(run.events_path) - seen.cursor <= AT_ONCE_BYTES:
+                self._seen[run.path] = seen = advance(run, seen)
+                return seen.view
+            thread = threading.Thread(target=self._catch_up, args=(run, seen), name="easel-fold", daemon=True)
+            self._catching_up[run.path] = thread
+        thread.start()
+        thread.join(WAIT_S)  # a remembered fold is there by then
+        return self._seen.get(run.path, seen).view
+
+    def behind(self, run: Run) -> bool:
+        """Whether the view does not hold all events yet."""
+        return run.path in self._catching_up
+
+    def _catch_up(self, run: Run, seen: Seen) -> None:
+        try:
+            if not seen.cursor:
+                seen = Seen(*remembered.recall(run.events_path))
+            for seen in _advances(run, seen):  # noqa: B020 as above
+                self._seen[run.path] = seen
+                time.sleep(0)  # whoever answers a click comes first
             self._seen[run.path] = seen
-        return seen.view
+            remembered.keep(run.events_path, seen.cursor, seen.view)
+        except (ValueError, OSError) as error:
+            logging.getLogger("easel").warning("the events of %s could not be folded: %s", run.id, error)
+        finally:
+            with self._lock:
+                del self._catching_up[run.path]
 
     def status(self, run: Run) -> tuple[RunView, str]:
         """(view, status), which agree: a view is read again when the run ended between the two looks."""
         view = self.view(run)
+        if self.behind(run):
+            return view, run.status()
         status = status_of(run, view)
         if status in ENDINGS and view.last_kind != status:
             view = self.view(run)

@@ -17,6 +17,7 @@ from torch import Tensor
 from .. import registry
 from ..config import TrainConfig
 from ..family import Cond
+from ..formats import basehash
 from ..plan import prompts
 from ..runs.context import Context, Stopped
 from . import adapter_files, blocks, checkpoint, memory, optim, training_adapter
@@ -29,6 +30,7 @@ from .weights import load_denoiser, load_vae
 
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
+BASE_RECORD = "base.json"  # in the run's folder: what its base model was, file by file
 
 
 def train(config: TrainConfig, ctx: Context) -> None:
@@ -315,15 +317,18 @@ class Session:
 
     def resume(self) -> None:
         """Goes to where the newest whole checkpoint stood; to the beginning when there never was one."""
+        record = self.ctx.path(BASE_RECORD)
         path, said = checkpoint.newest(self.ctx.run.path)
         if path is None and said:
             raise ValueError(f"{said[0]}. Duplicate the run to train again from the start")
         for text in said:
             self.ctx.warn(text)
         if path is None:
+            basehash.write_record(record, self.p.base_hashes)
             return self._begin()
         files, state, manifest = checkpoint.load(path)
-        self._refuse_changes(manifest)
+        self._refuse_changes(manifest, basehash.read_record(record))
+        basehash.write_record(record, self.p.base_hashes)
         if self.ema:
             self._restore(files["ema"])
             for shadow, weight in zip(self.ema.shadow_params, self.weights, strict=True):
@@ -341,8 +346,9 @@ class Session:
             adapter_files.start(self.config.adapter.start_from, self.adapter, self.modules, self.family.SPEC, self.ctx)
             self.ema = self._make_ema()
 
-    def _refuse_changes(self, manifest: dict) -> None:
+    def _refuse_changes(self, manifest: dict, base: dict[str, str]) -> None:
         changed = checkpoint.changes(manifest, config_hash(self.config), self.p.plan.fingerprint)
+        changed += basehash.changes(base, self.p.base_hashes) if base else []  # a run that an earlier Easel began has no record
         if not changed:
             return
         if not self.ctx.run.changes_accepted():

@@ -15,7 +15,7 @@ from ..config import TrainConfig
 from ..data import frames, words
 from ..family import Modules
 from ..files import write_atomic
-from ..formats import adapting
+from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
 from ..plan import timelaw
 from ..runs.context import Context, Stopped
@@ -45,6 +45,7 @@ class Prepared:
     divisor: int
     cache: Cache
     texts: Texts
+    base_hashes: dict[str, str]  # {file of weights: sha256}, of the base model that is used now
 
 
 def prepare(config: TrainConfig, ctx: Context) -> Prepared:
@@ -55,13 +56,14 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         raise ValueError(f"{path} {text}")
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)
+    hashes = _hash_base(config, ctx, family, folder)
     stride, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
     ctx.phase("checking the pictures")
     work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn)
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
     sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
-    cache = Cache(ctx.home.cache)
+    cache = Cache(ctx.home.cache, ctx.warn)
     texts = Texts(config, ctx, family, folder, cache)
     bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if config.keep.on and config.keep.own else set()
     texts.encode({c for item in work.everything for c in item.captions} | bare | set(sentences) | texts_of(config) | {""})
@@ -87,7 +89,14 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     for text in warnings_for(config.loss, family.SPEC.prediction):
         ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences)
-    return Prepared(family, folder, m, work, feed, schedule, divisor, cache, texts)
+    return Prepared(family, folder, m, work, feed, schedule, divisor, cache, texts, hashes)
+
+
+def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Path) -> dict[str, str]:
+    """{file of weights: sha256} of the base model, reckoned anew where it is not known.  Raises ValueError for a damaged file; Stopped."""
+    told = _progress(ctx, "checking the base model's files", "bytes")
+    files = basehash.base_files(folder, family.SPEC.without(config.model.leave_out))
+    return basehash.hashes(files, ctx.home.root / ".easel" / "weights.json", told)
 
 
 def _encode_pictures(

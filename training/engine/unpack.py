@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatch
@@ -19,12 +20,14 @@ from filelock import FileLock
 
 from ..family import FamilySpec
 from ..files import fsync, fsync_folder, write_atomic
+from ..formats import basehash
 from ..formats.basemodel import fingerprint_file, read_header
 from ..hub.download import SMALL, SPARE_BYTES
 from ..names import folder_name
 from ..runs.context import Context, Stopped
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F8_E4M3": torch.bfloat16, "F8_E5M2": torch.bfloat16}
+SUMS = "easel-sums.json"  # {file: sha256}, beside what was unpacked
 VAE_PREFIXES = ("first_stage_model.", "vae.")
 SCALED = (".scale_weight", ".weight_scale", ".absmax", ".quant_map", "scaled_fp8")  # keys of files whose weights are no plain numbers
 
@@ -42,9 +45,21 @@ def unpack(file: Path, spec: FamilySpec, ctx: Context, download: Callable[[str, 
     target = ctx.home.cache / "unpacked" / f"{folder_name(file.stem, 'model')[:30]}-{fingerprint_file(file)[:16]}{without}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.with_name(f".{target.name}.lock")):
+        if target.is_dir() and (torn := _damage(target)):
+            os.replace(target, target.with_name(f".bad-{target.name}-{secrets.token_hex(4)}"))
+            ctx.warn(f"what {file.name} was unpacked to was damaged on the disk ({torn}); it was set aside in outputs/.cache/unpacked, and is unpacked again")
         if not target.is_dir():
             _unpack(file, header, parts, target, spec, ctx, download)
     return target
+
+
+def _damage(folder: Path) -> str:
+    """Which file of an unpacked base is not what was written; "" where all are, and in one that an earlier Easel unpacked."""
+    for name, sha256 in basehash.read_record(folder / SUMS).items():
+        file = folder / name
+        if not file.is_file() or basehash.sha256_of(file) != sha256:
+            return name
+    return ""
 
 
 def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: FamilySpec, ctx: Context, download: Callable[[str, Iterable[str]], Path]) -> None:
@@ -80,6 +95,8 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
                 _link_folder(source / name, temporary / name)
             else:
                 _convert(weights, index[name], name, source, _dtype(header), file).save_pretrained(temporary / name)
+        weights_of = {p.relative_to(temporary).as_posix(): basehash.sha256_of(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
+        basehash.write_record(temporary / SUMS, weights_of)
         for path in temporary.rglob("*"):
             fsync(path)
         os.replace(temporary, target)

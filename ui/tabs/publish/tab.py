@@ -218,8 +218,13 @@ def paint(ctx, chosen: str, seen: dict) -> list:
 def _pick(ctx, chosen: str) -> tuple[Run | None, list[Run]]:
     """(the run to publish, all that could be): those with a LoRA or a checkpoint."""
     every = list_runs(ctx.home.outputs, {"train"})
-    done = {run.id: result_of(run, ctx.watch.view(run)) for run in every}
-    runs = [run for run in every if done[run.id] or _steps(ctx, run)]
+    done, runs = {}, []
+    for run in every:
+        try:
+            done[run.id] = result_of(run, ctx.watch.view(run))
+            runs += [run] if done[run.id] or _steps(ctx, run) else []
+        except (ValueError, OSError):  # Results says why it cannot be read
+            continue
     run = next((run for run in runs if run.id == chosen), None) or next((run for run in runs if done[run.id]), runs[0] if runs else None)
     return run, runs
 
@@ -307,7 +312,7 @@ def newest_push(ctx, run: Run) -> publishpage.Push | None:
         if told.get("run") == run.id:
             view, status = ctx.watch.status(job)
             status = "queued" if supervisor.starting(job) else status
-            why = job.why() if status in ("failed", "interrupted") else ""
+            why = job.why(view) if status in ("failed", "interrupted") else ""
             return publishpage.Push(job.id, status, view, str(told.get("repo_id", "")), bool(told.get("private", True)), why)
     return None
 

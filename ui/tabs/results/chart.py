@@ -12,6 +12,7 @@ from ...views import number, smoothed, thinned
 
 WIDTH, HEIGHT = 1000.0, 260.0  # units of the plot's own coordinates; the page stretches it
 POINTS = 400
+SMALLEST = 1e-300  # what is below it has no logarithm that a power of ten can be made of
 
 
 def chart(view: RunView) -> str:
@@ -44,7 +45,8 @@ def _range(raw: list[float], smooth: list[float]) -> tuple[float, float]:
     low = min(min(smooth), ordered[int(len(ordered) * 0.02)])
     high = max(max(smooth), ordered[min(len(ordered) - 1, int(len(ordered) * 0.98))])
     room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    return max(0.0, low - room), high + room
+    low, high = max(0.0, low - room) if low >= 0 else low - room, high + room
+    return (low, high) if high - low > SMALLEST else (low, low + max(1.0, abs(low) * 1e-6))
 
 
 def _path(points: list[tuple[float, float]]) -> str:
@@ -77,7 +79,7 @@ def _loss_plot(rows, validations, last_step, low, high) -> str:
 
 
 def _rate_plot(rows, last_step) -> str:
-    top = max(r[2] for r in rows) or 1.0
+    top = max(max(r[2] for r in rows), SMALLEST)
     path = _path([(r[0] / last_step * WIDTH, HEIGHT - r[2] / top * HEIGHT * 0.9) for r in rows])
     return (
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">'
@@ -93,7 +95,7 @@ def _steps_axis(last_step: int) -> str:
 
 def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
     """Round numbers from low to high, about that many: steps of 1, 2 or 5 times a power of ten."""
-    if not high > low:
+    if not high - low > SMALLEST:
         return [low]
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))

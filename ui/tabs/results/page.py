@@ -48,6 +48,7 @@ class Page:
     videos: frozenset[str] = frozenset()  # paths of the MP4s that lie beside samples
     log: str = ""
     settings: str = ""  # the job as YAML
+    foreign: str | None = None  # of a run that was not made here: what it would use of this computer, "" for nothing; None for our own
     notice: tuple[str, str] = ("", "")  # (class, sentence) after an action
     links: dict[str, str] = field(default_factory=dict)  # what media serves -> URL
 
@@ -66,6 +67,14 @@ def strip(cards: list[Card], chosen: str, src_of, now: float, everything: bool, 
         f'<div class="ez-spread ez-strip-head"><h3 class="ez-subtitle">Runs <span class="ez-count">{len(cards)}</span></h3>{toggle}</div>'
         f'<div class="ez-strip{" is-all" if everything else ""}" role="group" aria-label="Runs">{inner}</div>'
     )
+
+
+def broken(rows: list[tuple[str, str]]) -> str:
+    """The folders that should be runs and cannot be read, each with its reason; "" where there is none."""
+    if not rows:
+        return ""
+    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in rows[:50])
+    return f'<div class="ez-note ez-warn" role="status"><b>{views.count(len(rows), "run")} cannot be shown</b><ul>{lines}</ul></div>'
 
 
 def _run_card(card: Card, chosen: bool, src: Source, now: float) -> str:
@@ -105,6 +114,8 @@ def _actions(page: Page) -> str:
     unready = "Stop was asked for" if stopping else "It is starting again; in a moment" if starting and page.view.attempt else ""
     if running or queued or starting:
         acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", unready))
+    if queued and page.foreign is not None:
+        acts.append(button("accept", "Start it", "play", look="ez-primary"))
     if running:
         acts.append(button("save", "Save now", "save", "It is stopping, which saves anyway" if stopping else ""))
     if page.kill_offered:
@@ -112,10 +123,10 @@ def _actions(page: Page) -> str:
     if page.status in views.RESUMABLE:
         blocked = f"{page.ahead} is running; one run at a time uses the machine" if page.ahead else ""
         blocked = "Its last attempt is still ending; in a moment" if page.leaving else blocked
-        consent = CHANGED in page.view.error
+        consent = CHANGED in page.view.error or bool(page.foreign)
         acts.append(button("resume", "Resume", "play", blocked, "" if consent else "ez-primary"))
         if consent:
-            acts.append(button("accept", "Accept changes and resume", "check", blocked, "ez-primary"))
+            acts.append(button("accept", "Accept and resume" if page.foreign else "Accept changes and resume", "check", blocked, "ez-primary"))
     acts.append(button("duplicate", "Duplicate", "copy"))
     if running or starting:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
@@ -202,6 +213,8 @@ def _ending(page: Page) -> str:
         return ""
     then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status)
     then = "" if then in sentence or "Resume" in sentence else then
+    if page.foreign is not None and page.status in ("queued", *views.RESUMABLE):
+        then = f"{page.foreign or 'It was not made here'}. It starts only when you say so; Duplicate shows all its settings first."
     said = f"<p><b>{escape(in_words(sentence))}</b></p>" + (f"<p>{escape(in_words(then))}</p>" if then else "")
     trace = page.view.trace or (page.log if page.status in ("failed", "interrupted") else "")
     details = (

@@ -13,9 +13,9 @@ from training.formats.adapting import is_whole
 from training.formats.deliver import LAYOUTS, adapter_file, has_kohya
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import supervisor
+from training.runs import origin, supervisor
 from training.runs.events import RunView
-from training.runs.run import Run, delete, list_runs
+from training.runs.run import Run, broken_runs, delete, list_runs
 
 from ... import shell, views
 from ...poll import Watch, changes, result_of
@@ -102,19 +102,24 @@ def wire(parts: Parts, ctx) -> None:
 def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     """[seen, body, every piece]; gr.skip() for what this browser shows already."""
     now = time.time()
-    runs = list_runs(ctx.home.outputs, {"train"})
-    run = pick(runs, chosen, ctx.watch)
+    broken = broken_runs(ctx.home.outputs)
     busy = supervisor.running(ctx.home)
-    cards = []
-    for one in runs:
-        view, status = status_now(ctx, one, ahead_of(one, busy))
-        cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
+    runs, cards = [], []
+    for one in list_runs(ctx.home.outputs, {"train"}):
+        try:
+            view, status = status_now(ctx, one, ahead_of(one, busy))
+            cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
+            runs.append(one)
+        except (ValueError, OSError) as error:  # it became unreadable since it was listed
+            broken.append((one.id, in_words(str(error))))
+    run = pick(runs, chosen, ctx.watch)
     if run is None:
-        pieces = dict.fromkeys(PIECES, "") | {"strip": EMPTY}
+        pieces = dict.fromkeys(PIECES, "") | {"strip": runpage.broken(broken) or EMPTY}
     else:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(run, busy), notice[:2] if notice[2] > now else ("", ""))
         pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
+        pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
     body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
     if prints == seen.get("prints"):
@@ -158,7 +163,8 @@ def ahead_of(run: Run, busy: Run | None) -> str:
 def status_now(ctx, run: Run, ahead: str) -> tuple[RunView, str]:
     """(view, status); "starting" while its worker is on its way, as for a queued run that nothing keeps from starting."""
     view, status = ctx.watch.status(run)
-    return view, "starting" if status == "queued" and not ahead or status in views.RESUMABLE and supervisor.starting(run) else status
+    waits = ahead or status == "queued" and not origin.made_here(run.path)
+    return view, "starting" if status == "queued" and not waits or status in views.RESUMABLE and supervisor.starting(run) else status
 
 
 def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
@@ -172,6 +178,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     offered = [what + ("" if layout == "diffusers" else f"-{layout}") for what in files for layout in layouts]
     links = {what: media.file_url(ctx, run.id, what) for what in (*offered, "log.txt", "job.yaml")}
     whole = result is not None and result.is_dir()
+    startable = status in ("queued", *views.RESUMABLE)
     return runpage.Page(
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why(view) if status in ("failed", "interrupted") else "",
@@ -180,6 +187,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
+        foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
     )  # fmt: skip
 
 
@@ -215,7 +223,7 @@ def about(run: Run) -> str:
         except ValueError:
             pass  # its plugin is gone; the id still says which it was
         return f"{family} · {', '.join(names)} · {_adapter(job['adapter'])}"
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         return run.kind
 
 
@@ -289,6 +297,7 @@ def do(ctx, run: Run, act: str, value: str) -> str:
     if act in ("resume", "accept"):
         if act == "accept":
             run.accept_changes()
+            origin.adopt(run.path)
         supervisor.start_soon(run, ctx.home)
         return ""
     if act == "kill":
