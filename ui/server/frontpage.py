@@ -33,6 +33,7 @@ body:has(gradio-app :is(button, input, .error)) #ez-first { opacity: 0; visibili
 """
 CHOSEN = 'document.documentElement.dataset.first = localStorage.getItem("easel-theme") || ""'  # the theme that assets/easel.js keeps
 OURS = re.compile(r"/easel/((thumb|picture|sample|file|example|asset)/|manifest\.json$)")  # server/media.py's routes
+OWN_ROOT = re.compile(rb'const root = "https?://[^"]*";')  # Gradio writes the address there once more
 PREVIEW = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
 
 
@@ -109,6 +110,7 @@ def with_where(page: bytes, script: bytes) -> bytes:
     """The page with `script` right behind the one that holds the app's data, before anything reads them."""
     before, data, after = page.partition(b"window.gradio_config = ")
     rest, end, behind = after.partition(b"</script>")  # in the data every '<' is escaped
+    behind = OWN_ROOT.sub(b"const root = window.gradio_config.root;", behind) if script else behind
     return before + data + rest + end + script + behind if data and end else page
 
 
