@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -97,6 +98,11 @@ class UiContext:
     def url(self, path: str) -> str:
         """A path of ours as the browser must ask for it."""
         return f"{self.root_path.rstrip('/')}/{path.lstrip('/')}"
+
+
+def oauth() -> bool:
+    """Does this app run as a Space that lets people sign in?"""
+    return bool(os.environ.get("SPACE_ID") and os.environ.get("OAUTH_CLIENT_ID"))
 
 
 def heading(title: str, lead: str) -> str:

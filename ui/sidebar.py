@@ -11,6 +11,7 @@ from training.plan import hardware
 from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run
+from training.sentences import sentences
 
 from . import views
 from .poll import changes
@@ -129,7 +130,8 @@ def _device_html(machine: hardware.Machine) -> str:
     rows.append(_meter("RAM", machine.ram_bytes - machine.ram_free_bytes, machine.ram_bytes))
     low = " ez-bad" if machine.disk_free_bytes < 2 * GIB else ""
     disk = f'<div class="ez-meter"><div><span>Free disk</span><b class="ez-num{low}">{_gib(machine.disk_free_bytes)}</b></div></div>'
-    note = f'<p class="ez-note ez-warn ez-small">{escape(machine.note)}</p>' if machine.note else ""
+    notes = [sentences(text) for text in (machine.note, supervisor.no_accelerator()) if text]
+    note = "".join(f'<p class="ez-note ez-warn ez-small">{escape(text)}</p>' for text in notes)
     return f'<div class="ez-device">{CHIP}<div><b>{escape(name)}</b><span>{escape(how)}</span></div></div>{"".join(rows)}{disk}{note}'
 
 

@@ -25,6 +25,8 @@ START_S = 120  # other processes may hold both cores
 class Easel:
     """app.py on `home`.  environment: what is added to this process's own."""
 
+    flags: tuple[str, ...] = ()
+
     def __init__(self, home: Path, **environment: str):
         self.home: Home = find_home(home)
         self.environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
@@ -37,7 +39,7 @@ class Easel:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, str(REPO / "app.py"), "--home", str(self.home.root), "--port", str(port), "--no-browser"]
+        command = [sys.executable, str(REPO / "app.py"), "--home", str(self.home.root), "--port", str(port), "--no-browser", *self.flags]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

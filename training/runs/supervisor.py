@@ -57,6 +57,7 @@ class _Child:
 
 
 _children: dict[Path, _Child] = {}
+_tokens: dict[Path, Secret] = {}  # given for a run that waits in the queue; in memory only, so a restart of the app forgets them
 _hopeless: set[Path] = set()  # runs whose worker could not begin, which could not even be put on record
 _one_at_a_time = threading.RLock()
 
@@ -69,6 +70,9 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
     spawned: called when the worker exists, which may be seconds before it says that it lives.
     Raises ValueError when the run is running or finished already, or when a resume would have to wait.
     """
+    kept_out = no_accelerator()
+    if kept_out:
+        raise ValueError(kept_out)
     with _alone(home):
         if not isinstance(run, Run):
             run = run()
@@ -87,6 +91,8 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
             _until(lambda: not ahead.locked(), EXIT_WAIT_S)
             ahead = _in_the_way(run, home)
         if ahead and status == "queued":
+            if token:
+                _tokens[run.path] = token
             return "queued"
         if ahead:
             raise ValueError(f"'{ahead.title}' is running, and one run at a time uses the machine; resume '{run.title}' when it has ended, or stop it first")
@@ -117,7 +123,7 @@ def tick(home: Home) -> list[str]:
     """The ids that were started: queued runs in order, one that uses the GPU at a time.  Also collects dead workers."""
     with _alone(home, wait_s=0) as alone:
         _collect()
-        if not alone:
+        if not alone or no_accelerator():
             return []
         begun, waits = [], False
         for run in reversed(list_runs(home.outputs)):
@@ -133,9 +139,20 @@ def tick(home: Home) -> list[str]:
                 waits = waits or _in_the_way(run, home) is not None  # nobody overtakes one that waits
                 if waits:
                     continue
-            _spawn(run, home, offset)
+            _spawn(run, home, offset, _tokens.pop(run.path, None))
             begun.append(run.id)
         return begun
+
+
+def no_accelerator(environ: Mapping[str, str] = os.environ) -> str:
+    """Why nothing may be started on this hardware; "" where it may.
+
+    ZeroGPU lends its card to calls of functions that are marked for it, for minutes: a worker is a process of its own, gets none of it, and would
+    train on two processor cores without a word.
+    """
+    if environ.get("SPACES_ZERO_GPU", "").strip().lower() in ("", "0", "false", "no"):
+        return ""
+    return "this Space has ZeroGPU hardware, which lends a card for minutes and not to a training; choose a GPU with an hourly price in the Space's settings, or the free CPU for the small example"
 
 
 def running(home: Home) -> Run | None:

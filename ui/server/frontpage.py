@@ -33,7 +33,7 @@ body:has(gradio-app :is(button, input, .error)) #ez-first { opacity: 0; visibili
 """
 CHOSEN = 'document.documentElement.dataset.first = localStorage.getItem("easel-theme") || ""'  # the theme that assets/easel.js keeps
 OURS = re.compile(r"/easel/((thumb|picture|sample|file|example|asset)/|manifest\.json$)")  # server/media.py's routes
-ABSOLUTE = re.compile(rb"""(<script[^>]*\ssrc=["'])https?://[^/"']+[^"']*(/static/js/)""")  # Gradio writes it with the Host that the proxy passed on
+OWN_ROOT = re.compile(rb'const root = "https?://[^"]*";')  # Gradio writes the address there once more
 PREVIEW = re.compile(rb'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>\s*')
 
 
@@ -78,8 +78,7 @@ class FrontPage:
                 return
             body = b"".join(pieces)
             if Headers(scope=start).get("content-type", "").startswith("text/html"):
-                body = ABSOLUTE.sub(rb"\1" + self.path.encode() + rb"\2", body)
-                body = with_first(with_head(body, self.head), self.where + self.first)
+                body = with_where(with_first(with_head(body, self.head), self.first), self.where)
                 MutableHeaders(scope=start)["content-length"] = str(len(body))
             await send(start)
             await send({"type": "http.response.body", "body": body})
@@ -105,6 +104,14 @@ def with_first(page: bytes, first: bytes) -> bytes:
     """The page with `first` before Gradio's own element, which stays empty until its scripts have run."""
     before, element, after = page.rpartition(b"<gradio-app")  # the last one: what comes before is also the app's data
     return before + first + element + after
+
+
+def with_where(page: bytes, script: bytes) -> bytes:
+    """The page with `script` right behind the one that holds the app's data, before anything reads them."""
+    before, data, after = page.partition(b"window.gradio_config = ")
+    rest, end, behind = after.partition(b"</script>")  # in the data every '<' is escaped
+    behind = OWN_ROOT.sub(b"const root = window.gradio_config.root;", behind) if script else behind
+    return before + data + rest + end + script + behind if data and end else page
 
 
 def head(base: str) -> str:

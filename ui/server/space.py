@@ -17,7 +17,9 @@ from ..theme import ASSETS
 from .frontpage import ABOUT, GROUND, INK, TITLE
 
 HUB = "https://huggingface.co"
-OPEN = ("/login/huggingface", "/login/callback", "/logout", "/easel/manifest.json", "/easel/asset/icon.svg", "/easel/asset/icon-192.png", "/favicon.ico")
+# startup-events: Gradio asks itself for it as it starts; it tells nothing and changes nothing afterwards
+OPEN = ("/gradio_api/startup-events", "/login/huggingface", "/login/callback", "/logout", "/easel/manifest.json", "/easel/asset/icon.svg",
+        "/easel/asset/icon-192.png", "/favicon.ico")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def folder(home: Home, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def sweep(place: Path, used: Collection[Path] = (), age_s: float = AGE_S, now: float | None = None) -> int:
-    """How many files were removed: those that nobody has written to or read in for `age_s` and that are not in `used`.  Links are never followed."""
+    """How many files were removed: those that nobody has written to for `age_s` (0: all) and that are not in `used`.  Links are never followed."""
     now = time.time() if now is None else now
     kept, removed = {os.path.realpath(p) for p in used}, 0
     for root, folders, files in os.walk(place, topdown=False):
@@ -40,7 +40,8 @@ def sweep(place: Path, used: Collection[Path] = (), age_s: float = AGE_S, now: f
             path = os.path.join(root, name)
             try:
                 about = os.lstat(path)
-                if os.path.realpath(path) not in kept and now - max(about.st_mtime, about.st_ctime) >= age_s:
+                quiet_s = now - max(about.st_mtime, about.st_ctime)  # below zero where the clock was set back
+                if os.path.realpath(path) not in kept and (not age_s or quiet_s >= age_s):
                     os.unlink(path)
                     removed += 1
             except OSError:  # taken in at this moment, or held by another program: the next round may have it

@@ -105,3 +105,23 @@ def test_every_answer_has_its_headers_and_files_cannot_run():
         assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"] == "no-referrer"
     for path in ("/gradio_api/file=/tmp/x.html", "/easel/sample/run/a.webp", "/easel/picture/a/b.jpg"):
         assert asked.get(path).headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+
+
+def test_a_name_that_is_not_known_is_told_with_the_flag_that_makes_it_known():
+    asked = client(access())
+    refused = asked.get("/", headers={"Host": "nas.local:8080"})
+    assert refused.status_code == 403 and "'nas.local'" in refused.text and "--host-name nas.local" in refused.text
+    assert "--listen" in asked.get("/", headers={"Host": "192.168.1.5"}).text
+    assert "--host-name nas.local" in asked.post("/x", headers={"Origin": "https://nas.local"}).text
+    assert "<" not in asked.get("/", headers={"Host": "a<script>.example"}).text
+
+
+def test_behind_a_proxy_that_rewrites_the_host_the_named_page_may_post_and_no_other():
+    asked = client(access(named=("nas.local",)))
+    for headers in ({"Origin": "https://nas.local"}, {"Origin": "http://nas.local:8080", "X-Forwarded-Host": "nas.local:8080"}, {"Host": "nas.local", "Origin": "http://nas.local"}):
+        assert asked.post("/gradio_api/queue/join", headers=headers).status_code == 200
+    for headers in (
+        {"Origin": "https://evil.example"}, {"Origin": "https://evil.example", "X-Forwarded-Host": "evil.example"}, {"X-Forwarded-Host": "evil.example"},
+        {"Origin": "https://nas.local.evil.example"}, {"Origin": "null"}, {"Host": "evil.example", "X-Forwarded-Host": "nas.local"},
+    ):  # fmt: skip
+        assert asked.post("/gradio_api/queue/join", headers=headers).status_code == 403, headers

@@ -103,3 +103,55 @@ def test_an_address_that_was_tampered_with_is_not_opened(tmp_path):
 def test_main_says_why_it_does_not_start(capsys):
     assert app.main(["--listen"]) == 2
     assert "needs a password" in capsys.readouterr().err
+
+
+def test_another_name_and_folders_that_may_be_named(tmp_path):
+    made = plan("--host-name", "nas.local,tail.example", "--data", str(tmp_path), "--trusted-proxy", "10.0.0.1")
+    assert made.access.host_ok("nas.local:80") and made.access.host_ok("tail.example") and not made.access.host_ok("other.local")
+    assert not made.local and made.folders == (tmp_path.resolve(),) and made.trusted == "10.0.0.1" and plan().trusted == ""
+    for flags in (("--host-name", "http://nas.local"), ("--host-name", "*"), ("--data", str(tmp_path / "none"))):
+        with pytest.raises(ValueError, match=flags[0]):
+            plan(*flags)
+
+
+def test_only_folders_truly_below_an_allowed_one_can_be_named(tmp_path):
+    from ui.tabs.dataset.tab import allowed_folder
+
+    root, outside = tmp_path / "import", tmp_path / "private"
+    (root / "cat").mkdir(parents=True)
+    outside.mkdir()
+    (root / "link").symlink_to(outside, target_is_directory=True)
+    assert allowed_folder("cat", (root,)) == allowed_folder(str(root / "cat"), (root,)) == (root / "cat").resolve()
+    for text in ("../private", str(outside), "link", "none", "/etc", "~"):
+        with pytest.raises(ValueError, match="--data DIR"):
+            allowed_folder(text, (root,))
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_home_that_cannot_be_written_is_a_sentence_on_every_road(tmp_path, capsys, place):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    at = tmp_path / place
+    assert app.main(["--home", str(at), "--no-browser"]) == 2
+    said = capsys.readouterr().err
+    assert "is a file, where a folder must be" in said and "--home" in said and "Traceback" not in said
+    done = subprocess.run([sys.executable, "-m", "training", "--home", str(at), "runs"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "cannot write" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_why_a_folder_cannot_be_written_is_told_for_each_reason(tmp_path):
+    import errno
+
+    from training.home import unwritable
+
+    for number, word in ((errno.EROFS, "read-only"), (errno.EACCES, "another user"), (errno.ENOSPC, "disk is full")):
+        assert word in unwritable(tmp_path, OSError(number, "x"))
+
+
+def test_a_page_under_a_path_knows_where_it_is_and_where_it_is_not_known():
+    from ui.server.frontpage import where, with_where
+
+    script = where("/easel", plan("--host-name", "nas.local", "--root-path", "/easel").access)
+    assert 'location.origin + "/easel"' in script and '"nas.local"' in script and "--host-name" in script
+    page = with_where(b"<script>window.gradio_config = {}</script><gradio-app>", script.encode())
+    assert page.index(b"location.origin") < page.index(b"<gradio-app")
+    assert where("", plan(SPACE_ID="me/e", SPACE_HOST="me-e.hf.space").access) == ""

@@ -280,6 +280,8 @@ class _Tab:
         run, _, status = self._job(ds)
         if _busy(status):
             return [gr.skip(), *self.show(name, view, {"": f"'{run.title}' is still going; stop it first"})]
+        if kept_out := supervisor.no_accelerator():
+            return [gr.skip(), *self.show(name, view, {"": kept_out})]
         try:
             create(self.ctx.home.outputs, config)  # the app's queue starts it within a second
         except (ValueError, OSError) as error:

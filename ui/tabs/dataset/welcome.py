@@ -10,6 +10,7 @@ import gradio as gr
 from training.data import datasets, examples
 from training.home import Home
 from training.plan import hardware, presets
+from training.runs import supervisor
 from training.runs.run import create
 
 from ...server import media
@@ -53,6 +54,8 @@ def build(ctx) -> Parts:
 
 def start_example(home: Home) -> tuple[str, str]:
     """(dataset, run) of the example.  The run is in the queue, which starts it within a second.  Raises ValueError, OSError."""
+    if kept_out := supervisor.no_accelerator():
+        raise ValueError(kept_out)
     about = examples.example()
     name, kept = examples.install_example(home)
     ds = datasets.open_dataset(home, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 
@@ -74,11 +73,6 @@ class Parts:
         return [self.seen, self.body, self.what, self.target, self.push, self.meta, self.preview, self.card, self.nothing, self.zip]
 
 
-def oauth() -> bool:
-    """Does this app run as a Space that lets people sign in?"""
-    return bool(os.environ.get("SPACE_ID") and os.environ.get("OAUTH_CLIENT_ID"))
-
-
 def build(ctx) -> Parts:
     """The layout: what and the card on the left, who and where to on the right."""
     seen = gr.State({})
@@ -108,7 +102,7 @@ def build(ctx) -> Parts:
                         info="Kept in huggingface_hub's own store on this computer, nowhere else.",
                     )  # fmt: skip
                     remember = gr.Button("Sign in", size="sm", variant="secondary")
-                login = [gr.LoginButton()] if oauth() else []
+                login = [gr.LoginButton()] if shell.oauth() else []
                 gr.HTML('<hr class="ez-rule">')
                 target = gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
                 push = gr.HTML("", apply_default_css=False, js_on_load=client.BIND)

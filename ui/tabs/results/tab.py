@@ -11,6 +11,7 @@ import gradio as gr
 from training import outside, registry
 from training.formats.adapting import is_whole
 from training.formats.deliver import LAYOUTS, adapter_file, has_kohya
+from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
 from training.runs import origin, supervisor
@@ -87,13 +88,16 @@ def wire(parts: Parts, ctx) -> None:
     def act(chosen, seen, event: gr.EventData):
         return answer(ctx, chosen, seen, event._data or {})
 
+    def act_here(chosen, seen, event: gr.EventData, token: gr.OAuthToken | None):
+        return answer(ctx, chosen, seen, event._data or {}, Secret(token.token) if token else None)
+
     ctx.at_load(look, [ctx.run, parts.seen], parts.outputs())
     ctx.every_tick(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
     ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
     for name in ("strip", "head"):
-        parts.boxes[name].act(act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
+        parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
 
 
 # what the page shows
@@ -245,8 +249,8 @@ def settings_of(run: Run) -> str:
 # what its buttons do
 
 
-def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list:
-    """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset]."""
+def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None) -> list:
+    """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset].  token: of whoever is signed in to a Space."""
     tabs = dataset = gr.skip()
     notice = ("", "")
     seen = {k: v for k, v in seen.items() if k != "notice"}
@@ -272,7 +276,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
                 ctx.watch.forget(run.path)
                 chosen, notice = "", ("ez-ok", f"'{run.title}' was deleted.")
             else:
-                notice = ("ez-ok", do(ctx, run, act, str(data.get("value", ""))))
+                notice = ("ez-ok", do(ctx, run, act, str(data.get("value", "")), token))
         except (ValueError, OSError) as error:
             notice = ("ez-bad", in_words(str(error)))
     if notice[1]:
@@ -283,7 +287,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any]) -> list
     return [*painted, chosen, tabs, ctx.soon(), dataset]
 
 
-def do(ctx, run: Run, act: str, value: str) -> str:
+def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:
     """One action on a run; what to tell the person.  Raises ValueError, OSError."""
     if act == "stop":
         run.command("stop")
@@ -298,7 +302,7 @@ def do(ctx, run: Run, act: str, value: str) -> str:
         if act == "accept":
             run.accept_changes()
             origin.adopt(run.path)
-        supervisor.start_soon(run, ctx.home)
+        supervisor.start_soon(run, ctx.home, token)
         return ""
     if act == "kill":
         supervisor.kill(run)

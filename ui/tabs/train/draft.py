@@ -14,6 +14,7 @@ from training.data import datasets
 from training.formats.basemodel import local_folder, single_file
 from training.home import Home
 from training.hub.download import hindrance
+from training.hub.secrets import Secret
 from training.names import check_name
 from training.plan.estimate import Estimate, estimate
 from training.plan.fit import make_it_fit
@@ -250,10 +251,19 @@ def same_goal(home: Home, draft: Draft, key: str, machine: Machine) -> dict[str,
     return {"act": "preset", "id": next((p for p in base.presets if p.goal == now), base.presets[0]).id}
 
 
-def begin(home: Home, made: Plan) -> Run:
-    """The run of a plan, in the queue, which moves at once.  Raises ValueError, OSError; nothing is left behind when it cannot be made."""
+def begin(home: Home, made: Plan, token: Secret | None = None) -> Run:
+    """The run of a plan, in the queue, which moves at once.  Raises ValueError, OSError; nothing is left behind when it cannot be made.
+
+    token: of whoever pressed Start on a Space; it goes to this run's worker and nowhere else.
+    """
     if made.config is None:
         raise ValueError("some settings are not right yet")
+    if kept_out := supervisor.no_accelerator():
+        raise ValueError(kept_out)
+    if token:
+        created: list[Run] = []
+        supervisor.start_soon(lambda: created.append(create(home.outputs, made.config)) or created[0], home, token)
+        return created[0]
     run = create(home.outputs, made.config)
     # a worker takes a moment to say that it lives; whoever pressed Start sees the run meanwhile
     threading.Thread(target=supervisor.tick, args=(home,), name="easel-start", daemon=True).start()

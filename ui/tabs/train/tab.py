@@ -11,6 +11,7 @@ from training import registry
 from training.config import TrainConfig
 from training.data import datasets
 from training.hub import account
+from training.hub.secrets import Secret
 from training.plan import timelaw
 from training.plan.hardware import machine
 from training.runs import supervisor
@@ -80,13 +81,16 @@ def wire(parts: Parts, ctx) -> None:
     def act(dataset, seen, event: gr.EventData):
         return answer(ctx, dataset, _fresh(seen), dict(event._data or {}))
 
+    def act_here(dataset, seen, event: gr.EventData, token: gr.OAuthToken | None):
+        return answer(ctx, dataset, _fresh(seen), dict(event._data or {}), Secret(token.token) if token else None)
+
     ctx.at_load(look, inputs, parts.outputs())
     ctx.items["train"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
     for name in ("essentials", "settings"):
         parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
     for name in ("presets", "settings", "plan"):
-        parts.boxes[name].act(act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
+        parts.boxes[name].act(act_here if shell.oauth() else act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
 
 
 def form_of(ctx) -> Draft:
@@ -149,15 +153,15 @@ def thumbs(ctx, name: str) -> list[str]:
     return [media.thumb_url(ctx, ds.name, p.id, p.sha256) for p in ds.page(0, 12)[0] if p.usable][:THUMBS]
 
 
-def answer(ctx, dataset: str, seen: dict, data: dict) -> list:
-    """What a button does: [*outputs, dataset, run, tabs, timer]."""
+def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = None) -> list:
+    """What a button does: [*outputs, dataset, run, tabs, timer].  token: of whoever is signed in to a Space."""
     run = None
     if data.get("act") == "base":
         data = draft.same_goal(ctx.home, form_of(ctx), str(data.get("id", "")), machine(ctx.home.root))
     form = changed(ctx, lambda form: pressed(form, data))
     if data.get("act") == "start":
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
-        run, seen = start(ctx, dataset, form, seen, "anyway" in data)
+        run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
     if data.get("act") == "fit":
         has = machine(ctx.home.root)
         edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
@@ -182,7 +186,7 @@ def pressed(form: Draft, data: dict) -> Draft:
     return form
 
 
-def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool) -> tuple[str | None, dict]:
+def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secret | None = None) -> tuple[str | None, dict]:
     """(id of the new run, seen), or (None, seen with the reason)."""
     found = [ds.name for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in found else found[0] if len(found) == 1 else ""
@@ -192,11 +196,11 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool) -> tuple[str
         return None, {**seen, "tried": True, "fault": made.wrong.get("", f"Not started: look at {names}")}
     if made.estimate and not made.estimate.fits and not anyway:
         return None, {**seen, "anyway": True, "fault": "Not started: it does not fit this computer, see above"}
-    denied = draft.hindrances(ctx.home, made.config, account.find_token()[0].reveal() or None)
+    denied = draft.hindrances(ctx.home, made.config, (token or account.find_token()[0]).reveal() or None)
     if denied:
         return None, {**seen, "tried": True, "denied": denied, "fault": f"Not started: {next(iter(denied.values()))}"}
     try:
-        return draft.begin(ctx.home, made).id, seen
+        return draft.begin(ctx.home, made, token).id, seen
     except (ValueError, OSError) as error:
         return None, {**seen, "fault": f"Not started: {error}"}
 
