@@ -91,7 +91,7 @@ class DataPart(Part):
         0.25, ge=0, le=1, description="The same for pictures that are kept as they are: it holds the prediction without words, which guidance leads away from."
     )
     shuffle_tags: bool = Field(False, description="Shuffle the comma-separated parts of a caption at every use.")
-    keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled.")
+    keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled; in a caption with |||, what stands before that does.")
     frames: int = Field(1, ge=1, le=1025, description="Frames of a training clip, for families that make video; 1 means still pictures only.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which clips are learnt, whatever rate they were filmed at.")
     segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, evenly spaced; 1 takes its middle.")
@@ -281,7 +281,7 @@ class KeepPart(Part):
 class SamplePart(Part):
     """The pictures drawn while training."""
 
-    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word.")
+    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word. Options set one picture: --w and --h its size, --d seed, --s steps, --l guidance, --n negative, --f frames.")
     every: int = Field(0, ge=0, description="Optimizer steps between sample pictures; 0 means none.")
     steps: int = Field(20, ge=1, le=200, description="Denoising steps of a sample picture.")
     guidance: float = Field(7.0, ge=0, le=30, description="How strongly a sample follows its prompt.")
@@ -323,7 +323,7 @@ class TrainConfig(JobConfig):
     """One training run, complete: the worker fills nothing in."""
 
     kind: Literal["train"] = Field("train", description="Job kind.")
-    trigger: str = Field("", max_length=100, description="Word that calls up what was learnt; it is put in front of captions that lack it.")
+    trigger: str = Field("", max_length=100, description="Word that calls up what was learnt; it takes the place of [trigger] or [name] in a caption, and is put in front of captions that lack it.")
     preset: str = Field("", description="Preset that this run started from; for the record.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of all randomness of the training.")
     steps: int = Field(1000, ge=1, le=1_000_000, description="Optimizer steps.")

@@ -18,7 +18,7 @@ MAX_BYTES = 1_000_000
 SUFFIXES = (".txt", ".caption")  # kohya writes either; .txt wins
 TOKEN_LIMIT = 77  # CLIP's context, start and end included
 SEPARATOR = "|||"  # kohya's: what stands before it stays in front when tags are shuffled, what stands behind a second one stays behind
-LINES = {"": "as they look", "several": "each line is a caption", "one": "the lines are one caption"}
+LINES = {"": "Decide by how they look", "several": "Each line is a caption", "one": "The lines are one caption"}
 WRAP_FROM = 50  # letters: programs wrap at 60 to 120
 
 _BEGINS = {"a", "an", "the", "photo", "portrait", "picture", "image"}  # what captions begin with, and lines in the middle of one seldom do

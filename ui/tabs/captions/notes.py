@@ -57,7 +57,7 @@ def _have(number: int) -> str:
 
 
 def _note(said: str, fields: str) -> str:
-    return f'<div class="ez-note ez-spread"><span>{escape(said)}</span><span class="ez-row">{fields}</span></div>'
+    return f'<div class="ez-note ez-spread ez-about"><span>{escape(said)}</span><span class="ez-row">{fields}</span></div>'
 
 
 def _select(name: str, label: str, options: dict[str, str], value: str) -> str:
