@@ -35,11 +35,29 @@ install_chromium() {
   exit 1
 }
 
+AXE=4.14.1  # the browser tests look for faults of accessibility with it
+
+install_axe() {
+  EASEL_AXE=$here/../.easel/axe-$AXE/node_modules/axe-core/axe.min.js
+  export EASEL_AXE
+  [ -f "$EASEL_AXE" ] && return 0
+  if ! command -v npm >/dev/null 2>&1 && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "Installing npm for axe-core"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null
+  fi
+  if command -v npm >/dev/null 2>&1 && npm install --silent --no-audit --no-fund --prefix "$here/../.easel/axe-$AXE" "axe-core@$AXE" >/dev/null && [ -f "$EASEL_AXE" ]; then
+    return 0
+  fi
+  echo "The browser tests need axe-core $AXE. Install npm, or set EASEL_AXE to its axe.min.js" >&2
+  exit 1
+}
+
 find_python
 "$PYTHON" "$here/install.py" ensure --dev
 python=$("$PYTHON" "$here/install.py" python)
 if [ -n "$all" ]; then
   install_chromium
+  [ -f "${EASEL_AXE:-}" ] || install_axe
 fi
 
 cd "$here/.."

@@ -13,7 +13,7 @@ import pytest
 _SCRATCH = Path(tempfile.mkdtemp(prefix="easel-tests-"))
 _REAL_HOME = Path.home()
 for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_", "EASEL_", "GRADIO_", "SPACE_"))]:
-    if _name not in ("EASEL_VENV", "EASEL_CHROMIUM", "EASEL_PYTHON", "EASEL_TORCH", "EASEL_TORCH_INDEX", "EASEL_SHOTS"):
+    if _name not in ("EASEL_VENV", "EASEL_CHROMIUM", "EASEL_PYTHON", "EASEL_TORCH", "EASEL_TORCH_INDEX", "EASEL_SHOTS", "EASEL_AXE"):
         del os.environ[_name]
 os.environ.update(
     # a real installation in a slow test may use the person's download cache

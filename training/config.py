@@ -76,7 +76,7 @@ class DataPart(Part):
     """The pictures and their captions."""
 
     datasets: tuple[DatasetUse, ...] = Field(
-        min_length=1, description="The datasets to train on, one a line: name | repeats | weight of the loss | yes if its pictures are kept as they are."
+        min_length=1, description="The datasets to train on: how often each picture counts, how much its loss weighs, and whether it is kept as it is."
     )
     resolutions: tuple[int, ...] = Field(
         (512,), min_length=1, description="Side in px of a square training picture; several values train at each of them."
@@ -143,7 +143,7 @@ class AdapterPart(Part):
     )
     exclude: tuple[str, ...] = Field((), max_length=64, description="No layers of the denoiser whose name holds one of these texts or regular expressions.")
     rank_patterns: tuple[RankRule, ...] = Field(
-        (), max_length=64, description="A rank of its own for some layers of the denoiser, a line each: text in the layer's name | rank. The first that fits holds."
+        (), max_length=64, description="A rank of its own for some layers of the denoiser: text in the layer's name, and the rank. The first that fits holds."
     )
     factor: int = Field(-1, ge=-1, le=1024, description="LoKr: largest size of the small factor, larger means fewer weights; -1 splits evenly.")
     block_size: int = Field(32, ge=2, le=1024, description="OFT: size of the blocks that are rotated; larger learns more and makes a larger file.")

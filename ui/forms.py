@@ -470,11 +470,43 @@ def _input(field: Field, shown: str, common: str) -> str:
         inner = "".join(f'<option value="{escape(c)}"{" selected" if c == shown else ""}>{escape(title(c))}</option>' for c in options)
         about = f'<span class="ez-about">{escape(field.told[shown][1])}</span>' if shown in field.told else ""
         return f'<select class="ez-input" {common}>{inner}</select>{about}'
-    if field.kind in ("lines", "rows", "long"):
+    if field.kind == "rows":
+        return _row_inputs(field, shown, common)
+    if field.kind in ("lines", "long"):
         rows = min(8, max(2, shown.count("\n") + 1))
         return f'<textarea class="ez-input" rows="{rows}" {common}>{escape(shown)}</textarea>'
     mode = ' inputmode="decimal"' if field.kind in ("integer", "number", "numbers") else ""
     return f'<input type="text" class="ez-input" value="{escape(shown)}"{mode} autocomplete="off" spellcheck="false" {common}>'
+
+
+def _row_inputs(field: Field, shown: str, common: str) -> str:
+    """A table with one line a row; assets/workbench.js writes it into the hidden box, a line each: what the form reads."""
+    names = list(field.item.model_fields)
+    lines = [line for line in shown.splitlines() if line.strip()]
+    body = "".join(_cells(field, [cell.strip() for cell in line.split("|")], names) for line in (*lines, ""))
+    head = "".join(f'<th scope="col">{escape(label(name))}</th>' for name in names)
+    return (
+        f'<div class="ez-rows"><textarea hidden {common}>{escape(shown)}</textarea><table><thead><tr>{head}<th><span class="ez-unseen">Take out</span></th></tr></thead>'
+        f'<tbody>{body}</tbody></table></div>'
+    )
+
+
+def _cells(field: Field, cells: list[str], names: list[str]) -> str:
+    """One row; an empty one is there to add another."""
+    inside = []
+    for name, cell in zip(names, [*cells, *[""] * (len(names) - len(cells))], strict=False):
+        info = field.item.model_fields[name]
+        usual = _row_value(info.default) if not info.is_required() else ""
+        said = f'aria-label="{escape(label(name))}" title="{escape(info.description or "")}"'
+        if _bare(info.annotation) is bool:
+            inside.append(f'<td><input type="checkbox" data-cell data-usual="{escape(usual)}" {said}{" checked" if (cell or usual) == "yes" else ""}></td>')
+        else:
+            inside.append(f'<td><input type="text" class="ez-input" data-cell data-usual="{escape(usual)}" placeholder="{escape(usual or "add")}" value="{escape(cell)}" {said}></td>')
+    return f'<tr>{"".join(inside)}<td><button type="button" class="ez-link" data-row-out aria-label="Take this row out">×</button></td></tr>'
+
+
+def _row_value(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else spell(value) if isinstance(value, int | float) else str(value)
 
 
 def _sentence_case(text: str) -> str:

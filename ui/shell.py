@@ -107,7 +107,7 @@ def oauth() -> bool:
 
 def heading(title: str, lead: str) -> str:
     """HTML of a tab's heading."""
-    return f'<div class="ez-heading"><h2 class="ez-title">{html.escape(title)}</h2><p class="ez-lead">{html.escape(lead)}</p></div>'
+    return f'<div class="ez-heading"><h1 class="ez-title">{html.escape(title)}</h1><p class="ez-lead">{html.escape(lead)}</p></div>'
 
 
 def build(home: Home, local: bool = True, on_space: bool = False, root_path: str = "", folders: tuple[Path, ...] = ()) -> gr.Blocks:

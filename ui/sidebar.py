@@ -52,9 +52,11 @@ def build(ctx) -> Parts:
 def wire(parts: Parts, ctx) -> None:
     """Refreshes both at load and with the tick, and sets the pace of the tick."""
 
+    last = Last()
+
     def look(shown):
         now = running_now(ctx)
-        pieces = {"header": header_html(now), "machine": machine_html(hardware.machine(ctx.home.root), now), "pace": ctx.pace(now is not None)}
+        pieces = {"header": header_html(now, last.after(ctx, now)), "machine": machine_html(hardware.machine(ctx.home.root), now), "pace": ctx.pace(now is not None)}
         prints, values = changes(shown, pieces)
         return [prints, *values[:2], values[2] if values[2] == gr.skip() else gr.Timer(pieces["pace"])]
 
@@ -76,6 +78,30 @@ class Now:
         return "" if self.progress.share is None else f"{100 * self.progress.share:.0f} %"
 
 
+@dataclass(frozen=True)
+class Ended:
+    """A run that ended while the app was open."""
+
+    id: str
+    title: str
+    status: str
+
+
+class Last:
+    """What ran last, so that its end can be told to who looks elsewhere."""
+
+    def __init__(self):
+        self._ran: Run | None = None
+        self._ended: Ended | None = None
+
+    def after(self, ctx, now: Now | None) -> Ended | None:
+        """The run that ended last; None while none did.  now: what runs."""
+        if self._ran and (now is None or now.run.path != self._ran.path) and self._ran.path.is_dir():
+            self._ended = Ended(self._ran.id, self._ran.title, ctx.watch.status(self._ran)[1])
+        self._ran = now.run if now else None
+        return self._ended
+
+
 def running_now(ctx) -> Now | None:
     """What runs, or None."""
     run = supervisor.running(ctx.home)
@@ -85,8 +111,10 @@ def running_now(ctx) -> Now | None:
     return Now(run, view, views.progress(view, "running" if status == "queued" else status))
 
 
-def header_html(now: Now | None) -> str:
-    """Brand on the left; what runs and the theme on the right."""
+def header_html(now: Now | None, ended: Ended | None = None) -> str:
+    """Brand on the left; what runs and the theme on the right.  assets/easel.js tells the browser's tab from its attributes."""
+    outside = f' data-now="{escape(now.run.title)}" data-share="{now.percent}"' if now else ""
+    outside += f' data-ended="{escape(ended.id)}" data-ended-title="{escape(ended.title)}" data-ended-as="{ended.status}"' if ended else ""
     logo = (ASSETS / "icon.svg").read_text(encoding="utf-8").replace("<svg ", '<svg aria-hidden="true" ', 1)
     chip = ""
     if now:
@@ -96,14 +124,14 @@ def header_html(now: Now | None) -> str:
             f"<span>{title}</span>{f'<b>{now.percent}</b>' if now.percent else ''}</button>"
         )
     return (
-        f'<header class="ez-header"><div class="ez-brand">{logo}<span>Easel</span></div><div class="ez-header-right">{chip}'
+        f'<header class="ez-header"{outside}><div class="ez-brand">{logo}<span>Easel</span></div><div class="ez-header-right">{chip}'
         f'<button type="button" class="ez-iconbtn" data-theme-toggle aria-label="Light or dark" title="Light or dark">{SUN}{MOON}</button></div></header>'
     )
 
 
 def machine_html(machine: hardware.Machine, now: Now | None) -> str:
     """The panel's two sections."""
-    return f'<div class="ez-side"><section><h3>Running now</h3>{_now_html(now)}</section><section><h3>This machine</h3>{_device_html(machine)}</section></div>'
+    return f'<div class="ez-side"><section><h2>Running now</h2>{_now_html(now)}</section><section><h2>This machine</h2>{_device_html(machine)}</section></div>'
 
 
 def _now_html(now: Now | None) -> str:

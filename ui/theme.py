@@ -16,7 +16,7 @@ Classes for elem_classes of Gradio layouts (gr.Group, gr.Column, gr.Row) and for
     ez-chip         a small label, with ez-ok | ez-warn | ez-bad | ez-run | ez-idle; a dot in front: <i></i> first
     ez-bar          progress: <div class="ez-bar"><i style="width:40%"></i></div>;  ez-busy: length unknown
     ez-stats        a grid of <div class="ez-stat"><span>label</span><b>value</b></div>
-    ez-empty        an empty state: centred; <h3>, <p>, then a button
+    ez-empty        an empty state: centred; <h2>, <p>, then a button
     ez-note         a sentence in a tinted box, with ez-ok | ez-warn | ez-bad
     ez-missing      the "what is still missing" line of a tab (missing.missing_html makes it)
     ez-link         a text button;  data-tab="captions" on any element makes it select that tab

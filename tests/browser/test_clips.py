@@ -32,7 +32,7 @@ def test_a_clip_is_dropped_in_marked_and_played(easel, open_page, nasty, shots):
 
     page = open_page(easel().url)
     page.locator("#ez-welcome input[type=file], #ez-work input[type=file]").first.set_input_files([str(p) for p in sorted(source.iterdir())])
-    page.locator("#ez-pictures article").nth(2).wait_for()
+    page.locator("#ez-pictures .ez-tile").nth(2).wait_for()
     page.locator("#ez-outcome").get_by_text("the clip is cut off or broken", exact=False).first.wait_for(state="attached")
     page.locator("#ez-pictures").get_by_text("clip, 2.1 s").wait_for()
     page.locator("#ez-pictures").get_by_text("clip, 1.0 s").wait_for()

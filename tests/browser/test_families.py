@@ -28,7 +28,7 @@ def test_three_families_are_started_from_the_page(easel, open_page, models, nast
     app = easel()
     page = open_page(app.url)
     page.locator("#ez-welcome input[type=file]").set_input_files([str(p) for p in sorted(tiny.pictures(nasty / "pictures", 4).iterdir())])
-    page.locator("#ez-pictures article").nth(3).wait_for()
+    page.locator("#ez-pictures .ez-tile").nth(3).wait_for()
     for id in CHOSEN:
         toy = importlib.import_module(f"tests.families.{id}")
         tab(page, "Train")

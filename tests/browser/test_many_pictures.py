@@ -31,7 +31,7 @@ def test_thousands_of_pictures_are_no_burden(easel, open_page, folder):
     app = easel()
     page = open_page(app.url)
     page.locator("#ez-welcome input[type=file]").set_input_files([str(folder / "pic_0000.png"), str(folder / "pic_0000.txt")])
-    first = page.locator("#ez-pictures article").first
+    first = page.locator("#ez-pictures .ez-tile").first
     first.wait_for()
     process = psutil.Process(app.process.pid)
     before_bytes = process.memory_info().rss
@@ -43,16 +43,16 @@ def test_thousands_of_pictures_are_no_burden(easel, open_page, folder):
     page.locator("#ez-outcome").get_by_text("2499 pictures added").wait_for(timeout=300_000)
     print(f"{PICTURES} pictures taken in after {time.monotonic() - began:.0f} s")
 
-    page.locator("#ez-pictures article").nth(47).wait_for()
+    page.locator("#ez-pictures .ez-tile").nth(47).wait_for()
     for _ in range(3):
         shown = first.get_attribute("data-id")
         began = time.monotonic()
         page.get_by_role("button", name="Next page").click()
-        page.wait_for_function("id => document.querySelector('#ez-pictures article').dataset.id !== id", arg=shown)
+        page.wait_for_function("id => document.querySelector('#ez-pictures .ez-tile').dataset.id !== id", arg=shown)
         assert quick(time.monotonic() - began, 1.0)
     began = time.monotonic()
     page.get_by_placeholder("Search names and captions").fill("number 2477")
-    page.wait_for_function("document.querySelectorAll('#ez-pictures article').length === 1")
+    page.wait_for_function("document.querySelectorAll('#ez-pictures .ez-tile').length === 1")
     assert quick(time.monotonic() - began, 2.0)
     grown_bytes = process.memory_info().rss - before_bytes
     print(f"the app grew by {grown_bytes / 1e6:.0f} MB")

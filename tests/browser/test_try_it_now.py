@@ -48,7 +48,7 @@ def test_every_tab_fits_and_is_without_errors(easel, open_page, shots, size, sch
     page.screenshot(path=str(shots / f"welcome-{size}-{scheme}.png"))
     install_example(app.home)
     page.reload()
-    page.locator("#ez-pictures article").first.wait_for()
+    page.locator("#ez-pictures .ez-tile").first.wait_for()
     picker, new = (page.locator(where).bounding_box() for where in ("#ez-picker", "#ez-work button:text-is('New')"))
     assert abs(picker["y"] - new["y"]) < 8 and new["width"] < 100, "the choice of a dataset and New stand side by side"
     for name in TABS:

@@ -65,9 +65,9 @@ def tab(page, name: str) -> None:
 def add_pictures(page, pictures: list[Path], app: Easel) -> None:
     """Drops the files; every one gets a verdict, the broken one with its reason."""
     page.locator("#ez-welcome input[type=file]").set_input_files([str(p) for p in pictures])
-    page.locator("#ez-pictures article").nth(12).wait_for()
+    page.locator("#ez-pictures .ez-tile").nth(12).wait_for()
     page.locator("#ez-outcome").get_by_text("broken.png").first.wait_for(state="attached")
-    assert page.locator("#ez-pictures article").count() == 13  # twelve, and the one from a phone
+    assert page.locator("#ez-pictures .ez-tile").count() == 13  # twelve, and the one from a phone
     page.locator("#ez-pictures").get_by_text("64 × 96").wait_for()  # upright
     page.locator("#ez-pictures").get_by_text("zibbo, came along").wait_for()
 

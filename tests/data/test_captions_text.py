@@ -8,7 +8,7 @@ import random
 import pytest
 
 from training.data import encodings
-from training.data.captions import about_tokens, clean_caption, cut_captions, decode_caption, split, trained, with_trigger
+from training.data.captions import about_tokens, clean_caption, cut_captions, decode_caption, remarks, split, trained, with_trigger
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,12 @@ def test_the_trigger_takes_its_place_and_separators_are_never_words():
     assert trained("[Name], smiling", "zibbo") == "zibbo, smiling"
     assert trained("a photo, [trigger], in a park", "") == "a photo, in a park"
     assert trained("1girl, solo ||| smile, park ||| best", "zibbo") == "zibbo, 1girl, solo, smile, park, best"
+
+
+def test_captions_that_teach_little_are_told():
+    assert remarks(["a red cup on a table", "a blue cup in the sun"]) == []
+    assert remarks(["zibbo"] * 13 + ["zibbo on a chair"], "zibbo") == ["13 of 14 captions hold only the trigger word 'zibbo'"]
+    assert remarks(["zibbo"] * 13 + ["zibbo on a chair"]) == ["13 of 14 captions are a single word"]
+    assert remarks(["a cat on a mat"] * 3 + ["a dog"]) == ["3 of 4 captions are the same"]
+    assert remarks(["zibbo in the snow", "a cat on a mat", ""], "zibbo") == ["1 of 2 captions lacks the trigger word, which is put in front of it"]
+    assert remarks([], "x") == [] and remarks(["", ""], "x") == []

@@ -299,6 +299,13 @@ def test_bulk_edits_are_one_step_each(three):
         three.find_replace("", "x")
 
 
+def test_a_bulk_edit_may_be_of_some_pictures_only(three):
+    assert three.matching("blue") == ["cat 10.png"] and three.matching("", "no caption") == ["cat 2.png"]
+    assert three.suffix(", photo", three.matching("blue")) == 1
+    assert three.caption("cat 10.png").endswith(", photo") and three.caption("cat 1.png") == "a red cat"
+    assert three.find_replace("cat", "dog", []) == 0 and three.prefix("zibbo, ", ["cat 1.png"]) == 1
+
+
 def test_find_and_replace_is_no_pattern_and_knows_composed_letters(three):
     three.set_caption("cat 1.png", "a.b café")
     assert three.find_replace(".", "!") == 1 and three.find_replace("cafe\u0301", "tea") == 1

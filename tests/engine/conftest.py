@@ -56,6 +56,8 @@ class _Stopping(Context):
         if self.stop_in and name.startswith(self.stop_in):
             self.request_stop()
 
+    patient = False  # True: as if Stop was pressed on the page; a signal leaves no time for samples
+
     def step_due(self):
         return True  # every step is on record, so that tests can compare losses
 
@@ -63,6 +65,7 @@ class _Stopping(Context):
         super().step(step, *rest)
         if step == self.stop_at:
             self.request_stop()
+            self.hurry = self.hurry and not self.patient
         return True
 
 

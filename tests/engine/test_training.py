@@ -284,6 +284,16 @@ def test_stop_before_the_first_step_leaves_a_run_that_starts_again(lab):
     assert run.status() == "finished"
 
 
+def test_the_checkpoint_of_stop_has_its_samples_unless_the_system_ends_the_process(lab, monkeypatch):
+    from tests.engine import conftest
+
+    hurried = lab.run(stop_at=1, sample__every=4, save__every=4)
+    assert [step for step, _ in hurried.checkpoints()] == [1] and not list((hurried.path / "samples").glob("000001_*"))
+    monkeypatch.setattr(conftest._Stopping, "patient", True)
+    asked = lab.run(stop_at=1, sample__every=4, save__every=4)
+    assert [step for step, _ in asked.checkpoints()] == [1] and list((asked.path / "samples").glob("000001_*.webp"))
+
+
 @pytest.mark.slow
 def test_what_is_cached_needs_no_encoder_again(lab):
     def loads(**changes):

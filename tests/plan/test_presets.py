@@ -198,3 +198,16 @@ def test_what_is_kept_as_it_is_counts_about_as_much_as_what_is_learnt(home):
 def test_no_torch_is_imported():
     code = "import sys; from training.data import examples; from training.plan import presets, estimate; presets.list_presets(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO, timeout=120)
+
+
+def test_every_checkpoint_of_every_preset_has_its_samples(home):
+    """Else it cannot be judged.  As many pictures are drawn as before: the checkpoints follow the samples."""
+    machine = LAPTOP
+    for preset in presets.list_presets():
+        for quality in presets.QUALITIES:
+            config = presets.resolve(preset.id, presets.Answers(dataset="x", quality=quality), machine, 20, home)
+            assert config.sample.every and config.save.every % config.sample.every == 0, (preset.id, quality)
+    own = presets.resolve("builtin-character", presets.Answers(dataset="x", overrides={"steps": 1120}), machine, 20, home)
+    assert (own.sample.every, own.save.every) == (280, 280), "more steps, as many samples"
+    typed = presets.resolve("builtin-character", presets.Answers(dataset="x", overrides={"save.every": 10}), machine, 20, home)
+    assert typed.save.every == 10

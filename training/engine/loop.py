@@ -31,6 +31,7 @@ from .weights import load_denoiser, load_vae
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
 BASE_RECORD = "base.json"  # in the run's folder: what its base model was, file by file
+STOP_SAMPLES_S = 15.0  # the page offers to kill a run that has not stopped after half a minute
 
 
 def train(config: TrainConfig, ctx: Context) -> None:
@@ -213,10 +214,12 @@ class Session:
         if self.ctx.stop_requested():
             if self.step:
                 self.save()
+                self._samples_of_stop()
             raise Stopped(self.step)
         for command in self.ctx.commands():
             if command["kind"] == "save" and self.step:
                 self.save()
+                self._samples_of_this_step()
             elif command["kind"] == "sample":
                 self._sample_now(str(command.get("prompt") or "").strip())
 
@@ -240,10 +243,26 @@ class Session:
 
     def _samples_if_due(self) -> None:
         every = self.config.sample.every
-        if every and self.config.sample.prompts and (self.step % every == 0 or self.step == self.config.steps):
+        if every and (self.step % every == 0 or self.step == self.config.steps):
+            self._samples_of_this_step()
+
+    def _samples_of_this_step(self) -> None:
+        if self.config.sample.every and self.config.sample.prompts:
             with self.weights_for_use():
                 self.gallery.draw_all(self.step)
             self._mark = time.monotonic(), 0
+
+    def _samples_of_stop(self) -> None:
+        """The samples of the checkpoint that Stop wrote, so that it can be judged; as far as they come within STOP_SAMPLES_S."""
+        until = time.monotonic() + STOP_SAMPLES_S
+        self.gallery.interrupted = lambda: self.ctx.hurry or time.monotonic() > until
+        self._samples_of_this_step()
+
+    def _only_for_safety(self, step: int) -> bool:
+        """Whether the clock alone asked for the checkpoint of a step, which then has no samples to judge it by."""
+        every = self.config.save.every
+        judged = self.config.sample.every and self.config.sample.prompts
+        return bool(every and judged and step % every and not self.ctx.path("samples", f"{step:06d}_0.webp").exists())
 
     def _sample_now(self, prompt: str) -> None:
         asked = prompts.read(self.config, prompt)
@@ -298,7 +317,7 @@ class Session:
         }
         path = self._save_when_there_is_room(files, state, {"adapter": header, "ema": header})
         self.ctx.emit("checkpoint", step=self.step, path=path.relative_to(self.ctx.run.path).as_posix())
-        checkpoint.prune(self.ctx.run.path, self.config.save.keep)
+        checkpoint.prune(self.ctx.run.path, self.config.save.keep, self._only_for_safety)
         self._saved_at = time.monotonic()
         return path
 

@@ -35,6 +35,7 @@ class Gallery:
 
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int):
         self.config, self.ctx, self.family, self.m, self.cond = config, ctx, family, m, cond
+        self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
         self.divisor = divisor
         asked = [(s.width, s.height) for s in (config.sample, *(p.sample for p in prompts.of_config(config)))]
         for width, height in dict.fromkeys(asked):
@@ -47,7 +48,7 @@ class Gallery:
         """All fixed prompts at `step`; those that are already on disk are kept, so that a resumed run draws only what is missing."""
         wanted = prompts.of_config(self.config)
         for index, prompt in enumerate(wanted):
-            if self.ctx.stop_requested():
+            if self.interrupted():
                 return
             self.ctx.phase("drawing samples", index, len(wanted), "pictures")
             if again or not self.ctx.path("samples", f"{step:06d}_{index}.webp").exists():
@@ -81,7 +82,7 @@ class Gallery:
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
         try:
-            with torch.no_grad(), autocast(self.config), _interruptible((self.m.denoiser, self.m.vae), self.ctx.stop_requested):
+            with torch.no_grad(), autocast(self.config), _interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(
                     **self.family.draw_args(self.m, self.cond(prompt.text), self.cond(s.negative), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",

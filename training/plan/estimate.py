@@ -275,7 +275,7 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     peak = SLACK * found.peak
     if config.device == "cpu":
         libraries, freed = PROCESS_BYTES + CPU_KERNELS_BYTES, CPU_HEAPS * found.outputs
-        return 0.0, libraries + found.peak + freed + found.ram, found.parts | {"libraries": libraries, "freed but not given back": freed}
+        return 0.0, libraries + found.peak + freed + found.ram, found.parts | {"libraries and what they keep in reserve": libraries + freed}
     if config.device == "mps":  # shares the computer's memory
         return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + peak + found.ram, found.parts
     whole = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor

@@ -176,7 +176,10 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
         "trigger": answers.trigger.strip(),
     }
     data.setdefault("data", {})["datasets"] = _datasets(answers, pictures, home)
+    usual_steps = _whole(data.get("steps", TrainConfig.model_fields["steps"].default))
     data = _merged(data, set_by_user)
+    if every := data.get("sample", {}).get("every", 0) if "every" not in set_by_user.get("sample", {}) else 0:
+        data["sample"]["every"] = max(1, round(every * _whole(data.get("steps", usual_steps)) / usual_steps))  # as many samples as the preset has
     _fill(data, preset, machine, pictures, set_by_user)
     config = _parsed(data)
     wrong = _wrong(config, home)
@@ -219,15 +222,15 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     side = max([_whole(s) for s in _listed(use.get("resolutions", (512,)))], default=512)
     sample.setdefault("width", side)
     sample.setdefault("height", side)
-    sample.setdefault("every", tenth)
+    save = _part(data, "save")
+    sample.setdefault("every", save.get("every") or tenth)
     for name in ("frames", "fps"):
         if name in use:
             sample.setdefault(name, use[name])
     if "prompts" not in set_by_user.get("sample", {}):
         sample["prompts"] = [_worded(p, str(data["trigger"]), preset.noun) for p in _listed(sample.get("prompts", ["[trigger]"]))]
 
-    save = _part(data, "save")
-    save.setdefault("every", tenth)
+    save.setdefault("every", _whole(sample["every"]) if sample["every"] else tenth)  # a checkpoint without samples cannot be judged
     if _whole(use["held_out"]):
         save.setdefault("validate_every", max(1, steps // 20))
     optimizer = _part(data, "optimizer")

@@ -39,6 +39,7 @@ class Context:
         self.last_emitted = ""
         self._cursor = control_cursor
         self._stop = False  # a plain flag: a signal handler sets it, which must take no lock
+        self.hurry = False  # a signal asked to stop, so that there may be little time
         self._pending: list[dict[str, Any]] = []
         self._warned: set[str] = set()
         self._step_t = 0.0
@@ -114,8 +115,8 @@ class Context:
         return self._stop
 
     def request_stop(self) -> None:
-        """As if the user had pressed Stop."""
-        self._stop = True
+        """As if the user had pressed Stop, but in a hurry: the system ends this process."""
+        self._stop = self.hurry = True
 
     def path(self, *parts: str) -> Path:
         """A path inside the run folder; its parent exists.  Raises ValueError for one that leads out."""

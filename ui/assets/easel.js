@@ -218,3 +218,69 @@
   };
   tidy();
 })();
+
+// What is seen from outside: the browser tab's title and icon say how far a run is, and how it ended, until somebody looks.
+(() => {
+  const SIGNS = { finished: ["✓", "#17744a", "is done"], failed: ["!", "#bd3029", "failed"], interrupted: ["!", "#96620b", "was interrupted"], stopped: ["■", "#635e57", "stopped"] };
+  const looking = () => document.visibilityState === "visible" && document.hasFocus();
+  let seen = null; // the end that was looked at
+  let shown = "";
+  const icon = (colour, share) => {
+    const link = document.querySelector('link[rel~="icon"]');
+    const logo = document.querySelector(".ez-brand svg");
+    if (!link || !logo) return;
+    link.dataset.own ||= link.href;
+    if (!colour) return void (link.href !== link.dataset.own && (link.href = link.dataset.own));
+    const svg = logo.cloneNode(true);
+    const [, , wide, high] = (svg.getAttribute("viewBox") || "0 0 64 64").split(" ").map(Number);
+    const badge = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+    for (const [key, value] of Object.entries({ cx: wide * 0.74, cy: high * 0.74, r: wide * 0.25, fill: colour, stroke: "#fff", "stroke-width": wide * 0.06 })) badge.setAttribute(key, value);
+    svg.append(badge);
+    link.href = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(svg))}`;
+  };
+  const tell = () => {
+    const head = document.querySelector(".ez-header");
+    if (!head) return;
+    const { now, share, ended, endedTitle, endedAs } = head.dataset;
+    if (seen === null) seen = ended || ""; // what ended before this page was opened is no news
+    if (ended && looking()) seen = ended;
+    const [sign, colour, how] = (ended && ended !== seen && SIGNS[endedAs]) || [];
+    const title = sign ? `${sign} ${endedTitle} ${how}` : now ? `${share ? `${share} · ` : ""}${now}` : "Easel";
+    if (title !== document.title) document.title = title;
+    const look = colour || (now ? "#4655d8" : "");
+    if (look !== shown) icon((shown = look));
+  };
+  const begin = () => {
+    const header = document.getElementById("ez-header");
+    if (!header) return requestAnimationFrame(begin);
+    new MutationObserver(tell).observe(header, { subtree: true, childList: true, attributes: true });
+    for (const event of ["focus", "visibilitychange"]) window.addEventListener(event, tell, true);
+    tell();
+  };
+  begin();
+})();
+
+// What scrolls can be reached by keyboard, and shows that there is more; a sheet of a phone opens and closes.
+(() => {
+  const SCROLLS = ".ez-wide, .ez-scroll, .ez-log, .ez-card-preview, .ez-card-preview pre, .ez-shots, .ez-side-card, #ez-cap-side";
+  const mark = () => {
+    for (const part of document.querySelectorAll(SCROLLS)) {
+      const wide = part.scrollWidth > part.clientWidth + 1;
+      const scrolls = wide || part.scrollHeight > part.clientHeight + 1;
+      if (scrolls && !part.hasAttribute("tabindex")) part.tabIndex = 0;
+      if (part.matches(".ez-shots")) part.classList.toggle("is-more", wide && part.scrollLeft + part.clientWidth < part.scrollWidth - 4);
+    }
+  };
+  let due = 0;
+  const soon = () => (due ||= setTimeout(() => ((due = 0), mark()), 200));
+  document.addEventListener("scroll", soon, true);
+  window.addEventListener("resize", soon);
+  const begin = () => (document.body ? new MutationObserver(soon).observe(document.body, { subtree: true, childList: true }) : requestAnimationFrame(begin));
+  begin();
+  document.addEventListener("click", (event) => {
+    const toggle = event.target.closest?.("[data-sheet]");
+    if (!toggle) return;
+    const open = document.getElementById(toggle.dataset.sheet).classList.toggle("is-open");
+    toggle.setAttribute("aria-expanded", open);
+  });
+})();

@@ -48,6 +48,27 @@
       sent.set(field.dataset.path, { value: typed(field), until: Date.now() + 10000 });
       trigger("edit", { field: field.dataset.path, value: typed(field) }); // Gradio takes a key named path for a file
     });
+    // rows of a table are one setting: a line each, as a job file's form has it
+    const rows = (table) => {
+      const lines = [...table.querySelectorAll("tbody tr")].map((row) => {
+        const cells = [...row.querySelectorAll("[data-cell]")];
+        if (!cells[0].value.trim()) return "";
+        const told = cells.map((cell) => (cell.type === "checkbox" ? (cell.checked ? "yes" : "no") : cell.value.trim() || cell.dataset.usual));
+        while (told.length > 1 && told.at(-1) === cells[told.length - 1].dataset.usual) told.pop();
+        return told.join(" | ");
+      });
+      const box = table.querySelector("[data-path]");
+      box.value = lines.filter(Boolean).join("\n");
+      box.dispatchEvent(new Event("change", { bubbles: true }));
+    };
+    element.addEventListener("change", (event) => event.target.matches("[data-cell]") && rows(event.target.closest(".ez-rows")));
+    element.addEventListener("click", (event) => {
+      const out = event.target.closest("[data-row-out]");
+      if (!out) return;
+      const table = out.closest(".ez-rows");
+      out.closest("tr").remove();
+      rows(table);
+    });
     element.addEventListener("input", (event) => {
       if (!event.target.matches("[data-filter]")) return;
       filter = event.target.value.trim().toLowerCase();
@@ -173,6 +194,7 @@
         <span class="ez-pair-a"></span><span class="ez-pair-b"></span>
         <input type="range" class="ez-pair-range" min="0" max="100" value="50" aria-label="Compare with the first picture"></div>
       <div class="ez-box-bar"><div class="ez-box-text"><b></b><span></span></div><div class="ez-acts">
+        <a class="ez-btn ez-box-file" download></a>
         <a class="ez-btn ez-box-video" download>MP4</a>
         <button type="button" class="ez-btn" data-do="compare" aria-pressed="false">Compare with the start</button>
         <button type="button" class="ez-btn" data-do="prev" aria-label="Step before">←</button>
@@ -195,7 +217,13 @@
       find("b").textContent = shot.dataset.prompt;
       find(".ez-box-video").hidden = !shot.dataset.video;
       find(".ez-box-video").href = shot.dataset.video || "#";
-      find(".ez-box-text span").textContent = `${+shot.dataset.step ? `Step ${shot.dataset.step}` : "Before training"} · seed ${shot.dataset.seed}`;
+      const { step, seed, file, gone } = shot.dataset;
+      find(".ez-box-text span").textContent = `${+step ? `Step ${step}` : "Before training"} · seed ${seed}${gone ? ` · ${gone}` : ""}`;
+      find(".ez-box-file").hidden = !file;
+      find(".ez-box-file").href = file || "#";
+      find(".ez-box-file").textContent = `Download step ${step}`;
+      // the picture that is looked at chooses the checkpoint it was drawn with
+      for (const row of document.querySelectorAll("tr[data-checkpoint]")) row.classList.toggle("is-chosen", row.dataset.checkpoint === step);
       find('[data-do="compare"]').setAttribute("aria-pressed", pair);
       find('[data-do="compare"]').disabled = first === shot; // it is the start
       find('[data-do="prev"]').disabled = !beside(grid, shot, -1, 0);

@@ -2,6 +2,7 @@
 
 import html
 import re
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,7 +25,7 @@ from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, list_presets
 from training.runs import journal
 from training.runs.run import list_runs
-from ui import drafts, forms, shell
+from ui import drafts, forms, shell, sidebar, views
 from ui.tabs.publish import tab as publish
 from ui.tabs.results import page as runpage
 from ui.tabs.results import tab as results
@@ -504,3 +505,81 @@ def test_the_form_names_each_kind_of_adapter_and_shows_what_that_kind_uses(ctx):
     assert {"rank", "alpha", "rslora"} <= shown(lora) and "block_size" not in shown(lora)
     assert shown(whole) == {"type", "include", "exclude", "start_from"}
     assert "rank" in shown(form(type="full", rank="8")), "what somebody changed stays in sight"
+
+
+# what is shown, what is aimed at, what is seen from outside
+
+
+def test_an_edit_of_several_captions_changes_what_is_shown_and_its_buttons_say_how_many(ctx):
+    from ui.tabs.captions import tab as captions
+
+    ds = datasets.open_dataset(ctx.home, story.pictures(ctx.home, 3))
+    tab = captions._Tab(None, ctx)
+    found = {"page": 0, "query": "number 2", "only": captions.ALL}
+    assert [b.value for b in captions._bulk_buttons(ds, found)] == ["Replace in 1 caption", "Add in front in 1 caption", "Add behind in 1 caption"]
+    assert captions._bulk_buttons(ds, dict(captions.FIRST_VIEW))[0].value == "Replace in 3 captions"
+    none = captions._bulk_buttons(ds, found | {"query": "nothing like it"})
+    assert not any(b.interactive for b in none) and none[0].value == "Replace in no caption"
+    ds.suffix(", dusk", captions.shown_ids(ds, found))
+    assert [ds.caption(p.id).endswith(", dusk") for p in ds.pictures()] == [False, False, True]
+    assert tab is not None
+
+
+@pytest.mark.parametrize(("size", "word"), [((512, 512), ""), ((1024, 768), ""), ((90, 90), "Small"), ((2000, 500), "Cropped")])
+def test_whether_a_picture_is_good_depends_on_what_is_trained(ctx, size, word):
+    train.changed(ctx, lambda f: f.edited("data.resolutions", "512"))
+    aim = draft.aim(ctx.home, LAPTOP)
+    assert aim.remark(*size)[0] == word
+    train.changed(ctx, lambda f: f.edited("data.resolutions", "64"))
+    assert draft.aim(ctx.home, LAPTOP).remark(90, 90)[0] == "", "the small base learns at 64 px"
+
+
+def test_epochs_can_be_asked_for_and_are_the_steps_that_the_plan_reckons(ctx):
+    name = story.pictures(ctx.home, 8)
+    wish = Draft(name="a", edits={"data.batch_size": "4", "steps": "77"}).edited("epochs", "10")
+    made = draft.plan(ctx.home, wish, name, LAPTOP)
+    assert made.config.steps == 10 * made.estimate.steps_per_epoch == 20 and round(made.estimate.epochs) == 10
+    row = trainpage.epochs_row(wish, made, {})
+    assert "8 pictures × 10 epochs ÷ 4 a step: 20 steps, 2 steps an epoch" in row
+    assert draft.plan(ctx.home, wish.edited("steps", "77"), name, LAPTOP).config.steps == 77, "the one typed last holds"
+    assert "epochs" in draft.plan(ctx.home, wish.edited("epochs", "many"), name, LAPTOP).wrong
+
+
+def test_every_checkpoint_has_its_samples_and_a_picture_says_where_its_checkpoint_is(ctx):
+    run = story.run(ctx.home, 60, "stopped")
+    text = shown(ctx, run.id)["samples"]
+    tags = [a for t, a in Tags(text).tags if "data-step" in a]
+    assert all(("data-file" in a) == (a["data-step"] != "0") for a in tags) and any("step-40" in a.get("data-file", "") for a in tags)
+    shutil.rmtree(run.path / "checkpoints/000020")
+    gone = [a for t, a in Tags(shown(ctx, run.id)["samples"]).tags if a.get("data-step") == "20"]
+    assert gone[0]["data-gone"] == "Its checkpoint was deleted to make room for newer ones." and "data-file" not in gone[0]
+
+
+def test_a_plan_that_is_not_ready_or_takes_days_does_not_offer_start_first(ctx):
+    name = story.pictures(ctx.home, 8)
+
+    def card(**edits):
+        made = draft.plan(ctx.home, Draft(name="a", edits=edits), name, LAPTOP)
+        return trainpage.plan_card(made, [], [], "zibbo", "", "", False)
+
+    assert 'class="ez-btn ez-primary ez-start"' in card()
+    slow = card(steps="900000", **{"data.resolutions": "512"})
+    assert 'class="ez-btn ez-start"' in slow and "choose a smaller base model" in slow
+    assert "given back" not in card()
+
+
+def test_what_runs_and_how_it_ended_can_be_read_from_the_header(ctx):
+    last, run = sidebar.Last(), story.run(ctx.home, 40, name="my cat")
+    view = ctx.watch.view(run)
+    now = sidebar.Now(run, view, views.progress(view, "running"))
+    assert last.after(ctx, now) is None and 'data-now="my cat" data-share="40 %"' in sidebar.header_html(now)
+    journal.append(run.events_path, {"t": 1.0, "kind": "failed", "error": "x", "hint": "", "trace": ""})
+    ended = last.after(ctx, None)
+    assert (ended.title, ended.status) == ("my cat", "failed") and 'data-ended-as="failed"' in sidebar.header_html(None, ended)
+
+
+def test_a_name_that_is_too_long_is_said_and_not_cut(ctx):
+    name = story.pictures(ctx.home)
+    made = draft.plan(ctx.home, Draft(name="x" * 130), name, LAPTOP)
+    assert made.wrong["name"] == "the name is 130 bytes long; 100 is the most"
+    assert 'maxlength="100"' not in trainpage.essentials(Draft(), made, [(name, name)], {})

@@ -34,7 +34,7 @@ PATCH_JS = "watch('value', () => easel.patch(props.value))"
 SHOWN_FAILED = 100
 DRAFT = "captioner"
 EMPTY = (
-    '<div class="ez-empty"><h3>No pictures to caption</h3><p>Captions tell the model what it sees. Add some pictures first.</p>'
+    '<div class="ez-empty"><h2>No pictures to caption</h2><p>Captions tell the model what it sees. Add some pictures first.</p>'
     '<button type="button" class="ez-btn ez-primary" data-tab="dataset">Add pictures</button></div>'
 )
 STATUS = {"done": ("ez-ok", "new"), "failed": ("ez-bad", "failed"), "skipped": ("", "")}
@@ -74,7 +74,7 @@ def build(ctx: UiContext) -> Parts:
     empty = gr.HTML(EMPTY, apply_default_css=False, visible=False)
     with gr.Row(visible=False, elem_id="ez-cap") as body:
         with gr.Column(elem_id="ez-cap-side", min_width=0), gr.Column(elem_classes="ez-card"):
-            gr.HTML('<h3 class="ez-subtitle">Write captions with</h3>', apply_default_css=False)
+            gr.HTML('<h2 class="ez-subtitle">Write captions with</h2><button type="button" class="ez-btn ez-sheet-toggle" data-sheet="ez-cap-side" aria-expanded="false">Write captions with a model</button>', apply_default_css=False)
             form = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-captioner")
         with gr.Column(elem_id="ez-cap-main", min_width=0):
             job = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-caption-job")
@@ -163,7 +163,7 @@ class _Tab:
 
     def _grid(self, ds: Dataset, pictures: list[Picture], total: int, view: dict, items: dict) -> str:
         if not total:
-            return '<div class="ez-empty"><h3>Nothing matches</h3><p>No caption fits this search.</p></div>'
+            return '<div class="ez-empty"><h2>Nothing matches</h2><p>No caption fits this search.</p></div>'
         made = [
             tiles.caption_tile(
                 p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p)

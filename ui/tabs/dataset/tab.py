@@ -11,12 +11,14 @@ import gradio as gr
 
 from training.data import datasets
 from training.data.datasets import Dataset
+from training.plan import hardware
 
 from ... import views
 from ...server import media, uploads
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...theme import ASSETS
 from ...words import in_words
+from ..train import draft
 from ..train.missing import chosen, missing_html
 from . import tiles, welcome
 from .imports import Import, Imports, outcome
@@ -30,7 +32,7 @@ GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
 EMPTY = (
     '<div class="ez-empty"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" '
     'aria-hidden="true"><rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="8.7" cy="8.7" r="1.6"/><path d="m4 17 4.5-4.5 4 4 3-3L21 18"/></svg>'
-    "<h3>No pictures yet</h3><p>Drop some above. Ten to thirty good ones are enough for a person, an object or a style.</p></div>"
+    "<h2>No pictures yet</h2><p>Drop some above. Ten to thirty good ones are enough for a person, an object or a style.</p></div>"
 )
 
 
@@ -186,9 +188,10 @@ class _Tab:
         if not any_there:
             return "" if (job := self.parts.imports.of(ds.name)) and not job.ended else EMPTY
         if not total:
-            return '<div class="ez-empty"><h3>Nothing matches</h3><p>No picture fits this search.</p></div>'
+            return '<div class="ez-empty"><h2>Nothing matches</h2><p>No picture fits this search.</p></div>'
+        aim = draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root))
         made = [
-            tiles.picture_tile(p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256))
+            tiles.picture_tile(p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), aim)
             for p in pictures
         ]
         return tiles.page(made, view["page"], total, "ez-pictures")

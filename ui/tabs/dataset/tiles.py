@@ -14,6 +14,7 @@ from training.data.datasets import Picture
 
 from ... import views
 from ...server.media import CLIP_TYPES
+from ..train.draft import Aim
 
 PER_PAGE = 48
 TICK = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="m5 12.5 4.5 4.5L19 7.5"/></svg>'
@@ -32,8 +33,8 @@ def pages(total: int) -> int:
     return max(1, -(-total // PER_PAGE))
 
 
-def picture_tile(picture: Picture, thumb: Address, full: Address) -> str:
-    """A tile of the Dataset tab: picture, size, verdict, caption, with a tick to select it."""
+def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | None = None) -> str:
+    """A tile of the Dataset tab: picture, size, verdict, caption, with a tick to select it.  aim: what the Train form would make of it."""
     id, name = escape(picture.id, quote=True), escape(picture.id)
     if picture.usable:
         view = _thumb(picture, thumb, full)
@@ -43,11 +44,11 @@ def picture_tile(picture: Picture, thumb: Address, full: Address) -> str:
     note = escape(picture.note) if picture.usable and picture.note else ""
     caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
     return (
-        f'<article class="ez-tile" role="listitem" data-id="{id}">{view}'
+        f'<div class="ez-tile" role="listitem" data-id="{id}">{view}'
         f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_mask(picture)}'
-        f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture)}</div>'
+        f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture, aim)}</div>'
         f"{caption if picture.usable else ''}"
-        f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></article>'
+        f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></div>'
     )
 
 
@@ -55,12 +56,12 @@ def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[
     """A tile of the Captions tab: the picture and a box for its caption.  status: (class, word) of the captioner, or ("", "")."""
     id, name = escape(picture.id, quote=True), escape(picture.id)
     return (
-        f'<article class="ez-tile" role="listitem" data-id="{id}">'
+        f'<div class="ez-tile" role="listitem" data-id="{id}">'
         f"{_thumb(picture, thumb, full)}"
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="Caption of {name}" placeholder="No caption yet" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'
-        f'<span class="ez-tile-chips">{caption_chips(picture.captions, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></article>'
+        f'<span class="ez-tile-chips">{caption_chips(picture.captions, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></div>'
     )
 
 
@@ -133,8 +134,11 @@ def _mask(picture: Picture) -> str:
     return f'<span class="ez-chip ez-idle ez-mask" title="{escape(says)}: see Masked in All settings of the Train tab">Mask</span>'
 
 
-def _verdict(picture: Picture) -> str:
+def _verdict(picture: Picture, aim: Aim | None) -> str:
     if picture.usable:
+        word, why = aim.remark(picture.width, picture.height) if aim and picture.width else ("", "")
+        if word:
+            return f'<span class="ez-chip ez-warn" title="{escape(why)}">{word}</span>'
         return '<span class="ez-chip ez-ok">Good</span>'
     word, look = VERDICTS.get(picture.verdict, (picture.verdict, "ez-idle"))
     return f'<span class="ez-chip {look}" title="{escape(picture.note)}">{escape(word)}</span>'

@@ -186,6 +186,6 @@ def export(said: str, link: str = "", busy: bool = False, bad: bool = False) -> 
         told = f'<p class="ez-small ez-zip" role="status"><a class="ez-link" href="{escape(link)}" download data-once="{escape(link)}">{escape(said)}</a></p>'
     wait = ' aria-disabled="true"' if busy else ""
     return (
-        '<h3 class="ez-subtitle">Take it with you</h3><p class="ez-muted ez-small ez-gap-below">The LoRA, its card and the chosen pictures in one file. Nothing leaves this computer.</p>'
+        '<h2 class="ez-subtitle">Take it with you</h2><p class="ez-muted ez-small ez-gap-below">The LoRA, its card and the chosen pictures in one file. Nothing leaves this computer.</p>'
         f'<button type="button" class="ez-btn" data-act="zip"{wait}>{icon("download")}Export as ZIP</button>{told}'
     )

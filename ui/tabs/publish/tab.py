@@ -31,7 +31,7 @@ ACCOUNT_S = 120.0  # how long an answer to "who is signed in" is taken for true
 PIECES = ("what", "target", "push", "meta", "body", "card", "nothing", "zip")
 
 NOTHING = (
-    '<div class="ez-empty"><h3>Nothing to publish yet</h3><p>As soon as a run has a checkpoint, it can go to the Hugging Face Hub or into a ZIP from here.</p>'
+    '<div class="ez-empty"><h2>Nothing to publish yet</h2><p>As soon as a run has a checkpoint, it can go to the Hugging Face Hub or into a ZIP from here.</p>'
     '<button type="button" class="ez-btn ez-primary" data-tab="results">See the runs</button></div>'
 )
 
@@ -81,10 +81,10 @@ def build(ctx) -> Parts:
     with gr.Row(visible=False, elem_classes="ez-two", elem_id="ez-publish") as body:
         with gr.Column(scale=5, min_width=320):
             with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h3 class="ez-subtitle">What to publish</h3>')
+                gr.HTML('<h2 class="ez-subtitle">What to publish</h2>')
                 what = gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
             with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h3 class="ez-subtitle">Model card</h3>')
+                gr.HTML('<h2 class="ez-subtitle">Model card</h2>')
                 with gr.Column(elem_classes="ez-card-preview"):
                     meta = gr.HTML("", apply_default_css=False)
                     preview = gr.Markdown("", sanitize_html=True, container=False)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
+from types import MappingProxyType
 
 from training.runs.events import RunView
 
@@ -36,34 +37,54 @@ def rows(view: RunView) -> list[Row]:
     return [Row(prompt, tuple(shots[s] for s in sorted(shots))) for (_, prompt), shots in sorted(found.items(), key=lambda item: item[0][0])]
 
 
-def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset()) -> str:
-    """HTML of the grid, or of a line that says when the first pictures come.  videos: paths of MP4s that lie beside samples."""
+def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset(), kept: Mapping[int, str] = MappingProxyType({})) -> str:
+    """HTML of the grid, or of a line that says when the first pictures come.
+
+    videos: paths of MP4s that lie beside samples.  kept: step -> address of the checkpoint that is still there.
+    """
     lines = rows(view)
     if not lines:
-        return '<div class="ez-empty"><h3>No samples yet</h3><p>The first pictures are drawn before step 1, so that there is something to compare with.</p></div>'
+        return '<div class="ez-empty"><h2>No samples yet</h2><p>The first pictures are drawn before step 1, so that there is something to compare with.</p></div>'
     steps = sorted({shot.step for line in lines for shot in line.shots})
     head = "".join(f'<th scope="col">{"Start" if s == 0 else f"{s:,}"}</th>' for s in steps)
-    body = "".join(_line(n, line, steps, src, videos) for n, line in enumerate(lines))
+    body = "".join(_line(n, line, steps, _Looks(src, videos, kept, frozenset(s for s, _ in view.checkpoints))) for n, line in enumerate(lines))
     return (
-        '<div class="ez-shots" tabindex="-1"><table class="ez-shots-table" role="grid" aria-label="Samples: one row a prompt, one column a step">'
+        '<div class="ez-shots"><table class="ez-shots-table" aria-label="Samples: one row a prompt, one column a step">'
         f'<thead><tr><th scope="col" class="ez-corner">Prompt</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
-def _line(n: int, line: Row, steps: list[int], src: Source, videos: frozenset[str]) -> str:
+@dataclass(frozen=True)
+class _Looks:
+    """What a cell needs besides its picture.  written: steps at which a checkpoint was ever written."""
+
+    src: Source
+    videos: frozenset[str]
+    kept: Mapping[int, str]
+    written: frozenset[int]
+
+    def checkpoint(self, step: int) -> str:
+        """The attributes that say where this step's checkpoint is, or why there is none."""
+        if step in self.kept:
+            return f' data-file="{escape(self.kept[step])}"'
+        gone = "Its checkpoint was deleted to make room for newer ones." if step in self.written else "No checkpoint was written at this step."
+        return f' data-gone="{"" if step == 0 else gone}"'
+
+
+def _line(n: int, line: Row, steps: list[int], looks: _Looks) -> str:
     shots = {shot.step: shot for shot in line.shots}
-    cells = "".join(f"<td>{_cell(n, k, line, shots[step], src, videos)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
+    cells = "".join(f"<td>{_cell(n, k, line, shots[step], looks)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
     return f'<tr><th scope="row"><span class="ez-prompt" title="{escape(line.prompt)}">{escape(line.prompt)}</span></th>{cells}</tr>'
 
 
-def _cell(n: int, k: int, line: Row, shot: Shot, src: Source, videos: frozenset[str]) -> str:
+def _cell(n: int, k: int, line: Row, shot: Shot, looks: _Looks) -> str:
     said = f"{line.prompt}, step {shot.step}"
     video = f"{shot.path.rpartition('.')[0]}.mp4"
-    clip = f' data-video="{escape(src(video))}"' if video in videos else ""
+    clip = f' data-video="{escape(looks.src(video))}"' if video in looks.videos else ""
     return (
         f'<button type="button" class="ez-shot" data-row="{n}" data-col="{k}" data-step="{shot.step}" data-seed="{shot.seed}" '
-        f'data-prompt="{escape(line.prompt)}"{clip} aria-label="{escape(said)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
-        f'<img src="{escape(src(shot.path))}" alt="" loading="lazy" decoding="async"></button>'
+        f'data-prompt="{escape(line.prompt)}"{clip}{looks.checkpoint(shot.step)} aria-label="{escape(said)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
+        f'<img src="{escape(looks.src(shot.path))}" alt="" loading="lazy" decoding="async"></button>'
     )
 
 

@@ -9,7 +9,7 @@ from training.runs.events import RunView
 
 from ... import views
 from ...icons import icon
-from ...words import in_words
+from ...words import in_words, plain
 from .gallery import Source
 
 CHANGED = "resume with the changes accepted"  # what the engine says when pictures or settings are not those of the checkpoint
@@ -64,7 +64,7 @@ def strip(cards: list[Card], chosen: str, src_of, now: float, everything: bool, 
     more = len(cards) > most
     toggle = f'<button type="button" class="ez-link" data-act="all">{"Show fewer" if everything else f"Show all {len(cards)}"}</button>' if more else ""
     return (
-        f'<div class="ez-spread ez-strip-head"><h3 class="ez-subtitle">Runs <span class="ez-count">{len(cards)}</span></h3>{toggle}</div>'
+        f'<div class="ez-spread ez-strip-head"><h2 class="ez-subtitle">Runs <span class="ez-count">{len(cards)}</span></h2>{toggle}</div>'
         f'<div class="ez-strip{" is-all" if everything else ""}" role="group" aria-label="Runs">{inner}</div>'
     )
 
@@ -269,14 +269,14 @@ def _checkpoint(page: Page, step: int, size_bytes: int, best: bool, loss: float 
         for layout, what in named
         if what in page.links
     )
-    return f'<tr><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{get}</td></tr>'
+    return f'<tr data-checkpoint="{step}"><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{get}</td></tr>'
 
 
 def warnings(view: RunView) -> str:
     """What the run warned of, each once; "" when it did not."""
     if not view.warnings:
         return ""
-    lines = "".join(f"<li>{escape(in_words(text))}</li>" for text in view.warnings)
+    lines = "".join(f"<li>{escape(plain(text))}</li>" for text in view.warnings)
     return f'<div class="ez-note ez-warn" role="status"><b>{views.count(len(view.warnings), "thing")} to know</b><ul>{lines}</ul></div>'
 
 

@@ -34,7 +34,7 @@ NOTICE_S = 8.0  # how long the answer to an action stays
 PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details")
 
 EMPTY = (
-    '<div class="ez-empty"><h3>No runs yet</h3><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
+    '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
     'in the end, the LoRA. It goes on when you close this page.</p><button type="button" class="ez-btn ez-primary" data-tab="train">Set up a run</button></div>'
 )
 
@@ -60,15 +60,15 @@ def build(ctx) -> Parts:
         boxes["head"] = _box()
         boxes["warnings"] = _box()
         with gr.Column(elem_classes="ez-card"):
-            gr.HTML('<h3 class="ez-subtitle">Samples</h3>')
+            gr.HTML('<h2 class="ez-subtitle">Samples</h2>')
             boxes["samples"] = _box()
         boxes["pairs"] = _box()
         with gr.Row(elem_classes="ez-two"):
             with gr.Column(elem_classes="ez-card", scale=3, min_width=320):
-                gr.HTML('<h3 class="ez-subtitle">Loss</h3>')
+                gr.HTML('<h2 class="ez-subtitle">Loss</h2>')
                 boxes["chart"] = _box()
             with gr.Column(elem_classes="ez-card", scale=2, min_width=300):
-                gr.HTML('<h3 class="ez-subtitle">Checkpoints</h3>')
+                gr.HTML('<h2 class="ez-subtitle">Checkpoints</h2>')
                 boxes["checkpoints"] = _box()
         with gr.Column(elem_classes="ez-card"):
             boxes["details"] = _box()
@@ -150,8 +150,8 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
         "head": runpage.head(page, now),
-        "samples": gallery.grid(page.view, src, page.videos),
-        "pairs": f'<section class="ez-card"><h3 class="ez-subtitle ez-gap-below">Before and after</h3>{pairs}</section>' if pairs else "",
+        "samples": gallery.grid(page.view, src, page.videos, {step: page.links[f"step-{step}"] for step, _ in page.checkpoints if f"step-{step}" in page.links}),
+        "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
         "chart": chart(page.view),
         "checkpoints": runpage.checkpoints(page),
         "warnings": runpage.warnings(page.view),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from training import registry
-from training.config import TrainConfig
+from training.config import DataPart, TrainConfig
 from training.data import datasets
 from training.formats.basemodel import local_folder, single_file
 from training.home import Home
@@ -23,19 +23,22 @@ from training.plan.presets import QUALITIES, Answers, Preset, Wrong, best_dtype,
 from training.runs import supervisor
 from training.runs.run import Run, create
 
-from ... import forms
+from ... import drafts, forms
 
 FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior")  # settings that the form shows above the folded ones
 HIDDEN = (*TOP, "preset")
 MAX_TYPED = 20_000
+MUCH_CUT = 0.15  # share of a picture that is lost
+MUCH_LARGER = 1.3  # times that a picture is enlarged
 FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measurement
 
 
 class Draft(BaseModel):
     """The form.  edits: dotted path -> what was typed; only settings that a person touched.  preset "": the recommended one.
 
-    prior: the dataset that must stay as it is, "" for nothing.
+    prior: the dataset that must stay as it is, "" for nothing.  epochs: how often each picture is to be seen, instead of a number
+    of steps; whichever of the two was typed last holds.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -45,18 +48,23 @@ class Draft(BaseModel):
     prior: str = ""
     preset: str = ""
     quality: str = "balanced"
+    epochs: str = ""
     edits: dict[str, str] = {}
 
     def edited(self, path: str, text: str) -> Draft:
         """The draft after one field was left."""
         text = text[:MAX_TYPED]
+        if path == "epochs":
+            return self.model_copy(update={"epochs": text.strip(), "edits": {p: t for p, t in self.edits.items() if p != "steps"}})
+        if path == "steps":
+            return self.model_copy(update={"epochs": "", "edits": {**self.edits, path: text}})
         if path in TOP:
             return self.model_copy(update={path: text})
         return self.model_copy(update={"edits": {**self.edits, path: text}})
 
     def reset(self, path: str = "") -> Draft:
         """The draft with one setting, or with all of them, as the preset has it."""
-        return self.model_copy(update={"edits": {p: t for p, t in self.edits.items() if path and p != path}})
+        return self.model_copy(update={"epochs": self.epochs if path not in ("", "steps") else "", "edits": {p: t for p, t in self.edits.items() if path and p != path}})
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,8 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         wrong = {**forms.beside(TrainConfig, error.problems), **wrong}
     except ValueError as error:
         wrong.setdefault("", str(error))
+    if fault := _epochs_fault(draft.epochs):
+        wrong["epochs"] = fault
     if any(path != "dataset" for path in wrong):
         config = None
     guess = None
@@ -122,6 +132,10 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         try:
             pictures = sum(count_pictures(home, use.name) for use in config.data.datasets if not use.prior)
             guess = estimate(config, machine, pictures, home)
+            if draft.epochs and guess.steps_per_epoch and "epochs" not in wrong:
+                steps = max(1, round(float(draft.epochs) * guess.steps_per_epoch))
+                config, adapted = resolve_and_tell(chosen.id, replace(named, overrides=values | {"steps": steps}), machine, pictures, home)
+                guess = estimate(config, machine, pictures, home)
         except ValueError as error:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
@@ -168,6 +182,13 @@ def _top_faults(draft: Draft) -> dict[str, str]:
     elif len(draft.trigger.strip()) > 100:
         wrong["trigger"] = "the trigger word has more than 100 characters; use a single word such as 'zibbo'"
     return wrong
+
+
+def _epochs_fault(text: str) -> str:
+    try:
+        return "" if not text or 0 < float(text) <= 100_000 else "an epoch is each picture once; type a number above 0, for example 20"
+    except ValueError:
+        return f"{text!r} is not a number; type how often each picture is to be seen, for example 20"
 
 
 def _prior_fault(home: Home, draft: Draft, dataset: str) -> dict[str, str]:
@@ -251,6 +272,39 @@ def same_goal(home: Home, draft: Draft, key: str, machine: Machine) -> dict[str,
     return {"act": "preset", "id": next((p for p in base.presets if p.goal == now), base.presets[0]).id}
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What the chosen preset makes of a picture.  side_px: of a square training picture; max_aspect: of the longest bucket."""
+
+    side_px: int
+    max_aspect: float
+
+    def remark(self, width: int, height: int) -> tuple[str, str]:
+        """(a word, the sentence to it) on a picture that is enlarged or cut a good deal to be learnt; ("", "") for any other."""
+        aspect = max(width, height) / min(width, height)
+        cut = 1 - self.max_aspect / aspect
+        if cut > MUCH_CUT:
+            return "Cropped", f"It is {width} × {height} px; training pictures are at most {self.max_aspect:g} times as long as wide, so {cut:.0%} of it is cut off"
+        larger = self.side_px / (width * height * (1 - max(cut, 0.0))) ** 0.5
+        if larger > MUCH_LARGER:
+            return "Small", f"It is {width} × {height} px and is learnt at {self.side_px} px: enlarged {larger:.1f} times, it looks soft"
+        return "", ""
+
+
+def aim(home: Home, machine: Machine) -> Aim | None:
+    """What the form, as it stands, trains at; None where no preset can be used.  Cheap: no base model is looked at."""
+    draft, found = drafts.load(home, FORM, Draft), list_presets(plugins=home.plugins)
+    try:
+        chosen = next((p for p in found if p.id == draft.preset and p.ok), None) or recommend(found, machine)
+    except ValueError:
+        return None
+    usual, own = DataPart.model_fields, chosen.config.get("data", {})
+    typed = forms.parsed(TrainConfig, {p: t for p, t in draft.edits.items() if p in ("data.resolutions", "data.max_aspect", "data.aspect_buckets")})[0]
+    sides = typed.get("data.resolutions") or own.get("resolutions") or usual["resolutions"].default
+    buckets = typed.get("data.aspect_buckets", own.get("aspect_buckets", usual["aspect_buckets"].default))
+    return Aim(max(sides), float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0)
+
+
 def begin(home: Home, made: Plan, token: Secret | None = None) -> Run:
     """The run of a plan, in the queue, which moves at once.  Raises ValueError, OSError; nothing is left behind when it cannot be made.
 
@@ -280,12 +334,12 @@ def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
         del told["data.datasets"]
     pictures = count_pictures(home, uses[0].name)
     preset = config.preset if config.preset in {p.id for p in list_presets(plugins=home.plugins) if p.ok} else ""
-    drafts: list[Draft] = []
+    made: list[Draft] = []
     for quality in QUALITIES:
         base = _usual(home, preset, Answers(dataset=uses[0].name, quality=quality, trigger=config.trigger, prior=prior), pictures, machine)
         edits = forms.changed(base, told) if base else told
-        drafts.append(Draft(name=config.name, trigger=config.trigger, prior=prior, preset=preset, quality=quality, edits=edits))
-    return min(drafts, key=lambda d: len(d.edits)), uses[0].name
+        made.append(Draft(name=config.name, trigger=config.trigger, prior=prior, preset=preset, quality=quality, edits=edits))
+    return min(made, key=lambda d: len(d.edits)), uses[0].name
 
 
 def _usual(home: Home, preset: str, answers: Answers, pictures: int, machine: Machine) -> TrainConfig | None:

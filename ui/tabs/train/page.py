@@ -22,7 +22,8 @@ QUALITY_SAYS = {
 }
 
 BUILT_IN = "Easel’s own small model"
-SHOWN_BESIDE = ("dataset", "name", "trigger", "prior", "preset")  # their faults stand beside the field, in plain sight
+LONG_S = 2 * 86_400  # a training that takes longer than this here is hardly what was meant
+SHOWN_BESIDE = ("dataset", "name", "trigger", "prior", "preset", "epochs")  # their faults stand beside the field, in plain sight
 
 
 def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str]) -> str:
@@ -37,9 +38,9 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
     return (
         '<div class="ez-entries">'
         + _field("dataset", "Pictures", picker, "The dataset to learn from.", wrong)
-        + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 100), "Of the run, and of the file it makes.", wrong)
+        + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 400), "Of the run, and of the file it makes.", wrong)
         + _field(
-            "trigger", "Trigger word", _text("trigger", draft.trigger, "for example zibbo", wrong, 200),
+            "trigger", "Trigger word", _text("trigger", draft.trigger, "for example zibbo", wrong, 400),
             "A made-up word that calls up what was learnt.", wrong,
         )
         + _field(
@@ -97,12 +98,12 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -
     )
     fault = f'<p class="ez-error" role="alert">{escape(in_words(plan.wrong["preset"]))}</p>' if "preset" in plan.wrong else ""
     return (
-        '<h3 class="ez-subtitle ez-gap-below" id="ez-which">Which base model?</h3>'
+        '<h2 class="ez-subtitle ez-gap-below" id="ez-which">Which base model?</h2>'
         f'<div class="ez-bases" role="radiogroup" aria-labelledby="ez-which">{"".join(_base(base, base is chosen) for base in bases)}</div>'
         + (f'<p class="ez-help ez-base-notes">{escape(_about(chosen, bases))}</p>' if chosen else "")
-        + '<h3 class="ez-subtitle ez-quality-title" id="ez-what">What should it learn?</h3>'
+        + '<h2 class="ez-subtitle ez-quality-title" id="ez-what">What should it learn?</h2>'
         f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{fault}'
-        '<h3 class="ez-subtitle ez-quality-title" id="ez-how">How thoroughly?</h3>'
+        '<h2 class="ez-subtitle ez-quality-title" id="ez-how">How thoroughly?</h2>'
         f'<div class="ez-quality"><div class="ez-segment" role="radiogroup" aria-labelledby="ez-how">{levels}</div>'
         f'<p class="ez-help">{escape(QUALITY_SAYS[quality])} <span class="ez-num">{plan.preset.steps(quality):,} steps.</span></p></div>'
     )
@@ -139,6 +140,25 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
     )
 
 
+def epochs_row(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
+    """The setting that says the steps in epochs; what it comes to is reckoned as the plan reckons it."""
+    e, config = plan.estimate, plan.config
+    told = ""
+    if e and config and e.steps_per_epoch:
+        uses = [use for use in config.data.datasets if not use.prior]
+        repeats = f" × {uses[0].repeats} repeats" if len(uses) == 1 and uses[0].repeats > 1 else ""
+        batch = config.data.batch_size * config.optimizer.accumulation
+        told = f"{views.count(plan.pictures, 'picture')}{repeats} × {e.epochs:.3g} epochs ÷ {batch} a step: {views.count(e.steps, 'step')}, {views.count(e.steps_per_epoch, 'step')} an epoch."
+    fault = f'<p class="ez-error" id="set-epochs-fault" role="alert">{escape(in_words(wrong["epochs"]))}</p>' if "epochs" in wrong else ""
+    usual = f"{e.epochs:.3g}" if e else ""
+    return (
+        '<div class="ez-set ez-set-number" data-find="epochs epoch max_train_epochs num_train_epochs steps repeats passes"><div class="ez-set-text"><label for="set-epochs">Epochs</label>'
+        f'<p id="set-epochs-help">How often each picture is seen, instead of a number of steps. {escape(told)}</p></div><div class="ez-set-input">'
+        f'<input type="text" inputmode="decimal" class="ez-input" id="set-epochs" data-path="epochs" data-value="{escape(draft.epochs)}" value="{escape(draft.epochs)}" '
+        f'placeholder="{usual}" autocomplete="off" aria-describedby="set-epochs-help"></div>{fault}</div>'
+    )
+
+
 def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None) -> str:
     """What it will take, what is missing, and Start.
 
@@ -154,7 +174,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     if e and e.too_large and fitted is not None:
         lines.append(_line("warn", "Nothing more makes it fit: close other programs, choose a smaller base model, or train on another machine", "bad"))
     elif e and e.too_large:
-        lines.append('<li><button type="button" class="ez-btn ez-make-fit" data-act="fit" data-collect>Make it fit</button></li>')
+        lines.append('<li><button type="button" class="ez-btn ez-primary ez-make-fit" data-act="fit" data-collect>Make it fit</button></li>')
     for word, texts in (("Changed", fitted), ("Set for this machine", () if fitted else plan.adapted)):
         if texts:
             changes = "".join(f"<li>{escape(in_words(text))}</li>" for text in texts)
@@ -178,23 +198,27 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
         )
     elif not missing:
         figures = '<p class="ez-muted ez-small">Steps, time and memory appear here as soon as this is mended:</p>'
+    slow = bool(e and e.seconds > LONG_S)
+    if slow:
+        lines.insert(len(missing), _line("clock", f"It would take about {duration(e.seconds)} here: choose a smaller base model or Quick, or train on a machine with a graphics card", "warn"))
+    ready = e is not None and not (missing or faults or problems or slow)
     word = "Start anyway" if anyway else "Add to the queue" if busy else "Start training"
     flag = " data-anyway" if anyway else ""
     said = f'<p class="ez-error" role="alert">{escape(in_words(fault))}</p>' if fault else ""
     return (
-        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div>'
-        f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
+        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div class="ez-plan-go">'
+        f'<button type="button" class="ez-btn{" ez-primary" * ready} ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
     )
 
 
 def _pictures(plan: Plan, thumbs: list[str], title: str) -> str:
     if not title:
-        return '<h3 class="ez-subtitle">Ready to start?</h3>'
+        return '<h2 class="ez-subtitle">Ready to start?</h2>'
     kept = [use.name for use in plan.config.data.datasets if use.prior] if plan.config else []
     beside = f"; {', '.join(kept)} is kept as it is" if kept else ""
     row = "".join(f'<img src="{escape(url)}" alt="" loading="lazy">' for url in thumbs)
     return (
-        f'<div class="ez-plan-set"><span class="ez-plan-thumbs">{row}</span><div><h3 class="ez-subtitle">{escape(title)}</h3>'
+        f'<div class="ez-plan-set"><span class="ez-plan-thumbs">{row}</span><div><h2 class="ez-subtitle">{escape(title)}</h2>'
         f'<span class="ez-muted ez-small">{views.count(plan.pictures, "picture")}{escape(beside)}</span></div></div>'
     )
 
