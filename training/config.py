@@ -327,7 +327,7 @@ class TrainConfig(JobConfig):
     preset: str = Field("", description="Preset that this run started from; for the record.")
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of all randomness of the training.")
     steps: int = Field(1000, ge=1, le=1_000_000, description="Optimizer steps.")
-    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where the training runs.")
+    device: Literal["cpu", "cuda", "xpu", "mps"] = Field("cpu", description="Where the training runs: the processor, an NVIDIA or AMD card (cuda), an Intel card (xpu), or an Apple GPU (mps).")
     model: ModelPart
     data: DataPart
     adapter: AdapterPart = AdapterPart()

@@ -25,8 +25,8 @@ TIGHT_RAM_BYTES = 2_000_000_000
 
 _ASK_TORCH = """
 import json, torch
-cuda = torch.cuda.is_available()
-print(json.dumps({"version": torch.__version__, "cuda": cuda, "device": torch.cuda.get_device_name(0) if cuda else "",
+card = next((kind for kind in (torch.cuda, torch.xpu) if kind.is_available()), None)
+print(json.dumps({"version": torch.__version__, "device": card.get_device_name(0) if card else "",
     "mps": torch.backends.mps.is_available(), "sum": float(torch.ones(3).sum())}))
 """
 
@@ -102,10 +102,10 @@ def _machine(home: Home) -> Iterator[Check]:
     seen = machine(home.root)
     if seen.note:
         yield Check("GPU", "note", seen.note)
-    elif seen.gpu_name:
-        yield Check("GPU", "ok", f"{seen.gpu_name}, {seen.vram_bytes / 1e9:.1f} GB, {seen.vram_free_bytes / 1e9:.1f} GB free, driver {seen.driver}")
-    else:
-        yield Check("GPU", "ok", "no NVIDIA card; training runs on " + ("the Apple GPU" if seen.mps_ok else f"the processor ({seen.cores} cores)"))
+    for card in (seen.on(c.uuid) for c in seen.cards):
+        yield Check("GPU", "ok", f"{card.gpu_name}, {card.vram_bytes / 1e9:.1f} GB, {card.vram_free_bytes / 1e9:.1f} GB free, driver {card.driver}")
+    if not seen.note and not seen.cards:
+        yield Check("GPU", "ok", "no graphics card; training runs on " + ("the Apple GPU" if seen.mps_ok else f"the processor ({seen.cores} cores)"))
     tight = seen.ram_free_bytes < TIGHT_RAM_BYTES
     yield Check("memory", "note" if tight else "ok", f"{seen.ram_free_bytes / 1e9:.1f} of {seen.ram_bytes / 1e9:.1f} GB free{'; close other programs' * tight}")
     free = seen.disk_free_bytes

@@ -8,6 +8,7 @@ from tests.plan.test_presets import GB
 from training import jobfile
 from training.config import TrainConfig
 from training.plan import fit
+from training.plan.devices import Device
 from training.plan.estimate import peak_bytes
 from training.plan.fit import make_it_fit
 
@@ -24,7 +25,7 @@ def small(**changes) -> TrainConfig:
 
 
 def fitted(config, home, vram_gb, ram_gb=256, fixed=()):
-    found = make_it_fit(config, vram_gb * GB, ram_gb * GB, home, "bf16", fixed)
+    found = make_it_fit(config, vram_gb * GB, ram_gb * GB, home, Device("cuda", (8, 9)), fixed)
     assert found.fits == (peak_bytes(found.config, home)[0] <= vram_gb * GB and peak_bytes(found.config, home)[1] <= ram_gb * GB)
     return found
 

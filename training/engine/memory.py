@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from ..config import TrainConfig
+from ..plan import devices
 from .weights import DTYPES
 
 
@@ -18,24 +19,26 @@ def check_device(config: TrainConfig) -> None:
     """Raises ValueError when the config's device or number format is not to be had here."""
     device, dtype = config.device, config.model.dtype
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', but PyTorch finds no usable NVIDIA GPU here; run 'python -m training doctor', or choose 'cpu'")
+        raise ValueError("device is 'cuda', but PyTorch finds no usable NVIDIA or AMD card here; run 'python -m training doctor', or choose 'cpu'")
+    if device == "xpu" and not torch.xpu.is_available():
+        raise ValueError("device is 'xpu', but PyTorch finds no usable Intel card here; run 'python -m training doctor', or choose 'cpu'")
     if device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device is 'mps', but this machine has no Apple GPU; choose 'cpu'")
-    for name in ("quantise", "quantise_text"):
-        how = getattr(config.model, name)
-        if device == "mps" and how in ("nf4", "fp8"):
-            raise ValueError(f"model.{name} is {how!r}, which an Apple GPU does not compute; choose 'int8' or 'none'")
+    for path, text in devices.problems(config, _present(device)):
+        raise ValueError(f"{path} {text}")
     if config.model.offload and config.loss.gradient_checkpointing != "all" and device != "cpu":
         raise ValueError("model.offload keeps no memory free unless every block is recomputed; set loss.gradient_checkpointing to 'all'")
-    if device == "cpu" and dtype == "fp16":
-        raise ValueError("model.dtype is 'fp16', which does not train on a CPU; choose 'fp32' or 'bf16'")
-    if device == "cuda" and dtype == "bf16" and not torch.cuda.is_bf16_supported():
-        raise ValueError("model.dtype is 'bf16', but this GPU does not know it; choose 'fp16'")
+    if device == "cuda" and dtype == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ValueError("model.dtype is 'bf16', which this card only emulates, several times slower; choose 'fp16'")
 
 
-def describe(device: str) -> str:
-    """The device in words."""
-    return torch.cuda.get_device_name(0) if device == "cuda" else {"cpu": "CPU", "mps": "Apple GPU"}[device]
+def _present(device: str) -> devices.Device:
+    """The device that torch computes on, as the table of devices knows it."""
+    if device != "cuda":
+        return devices.Device(device, macos=devices.macos())
+    if torch.version.hip:
+        return devices.Device("rocm", arch=torch.cuda.get_device_properties(0).gcnArchName.partition(":")[0])
+    return devices.Device("cuda", torch.cuda.get_device_capability(0))
 
 
 def autocast(config: TrainConfig):
@@ -52,7 +55,7 @@ def make_scaler(config: TrainConfig) -> torch.amp.GradScaler:
 
 def in_use_bytes(device: str) -> int:
     """Peak VRAM of this process on a GPU, its RAM on a CPU."""
-    return torch.cuda.max_memory_allocated() if device == "cuda" else psutil.Process().memory_info().rss
+    return getattr(torch, device).max_memory_allocated() if device in devices.CARDS else psutil.Process().memory_info().rss
 
 
 def release() -> None:
@@ -62,5 +65,6 @@ def release() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc keeps what an encoder's activations took; other C libraries have no such call
         if trim:
             trim(0)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    for backend in (torch.cuda, torch.xpu, torch.mps):
+        if torch.backends.mps.is_available() if backend is torch.mps else backend.is_available():
+            backend.empty_cache()

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..config import LossPart
 from ..plan.timelaw import EVEN, TimeLaw
 
-WITHOUT_FLOAT64 = ("mps",)
+WITHOUT_FLOAT64 = ("mps", "xpu")  # Intel's first Arc cards have none in hardware
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: d
 
 def _beside(optimizer: torch.optim.Optimizer, weight: Tensor, value: Tensor) -> Tensor:
     """A copy on the weight's device; where the optimizer pages its state, in a buffer of its own."""
-    if getattr(optimizer, "is_paged", False) and value.shape == weight.shape and weight.device.type == "cuda":
+    if getattr(optimizer, "is_paged", False) and value.shape == weight.shape and weight.device.type in ("cuda", "xpu"):
         return optimizer.get_state_buffer(weight, dtype=value.dtype).copy_(value)
     return value.clone().to(weight.device)
 

@@ -32,7 +32,7 @@ class Config(JobConfig):
         "missing", description="Write all captions anew, only the missing ones, or add to what is there."
     )
     trigger: str = Field("", max_length=100, description="Word that calls up what is learnt; it is put in front of captions that lack it.")
-    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where the captioner runs.")
+    device: Literal["cpu", "cuda", "xpu", "mps"] = Field("cpu", description="Where the captioner runs.")
 
     @field_validator("trigger")
     @classmethod

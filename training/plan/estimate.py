@@ -19,6 +19,7 @@ from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..home import Home
 from . import layers, prompts
+from .devices import CARDS
 from .hardware import Machine
 from .layers import BaseModel
 from .need import BYTES, EVERY, STATE_BYTES, Learning, Size, held, need
@@ -45,7 +46,7 @@ START_S = 12.0  # importing the libraries, reading the headers
 CPU_FLOPS_PER_CORE = 14e9  # fp32 training of a small UNet: 29 GFLOP/s were measured on two shared cores
 MPS_FLOPS = 3e12
 GPU_SHARE = 0.35  # of the tensor cores' peak that an eager diffusion step reaches
-LAUNCH_S = {"cuda": 30e-6, "mps": 60e-6, "cpu": 60e-6}  # what Python and torch take to start one layer, however small it is
+LAUNCH_S = {"cuda": 30e-6, "xpu": 30e-6, "mps": 60e-6, "cpu": 60e-6}  # what Python and torch take to start one layer, however small it is
 UNSURE = 2.0  # an unmeasured time may be this many times longer or shorter
 
 # Peak of dense 16-bit matrix products with 32-bit sums, TFLOP/s, from NVIDIA's data sheets and architecture white papers
@@ -178,7 +179,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         steps=config.steps, steps_per_epoch=epoch_steps, epochs=config.steps / epoch_steps if epoch_steps else 0.0,
         seconds=seconds, seconds_range=(seconds / unsure, seconds * unsure), step_seconds=step_s, measured=pace is not None,
         vram_bytes=int(vram), ram_bytes=int(ram), disk_bytes=int(disk), download_bytes=int(download), sentences=[], problems=problems, parts=parts,
-        too_large=ram > machine.ram_free_bytes or (config.device == "cuda" and machine.cuda_ok and vram > machine.vram_free_bytes),
+        too_large=ram > machine.ram_free_bytes or (config.device in CARDS and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
     return made
@@ -189,7 +190,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
 
 def device_flops(config: TrainConfig, machine: Machine) -> float:
     """Operations a second that a training reaches on the config's device; a rough figure."""
-    if config.device == "cuda":
+    if config.device in CARDS:
         peak = next((t for name, t in GPU_TFLOPS.items() if name in machine.gpu_name), None)
         peak = peak or OTHER_GPU_TFLOPS.get(machine.compute[0], NEW_GPU_TFLOPS)
         half = 1.0 if config.model.dtype != "fp32" else 0.25  # fp32 runs beside the tensor cores
@@ -213,7 +214,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
     passes += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
     copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
-    copying_s = COPIES * copied / COPIED_BYTES_S if config.device == "cuda" else 0.0
+    copying_s = COPIES * copied / COPIED_BYTES_S if config.device in CARDS else 0.0
     one_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides)
     step_s = (one_s + copying_s) * config.optimizer.accumulation
     correction = 1.0
@@ -311,7 +312,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
 def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig) -> list[str]:
     found = []
     lower = "or lower data.resolutions or data.batch_size"
-    if config.device == "cuda" and not machine.cuda_ok:
+    if config.device in CARDS and not machine.cuda_ok:
         found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")
     elif vram > machine.vram_free_bytes:
         found.append(
@@ -337,7 +338,7 @@ def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, p
     if items:
         apart = "" if e.steps_per_epoch == math.ceil(items / per_step) else ", each shape apart,"
         said.append(f"{items} pictures an epoch ÷ {per_step} a step{apart} = {_count(e.steps_per_epoch, 'step')} an epoch; {_count(e.steps, 'step')} are {_count(e.epochs, 'epoch')}")
-    where = {"cuda": machine.gpu_name, "mps": "the Apple GPU", "cpu": machine.cpu_name}[config.device]
+    where = {"cuda": machine.gpu_name, "xpu": machine.gpu_name, "mps": "the Apple GPU", "cpu": machine.cpu_name}[config.device]
     if e.measured:
         said.append(f"About {duration(e.seconds)} on {where}, as measured in an earlier run")
     else:

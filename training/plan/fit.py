@@ -10,6 +10,7 @@ from .. import registry
 from ..config import TrainConfig
 from ..formats.adapting import is_whole
 from ..home import Home
+from .devices import CARDS, Device
 from .estimate import peak_bytes
 
 SMALLEST_PX = 256  # below it a full-size model learns little
@@ -32,11 +33,11 @@ class Fitted:
     fits: bool
 
 
-def make_it_fit(config: TrainConfig, vram_bytes: float, ram_bytes: float, home: Home, dtype: str, fixed: Collection[str] = ()) -> Fitted:
+def make_it_fit(config: TrainConfig, vram_bytes: float, ram_bytes: float, home: Home, on: Device, fixed: Collection[str] = ()) -> Fitted:
     """`config` changed until its estimate is within the bytes given, or nothing helps any more.
 
     A change is kept only where it lowers what is too much, and where it fits with all that are kept, those that it fits without
-    are taken back.  dtype: the number format that the device trains best in.  fixed: dotted paths that are not touched.
+    are taken back, and none that the device `on` cannot do is tried.  fixed: dotted paths that are not touched.
     Raises ValueError as estimate() does.
     """
 
@@ -50,11 +51,11 @@ def make_it_fit(config: TrainConfig, vram_bytes: float, ram_bytes: float, home: 
     helped = True
     while over and helped:
         helped = False
-        for step in (_half(dtype), *STEPS):
+        for step in (_half(on.best_dtype), *STEPS):
             for change in step(config):
-                if not set(change.settings).isdisjoint(fixed):
+                if not set(change.settings).isdisjoint(fixed) or not all(on.can(path, value) for path, value in change.settings.items()):
                     continue
-                tried = _with(config, change.settings)
+                tried = all_with(config, change.settings)
                 now = excess(tried)
                 if now < over:
                     config, over, helped = tried, now, True
@@ -74,7 +75,7 @@ def _needed(asked: TrainConfig, made: list[Change], excess: Callable[[TrainConfi
 
 
 def _all(config: TrainConfig, changes: list[Change]) -> TrainConfig:
-    return _with(config, {path: value for change in changes for path, value in change.settings.items()})
+    return all_with(config, {path: value for change in changes for path, value in change.settings.items()})
 
 
 def whole(config: TrainConfig) -> bool:
@@ -114,8 +115,6 @@ def _quantise(how: str) -> Callable[[TrainConfig], Iterator[Change]]:
     before = {"int8": ("none",), "nf4": ("none", "int8", "fp8")}[how]
 
     def step(config: TrainConfig) -> Iterator[Change]:
-        if config.device == "mps" and how == "nf4":
-            return
         if config.model.quantise in before and not whole(config):
             yield Change({"model.quantise": how}, f"The base model's weights are held in {bits} bits ({how}), a little less exact")
         if config.model.quantise_text in before:
@@ -130,7 +129,7 @@ def _tile(config: TrainConfig) -> Iterator[Change]:
 
 
 def _offload(config: TrainConfig) -> Iterator[Change]:
-    if config.device == "cuda" and config.loss.gradient_checkpointing == "all" and not whole(config):
+    if config.device in CARDS and config.loss.gradient_checkpointing == "all" and not whole(config):
         for share in (0.25, 0.5, 0.75, 1.0):
             if share > config.model.offload:
                 yield Change({"model.offload": share}, f"{share:.0%} of the denoiser's blocks wait in RAM, much slower")
@@ -147,7 +146,8 @@ def _smaller_pictures(config: TrainConfig) -> Iterator[Change]:
 STEPS = (_smaller_batch, _recompute, _small_optimizer, _tile, _quantise("int8"), _quantise("nf4"), _offload, _smaller_pictures)  # the mildest first
 
 
-def _with(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:
+def all_with(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:
+    """`config` with the settings at those dotted paths."""
     data = config.model_dump(mode="json")
     for path, value in settings.items():
         *parents, last = path.split(".")

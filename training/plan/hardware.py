@@ -13,32 +13,27 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-SMI_FIELDS = ("index", "uuid", "name", "driver_version", "memory.total", "memory.free", "compute_cap")
-SMI_WAIT_S = 10.0  # a sleeping laptop GPU answers after some seconds
+from . import cards
+from .cards import Gpu, parse_smi
+
+__all__ = ["Gpu", "Machine", "choose_gpu", "installed_torch", "machine", "nvidia_gpus", "parse_smi", "torch_build", "usable_cards"]
+
 CACHED_S = 5.0
-MIB = 2**20
+CACHED_SLOW_S = 60.0  # where a driver makes us wait, such as one that does not answer, it is asked less often
+RUN_WAIT_S = 10.0
 UNLIMITED = 2**60  # cgroup v1 writes a number near 2**63 for "no limit"
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """One NVIDIA card as nvidia-smi tells it.  vram 0: unified memory, shared with the CPU.  compute (0, 0): not told."""
-
-    index: int
-    uuid: str
-    name: str
-    driver: str
-    vram_bytes: int
-    vram_free_bytes: int
-    compute: tuple[int, int]
-
-
-@dataclass(frozen=True)
 class Machine:
-    """What there is to train on.  gpu_name is empty and the VRAM 0 where there is no usable NVIDIA card."""
+    """What there is to train on.  gpu_name is empty and the VRAM 0 where there is no graphics card.
+
+    The card is the one that a run gets when nobody chooses; on() gives the same machine with another of its cards.
+    """
 
     gpu_name: str
     vram_bytes: int
@@ -53,11 +48,22 @@ class Machine:
     compute: tuple[int, int]
     mps_ok: bool  # an Apple chip's GPU
     note: str  # why a card that is there cannot be used, and what to do; empty where all is well
+    vendor: str = ""  # "nvidia", "amd", "intel"
+    arch: str = ""  # of an AMD card, such as gfx1100
+    gpu: str = ""  # the card's UUID; "" where the driver gives none
+    cards: tuple[Gpu, ...] = ()  # all that can be trained on, the one of this machine first unless on() was asked
 
     @property
     def device(self) -> str:
-        """Where a training runs: "cuda", "mps" or "cpu"."""
-        return "cuda" if self.cuda_ok else "mps" if self.mps_ok else "cpu"
+        """Where a training runs, as torch calls it: "cuda" (AMD's cards too), "xpu", "mps" or "cpu"."""
+        if self.cuda_ok:
+            return "xpu" if self.vendor == "intel" else "cuda"
+        return "mps" if self.mps_ok else "cpu"
+
+    def on(self, uuid: str) -> Machine:
+        """The machine with the card of that UUID; as it is where there is none such, as for a run that comes from another computer."""
+        card = next((g for g in self.cards if uuid and g.uuid == uuid), None)
+        return replace(self, **_of_card(card, self.ram_bytes, self.ram_free_bytes)) if card else self
 
 
 @dataclass(frozen=True)
@@ -97,41 +103,78 @@ def torch_build(gpu: Gpu | None) -> tuple[str, str]:
     return "cpu", f"{named} is too old for today's torch (5.0 is the lowest), so the processor is used"
 
 
-_cached: dict[str, tuple[float, Machine]] = {}
+_cached: dict[str, tuple[float, Machine]] = {}  # folder -> (until when it holds, what was seen)
 
 
 def machine(folder: Path | None = None) -> Machine:
     """This machine as it is now, at most 5 s old.  folder: whose disk is measured; the current one where none is given."""
     key = str(folder or Path.cwd())
     seen = _cached.get(key)
-    if seen is None or time.monotonic() - seen[0] > CACHED_S:
-        seen = (time.monotonic(), _look(Path(key)))
+    if seen is None or time.monotonic() > seen[0]:
+        begun_t = time.monotonic()
+        looked, now_t = _look(Path(key)), time.monotonic()
+        seen = (now_t + (CACHED_SLOW_S if now_t - begun_t > cards.SMI_WAIT_S / 2 else CACHED_S), looked)
         _cached[key] = seen
     return seen[1]
 
 
 def _look(folder: Path) -> Machine:
-    gpu = choose_gpu(nvidia_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    found, installed = cards.find(), installed_torch()
+    usable = usable_cards(found, installed)
+    seen = _visible(found.cards)
+    gpu = usable[0] if usable else seen[0] if seen else None
     ram, ram_free = ram_bytes()
-    build, why = torch_build(gpu)
-    note = "" if gpu is None else why if build == "cpu" else _misfit(gpu, installed_torch())
-    usable = gpu is not None and not note
-    unified = usable and gpu.vram_bytes == 0  # such a card (GB10) computes in the computer's own memory
     return Machine(
-        gpu_name=gpu.name if gpu else "",
-        vram_bytes=ram if unified else gpu.vram_bytes if gpu else 0,
-        vram_free_bytes=ram_free if unified else gpu.vram_free_bytes if gpu else 0,
+        **_of_card(gpu, ram, ram_free),
         ram_bytes=ram,
         ram_free_bytes=ram_free,
         disk_free_bytes=shutil.disk_usage(_existing(folder)).free,
         cpu_name=cpu_name(),
         cores=cores(),
-        cuda_ok=usable,
-        driver=gpu.driver if gpu else "",
-        compute=gpu.compute if gpu else (0, 0),
+        cuda_ok=bool(usable),
         mps_ok=sys.platform == "darwin" and platform.machine() == "arm64",
-        note=note,
+        note=(_unusable(gpu, installed) if gpu and not usable else "") or found.trouble,
+        cards=tuple(usable),
     )
+
+
+def _of_card(gpu: Gpu | None, ram: int, ram_free: int) -> dict:
+    """The fields of a Machine that speak of its card.  A card without memory of its own (GB10) computes in the computer's."""
+    if gpu is None:
+        return {"gpu_name": "", "vram_bytes": 0, "vram_free_bytes": 0, "driver": "", "compute": (0, 0)}
+    total, free = (gpu.vram_bytes, gpu.vram_free_bytes) if gpu.vram_bytes else (ram, ram_free)
+    return {
+        "gpu_name": gpu.name, "vram_bytes": total, "vram_free_bytes": free, "driver": gpu.driver, "compute": gpu.compute,
+        "vendor": gpu.vendor, "arch": gpu.arch, "gpu": gpu.uuid,
+    }  # fmt: skip
+
+
+def usable_cards(found: cards.Found, installed: str) -> list[Gpu]:
+    """The cards that the installed torch computes on and the environment leaves, in the order in which runs take them."""
+    return [gpu for gpu in _visible(found.cards) if not _unusable(gpu, installed)]
+
+
+def _visible(gpus: Sequence[Gpu]) -> list[Gpu]:
+    """What EASEL_GPU, and for each maker's cards its own variable, leave of the cards."""
+    limits = {"nvidia": ("CUDA_VISIBLE_DEVICES",), "amd": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"), "intel": ()}
+    left: list[Gpu] = []
+    for vendor, names in limits.items():
+        limit = next((os.environ[name] for name in names if name in os.environ), None)
+        left += cards.visible([g for g in gpus if g.vendor == vendor], limit)
+    return cards.visible(left, os.environ["EASEL_GPU"]) if os.environ.get("EASEL_GPU") else left
+
+
+def _unusable(gpu: Gpu, installed: str) -> str:
+    """Why a card cannot be trained on here, and what to do; empty where it can.  installed: the build of torch."""
+    if gpu.vendor == "nvidia":
+        build, why = torch_build(gpu)
+        return why if build == "cpu" else _misfit(gpu, installed)
+    if gpu.vendor == "amd" and sys.platform != "linux":
+        return f"{gpu.name} is here, but torch computes on AMD cards only on Linux; an NVIDIA or Intel card, or the processor, is used"
+    wanted = {"amd": "rocm", "intel": "xpu"}[gpu.vendor]
+    if installed.startswith(wanted):
+        return ""
+    return f"{gpu.name} is here, but the installed torch ({installed or 'none'}) is not the one for it ({wanted}); start Easel with its launcher to get the right one"
 
 
 def _misfit(gpu: Gpu, installed: str) -> str:
@@ -147,31 +190,16 @@ def _misfit(gpu: Gpu, installed: str) -> str:
 
 def nvidia_gpus() -> list[Gpu]:
     """Every card that nvidia-smi lists; empty where there is no nvidia-smi or it does not answer."""
-    for fields in (SMI_FIELDS, SMI_FIELDS[:-1]):  # drivers before 510 do not know compute_cap
-        text = _ask_smi(fields)
-        if text:
-            return parse_smi(text)
-    return []
+    return cards.nvidia_cards()[0]
 
 
-def parse_smi(text: str) -> list[Gpu]:
-    """The cards in the output of nvidia-smi --query-gpu=<SMI_FIELDS> --format=csv,noheader,nounits."""
-    gpus = []
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) < len(SMI_FIELDS) - 1 or not cells[0].isdigit():
-            continue  # "No devices were found", warnings
-        index, uuid, name, driver, total, free, compute = [*cells, ""][: len(SMI_FIELDS)]
-        gpus.append(Gpu(int(index), uuid, name, driver, _mib(total), _mib(free), _compute(compute)))
-    return gpus
+def choose_gpu(gpus: Sequence[Gpu], visible: str | None) -> Gpu | None:
+    """The card to install for and to train on: one that today's torch can use before one that it cannot, then the largest.
 
-
-def choose_gpu(gpus: list[Gpu], visible: str | None) -> Gpu | None:
-    """The card that torch calls cuda:0.  visible: the value of CUDA_VISIBLE_DEVICES, None where it is not set."""
-    if visible is not None:
-        first = visible.split(",")[0].strip()
-        return next((g for g in gpus if first and (first == str(g.index) or g.uuid.startswith(first))), None)
-    return max(gpus, key=lambda g: (g.compute, g.vram_bytes), default=None)  # CUDA numbers the fastest first
+    visible: the value of CUDA_VISIBLE_DEVICES, None where it is not set; its order counts.
+    """
+    left = cards.visible(gpus, visible)
+    return next((g for g in left if torch_build(g)[0] != "cpu"), left[0] if left else None)
 
 
 def installed_torch() -> str:
@@ -258,17 +286,11 @@ def _reclaimable(stat: Path) -> int:
     return 0
 
 
-def _ask_smi(fields: tuple[str, ...]) -> str:
-    places = [shutil.which("nvidia-smi"), "/usr/lib/wsl/lib/nvidia-smi", r"C:\Program Files\NVIDIA Corporation\NVSMI\nvidia-smi.exe"]
-    program = next((p for p in places if p and Path(p).is_file()), None)
-    return _run([program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]) if program else ""
-
-
 def _run(command: list[str]) -> str:
     """What a program prints; "" where it fails, is missing or does not answer."""
     flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=SMI_WAIT_S, **flags)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=RUN_WAIT_S, **flags)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""
@@ -277,15 +299,6 @@ def _run(command: list[str]) -> str:
 def _driver_major(driver: str) -> int:
     head = driver.split(".")[0]
     return int(head) if head.isdigit() else 0
-
-
-def _mib(cell: str) -> int:
-    return int(float(cell) * MIB) if cell.replace(".", "", 1).isdigit() else 0
-
-
-def _compute(cell: str) -> tuple[int, int]:
-    major, _, minor = cell.partition(".")
-    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
 
 
 def _read(path: Path) -> str:

@@ -22,7 +22,9 @@ from ..data import datasets, frames
 from ..formats import adapting
 from ..home import REPO, Home
 from ..names import folder_name
-from .fit import make_it_fit
+from . import devices
+from .devices import CARDS
+from .fit import all_with, make_it_fit
 from .hardware import Machine
 
 QUALITIES = ("quick", "balanced", "thorough")
@@ -133,9 +135,9 @@ def fits(preset: Preset, machine: Machine) -> str:
     """"" where a preset trains well on this machine; else the reason in a sentence."""
     if machine.device == "cpu" and not preset.light:
         return "it wants a graphics card: on this processor it would take days"
-    have = machine.vram_bytes if machine.device == "cuda" else machine.ram_bytes
+    have = machine.vram_bytes if machine.device in CARDS else machine.ram_bytes
     if have < preset.needs_gb * 1e9:
-        what = "VRAM" if machine.device == "cuda" else "memory"
+        what = "VRAM" if machine.device in CARDS else "memory"
         return f"it wants {preset.needs_gb:g} GB of {what}, and there are {have / 1e9:.0f} GB"
     return ""
 
@@ -150,7 +152,7 @@ def recommend(presets: list[Preset], machine: Machine) -> Preset:
         raise ValueError("there is no preset that can be used; the files in presets/ are missing or broken")
     fitting = [p for p in usable if not fits(p, machine)]
     best = [p for p in fitting if p.light == (machine.device == "cpu")] or fitting or [p for p in usable if p.light] or usable
-    made_for = [p for p in best if p.recommended_gb and machine.device == "cuda" and machine.vram_bytes >= p.recommended_gb * 1e9]
+    made_for = [p for p in best if p.recommended_gb and machine.device in CARDS and machine.vram_bytes >= p.recommended_gb * 1e9]
     return max(made_for, key=lambda p: p.recommended_gb, default=best[0])
 
 
@@ -182,10 +184,14 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
         data["sample"]["every"] = max(1, round(every * _whole(data.get("steps", usual_steps)) / usual_steps))  # as many samples as the preset has
     _fill(data, preset, machine, pictures, set_by_user)
     config = _parsed(data)
-    wrong = _wrong(config, home)
+    on = devices.of(config.device, machine)
+    able, said = devices.adapted(config, on, _set_paths(set_by_user))
+    config = all_with(config, able)
+    wrong = _wrong(config, home) + devices.problems(config, on)
     if wrong:
         raise Wrong(wrong)
-    return _made_to_fit(config, machine, home, set_by_user)
+    config, fitted = _made_to_fit(config, machine, home, set_by_user)
+    return config, said + fitted
 
 
 def _datasets(answers: Answers, pictures: int, home: Home) -> list[dict[str, Any]]:
@@ -215,7 +221,7 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     tenth = max(1, steps // 10)
     data.setdefault("device", machine.device)
     model, use = _part(data, "model"), _part(data, "data")
-    model.setdefault("dtype", best_dtype(str(data["device"]), machine))
+    model.setdefault("dtype", devices.of(str(data["device"]), machine).best_dtype)
     use.setdefault("held_out", held_out(pictures))
 
     sample = _part(data, "sample")
@@ -258,13 +264,6 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         return []  # a family that is not there: the estimate and the start say so, in its place
 
 
-def best_dtype(device: str, machine: Machine) -> str:
-    """The number format that trains best on a device: bf16 from compute capability 8.0 on, fp16 on older cards, else fp32."""
-    if device != "cuda":
-        return "fp32"
-    return "bf16" if machine.compute >= (8, 0) else "fp16"
-
-
 def held_out(pictures: int) -> int:
     """Pictures to keep back for the validation loss: a tenth, at most 8; none of a small dataset, which needs all it has."""
     return min(8, pictures // 10) if pictures >= 20 else 0
@@ -277,16 +276,20 @@ def _worded(prompt: str, trigger: str, noun: str) -> str:
 
 def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
     """(`config` with the mildest changes that the memory asks for, see fit.py.  What the user set is never touched; the changes in sentences)."""
-    on_card = config.device == "cuda"
+    on_card = config.device in CARDS
     limits = (VRAM_SHARE * machine.vram_bytes if on_card else float("inf"), RAM_SHARE * machine.ram_bytes)
-    own = {path for path in setting_paths() if _is_set(set_by_user, path)} | {"data.resolutions"}  # how large pictures are is the preset's matter
+    own = _set_paths(set_by_user) | {"data.resolutions"}  # how large pictures are is the preset's matter
     if {"data.batch_size", "optimizer.accumulation"} & own:
         own |= {"data.batch_size", "optimizer.accumulation"}
     try:
-        found = make_it_fit(config, *limits, home, best_dtype(config.device, machine), own)
+        found = make_it_fit(config, *limits, home, devices.of(config.device, machine), own)
     except ValueError:
         return config, []  # a family or base model that is not there: the estimate and the start say so, in its place
     return found.config, [change.said for change in found.changes]
+
+
+def _set_paths(values: Mapping[str, Any]) -> set[str]:
+    return {path for path in setting_paths() if _is_set(values, path)}
 
 
 def _is_set(values: Mapping[str, Any], path: str) -> bool:

@@ -51,7 +51,7 @@ def of_exception(error: BaseException) -> tuple[str, str]:
     text = " ".join(str(error).split())
     hint = str(getattr(error, "hint", ""))
     name = type(error).__name__
-    if "CUDA out of memory" in text or "HIP out of memory" in text or "MPS backend out of memory" in text or name == "OutOfMemoryError":
+    if "CUDA out of memory" in text or "HIP out of memory" in text or "MPS backend out of memory" in text or "XPU out of memory" in text or name == "OutOfMemoryError":
         return "The graphics card ran out of memory.", hint or _SMALLER
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text:
         return "The computer ran out of memory (RAM).", hint or f"Close other programs, then press Resume. {_SMALLER}"

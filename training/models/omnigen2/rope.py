@@ -24,7 +24,7 @@ def grid_positions(start: Tensor, rows: int, columns: int) -> Tensor:
 
 def rotation(positions: Tensor, widths: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Cosine and sine, each [B,L,sum(widths)/2] fp32, of positions [B,L,3]; widths: channels of a head that each axis turns."""
-    exact = torch.float32 if positions.device.type == "mps" else torch.float64
+    exact = torch.float32 if positions.device.type in ("mps", "xpu") else torch.float64
     angles = []
     for axis, width in enumerate(widths):
         speeds = THETA ** -(torch.arange(0, width, 2, device=positions.device, dtype=exact) / width)

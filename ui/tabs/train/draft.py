@@ -16,10 +16,11 @@ from training.home import Home
 from training.hub.download import hindrance
 from training.hub.secrets import Secret
 from training.names import check_name
+from training.plan import devices
 from training.plan.estimate import Estimate, estimate
 from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
-from training.plan.presets import QUALITIES, Answers, Preset, Wrong, best_dtype, fits, list_presets, recommend, resolve, resolve_and_tell
+from training.plan.presets import QUALITIES, Answers, Preset, Wrong, fits, list_presets, recommend, resolve, resolve_and_tell
 from training.runs import supervisor
 from training.runs.run import Run, create
 
@@ -163,7 +164,7 @@ def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dic
     any_size = replace(machine, vram_bytes=2**60, ram_bytes=2**60)
     asked = plan(home, draft.model_copy(update={"preset": made.preset.id}), made.dataset, any_size).config or made.config
     limits = FREE_SHARE * machine.vram_free_bytes, FREE_SHARE * machine.ram_free_bytes
-    found = make_it_fit(asked, *limits, home, best_dtype(asked.device, machine))
+    found = make_it_fit(asked, *limits, home, devices.of(asked.device, machine))
     known = {f.path: f for f in forms.fields(TrainConfig)}
     paths = {path for change in found.changes for path in change.settings}
     edits = {path: forms.typed(known[path], forms.get(found.config, path)) for path in paths}

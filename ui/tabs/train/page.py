@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from training.plan.devices import CARDS
 from training.plan.estimate import duration, gb
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Preset, fits
@@ -130,7 +131,7 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
         )
     short = fits(preset, machine)
     badge = '<span class="ez-chip ez-ok">recommended</span>' if best else ""
-    where = "VRAM" if machine.device == "cuda" else "memory"
+    where = "VRAM" if machine.device in CARDS else "memory"
     needs = in_words(short) if short else f"From {preset.needs_gb:g} GB of {where} on."
     return (
         f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="{0 if chosen else -1}" '
