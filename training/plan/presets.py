@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, registry
 from ..config import TrainConfig
-from ..data import datasets, frames
+from ..data import datasets, frames, words
 from ..formats import adapting
 from ..home import REPO, Home
 from ..names import folder_name
@@ -176,7 +176,7 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     }
     data.setdefault("data", {})["datasets"] = _datasets(answers, pictures, home)
     data = _merged(data, set_by_user)
-    _fill(data, preset, machine, pictures, set_by_user)
+    _fill(data, preset, machine, pictures, set_by_user, home.plugins)
     config = _parsed(data)
     wrong = _wrong(config, home)
     if wrong:
@@ -204,9 +204,9 @@ def _datasets(answers: Answers, pictures: int, home: Home) -> list[dict[str, Any
 # -- what nobody set
 
 
-def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int, set_by_user: Mapping[str, Any]) -> None:
+def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int, set_by_user: Mapping[str, Any], plugins: Path) -> None:
     """Puts into `data` what follows from the rest and from the machine, wherever nobody has set it."""
-    _keep(data)
+    _keep(data, plugins)
     steps = _whole(data.setdefault("steps", TrainConfig.model_fields["steps"].default))
     tenth = max(1, steps // 10)
     data.setdefault("device", machine.device)
@@ -237,11 +237,11 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
 
 
-def _keep(data: dict[str, Any]) -> None:
+def _keep(data: dict[str, Any], plugins: Path) -> None:
     """What the base model knows is kept, unless somebody says otherwise, or the base itself changes and cannot be asked."""
     keep, kind = _part(data, "keep"), str(data.get("adapter", {}).get("type", "lora"))
     try:
-        whole = adapting.is_whole(registry.get("adapters", kind))
+        whole = adapting.is_whole(registry.get("adapters", kind, plugins))
     except ValueError:
         whole = False  # no such adapter: the estimate and the start say so, in its place
     keep.setdefault("on", not whole)
@@ -249,7 +249,8 @@ def _keep(data: dict[str, Any]) -> None:
 
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
     try:
-        return frames.problems(config, registry.get("families", config.model.family, home.plugins).SPEC) + adapting.problems(config, home.plugins)
+        spec = registry.get("families", config.model.family, home.plugins).SPEC
+        return frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 

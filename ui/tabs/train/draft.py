@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from training import registry
 from training.config import TrainConfig
 from training.data import datasets
+from training.formats.adapting import is_whole
 from training.formats.basemodel import local_folder, single_file
 from training.home import Home
 from training.hub.download import hindrance
@@ -27,6 +28,7 @@ from ... import forms
 FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior")  # settings that the form shows above the folded ones
 HIDDEN = (*TOP, "preset")
+ABOVE = "keep.on"  # a setting like any other, whose switch stands above the folded ones
 MAX_TYPED = 20_000
 FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measurement
 
@@ -203,6 +205,8 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
     if plugin is None or not plugin.ok:
         return []
     paths = [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in plugin.module.USES]
+    if is_whole(plugin.module):
+        paths += [f"keep.{name}" for name in type(config.keep).model_fields]
     return [path for path in paths if path not in edits]
 
 
