@@ -258,7 +258,7 @@ class KeepPart(Part):
 
     on: bool = Field(False, description="Keep what the base model knows: other sentences go on drawing what they drew before.")
     share: float = Field(
-        1.0, gt=0, le=1, description="Extra passes that hold the base model, for each picture that is learnt: 1 is one for each, 0.5 one for every second."
+        0.5, gt=0, le=1, description="Extra passes that hold the base model, for each picture that is learnt: 1 is one for each, 0.5 one for every second."
     )
     weight: float = Field(3.0, gt=0, le=100, description="How much the loss of these passes counts, compared to that of a picture that is learnt.")
     words: str = Field("", max_length=60, pattern="^[a-z0-9_-]*$", description="List of sentences that they are held with; empty takes the one for the base model.")

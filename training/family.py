@@ -91,6 +91,10 @@ class FamilySpec:
         """What a base model is called in lists: the family's title, or for another checkpoint its own or its repository's name."""
         return self.titles.get(source) or (self.title if source == self.default_source else source.rsplit("/", 1)[-1])
 
+    def called(self, source: str) -> str:
+        """What a base model is called where its own address must not show: the title of its kind."""
+        return self.titles.get(source, self.title)
+
     def words_of(self, source: str) -> str:
         """Name of the list of sentences that a base model is held with, where a run keeps what it knows."""
         return self.words.get(source, "everyday")

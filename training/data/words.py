@@ -22,6 +22,17 @@ def sentences_of(config: TrainConfig, spec: FamilySpec, home: Home) -> tuple[str
     return read(known[name])
 
 
+def problems(config: TrainConfig, spec: FamilySpec, home: Home) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] where a run is to be held with sentences that are not there."""
+    if not config.keep.on:
+        return []
+    try:
+        sentences_of(config, spec, home)
+    except (ValueError, OSError) as error:
+        return [("keep.words", str(error).removeprefix("keep.words "))]
+    return []
+
+
 def lists(plugins: Path) -> dict[str, Path]:
     """{name: file} of every list; one that comes with Easel goes before one of the same name beside it."""
     found = [path for folder in (FOLDER, plugins / "words") if folder.is_dir() for path in sorted(folder.glob("*.txt"))]

@@ -110,6 +110,7 @@ class Session:
             for part, name in (("loss", "prior_target"), ("data", "prior_caption_dropout")):
                 if getattr(getattr(c, part), name) != type(getattr(c, part)).model_fields[name].default:
                     said.append(f"{part}.{name} has no effect: no dataset is kept as it is")
+        said += _idle_keep_settings(c)
         if c.model.offload and c.device == "cpu":
             said.append("model.offload saves nothing: on a CPU everything is in RAM")
         if not c.data.aspect_buckets and c.data.max_aspect != type(c.data).model_fields["max_aspect"].default:
@@ -395,6 +396,15 @@ class _Averaged:
             self.ema.restore(self.weights)
         for module, training in zip(self.modules, self.training, strict=True):
             module.train(training)
+
+
+def _idle_keep_settings(config: TrainConfig) -> list[str]:
+    keep, usual = config.keep, type(config.keep)()
+    changed = [name for name in type(keep).model_fields if getattr(keep, name) != getattr(usual, name)]
+    if not keep.on:
+        return [f"keep.{name} has no effect: keep.on is off" for name in changed]
+    said = ["keep.words has no effect: keep.prompts are there instead"] if keep.words and keep.prompts else []
+    return said + ["keep.own has no effect: there is no trigger word to leave out"] * ("own" in changed and not config.trigger)
 
 
 def idle_adapter_settings(config: TrainConfig, adapter, spec) -> list[str]:

@@ -159,7 +159,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
     return [
         f"# {markdown(_plain(config, config.name))}",
         "<Gallery />" if gallery else "",
-        f"{_what(config)} for {markdown(spec.title)}, trained with Easel. {made}",
+        f"{_what(config)} for {markdown(spec.called(config.model.source))}, trained with Easel. {made}",
         _about_base(config, spec, base),
         f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
         _how_to_use(config, spec, base, repo_id, trigger),
@@ -174,7 +174,7 @@ def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
         return f"Base model: [{markdown(base)}](https://huggingface.co/{base})."
     if config.model.source == "builtin":
         return (
-            "Base model: the small model that comes with Easel. It has the architecture in miniature and was trained from scratch, "
+            f"Base model: {markdown(spec.called(config.model.source))}. It has the architecture of {markdown(spec.title)} in miniature and was trained from scratch, "
             "so this result fits that model only; it is not on the Hub."
         )
     return f"Base model: a copy of a {markdown(spec.title)} model on the author's computer, so this card cannot name its page on the Hub."
@@ -281,14 +281,15 @@ def _literal(text: str) -> str:
 def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> str:
     o, d = config.optimizer, config.data
     rows = [
-        ("Family", spec.title),
-        ("Base model", base or ("built into Easel" if config.model.source == "builtin" else "local copy")),
+        ("Family", spec.called(config.model.source)),
+        ("Base model", base or ("comes with Easel" if config.model.source == "builtin" else "local copy")),
         ("Adapter", _adapter(config)),
         ("Steps", f"{step} of {config.steps}"),
         ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
         ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
         ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {o.schedule}, {o.warmup_steps} warm-up steps"),
         ("Caption dropout", f"{d.caption_dropout:g}"),
+        ("What the base model knows", f"kept: {config.keep.share:g} more passes a picture, weight {config.keep.weight:g}" if config.keep.on else "not kept"),
         ("Noise levels", _levels(config.loss)),
         ("Loss", config.loss.type + (", masked" if config.loss.masked else "")),
         ("Weighting", f"min-SNR, gamma {config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else config.loss.weighting),

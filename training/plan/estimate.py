@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .. import registry
 from ..config import SamplePart, TrainConfig
-from ..data import datasets
+from ..data import datasets, words
 from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
@@ -170,7 +170,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     seconds, step_s = _time(config, machine, spec, model, pace, items)
     vram, ram, parts = _peak(config, spec, model, pace)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
-    disk = _disk(config, spec, model, items) + download
+    held = _held_texts(config, spec, items, home) * _text_bytes(config, model)
+    disk = _disk(config, spec, model, items) + held + download
     unsure = 1.25 if pace else UNSURE
     problems = _problems(machine, vram, ram, disk, download, config)
     if pictures and not buckets:
@@ -182,6 +183,10 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         too_large=ram > machine.ram_free_bytes or (config.device in CARDS and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
+    if config.keep.on:
+        learning, keeping = passes_of(config)
+        kept_s = config.steps * step_s * keeping / (learning + keeping)
+        made.sentences.append(f"Of that, keeping what the base model knows takes about {duration(kept_s)} and {gb(held)} of disk; it needs no more memory")
     return made
 
 
@@ -208,11 +213,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
 
     batch, sides, d = config.data.batch_size, config.data.resolutions, config.data
-    level = config.loss.gradient_checkpointing
-    passes = PASSES + (RECOMPUTING / EVERY[level] if level != "off" else 0.0) + QUANTISED_PASSES * (config.model.quantise != "none")
-    if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
-        passes += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
-    passes += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
+    passes = sum(passes_of(config))
     copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
     copying_s = COPIES * copied / COPIED_BYTES_S if config.device in CARDS else 0.0
     one_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides)
@@ -236,6 +237,17 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
     return START_S + load_s + correction * (encode_s + drawn_s) + config.steps * step_s + save_s, step_s
+
+
+def passes_of(config: TrainConfig) -> tuple[float, float]:
+    """(forward passes' worth of work that one picture takes to be learnt, what keeping the base adds to that)."""
+    level = config.loss.gradient_checkpointing
+    learning = PASSES + (RECOMPUTING / EVERY[level] if level != "off" else 0.0) + QUANTISED_PASSES * (config.model.quantise != "none")
+    keeping = config.keep.share * (learning + 1) if config.keep.on else 0.0  # each is learnt from like a picture, after the base model was asked
+    if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
+        learning += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
+    learning += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
+    return learning, keeping
 
 
 def cells(width: int, height: int, model: BaseModel, frames: int = 1) -> float:
@@ -289,6 +301,19 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     return CUDA_CONTEXT_BYTES + peak, CUDA_PROCESS_BYTES + passing, found.parts | {"CUDA itself": CUDA_CONTEXT_BYTES}
 
 
+def _text_bytes(config: TrainConfig, model: BaseModel) -> float:
+    """Bytes of one caption in the cache."""
+    return layers.TEXT_TOKENS * model.text_width * BYTES[config.model.dtype] + CACHE_ENTRY_BYTES
+
+
+def _held_texts(config: TrainConfig, spec: FamilySpec, items: int, home: Home) -> int:
+    """Captions in the cache that are there to keep what the base model knows."""
+    if not config.keep.on:
+        return 0
+    own = items * (8 if config.data.shuffle_tags else 1) if config.keep.own and config.trigger else 0
+    return len(words.sentences_of(config, spec, home)) + own
+
+
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
     """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
     learning = _adapter(config, spec, model)
@@ -299,7 +324,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     side = max(config.data.resolutions)
     one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
     latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
-    texts = items * (8 if config.data.shuffle_tags else 1) * (layers.TEXT_TOKENS * model.text_width * BYTES[config.model.dtype] + CACHE_ENTRY_BYTES)
+    texts = items * (8 if config.data.shuffle_tags else 1) * _text_bytes(config, model)
     every = config.sample.every
     values = sum(p.sample.width * p.sample.height * p.sample.frames * 0.4 + CACHE_ENTRY_BYTES for p in prompts.of_config(config))
     drawn = (config.steps // every + 1) * values if every else 0

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, registry
 from ..config import TrainConfig
-from ..data import datasets, frames
+from ..data import datasets, frames, words
 from ..formats import adapting
 from ..home import REPO, Home
 from ..names import folder_name
@@ -182,7 +182,7 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     data = _merged(data, set_by_user)
     if every := data.get("sample", {}).get("every", 0) if "every" not in set_by_user.get("sample", {}) else 0:
         data["sample"]["every"] = max(1, round(every * _whole(data.get("steps", usual_steps)) / usual_steps))  # as many samples as the preset has
-    _fill(data, preset, machine, pictures, set_by_user)
+    _fill(data, preset, machine, pictures, set_by_user, home.plugins)
     config = _parsed(data)
     on = devices.of(config.device, machine)
     able, said = devices.adapted(config, on, _set_paths(set_by_user))
@@ -214,9 +214,9 @@ def _datasets(answers: Answers, pictures: int, home: Home) -> list[dict[str, Any
 # -- what nobody set
 
 
-def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int, set_by_user: Mapping[str, Any]) -> None:
+def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int, set_by_user: Mapping[str, Any], plugins: Path) -> None:
     """Puts into `data` what follows from the rest and from the machine, wherever nobody has set it."""
-    _keep(data)
+    _keep(data, plugins)
     steps = _whole(data.setdefault("steps", TrainConfig.model_fields["steps"].default))
     tenth = max(1, steps // 10)
     data.setdefault("device", machine.device)
@@ -247,11 +247,11 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
 
 
-def _keep(data: dict[str, Any]) -> None:
+def _keep(data: dict[str, Any], plugins: Path) -> None:
     """What the base model knows is kept, unless somebody says otherwise, or the base itself changes and cannot be asked."""
     keep, kind = _part(data, "keep"), str(data.get("adapter", {}).get("type", "lora"))
     try:
-        whole = adapting.is_whole(registry.get("adapters", kind))
+        whole = adapting.is_whole(registry.get("adapters", kind, plugins))
     except ValueError:
         whole = False  # no such adapter: the estimate and the start say so, in its place
     keep.setdefault("on", not whole)
@@ -259,7 +259,8 @@ def _keep(data: dict[str, Any]) -> None:
 
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
     try:
-        return frames.problems(config, registry.get("families", config.model.family, home.plugins).SPEC) + adapting.problems(config, home.plugins)
+        spec = registry.get("families", config.model.family, home.plugins).SPEC
+        return frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 

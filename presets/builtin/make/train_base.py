@@ -53,6 +53,8 @@ def main() -> None:
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipe.to(torch.float16).save_pretrained(args.out)
+    told = args.out / "text_encoder" / "config.json"  # transformers loads in the format named there, diffusers in fp32: one for all
+    told.write_text(told.read_text(encoding="utf-8").replace('"float16"', '"float32"'), encoding="utf-8")
     print(f"saved {sum(f.stat().st_size for f in args.out.rglob('*') if f.is_file()) / 1e6:.1f} MB in {args.out}")
 
 

@@ -223,7 +223,7 @@ def about(run: Run) -> str:
         names = [use["name"] for use in job["data"]["datasets"]]
         family = job["model"]["family"]
         try:
-            family = registry.get("families", family).SPEC.title
+            family = registry.get("families", family).SPEC.called(job["model"]["source"])
         except ValueError:
             pass  # its plugin is gone; the id still says which it was
         return f"{family} · {', '.join(names)} · {_adapter(job['adapter'])}"

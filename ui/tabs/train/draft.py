@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from training import registry
 from training.config import DataPart, TrainConfig
 from training.data import datasets
+from training.formats.adapting import is_whole
 from training.formats.basemodel import local_folder, single_file
 from training.home import Home
 from training.hub.download import hindrance
@@ -29,6 +30,7 @@ from ... import drafts, forms
 FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior")  # settings that the form shows above the folded ones
 HIDDEN = (*TOP, "preset")
+ABOVE = "keep.on"  # a setting like any other, whose switch stands above the folded ones
 MAX_TYPED = 20_000
 MUCH_CUT = 0.15  # share of a picture that is lost
 MUCH_LARGER = 1.3  # times that a picture is enlarged
@@ -226,6 +228,8 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
     if plugin is None or not plugin.ok:
         return []
     paths = [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in plugin.module.USES]
+    if is_whole(plugin.module):
+        paths += [f"keep.{name}" for name in type(config.keep).model_fields]
     return [path for path in paths if path not in edits]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from training import registry
+from training.formats.adapting import is_whole
 from training.plan.devices import CARDS
 from training.plan.estimate import duration, gb
 from training.plan.hardware import Machine
@@ -22,9 +24,8 @@ QUALITY_SAYS = {
     "thorough": "More steps, for the best likeness.",
 }
 
-BUILT_IN = "Easel’s own small model"
 LONG_S = 2 * 86_400  # a training that takes longer than this here is hardly what was meant
-SHOWN_BESIDE = ("dataset", "name", "trigger", "prior", "preset", "epochs")  # their faults stand beside the field, in plain sight
+SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "prior", "preset", "epochs")  # their faults stand beside the field, in plain sight
 
 
 def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str]) -> str:
@@ -44,12 +45,29 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
             "trigger", "Trigger word", _text("trigger", draft.trigger, "for example zibbo", wrong, 400),
             "A made-up word that calls up what was learnt.", wrong,
         )
+        + _field("keep.on", "Keep what the base model knows", _switch("keep.on", _keeps(draft, plan), wrong), _keep_help(plan), wrong)
         + _field(
             "prior", "Keep as it is", _select("prior", "Nothing in particular", others, draft.prior, wrong),
             "Pictures of what the base model knows and must not lose; they get no trigger word.", wrong,
         )
         + "</div>"
     )  # fmt: skip
+
+
+def _keeps(draft: Draft, plan: Plan) -> bool:
+    made = plan.config or plan.base
+    return draft.edits["keep.on"] == "on" if "keep.on" in draft.edits else bool(made and made.keep.on)
+
+
+def _keep_help(plan: Plan) -> str:
+    made = plan.config or plan.base
+    if made and not made.keep.on and is_whole(registry.get("adapters", made.adapter.type)):
+        return "Not here: the whole model learns, so there is no base model beside it to ask."
+    return "Prompts without the trigger word go on drawing what they drew before. Off trains faster and forgets more."
+
+
+def _switch(path: str, on: bool, wrong: dict[str, str]) -> str:
+    return f'<input type="checkbox" role="switch" class="ez-switch" {_common(path, "on" if on else "off", wrong)}{" checked" if on else ""}>'
 
 
 def _select(path: str, none: str, choices: list[tuple[str, str]], chosen: str, wrong: dict[str, str]) -> str:
@@ -114,7 +132,7 @@ def _base(base: Base, chosen: bool) -> str:
     short = f' title="{escape(in_words(base.short))}"' if base.short else ""
     return (
         f'<button type="button" class="ez-base{" is-short" if base.short else ""}" role="radio" aria-checked="{str(chosen).lower()}" '
-        f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{escape(BUILT_IN if base.builtin else base.title)}</button>'
+        f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{escape(base.title)}</button>'
     )
 
 

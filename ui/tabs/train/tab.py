@@ -121,7 +121,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     # what is merely not filled in yet is no fault before Start was pressed
     wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")} | seen.get("denied", {})
     wrong = {path: plain(text) for path, text in wrong.items()}
-    parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, *draft.idle(ctx.home, made, form.edits)))
+    parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, draft.ABOVE, *draft.idle(ctx.home, made, form.edits)))
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures={"steps": trainpage.epochs_row(form, made, wrong), **_drawn(ctx, made)}) if made.base else ""
     busy = supervisor.running(ctx.home)
     return {
@@ -207,5 +207,5 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
 
 def _where(path: str) -> str:
     """A field as the page names it."""
-    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "prior": "Keep as it is", "epochs": "Epochs in All settings", "preset": "the preset"}
+    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "keep.on": "Keep what the base model knows", "prior": "Keep as it is", "epochs": "Epochs in All settings", "preset": "the preset"}
     return named.get(path) or f"{forms.label_of(path)} in All settings"
