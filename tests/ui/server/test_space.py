@@ -16,7 +16,7 @@ from ui.server.space import OPEN, Door, Owner, owner_of
 ENVIRON = {"SPACE_ID": "me/easel", "SPACE_AUTHOR_NAME": "Me", "OAUTH_CLIENT_ID": "id"}
 
 
-def session(name: str, orgs: tuple[str, ...] = (), until_s: float = 60.0) -> dict:
+def session(name: str, orgs: tuple[str, ...] = (), until_s: float = 86_400.0) -> dict:
     who = {"name": "Me", "preferred_username": name, "orgs": [{"name": "Me", "preferred_username": o} for o in orgs]}
     return {"oauth_info": {"access_token": "t", "expires_at": time.time() + until_s, "userinfo": who}}
 
