@@ -72,7 +72,7 @@ def test_every_tab_is_clean(easel, open_page, shots, axe, scheme):
         page.set_viewport_size({"width": 1440, "height": 900})
 
 
-def test_what_a_hand_meets(easel, open_page):
+def test_what_a_hand_meets(easel, open_page, axe):
     """A range of tiles, an edit of what was found, a picture's checkpoint, and the browser tab's title when a run ends."""
     app = easel()
     filled(app)
@@ -90,6 +90,10 @@ def test_what_a_hand_meets(easel, open_page):
     page.get_by_label("Put behind").fill(", dusk")
     page.get_by_role("button", name="Add behind in 1 caption").click()
     page.get_by_text("1 caption changed").wait_for()
+    page.wait_for_timeout(400)
+    toast = page.locator(".toast-body").bounding_box()
+    assert toast["x"] + toast["width"] <= page.locator("#ez-tabs").bounding_box()["x"], "a message covers nothing that can be pressed"
+    assert faults(page, axe) == []
 
     page.get_by_role("tab", name="Results", exact=True).click()
     page.locator(".ez-run-card", has_text="my-zibbo").click()
@@ -101,9 +105,9 @@ def test_what_a_hand_meets(easel, open_page):
     going = story.run(app.home, 40, name="my cat")
     with story.alive(going):
         page.wait_for_function("document.title === '40 % · my cat'", timeout=30_000)
-        page.evaluate("Object.defineProperty(document, 'hasFocus', {value: () => false})")
+        page.evaluate("Object.defineProperty(document, 'hasFocus', {value: () => false, configurable: true})")
         journal.append(going.events_path, {"t": 1.0, "kind": "failed", "error": "The disk is full.", "hint": "", "trace": ""})
     page.wait_for_function("document.title === '! my cat failed'", timeout=30_000)
     assert page.locator('link[rel~="icon"]').first.get_attribute("href").startswith("data:image/svg")
-    page.evaluate("Object.defineProperty(document, 'hasFocus', {value: () => true}); window.dispatchEvent(new Event('focus'))")
+    page.evaluate("Object.defineProperty(document, 'hasFocus', {value: () => true, configurable: true}); window.dispatchEvent(new Event('focus'))")
     page.wait_for_function("document.title === 'Easel'", timeout=30_000)

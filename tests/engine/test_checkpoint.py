@@ -173,6 +173,7 @@ def test_what_was_only_written_for_safety_goes_when_two_newer_ones_are_there(tmp
         save(tmp_path, step)
     assert checkpoint.prune(tmp_path, 10, lambda step: step % 10 > 0) == [3, 13]
     assert [step for step, _ in checkpoint.saved(tmp_path)] == [10, 20, 23]
+    assert not list((tmp_path / "checkpoints").glob(".trash-*"))
 
 
 def test_steps_sort_as_numbers(tmp_path):

@@ -264,6 +264,9 @@
 (() => {
   const SCROLLS = ".ez-wide, .ez-scroll, .ez-log, .ez-card-preview, .ez-card-preview pre, .ez-shots, .ez-side-card, #ez-cap-side";
   const mark = () => {
+    // Gradio's messages are a button around the button that closes them
+    for (const head of document.querySelectorAll(".toast-header[role=button]")) ["role", "tabindex"].forEach((name) => head.removeAttribute(name));
+    for (const drop of document.querySelectorAll(".ez-drop button[aria-label]")) if (drop.innerText.trim()) drop.removeAttribute("aria-label"); // its text says more
     for (const part of document.querySelectorAll(SCROLLS)) {
       const wide = part.scrollWidth > part.clientWidth + 1;
       const scrolls = wide || part.scrollHeight > part.clientHeight + 1;

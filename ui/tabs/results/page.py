@@ -119,7 +119,7 @@ def _actions(page: Page) -> str:
     if running:
         acts.append(button("save", "Save now", "save", "It is stopping, which saves anyway" if stopping else ""))
     if page.kill_offered:
-        acts.append(button("kill", "Kill", "warn", look="ez-danger"))
+        acts.append(button("kill", "End it now", "warn", look="ez-danger"))
     if page.status in views.RESUMABLE:
         blocked = f"{page.ahead} is running; one run at a time uses the machine" if page.ahead else ""
         blocked = "Its last attempt is still ending; in a moment" if page.leaving else blocked
@@ -206,7 +206,7 @@ def _ending(page: Page) -> str:
     look, sentence = views.ending(page.view, page.status, page.why)
     if page.status == "running":
         if page.kill_offered:
-            look, sentence = "ez-warn", "It has not stopped for half a minute. Kill ends it at once; what the last checkpoint holds is kept."
+            look, sentence = "ez-warn", "It has not stopped for half a minute. ‘End it now’ ends it at once; what the last checkpoint holds is kept."
         elif page.stopping_s is not None:
             look, sentence = "", "Stopping: it finishes this step and saves everything."
     if not sentence or page.status == "finished":
