@@ -4,13 +4,12 @@
     python launchers/install.py ensure [--dev] [--repair]
     python launchers/install.py python                     prints where the environment's Python is
 
-The environment is .venv in this folder, or where EASEL_VENV says.  EASEL_TORCH (cpu, cu126, …) overrides the choice of the
-torch build, EASEL_TORCH_INDEX the place it comes from.
+The environment is .venv in this folder, or where EASEL_VENV says.  EASEL_TORCH (cpu, cu126, rocm7.2, xpu, …) overrides the choice of
+the torch build, EASEL_TORCH_INDEX the place it comes from.  What is installed, with its hashes, is in launchers/locks.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -25,13 +24,15 @@ REPO = Path(__file__).resolve().parent.parent
 if __package__ in (None, ""):
     sys.path.insert(0, str(REPO))
 
-from launchers import packages
+from launchers import packages, places
 from launchers.pip_run import Failed, environment, pip
 
 PIP = "pip==26.3"  # continues broken downloads; tested with our pins
 TORCH_INDEX = "https://download.pytorch.org/whl"
-ROOM_BYTES = {"cpu": 4_000_000_000, "cuda": 12_000_000_000}  # the environment, and pip's temporary copies, generously
-OLDEST = (3, 11)
+LOCKS = REPO / "launchers" / "locks"
+PLAIN_BUILD = "cu130"  # what a torch of the plain package index is on Linux; its lock says what it brings along
+ROOM_BYTES = {"cpu": 4_000_000_000, "cuda": 12_000_000_000, "rocm": 30_000_000_000}  # the environment and pip's temporary copies, generously
+HASHED = ["--require-hashes", "--no-deps", "--only-binary", ":all:"]  # the lock, all of it, and nothing else
 WAIT_S = 3600  # for another launcher; an installation over a slow line takes that long
 EARLY_S = 30  # an app that ends with an error this soon may be a damaged environment
 
@@ -143,11 +144,16 @@ def torch_fits(have: str, want: str) -> bool:
     return have == want or (want == "cpu" and have != "")
 
 
+def locks(dev: bool) -> list[Path]:
+    """The lock files of what is installed besides torch."""
+    return [LOCKS / "app.txt", *([LOCKS / "dev.txt"] if dev else [])]
+
+
 def stamp_for(venv: Path, want: str, dev: bool) -> dict:
     """What must be as it was for a start without any installation."""
     return {
-        "requirements": packages.fingerprint(REPO / "requirements.txt"),
-        "dev": packages.fingerprint(REPO / "requirements-dev.txt") if dev else "",
+        "requirements": packages.fingerprint(LOCKS / "app.txt"),
+        "dev": packages.fingerprint(LOCKS / "dev.txt") if dev else "",
         "torch": want,
         "python": python_version(venv),
         "venv": str(venv),
@@ -165,9 +171,15 @@ def is_ready(venv: Path, want: str, dev: bool) -> bool:
         stamp["dev"] = ""
     if not torch_fits(stamp.get("torch", ""), want):
         return False
+    there = stamp.pop("packages", {})  # what was installed: which of the locks' packages this system needs, pip had decided
     if {**stamp, "torch": ""} != {**expected, "torch": ""}:
         return False
-    return not packages.missing(site_of(venv), packages.pins(REPO / ("requirements-dev.txt" if dev else "requirements.txt")))
+    return not packages.missing(site_of(venv), there | pins(dev))
+
+
+def pins(dev: bool) -> dict[str, str]:
+    """{name: version} of what Easel itself asks for."""
+    return packages.pins(REPO / ("requirements-dev.txt" if dev else "requirements.txt"))
 
 
 # ---- making it right
@@ -188,6 +200,12 @@ def ensure(dev: bool, repair: bool = False) -> Path:
 def install(venv: Path, want: str, dev: bool, lock_fd: int) -> None:
     """Brings the environment to what is wanted, whatever state it is in, and stamps it when it is."""
     began = time.monotonic()
+    refusal = places.refusal(site_of(venv))
+    if refusal:
+        raise Failed(refusal)
+    stale = packages.unlocked(pins(dev), [*locks(dev), LOCKS / f"{PLAIN_BUILD}.txt"])
+    if stale:
+        raise Failed(f"launchers/locks is older than the requirements, which ask for {', '.join(stale)}. Run: python launchers/lock.py")
     say(f"Setting up Easel in {venv} with Python {sys.version.split()[0]}. This happens once, and may be interrupted.")
     (venv / "easel.json").unlink(missing_ok=True)
     make_venv(venv)
@@ -199,25 +217,26 @@ def install(venv: Path, want: str, dev: bool, lock_fd: int) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     renew_pip(python, site, lock_fd)
 
-    requirements = REPO / ("requirements-dev.txt" if dev else "requirements.txt")
-    install_torch(python, site, want, packages.pins(requirements)["torch"], lock_fd)
+    install_torch(python, site, want, pins(dev)["torch"], lock_fd)
     say("Installing the other packages")
-    pip(python, ["install", "-r", str(requirements)], LOG, lock_fd)
-    mend(python, site, want, packages.pins(requirements)["torch"], lock_fd)
+    pip(python, ["install", *HASHED, *(word for lock_file in locks(dev) for word in ("-r", str(lock_file)))], LOG, lock_fd)
+    install_torch_parts(python, site, lock_fd)
+    mend(python, site, want, dev, lock_fd)
 
-    absent = packages.missing(site, packages.pins(requirements))
+    absent = packages.missing(site, pins(dev))
     if absent:
         raise Failed(f"After the installation these packages are still missing: {', '.join(absent)}. Delete {venv} and start again.")
+    there = packages.locked(locks(dev)) & packages.installed(site).keys()
+    stamp = stamp_for(venv, want, dev) | {"packages": {name: packages.installed(site)[name].version for name in sorted(there)}}
     temporary = venv / "easel.json.tmp"
-    temporary.write_text(json.dumps(stamp_for(venv, want, dev), indent=1), encoding="utf-8")
+    temporary.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
     temporary.replace(venv / "easel.json")
     say(f"Ready after {time.monotonic() - began:.0f} s")
 
 
 def make_venv(venv: Path) -> None:
-    """A virtual environment whose Python runs and is new enough; a broken one is replaced.  Raises Failed."""
-    version = python_version(venv)
-    if not version or tuple(int(n) for n in version.split(".")) < OLDEST:
+    """A virtual environment whose Python runs and is one that the packages are built for; another is replaced.  Raises Failed."""
+    if not places.fits(python_version(venv)):
         build_venv(venv)
     if not runs(venv, "import pip") and not (runs(venv, "import ensurepip; ensurepip.bootstrap()") and runs(venv, "import pip")):
         raise Failed(f"pip is missing in {venv}. Delete that folder and start again.")
@@ -225,23 +244,47 @@ def make_venv(venv: Path) -> None:
 
 def build_venv(venv: Path) -> None:
     """A new virtual environment in place of whatever of ours is there.  Raises Failed."""
+    ways = places.ways_to_make(venv, python_of(venv), PIP)
+    if not ways:
+        raise Failed(f"This Python cannot make virtual environments. {places.venv_advice()}")
     if venv.exists():
-        ours = (venv / "pyvenv.cfg").is_file() or (venv / "easel.making").is_file() or not any(venv.iterdir())
-        if not ours:
-            raise Failed(f"{venv} is not a virtual environment, so Easel leaves it alone. Point EASEL_VENV to another folder.")
-        say("The virtual environment does not run; making a new one")
-        broken = venv.with_name(f"{venv.name}-broken-{os.getpid()}")
-        venv.rename(broken)
-        shutil.rmtree(broken, ignore_errors=True)
-    if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
-        raise Failed(f"This Python cannot make virtual environments. {venv_advice()}")
-    venv.mkdir(parents=True)
-    (venv / "easel.making").touch()  # so that a half-made one is known as ours
-    made = subprocess.run([sys.executable, "-m", "venv", str(venv)], env=environment(), capture_output=True, text=True, check=False)
-    LOG(f"+ python -m venv\n{made.stdout}{made.stderr}")
-    if made.returncode or not python_version(venv):
-        raise Failed(f"The virtual environment could not be made in {venv}. {(made.stderr or made.stdout).strip()}")
-    (venv / "easel.making").unlink()
+        clear_away(venv)
+    for number, way in enumerate(ways):
+        venv.mkdir(parents=True, exist_ok=True)
+        (venv / "easel.making").touch()  # so that a half-made one is known as ours
+        trouble = make_by(way)
+        if not trouble and python_version(venv):
+            (venv / "easel.making").unlink(missing_ok=True)
+            return
+        LOG(f"the environment, way {number + 1} of {len(ways)}: {trouble}")
+        clear_away(venv)
+    raise Failed(f"The virtual environment could not be made in {venv}. {trouble or 'Its Python does not run.'}")
+
+
+def clear_away(venv: Path) -> None:
+    """Removes an environment of ours.  Raises Failed for any other folder."""
+    ours = (venv / "pyvenv.cfg").is_file() or (venv / "easel.making").is_file() or not any(venv.iterdir())
+    if not ours:
+        raise Failed(f"{venv} is not a virtual environment, so Easel leaves it alone. Point EASEL_VENV to another folder.")
+    if any(venv.iterdir()) and not (venv / "easel.making").is_file():
+        version = python_version(venv)
+        say(f"The virtual environment is for Python {version}; making a new one" if version else "The virtual environment does not run; making a new one")
+    broken = venv.with_name(f"{venv.name}-broken-{os.getpid()}")
+    venv.rename(broken)
+    shutil.rmtree(broken, ignore_errors=True)
+
+
+def make_by(way: list[list[str]]) -> str:
+    """What went wrong when these commands were run one after the other; '' where nothing did."""
+    for command in way:
+        try:
+            made = subprocess.run(command, env=environment(), capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
+        except OSError as error:
+            return f"{command[0]}: {error}"
+        LOG(f"+ {' '.join(command)}\n{made.stdout}{made.stderr}")
+        if made.returncode:
+            return (made.stderr or made.stdout).strip() or f"{command[0]} ended with {made.returncode}"
+    return ""
 
 
 def runs(venv: Path, code: str) -> bool:
@@ -249,27 +292,9 @@ def runs(venv: Path, code: str) -> bool:
     return subprocess.run([str(python_of(venv)), "-I", "-c", code], capture_output=True, check=False).returncode == 0
 
 
-def venv_advice() -> str:
-    """The command that gives this system's Python its venv module."""
-    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    try:
-        release = Path("/etc/os-release").read_text(encoding="utf-8").lower()
-    except OSError:
-        release = ""
-    if "debian" in release or "ubuntu" in release:
-        return f"Run: sudo apt install python{minor}-venv"
-    if "suse" in release:
-        return f"Run: sudo zypper install python{minor.replace('.', '')}"
-    if "fedora" in release or "rhel" in release:
-        return f"Run: sudo dnf install python{minor}"
-    if "alpine" in release:
-        return "Easel needs a Linux with glibc; torch has no build for Alpine."
-    return "Install a complete Python 3.12 from https://www.python.org/downloads/"
-
-
 def check_room(venv: Path, want: str) -> None:
     """Raises Failed where the disk cannot hold the environment."""
-    need, free = ROOM_BYTES["cpu" if want == "cpu" else "cuda"], shutil.disk_usage(venv).free
+    need, free = ROOM_BYTES["cpu" if want == "cpu" else "rocm" if want.startswith("rocm") else "cuda"], shutil.disk_usage(venv).free
     if free < need:
         raise Failed(
             f"{venv.parent} has {free / 1e9:.1f} GB free, but the installation needs {need / 1e9:.0f} GB. Free some, or move EASEL_VENV."
@@ -286,41 +311,94 @@ def renew_pip(python: Path, site: Path, lock_fd: int) -> None:
 
 
 def install_torch(python: Path, site: Path, want: str, version: str, lock_fd: int) -> None:
-    """torch==version in the wanted build, without its dependencies (the requirements bring those).  Raises Failed.
+    """torch==version in the wanted build, without its dependencies (the locks bring those).  Raises Failed.
 
-    First a wheel that this machine's pip has been given (find-links), then PyTorch's own index.  The plain package index comes
-    last and only for the CPU: on Linux its build carries CUDA, which runs without a card but is a download of several GB.
+    First a wheel that this machine's pip has been given (find-links), then PyTorch's own index.  The plain package index comes last, with
+    the lock's hashes, and only where its build will do: on Linux that one is for CUDA 13.0, which runs without a card too but is a
+    download of several GB; elsewhere it is the processor's.
     """
     if "torch" not in packages.missing(site, {"torch": version}) and torch_fits(packages.torch_build(site), want):
         return
-    index = os.environ.get("EASEL_TORCH_INDEX") or TORCH_INDEX
-    exact, plain = f"torch=={version}+{want}", f"torch=={version}"
-    own_index = ["--index-url", f"{index}/{want}", "--retries", "1", "--timeout", "20"]
+    index = f"{os.environ.get('EASEL_TORCH_INDEX') or TORCH_INDEX}/{want}"
     say(f"Installing torch {version} for {'the processor' if want == 'cpu' else want}")
-    tries = [["--no-index", exact], [*own_index, exact]]
+    exact = f"torch=={version}+{want}"
+    plain = ["--require-hashes", "-r", str(only_torch(python))]
+    tries = [["--no-index", exact], ["--index-url", index, "--retries", "1", "--timeout", "20", exact]]
     if sys.platform == "darwin":
-        tries = [[plain]]
-    elif want == "cpu":
-        tries.append([plain])
+        tries = [plain]
+    elif want == "cpu" or (want == PLAIN_BUILD and sys.platform == "linux"):
+        tries.append(plain)
     for number, arguments in enumerate(tries):
-        if arguments == [plain] and sys.platform == "linux":
-            say("PyTorch's own index cannot be reached; taking torch from the package index, a larger download")
+        if arguments is plain and sys.platform != "darwin":
+            larger = ", a larger download" if want == "cpu" and sys.platform == "linux" else ""
+            say(f"PyTorch's own index cannot be reached; taking torch from the package index{larger}")
         try:
             pip(python, ["install", "--no-deps", "--force-reinstall", *arguments], LOG, lock_fd)
-            return
         except Failed as error:
             LOG(f"torch, try {number + 1} of {len(tries)}: {error}")
+            trouble = str(error)
+            continue
+        have = packages.torch_build(site)
+        if torch_fits(have, want):
+            return
+        trouble = f"What came is torch for {have or 'nothing known'}."
+        LOG(f"torch, try {number + 1} of {len(tries)}: {trouble}")
+    raise Failed(
+        f"torch {version} for {want} could not be installed from {index}. {trouble} "
+        "Behind a mirror, name it in EASEL_TORCH_INDEX; EASEL_TORCH=cpu does without the graphics card."
+    )
+
+
+def only_torch(python: Path) -> Path:
+    """A requirements file, beside the environment's other notes, with torch as the plain package index has it, and its hashes."""
+    path = python.parent.parent / "easel-torch.txt"
+    path.write_text(packages.entries(LOCKS / f"{PLAIN_BUILD}.txt", {"torch"}), encoding="utf-8")
+    return path
+
+
+def install_torch_parts(python: Path, site: Path, lock_fd: int) -> None:
+    """What the installed build of torch brings along besides the locked packages: libraries of CUDA, ROCm or oneAPI, and its own triton.
+
+    torch names them with exact versions.  Those of CUDA 13.0 are locked with hashes; all others are to be had from torch's index, and
+    some of them (triton-rocm, triton-xpu) from no other.  Raises Failed.
+    """
+    build, version = packages.torch_build(site), packages.installed(site)["torch"].version
+    if build == "cpu" or sys.platform == "darwin":
+        return
+    say(f"Installing what torch needs for {build}")
+    tries = [["--index-url", f"{os.environ.get('EASEL_TORCH_INDEX') or TORCH_INDEX}/{build}", "--retries", "1", f"torch=={version}"]]
+    if build == PLAIN_BUILD and sys.platform == "linux":
+        parts = python.parent.parent / "easel-torch-parts.txt"
+        lock_file = LOCKS / f"{PLAIN_BUILD}.txt"
+        parts.write_text(packages.entries(lock_file, packages.locked([lock_file]) - {"torch"}), encoding="utf-8")
+        tries.insert(0, [*HASHED, "-r", str(parts)])
+    if build.startswith("cu"):
+        tries.append([f"torch=={version}"])  # NVIDIA's libraries are in the plain index too
+    for number, arguments in enumerate(tries):
+        try:
+            pip(python, ["install", *arguments], LOG, lock_fd)
+            return
+        except Failed as error:
+            LOG(f"torch's own packages, try {number + 1} of {len(tries)}: {error}")
             trouble = error
-    raise Failed(f"torch {version} for {want} could not be installed from {index}/{want}. {trouble}")
+    raise Failed(f"What torch needs for {build} could not be installed. {trouble}")
 
 
-def mend(python: Path, site: Path, want: str, torch_version: str, lock_fd: int) -> None:
+def mend(python: Path, site: Path, want: str, dev: bool, lock_fd: int) -> None:
     """Reinstalls the packages that lost files, for example to a power cut.  Raises Failed."""
     for package in packages.damaged(site):
         say(f"{package.name} is damaged; installing it anew")
+        entry = "".join(packages.entries(lock_file, {package.name}) for lock_file in locks(dev))
         if package.name == "torch":
             shutil.rmtree(package.info)
-            install_torch(python, site, want, torch_version, lock_fd)
+            install_torch(python, site, want, pins(dev)["torch"], lock_fd)
+        elif entry:
+            again = python.parent.parent / "easel-again.txt"
+            again.write_text(entry, encoding="utf-8")
+            pip(python, ["install", "--force-reinstall", *HASHED, "-r", str(again)], LOG, lock_fd)
+        elif package.name.startswith(("nvidia-", "cuda-", "triton", "pytorch-triton", "intel-", "rocm")):
+            shutil.rmtree(package.info)
+            install_torch_parts(python, site, lock_fd)
         else:
             pip(python, ["install", "--force-reinstall", "--no-deps", f"{package.name}=={package.version}"], LOG, lock_fd)
 

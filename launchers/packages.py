@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-CUDA_LINE = re.compile(r"^cuda\b[^=]*=\s*'(\d+)\.(\d+)'", re.MULTILINE)
+LOCAL_VERSION = re.compile(r"^__version__\s*=\s*'[^'+]*\+(cpu|cu\d+|rocm[\d.]+|xpu)'", re.MULTILINE)
+ENTRY = re.compile(r"^([A-Za-z0-9][\w.-]*)==(\S+).*(?:\n[ \t]+.*)*\n?", re.MULTILINE)  # of a lock file: name==version, marker, hashes
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,27 @@ def pins(requirements: Path) -> dict[str, str]:
     return found
 
 
-def fingerprint(requirements: Path) -> str:
-    """A hash of the pins, so that a comment or the order of lines changes nothing."""
-    text = "\n".join(f"{name}=={version}" for name, version in sorted(pins(requirements).items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def fingerprint(lock: Path) -> str:
+    """A hash of what a lock file says, comments aside."""
+    lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def locked(locks: list[Path]) -> set[str]:
+    """The canonical names in these lock files, those that only another system needs included."""
+    return {canonical(entry[1]) for lock in locks for entry in ENTRY.finditer(lock.read_text(encoding="utf-8"))}
+
+
+def entries(lock: Path, names: set[str]) -> str:
+    """The part of a lock file that is about these packages, hashes and all."""
+    found = ENTRY.finditer(lock.read_text(encoding="utf-8"))
+    return "".join(entry[0] for entry in found if canonical(entry[1]) in names)
+
+
+def unlocked(wanted: dict[str, str], locks: list[Path]) -> list[str]:
+    """The requirements, as name==version, that no lock file has."""
+    there = {(canonical(entry[1]), entry[2]) for lock in locks for entry in ENTRY.finditer(lock.read_text(encoding="utf-8"))}
+    return [f"{name}=={version}" for name, version in wanted.items() if (name, version) not in there]
 
 
 def installed(site: Path) -> dict[str, Package]:
@@ -62,7 +80,7 @@ def installed(site: Path) -> dict[str, Package]:
 def missing(site: Path, wanted: dict[str, str]) -> list[str]:
     """The names in `wanted` that are absent or have another version; a local part such as +cpu does not count."""
     here = installed(site)
-    return [name for name, version in wanted.items() if name not in here or here[name].version.split("+")[0] != version]
+    return [name for name, version in wanted.items() if name not in here or version not in (here[name].version, here[name].version.split("+")[0])]
 
 
 def leftovers(site: Path) -> list[Path]:
@@ -100,10 +118,25 @@ def _is_wrong(path: Path, size: int | None, shared: bool) -> bool:
 
 
 def torch_build(site: Path) -> str:
-    """'cpu', 'cu126', … of the torch that is installed, '' without one.  Read from its version.py: importing it takes seconds."""
+    """'cpu', 'cu126', 'rocm7.2', 'xpu' … of the torch that is installed, '' without one.
+
+    Read from its version.py: importing it takes seconds.  The plain package index's wheels have no local version; there, the lines that
+    name the versions of CUDA, HIP and XPU tell.
+    """
     try:
         text = (site / "torch" / "version.py").read_text(encoding="utf-8")
     except OSError:
         return ""
-    cuda = CUDA_LINE.search(text)
-    return f"cu{cuda[1]}{cuda[2]}" if cuda else "cpu"
+    local = LOCAL_VERSION.search(text)
+    if local:
+        return local[1]
+    if cuda := _version_line(text, "cuda"):
+        return "cu" + "".join(cuda.split(".")[:2])
+    if hip := _version_line(text, "hip"):
+        return "rocm" + ".".join(hip.split(".")[:2])
+    return "xpu" if _version_line(text, "xpu") else "cpu"
+
+
+def _version_line(text: str, name: str) -> str:
+    found = re.search(rf"^{name}\b[^=]*=\s*'([\d.]+)", text, re.MULTILINE)
+    return found[1] if found else ""

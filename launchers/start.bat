@@ -8,7 +8,7 @@ set "PYTHONUTF8=1"
 set "PYTHONHOME="
 set "PYTHONPATH="
 set "HERE=%~dp0"
-set "CHECK=import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11) or sys.maxsize < 2**32)"
+set "CHECK=import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14) or sys.maxsize < 2**32)"
 
 rem 1. the one that the person chose
 if not defined EASEL_PYTHON goto launcher
@@ -32,14 +32,26 @@ goto done
 rem 3. python on the PATH; the Microsoft Store's stand-in of that name fails the check
 :path
 python -c "%CHECK%" >nul 2>&1
-if errorlevel 1 goto missing
+if errorlevel 1 goto folders
 python "%HERE%install.py" start %*
 goto done
 
+rem 4. where winget and python.org's installer put it: a window that was open before knows no new PATH
+:folders
+for %%V in (312 313 311 314) do (
+  "%LOCALAPPDATA%\Programs\Python\Python%%V\python.exe" -c "%CHECK%" >nul 2>&1 && set "VERSION=%%V" && goto foundfolder
+)
+goto missing
+:foundfolder
+"%LOCALAPPDATA%\Programs\Python\Python%VERSION%\python.exe" "%HERE%install.py" start %*
+goto done
+
 :missing
-echo Easel needs a 64-bit Python 3.11 or newer.
-echo Get Python 3.12 from https://www.python.org/downloads/ or run:  winget install Python.Python.3.12
-echo Then start Easel again.
+echo Easel needs a 64-bit Python 3.11 to 3.14, and none was found. This command brings one:
+echo.
+echo     winget install --exact --id Python.Python.3.12
+echo.
+echo Then start Easel again. Without winget: https://www.python.org/downloads/
 if not defined CI pause
 exit /b 1
 

@@ -22,11 +22,11 @@ print("app", tiny.WORD, sys.argv[1:], os.getcwd(), flush=True)
 """
 
 
-def wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
-    """A wheel as pip takes it."""
+def wheel(folder: Path, name: str, version: str, files: dict[str, str], more: str = "") -> Path:
+    """A wheel as pip takes it.  more: further lines of its METADATA."""
     info = f"{name}-{version}.dist-info"
     files = files | {
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: easel-tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     rows = []
@@ -36,8 +36,8 @@ def wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
     path = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as file:
         for name_in, text in files.items():
-            file.writestr(name_in, text)
-        file.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,", ""]))
+            file.writestr(zipfile.ZipInfo(name_in), text)  # the same bytes whenever it is made: the lock has their hash
+        file.writestr(zipfile.ZipInfo(f"{info}/RECORD"), "\n".join([*rows, f"{info}/RECORD,,", ""]))
     return path
 
 
@@ -72,30 +72,47 @@ class Copy:
         return (self.root / ".easel" / "launcher.log").read_text(encoding="utf-8")
 
 
+    def require(self, **pins: str) -> None:
+        """Other requirements for the app, and the lock that goes with them."""
+        (self.root / "requirements.txt").write_text("".join(f"{name}=={version}\n" for name, version in pins.items()), encoding="utf-8")
+        self.lock("app", **{name: version for name, version in pins.items() if name != "torch"})
+
+    def lock(self, lock: str, **pins: str) -> None:
+        """launchers/locks/<lock>.txt, with the hashes of our wheels."""
+        entries = []
+        for name, version in pins.items():
+            digest = hashlib.sha256((self.wheels / f"{name}-{version}-py3-none-any.whl").read_bytes()).hexdigest()
+            entries.append(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
+        (self.root / "launchers" / "locks" / f"{lock}.txt").write_text("# toys\n" + "".join(entries), encoding="utf-8")
+
+
+def toy_torch(folder: Path, local: str, **lines: str) -> Path:
+    """A torch with nothing but the file that says which build it is."""
+    version = f"2.13.0{local and '+'}{local}"
+    said = "".join(f"{name}: Optional[str] = {value!r}\n" for name, value in ({"cuda": None, "hip": None, "xpu": None} | lines).items())
+    return wheel(folder, "torch", version, {"torch/__init__.py": "", "torch/version.py": f"__version__ = {version!r}\n{said}"})
+
+
 def lay_out(root: Path) -> Copy:
     """The launchers under `root`, and the wheels they are to install."""
     shutil.copytree(REPO / "launchers", root / "launchers", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "app.py").write_text(APP, encoding="utf-8")
-    (root / "requirements.txt").write_text("# pins\ntorch==2.13.0\ntiny==1.0\n", encoding="utf-8")
     (root / "requirements-dev.txt").write_text("-r requirements.txt\nmore==3.1\n", encoding="utf-8")
     wheels = root / "wheels"
     wheels.mkdir()
-    wheel(
-        wheels,
-        "torch",
-        "2.13.0+cpu",
-        {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\n"},
-    )
-    wheel(
-        wheels,
-        "torch",
-        "2.13.0+cu126",
-        {"torch/__init__.py": "", "torch/version.py": "__version__ = '2.13.0+cu126'\ncuda: Optional[str] = '12.6'\n"},
-    )
+    toy_torch(wheels, "cpu")
+    toy_torch(wheels, "cu126", cuda="12.6")
     wheel(wheels, "tiny", "1.0", {"tiny/__init__.py": "WORD = 'one'\n", "tiny/data.txt": "data\n"})
     wheel(wheels, "tiny", "2.0", {"tiny/__init__.py": "WORD = 'two'\n", "tiny/data.txt": "data\n"})
     wheel(wheels, "more", "3.1", {"more.py": "\n"})
-    return Copy(root, wheels)
+    copy = Copy(root, wheels)
+    copy.require(torch="2.13.0", tiny="1.0")
+    copy.lock("dev", more="3.1")
+    plain = toy_torch(root, "", cuda="13.0")  # not where pip looks
+    plain.rename(wheels / plain.name)
+    copy.lock("cu130", torch="2.13.0")
+    (wheels / plain.name).rename(root / plain.name)
+    return copy
 
 
 @pytest.fixture(scope="module")
