@@ -24,7 +24,9 @@ GpuOption = Annotated[str | None, typer.Option("--gpu", help="Graphics card, by 
 DetachOption = Annotated[bool, typer.Option("--detach", help="Start it and return at once; it goes on by itself.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, as 'runs' lists it, or the path of its folder.")]
 
-LayoutOption = Annotated[str, typer.Option(help="diffusers, or kohya: what ComfyUI, AUTOMATIC1111 and kohya's scripts read.")]
+LayoutOption = Annotated[
+    str, typer.Option(help="Names of the layers: diffusers, kohya (AUTOMATIC1111, kohya's scripts) or comfyui (the model's first release); without it, those that most programs read.")
+]  # fmt: skip
 
 
 @app.callback()
@@ -102,25 +104,34 @@ def caption(
 @app.command()
 def export(
     run: RunArgument,
-    layout: LayoutOption = "diffusers",
+    layout: LayoutOption = "",
     step: Annotated[int | None, typer.Option(help="A checkpoint's step; without it, the finished adapter.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it; without it, the run's name in this folder.")] = None,
     home: HomeOption = None,
 ):
-    """Write a run's adapter as a file for diffusers, or for ComfyUI and kohya."""
+    """Write a run's adapter as a file for diffusers and ComfyUI: one for each where no single one serves both, or in the layout that is named."""
     import shutil
 
-    from .hub.publish import export_weights
+    from .formats.deliver import needed
+    from .hub.publish import export_weights, offers_of
 
-    chosen = _open(run, _use(home))
-    target = out or Path(f"{chosen.title}{'' if step is None else f'-{step}'}{'' if layout == 'diffusers' else f'-{layout}'}.safetensors")
-    _refuse_existing(target)
-    made = export_weights(chosen, "final" if step is None else step, target, _layout(layout))
-    if made.is_dir():
-        raise ValueError(f"this run trained the whole model: its result is the folder {made}")
-    if made != target:
-        shutil.copyfile(made, target)
-    print(target)
+    place = _use(home)
+    chosen, checkpoint = _open(run, place), "final" if step is None else step
+    name = chosen.title + ("" if step is None else f"-{step}")
+    files = needed(offers_of(chosen, place.plugins))
+    if not files:
+        raise ValueError(f"this run trained the whole model: its result is the folder {export_weights(chosen, checkpoint, Path())}")
+    if layout:
+        wanted = [(_layout(layout), out or Path(f"{name}-{layout}.safetensors"), "")]
+    else:
+        wanted = [(o.layout, out.with_name(o.file_name(out.stem)) if out and n else out or Path(o.file_name(name)), f"  for {o.title}") for n, o in enumerate(files)]
+    for _, target, _ in wanted:
+        _refuse_existing(target)
+    for chosen_layout, target, said in wanted:
+        made = export_weights(chosen, checkpoint, target, chosen_layout)
+        if made != target:
+            shutil.copyfile(made, target)
+        print(f"{target}{said}")
 
 
 @app.command()
@@ -128,12 +139,12 @@ def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An adapter as .safetensors, in any layout.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     family: Annotated[str, typer.Option(help="Model family that the adapter is for.")],
-    layout: LayoutOption = "diffusers",
+    layout: LayoutOption = "",
     base: Annotated[str, typer.Option(help="A base model on this computer, whose layer names tell kohya's apart; without it, the family's own.")] = "",
     home: HomeOption = None,
 ):
-    """Write an adapter again in the layout of diffusers, or of ComfyUI and kohya; it acts the same."""
-    from .formats.deliver import relaid
+    """Write an adapter of any program again, in the layout that most programs read or the one that is named; it acts the same."""
+    from .formats.deliver import offer_for, relaid
     from .plan.layers import layer_names
 
     place = _use(home)
@@ -141,8 +152,9 @@ def convert(
     if not file.is_file():
         raise ValueError(f"there is no file {file}")
     _refuse_existing(out)
-    relaid(file, out, plugin.SPEC, _layout(layout), layer_names(base or plugin.SPEC.default_source, plugin))
-    print(out)
+    offer = None if layout else offer_for(file, plugin.SPEC, place.plugins)
+    relaid(file, out, plugin.SPEC, offer.layout if offer else _layout(layout), layer_names(base or plugin.SPEC.default_source, plugin))
+    print(f"{out}  for {offer.title}" if offer else out)
 
 
 @app.command()

@@ -44,10 +44,10 @@ class Original:
 
 @dataclass(frozen=True)
 class KohyaNames:
-    """How kohya's scripts and ComfyUI name the layers of a LoRA for this family: a prefix, then the name with _ for each dot."""
+    """How kohya's scripts name the layers of a LoRA for this family: a prefix, then the name with _ for each dot."""
 
     prefixes: dict[str, str]  # folder of the diffusers layout -> prefix, e.g. {"unet": "lora_unet"}
-    originals: tuple[Original, ...] = ()  # empty where the original's names are diffusers' own
+    originals: tuple[Original, ...] = ()  # empty where they train diffusers' network and use its names
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class FamilySpec:
     words: dict[str, str] = field(default_factory=dict)  # Hub id -> list of sentences (presets/words) by which that checkpoint is held
     tags: tuple[str, ...] = field(default=())
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
-    elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: they take diffusers' layout
+    elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: nothing more than the card says of every family
     licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
     sizes: dict[str, tuple[float, float]] = field(default_factory=dict)  # Hub id -> (parameters, those of all text encoders) of checkpoints of another size
@@ -83,7 +83,13 @@ class FamilySpec:
     trainable_text: tuple[str, ...] = ()  # folders of text encoders that an adapter may train too
     text_targets: dict[str, tuple[str, ...]] = field(default_factory=lambda: CLIP_TARGETS)  # as lora_targets, for those
     pipeline_loads: tuple[str, ...] = ("lora", "dora")  # adapter kinds that the pipeline's load_lora_weights takes; tried, not assumed
-    kohya: KohyaNames | None = None  # None: programs of that kind read diffusers' layout, or their names are not known
+    kohya: KohyaNames | None = None  # None: kohya's scripts do not train it, or their names are not known
+    originals: tuple[Original, ...] = ()  # every layer that an adapter may wrap, as the first release names it; empty: not known
+    known: tuple[Original, ...] = ()  # further names that files of other programs have
+    comfyui: Literal["", "diffusers", "kohya", "comfyui"] = ""  # the layout whose names ComfyUI knows; "": kohya's where there is one, else not known
+    comfyui_lacks: tuple[str, ...] = ()  # layers of that layout that ComfyUI knows by the first release's names alone
+    pipeline_reads_originals: bool = False  # whether load_lora_weights takes a LoRA under "diffusion_model." whatever layers it has; tried
+    pipeline_title: str = "diffusers"  # whose load_lora_weights that is
     alike: tuple[str, ...] = ()  # Hub ids of checkpoints whose weights look like default_source's, but whose scheduler is set otherwise
     optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough
 

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from training.formats import layouts
+from training.formats import foreign, layouts
 from training.registry import get
 
 FUSED = get("families", "flux1").SPEC  # whose first release holds several of diffusers' layers in one matrix
@@ -39,10 +39,10 @@ def same(one: layouts.Arrays, other: layouts.Arrays) -> bool:
 
 def test_layers_that_share_a_matrix_come_back_as_they_were():
     mine = lora(whole())
-    kohya = layouts.to_kohya(mine, {}, FUSED)
+    kohya = layouts.to_kohya(mine, FUSED)
     assert kohya["lora_unet_double_blocks_11_img_attn_qkv.lora_down.weight"].shape == (6, 8)
     assert kohya["lora_unet_single_blocks_3_linear1.lora_up.weight"].shape == (56, 8)
-    back, header = layouts.to_diffusers(kohya, {}, FUSED, names=lambda folder: [])
+    back, header = foreign.to_diffusers(kohya, {}, FUSED, names=lambda folder: [])
     assert same(back, mine)
     assert header["transformer.r"] == 2
 
@@ -52,7 +52,7 @@ def test_a_shared_matrix_with_ranks_of_all_kinds_and_a_layer_missing_acts_the_sa
     layers["transformer.transformer_blocks.0.attn.to_q"] = (5, 8)
     del layers["transformer.transformer_blocks.0.attn.to_k"]
     mine = lora(layers)
-    back, _ = layouts.to_diffusers(layouts.to_kohya(mine, {}, FUSED), {}, FUSED, names=lambda folder: [])
+    back, _ = foreign.to_diffusers(layouts.to_kohya(mine, FUSED), {}, FUSED, names=lambda folder: [])
     for layer in layers:
         np.testing.assert_allclose(effect(back, layer), effect(mine, layer), atol=1e-6)
     assert not effect(back, "transformer.transformer_blocks.0.attn.to_k").any()
@@ -64,7 +64,7 @@ def test_a_pipeline_reads_the_shared_matrices_as_we_wrote_them():
 
     layers = whole(3072)  # the width that the pipeline's reader takes for granted
     mine = lora(layers)
-    kohya = {k: torch.from_numpy(v) for k, v in layouts.to_kohya(mine, {}, FUSED).items()}
+    kohya = {k: torch.from_numpy(v) for k, v in layouts.to_kohya(mine, FUSED).items()}
     read = {k: v.numpy() for k, v in FluxPipeline.lora_state_dict(kohya).items()}
     assert {k.removesuffix(".lora_A.weight") for k in read if k.endswith("lora_A.weight")} == set(layers)
     for layer in layers:
@@ -73,23 +73,26 @@ def test_a_pipeline_reads_the_shared_matrices_as_we_wrote_them():
 
 def test_names_of_the_first_release_with_dots_are_read_too():
     mine = lora(whole())
-    kohya = layouts.to_kohya(mine, {}, FUSED)
+    kohya = layouts.to_kohya(mine, FUSED)
     names = {f"lora_unet_{o.name.replace('{n}', n).replace('.', '_')}": o.name.replace("{n}", n) for o in FUSED.kohya.originals for n in ("0", "3", "11")}
     dotted = {f"diffusion_model.{names[k.split('.', 1)[0]]}.{k.split('.', 1)[1].replace('down', 'A').replace('up', 'B')}": v for k, v in kohya.items()}
-    back, _ = layouts.to_diffusers(dotted, {}, FUSED, names=lambda folder: [])
+    back, _ = foreign.to_diffusers(dotted, {}, FUSED, names=lambda folder: [])
     assert same(back, mine)
 
 
 def test_what_a_layout_cannot_hold_is_refused_in_words():
-    dora = lora(whole()) | {"transformer.transformer_blocks.0.attn.to_q.lora_magnitude_vector": np.ones(8, np.float32)}
-    with pytest.raises(ValueError, match="only a plain LoRA can be put into"):
-        layouts.to_kohya(dora, {}, FUSED)
+    lokr = {"transformer.transformer_blocks.0.attn.to_q.lokr_w1": np.ones((2, 2), np.float32), "transformer.transformer_blocks.0.attn.to_q.lokr_w2": np.ones((4, 4), np.float32)}
+    with pytest.raises(ValueError, match="a LoRA, DoRA or LoHa can be put into, and this adapter not"):
+        layouts.to_kohya(lokr, FUSED)
+    part = {k: v for k, v in lora(whole()).items() if "transformer_blocks.0.attn.to_q" in k}
+    with pytest.raises(ValueError, match="whose lengths only the base model knows"):
+        layouts.to_kohya(part | {"transformer.transformer_blocks.0.attn.to_q.lora_magnitude_vector": np.ones(8, np.float32)}, FUSED)
     with pytest.raises(ValueError, match="has no kohya layout that other programs agree on"):
-        layouts.to_kohya(lora(whole()), {}, dataclasses.replace(FUSED, kohya=None))
-    with pytest.raises(ValueError, match="has no name in kohya's layout"):
-        layouts.to_kohya(lora({"transformer.x_embedder": (2, 8)}), {}, FUSED)
+        layouts.to_kohya(lora(whole()), dataclasses.replace(FUSED, kohya=None))
+    with pytest.raises(ValueError, match="has no name in this layout"):
+        layouts.to_kohya(lora({"transformer.x_embedder": (2, 8)}), FUSED)
     with pytest.raises(ValueError, match="holds no adapter of a kind that is known"):
-        layouts.layout(["unet.conv_in.weight"])
+        foreign.to_diffusers({"unet.conv_in.weight": np.zeros(1)}, {}, FUSED, names=lambda folder: [])
 
 
 def test_strength_goes_into_the_weights_layer_by_layer_as_peft_would_reckon_it():

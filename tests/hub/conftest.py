@@ -87,7 +87,7 @@ def finished_run(outputs, config: TrainConfig, big_bytes: int = 0) -> Run:
             say("sample", step=step, index=index, prompt=prompt, path=path, seed=42)
     spec = get("families", config.model.family).SPEC
     meta = modelspec_metadata(config, spec, prediction_type="v_prediction", pictures=7, date="2026-01-31")
-    deliver(run.path / "checkpoints" / "000020", run.path / f"{config.name}.safetensors", meta, half=False, spec=spec)
+    deliver(run.path / "checkpoints" / "000020", run.path / f"{config.name}.safetensors", meta, half=False, spec=spec, layout="kohya")
     say("finished", path=f"{config.name}.safetensors", summary="20 steps")
     return run
 

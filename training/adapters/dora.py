@@ -11,7 +11,7 @@ TITLE = "DoRA"
 BLURB = "A LoRA with lengths of its own: often closer at low rank, slower to train."
 # not the text encoder: diffusers' and transformers' loaders drop a text encoder's magnitudes, and the file would act otherwise there
 USES = tuple(name for name in lora.USES if name not in ("text_encoder", "text_learning_rate"))
-KOHYA = "unfused"  # where that layout has the same layers
+KOHYA = "always"
 
 
 def attach(module, config, targets: tuple[str, ...], seed: int) -> list[str]:

@@ -9,7 +9,7 @@ __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "paramet
 TITLE = "LoHa"
 BLURB = "Twice the weights of a LoRA, rank squared; good at low ranks. ComfyUI and peft load it."
 USES = ("rank", "alpha", "dropout", "targets", "include", "exclude", "rank_patterns", "text_encoder", "text_learning_rate", "start_from")
-KOHYA = "unfused"
+KOHYA = "always"
 
 
 def attach(module, config, targets: tuple[str, ...], seed: int) -> list[str]:

@@ -11,7 +11,7 @@ __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "paramet
 TITLE = "LoKr"
 BLURB = "Very small files that reach every weight. ComfyUI and peft load it, diffusers for some families."
 USES = ("rank", "alpha", "dropout", "targets", "include", "exclude", "rank_patterns", "factor", "text_encoder", "text_learning_rate", "start_from")
-KOHYA = "unfused"
+KOHYA = "unfused"  # two factors of several layers do not become two factors of one matrix
 
 
 def attach(module, config, targets: tuple[str, ...], seed: int) -> list[str]:

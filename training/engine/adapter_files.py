@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..family import FamilySpec
-from ..formats import layouts
+from ..formats import foreign, layouts
 from ..formats.adapting import is_whole, put
 from ..formats.deliver import LORA_HEADER, adapter_file
 from ..runs.context import Context
@@ -107,8 +107,8 @@ def _only_file(files: list[str], repo: str) -> str:
 def _read(file: Path, modules: dict[str, nn.Module], spec: FamilySpec) -> tuple[layouts.Arrays, dict]:
     tensors, said = layouts.read(file)
     names = lambda folder: [n.replace(".base_layer", "") for n, _ in modules[folder].named_modules()] if folder in modules else []
-    tensors, header = layouts.to_diffusers(tensors, said, spec, names)
-    return {layouts.as_named_here(k, spec, names): v for k, v in tensors.items()}, header
+    tensors, header = foreign.to_diffusers(tensors, said, spec, names)
+    return {foreign.as_named_here(k, spec, names): v for k, v in tensors.items()}, header
 
 
 def _refuse_others(source: str, theirs: layouts.Arrays, mine: dict[str, Tensor]) -> None:

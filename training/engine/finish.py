@@ -15,7 +15,7 @@ from ..config import TrainConfig
 from ..family import Cond
 from ..files import write_atomic
 from ..formats.adapting import adapter_layers, is_whole
-from ..formats.deliver import deliver
+from ..formats.deliver import Offer, deliver, offers
 from ..formats.modelspec import modelspec_metadata
 from ..hub.card import model_card
 from ..runs.context import Context
@@ -39,21 +39,22 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     newest = checkpoint.saved(ctx.run.path)[-1][1]
     layers = {name: adapter_layers(module) for name, module in modules.items()}
     whole = is_whole(adapter)
+    offer = None if whole else offers(p.family.SPEC, config.adapter.type, adapter)[0]
     unproven = ctx.path(".unproven" if whole else ".unproven.safetensors")
     ctx.phase("writing the result")
     with weights_for_use():
         if whole:
             _write_denoiser(config, p, unproven)
         else:
-            deliver(newest, unproven, metadata(config, p), half=config.model.dtype != "fp32", spec=p.family.SPEC)
+            deliver(newest, unproven, metadata(config, p), half=config.model.dtype != "fp32", spec=p.family.SPEC, layout=offer.layout)
         ctx.phase("checking the result")
         trained = _answer(config, p)
     modules.clear()
     p.m.denoiser = None
     p.m.text_encoders.clear()
     memory.release()
-    name = config.name if whole else f"{config.name}.safetensors"
-    checked = (prove_denoiser if whole else prove)(config, p, unproven, layers, trained)
+    name = offer.file_name(config.name) if offer else config.name
+    checked = prove(config, p, unproven, layers, trained, offer) if offer else prove_denoiser(config, p, unproven, trained)
     if whole:
         shutil.rmtree(ctx.path(name), ignore_errors=True)  # of an earlier attempt that was cut off between here and its event
     os.replace(unproven, ctx.path(name))
@@ -77,14 +78,14 @@ def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
     )
 
 
-def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[str]], trained: Tensor) -> str:
+def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[str]], trained: Tensor, offer: Offer) -> str:
     """What was found, in words; raises ValueError unless the file, loaded from disk, does what the trained model does.
 
-    layers: folder -> layers that were trained.  Loaded by diffusers' pipeline where it takes this kind, else by our own loader.
+    layers: folder -> layers that were trained.  Loaded by diffusers' pipeline where it takes this file, else by our own loader.
     """
     modules = _load_base(config, p)
     base = _answer(config, p)
-    if config.adapter.type in p.family.SPEC.pipeline_loads:
+    if offer.pipeline:
         p.family.pipeline(p.m).load_lora_weights(str(file.parent), weight_name=file.name)
     else:
         adapter_files.load(file, modules, p.family.SPEC)
@@ -99,7 +100,7 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[s
     return _compare(config, base, trained, _answer(config, p))
 
 
-def prove_denoiser(config: TrainConfig, p: Prepared, folder: Path, layers: dict[str, list[str]], trained: Tensor) -> str:
+def prove_denoiser(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor) -> str:
     """The same for a whole denoiser, which from_pretrained loads."""
     _load_base(config, p)
     base = _answer(config, p)

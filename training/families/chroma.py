@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 TOKENS = 512  # ChromaPipeline's default
 
@@ -13,6 +13,20 @@ _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "a
 _SINGLE = tuple(f"single_transformer_blocks.{n}.proj_out" for n in range(38))
 _FF = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", *_SINGLE)
 _OUTER = ("x_embedder", "context_embedder", "proj_out")
+
+# The first release keeps FLUX.1's names; its modulation comes from a network of its own, which is not trained
+_DOUBLE, _ONE = "transformer_blocks.{n}.", "single_transformer_blocks.{n}."
+_STREAMS = (("img", ("to_q", "to_k", "to_v"), "to_out.0", "ff"), ("txt", ("add_q_proj", "add_k_proj", "add_v_proj"), "to_add_out", "ff_context"))
+_ORIGINALS = (
+    *(Original(f"double_blocks.{{n}}.{s}_attn.qkv", tuple(f"{_DOUBLE}attn.{x}" for x in qkv), (1, 1, 1)) for s, qkv, *_ in _STREAMS),
+    *(Original(f"double_blocks.{{n}}.{s}_attn.proj", (f"{_DOUBLE}attn.{out}",)) for s, _, out, _ in _STREAMS),
+    *(Original(f"double_blocks.{{n}}.{s}_mlp.{a}", (f"{_DOUBLE}{ff}.{b}",)) for s, *_, ff in _STREAMS for a, b in (("0", "net.0.proj"), ("2", "net.2"))),
+    Original("single_blocks.{n}.linear1", (*(f"{_ONE}attn.to_{x}" for x in "qkv"), f"{_ONE}proj_mlp"), (1, 1, 1, 4)),
+    Original("single_blocks.{n}.linear2", (f"{_ONE}proj_out",)),
+    Original("img_in", ("x_embedder",)),
+    Original("txt_in", ("context_embedder",)),
+    Original("final_layer.linear", ("proj_out",)),
+)
 
 SPEC = FamilySpec(
     id="chroma",
@@ -32,6 +46,8 @@ SPEC = FamilySpec(
     tags=("chroma", "text-to-image"),
     pipeline="ChromaPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
+    originals=_ORIGINALS,
+    comfyui="diffusers",
 )
 
 

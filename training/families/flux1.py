@@ -15,9 +15,9 @@ _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "a
 _FF = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", *(f"single_transformer_blocks.{n}.proj_out" for n in range(38)))
 _MODULATION = ("norm1.linear", "norm1_context.linear", "norm.linear")
 
-# Black Forest Labs' own names, which kohya's scripts and ComfyUI use
+# Black Forest Labs' own names, which kohya's scripts use (github.com/black-forest-labs/flux, src/flux/modules/layers.py)
 _DOUBLE, _SINGLE = "transformer_blocks.{n}.", "single_transformer_blocks.{n}."
-_ORIGINALS = (
+ORIGINALS = (
     Original("double_blocks.{n}.img_attn.qkv", tuple(f"{_DOUBLE}attn.to_{x}" for x in "qkv"), (1, 1, 1)),
     Original("double_blocks.{n}.img_attn.proj", (f"{_DOUBLE}attn.to_out.0",)),
     Original("double_blocks.{n}.txt_attn.qkv", tuple(f"{_DOUBLE}attn.add_{x}_proj" for x in "qkv"), (1, 1, 1)),
@@ -32,6 +32,16 @@ _ORIGINALS = (
     Original("single_blocks.{n}.linear2", (f"{_SINGLE}proj_out",)),
     Original("single_blocks.{n}.modulation.lin", (f"{_SINGLE}norm.linear",)),
     Original("final_layer.linear", ("proj_out",)),
+)
+# XLabs-AI/x-flux hangs its LoRAs on the attention's processors: of a double block's two streams, and of a single block
+_XLABS = (
+    *(
+        Original(f"double_blocks.{{n}}.processor.{what}_lora{number}", tuple(parts), (1,) * len(parts))
+        for number, qkv, out in ((1, [f"{_DOUBLE}attn.to_{x}" for x in "qkv"], f"{_DOUBLE}attn.to_out.0"), (2, [f"{_DOUBLE}attn.add_{x}_proj" for x in "qkv"], f"{_DOUBLE}attn.to_add_out"))
+        for what, parts in (("qkv", qkv), ("proj", [out]))
+    ),
+    Original("single_blocks.{n}.processor.qkv_lora", tuple(f"{_SINGLE}attn.to_{x}" for x in "qkv"), (1, 1, 1)),
+    Original("single_blocks.{n}.processor.proj_lora", (f"{_SINGLE}proj_out",)),
 )
 
 SPEC = FamilySpec(
@@ -55,7 +65,10 @@ SPEC = FamilySpec(
     pipeline="FluxPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder", "text_encoder_2"), "vae": ("vae",)},
     trainable_text=("text_encoder",),
-    kohya=KohyaNames({"transformer": "lora_unet", "text_encoder": "lora_te1"}, _ORIGINALS),
+    kohya=KohyaNames({"transformer": "lora_unet", "text_encoder": "lora_te1"}, ORIGINALS),
+    originals=ORIGINALS,
+    known=_XLABS,
+    comfyui="diffusers",
 )
 
 

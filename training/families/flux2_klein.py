@@ -33,6 +33,11 @@ SPEC = FamilySpec(
     tags=("flux", "flux-2", "text-to-image"),
     pipeline="Flux2KleinPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
+    originals=flux2.ORIGINALS,
+    comfyui="diffusers",
+    pipeline_loads=("lora", "dora", "lokr"),
+    comfyui_lacks=flux2.MODULATION,
+    pipeline_reads_originals=True,
 )
 
 

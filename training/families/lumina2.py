@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 TOKENS = 256  # Lumina2Pipeline's default, the system prompt included
 PROMPT_MARK = " <Prompt Start> "  # between system prompt and caption, as in training and in Lumina2Pipeline.encode_prompt
@@ -12,6 +12,20 @@ PROMPT_MARK = " <Prompt Start> "  # between system prompt and caption, as in tra
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FF = ("feed_forward.linear_1", "feed_forward.linear_2", "feed_forward.linear_3")
 _MODULATION = ("norm1.linear",)
+
+# Alpha-VLLM's own names, which ComfyUI uses (github.com/Alpha-VLLM/Lumina-Image-2.0, models/model.py): q, k and v lie in one matrix, where
+# 24 heads of q stand above 8 of k and 8 of v.  diffusers' pipeline reads these names of a LoRA that has every layer of every block alone.
+_STACKS = ("noise_refiner", "context_refiner", "layers")
+_ORIGINALS = tuple(
+    original
+    for s in _STACKS
+    for original in (
+        Original(f"{s}.{{n}}.attention.qkv", tuple(f"{s}.{{n}}.attn.to_{x}" for x in "qkv"), (3, 1, 1)),
+        Original(f"{s}.{{n}}.attention.out", (f"{s}.{{n}}.attn.to_out.0",)),
+        *(Original(f"{s}.{{n}}.feed_forward.w{n}", (f"{s}.{{n}}.feed_forward.linear_{n}",)) for n in (1, 2, 3)),
+        Original(f"{s}.{{n}}.adaLN_modulation.1", (f"{s}.{{n}}.norm1.linear",)),
+    )
+)
 
 SPEC = FamilySpec(
     id="lumina2",
@@ -33,6 +47,8 @@ SPEC = FamilySpec(
     tags=("lumina2", "text-to-image"),
     pipeline="Lumina2Pipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
+    originals=_ORIGINALS,
+    comfyui="comfyui",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 # All blocks but those that refine reference pictures: a text-to-image training never reaches them.
 _BLOCKS = tuple(f"{stack}.{n}" for stack, count in (("context_refiner", 2), ("noise_refiner", 2), ("layers", 32)) for n in range(count))
@@ -13,6 +13,11 @@ _ATTENTION = tuple(f"{block}.attn.{layer}" for block in _BLOCKS for layer in ("t
 _FF = tuple(f"{block}.feed_forward.linear_{n}" for block in _BLOCKS for n in (1, 2, 3))
 _MODULATION = tuple(f"{block}.norm1.linear" for block in _BLOCKS if not block.startswith("context"))
 _OUTER = ("x_embedder", "caption_embedder.1", "norm_out.linear_1", "norm_out.linear_2")
+
+# The first release's names are these; ComfyUI wants them behind "diffusion_model.", which the released pipeline takes for Lumina's and refuses.
+_STACKS = ("context_refiner", "noise_refiner", "layers")
+_LAYERS = (*(f"attn.{x}" for x in ("to_q", "to_k", "to_v", "to_out.0")), *(f"feed_forward.linear_{n}" for n in (1, 2, 3)), "norm1.linear")
+_ORIGINALS = (*(Original(f"{s}.{{n}}.{x}", (f"{s}.{{n}}.{x}",)) for s in _STACKS for x in _LAYERS), *(Original(x, (x,)) for x in _OUTER))
 
 SPEC = FamilySpec(
     id="omnigen2",
@@ -32,10 +37,10 @@ SPEC = FamilySpec(
     notes="Trained from text, without reference pictures. Its text encoder is Qwen2.5-VL-3B, whose own licence allows research only.",
     pipeline="OmniGen2Pipeline",
     pipeline_module="omnigen2.pipelines.omnigen2.pipeline_omnigen2",
-    elsewhere=(
-        "The pipeline is that of [VectorSpaceLab/OmniGen2](https://github.com/VectorSpaceLab/OmniGen2), run from its folder. "
-        "For ComfyUI, which names the same layers otherwise, replace `transformer.` by `diffusion_model.` at the beginning of every key."
-    ),
+    elsewhere="The pipeline is that of [VectorSpaceLab/OmniGen2](https://github.com/VectorSpaceLab/OmniGen2), run from its folder.",
+    pipeline_title="OmniGen2's pipeline",
+    originals=_ORIGINALS,
+    comfyui="comfyui",
     parts={"denoiser": ("transformer",), "text": ("mllm",), "vae": ("vae",)},
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 TOKENS = 512  # QwenImagePipeline's default, without the template's head
 HEAD = 34  # tokens of the template before the caption, which the pipeline drops
@@ -12,6 +12,7 @@ HEAD = 34  # tokens of the template before the caption, which the pipeline drops
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 _FF = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
 _MODULATION = ("img_mod.1", "txt_mod.1")
+_LAYERS = (*(f"attn.{x}" for x in _ATTENTION), *_FF, *_MODULATION)  # of a block, as the first release too names them
 
 SPEC = FamilySpec(
     id="qwen_image",
@@ -32,6 +33,8 @@ SPEC = FamilySpec(
     tags=("qwen-image", "text-to-image"),
     pipeline="QwenImagePipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
+    originals=tuple(Original(f"transformer_blocks.{{n}}.{x}", (f"transformer_blocks.{{n}}.{x}",)) for x in _LAYERS),
+    comfyui="diffusers",
 )
 
 

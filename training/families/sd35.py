@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 TOKENS = 256  # of T5, the default of StableDiffusion3Pipeline
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")  # medium's attn2 ends likewise
 _FF = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
 _MODULATION = ("norm1.linear", "norm1_context.linear")
+
+# Stability's own names (github.com/Stability-AI/sd3.5, mmditx.py); medium's first blocks attend a second time to the picture alone
+_BLOCK, _THEIRS = "transformer_blocks.{n}.", "joint_blocks.{n}."
+_ORIGINALS = (
+    Original(f"{_THEIRS}x_block.attn.qkv", tuple(f"{_BLOCK}attn.to_{x}" for x in "qkv"), (1, 1, 1)),
+    Original(f"{_THEIRS}x_block.attn.proj", (f"{_BLOCK}attn.to_out.0",)),
+    Original(f"{_THEIRS}x_block.attn2.qkv", tuple(f"{_BLOCK}attn2.to_{x}" for x in "qkv"), (1, 1, 1)),
+    Original(f"{_THEIRS}x_block.attn2.proj", (f"{_BLOCK}attn2.to_out.0",)),
+    Original(f"{_THEIRS}context_block.attn.qkv", tuple(f"{_BLOCK}attn.add_{x}_proj" for x in "qkv"), (1, 1, 1)),
+    Original(f"{_THEIRS}context_block.attn.proj", (f"{_BLOCK}attn.to_add_out",)),
+    *(
+        Original(f"{_THEIRS}{theirs}.{a}", (f"{_BLOCK}{ours}.{b}",))
+        for theirs, ours in (("x_block.mlp", "ff"), ("context_block.mlp", "ff_context"))
+        for a, b in (("fc1", "net.0.proj"), ("fc2", "net.2"))
+    ),
+    Original(f"{_THEIRS}x_block.adaLN_modulation.1", (f"{_BLOCK}norm1.linear",)),
+    Original(f"{_THEIRS}context_block.adaLN_modulation.1", (f"{_BLOCK}norm1_context.linear",)),
+)
 
 SPEC = FamilySpec(
     id="sd35",
@@ -39,6 +57,8 @@ SPEC = FamilySpec(
     parts={"denoiser": ("transformer",), "text": ("text_encoder", "text_encoder_2", "text_encoder_3"), "vae": ("vae",)},
     trainable_text=("text_encoder", "text_encoder_2"),
     optional={"text_encoder_3": 4.76e9},
+    originals=_ORIGINALS,
+    comfyui="diffusers",
 )
 
 

@@ -46,6 +46,7 @@ SPEC = FamilySpec(
     parts={"denoiser": ("unet",), "text": ("text_encoder", "text_encoder_2"), "vae": ("vae",)},
     trainable_text=("text_encoder", "text_encoder_2"),
     kohya=KohyaNames({"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}, _ORIGINALS),
+    originals=_ORIGINALS,
 )
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 TOKENS = 512  # of UMT5, as WanPipeline's call has it; the transformer sees the padding, so its length counts
 TIMESTEPS = 1000  # the network's time for t = 1
@@ -15,6 +15,16 @@ STRIDE_PX = 8  # of checkpoints whose VAE config does not say, as the first ones
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FF = ("ffn.net.0.proj", "ffn.net.2")
+# Wan-AI's own names, which ComfyUI uses (github.com/Wan-Video/Wan2.1, wan/modules/model.py)
+ORIGINALS = (
+    *(
+        Original(f"blocks.{{n}}.{theirs}_attn.{a}", (f"blocks.{{n}}.{ours}.{b}",))
+        for theirs, ours in (("self", "attn1"), ("cross", "attn2"))
+        for a, b in zip("qkvo", ATTENTION, strict=True)
+    ),
+    *(Original(f"blocks.{{n}}.ffn.{a}", (f"blocks.{{n}}.{b}",)) for a, b in (("0", FF[0]), ("2", FF[1]))),
+    Original("head.head", ("proj_out",)),
+)
 
 SPEC = FamilySpec(
     id="wan21",
@@ -37,6 +47,9 @@ SPEC = FamilySpec(
     tags=("text-to-video", "wan"),
     pipeline="WanPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
+    originals=ORIGINALS,
+    comfyui="comfyui",
+    pipeline_reads_originals=True,
 )
 
 

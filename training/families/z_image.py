@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 TOKENS = 512  # ZImagePipeline's default, the chat template included
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_STACKS = ("noise_refiner", "context_refiner", "layers")
 _FF = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 # In full: the last layer's adaLN_modulation.0 is no layer with weights, its .1 is.
 _MODULATION = (*(f"noise_refiner.{n}.adaLN_modulation.0" for n in range(2)), *(f"layers.{n}.adaLN_modulation.0" for n in range(30)), "adaLN_modulation.1")
+
+# The first release (and ComfyUI's file) holds q, k and v in one matrix, and calls what comes after them "out"
+_ORIGINALS = (
+    *(Original(f"{s}.{{n}}.attention.qkv", tuple(f"{s}.{{n}}.attention.to_{x}" for x in "qkv"), (1, 1, 1)) for s in _STACKS),
+    *(Original(f"{s}.{{n}}.attention.out", (f"{s}.{{n}}.attention.to_out.0",)) for s in _STACKS),
+    *(Original(f"{s}.{{n}}.{x}", (f"{s}.{{n}}.{x}",)) for s in _STACKS for x in (*_FF, "adaLN_modulation.0")),
+    Original("final_layer.adaLN_modulation.1", ("all_final_layer.2-1.adaLN_modulation.1",)),
+)
 
 SPEC = FamilySpec(
     id="z_image",
@@ -33,6 +42,9 @@ SPEC = FamilySpec(
     pipeline="ZImagePipeline",
     alike=("Tongyi-MAI/Z-Image-Turbo",),
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
+    originals=_ORIGINALS,
+    comfyui="diffusers",
+    pipeline_loads=("lora", "dora", "lokr"),
 )
 
 

@@ -1,17 +1,17 @@
-"""The layouts in which adapters are passed on: diffusers' and peft's, kohya's and ComfyUI's.  numpy only, no torch.
+"""The layouts in which adapters are passed on: files read, a layer's strength, and the way out of diffusers' layout.  numpy only, no torch.
 
-diffusers: `unet.<layer>.lora_A.weight`, its settings in the header.  kohya (ComfyUI, AUTOMATIC1111): `lora_unet_<layer with _>
-.lora_down.weight`, `.lora_up.weight`, `.alpha`; LyCORIS' kinds by the same names with `.lokr_w1`, `.hada_w1_a` and so on, DoRA with
-`.dora_scale`.  A third one names layers as the model's first release does: `diffusion_model.<layer>.lora_A.weight`.
+diffusers: `unet.<layer>.lora_A.weight`, its settings in the header.  kohya: `lora_unet_<layer with _>.lora_down.weight`,
+`.lora_up.weight`, `.alpha`; LyCORIS' kinds by the same names with `.lokr_w1`, `.hada_w1_a` and so on, DoRA with `.dora_scale`.
+comfyui: layers as the model's first release names them, `diffusion_model.<layer>.lora_A.weight`, DoRA with `.dora_scale`.
+What reads which is the family's to say (FamilySpec); the way back, from any layout, is foreign.py's.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,18 @@ import numpy as np
 from ..family import FamilySpec, Original
 
 LORA_HEADER = "lora_adapter_metadata"  # diffusers' own entry of a safetensors header
-KOHYA_HEADER = "easel.adapter"  # ours in kohya's layout: diffusers refuses a kohya file that has its own entry
-FIRST_RELEASE = "diffusion_model"  # prefix of a layout that uses the names of a model's first release
+KOHYA_HEADER = "easel.adapter"  # ours in the other layouts: diffusers refuses a kohya file that has its own entry
+LAYERS_HEADER = "easel.layers"  # kohya's names -> diffusers', where underscores alone do not tell
+FIRST_RELEASE = "diffusion_model"  # prefix of the layout that uses the names of a model's first release
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 ENDINGS = {"lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
 ALPHAS = ("lora_alpha", "alpha")  # what peft's kinds call it
 STRENGTH = ("lora_B.weight", "hada_w1_a", "lokr_w1", "lokr_w1_a")  # the one tensor of a layer that its scale is multiplied into
+PRODUCTS = (("lora_A.weight", "lora_B.weight"), ("hada_w1_b", "hada_w1_a"), ("hada_w2_b", "hada_w2_a"))  # (inputs to rank, rank to outputs)
+JOINABLE = ({*PRODUCTS[0]}, {*PRODUCTS[0], "lora_magnitude_vector"}, {*PRODUCTS[1], *PRODUCTS[2]})
+BESIDE = "lora_unet_"  # before a layer that stands in diffusers' layout a second time, for ComfyUI
 CLIP_ROOT = "text_model."  # CLIPTextModel lost this level in transformers 5; files keep it, and both generations read them
-_TENSOR = re.compile(
+TENSOR = re.compile(
     r"(?P<layer>.+)\.(?P<what>lora_[AB]\.weight|lora_(?:down|up)\.weight|lora_magnitude_vector|dora_scale|alpha"
     r"|hada_[wt][12](?:_[ab])?|lokr_(?:[wt][12](?:_[ab])?)|oft_R\.weight)"
 )
@@ -57,14 +61,11 @@ def read(file: Path) -> tuple[Arrays, dict[str, str]]:
     return found, said
 
 
-def layout(keys) -> str:
-    """"diffusers", "kohya" or "first release", by the names of the tensors.  Raises ValueError for a file that is no adapter."""
-    keys = list(keys)
-    if not any(_TENSOR.fullmatch(k) for k in keys):
-        raise ValueError("this file holds no adapter of a kind that is known here: LoRA, DoRA, LoKr, LoHa or OFT")
-    if any(k.startswith(("lora_unet_", "lora_te", "lora_transformer_", "lycoris_")) for k in keys):
-        return "kohya"
-    return "first release" if any(k.startswith(FIRST_RELEASE + ".") for k in keys) else "diffusers"
+def names_in(file: Path) -> list[str]:
+    """The names of a file's tensors.  Raises ValueError, OSError."""
+    from .basemodel import read_header
+
+    return list(read_header(file))
 
 
 # -- strength
@@ -96,7 +97,7 @@ def scales(names: Iterable[str], header: Mapping) -> dict[str, float]:
         own = {k.removeprefix(prefix + "."): v for k, v in header.items() if k.startswith(prefix + ".")}
         alpha = next((a for a in ALPHAS if a in own), None)  # OFT has none
         for name in names if alpha else ():
-            match = _TENSOR.fullmatch(name)
+            match = TENSOR.fullmatch(name)
             if match and name.startswith(prefix + ".") and match["what"] in STRENGTH:
                 found[name] = _scale(own, alpha, match["layer"].removeprefix(prefix + "."))
     return found
@@ -118,53 +119,107 @@ def _by_pattern(patterns: Mapping, layer: str, usual: float) -> float:
     return next((v for p, v in patterns.items() if re.match(rf"(.*\.)?({p})$", layer)), usual)
 
 
-# -- diffusers -> kohya
+# -- diffusers -> the other layouts
 
 
 def with_clip_root(tensors: Arrays, header: Mapping, spec: FamilySpec) -> Arrays:
-    """Text encoders' tensors under the names that diffusers reads with both generations of transformers; it loads LoRA alone."""
-    starts = tuple(f"{name}.encoder." for name in spec.trainable_text if header.get(f"{name}.peft_type", "LORA") == "LORA")
+    """Text encoders' tensors under the names that diffusers, with both generations of transformers, and ComfyUI read."""
+    starts = tuple(f"{name}.encoder." for name in spec.trainable_text if header.get(f"{name}.peft_type", "LORA") != "OFT")
     return {re.sub(r"\.", f".{CLIP_ROOT}", k, count=1) if k.startswith(starts) else k: v for k, v in tensors.items()}
 
 
-def to_kohya(tensors: Arrays, header: Mapping, spec: FamilySpec) -> Arrays:
+def for_comfyui_too(tensors: Arrays, spec: FamilySpec) -> Arrays:
+    """diffusers' layout with what ComfyUI needs beside it: DoRA's lengths by its own name, and layers that it knows by the first release's alone.
+
+    diffusers leaves both out: it drops `dora_scale`, and reads none but the denoiser's prefix.
+    """
+    found = dict(tensors)
+    for layer, parts in by_layer(tensors).items():
+        if "lora_magnitude_vector" in parts:
+            found[f"{layer}.dora_scale"] = _column(parts["lora_magnitude_vector"])
+        module, _, name = layer.partition(".")
+        if module == spec.denoiser and name in spec.comfyui_lacks:
+            original = next(o.name for o in spec.originals if o.parts == (name,))
+            stem = f"{BESIDE}{original.replace('.', '_')}"
+            found |= {f"{stem}.{_plain(what)}": _column(t) if what == "lora_magnitude_vector" else t for what, t in parts.items()}
+    return found
+
+
+def to_comfyui(tensors: Arrays, spec: FamilySpec) -> Arrays:
+    """A baked adapter in diffusers' layout under the names of the first release.  Raises ValueError where there are none."""
+    if not spec.originals:
+        raise ValueError(f"{spec.title} has no names of a first release that are known here; write it for diffusers")
+    layers: dict[str, Arrays] = {}
+    for layer, parts in by_layer(tensors).items():
+        module, _, name = layer.partition(".")
+        if module != spec.denoiser:
+            raise ValueError(f"{layer} belongs to {module}, for which ComfyUI has no name beside {spec.title}'s own layers")
+        layers[name] = parts
+    joined = _fused(_as_lora(layers), spec.originals)
+    return {
+        f"{FIRST_RELEASE}.{name}.{_plain(what)}": _column(t) if what == "lora_magnitude_vector" else t
+        for name, parts in joined.items() for what, t in parts.items()
+    }  # fmt: skip
+
+
+def to_kohya(tensors: Arrays, spec: FamilySpec) -> Arrays:
     """A baked adapter in diffusers' layout as kohya names it.  Raises ValueError where there are no such names.
 
     All layers get one alpha, that of the most usual rank: diffusers reads kohya's files right only then.
     """
     if spec.kohya is None:
-        raise ValueError(f"{spec.title} has no kohya layout that other programs agree on; ComfyUI reads the diffusers layout of these")
-    grouped = _by_layer(tensors)
-    if any("oft_R.weight" in parts for parts in grouped.values()):
-        raise ValueError("an OFT adapter has no kohya layout: peft rotates a layer's inputs, the others its outputs; export it for diffusers")
-    made: Arrays = {}
+        raise ValueError(f"{spec.title} has no kohya layout that other programs agree on")
     by_module: dict[str, dict[str, Arrays]] = {}
-    for layer, parts in grouped.items():
+    for layer, parts in by_layer(tensors).items():
         module, _, name = layer.partition(".")
         if module not in spec.kohya.prefixes:
             raise ValueError(f"{layer} belongs to {module}, for which {spec.title} has no kohya name")
         by_module.setdefault(module, {})[name] = parts
+    made: Arrays = {}
     for module, layers in by_module.items():
+        layers = _as_lora(layers)
         if module == spec.denoiser and spec.kohya.originals:
             layers = _fused(layers, spec.kohya.originals)
         ranks = [r for r in map(rank_of, layers.values()) if r is not None]
         alpha = Counter(ranks).most_common(1)[0][0] if ranks else 0
         for name, parts in layers.items():
-            if module != spec.denoiser and name.startswith("encoder."):
-                name = CLIP_ROOT + name
-            stem = f"{spec.kohya.prefixes[module]}_{name.replace('.', '_')}"
+            stem = kohya_stem(module, name, spec)
             made |= {f"{stem}.{ending}": tensor for ending, tensor in _kohya_parts(parts, alpha).items()}
     return made
 
 
-def _by_layer(tensors: Arrays) -> dict[str, Arrays]:
+def kohya_stem(module: str, name: str, spec: FamilySpec) -> str:
+    """What kohya calls a layer."""
+    root = CLIP_ROOT if module != spec.denoiser and name.startswith("encoder.") else ""
+    return f"{spec.kohya.prefixes[module]}_{(root + name).replace('.', '_')}"
+
+
+def _as_lora(layers: dict[str, Arrays]) -> dict[str, Arrays]:
+    """The layers as they are.  Raises ValueError for a kind that turns inputs, which is peft's alone."""
+    if any("oft_R.weight" in parts for parts in layers.values()):
+        raise ValueError("an OFT adapter has no other layout than peft's, which rotates a layer's inputs, where the others rotate its outputs; write it for diffusers")
+    return layers
+
+
+def by_layer(tensors: Arrays) -> dict[str, Arrays]:
+    """{layer with its module in front: {what: tensor}}.  Raises ValueError for a tensor of no known kind."""
     grouped: dict[str, Arrays] = {}
     for name, tensor in tensors.items():
-        match = _TENSOR.fullmatch(name)
+        match = TENSOR.fullmatch(name)
         if not match:
             raise ValueError(f"{name} is no tensor of an adapter that is known here")
         grouped.setdefault(match["layer"], {})[match["what"]] = tensor
     return grouped
+
+
+def _plain(what: str) -> str:
+    """peft's ending, DoRA's lengths by the name that the other programs have for them."""
+    return "dora_scale" if what == "lora_magnitude_vector" else what
+
+
+def _column(lengths: np.ndarray) -> np.ndarray:
+    """DoRA's lengths as a column: its first axis tells that outputs are meant."""
+    return lengths.reshape(-1, *[1] * (max(lengths.ndim, 2) - 1))
 
 
 def _kohya_parts(parts: Arrays, alpha: int) -> Arrays:
@@ -172,8 +227,8 @@ def _kohya_parts(parts: Arrays, alpha: int) -> Arrays:
     back = {v: k for k, v in ENDINGS.items()}
     rank, made = rank_of(parts), {}
     for what, tensor in parts.items():
-        if what == "lora_magnitude_vector":  # a column: its first axis tells that outputs are meant
-            tensor = tensor.reshape(-1, *[1] * (max(tensor.ndim, 2) - 1))
+        if what == "lora_magnitude_vector":
+            tensor = _column(tensor)
         if what in STRENGTH and rank not in (None, alpha):
             tensor = tensor * tensor.dtype.type(rank / alpha)
         made[back.get(what, what)] = tensor
@@ -189,19 +244,16 @@ def rank_of(parts: Mapping[str, np.ndarray]) -> int | None:
 
 
 def _fused(layers: dict[str, Arrays], originals: tuple[Original, ...]) -> dict[str, Arrays]:
-    """Layers under the names of the first release; those that it holds in one matrix become one LoRA of the ranks together."""
+    """Layers under the names of the first release; those that it holds in one matrix become one adapter of the ranks together."""
     made: dict[str, Arrays] = {}
     left = dict(layers)
     for original in originals:
         for number in _numbers(left, original.parts):
             names = [p.replace("{n}", number) for p in original.parts]
             found = [left.pop(n, None) for n in names]
-            given = [f for f in found if f is not None]
-            if any(set(f) != {"lora_A.weight", "lora_B.weight"} for f in given) and len(names) > 1:
-                raise ValueError(f"{names[0]} lies in one matrix with other layers in kohya's layout, which only a plain LoRA can be put into; export it for diffusers")
-            made[original.name.replace("{n}", number)] = given[0] if len(names) == 1 else _stacked(found, original.sizes)
+            made[original.name.replace("{n}", number)] = found[0] if len(names) == 1 else _stacked(names, found, original.sizes)
     if left:
-        raise ValueError(f"{min(left)} has no name in kohya's layout of this family; export it for diffusers")
+        raise ValueError(f"{min(left)} has no name in this layout of the family; write it for diffusers")
     return made
 
 
@@ -214,178 +266,27 @@ def _numbers(layers: Mapping, parts: tuple[str, ...]) -> list[str]:
     return sorted(seen, key=lambda n: int(n or 0))
 
 
-def _stacked(found: list[Arrays | None], sizes: tuple[int, ...]) -> Arrays:
-    """One LoRA for a matrix of several layers' rows: A below A, and each B in its own rows and columns."""
-    unit = next(f["lora_B.weight"].shape[0] // s for f, s in zip(found, sizes, strict=True) if f)
-    ranks = [f["lora_A.weight"].shape[0] if f else 0 for f in found]
-    example = next(f["lora_A.weight"] for f in found if f)
-    whole = np.zeros((unit * sum(sizes), sum(ranks)), example.dtype)
-    row = column = 0
-    for part, size, rank in zip(found, sizes, ranks, strict=True):
-        if part:
-            whole[row : row + unit * size, column : column + rank] = part["lora_B.weight"]
-        row, column = row + unit * size, column + rank
-    return {"lora_A.weight": np.concatenate([f["lora_A.weight"] for f in found if f]), "lora_B.weight": whole}
+def _stacked(names: list[str], found: list[Arrays | None], sizes: tuple[int, ...]) -> Arrays:
+    """One adapter for a matrix of several layers' rows.  Raises ValueError for a kind that no such matrix can hold.
 
-
-# -- any layout -> diffusers
-
-
-def to_diffusers(tensors: Arrays, metadata: Mapping[str, str], spec: FamilySpec, names: Callable[[str], list[str]]) -> tuple[Arrays, dict]:
-    """(tensors, header) in diffusers' layout, each layer's scale in its weights, from whatever layout the file has.
-
-    names(folder): all layer names of a module, by which kohya's underscores are read.  Raises ValueError for what is not understood.
+    Of each product of two thin matrices (a LoRA's one, LoHa's two) A stands below A, and each B in its own rows and columns.
     """
-    kind = layout(tensors)
-    header = json.loads(metadata.get(LORA_HEADER) or metadata.get(KOHYA_HEADER) or "{}")
-    if kind == "diffusers":
-        tensors = {_prefixed(k, spec): v for k, v in tensors.items()}
-        if header:
-            tensors, header = bake(tensors, header)
-        return _settled(tensors, header)
-    grouped = _by_layer(tensors)
+    given = [f for f in found if f]
+    if any(set(f) not in JOINABLE for f in given):
+        raise ValueError(f"{names[0]} lies in one matrix with other layers in this layout, which a LoRA, DoRA or LoHa can be put into, and this adapter not; write it for diffusers")
     made: Arrays = {}
-    for stem, parts in grouped.items():
-        module, targets = _read_stem(stem, kind, spec, names)
-        for (name, rows), piece in zip(targets, _pieces(_peft_parts(parts), targets), strict=True):
-            made |= {f"{module}.{name}.{what}": tensor for what, tensor in piece.items()}
-    return _settled(made, header)
-
-
-def _prefixed(key: str, spec: FamilySpec) -> str:
-    """`key` with its module in front: peft's own files have none."""
-    key = key.removeprefix("base_model.model.")
-    return key if key.split(".", 1)[0] in (spec.denoiser, *spec.parts["text"]) else f"{spec.denoiser}.{key}"
-
-
-def as_named_here(key: str, spec: FamilySpec, names: Callable[[str], list[str]]) -> str:
-    """A text encoder's key as the module that is loaded names it.  names(folder): its layers."""
-    module, _, rest = key.partition(".")
-    if module in spec.parts["text"] and rest.startswith(CLIP_ROOT) and not any(n.startswith(CLIP_ROOT) for n in names(module)):
-        return f"{module}.{rest.removeprefix(CLIP_ROOT)}"
-    return key
-
-
-def _read_stem(stem: str, kind: str, spec: FamilySpec, names) -> tuple[str, list[tuple[str, tuple[int, int]]]]:
-    """(module, [(layer, (first, last) share of the rows)]) that a layer's name in a foreign file means."""
-    if kind == "first release":
-        module, rest = spec.denoiser, stem.removeprefix(FIRST_RELEASE + ".")
-    else:
-        known = {**(spec.kohya.prefixes if spec.kohya else {spec.denoiser: "lora_unet"})}
-        module = next((m for m, p in sorted(known.items(), key=lambda i: -len(i[1])) if stem.startswith(p + "_")), "")
-        if not module:
-            raise ValueError(f"{stem} is a layer of a module that {spec.title} does not train; is the file for another family?")
-        rest = stem.removeprefix(known[module] + "_")
-    flat = rest.replace(".", "_")
-    if module == spec.denoiser and spec.kohya:
-        for original in spec.kohya.originals:
-            match = re.fullmatch(re.escape(original.name.replace(".", "_")).replace(r"\{n\}", r"(\d+)"), flat)
-            if match:
-                number = match[1] if match.groups() else ""
-                ends = np.cumsum(original.sizes).tolist()
-                return module, [(p.replace("{n}", number), (end - size, end)) for p, size, end in zip(original.parts, original.sizes, ends, strict=True)]
-    found = [n for n in names(module) if n.replace(".", "_") == flat or (CLIP_ROOT + n).replace(".", "_") == flat]
-    if not found:
-        raise ValueError(f"{stem} is a layer that this {spec.title} model does not have; is the file for another family?")
-    return module, [(found[0], (0, 1))]
-
-
-def _peft_parts(parts: Arrays) -> Arrays:
-    """One layer's tensors by peft's names, its scale baked in."""
-    alpha = parts.get("alpha")
-    made = {}
-    for what, tensor in parts.items():
-        if what == "dora_scale":
-            tensor = tensor.reshape(-1) if tensor.ndim < 3 else tensor.reshape(1, -1, *[1] * (tensor.ndim - 2))
-        if what != "alpha":
-            made[ENDINGS.get(what, what)] = tensor
-    rank = rank_of(made)
-    if alpha is not None and rank is not None:
-        for what in STRENGTH:
-            if what in made:
-                made[what] = made[what] * made[what].dtype.type(float(alpha) / rank)
+    for down, up in (pair for pair in PRODUCTS if pair[0] in given[0]):
+        unit = next(f[up].shape[0] // s for f, s in zip(found, sizes, strict=True) if f)
+        ranks = [f[down].shape[0] if f else 0 for f in found]
+        whole = np.zeros((unit * sum(sizes), sum(ranks)), given[0][up].dtype)
+        row = column = 0
+        for part, size, rank in zip(found, sizes, ranks, strict=True):
+            if part:
+                whole[row : row + unit * size, column : column + rank] = part[up]
+            row, column = row + unit * size, column + rank
+        made |= {down: np.concatenate([f[down] for f in given]), up: whole}
+    if "lora_magnitude_vector" in given[0]:
+        if len(given) < len(found):
+            raise ValueError(f"{names[0]} lies in one matrix with layers that this DoRA leaves out, whose lengths only the base model knows; write it for diffusers")
+        made["lora_magnitude_vector"] = np.concatenate([f["lora_magnitude_vector"].reshape(-1) for f in found])
     return made
-
-
-def _pieces(parts: Arrays, targets: list[tuple[str, tuple[int, int]]]) -> list[Arrays]:
-    """The tensors of each layer that one matrix of the first release became.
-
-    B's rows are shared out.  Where each layer's have columns of their own, as _stacked() makes them, A is taken apart too; else
-    all share it.
-    """
-    if len(targets) == 1:
-        return [parts]
-    if set(parts) != {"lora_A.weight", "lora_B.weight"}:
-        raise ValueError(f"{targets[0][0]} comes out of a matrix of several layers, which works for a plain LoRA only")
-    unit = parts["lora_B.weight"].shape[0] // targets[-1][1][1]
-    down = parts["lora_A.weight"]
-    ups = [parts["lora_B.weight"][unit * first : unit * last] for _, (first, last) in targets]
-    own, rest = divmod(len(down), len(targets))
-    columns = [slice(own * n, own * (n + 1)) for n in range(len(targets))]
-    apart = not rest and all(not np.delete(up, range(len(down))[c], axis=1).any() for up, c in zip(ups, columns, strict=True))
-    if apart:
-        return [{"lora_A.weight": down[c], "lora_B.weight": np.ascontiguousarray(up[:, c])} for up, c in zip(ups, columns, strict=True)]
-    return [{"lora_A.weight": down, "lora_B.weight": up} for up in ups]
-
-
-def _settled(tensors: Arrays, header: dict) -> tuple[Arrays, dict]:
-    """The tensors, strength baked in, and their header; without one it is read off the shapes."""
-    alphas = {k: v for k, v in tensors.items() if k.endswith(".alpha")}
-    if alphas and not header:
-        tensors = {f"{layer}.{what}": t for layer, parts in _by_layer(tensors).items() for what, t in _peft_parts(parts).items()}
-    tensors = {k: v for k, v in tensors.items() if not k.endswith(".alpha")}
-    return tensors, header or inferred(tensors)
-
-
-def inferred(tensors: Arrays) -> dict:
-    """A header for a baked adapter in diffusers' layout, from its tensors' names and shapes.  Raises ValueError for a mix of kinds."""
-    told: dict = {}
-    modules: dict[str, dict[str, Arrays]] = {}
-    for layer, parts in _by_layer(tensors).items():
-        module, _, name = layer.partition(".")
-        modules.setdefault(module, {})[name] = parts
-    for module, layers in modules.items():
-        kinds = {what.split("_")[0] for parts in layers.values() for what in parts}
-        if len(kinds) != 1:
-            raise ValueError(f"the adapter of {module} mixes kinds ({', '.join(sorted(kinds))}), which cannot be loaded as one")
-        told |= {f"{module}.{k}": v for k, v in _settings_of(kinds.pop(), layers).items()}
-    return told
-
-
-def _settings_of(kind: str, layers: dict[str, Arrays]) -> dict:
-    if kind == "oft":
-        blocks = {parts["oft_R.weight"].shape[1] for parts in layers.values()}
-        size = next((b for b in range(2, 4096) if {b * (b - 1) // 2} == blocks), 0)
-        if not size:
-            raise ValueError("this OFT adapter has blocks of several sizes and no header that tells them; only a file with its header can be read")
-        return {"peft_type": "OFT", "r": 0, "oft_block_size": size, "target_modules": _all_of(layers)}
-    ranks = {name: rank_of(parts) or max(parts["lokr_w2"].shape) for name, parts in layers.items()}  # a rank so high that peft keeps w2 whole
-    usual = Counter(ranks.values()).most_common(1)[0][0]
-    patterns = {"^" + re.escape(n): r for n, r in ranks.items() if r != usual}
-    told = {"r": usual, "rank_pattern": patterns, "alpha_pattern": patterns, "target_modules": _all_of(layers)}
-    if kind == "lora":
-        return {"peft_type": "LORA", **told, "lora_alpha": usual, "use_dora": any("lora_magnitude_vector" in p for p in layers.values())}
-    if kind == "hada":
-        return {"peft_type": "LOHA", **told, "alpha": usual}
-    return {"peft_type": "LOKR", **told, "alpha": usual, "decompose_factor": _factor(layers), "decompose_both": any("lokr_w1_a" in p for p in layers.values())}
-
-
-def _all_of(layers: Mapping) -> str:
-    return "|".join(re.escape(name) for name in layers)
-
-
-def _factor(layers: dict[str, Arrays]) -> int:
-    """LoKr's factor: the largest small side, unless every split is the most even one."""
-    small, even = [], True
-    for parts in layers.values():
-        w1 = (parts["lokr_w1"].shape if "lokr_w1" in parts else (parts["lokr_w1_a"].shape[0], parts["lokr_w1_b"].shape[1]))
-        w2 = (parts["lokr_w2"].shape[:2] if "lokr_w2" in parts else (parts["lokr_w2_a"].shape[0], parts["lokr_w2_b"].shape[1]))
-        small += w1
-        taps = (1,) if "lokr_w2" in parts else (1, 9)  # lokr_w2_b holds the kernel of a convolution beside the inputs
-        even &= _even(w1[0], w2[0]) and any(_even(w1[1], w2[1] // n) for n in taps if w2[1] % n == 0)
-    return -1 if even else max(small)
-
-
-def _even(small: int, large: int) -> bool:
-    """Whether these two are the most even split of their product."""
-    return small == max(n for n in range(1, math.isqrt(small * large) + 1) if small * large % n == 0)

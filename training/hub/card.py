@@ -15,7 +15,7 @@ from .. import registry
 from ..config import LossPart, TrainConfig
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
-from ..formats.deliver import has_kohya
+from ..formats.deliver import Offer, needed, offers
 from ..formats.modelspec import modelspec_metadata, scrub, stamp_hash
 from ..home import BUILTIN
 from ..plan import prompts
@@ -197,16 +197,17 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
     prompt = _plain(config, prompts.read(config, config.sample.prompts[0]).text) if config.sample.prompts else trigger or "a picture"
     adapter = registry.get("adapters", config.adapter.type)
+    files = needed(offers(spec, config.adapter.type, adapter))
     pipeline, module, extra = "DiffusionPipeline", "diffusers", ""
     if spec.pipeline_module:
         pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
     dtype = f"torch_dtype=torch.{'bfloat16' if spec.prediction == 'flow' else 'float16'}"  # flow transformers overflow in fp16
     if is_whole(adapter):
         imports, load = [], _load_whole(spec, repo_id or config.name, dtype)
-    elif config.adapter.type in spec.pipeline_loads:
-        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(_weights(config))})"]
+    elif by_pipeline := next((o for o in files if o.pipeline), None):
+        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(by_pipeline.file_name(config.name))})"]
     else:
-        imports, load = _load_peft(config, repo_id)
+        imports, load = _load_peft(config, repo_id, next(o for o in files if o.layout == "diffusers").file_name(config.name))
     snippet = "\n".join((
         "```python",
         "import torch",
@@ -218,7 +219,7 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         *_drawn(config, spec, prompt),
         "```",
     ))  # fmt: skip
-    return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, adapter)}".rstrip()
+    return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, files)}".rstrip()
 
 
 def _load_whole(spec: FamilySpec, place: str, dtype: str) -> list[str]:
@@ -226,39 +227,39 @@ def _load_whole(spec: FamilySpec, place: str, dtype: str) -> list[str]:
     return [f'pipeline.{part} = type(pipeline.{part}).from_pretrained({_literal(place)}, subfolder={_literal(part)}, {dtype}).to("cuda")']
 
 
-def _load_peft(config: TrainConfig, repo_id: str) -> tuple[list[str], list[str]]:
+def _load_peft(config: TrainConfig, repo_id: str, name: str) -> tuple[list[str], list[str]]:
     """(imports, lines) for kinds that the pipeline's own loader refuses: peft builds the adapter from the file's header."""
     imports = ["from huggingface_hub import hf_hub_download"] if repo_id else []
     imports += ["from peft import get_peft_config, inject_adapter_in_model, set_peft_model_state_dict", "from safetensors import safe_open"]
-    file = f"hf_hub_download({_literal(repo_id)}, {_literal(_weights(config))})" if repo_id else _literal(_weights(config))
+    file = f"hf_hub_download({_literal(repo_id)}, {_literal(name)})" if repo_id else _literal(name)
+    named = '.replace(".text_model.", ".")' if config.adapter.text_encoder else ""  # a level that transformers 5 has not
     return ["import json", *imports], [
         f'with safe_open({file}, framework="pt") as file:',
         '    settings = json.loads(file.metadata()["lora_adapter_metadata"])',
-        "    weights = {name: file.get_tensor(name) for name in file.keys()}",
-        'for part in {name.split(".")[0] for name in weights}:',
+        f"    weights = {{name{named}: file.get_tensor(name) for name in file.keys()}}",
+        'for part in {name.split(".")[0] for name in settings}:',
         '    own = lambda found: {k.removeprefix(f"{part}."): v for k, v in found.items() if k.startswith(f"{part}.")}',
         "    inject_adapter_in_model(get_peft_config(own(settings)), getattr(pipeline, part))",
         "    set_peft_model_state_dict(getattr(pipeline, part), own(weights))",
     ]  # fmt: skip
 
 
-def _weights(config: TrainConfig) -> str:
-    return f"{config.name}.safetensors"
-
-
-def _elsewhere(config: TrainConfig, spec: FamilySpec, adapter) -> str:
-    """What other programs can do with it."""
+def _elsewhere(config: TrainConfig, spec: FamilySpec, files: tuple[Offer, ...]) -> str:
+    """What other programs can do with it, and which file is for which."""
     if config.model.source == "builtin":
         return "The base model's folder is in Easel's own repository; other programs do not know this miniature."
-    if is_whole(adapter):
+    if not files:
         return ""
-    if not has_kohya(spec, adapter) and config.adapter.type not in spec.pipeline_loads:
-        return "Only peft reads this kind of file; ComfyUI and AUTOMATIC1111 have no place for it."
-    if spec.elsewhere:
-        return spec.elsewhere
-    kohya = "AUTOMATIC1111 and Forge look in `models/Lora` and read kohya's layout, which Easel writes too (*For ComfyUI / kohya*)." if has_kohya(spec, adapter) else ""
-    first = f"ComfyUI: put {code(_weights(config))} into `models/loras` and load it with *Load LoRA*. The keys are in diffusers' layout."
-    return f"{first} {kohya}".strip()
+    told = [f"{code(o.file_name(config.name))} is for {o.title}." for o in files] if files[1:] else []
+    told.append(spec.elsewhere)
+    comfyui = next((o for o in files if o.comfyui), None)
+    if comfyui is None:
+        told.append("ComfyUI and AUTOMATIC1111 have no place for this kind of adapter.")
+    else:
+        told.append(f"ComfyUI: put {code(comfyui.file_name(config.name))} into `models/loras` and load it with *Load LoRA*.")
+    if comfyui and comfyui.layout == "kohya":
+        told.append("AUTOMATIC1111 and Forge look for it in `models/Lora`.")
+    return " ".join(t for t in told if t)
 
 
 def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str) -> list[str]:

@@ -12,8 +12,9 @@ from safetensors import safe_open
 
 from .. import outside, registry
 from ..files import replacing
+from ..formats import foreign
 from ..formats.adapting import is_whole
-from ..formats.deliver import Layout, deliver, relaid
+from ..formats.deliver import Layout, Offer, deliver, needed, offers, relaid
 from .account import Account, check_repo_id, find_token, save_token, signed_in, suggest_repo_id
 from .card import modelspec_metadata
 from .client import Cancelled, HubError
@@ -25,22 +26,35 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account", "Cancelled", "HubError", "Patience", "Planned", "Pushed", "Watcher", "check_repo_id", "export_weights", "export_zip",
-    "find_token", "plan", "push", "save_token", "signed_in", "suggest_repo_id", "weights_name",
+    "find_token", "offers_of", "plan", "publishable", "push", "save_token", "signed_in", "suggest_repo_id",
 ]  # fmt: skip
 PICTURES = {".webp", ".png", ".jpg", ".jpeg"}
 
 
-def weights_name(run: Run) -> str:
-    """The LoRA's file name in a repository or ZIP: the same for every checkpoint, so that a repository holds one LoRA."""
-    return f"{run.config().name}.safetensors"
+def offers_of(run: Run, plugins: Path | None = None) -> tuple[Offer, ...]:
+    """The files in which the run's adapter can be had; none for a whole model.  Raises ValueError where a plugin of its job is gone."""
+    config = run.config()
+    adapter = registry.get("adapters", config.adapter.type, plugins)
+    return offers(registry.get("families", config.model.family, plugins).SPEC, config.adapter.type, adapter)
+
+
+def publishable(run: Run, checkpoint: str | int, folder: Path) -> dict[str, Path]:
+    """{name in a repository or ZIP: file} of a checkpoint, written below `folder` where need be: one file, or one for each program.
+
+    The names are the same for every checkpoint, so that a repository holds one LoRA.  Raises ValueError.
+    """
+    files = needed(offers_of(run))
+    if not files:
+        return {"": export_weights(run, checkpoint, folder / "whole")}
+    return {o.file_name(run.config().name): export_weights(run, checkpoint, folder / o.file_name("weights"), o.layout) for o in files}
 
 
 def plan(
-    run: Run, checkpoint: str | int, samples: tuple[str, ...] | list[str], card_text: str, repo_id: str = "", *, weights: Path | None = None
+    run: Run, checkpoint: str | int, samples: tuple[str, ...] | list[str], card_text: str, repo_id: str = "", *, weights: dict[str, Path] | None = None
 ) -> list[Planned]:
     """Every file of a push, README first: bytes, or regular files inside the run that we wrote.  Raises ValueError.
 
-    checkpoint: "final" or a step.  samples: paths relative to the run.  weights: the LoRA that was exported from the
+    checkpoint: "final" or a step.  samples: paths relative to the run.  weights: what publishable() made of the
     checkpoint; without it, a checkpoint's own adapter file stands for it (right size, not yet the right layout).
     """
     if repo_id:
@@ -49,13 +63,14 @@ def plan(
         raise ValueError("the model card holds something that looks like a Hub token; take it out")
     if not card_text.strip():
         raise ValueError("the model card is empty; press Reset card, or write one")
-    weights = weights or _weights(run, checkpoint)
+    weights = weights or {o.file_name(run.config().name): _weights(run, checkpoint) for o in needed(offers_of(run))} or {"": _weights(run, checkpoint)}
     files = [Planned(card_text.encode(), "README.md")]
-    if weights.is_dir():
-        inner = sorted(f.relative_to(run.path).as_posix() for f in weights.rglob("*") if f.is_file())
-        files += [Planned(inside(run.path, f), f.split("/", 1)[1]) for f in inner]
-    else:
-        files.append(Planned(weights, weights_name(run)))
+    for name, path in weights.items():
+        if path.is_dir():
+            inner = sorted(f.relative_to(run.path).as_posix() for f in path.rglob("*") if f.is_file())
+            files += [Planned(inside(run.path, f), f.split("/", 1)[1]) for f in inner]
+        else:
+            files.append(Planned(path, name))
     for sample in dict.fromkeys(samples):
         path = inside(run.path, sample)
         if path.suffix.lower() not in PICTURES or PurePosixPath(sample).parts[0] != "samples":
@@ -94,20 +109,21 @@ def inside(root: Path, relative: str) -> Path:
         raise ValueError(f"{relative} is not there any more; reload the page and choose again") from None
 
 
-def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout = "diffusers") -> Path:
-    """The adapter of a checkpoint in a layout that other programs read, at `target`; "final" in diffusers' is the run's own result, where it is.
+def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout | None = None) -> Path:
+    """The adapter of a checkpoint at `target`; where it is the finished one in the result's own layout, the result itself.
 
-    Raises ValueError for a checkpoint of a whole model, and where the family or kind has no such layout.
+    layout: without it, the one that most programs read (see deliver.offers).  Raises ValueError for a checkpoint of a whole model, and where the family or kind has no such layout.
     """
     config = run.config()
     spec = registry.get("families", config.model.family).SPEC
     if is_whole(registry.get("adapters", config.adapter.type)):
-        if checkpoint == "final" and layout == "diffusers":
+        if checkpoint == "final" and layout in (None, "diffusers"):
             return _weights(run, checkpoint)
         raise ValueError("this run trained the whole model: its result is a folder in diffusers' layout, of the finished run only")
+    layout = layout or offers_of(run)[0].layout
     if checkpoint == "final":
         result = _weights(run, checkpoint)
-        if layout == "diffusers":
+        if _layout_of(result, spec) == layout:
             return result
         relaid(result, target, spec, layout, names=lambda folder: [])
         return target
@@ -121,6 +137,12 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
     return target
 
 
+def _layout_of(result: Path, spec) -> str:
+    """The layout that a result of ours has: of an older Easel diffusers', whatever the family."""
+    with safe_open(result, framework="np") as file:
+        return foreign.layout(list(file.keys()), spec)
+
+
 def _known(result: Path) -> dict:
     """What only the training knew, out of the finished file's own metadata."""
     with safe_open(result, framework="np") as file:
@@ -131,8 +153,7 @@ def _known(result: Path) -> dict:
 def export_zip(run: Run, checkpoint: str | int, samples: tuple[str, ...] | list[str], card_text: str, target: Path) -> Path:
     """`target`, a ZIP of the LoRA, its card and the samples.  Whole or not there."""
     with tempfile.TemporaryDirectory(prefix=".zip-", dir=target.parent) as folder:
-        weights = None if checkpoint == "final" else export_weights(run, checkpoint, Path(folder) / weights_name(run))
-        files = plan(run, checkpoint, samples, card_text, weights=weights)
+        files = plan(run, checkpoint, samples, card_text, weights=publishable(run, checkpoint, Path(folder)))
         with replacing(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             for item in files:
                 if isinstance(item.local, bytes):

@@ -60,7 +60,7 @@ def run(config: Config, ctx) -> None:
     split_card(config.card)
     source = Run.open(ctx.home.outputs, config.run)
     ctx.phase("preparing the files")
-    weights = hub.export_weights(source, config.checkpoint, ctx.path("weights.safetensors"))
+    weights = hub.publishable(source, config.checkpoint, ctx.run.path)
     files = hub.plan(source, config.checkpoint, config.samples, config.card, weights=weights)
     try:
         done = hub.push(

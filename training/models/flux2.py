@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..family import LatentSpec, Modules, Placement
+from ..family import LatentSpec, Modules, Original, Placement
 
 LATENT = LatentSpec(channels=128, stride=16)
 TOKENS = 512  # both pipelines' default, the chat template included; all of them are read, padding too
@@ -21,6 +21,17 @@ ATTENTION = (
 )  # fmt: skip
 FF = ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out")
 MODULATION = ("double_stream_modulation_img.linear", "double_stream_modulation_txt.linear", "single_stream_modulation.linear")
+# Black Forest Labs' own names (github.com/black-forest-labs/flux2, src/flux2/model.py)
+_DOUBLE, _SINGLE = "transformer_blocks.{n}.", "single_transformer_blocks.{n}."
+_STREAMS = (("img", ("to_q", "to_k", "to_v"), "to_out.0", "ff"), ("txt", ("add_q_proj", "add_k_proj", "add_v_proj"), "to_add_out", "ff_context"))
+ORIGINALS = (
+    *(Original(f"double_blocks.{{n}}.{s}_attn.qkv", tuple(f"{_DOUBLE}attn.{x}" for x in qkv), (1, 1, 1)) for s, qkv, *_ in _STREAMS),
+    *(Original(f"double_blocks.{{n}}.{s}_attn.proj", (f"{_DOUBLE}attn.{out}",)) for s, _, out, _ in _STREAMS),
+    *(Original(f"double_blocks.{{n}}.{s}_mlp.{a}", (f"{_DOUBLE}{ff}.{b}",)) for s, *_, ff in _STREAMS for a, b in (("0", "linear_in"), ("2", "linear_out"))),
+    Original("single_blocks.{n}.linear1", (f"{_SINGLE}attn.to_qkv_mlp_proj",)),
+    Original("single_blocks.{n}.linear2", (f"{_SINGLE}attn.to_out",)),
+    *(Original(name.removesuffix("ear"), (name,)) for name in MODULATION),
+)
 LORA_TARGETS = {"attention": ATTENTION, "attention+ff": ATTENTION + FF, "all": ATTENTION + FF + MODULATION}
 
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from training import outside
 from training.data import datasets
 from training.home import BUILTIN, Home
-from training.hub.publish import export_weights
+from training.hub.publish import export_weights, offers_of
 from training.runs.run import Run
 
 from ..theme import ASSETS
@@ -34,7 +34,7 @@ ASSET_TYPES = {"icon.svg": "image/svg+xml", "icon-192.png": "image/png", "icon-5
 CLIP_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"}  # .mov: the codecs that browsers play are MP4's
 FOREVER = "private, max-age=31536000, immutable"  # the address holds a version
 BRIEFLY = "private, max-age=30"
-STEP = re.compile(r"step-(\d{1,9})(-kohya)?")
+LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<layout>diffusers|kohya|comfyui))?")
 
 
 def thumb_url(ctx, dataset: str, picture: str, version: str = "") -> str:
@@ -147,20 +147,16 @@ def _picture(request: Request, path: Path) -> Response:
 
 
 def _download(run: Run, what: str) -> Response:
-    step = STEP.fullmatch(what)
+    lora = LORA.fullmatch(what)
     if what == "log.txt":
         return _attachment_text(run.log_tail(100_000), f"{run.id}.log.txt")
-    if what == "lora":
+    if what == "lora":  # the result as it lies there, which asks for no plugin
         path = run.result()
         if path is None or path.is_dir():
             raise FileNotFoundError(what)
         name = path.name
-    elif what == "lora-kohya":
-        path, name = export_weights(run, "final", run.path / ".final-kohya.safetensors", "kohya"), f"{run.title}-kohya.safetensors"
-    elif step:
-        number, layout = int(step.group(1)), "kohya" if step.group(2) else "diffusers"
-        path = export_weights(run, number, run.path / f".step-{number:06d}-{layout}.safetensors", layout)
-        name = f"{run.id}-step-{number}{step.group(2) or ''}.safetensors"
+    elif lora:
+        path, name = _weights(run, lora["step"], lora["layout"])
     elif what == "export.zip":
         path, name = inside(run.path, what), f"{run.title}.zip"
     elif what in ("job.yaml", "README.md"):
@@ -169,6 +165,19 @@ def _download(run: Run, what: str) -> Response:
         raise FileNotFoundError(what)
     path = outside.inside(run.path, path.relative_to(run.path))
     return FileResponse(path, media_type="application/octet-stream", filename=name, headers={"Cache-Control": "private, no-store"})
+
+
+def _weights(run: Run, step: str | None, layout: str | None) -> tuple[Path, str]:
+    """(file, its name for the user) of the result, or of a checkpoint; without a layout, in the one that most programs read.
+
+    Raises ValueError, FileNotFoundError where there is none.
+    """
+    files = offers_of(run)
+    offer = next((o for o in files if layout in (None, o.layout)), None)
+    if offer is None:
+        raise FileNotFoundError(layout)
+    number, name = ("final", run.title) if step is None else (int(step), f"{run.id}-step-{step}")
+    return export_weights(run, number, run.path / f".{number}-{offer.layout}.safetensors", offer.layout), offer.file_name(name)
 
 
 def _attachment_text(text: str, name: str) -> Response:

@@ -9,7 +9,6 @@ import gradio as gr
 from pydantic import BaseModel, ConfigDict
 
 from training import registry
-from training.formats.deliver import LAYOUT_TITLES
 from training.hub import publish as hub
 from training.hub.account import Account, tokens_page
 from training.hub.card import model_card, split_card
@@ -23,7 +22,7 @@ from ... import drafts, shell, views
 from ...poll import changes, result_of
 from ...server import client, media
 from ...words import in_words
-from ..results.tab import layouts_of
+from ..results.tab import offers_of
 from . import page as publishpage
 
 TITLE = "Publish"
@@ -258,15 +257,13 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
 
 def _steps(ctx, run: Run) -> list[int]:
     """Steps whose checkpoints can be published: none of a whole model, which is published finished."""
-    return [step for step, _ in run.checkpoints()] if layouts_of(ctx, run) else []
+    return [step for step, _ in run.checkpoints()] if offers_of(ctx, run) else []
 
 
 def _downloads(ctx, run: Run, checkpoint: str) -> list[tuple[str, str]]:
-    """(layout in words, address) of the chosen checkpoint's weights alone."""
+    """(the programs that read it, address) of the chosen checkpoint's weights alone."""
     what = "lora" if checkpoint == "final" else f"step-{checkpoint}"
-    return [
-        (LAYOUT_TITLES[layout], media.file_url(ctx, run.id, what if layout == "diffusers" else f"{what}-{layout}")) for layout in layouts_of(ctx, run)
-    ]
+    return [(o.title, media.file_url(ctx, run.id, f"{what}-{o.layout}")) for o in offers_of(ctx, run)]
 
 
 def settled(ctx, run: Run, wish: Wish, who: Account | None) -> Wish:

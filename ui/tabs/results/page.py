@@ -51,6 +51,7 @@ class Page:
     foreign: str | None = None  # of a run that was not made here: what it would use of this computer, "" for nothing; None for our own
     notice: tuple[str, str] = ("", "")  # (class, sentence) after an action
     links: dict[str, str] = field(default_factory=dict)  # what media serves -> URL
+    downloads: tuple[tuple[str, str], ...] = ()  # (layout, the programs that read it) of the files in which the LoRA can be had
 
 
 def strip(cards: list[Card], chosen: str, src_of, now: float, everything: bool, most: int = 12) -> str:
@@ -189,11 +190,14 @@ def _seconds(seconds: float) -> str:
 def _result(page: Page) -> str:
     if not page.result or page.status != "finished":
         return ""
-    kohya = page.links.get("lora-kohya")
-    about = "in diffusers' layout, for from_pretrained" if page.whole else "in diffusers' layout" + (", and in that of ComfyUI / kohya" if kohya else "")
-    get = "" if page.whole else f'<a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}Download for diffusers</a>'
-    if kohya:
-        get += f'<a class="ez-btn" href="{escape(kohya)}" download>{icon("download")}For ComfyUI / kohya</a>'
+    about = "in diffusers' layout, for from_pretrained" if page.whole else f"for {page.downloads[0][1]}" if page.downloads else "a plugin that its job names is gone"
+    get = "".join(
+        f'<a class="ez-btn{"" if n else " ez-primary"}" href="{escape(page.links[f"lora-{layout}"])}" download>'
+        f'{icon("download")}{"For" if n else "Download for"} {escape(title)}</a>'
+        for n, (layout, title) in enumerate(page.downloads)
+    )
+    if not page.downloads and not page.whole:
+        get = f'<a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}Download</a>'
     return (
         f'<div class="ez-result"><span class="ez-result-mark">{icon("check")}</span><div class="ez-result-text"><b>{escape(page.result)}</b>'
         f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · {about} · {escape(page.view.summary.rsplit("; ", 1)[-1])}</span></div>'
@@ -263,11 +267,10 @@ def checkpoints(page: Page) -> str:
 def _checkpoint(page: Page, step: int, size_bytes: int, best: bool, loss: float | None, check: bool) -> str:
     mark = ' <span class="ez-chip ez-ok">suggested</span>' if best else ""
     checked = f'<td class="ez-num">{views.number(loss) if loss is not None else "–"}</td>' if check else ""
-    named = (("diffusers", f"step-{step}"), ("ComfyUI / kohya", f"step-{step}-kohya"))
     get = " · ".join(
-        f'<a class="ez-link" href="{escape(page.links[what])}" download aria-label="Download the checkpoint of step {step} for {layout}">{layout}</a>'
-        for layout, what in named
-        if what in page.links
+        f'<a class="ez-link" href="{escape(page.links[f"step-{step}-{layout}"])}" download aria-label="Download the checkpoint of step {step} for {escape(title)}">{escape(title)}</a>'
+        for layout, title in page.downloads
+        if f"step-{step}-{layout}" in page.links
     )
     return f'<tr data-checkpoint="{step}"><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{get}</td></tr>'
 

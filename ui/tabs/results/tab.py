@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from training import outside, registry
-from training.formats.adapting import is_whole
-from training.formats.deliver import LAYOUTS, adapter_file, has_kohya
+from training.formats.deliver import Offer, adapter_file
+from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
@@ -181,9 +181,9 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     asked_s = stopping(run, view) if status == "running" else None
     kept = [(step, adapter_file(path).stat().st_size) for step, path in run.checkpoints() if adapter_file(path).is_file()]
     files = ("lora", *(f"step-{step}" for step, _ in kept))
-    layouts = layouts_of(ctx, run)
-    offered = [what + ("" if layout == "diffusers" else f"-{layout}") for what in files for layout in layouts]
-    links = {what: media.file_url(ctx, run.id, what) for what in (*offered, "log.txt", "job.yaml")}
+    offers = offers_of(ctx, run)
+    offered = [f"{what}-{o.layout}" for what in files for o in offers]
+    links = {what: media.file_url(ctx, run.id, what) for what in ("lora", *offered, "log.txt", "job.yaml")}
     whole = result is not None and result.is_dir()
     startable = status in ("queued", *views.RESUMABLE)
     return runpage.Page(
@@ -195,18 +195,16 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
+        downloads=tuple((o.layout, o.title) for o in offers),
     )  # fmt: skip
 
 
-def layouts_of(ctx, run: Run) -> tuple[str, ...]:
-    """The layouts in which the run's adapter can be downloaded: none for a whole model, or where a plugin of its job is gone."""
+def offers_of(ctx, run: Run) -> tuple[Offer, ...]:
+    """The files in which the run's adapter can be downloaded: none of a whole model, or where a plugin of its job is gone."""
     try:
-        config = run.config()
-        adapter = registry.get("adapters", config.adapter.type, ctx.home.plugins)
-        spec = registry.get("families", config.model.family, ctx.home.plugins).SPEC
+        return publish.offers_of(run, ctx.home.plugins)
     except ValueError:
-        return ("diffusers",)
-    return () if is_whole(adapter) else LAYOUTS if has_kohya(spec, adapter) else ("diffusers",)
+        return ()
 
 
 def _size_bytes(result) -> int:
