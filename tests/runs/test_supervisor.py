@@ -367,3 +367,18 @@ def test_a_worker_that_cannot_begin_fails_instead_of_being_started_for_ever(work
     assert "could not begin; it ended with code 1" in run.why()
     assert "training.runs.worker" in run.view().trace
     assert supervisor.tick(workshop) == []
+
+
+def test_a_token_waits_with_its_run_in_memory_and_reaches_that_worker_alone(workshop):
+    """As on a Space, where whoever pressed Start brings the token for a gated base model, and another run is under way."""
+    text = (workshop.plugins / "jobs" / "beside.py").read_text(encoding="utf-8")
+    (workshop.plugins / "jobs" / "gated.py").write_text(text.replace("USES_GPU = False", "USES_GPU = True").replace('"beside"', '"gated"'), encoding="utf-8")
+    ahead, waiting = make(workshop, steps=10_000), []
+    assert supervisor.start(ahead, workshop) == "started"
+    assert supervisor.start(lambda: waiting.append(make(workshop, "gated")) or waiting[0], workshop, token=Secret(TOKEN)) == "queued"
+    assert not [p for p in workshop.root.rglob("*") if p.is_file() and TOKEN.encode() in p.read_bytes()]
+    ahead.command("stop")
+    assert ended(ahead) == "stopped" and until(lambda: not ahead.locked())
+    assert supervisor.tick(workshop) == [waiting[0].id]
+    assert ended(waiting[0]) == "finished" and waiting[0].view().summary == f"{len(TOKEN)} characters"
+    assert supervisor._tokens == {}
