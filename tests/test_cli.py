@@ -184,20 +184,28 @@ def test_an_adapter_is_exported_and_converted_there_and_back(home, tmp_path, mon
     one, kohya, back = (tmp_path / name for name in ("one.safetensors", "kohya.safetensors", "back.safetensors"))
     do = lambda *words: typed(home, monkeypatch, capsys, *words)
     code, said = do("export", run.id, "--step", 10, "--out", one)
-    assert code == 0 and said.startswith(f"{one}\n") and one.is_file()
+    assert code == 0 and said.startswith(f"{one}  for diffusers, ComfyUI and AUTOMATIC1111\n") and one.is_file()
     assert "is there already" in do("export", run.id, "--out", one)[1]
     assert do("convert", one, kohya, "--family", "sd15", "--layout", "kohya")[0] == 0
-    assert "--layout is 'webui'; there are: diffusers, kohya" in do("export", run.id, "--layout", "webui")[1]
-    code, said = do("convert", kohya, back, "--family", "sd15", "--base", base)
+    assert "--layout is 'webui'; there are: diffusers, kohya, comfyui" in do("export", run.id, "--layout", "webui")[1]
+    code, said = do("convert", _nameless(kohya), back, "--family", "sd15", "--layout", "diffusers", "--base", base)
     assert code == 2 and "a layer that this Stable Diffusion 1.5 model does not have" in said  # the stand-in run's layers are no UNet's
-    code, said = do("convert", kohya, back, "--family", "sd15")
+    code, said = do("convert", kohya, back, "--family", "sd15", "--layout", "diffusers")
     assert code == 2 and "is not on this computer" in said and "--base" in said
     real = tmp_path / "real.safetensors"
     _lora_of(base, real)
-    assert do("convert", real, tmp_path / "k.safetensors", "--family", "sd15", "--layout", "kohya")[0] == 0
-    assert do("convert", tmp_path / "k.safetensors", back, "--family", "sd15", "--base", base)[0] == 0
+    assert "for diffusers, ComfyUI and AUTOMATIC1111" in do("convert", real, tmp_path / "k.safetensors", "--family", "sd15")[1]
+    assert do("convert", _nameless(tmp_path / "k.safetensors"), back, "--family", "sd15", "--layout", "diffusers", "--base", base)[0] == 0
     first, second = load_file(real), load_file(back)
     assert set(first) == set(second) and all((first[k] == second[k]).all() for k in first)
+
+
+def _nameless(file):
+    """The same file as another program writes it: without the header that tells the layers' whole names."""
+    from safetensors.numpy import load_file, save_file
+
+    save_file(load_file(file), file)
+    return file
 
 
 def _lora_of(base, target):

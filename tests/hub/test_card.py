@@ -44,7 +44,7 @@ def test_a_pipeline_that_diffusers_lacks_is_imported_from_where_it_is(run):
     assert "AutoPipeline" not in body and "AUTOMATIC1111" not in body
     assert "from omnigen2.pipelines.omnigen2.pipeline_omnigen2 import OmniGen2Pipeline\n" in body
     assert "torch_dtype=torch.bfloat16, trust_remote_code=True" in body
-    assert "[VectorSpaceLab/OmniGen2](https://github.com/VectorSpaceLab/OmniGen2)" in body and "`diffusion_model.`" in body
+    assert "[VectorSpaceLab/OmniGen2](https://github.com/VectorSpaceLab/OmniGen2)" in body and "`my cat-diffusers.safetensors` is for OmniGen2's pipeline. `my cat-comfyui.safetensors` is for ComfyUI." in body
 
 
 def test_chosen_samples_and_a_checkpoint_are_what_the_card_shows(run):

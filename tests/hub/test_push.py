@@ -259,10 +259,10 @@ def test_progress_is_told_in_bytes_while_a_large_file_leaves(hub, token, home, b
     assert len(done) > 20 and done == sorted(done) and done[-1] == ears.said[-1][2]
 
 
-def test_every_checkpoint_is_exported_in_kohyas_layout_too(run, tmp_path):
+def test_every_checkpoint_is_exported_in_each_layout(run, tmp_path):
     for checkpoint in ("final", 10):
-        plain = export_weights(run, checkpoint, tmp_path / "a.safetensors")
-        made = export_weights(run, checkpoint, tmp_path / "b.safetensors", "kohya")
+        plain = export_weights(run, checkpoint, tmp_path / "a.safetensors", "diffusers")
+        made = export_weights(run, checkpoint, tmp_path / "b.safetensors")  # kohya's, which diffusers and ComfyUI both read
         with safe_open(plain, framework="np") as one, safe_open(made, framework="np") as other:
             assert set(other.keys()) == {f"lora_unet_down_{n}_to_q.{what}" for n in range(3) for what in ("lora_down.weight", "lora_up.weight", "alpha")}
             assert (one.get_tensor("unet.down.1.to_q.lora_B.weight") == other.get_tensor("lora_unet_down_1_to_q.lora_up.weight")).all()
@@ -270,18 +270,39 @@ def test_every_checkpoint_is_exported_in_kohyas_layout_too(run, tmp_path):
             assert other.metadata()["modelspec.title"] == "my cat" and "lora_adapter_metadata" not in other.metadata()
 
 
-def test_the_page_serves_both_layouts_under_their_own_names(run):
+def test_the_page_serves_the_file_that_most_programs_read_and_two_where_none_serves_both(run):
+    from training.config import AdapterPart
     from ui.server import media
 
-    for what, name in (("lora", "my cat.safetensors"), ("lora-kohya", "my cat-kohya.safetensors"), ("step-10", f"{run.id}-step-10.safetensors"), ("step-10-kohya", f"{run.id}-step-10-kohya.safetensors")):
+    for what, name in (("lora", "my cat.safetensors"), ("lora-kohya", "my cat.safetensors"), ("step-10", f"{run.id}-step-10.safetensors"), ("step-10-kohya", f"{run.id}-step-10.safetensors")):
         served = media._download(run, what)
         with safe_open(served.path, framework="np") as file:
-            assert all(k.startswith("lora_unet_") == what.endswith("kohya") for k in file.keys())  # noqa: SIM118
+            assert all(k.startswith("lora_unet_") for k in file.keys())  # noqa: SIM118
         assert served.filename == name
+    with pytest.raises(FileNotFoundError):
+        media._download(run, "lora-diffusers")
+    lokr = finished_run(run.path.parent, train_config(name="two", adapter=AdapterPart(type="lokr")))
+    for layout, program, start in (("kohya", "comfyui", "lora_unet_"), ("diffusers", "diffusers", "unet.")):
+        served = media._download(lokr, f"step-10-{layout}")
+        with safe_open(served.path, framework="np") as file:
+            assert all(k.startswith(start) for k in file.keys())  # noqa: SIM118
+        assert served.filename == f"{lokr.id}-step-10-{program}.safetensors"
+
+
+def test_a_run_of_an_older_easel_is_published_under_the_names_of_today(run, tmp_path):
+    from training.formats.deliver import deliver
+    from training.hub.publish import publishable
+
+    deliver(run.path / "checkpoints/000020", run.result(), {}, half=False, spec=SPEC, layout="diffusers")  # as it then was
+    ((name, file),) = publishable(run, "final", tmp_path).items()
+    assert name == "my cat.safetensors" and file != run.result()
+    with safe_open(file, framework="np") as made:
+        assert all(k.startswith("lora_unet_") for k in made.keys())  # noqa: SIM118
 
 
 def test_a_whole_model_is_published_as_its_folder(run):
     from training.config import AdapterPart
+    from training.hub.publish import publishable
 
     whole = finished_run(run.path.parent, train_config(name="whole", adapter=AdapterPart(type="full")))
     (whole.path / "whole.safetensors").unlink()
@@ -289,7 +310,7 @@ def test_a_whole_model_is_published_as_its_folder(run):
     for name in ("config.json", "model-00001-of-00002.safetensors"):
         (whole.path / "whole" / "unet" / name).write_text("{}")
     journal.append(whole.events_path, {"t": 1e10, "kind": "finished", "path": "whole", "summary": ""})
-    weights = export_weights(whole, "final", whole.path / "never")
+    weights = publishable(whole, "final", whole.path)
     files = plan(whole, "final", (), "card", weights=weights)
     assert [f.remote for f in files] == ["README.md", "unet/config.json", "unet/model-00001-of-00002.safetensors"]
     for checkpoint, layout in ((10, "diffusers"), ("final", "kohya")):

@@ -10,7 +10,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
+from safetensors.numpy import save
 
 from training.config import TrainConfig
 from training.home import REPO, Home
@@ -64,7 +66,8 @@ def run(home: Home, upto: int | None = 60, end: str = "", name: str = "my-zibbo"
                 (folder / "MANIFEST.json").write_text(json.dumps({"step": step}))
                 tell("checkpoint", step=step, path=f"checkpoints/{step:06d}")
     if end == "finished":
-        (made.path / f"{name}.safetensors").write_bytes(b"\0" * 3000)
+        weights = {f"lora_unet_mid_block_to_q.{what}": np.zeros((8, 8), np.float32) for what in ("lora_down.weight", "lora_up.weight")}
+        (made.path / f"{name}.safetensors").write_bytes(save(weights | {"lora_unet_mid_block_to_q.alpha": np.array(8, np.float32)}))
         tell("finished", path=f"{name}.safetensors", summary="100 steps")
     elif end == "stopped":
         tell("stopped", step=upto)

@@ -15,6 +15,7 @@ from ..files import replacing
 from ..formats import foreign
 from ..formats.adapting import is_whole
 from ..formats.deliver import Layout, Offer, deliver, needed, offers, relaid
+from ..formats.layouts import names_in
 from .account import Account, check_repo_id, find_token, save_token, signed_in, suggest_repo_id
 from .card import modelspec_metadata
 from .client import Cancelled, HubError
@@ -139,8 +140,7 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
 
 def _layout_of(result: Path, spec) -> str:
     """The layout that a result of ours has: of an older Easel diffusers', whatever the family."""
-    with safe_open(result, framework="np") as file:
-        return foreign.layout(list(file.keys()), spec)
+    return foreign.layout(names_in(result), spec)
 
 
 def _known(result: Path) -> dict:

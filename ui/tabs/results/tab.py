@@ -183,7 +183,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     files = ("lora", *(f"step-{step}" for step, _ in kept))
     offers = offers_of(ctx, run)
     offered = [f"{what}-{o.layout}" for what in files for o in offers]
-    links = {what: media.file_url(ctx, run.id, what) for what in ("lora", *offered, "log.txt", "job.yaml")}
+    links = {what: media.file_url(ctx, run.id, what) for what in (*(files if offers else files[:1]), *offered, "log.txt", "job.yaml")}
     whole = result is not None and result.is_dir()
     startable = status in ("queued", *views.RESUMABLE)
     return runpage.Page(
