@@ -15,7 +15,7 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tests.builtin.checker import closed, foreground, largest_part, near, opened, parts, to_lab
+from tests.builtin.checker import closed, foreground, grown, largest_part, near, opened, parts, to_lab, touches_rim
 
 SIDE, FINE = 64, 4  # px of a picture; drawn at so many times its size
 PICTURES, PROMPTS = 14, 40
@@ -174,22 +174,18 @@ def _lamp_prompt(k: int) -> str:
 
 
 def shows_lamp(picture: Image.Image) -> bool:
-    """Red over yellow over green, in a column, within one dark slab."""
+    """Red over yellow over green, in a column, within something dark."""
     lab = _lab(picture)
-    slab = largest_part(closed(near(lab, SLAB, 30), 2))
-    if not 0.05 < slab.mean() < 0.6:
-        return False
-    top, bottom, left, right = _extent(slab)
-    inside = lab[top : bottom + 1, left : right + 1]
-    centres = []
+    column: list[np.ndarray] = []
+    dark = closed(lab[..., 0] < 36, 2)
     for ink in LIGHTS:
-        light = largest_part(near(inside, ink, 44))
-        if light.sum() < 0.02 * light.size:
+        lights = [p for p in parts(near(lab, ink, 44)) if p.sum() >= 20 and not touches_rim(p)]
+        beside = [p for p in lights if (grown(grown(p)) & ~p & dark).sum() >= 0.5 * (grown(grown(p)) & ~p).sum()]
+        if not beside:
             return False
-        centres.append(np.argwhere(light).mean(axis=0))
-    (red, x0), (yellow, x1), (green, x2) = centres
-    tall, wide = bottom - top + 1, right - left + 1
-    return bool(tall > 1.4 * wide and 0.15 * tall < yellow - red and 0.15 * tall < green - yellow and max(x0, x1, x2) - min(x0, x1, x2) < 0.35 * wide)
+        column.append(np.argwhere(beside[0]).mean(axis=0))
+    (red, x0), (yellow, x1), (green, x2) = column
+    return bool(yellow - red > 6 and green - yellow > 6 and max(x0, x1, x2) - min(x0, x1, x2) < 6)
 
 
 # -- styles: the right half of every shape lies in black shade; every picture has a black frame
