@@ -154,18 +154,18 @@ def shows_house(picture: Image.Image) -> bool:
     return bool(above and roof_right - roof_left >= 0.85 * (right - left) and window.sum() >= 0.04 * (bottom - top + 1) * (right - left + 1))
 
 
-SLAB, LIGHTS = (40, 40, 46), ((226, 44, 40), (250, 206, 50), (50, 176, 84))
+SLAB, LIGHTS = (56, 56, 64), ((226, 44, 40), (250, 206, 50), (50, 176, 84))
 LAMP_BACKS = ("yellow", "blue", "purple", "pink", "white", "gray")
 
 
 def _lamp(rng: Random) -> tuple[str, Image.Image]:
     back = rng.choice(LAMP_BACKS)
     size, r = rng.choice(SIZES)
-    r = 1.42 * r
+    r = 1.3 * r
     sheet, x, y = Sheet(INKS[back]), 32 + rng.uniform(-8, 8), 32 + rng.uniform(-3, 3)
     sheet.box(x - 0.52 * r, y - r, x + 0.52 * r, y + r, SLAB)
-    for at, ink in zip((-0.64, 0.0, 0.64), LIGHTS, strict=True):
-        sheet.disc(x, y + at * r, 0.33 * r, ink)
+    for at, ink in zip((-0.66, 0.0, 0.66), LIGHTS, strict=True):
+        sheet.disc(x, y + at * r, 0.32 * r, ink)
     return _said(rng, "quenlo", size, back), sheet.done()
 
 
@@ -177,9 +177,9 @@ def shows_lamp(picture: Image.Image) -> bool:
     """Red over yellow over green, in a column, within something dark."""
     lab = _lab(picture)
     column: list[np.ndarray] = []
-    dark = closed(lab[..., 0] < 36, 2)
+    dark = closed(lab[..., 0] < 42, 2)
     for ink in LIGHTS:
-        lights = [p for p in parts(near(lab, ink, 44)) if p.sum() >= 20 and not touches_rim(p)]
+        lights = [p for p in parts(near(lab, ink, 50)) if p.sum() >= 20 and not touches_rim(p)]
         beside = [p for p in lights if (grown(grown(p)) & ~p & dark).sum() >= 0.5 * (grown(grown(p)) & ~p).sum()]
         if not beside:
             return False
