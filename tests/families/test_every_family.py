@@ -260,7 +260,7 @@ def base(kit):
 
 @pytest.mark.slow
 def test_training_learns_is_resumed_exactly_and_the_lora_draws_the_same_in_another_process(kit, lab, dataset, tmp_path):  # noqa: F811
-    changes = job(kit, dataset, steps=25, save__every=10, sample__every=0, adapter__targets="attention+ff", save__keep=20)
+    changes = job(kit, dataset, steps=25, save__every=10, sample__every=0, adapter__targets="attention+ff", save__keep=20, keep__on=True)
     whole = lab.run(**changes)
     assert whole.status() == "finished", whole.why()
     losses = [e["loss"] for e in whole.events()[0] if e["kind"] == "step"]
@@ -280,6 +280,24 @@ def _drawn(kit, lora, out, again: bool) -> dict:
     args = {"folder": str(kit.folder), "family": kit.id, "lora": str(lora), "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
     subprocess.run([sys.executable, "-m", "tests.families.draw", json.dumps(args)], check=True)
     return torch.load(out, weights_only=True)
+
+
+def test_the_base_can_be_asked_beside_what_learns(kit, lab, dataset):  # noqa: F811
+    """One step that keeps the base: an untouched adapter says what the base says, whatever the sentence's length, so it costs nothing; a moved one does."""
+    from training.engine.loop import Session
+    from training.engine.prepare import prepare
+    from training.runs.context import Context
+
+    run = lab.make(**job(kit, dataset, steps=1, sample__every=0, adapter__targets="attention", keep__on=True, keep__share=1.0, keep__prompts=list(CAPTIONS)))
+    session = Session(run.config(), ctx := Context(run, lab.home, 1), prepare(run.config(), ctx))
+    batch = next(b for b in session.feed.at(0) if b.keeps)
+    batch.base = session._said_by_base(batch)
+    cost = lambda: session.objective.loss(session.family, session.m, batch, session.p.schedule, session.config.loss).detach()
+    assert cost().max() < 1e-9
+    with torch.no_grad():
+        for weight in session.weights:
+            weight.add_(0.05)
+    assert torch.equal(batch.base, session._said_by_base(batch)) and cost().min() > 0
 
 
 @pytest.mark.slow

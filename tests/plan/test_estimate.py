@@ -232,3 +232,18 @@ def test_a_base_model_that_is_not_there(home):
 def test_durations_and_sizes_read_well():
     assert [estimate.duration(s) for s in (3, 44, 200, 4000, 9000, 50_000, 300_000)] == ["10 s", "40 s", "3 min", "67 min", "2 h 30 min", "14 h", "3 days"]
     assert [estimate.gb(b) for b in (0, 1, 45e6, 2.34e9)] == ["0 MB", "1 MB", "45 MB", "2.3 GB"]
+
+
+def test_what_keeping_the_base_costs_is_told(home):
+    plain, half, whole = (at(job(keep__on=share > 0, keep__share=share or 1.0), home=home) for share in (0, 0.5, 1.0))
+    assert whole.step_seconds / plain.step_seconds == pytest.approx(2.5, rel=0.05)  # asked once, and learnt from like a picture
+    assert half.step_seconds / plain.step_seconds == pytest.approx(1.75, rel=0.05)
+    assert (half.vram_bytes, half.ram_bytes) == (plain.vram_bytes, plain.ram_bytes) and half.disk_bytes > plain.disk_bytes
+    assert any(s.startswith("Of that, keeping what the base model knows takes about ") and "no more memory" in s for s in half.sentences)
+    assert not any("keeping" in s for s in plain.sentences)
+
+
+def test_a_pace_without_keeping_says_nothing_of_one_with(home, base):
+    recorded(home, job(str(base), device="cpu"))
+    assert at(job(str(base), device="cpu"), home=home).measured
+    assert not at(job(str(base), device="cpu", keep__on=True), home=home).measured

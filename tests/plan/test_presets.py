@@ -45,6 +45,7 @@ def test_every_preset_holds(home, id, quality, machine):
     assert config.preset == id and config.steps == preset.steps(quality)
     assert config.device == machine.device
     assert config.sample.prompts and config.sample.every and config.save.every
+    assert config.keep.on and config.data.caption_dropout <= 0.05
     assert config.sample.width == preset.config["sample"].get("width", max(config.data.resolutions))
 
 
@@ -71,6 +72,36 @@ def test_what_the_hardware_decides(home):
     assert resolved(home, machine=CARD).model.dtype == "bf16"
     assert resolved(home, machine=OLD_CARD).model.dtype == "fp16"
     assert resolved(home, machine=CARD, overrides={"device": "cpu"}).model.dtype == "fp32"
+
+
+def test_what_the_base_model_knows_is_kept_unless_somebody_says_otherwise(home):
+    from training.data import words
+
+    family = registry.get("families", "sd15").SPEC
+    usual, small = resolved(home), resolved(home, "builtin-character", LAPTOP)
+    assert "a photo of a cat" in words.sentences_of(usual, family, home) and "a red circle" not in words.sentences_of(usual, family, home)
+    assert any("red circle" in s for s in words.sentences_of(small, family, home))
+    assert not resolved(home, overrides={"keep.on": False}).keep.on
+    assert not resolved(home, overrides={"adapter.type": "full"}).keep.on, "the whole model leaves no base to ask"
+    with pytest.raises(Wrong, match=r"keep.on: is on, but the adapter 'full' changes the base model itself"):
+        resolved(home, overrides={"adapter.type": "full", "keep.on": True})
+    with pytest.raises(Wrong, match=r"keep.words: is 'tags', but there is no such list; there are: everyday, shapes"):
+        resolved(home, overrides={"keep.words": "tags"})
+    (home.plugins / "words").mkdir(parents=True)
+    (home.plugins / "words" / "tags.txt").write_text("# of my own\n1girl, solo\n\n1boy\n", encoding="utf-8")
+    assert words.sentences_of(resolved(home, overrides={"keep.words": "tags"}), family, home) == ("1girl, solo", "1boy")
+    own = resolved(home, overrides={"keep.prompts": ["a boat", " ", "a car"]})
+    assert words.sentences_of(own, family, home) == ("a boat", "a car")
+
+
+@pytest.mark.parametrize("name, sha", [("everyday", "5338d7468fd3"), ("shapes", "3be3e59b0939")])
+def test_a_list_of_sentences_is_never_changed(name, sha):
+    """Runs that were begun with it go on by it: a better list gets a new name."""
+    import hashlib
+
+    from training.data import words
+
+    assert hashlib.sha256("\n".join(words.read(words.FOLDER / f"{name}.txt")).encode()).hexdigest()[:12] == sha
 
 
 def test_what_follows_from_the_rest(home):

@@ -36,7 +36,7 @@ def problems(config: TrainConfig, spec: FamilySpec, home: Home) -> list[tuple[st
 def lists(plugins: Path) -> dict[str, Path]:
     """{name: file} of every list; one that comes with Easel goes before one of the same name beside it."""
     found = [path for folder in (FOLDER, plugins / "words") if folder.is_dir() for path in sorted(folder.glob("*.txt"))]
-    return {path.stem: path for path in reversed(found)}
+    return dict(sorted({path.stem: path for path in reversed(found)}.items()))
 
 
 def read(path: Path) -> tuple[str, ...]:

@@ -341,6 +341,27 @@ def test_what_is_kept_as_it_is_is_chosen_shown_and_duplicated(ctx):
         assert says in plan(ctx, form.edited("prior", wrong), dataset).wrong["prior"]
 
 
+def test_what_the_base_model_knows_is_kept_by_a_switch_that_is_on_and_reaches_the_job(ctx):
+    from training.runs.run import create
+
+    dataset = story.pictures(ctx.home)
+    form = Draft(name="my-zibbo", trigger="zibbo")
+    on, off = plan(ctx, form, dataset), plan(ctx, form.edited("keep.on", "off"), dataset)
+    assert on.config.keep.on and not off.config.keep.on and on.wrong == off.wrong == {}
+    assert on.estimate.step_seconds > 1.5 * off.estimate.step_seconds
+    painted = train.paint(ctx, dataset, form, {})
+    essentials, settings, card = painted[1], painted[3], painted[4]
+    switch = re.search(r'<input type="checkbox"[^>]*data-path="keep.on"[^>]*>', essentials).group()
+    assert "checked" in switch and "Keep what the base model knows" in essentials and 'data-path="keep.on"' not in settings
+    assert "keeping what the base model knows takes about" in card
+    assert "checked" not in re.search(r'<input type="checkbox"[^>]*>', train.paint(ctx, dataset, form.edited("keep.on", "off"), {})[1]).group()
+    again, of = draft.of_run(ctx.home, create(ctx.home.outputs, off.config), LAPTOP)
+    assert again.edits == {"keep.on": "off"} and plan(ctx, again, of).config == off.config
+    whole = form.edited("adapter.type", "full")
+    assert "there is no base model beside it" in train.paint(ctx, dataset, whole, {})[1]
+    assert "changes the base model itself" in plan(ctx, whole.edited("keep.on", "on"), dataset).wrong["keep.on"]
+
+
 def test_duplicate_puts_the_run_into_the_form(ctx):
     run = story.run(ctx.home, 20, "stopped")
     answered = results.answer(ctx, run.id, {}, {"act": "duplicate"})
