@@ -10,6 +10,8 @@ import time
 
 from training.home import find_home
 from training.hub import wire
+from training.plan.cards import named
+from training.plan.hardware import machine
 from ui.server import instance, serving, uploads, window
 
 
@@ -26,6 +28,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--host-name", metavar="NAME", action="append", default=[], help="another name under which Easel is asked, as a reverse proxy, a tunnel or your network has it; may be given several times")
     parser.add_argument("--trusted-proxy", metavar="ADDRESS", default="", help="address of a reverse proxy whose X-Forwarded-For is believed, so that wrong passwords are counted for each visitor and not for the proxy")
     parser.add_argument("--data", metavar="DIR", action="append", default=[], help="a folder on this computer from which pictures may be added by name when others can reach Easel too; may be given several times (default then: import, in the home)")
+    parser.add_argument("--gpu", metavar="CARD", help="train only on these graphics cards: number, UUID or part of the name, several with commas; default: all")
     parser.add_argument("--no-browser", action="store_true", help="do not open a window")
     return parser
 
@@ -45,6 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Easel does not start: {error}.", file=sys.stderr)
         return 2
     os.environ["EASEL_HOME"] = str(home.root)  # whatever looks for plugins later finds the same home
+    if args.gpu:
+        try:
+            os.environ["EASEL_GPU"] = ",".join(named(text, machine(home.root).cards).uuid for text in args.gpu.split(","))
+        except ValueError as error:
+            print(f"Easel does not start: --gpu {error}", file=sys.stderr)
+            return 2
     if claim is None:
         url = instance.other_url(home)
         print(f"Easel is already running at {url}" if url else "Easel is already running on this folder; close it first, or choose another with --home.")

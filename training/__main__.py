@@ -20,6 +20,7 @@ from .hub import wire
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Easel on the command line: the app's own jobs, run and watched here.")
 
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder.")]
+GpuOption = Annotated[str | None, typer.Option("--gpu", help="Graphics card, by number, UUID or part of its name, as 'doctor' lists them; without it, any free one.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Start it and return at once; it goes on by itself.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, as 'runs' lists it, or the path of its folder.")]
 
@@ -36,12 +37,13 @@ def train(
     job: Annotated[Path, typer.Argument(metavar="JOB", help="A job as YAML or JSON: a whole config; its 'kind' may be any job's.")],
     home: HomeOption = None,
     detach: DetachOption = False,
+    gpu: GpuOption = None,
 ):
     """Run a job from a file and watch it.  Ctrl-C stops it after this step, with everything saved."""
     from .jobfile import load_job
 
     place = _use(home)
-    _launch(load_job(job, place.plugins), place, detach)
+    _launch(load_job(job, place.plugins), place, detach, _card(gpu, place))
 
 
 @app.command()
@@ -50,12 +52,15 @@ def resume(
     home: HomeOption = None,
     detach: DetachOption = False,
     accept: Annotated[bool, typer.Option("--accept", help="Go on although pictures, settings or base model changed, or the run was made elsewhere.")] = False,
+    gpu: GpuOption = None,
 ):
     """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint."""
     from .runs import origin, supervisor
 
     place = _use(home)
     chosen = _open(run, place)
+    if gpu is not None:
+        chosen.wish_for_card(_card(gpu, place))
     steps = [step for step, _ in chosen.checkpoints()]
     cursor = chosen.events()[1]
     if accept:
@@ -220,11 +225,19 @@ def _options(pairs: list[str]) -> dict[str, object]:
     return {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def _launch(config, home: Home, detach: bool) -> None:
+def _card(text: str | None, home: Home) -> str:
+    """The UUID of the card that a person names; "" for any."""
+    from .plan import cards
+    from .plan.hardware import machine
+
+    return cards.named(text, machine(home.root).cards).uuid if text else ""
+
+
+def _launch(config, home: Home, detach: bool, card: str = "") -> None:
     from .runs import supervisor
     from .runs.run import create
 
-    run = create(home.outputs, config)
+    run = create(home.outputs, config, lambda made: made.wish_for_card(card) if card else None)
     print(f"{run.id}  in {run.path}", flush=True)
     _watch(run, home, 0, detach, supervisor.start(run, home))
 

@@ -148,13 +148,14 @@ def _now_html(now: Now | None) -> str:
 
 
 def _device_html(machine: hardware.Machine) -> str:
-    name = machine.gpu_name or "No GPU"
+    name = f"{len(machine.cards)} graphics cards" if len(machine.cards) > 1 else machine.gpu_name or "No GPU"
     how = f"{machine.cpu_name or 'processor'}, {machine.cores} {'core' if machine.cores == 1 else 'cores'}"
     if not machine.gpu_name:
         how = f"Trains on the processor: {how}"
     rows = []
     if machine.vram_bytes:
-        rows.append(_meter("VRAM", machine.vram_bytes - machine.vram_free_bytes, machine.vram_bytes))
+        several = [machine.on(card.uuid) for card in machine.cards] if len(machine.cards) > 1 else [machine]
+        rows += [_meter("VRAM" if len(several) == 1 else f"VRAM, {one.gpu_name.removeprefix('NVIDIA ').removeprefix('GeForce ')}", one.vram_bytes - one.vram_free_bytes, one.vram_bytes) for one in several]
     rows.append(_meter("RAM", machine.ram_bytes - machine.ram_free_bytes, machine.ram_bytes))
     low = " ez-bad" if machine.disk_free_bytes < 2 * GIB else ""
     disk = f'<div class="ez-meter"><div><span>Free disk</span><b class="ez-num{low}">{_gib(machine.disk_free_bytes)}</b></div></div>'
@@ -168,7 +169,7 @@ def _meter(label: str, used: int, of: int) -> str:
     look = "ez-bad" if share > 0.95 else "ez-warn" if share > 0.85 else "ez-plain"
     width = 2 * round(50 * share)  # in steps, so that the panel is not sent anew at every tick
     return (
-        f'<div class="ez-meter"><div><span>{label}</span><b>{_gib(used)} of {_gib(of)}</b></div>'
+        f'<div class="ez-meter"><div><span>{escape(label)}</span><b>{_gib(used)} of {_gib(of)}</b></div>'
         f'<div class="ez-bar {look}"><i style="width:{width}%"></i></div></div>'
     )
 

@@ -162,7 +162,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     family = registry.get("families", config.model.family, home.plugins)
     spec: FamilySpec = family.SPEC
     model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
-    pace = measured(config, home.outputs)
+    pace = measured(config, home.outputs, machine.gpu)
     per_step = config.data.batch_size * config.optimizer.accumulation
     buckets, said = buckets_of_epoch(config, spec, pictures, model.divisor, home)
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)

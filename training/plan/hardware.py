@@ -52,6 +52,7 @@ class Machine:
     arch: str = ""  # of an AMD card, such as gfx1100
     gpu: str = ""  # the card's UUID; "" where the driver gives none
     cards: tuple[Gpu, ...] = ()  # all that can be trained on, the one of this machine first unless on() was asked
+    hides_cards: bool = False  # the computer has more cards, which the environment keeps from us
 
     @property
     def device(self) -> str:
@@ -135,6 +136,7 @@ def _look(folder: Path) -> Machine:
         mps_ok=sys.platform == "darwin" and platform.machine() == "arm64",
         note=(_unusable(gpu, installed) if gpu and not usable else "") or found.trouble,
         cards=tuple(usable),
+        hides_cards=len(seen) < len(found.cards),
     )
 
 

@@ -31,14 +31,16 @@ class Pace:
     memory_bytes: int
 
 
-def measured(config: TrainConfig, outputs: Path) -> Pace | None:
-    """From the newest run that was like `config`; None where there is none."""
+def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
+    """From the newest run that was like `config`; None where there is none.  card: only of runs on it, where that is known."""
     from ..runs.run import list_runs
 
     wanted = config.model_dump(mode="json")
     for run in list_runs(outputs, {"train"})[:LOOKED_AT]:
         try:
             job = {"keep": KeepPart().model_dump(mode="json")} | run.job()  # an older one says nothing of it
+            if card and run.card() not in ("", card):
+                continue
             if not all(_at(job, path) == _at(wanted, path) for path in ALIKE):
                 continue
             pace = _read(run.events_path)

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,6 +224,27 @@ class Run:
         saved = self.last("checkpoint")
         return self.asked_t("accept_changes", saved["t"] if saved else 0.0) is not None
 
+    def wish_for_card(self, uuid: str) -> None:
+        """The next attempt takes that card, where this computer has it; "" for any.  Not in job.yaml: a run may go on elsewhere."""
+        journal.append(self.control_path, {"t": round(time.time(), 3), "kind": "wish", "gpu": uuid})
+
+    def wished_card(self) -> str:
+        """The UUID of the card that was chosen for it; "" for any free one."""
+        return self._told("wish")
+
+    def card(self) -> str:
+        """The UUID of the card that its newest worker was given; "" where none was its own."""
+        return self._told("card")
+
+    def given_card(self, uuid: str) -> None:
+        """On record for every process that looks for a free card."""
+        if uuid or self.card():
+            journal.append(self.control_path, {"t": round(time.time(), 3), "kind": "card", "gpu": uuid})
+
+    def _told(self, kind: str) -> str:
+        records, _, _ = journal.read(self.control_path)
+        return next((str(r.get("gpu", "")) for r in reversed(records) if r.get("kind") == kind), "")
+
     def log_tail(self, max_lines: int = 200) -> str:
         """The last lines of log.txt, masked; of a line that was redrawn, what it showed in the end."""
         from ..hub.secrets import mask
@@ -302,8 +324,11 @@ class Run:
                 lock.release()
 
 
-def create(outputs: Path, config: JobConfig) -> Run:
-    """A new, queued run.  It appears with its whole job.yaml or not at all.  Raises ValueError, OSError."""
+def create(outputs: Path, config: JobConfig, furnish: Callable[[Run], None] = lambda run: None) -> Run:
+    """A new, queued run.  It appears with its whole job.yaml or not at all.  Raises ValueError, OSError.
+
+    furnish: puts into the folder what must be there before the queue can see it.
+    """
     from ..files import fsync_folder, write_atomic
     from ..hub.secrets import mask
     from ..jobfile import MAX_BYTES, dump_yaml
@@ -320,6 +345,7 @@ def create(outputs: Path, config: JobConfig) -> Run:
     try:
         write_atomic(fresh / "job.yaml", text.encode())
         origin.adopt(fresh)
+        furnish(Run(fresh))
         path = _take_name(fresh, outputs, f"{time.strftime(_STAMP)}_{folder_name(config.name)}")
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from pathlib import Path
 from .. import outside, registry
 from ..home import REPO, Home
 from ..hub.secrets import Secret, mask
-from . import death, journal, origin
+from ..plan.hardware import machine
+from . import death, journal, origin, placing
 from .events import ENDINGS
 from .lock import RunLock
 from .run import Run, list_runs
@@ -86,19 +87,20 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
         _check_folder(run)
         if asked := origin.question(run.path):
             raise ValueError(f"{asked}; accept that, or duplicate the run to see all its settings")
-        ahead = _in_the_way(run, home)
+        card, ahead = _place(run, home)
         if ahead and ahead.status() in ENDINGS:  # it has said its last word, and is on its way out
             _until(lambda: not ahead.locked(), EXIT_WAIT_S)
-            ahead = _in_the_way(run, home)
+            card, ahead = _place(run, home)
         if ahead and status == "queued":
             if token:
                 _tokens[run.path] = token
             return "queued"
         if ahead:
-            raise ValueError(f"'{ahead.title}' is running, and one run at a time uses the machine; resume '{run.title}' when it has ended, or stop it first")
+            what = "a card" if placing.cards_for(run, home) else "the machine"
+            raise ValueError(f"'{ahead.title}' is running, and one run at a time uses {what}; resume '{run.title}' when it has ended, or stop it first")
         if not _until(lambda: not run.locked(), EXIT_WAIT_S):
             raise ValueError(f"the last attempt at '{run.title}' is still ending; try again in a moment")
-        _spawn(run, home, offset, token, spawned)
+        _spawn(run, home, offset, token, spawned, card)
         return "started"
 
 
@@ -120,12 +122,17 @@ def start_soon(run: Run | Callable[[], Run], home: Home, token: Secret | None = 
 
 
 def tick(home: Home) -> list[str]:
-    """The ids that were started: queued runs in order, one that uses the GPU at a time.  Also collects dead workers."""
+    """The ids that were started: queued runs in order, one a card, or one at a time where there are not several.  Also collects dead workers.
+
+    Nobody overtakes one that waits for the same card.
+    """
     with _alone(home, wait_s=0) as alone:
         _collect()
         if not alone or no_accelerator():
             return []
-        begun, waits = [], False
+        begun: list[str] = []
+        kept: set[str] = set()  # cards that a run further ahead waits for
+        alone_waits = False  # one further ahead needs the machine for itself
         for run in reversed(list_runs(home.outputs)):
             try:
                 offset = journal.size_bytes(run.control_path)
@@ -135,11 +142,15 @@ def tick(home: Home) -> list[str]:
             except (ValueError, OSError) as error:  # one that is broken keeps no other from its turn
                 _give_up(run, error)
                 continue
+            card = ""
             if uses_gpu(run):
-                waits = waits or _in_the_way(run, home) is not None  # nobody overtakes one that waits
-                if waits:
+                wanted = placing.cards_for(run, home)
+                card, ahead = _place(run, home, kept)
+                if alone_waits or ahead or (wanted and not card):
+                    kept |= set(wanted)
+                    alone_waits = alone_waits or not wanted
                     continue
-            _spawn(run, home, offset, _tokens.pop(run.path, None))
+            _spawn(run, home, offset, _tokens.pop(run.path, None), card=card)
             begun.append(run.id)
         return begun
 
@@ -266,12 +277,25 @@ def _alone(home: Home, wait_s: float = 15.0) -> Iterator[bool]:
         _one_at_a_time.release()
 
 
-def _in_the_way(run: Run, home: Home) -> Run | None:
-    """The run that keeps `run` from starting: two that use the GPU never run at once."""
+def in_the_way(run: Run, home: Home) -> Run | None:
+    """The run that keeps `run` from starting; None when none does."""
+    return _place(run, home)[1]
+
+
+def _place(run: Run, home: Home, kept: Collection[str] = ()) -> tuple[str, Run | None]:
+    """(the card that a run gets now, the run that keeps it from starting).
+
+    The card is "" where none is its own, as with a single one: then no other that uses the GPU may run.  kept: cards for others.
+    """
     if not uses_gpu(run):
-        return None
-    busy = (other for other in list_runs(home.outputs) if other.path != run.path and (other.locked() or starting(other)))
-    return next((other for other in busy if uses_gpu(other)), None)
+        return "", None
+    others = [other for other in list_runs(home.outputs) if other.path != run.path and (other.locked() or starting(other))]
+    busy = {other.card(): other for other in others if uses_gpu(other)}
+    wanted = placing.cards_for(run, home)
+    if not wanted or "" in busy:
+        return "", busy.get("") or next(iter(busy.values()), None)
+    free = next((card for card in wanted if card not in busy and card not in kept), "")
+    return free, None if free else next((busy[card] for card in wanted if card in busy), None)
 
 
 def starting(run: Run) -> bool:
@@ -280,9 +304,11 @@ def starting(run: Run) -> bool:
     return child is not None and child.process.poll() is None and _attempt(run) == child.attempt_before
 
 
-def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = None, spawned: Callable[[], None] = lambda: None) -> None:
-    """A detached worker lives, and has said `started`, when this returns; at the latest after 8 s."""
+def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = None, spawned: Callable[[], None] = lambda: None, card: str = "") -> None:
+    """A detached worker lives, and has said `started`, when this returns; at the latest after 8 s.  card: the one that it sees, "" leaves it all."""
     _collect()
+    run.given_card(card)
+    env = worker_env(run.kind, home, token) | placing.environment(card, machine(home.root).cards)
     attempt = _attempt(run)
     if os.name == "nt":
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
@@ -291,7 +317,7 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
     with os.fdopen(outside.open_to_append(run.log_path), "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "training.runs.worker", str(run.path.resolve()), str(home.root.resolve()), str(control_offset)],
-            cwd=REPO, env=worker_env(run.kind, home, token), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **apart,
+            cwd=REPO, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **apart,
         )  # fmt: skip
     _children[run.path] = _Child(run, process, attempt, death.oom_kills())
     spawned()

@@ -14,7 +14,7 @@ from training.formats.deliver import LAYOUTS, adapter_file, has_kohya
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import origin, supervisor
+from training.runs import origin, placing, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
@@ -111,7 +111,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     runs, cards = [], []
     for one in list_runs(ctx.home.outputs, {"train"}):
         try:
-            view, status = status_now(ctx, one, ahead_of(one, busy))
+            view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy))
             cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
             runs.append(one)
         except (ValueError, OSError) as error:  # it became unreadable since it was listed
@@ -121,7 +121,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
         pieces = dict.fromkeys(PIECES, "") | {"strip": runpage.broken(broken) or EMPTY}
     else:
         notice = seen.get("notice", ("", "", 0.0))
-        page = page_of(ctx, run, ahead_of(run, busy), notice[:2] if notice[2] > now else ("", ""))
+        page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
         pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
@@ -159,9 +159,12 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     }
 
 
-def ahead_of(run: Run, busy: Run | None) -> str:
+def ahead_of(home, run: Run, busy: Run | None) -> str:
     """Title of the run that keeps this one from starting; "" when none does."""
-    return busy.title if busy and busy.path != run.path and supervisor.uses_gpu(busy) else ""
+    if not busy or busy.path == run.path or not supervisor.uses_gpu(busy):
+        return ""
+    ahead = supervisor.in_the_way(run, home) if placing.cards_for(run, home) else busy
+    return ahead.title if ahead else ""
 
 
 def status_now(ctx, run: Run, ahead: str) -> tuple[RunView, str]:

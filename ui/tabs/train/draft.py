@@ -22,13 +22,13 @@ from training.plan.estimate import Estimate, estimate
 from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Answers, Preset, Wrong, fits, list_presets, recommend, resolve, resolve_and_tell
-from training.runs import supervisor
-from training.runs.run import Run, create
+from training.runs import placing, supervisor
+from training.runs.run import Run, create, list_runs
 
 from ... import drafts, forms
 
 FORM = "train"  # name of the draft on disk
-TOP = ("name", "trigger", "prior")  # settings that the form shows above the folded ones
+TOP = ("name", "trigger", "prior", "gpu")  # settings that the form shows above the folded ones
 HIDDEN = (*TOP, "preset")
 ABOVE = "keep.on"  # a setting like any other, whose switch stands above the folded ones
 MAX_TYPED = 20_000
@@ -49,6 +49,7 @@ class Draft(BaseModel):
     name: str = ""
     trigger: str = ""
     prior: str = ""
+    gpu: str = ""  # UUID of the card to train on, "" for any free one
     preset: str = ""
     quality: str = "balanced"
     epochs: str = ""
@@ -310,23 +311,32 @@ def aim(home: Home, machine: Machine) -> Aim | None:
     return Aim(max(sides), float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0)
 
 
-def begin(home: Home, made: Plan, token: Secret | None = None) -> Run:
+def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "") -> Run:
     """The run of a plan, in the queue, which moves at once.  Raises ValueError, OSError; nothing is left behind when it cannot be made.
 
-    token: of whoever pressed Start on a Space; it goes to this run's worker and nowhere else.
+    gpu: UUID of the card to wait for, "" for any free one.  token: of whoever pressed Start on a Space; it goes to this run's worker and nowhere else.
     """
     if made.config is None:
         raise ValueError("some settings are not right yet")
     if kept_out := supervisor.no_accelerator():
         raise ValueError(kept_out)
+    choose = lambda run: run.wish_for_card(gpu) if gpu else None
     if token:
         created: list[Run] = []
-        supervisor.start_soon(lambda: created.append(create(home.outputs, made.config)) or created[0], home, token)
+        supervisor.start_soon(lambda: created.append(create(home.outputs, made.config, choose)) or created[0], home, token)
         return created[0]
-    run = create(home.outputs, made.config)
+    run = create(home.outputs, made.config, choose)
     # a worker takes a moment to say that it lives; whoever pressed Start sees the run meanwhile
     threading.Thread(target=supervisor.tick, args=(home,), name="easel-start", daemon=True).start()
     return run
+
+
+def free_card(home: Home, made: Plan, draft: Draft, machine: Machine) -> str:
+    """The card of several on which a draft would start now; "" where it would wait, or where there are not several."""
+    if made.estimate is None or not placing.several(machine):
+        return ""
+    busy = {run.card() for run in list_runs(home.outputs) if run.locked() and supervisor.uses_gpu(run)}
+    return "" if "" in busy else next((card for card in placing.among(machine.cards, draft.gpu, made.estimate.vram_bytes) if card not in busy), "")
 
 
 def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
@@ -343,7 +353,7 @@ def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
     for quality in QUALITIES:
         base = _usual(home, preset, Answers(dataset=uses[0].name, quality=quality, trigger=config.trigger, prior=prior), pictures, machine)
         edits = forms.changed(base, told) if base else told
-        made.append(Draft(name=config.name, trigger=config.trigger, prior=prior, preset=preset, quality=quality, edits=edits))
+        made.append(Draft(name=config.name, trigger=config.trigger, prior=prior, gpu=run.wished_card(), preset=preset, quality=quality, edits=edits))
     return min(made, key=lambda d: len(d.edits)), uses[0].name
 
 

@@ -25,11 +25,11 @@ QUALITY_SAYS = {
 }
 
 LONG_S = 2 * 86_400  # a training that takes longer than this here is hardly what was meant
-SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "prior", "preset", "epochs")  # their faults stand beside the field, in plain sight
+SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "prior", "gpu", "preset", "epochs")  # their faults stand beside the field, in plain sight
 
 
-def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str]) -> str:
-    """The dataset, name, trigger word and what must stay as it is, each with its fault below it."""
+def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str], cards: Sequence[tuple[str, str]] = ()) -> str:
+    """The dataset, name, trigger word and what must stay as it is, each with its fault below it; a choice of cards, (UUID, name), where there are several."""
     if not datasets:
         picker = '<button type="button" class="ez-btn" data-tab="dataset">Add pictures first</button>'
     else:
@@ -50,6 +50,7 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
             "prior", "Keep as it is", _select("prior", "Nothing in particular", others, draft.prior, wrong),
             "Pictures of what the base model knows and must not lose; they get no trigger word.", wrong,
         )
+        + _card(draft, cards, wrong)
         + "</div>"
     )  # fmt: skip
 
@@ -68,6 +69,13 @@ def _keep_help(plan: Plan) -> str:
 
 def _switch(path: str, on: bool, wrong: dict[str, str]) -> str:
     return f'<input type="checkbox" role="switch" class="ez-switch" {_common(path, "on" if on else "off", wrong)}{" checked" if on else ""}>'
+
+
+def _card(draft: Draft, cards: Sequence[tuple[str, str]], wrong: dict[str, str]) -> str:
+    if not cards:
+        return ""
+    picker = _select("gpu", "Any free card", list(cards), draft.gpu if draft.gpu in dict(cards) else "", wrong)
+    return _field("gpu", "Graphics card", picker, "A run waits for the card that is chosen; others train beside it on the rest.", wrong)
 
 
 def _select(path: str, none: str, choices: list[tuple[str, str]], chosen: str, wrong: dict[str, str]) -> str:

@@ -13,6 +13,8 @@ from training.data import datasets
 from training.hub import account
 from training.hub.secrets import Secret
 from training.plan import timelaw
+from training.plan.cards import labels
+from training.plan.devices import CARDS
 from training.plan.hardware import machine
 from training.runs import supervisor
 
@@ -109,7 +111,7 @@ def _fresh(seen: dict) -> dict:
 
 def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
     """[seen, every piece]; gr.skip() for what this browser shows already."""
-    has = machine(ctx.home.root)
+    has = machine(ctx.home.root).on(form.gpu)
     found = [(ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in dict(found) else found[0][0] if len(found) == 1 else ""
     made = draft.plan(ctx.home, form, dataset, has)
@@ -123,9 +125,9 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     wrong = {path: plain(text) for path, text in wrong.items()}
     parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, draft.ABOVE, *draft.idle(ctx.home, made, form.edits)))
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures={"steps": trainpage.epochs_row(form, made, wrong), **_drawn(ctx, made)}) if made.base else ""
-    busy = supervisor.running(ctx.home)
+    busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
-        "essentials": trainpage.essentials(form, made, found, wrong),
+        "essentials": trainpage.essentials(form, made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else []),
         "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
         "plan": trainpage.plan_card(
@@ -163,7 +165,7 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
         run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
     if data.get("act") == "fit":
-        has = machine(ctx.home.root)
+        has = machine(ctx.home.root).on(form.gpu)
         edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
         form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
         seen = {**seen, "fitted": said}
@@ -190,7 +192,7 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
     """(id of the new run, seen), or (None, seen with the reason)."""
     found = [ds.name for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in found else found[0] if len(found) == 1 else ""
-    made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root))
+    made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root).on(form.gpu))
     if made.wrong:
         names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong))
         return None, {**seen, "tried": True, "fault": made.wrong.get("", f"Not started: look at {names}")}
@@ -200,12 +202,12 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
     if denied:
         return None, {**seen, "tried": True, "denied": denied, "fault": f"Not started: {next(iter(denied.values()))}"}
     try:
-        return draft.begin(ctx.home, made, token).id, seen
+        return draft.begin(ctx.home, made, token, form.gpu).id, seen
     except (ValueError, OSError) as error:
         return None, {**seen, "fault": f"Not started: {error}"}
 
 
 def _where(path: str) -> str:
     """A field as the page names it."""
-    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "keep.on": "Keep what the base model knows", "prior": "Keep as it is", "epochs": "Epochs in All settings", "preset": "the preset"}
+    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "keep.on": "Keep what the base model knows", "prior": "Keep as it is", "gpu": "Graphics card", "epochs": "Epochs in All settings", "preset": "the preset"}
     return named.get(path) or f"{forms.label_of(path)} in All settings"
