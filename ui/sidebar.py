@@ -11,11 +11,11 @@ from training.plan import hardware
 from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run
-from training.sentences import sentences
 
 from . import views
 from .poll import changes
 from .theme import ASSETS
+from .words import in_words
 
 GIB = 2**30
 CHIP = (
@@ -159,7 +159,7 @@ def _device_html(machine: hardware.Machine) -> str:
     rows.append(_meter("RAM", machine.ram_bytes - machine.ram_free_bytes, machine.ram_bytes))
     low = " ez-bad" if machine.disk_free_bytes < 2 * GIB else ""
     disk = f'<div class="ez-meter"><div><span>Free disk</span><b class="ez-num{low}">{_gib(machine.disk_free_bytes)}</b></div></div>'
-    notes = [sentences(text) for text in (machine.note, supervisor.no_accelerator()) if text]
+    notes = [in_words(text) for text in (machine.note, supervisor.no_accelerator()) if text]
     note = "".join(f'<p class="ez-note ez-warn ez-small">{escape(text)}</p>' for text in notes)
     return f'<div class="ez-device">{CHIP}<div><b>{escape(name)}</b><span>{escape(how)}</span></div></div>{"".join(rows)}{disk}{note}'
 
