@@ -51,7 +51,7 @@ def hashes(files: Mapping[str, Path], memory: Path, told: Told) -> dict[str, str
         found[name] = sha256_of(path, lambda more, at=done: told(at + more, of))
         done += keys[name]["size"]
         _refuse_damage(name, path, found[name], before, keys[name])
-        known[place] = keys[name] | {"sha256": found[name], "checked_t": round(time.time())}
+        known[place] = keys[name] | {"sha256": found[name], "checked_t": int(time.time())}
     if todo:
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(memory, json.dumps(known).encode())
