@@ -150,13 +150,19 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
         "head": runpage.head(page, now),
-        "samples": gallery.grid(page.view, src, page.videos, {step: page.links[f"step-{step}"] for step, _ in page.checkpoints if f"step-{step}" in page.links}),
+        "samples": gallery.grid(page.view, src, page.videos, _kept(page)),
         "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
         "chart": chart(page.view),
         "checkpoints": runpage.checkpoints(page),
         "warnings": runpage.warnings(page.view),
         "details": runpage.details(page),
     }
+
+
+def _kept(page: runpage.Page) -> dict[int, str]:
+    """{step: address of its checkpoint, in the layout that is offered first}."""
+    firsts = ((step, next((url for what, url in page.links.items() if what.startswith(f"step-{step}-")), "")) for step, _ in page.checkpoints)
+    return {step: url for step, url in firsts if url}
 
 
 def ahead_of(home, run: Run, busy: Run | None) -> str:
