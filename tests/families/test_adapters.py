@@ -11,7 +11,7 @@ from training import registry
 from training.engine import adapter_files
 from training.family import Placement
 from training.formats.adapting import is_whole
-from training.formats.deliver import deliver, has_kohya
+from training.formats.deliver import deliver, offers
 
 from .test_every_family import CAPTIONS, base, conditioned, dataset, job, kit, latents_like, pictures  # noqa: F401 fixtures
 
@@ -30,17 +30,20 @@ def test_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, 
         assert (run.result() / kit.spec.denoiser / "config.json").is_file()
         return
     checkpoint = run.path / "checkpoints" / "000003"
-    with safe_open(run.result(), framework="pt") as file:
+    with safe_open(checkpoint / "adapter.safetensors", framework="pt") as file:
         found = {k.split(".", 1)[0] for k in file.keys()}  # noqa: SIM118
     assert found == {kit.spec.denoiser, *(kit.spec.trainable_text if text else ())}
-    if not has_kohya(kit.spec, adapter):
-        return
-    other = tmp_path / "kohya.safetensors"
-    deliver(checkpoint, other, {}, half=False, spec=kit.spec, layout="kohya")
-    first, second, plain = (_answer(kit, file, bool(text)) for file in (run.result(), other, None))
+    main, *others = offers(kit.spec, kind, adapter)
+    assert run.result().name == main.file_name("tiny")
+    first, plain = (_answer(kit, file, bool(text)) for file in (run.result(), None))
     for name in plain:
         assert float((first[name] - plain[name]).abs().max()) > 1e-4, f"{name} was not changed"
-        torch.testing.assert_close(first[name], second[name], atol=2e-5, rtol=1e-4)
+    for offer in others:
+        other = tmp_path / offer.file_name("other")
+        deliver(checkpoint, other, {}, half=False, spec=kit.spec, layout=offer.layout)
+        second = _answer(kit, other, bool(text))
+        for name in plain:
+            torch.testing.assert_close(first[name], second[name], atol=2e-5, rtol=1e-4)
 
 
 def _answer(kit, file, texts: bool) -> dict[str, torch.Tensor]:  # noqa: F811

@@ -17,7 +17,7 @@ _OUTER = ("x_embedder", "caption_embedder.1", "norm_out.linear_1", "norm_out.lin
 # The first release's names are these; ComfyUI wants them behind "diffusion_model.", which the released pipeline takes for Lumina's and refuses.
 _STACKS = ("context_refiner", "noise_refiner", "layers")
 _LAYERS = (*(f"attn.{x}" for x in ("to_q", "to_k", "to_v", "to_out.0")), *(f"feed_forward.linear_{n}" for n in (1, 2, 3)), "norm1.linear")
-_ORIGINALS = (*(Original(f"{s}.{{n}}.{x}", (f"{s}.{{n}}.{x}",)) for s in _STACKS for x in _LAYERS), *(Original(x, (x,)) for x in _OUTER))
+_ORIGINALS = (*(Original(f"{s}.{{n}}.{x}", (f"{s}.{{n}}.{x}",)) for s in _STACKS for x in _LAYERS), *(Original(x, (x,)) for x in (*_OUTER, "time_caption_embed.caption_embedder.1")))
 
 SPEC = FamilySpec(
     id="omnigen2",
