@@ -52,6 +52,11 @@ def open_fd(path: str | os.PathLike, most_bytes: int | None = None, *, linked: b
     return _opened(path, _READ, most_bytes, linked)
 
 
+def check_length(path: str | os.PathLike, most_bytes: int) -> None:
+    """Nothing, or Refused for a file that is no plain one or says that it is longer.  Raises OSError."""
+    os.close(open_fd(path, most_bytes))
+
+
 def read_plain(path: str | os.PathLike, most_bytes: int, *, linked: bool = False) -> bytes:
     """The bytes of a plain file.  Raises Refused, also when more than most_bytes come out of it, whatever it says; OSError."""
     with open_plain(path, most_bytes, linked=linked) as file:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..outside import open_plain
 from .noise import is_archive, is_system
 
 MAX_ENTRIES = 20_000
@@ -45,10 +46,11 @@ def unpack(source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES) -> 
     """Each entry of a ZIP, its content in a file of `into`.  Raises ValueError where the ZIP as a whole is refused."""
     try:
         _check_directory(source)
-        archive = zipfile.ZipFile(source)
+        file = open_plain(source, linked=True)
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, struct.error, NotImplementedError) as error:
         raise ValueError(f"{source.name} is not a ZIP that can be opened: {_other_archive(source) or error}; pack it again") from None
-    with archive:
+    with file, archive:
         infos = archive.infolist()
         if len(infos) > MAX_ENTRIES:
             raise ValueError(_too_many(source, len(infos)))
@@ -75,7 +77,7 @@ def real_bytes(source: Path) -> int:
     """How many bytes the ZIP says it holds unpacked, at most the limit; for the free-space check.  0 if it cannot be opened."""
     try:
         _check_directory(source)
-        with zipfile.ZipFile(source) as archive:
+        with open_plain(source, linked=True) as file, zipfile.ZipFile(file) as archive:
             return min(MAX_TOTAL_BYTES, sum(min(i.file_size, MAX_ENTRY_BYTES) for i in archive.infolist()))
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError):
         return 0
@@ -83,8 +85,8 @@ def real_bytes(source: Path) -> int:
 
 def _check_directory(source: Path) -> None:
     """The number of entries and size of the directory, before Python's zipfile reads all of it into memory."""
-    size = source.stat().st_size
-    with open(source, "rb") as file:
+    with open_plain(source, linked=True) as file:
+        size = os.fstat(file.fileno()).st_size
         file.seek(max(0, size - 65_557))  # 22 bytes and a comment of at most 65,535
         tail = file.read()
         at = tail.rfind(b"PK\x05\x06")

@@ -26,9 +26,11 @@ from torch import Tensor
 
 from ..config import SavePart
 from ..files import fsync_folder
+from ..outside import is_folder, open_plain, read_json
 
 MANIFEST = "MANIFEST.json"
 STATE = "state.json"
+MAX_MANIFEST_BYTES, MAX_STATE_BYTES = 4 << 20, 1 << 30
 KEEP_AT_LEAST = 2  # a damaged newest one must leave another to fall back to
 SPARE_BYTES = 16 * 2**20  # left free beside a checkpoint, for events, log and samples
 CHUNK_BYTES = 4 * 2**20
@@ -130,10 +132,10 @@ def verify(path: Path) -> str:
     try:
         manifest = _read_manifest(path)
         for name, entry in manifest["files"].items():
-            size_bytes = (path / name).stat().st_size
+            size_bytes = (path / name).lstat().st_size
             if size_bytes != entry["size"]:
                 return f"{name} has {size_bytes} bytes instead of {entry['size']}"
-            with open(path / name, "rb") as file:
+            with open_plain(path / name) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
                     return f"the contents of {name} have changed since it was written"
     except FileNotFoundError as error:
@@ -152,7 +154,7 @@ def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any], dict
         raise ValueError(f"the checkpoint {path.name} is damaged: {trouble}; choose another one")
     manifest = _read_manifest(path)
     files = {name.removesuffix(".safetensors"): _read_tensors(path / name) for name in manifest["files"] if name != STATE}
-    return files, json.loads((path / STATE).read_bytes()), manifest
+    return files, read_json(path / STATE, MAX_STATE_BYTES), manifest
 
 
 def changes(manifest: dict[str, Any], config_hash: str, dataset_fingerprint: str) -> list[str]:
@@ -193,9 +195,9 @@ def _folder(run_dir: Path) -> Path:
 def _numbered(run_dir: Path) -> list[tuple[int, Path]]:
     """(step, folder) of everything that carries a number, whole or not; oldest first."""
     folder = _folder(run_dir)
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
-    return sorted((int(p.name), p) for p in folder.iterdir() if re.fullmatch(r"\d{6,}", p.name) and p.is_dir())
+    return sorted((int(p.name), p) for p in folder.iterdir() if re.fullmatch(r"[0-9]{6,15}", p.name) and is_folder(p))
 
 
 def _sweep(run_dir: Path) -> None:
@@ -215,7 +217,7 @@ def _set_aside(path: Path) -> Path:
 def _read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint.  Raises FileNotFoundError, or ValueError where it is not one of ours."""
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        manifest = read_json(path / MANIFEST, MAX_MANIFEST_BYTES)
         names, step = set(manifest["files"]), manifest["step"]
         entries = [(entry["size"], entry["sha256"]) for entry in manifest["files"].values()]
         texts = [manifest["config_hash"], manifest["dataset_fingerprint"], *(sha256 for _, sha256 in entries)]
@@ -238,7 +240,7 @@ def _manifest_or_none(path: Path) -> dict[str, Any] | None:
 def _looks_whole(path: Path) -> bool:
     manifest = _manifest_or_none(path)
     try:
-        return manifest is not None and all((path / name).stat().st_size == entry["size"] for name, entry in manifest["files"].items())
+        return manifest is not None and all((path / name).lstat().st_size == entry["size"] for name, entry in manifest["files"].items())
     except OSError:
         return False
 

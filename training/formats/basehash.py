@@ -18,7 +18,7 @@ from typing import Any
 
 from ..family import FamilySpec
 from ..files import write_atomic
-from ..outside import read_json
+from ..outside import open_plain, read_json
 from .basemodel import weight_files
 
 CHUNK_BYTES = 8 << 20
@@ -118,7 +118,7 @@ def _remembered(memory: Path) -> dict[str, dict[str, Any]]:
 def sha256_of(path: Path, told: Callable[[int], None] = lambda done: None) -> str:
     """The sha256 of a file.  told: how many bytes of it are read, after each piece."""
     digest, done = hashlib.sha256(), 0
-    with path.open("rb") as file:
+    with open_plain(path, linked=True) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
             done += len(chunk)

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from ..family import FamilySpec
 from ..home import BUILTIN
+from ..outside import open_plain, read_json, read_plain
 
 BUILTIN_SOURCE = "builtin"
 MAX_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
+MAX_JSON_BYTES = 64 << 20  # of a settings file or a list of shards
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
@@ -99,7 +101,7 @@ def read_header(file: Path) -> dict:
     if not file.is_file():
         raise ValueError(f"{file.parent.name}/{file.name} is missing; download the base model again, whole")
     size = file.stat().st_size
-    with file.open("rb") as stream:
+    with open_plain(file, linked=True) as stream:
         head = stream.read(200)
         if head.startswith(b"version https://git-lfs"):
             raise ValueError(f"{file.name} is only a pointer to the real file; run 'git lfs pull' in its folder or download it again")
@@ -117,7 +119,7 @@ def read_header(file: Path) -> dict:
         try:
             header = json.loads(stream.read(length))
             end = max((t["data_offsets"][1] for n, t in header.items() if n != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ValueError(f"{file.name} has a damaged header; download it again") from None
     if end + 8 + length != size:
         raise ValueError(f"{file.name} is {size} bytes, but its header says {end + 8 + length}: it is cut off; download it again")
@@ -157,7 +159,7 @@ def fingerprint(part: Path) -> str:
     Reading whole 10 GB files at each start would take longer than many trainings; two checkpoints that differ at all differ
     in nearly every tensor.
     """
-    return _content(hashlib.sha256((part / "config.json").read_bytes()), weight_files(part))
+    return _content(hashlib.sha256(read_plain(part / "config.json", MAX_JSON_BYTES, linked=True)), weight_files(part))
 
 
 def fingerprint_file(file: Path) -> str:
@@ -169,7 +171,7 @@ def _content(digest, files: list[Path]) -> str:
     for file in files:
         header = read_header(file)
         digest.update(json.dumps(header, sort_keys=True).encode())
-        with file.open("rb") as stream:
+        with open_plain(file, linked=True) as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
             for name in sorted(header):
                 begin, end = header[name]["data_offsets"]
@@ -181,7 +183,7 @@ def _content(digest, files: list[Path]) -> str:
 
 def _read_json(path: Path) -> dict:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, MAX_JSON_BYTES, linked=True)  # the Hub's cache is made of links
     except (OSError, ValueError) as error:
         raise ValueError(f"{path.parent.name}/{path.name} cannot be read ({error}); download the base model again, whole") from None
     if not isinstance(data, dict):

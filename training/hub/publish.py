@@ -14,6 +14,7 @@ from .. import outside, registry
 from ..files import replacing
 from ..formats import foreign
 from ..formats.adapting import is_whole
+from ..formats.basemodel import read_header
 from ..formats.deliver import Layout, Offer, deliver, needed, offers, relaid
 from ..formats.layouts import names_in
 from .account import Account, check_repo_id, find_token, save_token, signed_in, suggest_repo_id
@@ -145,6 +146,7 @@ def _layout_of(result: Path, spec) -> str:
 
 def _known(result: Path) -> dict:
     """What only the training knew, out of the finished file's own metadata."""
+    read_header(result)  # refuses what is no whole file of weights, before all of it is mapped
     with safe_open(result, framework="np") as file:
         said = file.metadata() or {}
     return {"prediction_type": said.get("modelspec.prediction_type", ""), "pictures": int(said.get("ss_num_train_images", "0"))}

@@ -61,7 +61,7 @@ def follow(run: Run, home: Home, cursor: int = 0, out: TextIO | None = None) -> 
 
 def progress(view: RunView) -> str:
     """The one line that says where the run is."""
-    if view.step and view.phase not in ("finished", "stopped", "failed") and view.step_t >= view.phase_t:
+    if view.losses and view.step and view.phase not in ("finished", "stopped", "failed") and view.step_t >= view.phase_t:
         loss, lr = view.losses[-1][1:]
         text = f"step {view.step}/{view.of}  loss {loss:.4f}  lr {lr:.1e}"
         done = view.step - view.first_step

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from training import outside
 from training.data import datasets
+from training.data.pictures import MAX_FILE_BYTES
 from training.home import BUILTIN, Home
 from training.hub.publish import export_weights, offers_of
 from training.runs.run import Run
@@ -34,6 +35,7 @@ ASSET_TYPES = {"icon.svg": "image/svg+xml", "icon-192.png": "image/png", "icon-5
 CLIP_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"}  # .mov: the codecs that browsers play are MP4's
 FOREVER = "private, max-age=31536000, immutable"  # the address holds a version
 BRIEFLY = "private, max-age=30"
+MAX_TEXT_BYTES = 4_000_000
 LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<layout>diffusers|kohya|comfyui))?")
 
 
@@ -143,6 +145,7 @@ def _picture(request: Request, path: Path) -> Response:
     kind = (PICTURE_TYPES | CLIP_TYPES).get(path.suffix.lower())
     if kind is None:
         raise FileNotFoundError(path)
+    outside.check_length(path, MAX_FILE_BYTES)
     return FileResponse(path, media_type=kind, headers={"Cache-Control": FOREVER if "v" in request.query_params else BRIEFLY})
 
 
@@ -164,6 +167,8 @@ def _download(run: Run, what: str) -> Response:
     else:
         raise FileNotFoundError(what)
     path = outside.inside(run.path, path.relative_to(run.path))
+    if what in ("job.yaml", "README.md"):
+        outside.check_length(path, MAX_TEXT_BYTES)
     return FileResponse(path, media_type="application/octet-stream", filename=name, headers={"Cache-Control": "private, no-store"})
 
 
