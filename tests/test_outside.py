@@ -78,7 +78,7 @@ def state():
 def ctx(home, state, tmp_path, monkeypatch):
     (tmp_path / "private").mkdir()
     monkeypatch.setenv("EASEL_TEST_PRIVATE", str(tmp_path / "private"))
-    return shell.UiContext(home, True, False, "", state, state, state, state, state)
+    return shell.UiContext(home, True, False, "", (), state, state, state, state, state)
 
 
 @pytest.fixture
