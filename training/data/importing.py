@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..files import write_atomic
 from ..names import folder_name
-from ..outside import check_plain, open_fd
+from ..outside import check_plain, open_fd, read_plain
 from . import captions, encodings, noise, rereading, zips
 from .datasets import Dataset, Progress, Verdict
 from .edits import new_op
@@ -411,7 +411,7 @@ def _pair(ds: Dataset, texts: list[Offered], pairs: _Pairs, new: set[str]) -> li
             (first if id in new else changed)[id] = caption
             guesses.pop(id, None)
             if guessed:
-                guesses[id] = (guessed, text.path.read_bytes())
+                guesses[id] = (guessed, read_plain(text.path, captions.MAX_BYTES))
         verdicts.append(Verdict(text.label, True, note, ids[0], "caption"))
     with ds._locked():
         scan = scan_folder(ds.path)
