@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..outside import read_json
 from . import captions, encodings
 from .edits import new_op
 from .memory import write_text_whole
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .datasets import Dataset
 
 FILE = "guessed.json"  # in the dataset's hidden folder: {picture: {encoding, bytes}}
+MAX_BYTES = 64 << 20
 SOURCE = "read again"
 
 
@@ -79,7 +81,7 @@ def _read(data: bytes, codec: str) -> str | None:
 
 def _kept(ds: Dataset) -> dict:
     try:
-        data = json.loads((ds.meta / FILE).read_text(encoding="utf-8"))
+        data = read_json(ds.meta / FILE, MAX_BYTES)
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -104,7 +104,7 @@ def _check_directory(source: Path) -> None:
 
 def _other_archive(source: Path) -> str:
     """What a file is that is called .zip and is none; "" where that is not clear."""
-    with open(source, "rb") as file:
+    with open_plain(source, linked=True) as file:
         head = file.read(8)
     return next((f"it is {kind} archive" for mark, kind in _OTHER_ARCHIVES.items() if head.startswith(mark)), "")
 
