@@ -12,7 +12,7 @@ from training.home import find_home
 from training.hub import wire
 from training.plan.cards import named
 from training.plan.hardware import machine
-from ui.server import instance, serving, uploads, window
+from ui.server import closing, instance, serving, uploads, window
 
 
 def flags() -> argparse.ArgumentParser:
@@ -105,7 +105,8 @@ def _serve(home, plan, port, claim) -> int:
             serving.close(demo)
             claim.release()
             return 1
-    Ticker(home).start()
+    ticker = Ticker(home)
+    ticker.start()
     uploads.Sweeper(place, demo.easel_taken).start()
     url = share_url or (plan.root_path if plan.root_path.startswith("http") else local_url)
     instance.announce(home, local_url)
@@ -117,7 +118,8 @@ def _serve(home, plan, port, claim) -> int:
     try:
         _wait_for_the_end()
     except KeyboardInterrupt:
-        print("Easel is closed. A training that was running goes on; start Easel again to see it.")
+        ticker.stop()  # what waits in the queue must not begin while the rest ends
+        print(closing.last_words(home), flush=True)
     finally:
         serving.close(demo)
         claim.release()

@@ -25,9 +25,8 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(REPO))
 
 from launchers import packages, places
-from launchers.pip_run import Failed, environment, pip
+from launchers.pip_run import Failed, environment, pip, uv, uv_reaches
 
-PIP = "pip==26.3"  # continues broken downloads; tested with our pins
 TORCH_INDEX = "https://download.pytorch.org/whl"
 LOCKS = REPO / "launchers" / "locks"
 PLAIN_BUILD = "cu130"  # what a torch of the plain package index is on Linux; its lock says what it brings along
@@ -219,7 +218,7 @@ def install(venv: Path, want: str, dev: bool, lock_fd: int) -> None:
 
     install_torch(python, site, want, pins(dev)["torch"], lock_fd)
     say("Installing the other packages")
-    pip(python, ["install", *HASHED, *(word for lock_file in locks(dev) for word in ("-r", str(lock_file)))], LOG, lock_fd)
+    install_locked(python, locks(dev), lock_fd)
     install_torch_parts(python, site, lock_fd)
     mend(python, site, want, dev, lock_fd)
 
@@ -244,7 +243,7 @@ def make_venv(venv: Path) -> None:
 
 def build_venv(venv: Path) -> None:
     """A new virtual environment in place of whatever of ours is there.  Raises Failed."""
-    ways = places.ways_to_make(venv, python_of(venv), PIP)
+    ways = places.ways_to_make(venv, python_of(venv), f"pip=={packages.pins(LOCKS / 'tools.in')['pip']}")
     if not ways:
         raise Failed(f"This Python cannot make virtual environments. {places.venv_advice()}")
     if venv.exists():
@@ -302,12 +301,29 @@ def check_room(venv: Path, want: str) -> None:
 
 
 def renew_pip(python: Path, site: Path, lock_fd: int) -> None:
-    """A pip that continues broken downloads.  Without one the old pip does, so a failure here is only noted."""
-    if packages.missing(site, {"pip": PIP.partition("==")[2]}):
+    """A pip that continues broken downloads, and uv.  Without them the old pip does, so a failure here is only noted."""
+    tools = packages.pins(LOCKS / "tools.in")
+    wanted = ["pip", "uv"] if uv_reaches(python) else ["pip"]
+    for name in packages.missing(site, {name: tools[name] for name in wanted}):
         try:
-            pip(python, ["install", "--retries", "1", PIP], LOG, lock_fd)
+            pip(python, ["install", "--retries", "1", *HASHED, "-r", str(only(python, LOCKS / "tools.txt", {name}))], LOG, lock_fd)
         except Failed as error:
-            LOG(f"kept the old pip: {error}")
+            LOG(f"did not get {name}=={tools[name]}: {error}")
+
+
+def only(python: Path, lock: Path, names: set[str]) -> Path:
+    """A requirements file, beside the environment's other notes, with the lock's entries of these packages."""
+    path = python.parent.parent / "easel-some.txt"
+    path.write_text(packages.entries(lock, names), encoding="utf-8")
+    return path
+
+
+def install_locked(python: Path, files: list[Path], lock_fd: int) -> None:
+    """All packages of these locks, by uv where it is and reaches them, else by pip.  Raises Failed."""
+    arguments = ["install", *HASHED, *(word for file in files for word in ("-r", str(file)))]
+    if uv_reaches(python) and uv(python, arguments, LOG, lock_fd):
+        return
+    pip(python, arguments, LOG, lock_fd)
 
 
 def install_torch(python: Path, site: Path, want: str, version: str, lock_fd: int) -> None:
@@ -322,7 +338,9 @@ def install_torch(python: Path, site: Path, want: str, version: str, lock_fd: in
     index = f"{os.environ.get('EASEL_TORCH_INDEX') or TORCH_INDEX}/{want}"
     say(f"Installing torch {version} for {'the processor' if want == 'cpu' else want}")
     exact = f"torch=={version}+{want}"
-    plain = ["--require-hashes", "-r", str(only_torch(python))]
+    plain = ["--require-hashes", "-r", str(only(python, LOCKS / f"{PLAIN_BUILD}.txt", {"torch"}))]
+    note = Path(plain[-1])  # "===" takes no torch with a local version, such as a +cpu one that this machine's pip was given
+    note.write_text(note.read_text(encoding="utf-8").replace("==", "===", 1), encoding="utf-8")
     tries = [["--no-index", exact], ["--index-url", index, "--retries", "1", "--timeout", "20", exact]]
     if sys.platform == "darwin":
         tries = [plain]
@@ -349,13 +367,6 @@ def install_torch(python: Path, site: Path, want: str, version: str, lock_fd: in
     )
 
 
-def only_torch(python: Path) -> Path:
-    """A requirements file, beside the environment's other notes, with torch as the plain package index has it, and its hashes."""
-    path = python.parent.parent / "easel-torch.txt"
-    path.write_text(packages.entries(LOCKS / f"{PLAIN_BUILD}.txt", {"torch"}), encoding="utf-8")
-    return path
-
-
 def install_torch_parts(python: Path, site: Path, lock_fd: int) -> None:
     """What the installed build of torch brings along besides the locked packages: libraries of CUDA, ROCm or oneAPI, and its own triton.
 
@@ -368,10 +379,8 @@ def install_torch_parts(python: Path, site: Path, lock_fd: int) -> None:
     say(f"Installing what torch needs for {build}")
     tries = [["--index-url", f"{os.environ.get('EASEL_TORCH_INDEX') or TORCH_INDEX}/{build}", "--retries", "1", f"torch=={version}"]]
     if build == PLAIN_BUILD and sys.platform == "linux":
-        parts = python.parent.parent / "easel-torch-parts.txt"
         lock_file = LOCKS / f"{PLAIN_BUILD}.txt"
-        parts.write_text(packages.entries(lock_file, packages.locked([lock_file]) - {"torch"}), encoding="utf-8")
-        tries.insert(0, [*HASHED, "-r", str(parts)])
+        tries.insert(0, [*HASHED, "-r", str(only(python, lock_file, packages.locked([lock_file]) - {"torch"}))])
     if build.startswith("cu"):
         tries.append([f"torch=={version}"])  # NVIDIA's libraries are in the plain index too
     for number, arguments in enumerate(tries):
@@ -393,9 +402,9 @@ def mend(python: Path, site: Path, want: str, dev: bool, lock_fd: int) -> None:
             shutil.rmtree(package.info)
             install_torch(python, site, want, pins(dev)["torch"], lock_fd)
         elif entry:
-            again = python.parent.parent / "easel-again.txt"
-            again.write_text(entry, encoding="utf-8")
-            pip(python, ["install", "--force-reinstall", *HASHED, "-r", str(again)], LOG, lock_fd)
+            path = python.parent.parent / "easel-some.txt"
+            path.write_text(entry, encoding="utf-8")
+            pip(python, ["install", "--force-reinstall", *HASHED, "-r", str(path)], LOG, lock_fd)
         elif package.name.startswith(("nvidia-", "cuda-", "triton", "pytorch-triton", "intel-", "rocm")):
             shutil.rmtree(package.info)
             install_torch_parts(python, site, lock_fd)

@@ -3,8 +3,8 @@
     python launchers/lock.py               after a change of requirements.txt or requirements-dev.txt; keeps all other versions
     python launchers/lock.py --upgrade     takes the newest of everything that is not pinned there
 
-app.txt is what Easel runs with, dev.txt what its tests need on top, cu130.txt torch itself as the plain package index has it and the
-CUDA libraries it brings on Linux.  torch is in neither of the first two: install.py chooses it by the hardware.
+app.txt is what Easel runs with, dev.txt what its tests need on top, tools.txt what installs them, cu130.txt torch itself as the plain package index has it and the
+CUDA libraries it brings on Linux.  torch is in none of the others: install.py chooses it by the hardware.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEAD = "# Written by launchers/lock.py from {source}; change that, then run it a
 
 
 def main(flags: list[str]) -> int:
-    """0, with the three files written anew.  What does not resolve ends with uv's own words."""
+    """0, with the four files written anew.  What does not resolve ends with uv's own words."""
     LOCKS.mkdir(exist_ok=True)
     old = "".join(path.read_text(encoding="utf-8") for path in sorted(LOCKS.glob("*.txt")))
     app = resolve(REPO / "requirements.txt", old, flags)
@@ -37,6 +37,7 @@ def main(flags: list[str]) -> int:
     write("app.txt", "requirements.txt", app)
     write("dev.txt", "requirements-dev.txt", [entry for entry in everything if entry not in app and entry not in cuda])
     write("cu130.txt", "requirements.txt", cuda)
+    write("tools.txt", "launchers/locks/tools.in", resolve(LOCKS / "tools.in", old, flags))
     return 0
 
 

@@ -1,9 +1,10 @@
-"""One run of pip: everything into the log, a few plain lines on the screen, and a sentence when it fails."""
+"""One run of pip or uv: everything into the log, a few plain lines on the screen, and a sentence when it fails."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -28,11 +29,15 @@ CAUSES = (
     ),
     (
         r"No matching distribution|Could not find a version",
-        "A package has no build for this Python or this system. Easel needs a 64-bit Python 3.11 to 3.14 on Windows, Linux (glibc) or macOS.",
+        "A package has no build for this Python or this system. Easel needs a 64-bit Python 3.11 to 3.14 on Windows, Linux (glibc) or a Mac with an Apple chip.",
     ),
     (
         r"Permission denied|Errno 13|Access is denied|WinError 5\b",
         "A file may not be written: close other copies of Easel, or move it to your own folder.",
+    ),
+    (
+        r"DO NOT MATCH THE HASHES",
+        "A package came with other contents than the ones that were locked. Something between here and the package index changed it; try another network.",
     ),
     (r"Killed|MemoryError", "The computer ran out of memory. Close other programs, then start again."),
 )
@@ -83,6 +88,34 @@ def pip(python: Path, args: list[str], log, lock_fd: int) -> None:
             process.wait()
     if process.returncode:
         raise Failed(cause("\n".join(said)))
+
+
+def uv_reaches(python: Path) -> bool:
+    """Whether uv may fetch for us.  It reads none of pip's settings, so where pip was told of another index or a proxy, pip does it."""
+    told = subprocess.run([str(python), "-I", "-m", "pip", "config", "list"], env=environment(), capture_output=True, text=True, check=False)
+    return not told.returncode and not re.search(r"\.(index-url|no-index|proxy|trusted-host|client-cert)=", told.stdout.replace("_", "-"))
+
+
+def uv(python: Path, args: list[str], log, lock_fd: int) -> bool:
+    """Whether `uv pip ARGS` did it; what it said is in the log.  Its cache lies in the environment while it works.
+
+    So an interrupted start goes on where it was, and afterwards nothing lies on the disk twice, nor shares a file with another program's.
+    """
+    venv = python.parent.parent
+    program, cache = next((path for path in (python.with_name("uv"), python.with_name("uv.exe")) if path.is_file()), None), venv / "uv-cache"
+    if program is None:
+        return False
+    log(f"+ uv pip {' '.join(args)}")
+    watched = sys.stderr.isatty()  # then it draws its own progress
+    done = subprocess.run(
+        [str(program), "pip", args[0], "--python", str(python), "--cache-dir", str(cache), *args[1:]],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=None if watched else subprocess.STDOUT,
+        env=environment(), cwd=venv, text=True, encoding="utf-8", errors="replace", pass_fds=() if os.name == "nt" else (lock_fd,), check=False,
+    )  # fmt: skip
+    log("\n".join("  " + line for line in done.stdout.splitlines()) or "  (it drew on the screen)")
+    if done.returncode == 0:
+        shutil.rmtree(cache, ignore_errors=True)
+    return done.returncode == 0
 
 
 def is_new(python: Path) -> bool:

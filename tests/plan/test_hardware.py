@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from training.plan import hardware
+from training.plan import cards, hardware
 
 REPO = Path(__file__).resolve().parents[2]
 posix = pytest.mark.skipif(os.name == "nt", reason="the stand-in for nvidia-smi is a shell script")
@@ -28,7 +28,7 @@ RECORDED = {
     "no device": "No devices were found\n",
 }
 TABLE = {
-    "H200": "cu130", "RTX 4090": "cu126", "RTX 3060 on a new driver": "cu130", "RTX 5090": "cu130", "RTX 5090 on an old driver": "cpu",
+    "H200": "cu130", "RTX 4090": "cu126", "RTX 3060 on a new driver": "cu130", "RTX 5090": "cu130", "RTX 5090 on an old driver": "cu129" if sys.platform == "linux" else "cpu",
     "GTX 1080": "cu126", "V100": "cu126", "T4 on an old driver": "cpu", "K80": "cpu", "GB10, unified memory": "cu130", "no device": "cpu",
 }  # fmt: skip
 
@@ -45,7 +45,8 @@ def test_the_table(machine):
 
 
 def test_the_reason_says_what_to_do():
-    assert "driver 580 or newer" in hardware.torch_build(gpu(RECORDED["RTX 5090 on an old driver"]))[1]
+    older = RECORDED["RTX 5090 on an old driver"].replace("572.16", "560.94")
+    assert f"driver {570 if sys.platform == 'linux' else 580} or newer" in hardware.torch_build(gpu(older))[1]
     assert "driver 525 or newer" in hardware.torch_build(gpu(RECORDED["T4 on an old driver"]))[1]
     assert "too old for today's torch" in hardware.torch_build(gpu(RECORDED["K80"]))[1]
 
@@ -120,3 +121,42 @@ def test_this_machine(tmp_path):
 def test_no_torch_is_imported():
     code = "import sys; from training.plan import hardware; hardware.machine(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO, timeout=60)
+
+
+def card(vendor, arch="", name="A card"):
+    return hardware.Gpu(0, "", name, "", 16 * 2**30, 16 * 2**30, vendor=vendor, arch=arch)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "arch", "system", "build", "says"),
+    [
+        ("amd", "gfx1100", "linux", "rocm7.2", "torch for ROCm 7.2"),
+        ("amd", "gfx1036", "linux", "cpu", "none of the AMD cards"),  # a processor's built-in graphics: not worth 5 GB
+        ("amd", "gfx1032", "linux", "cpu", "HSA_OVERRIDE_GFX_VERSION"),
+        ("amd", "", "win32", "cpu", "only on Linux"),
+        ("intel", "", "linux", "xpu", "Intel"),
+        ("intel", "", "win32", "xpu", "Intel"),
+    ],
+)
+def test_amd_and_intel_cards_get_their_build_or_an_honest_sentence(monkeypatch, vendor, arch, system, build, says):
+    monkeypatch.setattr(sys, "platform", system)
+    got, why = hardware.torch_build(card(vendor, arch))
+    assert got == build and says in why
+
+
+def test_an_rtx_50_with_an_older_driver_gets_cuda_12_9_on_linux_alone(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert hardware.torch_build(gpu(RECORDED["RTX 5090 on an old driver"]))[0] == "cpu"
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert hardware.torch_build(gpu(RECORDED["RTX 5090 on an old driver"]))[0] == "cu129"
+
+
+def test_the_launcher_installs_for_a_card_that_torch_can_use_before_one_that_it_cannot(monkeypatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "EASEL_GPU"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    old = hardware.parse_smi(RECORDED["K80"])
+    found = cards.Found((*old, card("amd", "gfx1100")))
+    assert hardware.wanted_build(found)[0] == "rocm7.2"
+    build, why = hardware.wanted_build(cards.Found((), "nvidia-smi says: no; restart the computer"))
+    assert build == "cpu" and why.endswith("nvidia-smi says: no; restart the computer")

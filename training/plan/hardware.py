@@ -74,25 +74,36 @@ class TorchBuild:
     id: str
     driver: int  # lowest major version of the NVIDIA driver
     compute: tuple[tuple[int, int], tuple[int, int]]  # lowest and highest compute capability it has kernels for
+    systems: tuple[str, ...] = ("linux", "win32")
 
 
-# torch 2.13.0 is built for CUDA 12.6, 13.0 and (as an experiment) 13.2; there is no cu128 any more.
+# torch 2.13.0 is built for CUDA 12.6, 13.0 and (as an experiment) 13.2, for Linux also 12.9, which an RTX 50 with a driver before 580 needs;
+# there is no cu128 any more.
 # Architectures: pytorch RELEASE.md, "PyTorch CUDA Support Matrix" for 2.12-2.14: 12.6 Maxwell 5.0 to Hopper 9.0, 13.0 Turing 7.5 to Blackwell 12.0.
 # A build for x.y runs on every x.z with z >= y, and 13.0 carries PTX for what comes later.
 # Drivers: NVIDIA, "CUDA Compatibility", minor version compatibility: CUDA 12.x needs >= 525, CUDA 13.x >= 580; Linux and Windows.
 TORCH_BUILDS = (
     TorchBuild("cu130", driver=580, compute=((7, 5), (99, 9))),
     TorchBuild("cu126", driver=525, compute=((5, 0), (9, 9))),
+    TorchBuild("cu129", driver=570, compute=((7, 5), (12, 9)), systems=("linux",)),  # Blackwell's first drivers are 570
 )
+
+# What PyTorch's own wheels for AMD (Linux only) have kernels for: its .ci/docker/manywheel/build.sh, for ROCm 7.2
+ROCM_BUILD = "rocm7.2"
+ROCM_ARCHS = (
+    "gfx900", "gfx906", "gfx908", "gfx90a", "gfx942", "gfx950", "gfx1030", "gfx1100", "gfx1101", "gfx1102", "gfx1150", "gfx1151", "gfx1200", "gfx1201",
+)  # fmt: skip
 
 
 def torch_build(gpu: Gpu | None) -> tuple[str, str]:
     """(wheel index id, the reason in a sentence) for a card, or for none."""
     if gpu is None:
-        return "cpu", "no NVIDIA graphics card was found, so torch is installed for the processor"
+        return "cpu", "no graphics card that torch computes on was found, so torch is installed for the processor"
+    if gpu.vendor != "nvidia":
+        return _other_build(gpu)
     major = _driver_major(gpu.driver)
     named = f"{gpu.name} (driver {gpu.driver}, compute capability {gpu.compute[0]}.{gpu.compute[1]})"
-    fitting = [b for b in TORCH_BUILDS if b.compute[0] <= gpu.compute <= b.compute[1]]
+    fitting = [b for b in TORCH_BUILDS if b.compute[0] <= gpu.compute <= b.compute[1] and sys.platform in b.systems]
     for build in fitting:
         if major >= build.driver:
             return build.id, f"{named}: torch for CUDA {build.id[2:4]}.{build.id[4:]}"
@@ -102,6 +113,26 @@ def torch_build(gpu: Gpu | None) -> tuple[str, str]:
     if gpu.compute == (0, 0):
         return "cpu", f"the driver of {gpu.name} ({gpu.driver}) is too old; {update}"
     return "cpu", f"{named} is too old for today's torch (5.0 is the lowest), so the processor is used"
+
+
+def wanted_build(found: cards.Found) -> tuple[str, str]:
+    """torch_build() for the first of the visible cards that torch can be had for: NVIDIA's come first.  With the driver's own trouble, if any."""
+    left = _visible(found.cards)
+    builds = [torch_build(gpu) for gpu in left] or [torch_build(None)]
+    build, why = next((b for b in builds if b[0] != "cpu"), builds[0])
+    return build, f"{why}. {found.trouble}" if found.trouble else why
+
+
+def _other_build(gpu: Gpu) -> tuple[str, str]:
+    """torch_build() for AMD's and Intel's cards."""
+    if gpu.vendor == "intel":
+        return "xpu", f"{gpu.name}: torch for Intel cards"
+    if sys.platform != "linux":
+        return "cpu", f"{gpu.name}: torch computes on AMD cards only on Linux, so it is installed for the processor"
+    if gpu.arch in ROCM_ARCHS:
+        return ROCM_BUILD, f"{gpu.name}: torch for ROCm {ROCM_BUILD.removeprefix('rocm')}, a download of several GB"
+    hint = " (its sister gfx1030 is: EASEL_TORCH=rocm7.2 with HSA_OVERRIDE_GFX_VERSION=10.3.0 may work)" if gpu.arch.startswith("gfx103") else ""
+    return "cpu", f"{gpu.name} is none of the AMD cards that torch is built for{hint}, so it is installed for the processor"
 
 
 _cached: dict[str, tuple[float, Machine]] = {}  # folder -> (until when it holds, what was seen)
@@ -322,7 +353,7 @@ def _existing(folder: Path) -> Path:
 def main(words: list[str]) -> int:
     """The command line: `torch-build` prints the wheel index id, and the reason on stderr; `show` prints the machine."""
     if words == ["torch-build"]:
-        build, why = torch_build(choose_gpu(nvidia_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")))
+        build, why = wanted_build(cards.find())
         print(why, file=sys.stderr)
         print(build)
         return 0

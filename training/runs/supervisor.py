@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -252,6 +252,19 @@ class Ticker(threading.Thread):
     def stop(self) -> None:
         """No more ticks; workers go on."""
         self._ended.set()
+
+
+def stop_all(home: Home, wait_s: float) -> dict[str, str]:
+    """{title: status} of the runs that a worker was busy with, after all of them were told to stop and had wait_s for it.
+
+    For the end of a container, which takes its workers along.  What waits in the queue goes on waiting.
+    """
+    busy = [run for run in list_runs(home.outputs) if run.locked() or starting(run)]
+    for run in busy:
+        with suppress(ValueError):  # it has just ended by itself
+            run.command("stop")
+    _until(lambda: not any(run.locked() for run in busy), wait_s)
+    return {run.title: run.status() for run in busy}
 
 
 @contextmanager
