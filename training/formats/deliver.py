@@ -116,16 +116,16 @@ def _joined(originals) -> bool:
 def unread(spec: FamilySpec, kind: str, adapter: ModuleType) -> str:
     """What to know before this kind is trained with this family: which program will not load it, or that there will be two files; "" for neither."""
     if is_whole(adapter):
-        return "The result is a whole denoiser in a folder in diffusers' layout, not a LoRA file: a LoRA loader, ComfyUI's too, does not take it."
+        return "The result is a whole denoiser in a folder in diffusers' layout, not a LoRA file: a LoRA loader, ComfyUI's too, does not take it"
     files = offers(spec, kind, adapter)
     if any(o.pipeline and o.comfyui for o in files):
         return ""
     pipeline, comfyui = (any(getattr(o, what) for o in files) for what in ("pipeline", "comfyui"))
     if pipeline and comfyui:
-        return f"The result comes as two files, one for {files[0].title} and one for {files[1].title}: none serves both."
+        return f"The result comes as two files, one for {files[0].title} and one for {files[1].title}: none serves both"
     able = " and ".join(dict.fromkeys(o.title for o in files))
     cannot = " and ".join(name for name, can in ((f"the loader of {spec.pipeline_title}", pipeline), ("ComfyUI", comfyui)) if not can)
-    return f"{adapter.TITLE} with {spec.title} is for {able}: {cannot} cannot load it. A LoRA loads in all of them."
+    return f"{adapter.TITLE} with {spec.title} is for {able}: {cannot} cannot load it, but can load a LoRA"
 
 
 def adapter_file(checkpoint: Path) -> Path:

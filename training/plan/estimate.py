@@ -17,6 +17,7 @@ from ..data import datasets, words
 from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
+from ..formats.deliver import unread
 from ..home import Home
 from . import layers, prompts
 from .devices import CARDS
@@ -187,6 +188,9 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         learning, keeping = passes_of(config)
         kept_s = config.steps * step_s * keeping / (learning + keeping)
         made.sentences.append(f"Of that, keeping what the base model knows takes about {duration(kept_s)} and {gb(held)} of disk; it needs no more memory")
+    beside = unread(spec, config.adapter.type, registry.get("adapters", config.adapter.type, home.plugins))
+    if beside:
+        made.sentences.append(beside)
     return made
 
 
