@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from ..files import write_atomic
@@ -77,7 +77,7 @@ class Cache:
         if key not in self._whole:
             return self._checked(key)
         try:
-            return load_file(self.path(key))
+            return load(self.path(key).read_bytes())  # not mapped: Windows could not replace it then
         except (SafetensorError, OSError):
             self._whole.discard(key)
             return self._checked(key)

@@ -50,11 +50,10 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
         ctx.phase("checking the result")
         trained = _answer(config, p)
     modules.clear()
-    p.m.denoiser = None
-    p.m.text_encoders.clear()
-    memory.release()
+    _let_go(p)
     name = offer.file_name(config.name) if offer else config.name
     checked = prove(config, p, unproven, layers, trained, offer) if offer else prove_denoiser(config, p, unproven, trained)
+    _let_go(p)
     if whole:
         shutil.rmtree(ctx.path(name), ignore_errors=True)  # of an earlier attempt that was cut off between here and its event
     os.replace(unproven, ctx.path(name))
@@ -62,6 +61,13 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     size = sum(f.stat().st_size for f in ([ctx.path(name)] if not whole else ctx.path(name).rglob("*")) if f.is_file())
     what = "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
     ctx.emit("finished", path=name, summary=f"{config.steps} steps; {what}; {size / 1e6:.1f} MB; {checked}")
+
+
+def _let_go(p: Prepared) -> None:
+    """No model is loaded any more.  One that was loaded on a CPU still maps its file, and Windows renames and deletes nothing that is mapped."""
+    p.m.denoiser = None
+    p.m.text_encoders.clear()
+    memory.release()
 
 
 def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path) -> None:
