@@ -260,6 +260,9 @@ class KeepPart(Part):
     share: float = Field(
         0.5, gt=0, le=1, description="Extra passes that hold the base model, for each picture that is learnt: 1 is one for each, 0.5 one for every second."
     )
+    together: bool = Field(
+        False, description="Make these passes in one with the pictures that are learnt: faster for a small model, but as much more memory as they are more."
+    )
     weight: float = Field(3.0, gt=0, le=100, description="How much the loss of these passes counts, compared to that of a picture that is learnt.")
     words: str = Field("", max_length=60, pattern="^[a-z0-9_-]*$", description="List of sentences that they are held with; empty takes the one for the base model.")
     prompts: tuple[str, ...] = Field((), max_length=1000, description="Sentences of your own for it, one a line, in place of that list.")

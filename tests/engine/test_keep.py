@@ -33,7 +33,10 @@ def moved(it: Session) -> Session:
 
 
 def held(it: Session, steps: int = 12) -> list:
-    return [batch for step in range(steps) for batch in it.feed.at(step) if batch.keeps]
+    """The micro-batches that keep the base; each of them does nothing else."""
+    batches = [batch for step in range(steps) for batch in it.feed.at(step) if batch.keeps]
+    assert all(batch.keeps == batch.prior == list(range(len(batch.ids))) for batch in batches)
+    return batches
 
 
 @pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "dora", "oft"])
@@ -86,6 +89,15 @@ def test_the_share_is_spread_evenly_and_no_pass_grows_larger_than_a_batch(lab, s
     assert sum(len(batch.ids) for batch in batches) == count and all(len(batch.ids) == 1 for batch in batches)
     learnt = [batch for step in range(60) for batch in it.feed.at(step) if not batch.keeps]
     assert {batch.weight for batch in learnt} == {1 / (1 + share)}, "a picture counts alike, whether the base is asked in its step or not"
+
+
+def test_in_one_pass_with_what_is_learnt_it_is_the_same_step(lab):
+    apart, together = (session(lab, data__batch_size=3, keep__together=one, keep__on=True, keep__share=0.7) for one in (False, True))
+    assert all(len(batches) == 1 for batches in map(together.feed.at, range(4)))
+    for it in (apart, together):
+        it._advance()
+    for one, other in zip(apart.weights, together.weights, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
 
 
 def test_what_is_learnt_and_when_is_the_same_with_it_and_without(lab):

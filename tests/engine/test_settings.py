@@ -87,6 +87,7 @@ CHANGED = {
     "loss.gradient_checkpointing": ("all", {}),
     "keep.on": (True, {}),
     "keep.share": (1.0, {"keep__on": True}),
+    "keep.together": (True, {"keep__on": True, "keep__share": 1.0}),
     "keep.weight": (1.0, {"keep__on": True}),
     "keep.words": ("shapes", {"keep__on": True, "keep__own": 0.0, "keep__empty": 0.0}),
     "keep.prompts": (["a green cat"], {"keep__on": True, "keep__own": 0.0, "keep__empty": 0.0}),

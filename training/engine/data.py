@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -217,9 +218,8 @@ def bare_captions(item: Item, trigger: str) -> list[str]:
 class Batch:
     """One micro-batch.  latents, noise: [B,C,h,w] (video: [B,C,f,h,w]) fp32; t: [B]; weight: its share of the optimizer step.
 
-    captions: as the pictures are trained with.  weights: [B], of each picture's loss.  prior: rows that must stay as they are; base: what
-    the base model says of them.  keeps: whether the whole batch holds what the base model knows, see KeepPart.  mask: how much of each
-    cell is to be learnt, [B,1,h,w] (video: [B,1,1,h,w]) in [0, 1]; None where no loss is masked.
+    captions: as the pictures are trained with.  weights: [B], of each picture's loss.  prior: rows that must give what the base model makes
+    of them; base: what that is.  keeps: those of them that are there to keep what it knows, see KeepPart.  mask: how much of each cell is to be learnt, [B,1,h,w] (video: [B,1,1,h,w]) in [0, 1]; None where no loss is masked.
     """
 
     latents: Tensor
@@ -231,9 +231,17 @@ class Batch:
     weights: Tensor
     prior: list[int]
     captions: list[str]
-    keeps: bool = False
+    keeps: list[int] = field(default_factory=list)
     base: Tensor | None = None
     mask: Tensor | None = None
+
+
+class Row(NamedTuple):
+    """A picture in a step.  place: its number there, by which everything about it is drawn.  keeps: it is there to keep what the base model knows."""
+
+    item: Item
+    place: int
+    keeps: bool = False
 
 
 class Feed:
@@ -254,38 +262,24 @@ class Feed:
         return self._epochs[epoch]
 
     def at(self, step: int) -> list[Batch]:
-        """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation, then those that keep the base."""
+        """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation, and what keeps the base."""
         # every epoch has as many batches: it holds the same items, and so the same number in each bucket
         numbers = self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]
-        size = self.config.data.batch_size
-        keep = self.config.keep
+        size, keep = self.config.data.batch_size, self.config.keep
         whole = len(numbers) * (1 + keep.share * keep.on)  # the same at every step, so that a picture counts alike whether one more holds the base or not
-        learnt = [self._batch(step, at, numbers[at : at + size], whole) for at in range(0, len(numbers), size)]
-        held = self._held_places(step, numbers) if keep.on else []
-        return learnt + [self._kept(step, held[at : at + size], whole) for at in range(0, len(held), size)]
+        learnt = [Row(self.plan.items[n], place) for place, n in enumerate(numbers)]
+        held = [Row(row.item, row.place, keeps=True) for row in learnt if keep.on and self._held(step, row)]
+        parts = [learnt[at : at + size] for at in range(0, len(learnt), size)]
+        if keep.together:
+            parts = [part + [row for row in held if part[0].place <= row.place <= part[-1].place] for part in parts]
+        else:
+            parts += [held[at : at + size] for at in range(0, len(held), size)]
+        return [self._batch(step, part, whole) for part in parts]
 
-    def _held_places(self, step: int, numbers: list[int]) -> list[tuple[int, int]]:
-        """[(place in the step, item)] of the pictures that are noised once more to hold the base: keep.share of those that are learnt, evenly spread."""
-        first, share = step * self.per_step, self.config.keep.share
-        places = [(place, n) for place, n in enumerate(numbers) if not self.plan.items[n].prior]
-        return [(place, n) for place, n in places if int((first + place + 1) * share) > int((first + place) * share)]
-
-    def _kept(self, step: int, held: list[tuple[int, int]], whole: float) -> Batch:
-        latents, noise, times, captions, geometry, items = [], [], [], [], [], []
-        for place, n in held:
-            item, where = self.plan.items[n], ("keep", self.config.seed, step, place)
-            flip = item.flips[number("flip", *where) % len(item.flips)]
-            latents.append(self.cache.get(item.latent_key(self.latent_print, flip))["latents"])
-            draw = generator("noise", *where)
-            times.append(self.schedule.pick(draw, latents[-1].shape))
-            noise.append(draw_noise(latents[-1].shape, draw, self.config.loss))
-            captions.append(self._other_words(item, where))
-            geometry.append(item.geometry(flip))
-            items.append(item)
-        conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
-        batch = self._to_device(latents, noise, times, conds, items, [None] * len(items), len(items) / whole, captions)
-        weights = torch.full_like(batch.weights, self.config.keep.weight)
-        return replace(batch, weights=weights, prior=list(range(len(items))), keeps=True)
+    def _held(self, step: int, row: Row) -> bool:
+        """Whether this picture is noised once more to hold the base: keep.share of those that are learnt, evenly spread."""
+        count, share = step * self.per_step + row.place, self.config.keep.share
+        return not row.item.prior and int((count + 1) * share) > int(count * share)
 
     def _other_words(self, item: Item, where: tuple) -> str:
         """What a picture is called where it holds the base: nothing, its own caption without the trigger word, or somebody else's sentence."""
@@ -297,32 +291,33 @@ class Feed:
             return own[number("order", *where) % len(own)]
         return self.sentences[number("sentence", *where) % len(self.sentences)]
 
-    def _batch(self, step: int, at: int, numbers: list[int], whole: float) -> Batch:
-        latents, noise, times, captions, geometry, items, masks = [], [], [], [], [], [], []
-        for place, n in enumerate(numbers, start=at):
-            item, where = self.plan.items[n], (self.config.seed, step, place)
+    def _batch(self, step: int, rows: list[Row], whole: float) -> Batch:
+        latents, noise, times, captions, geometry, masks = [], [], [], [], [], []
+        for item, place, keeps in rows:
+            where = ("keep",) * keeps + (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
             clean = self.cache.get(item.latent_key(self.latent_print, flip))["latents"]
             draw = generator("noise", *where)
             times.append(self.schedule.pick(draw, clean.shape))
             noise.append(draw_noise(clean.shape, draw, self.config.loss))
-            masks.append(self._mask(item, flip, clean))
-            dropout = self.config.data.prior_caption_dropout if item.prior else self.config.data.caption_dropout
-            dropped = unit("caption", *where) < dropout
-            caption = "" if dropped else item.captions[number("order", *where) % len(item.captions)]
+            masks.append(self._mask(item, flip, clean, keeps))
+            captions.append(self._other_words(item, where) if keeps else self._words(item, where))
             latents.append(clean)
-            captions.append(caption)
             geometry.append(item.geometry(flip))
-            items.append(item)
         conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
-        return self._to_device(latents, noise, times, conds, items, masks, len(numbers) / whole, captions)
+        return self._to_device(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
 
-    def _mask(self, item: Item, flip: bool, clean: Tensor) -> Tensor | None:
-        """[1,h,w], for video [1,1,h,w]; a picture without a mask is shown whole.  None where the loss is not masked."""
+    def _words(self, item: Item, where: tuple) -> str:
+        dropout = self.config.data.prior_caption_dropout if item.prior else self.config.data.caption_dropout
+        dropped = unit("caption", *where) < dropout
+        return "" if dropped else item.captions[number("order", *where) % len(item.captions)]
+
+    def _mask(self, item: Item, flip: bool, clean: Tensor, keeps: bool = False) -> Tensor | None:
+        """[1,h,w], for video [1,1,h,w]; a picture without a mask is shown whole, and so is one that keeps the base.  None where the loss is not masked."""
         if not self.config.loss.masked:
             return None
         cells = clean.new_ones(1, *clean.shape[-2:])
-        if item.mask:
+        if item.mask and not keeps:
             cells = self.cache.get(item.mask_key(item.crop.height // clean.shape[-2], flip))["mask"]
         return cells[:, None] if clean.ndim == 4 else cells
 
@@ -336,14 +331,16 @@ class Feed:
             for n in range(per_picture):
                 noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))
                 t = self.schedule.at((n + 0.5) / per_picture)
-                batches.append(self._to_device([clean], [noise], [t], [cond], [item], [mask], 1.0, [item.captions[0]]))
+                batches.append(self._to_device([clean], [noise], [t], [cond], [Row(item, 0)], [mask], 1.0, [item.captions[0]]))
         return batches
 
-    def _to_device(self, latents, noise, times, conds, items, masks, weight, captions) -> Batch:
+    def _to_device(self, latents, noise, times, conds, rows: list[Row], masks, weight, captions) -> Batch:
         move = lambda t: t.to(self.device, non_blocking=True)
+        to_base = self.config.loss.prior_target == "base"
         return Batch(
-            move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), [i.id for i in items],
-            weight, move(torch.tensor([i.weight for i in items])), [row for row, i in enumerate(items) if i.prior], captions,
+            move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), [row.item.id for row in rows],
+            weight, move(torch.tensor([self.config.keep.weight if row.keeps else row.item.weight for row in rows])),
+            [at for at, row in enumerate(rows) if row.keeps or (row.item.prior and to_base)], captions, [at for at, row in enumerate(rows) if row.keeps],
             mask=None if masks[0] is None else move(torch.stack(masks)),
         )  # fmt: skip
 

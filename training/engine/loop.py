@@ -148,9 +148,9 @@ class Session:
             loss = losses.mean() * batch.weight
             self.scaler.scale(loss).backward()
             total += loss.detach()
-            if not batch.keeps:
-                learnt += loss.detach()
-                ids += batch.ids
+            pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
+            learnt += pictures.mean() * batch.weight
+            ids += [id for row, id in enumerate(batch.ids) if row not in batch.keeps]
         self._unchecked.append((self.step, total, ids))
         if self.config.device == "cpu":
             self._check_finite()  # costs nothing here, and keeps the weights clean
@@ -165,11 +165,11 @@ class Session:
             self.ema.step(self.weights)
         self.step += 1
         keep = self.config.keep
-        return learnt * (1 + keep.share) if keep.on else total, grad, len(ids)
+        return learnt * (1 + keep.share * keep.on), grad, len(ids)
 
     def _said_by_base(self, batch: Batch) -> Tensor | None:
         """What the denoiser without its adapter says of the pictures that must stay as they are, [rows,...]; None where that is not asked for."""
-        if not batch.prior or (self.config.loss.prior_target != "base" and not batch.keeps):
+        if not batch.prior:
             return None
         rows = torch.tensor(batch.prior, device=batch.latents.device)
         t, cond = batch.t[rows], Cond({name: tensor[rows] for name, tensor in batch.cond.tensors.items()})

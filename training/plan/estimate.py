@@ -187,7 +187,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     if config.keep.on:
         learning, keeping = passes_of(config)
         kept_s = config.steps * step_s * keeping / (learning + keeping)
-        made.sentences.append(f"Of that, keeping what the base model knows takes about {duration(kept_s)} and {gb(held)} of disk; it needs no more memory")
+        more = "" if config.keep.together else "; it needs no more memory"
+        made.sentences.append(f"Of that, keeping what the base model knows takes about {duration(kept_s)} and {gb(held)} of disk" + more)
     beside = unread(spec, config.adapter.type, registry.get("adapters", config.adapter.type, home.plugins))
     if beside:
         made.sentences.append(beside)

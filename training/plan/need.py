@@ -8,6 +8,7 @@ refiners are not: FamilySpec.never_recomputed).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..config import TrainConfig
@@ -93,7 +94,13 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     }
     encode = width * (model.vae.parameters + vae_values(size.pixels))
     text = held(model.text, m.quantise_text, width)
-    return Need({name: size for name, size in parts.items() if size}, max(encode, text), config.data.batch_size * width * model.denoiser.values(size.cells), waiting)
+    return Need({name: size for name, size in parts.items() if size}, max(encode, text), pictures_at_once(config) * width * model.denoiser.values(size.cells), waiting)
+
+
+def pictures_at_once(config: TrainConfig) -> int:
+    """In one forward pass."""
+    keep = config.keep
+    return math.ceil(config.data.batch_size * (1 + keep.share * (keep.on and keep.together)))
 
 
 def held(network: Network, quantise: str, width: int, unet: bool = False) -> float:
@@ -119,7 +126,7 @@ def _step(config: TrainConfig, model: BaseModel, unet: bool, cells: float, whole
         # one block's are back while the backward pass goes through it
         kept = 1 - (1 - model.never_recomputed) / EVERY[level]
         share = min(off, kind.all + kept * (off - kind.all) + off * _block_share(network, unet, cells))
-    return config.data.batch_size * width * (share * network.values(cells) + PASSING * network.largest(cells))
+    return pictures_at_once(config) * width * (share * network.values(cells) + PASSING * network.largest(cells))
 
 
 def _block_share(network: Network, unet: bool, cells: float = 0.0) -> float:
