@@ -7,7 +7,9 @@ from pathlib import Path
 from ..config import TrainConfig
 from ..family import FamilySpec
 from ..home import REPO, Home
+from ..outside import read_text
 
+MAX_BYTES = 2_000_000
 FOLDER = REPO / "presets" / "words"
 
 
@@ -41,7 +43,7 @@ def lists(plugins: Path) -> dict[str, Path]:
 
 def read(path: Path) -> tuple[str, ...]:
     """The sentences of a file, without empty lines and those that begin with #.  Raises ValueError where none is left."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(path, MAX_BYTES).splitlines()]
     found = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not found:
         raise ValueError(f"{path.name} holds no sentence; write one a line")
