@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from tests.ui import story
 from training import jobfile, outside, registry
-from training.data import datasets, importing, rereading
+from training.data import datasets, importing, rereading, words
 from training.engine import checkpoint
 from training.home import REPO
 from training.plan.presets import list_presets
@@ -208,6 +208,9 @@ def test_other_readers_refuse_as_well(harm, ctx, tmp_path):
     if harm is not link:
         put(harm, ctx.home.plugins / "captioning" / "mine.py")
         assert not within(lambda: registry.find("captioning", ctx.home.plugins))["mine"].ok
+    put(harm, ctx.home.plugins / "words" / "mine.txt")
+    if harm is not HARMS["nested"]:  # which is one long line of text
+        assert isinstance(within(lambda: words.read(ctx.home.plugins / "words" / "mine.txt")), ValueError | OSError)
     put(harm, ctx.home.root / ".easel" / "drafts" / "train.json")
     assert within(lambda: drafts.load(ctx.home, "train", publish.Wish)) == publish.Wish()
     put(harm, instance._address(ctx.home))

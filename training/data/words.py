@@ -9,6 +9,7 @@ from ..family import FamilySpec
 from ..home import REPO, Home
 from ..outside import read_text
 
+MAX_BYTES = 2_000_000
 FOLDER = REPO / "presets" / "words"
 MAX_BYTES = 1_000_000
 
