@@ -9,7 +9,7 @@ from ..formats.adapting import inject, off, parameters, restore, settings, shape
 __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "parameters", "restore", "settings", "tensors"]
 
 TITLE = "LoKr"
-BLURB = "Very small files that reach every weight. ComfyUI and peft load it, diffusers for some families."
+BLURB = "Very small files that reach every weight. peft loads it, ComfyUI for most families, diffusers for some."
 USES = ("rank", "alpha", "dropout", "targets", "include", "exclude", "rank_patterns", "factor", "text_encoder", "text_learning_rate", "start_from")
 KOHYA = "unfused"  # two factors of several layers do not become two factors of one matrix
 
