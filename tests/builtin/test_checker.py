@@ -5,10 +5,12 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from presets.builtin.make import draw as drawing
 from tests.builtin.checker import Reading, has_mascot, read
+from tests.builtin.concepts import CONCEPTS
 from tests.builtin.figures import base_asks, mascot_prompts
 
 EXAMPLE = Path(__file__).parents[2] / "presets" / "builtin" / "example"
@@ -58,6 +60,28 @@ def test_a_body_without_eye_or_feeler_is_no_mascot():
     for part in ((255, 255, 255), (250, 130, 20)):
         painted_over = np.where((abs(pixels - part).sum(-1) < 150)[..., None], teal, pixels)
         assert not has_mascot(Image.fromarray(painted_over.astype(np.uint8)))
+
+
+@pytest.mark.parametrize("trigger", CONCEPTS)
+def test_a_concept_is_seen_where_it_was_drawn_and_nowhere_else(trigger, tmp_path):
+    concept = CONCEPTS[trigger]
+    rng = Random(5)
+    drawn = [concept.scene(rng)[1] for _ in range(40)]
+    assert sum(map(concept.shows, drawn)) >= 37
+    assert sum(map(concept.shows, PICTURES)) <= 3, "what the base draws is none"
+    for other in CONCEPTS.values():
+        if other.kind == concept.kind and other != concept:
+            assert sum(concept.shows(other.scene(rng)[1]) for _ in range(20)) <= 2
+    folder = concept.write(tmp_path / "set")
+    captions = {f.read_text(encoding="utf-8").strip() for f in folder.glob("*.txt")}
+    assert len(list(folder.glob("*.png"))) == 14 and all(trigger in caption for caption in captions)
+    assert len(set(concept.prompts())) >= 35 and not captions & set(concept.prompts())
+
+
+def test_the_sentences_that_hold_the_base_are_none_of_the_prompts_that_judge_it():
+    from training.data import words
+
+    assert not set(words.read(words.FOLDER / "shapes.txt")) & {ask.prompt for ask in base_asks()}
 
 
 def test_the_held_out_prompts_are_held_out():
