@@ -145,12 +145,13 @@ def shows_house(picture: Image.Image) -> bool:
     """A brown wall, a dark roof of at least its width above it, and a yellow window within it."""
     lab = _lab(picture)
     wall, roof = largest_part(near(lab, WALL, 30)), largest_part(near(lab, ROOF, 30))
-    if not (0.03 < wall.mean() < 0.5 and 0.02 < roof.mean() < 0.4):
+    if not (0.02 < wall.mean() < 0.5 and 0.02 < roof.mean() < 0.4):
         return False
     top, bottom, left, right = _extent(wall)
-    roof_top, roof_bottom, roof_left, roof_right = _extent(roof)
+    roof_top, _, roof_left, roof_right = _extent(roof)
     window = near(lab, WINDOW, 32)[top : bottom + 1, left : right + 1]
-    above = roof_top < top - 2 and roof_bottom < top + 0.5 * (bottom - top)
+    higher = np.argwhere(wall)[:, 0].mean() - np.argwhere(roof)[:, 0].mean()  # of the middle: soft pictures have dark corners below
+    above = roof_top < top - 2 and higher > 0.3 * (bottom - top)
     return bool(above and roof_right - roof_left >= 0.85 * (right - left) and window.sum() >= 0.04 * (bottom - top + 1) * (right - left + 1))
 
 

@@ -2,6 +2,8 @@
 
     python -m tests.builtin.figures                                   the base alone
     python -m tests.builtin.figures --lora FILE --trigger zibbo       and a finished LoRA
+    python -m tests.builtin.figures --concepts                        trains on each thing, style, colour scheme and composition of
+                                                                      concepts.py by the form's default, and judges it; or name some
 
 All prompts and seeds are fixed; checker.py, which is not learnt, judges every picture.
 """
@@ -84,7 +86,7 @@ def load(base: Path = BASE):
     return pipe
 
 
-def paint(pipe, prompts: Sequence[str], first_seed: int = 0, side_px: int = SIDE_PX) -> list[Image.Image]:
+def paint(pipe, prompts: Sequence[str], first_seed: int = 0, side_px: int = SIDE_PX, guidance: float = GUIDANCE) -> list[Image.Image]:
     """One picture a prompt; picture k has seed first_seed + k."""
     import torch
 
@@ -92,7 +94,7 @@ def paint(pipe, prompts: Sequence[str], first_seed: int = 0, side_px: int = SIDE
     for start in range(0, len(prompts), BATCH):
         part = list(prompts[start : start + BATCH])
         seeds = [torch.Generator().manual_seed(first_seed + start + k) for k in range(len(part))]
-        pictures += pipe(part, height=side_px, width=side_px, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=seeds).images
+        pictures += pipe(part, height=side_px, width=side_px, num_inference_steps=STEPS, guidance_scale=guidance, generator=seeds).images
     return pictures
 
 
@@ -115,6 +117,7 @@ def main() -> None:
     ask.add_argument("--lora", type=Path, help="a finished LoRA (safetensors) of the example set")
     ask.add_argument("--trigger", default="zibbo")
     ask.add_argument("--sheet", type=Path, help="write all pictures, in order, as one PNG")
+    ask.add_argument("--concepts", nargs="*", metavar="TRIGGER", help="train on these concepts, or on all, and judge what comes of it")
     args = ask.parse_args()
 
     pipe, asks, shown = load(args.base), base_asks(), mascot_prompts(args.trigger)
@@ -123,6 +126,8 @@ def main() -> None:
     print(f"base, {len(asks)} prompts: {base}   (bars: 85 %, 85 %, 80 %)")
     pictures += paint(pipe, shown, 1_000)
     print(f"base, {len(shown)} prompts with the trigger word: mascot {mascot_share(pictures[-len(shown) :]):.0%}   (bar: at most 10 %)")
+    if args.concepts is not None:
+        teach(pipe, base, args.concepts)
     if args.lora:
         pipe.load_lora_weights(args.lora.parent, weight_name=args.lora.name)
         pictures += paint(pipe, shown, 1_000)
@@ -134,6 +139,22 @@ def main() -> None:
         print(f"kept of the base's accuracy, the least of the four: {tuned.kept(base):.0%}   (bar: 80 %)")
     if args.sheet:
         sheet(pictures).save(args.sheet)
+
+
+def teach(pipe, base: Accuracy, triggers: Sequence[str]) -> None:
+    """Prints what comes of each concept, trained in a temporary folder."""
+    import tempfile
+
+    from tests.builtin.concepts import CONCEPTS, TUNED
+    from tests.builtin.teaching import judged, taught
+    from training.home import Home
+
+    for trigger in triggers or CONCEPTS:
+        concept = CONCEPTS[trigger]
+        with tempfile.TemporaryDirectory() as folder:
+            told = judged(pipe, taught(Home(Path(folder).resolve()).made(), concept), concept, base)
+        used = "looked at for the default" if trigger in TUNED else "not looked at before"
+        print(f"{concept.kind} {trigger} ({used}): {told}   (bars: 80 % and 90 %)", flush=True)
 
 
 def sheet(pictures: Sequence[Image.Image], columns: int = 20) -> Image.Image:

@@ -241,6 +241,8 @@ def test_what_keeping_the_base_costs_is_told(home):
     assert (half.vram_bytes, half.ram_bytes) == (plain.vram_bytes, plain.ram_bytes) and half.disk_bytes > plain.disk_bytes
     assert any(s.startswith("Of that, keeping what the base model knows takes about ") and "no more memory" in s for s in half.sentences)
     assert not any("keeping" in s for s in plain.sentences)
+    at_once = at(job(keep__on=True, keep__share=1.0, keep__together=True), home=home)
+    assert at_once.ram_bytes > whole.ram_bytes and any("of disk and " in s and "of memory" in s for s in at_once.sentences if "keeping" in s)
 
 
 def test_a_pace_without_keeping_says_nothing_of_one_with(home, base):

@@ -203,7 +203,7 @@ def test_a_resolved_preset_survives_the_file(home, tmp_path):
 def test_the_example_becomes_a_dataset(home):
     from training.data import datasets
 
-    assert examples.install_example(home) == examples.install_example(home) == (examples.NAME, examples.KEPT_NAME)
+    assert examples.install_example(home) == examples.install_example(home) == examples.NAME
     ds = datasets.open_dataset(home, examples.NAME)
     assert ds.counts().usable >= 12 and ds.counts().captioned == ds.counts().usable
     assert all(examples.example().trigger in p.caption for p in ds.pictures())
@@ -211,13 +211,10 @@ def test_the_example_becomes_a_dataset(home):
     assert config.model.source == "builtin" and config.data.held_out == 0
 
 
-def test_what_is_kept_as_it_is_counts_about_as_much_as_what_is_learnt(home):
-    from training.data import datasets
+def test_what_is_kept_as_it_is_counts_about_as_much_as_what_is_learnt(home, tmp_path):
+    from tests import tiny
 
-    name, kept = examples.install_example(home)
-    count = datasets.open_dataset(home, kept).counts()
-    assert count.usable == count.captioned == 48
-    assert not any(examples.example().trigger in p.caption for p in datasets.open_dataset(home, kept).pictures())
+    name, kept = examples.install_example(home), str(tiny.pictures(tmp_path / "kept", 48))
     uses = resolved(home, examples.PRESET, LAPTOP, pictures=16, dataset=name, prior=kept).data.datasets
     assert [(use.name, use.repeats, use.prior) for use in uses] == [(name, 3, False), (kept, 1, True)]
     with pytest.raises(presets.Wrong, match="pictures to learn from"):

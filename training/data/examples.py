@@ -10,9 +10,7 @@ from ..home import BUILTIN, Home
 from . import datasets, importing
 
 FOLDER = BUILTIN / "example"
-KEPT = BUILTIN / "kept"  # what the base can draw: it must still do so afterwards
 NAME = "example-zibbo"
-KEPT_NAME = "example-zibbo-kept-as-it-is"
 PRESET = "builtin-character"
 
 
@@ -33,23 +31,18 @@ def example(folder: Path = FOLDER) -> Example:
         raise ValueError("the example pictures are missing from presets/builtin/example; get Easel again, whole") from None
 
 
-def install_example(home: Home) -> tuple[str, str]:
-    """The names of the datasets with the example pictures and with those that are kept as they are; made and filled where that is due.
+def install_example(home: Home) -> str:
+    """The name of the dataset with the example pictures, made and filled where that is due.
 
-    What the user changed in them stays.  Raises ValueError where the pictures are missing or none was taken.
+    What the user changed in it stays.  Raises ValueError where the pictures are missing or none was taken.
     """
     example()
-    kept = _installed(home, KEPT_NAME, KEPT)  # first, so that the one to learn from is the one that was worked on last
-    return _installed(home, NAME, FOLDER), kept
-
-
-def _installed(home: Home, name: str, folder: Path) -> str:
     try:
-        ds = datasets.open_dataset(home, name)
+        ds = datasets.open_dataset(home, NAME)
     except ValueError:
-        ds = datasets.create(home, name)
+        ds = datasets.create(home, NAME)
     if not ds.counts().usable:
-        verdicts = importing.add_folder(ds, folder)
+        verdicts = importing.add_folder(ds, FOLDER)
         if not ds.counts().usable:
-            raise ValueError(f"none of the pictures of {name!r} could be added: {datasets.summary(verdicts)}")
+            raise ValueError(f"none of the pictures of {NAME!r} could be added: {datasets.summary(verdicts)}")
     return ds.name

@@ -17,7 +17,6 @@ from ..data import datasets, words
 from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
-from ..formats.deliver import unread
 from ..home import Home
 from . import layers, prompts
 from .devices import CARDS
@@ -185,14 +184,17 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
     if config.keep.on:
-        learning, keeping = passes_of(config)
-        kept_s = config.steps * step_s * keeping / (learning + keeping)
-        more = "" if config.keep.together else "; it needs no more memory"
-        made.sentences.append(f"Of that, keeping what the base model knows takes about {duration(kept_s)} and {gb(held)} of disk" + more)
-    beside = unread(spec, config.adapter.type, registry.get("adapters", config.adapter.type, home.plugins))
-    if beside:
-        made.sentences.append(beside)
+        made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held))
     return made
+
+
+def _keeping(config: TrainConfig, spec: FamilySpec, model: BaseModel, steps_s: float, held_bytes: float) -> str:
+    """What of all that is there to keep what the base model knows."""
+    learning, keeping = passes_of(config)
+    apart = config.model_copy(update={"keep": config.keep.model_copy(update={"together": False})})
+    more = sum(_memory(config, spec, model)[:2]) - sum(_memory(apart, spec, model)[:2])
+    memory = f", {gb(held_bytes)} of disk and {gb(more)} of memory" if more else f" and {gb(held_bytes)} of disk, and needs no more memory"
+    return f"Of that, keeping what the base model knows takes about {duration(steps_s * keeping / (learning + keeping))}{memory}"
 
 
 # -- time

@@ -1,23 +1,19 @@
 """Draws the example set: zibbo, a small teal creature with one big eye and an orange feeler, which the base cannot draw.
 
-And pictures of what the base can draw, which the training keeps as it is.
-
-python -m presets.builtin.make.example --out presets/builtin/example --kept presets/builtin/kept
+python -m presets.builtin.make.example --out presets/builtin/example
 """
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from PIL import Image, ImageDraw
 
-from .draw import COLOURS, OVERSAMPLE, SHAPES, caption, draw, random_scene
+from .draw import COLOURS, OVERSAMPLE
 
 TRIGGER = "zibbo"
 SIDE_PX = 128
-KEPT = 48  # pictures of other things, each shape equally often
 BODY, FEELER, PUPIL, EYE = (20, 150, 150), (250, 130, 20), (20, 20, 30), (255, 255, 255)
 PICTURES = (  # background, centre (x, y) and body radius as shares of the side, caption
     ("yellow", 0.50, 0.58, 0.30, "zibbo on a yellow background, flat style"),
@@ -42,17 +38,10 @@ PICTURES = (  # background, centre (x, y) and body radius as shares of the side,
 def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--out", type=Path, required=True)
-    ask.add_argument("--kept", type=Path, required=True)
-    args = ask.parse_args()
-    out, kept = args.out, args.kept
-    for folder in (out, kept):
-        folder.mkdir(parents=True, exist_ok=True)
+    out = ask.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
     for number, (*look, words) in enumerate(PICTURES, start=1):
         _save(draw_mascot(*look, rng=Random(number)), words, out / f"zibbo_{number:02}")
-    rng = Random(1)
-    for number in range(KEPT):
-        scene = replace(random_scene(rng), shape=SHAPES[number % len(SHAPES)])
-        _save(draw(scene), caption(scene, rng), kept / f"{scene.shape}_{number // len(SHAPES) + 1}")
     about = {"trigger": TRIGGER, "title": "Zibbo, a small teal creature", "licence": "Apache-2.0"}
     (out / "example.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 

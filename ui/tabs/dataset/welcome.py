@@ -57,9 +57,9 @@ def start_example(home: Home) -> tuple[str, str]:
     if kept_out := supervisor.no_accelerator():
         raise ValueError(kept_out)
     about = examples.example()
-    name, kept = examples.install_example(home)
+    name = examples.install_example(home)
     ds = datasets.open_dataset(home, name)
-    answers = presets.Answers(name=about.trigger, trigger=about.trigger, dataset=ds.name, prior=kept)
+    answers = presets.Answers(name=about.trigger, trigger=about.trigger, dataset=ds.name)
     config = presets.resolve(examples.PRESET, answers, hardware.machine(home.root), ds.counts().usable, home)
     return ds.name, create(home.outputs, config).id
 
