@@ -1,4 +1,4 @@
-"""The command line: python -m training train | resume | caption | export | convert | runs | jobs | doctor.
+"""The command line: python -m training train | resume | longer | caption | export | convert | runs | jobs | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -71,6 +71,27 @@ def resume(
     state = supervisor.start(chosen, place)
     print(f"{chosen.id}: resumes at step {steps[-1]}" if steps else f"{chosen.id}: begins")
     _watch(chosen, place, cursor, detach, state)
+
+
+@app.command()
+def longer(
+    run: RunArgument,
+    steps: Annotated[int, typer.Option(help="How many more optimizer steps.")],
+    home: HomeOption = None,
+    detach: DetachOption = False,
+    gpu: GpuOption = None,
+):
+    """Train a finished run longer: a new run goes on with its weights and optimizer."""
+    from .runs import longer as more
+    from .runs import supervisor
+
+    place = _use(home)
+    chosen = _open(run, place)
+    made = more.begin(chosen, steps, place, _card(gpu, place))
+    for sentence in more.said(chosen.config(), steps):
+        print(sentence)
+    print(f"{made.id}  in {made.path}", flush=True)
+    _watch(made, place, 0, detach, supervisor.start(made, place))
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from typing import Annotated, Literal, get_args
 
@@ -352,3 +354,8 @@ class TrainConfig(JobConfig):
         if self.optimizer.warmup_steps >= self.steps:
             raise ValueError(f"optimizer.warmup_steps is {self.optimizer.warmup_steps}, but the run has only {self.steps} steps; lower it")
         return self
+
+
+def config_hash(config: TrainConfig) -> str:
+    """A hash of the whole config.  What has its default value is left out, so that a setting which a later Easel adds changes none."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True).encode()).hexdigest()

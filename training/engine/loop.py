@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import math
 import time
 from contextlib import ExitStack
@@ -15,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .. import registry
-from ..config import TrainConfig
+from ..config import TrainConfig, config_hash
 from ..family import Cond
 from ..formats import basehash
 from ..plan import prompts
@@ -41,11 +39,6 @@ def train(config: TrainConfig, ctx: Context) -> None:
     session.resume()
     session.learn()
     finish(config, ctx, prepared, session.adapter, session.modules, session.weights_for_use)
-
-
-def config_hash(config: TrainConfig) -> str:
-    """A hash of the whole config.  What has its default value is left out, so that a setting which a later Easel adds changes none."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True).encode()).hexdigest()
 
 
 class Session:
@@ -357,6 +350,7 @@ class Session:
         self._restore(files["adapter"])
         optim.unpack(self.optimizer, files["state"], state["optimizer"])
         self.scheduler.load_state_dict({**self.scheduler.state_dict(), **state["scheduler"]})
+        optim.follow(self.scheduler)  # a run that trains longer than the one it goes on from has another schedule
         self.scaler.load_state_dict(state["scaler"]) if state["scaler"] else None
         self.step = state["step"]
 

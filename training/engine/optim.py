@@ -54,6 +54,12 @@ def make_scheduler(config: OptimizerPart, optimizer: torch.optim.Optimizer, step
     return get_scheduler(name, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=steps)
 
 
+def follow(scheduler) -> None:
+    """The step size is what the schedule says at its present step: to the bit what it was where the schedule is the same."""
+    for group, base, rule in zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+        group["lr"] = base * rule(scheduler.last_epoch)
+
+
 def learning_rate(optimizer: torch.optim.Optimizer) -> float:
     """The step size in force; for Prodigy with its own estimate in it."""
     group = optimizer.param_groups[0]

@@ -50,6 +50,7 @@ class Page:
     settings: str = ""  # the job as YAML
     foreign: str | None = None  # of a run that was not made here: what it would use of this computer, "" for nothing; None for our own
     notice: tuple[str, str] = ("", "")  # (class, sentence) after an action
+    longer: tuple[int, tuple[str, ...]] = (0, ())  # (how many more steps are proposed, what they mean), or (0, why it cannot be trained longer)
     links: dict[str, str] = field(default_factory=dict)  # what media serves -> URL
     downloads: tuple[tuple[str, str], ...] = ()  # (layout, the programs that read it) of the files in which the LoRA can be had
 
@@ -128,6 +129,8 @@ def _actions(page: Page) -> str:
         acts.append(button("resume", "Resume", "play", blocked, "" if consent else "ez-primary"))
         if consent:
             acts.append(button("accept", "Accept and resume" if page.foreign else "Accept changes and resume", "check", blocked, "ez-primary"))
+    if page.longer[1]:
+        acts.append(_longer(page))
     acts.append(button("duplicate", "Duplicate", "copy"))
     if running or starting:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
@@ -139,6 +142,20 @@ def _actions(page: Page) -> str:
             f'<button type="button" class="ez-btn ez-destroy" data-act="delete" data-run="{escape(page.id)}">Delete for ever</button></div></details>'
         )
     return "".join(acts)
+
+
+def _longer(page: Page) -> str:
+    """Train longer: how many more steps, and what that means, before it starts."""
+    steps, said = page.longer
+    if not steps:
+        return button("longer", "Train longer", "play", said[0])
+    told = "".join(f"<p>{escape(text)}</p>" for text in said)
+    return (
+        f'<details class="ez-menu" data-key="longer-{escape(page.id)}"><summary class="ez-btn">{icon("play")}Train longer</summary>'
+        f'<div class="ez-pop">{told}<label for="ez-longer">More steps</label>'
+        f'<input type="number" class="ez-input" id="ez-longer" min="1" max="1000000" step="1" value="{steps}" data-value="{steps}">'
+        f'<button type="button" class="ez-btn ez-primary" data-act="longer" data-with="#ez-longer">{icon("bolt")}Start</button></div></details>'
+    )
 
 
 def button(act: str, word: str, picture: str, blocked: str = "", look: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import origin, placing, supervisor
+from training.runs import longer, origin, placing, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
@@ -199,7 +200,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         leaving=status in views.RESUMABLE and run.locked(),
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
-        size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
+        longer=longer_of(run, status), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers),
     )  # fmt: skip
@@ -276,6 +277,8 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                 form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
                 train.changed(ctx, lambda _: form)
                 tabs = ctx.go("train")
+            elif act == "longer":
+                chosen = train_longer(ctx, run, str(data.get("value", "")))
             elif act == "delete":
                 if data.get("run") != run.id:
                     raise ValueError("the page has changed meanwhile; look again")
@@ -292,6 +295,31 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
     if painted[0] == gr.skip():
         painted[0] = seen
     return [*painted, chosen, tabs, ctx.soon(), dataset]
+
+
+def train_longer(ctx, run: Run, value: str) -> str:
+    """The id of the run that goes on, in the queue.  Raises ValueError, OSError."""
+    if not value.strip().isdecimal():
+        raise ValueError("say with a whole number how many more steps")
+    if kept_out := supervisor.no_accelerator():
+        raise ValueError(kept_out)
+    made = longer.begin(run, int(value), ctx.home)
+    threading.Thread(target=supervisor.tick, args=(ctx.home,), name="easel-start", daemon=True).start()
+    return made.id
+
+
+def longer_of(run: Run, status: str) -> tuple[int, tuple[str, ...]]:
+    """(how many more steps are proposed, what they mean), or (0, why it cannot be); (0, ()) for a run that is not finished."""
+    if status != "finished":
+        return 0, ()
+    try:
+        if refused := longer.hindrance(run):
+            return 0, (in_words(refused),)
+        config = run.config()
+        more = max(1, config.steps // 2)
+        return more, tuple(longer.said(config, more))
+    except (ValueError, OSError) as error:
+        return 0, (in_words(str(error)),)
 
 
 def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:

@@ -1,0 +1,113 @@
+"""Training a finished run longer: a new run that begins where the last checkpoint of the old one stands.
+
+job.yaml is never edited, so it is a run of its own, whose config is the old one with more steps.  With weights, optimizer and place in
+the schedule taken over, it comes to what one run of all the steps would have come to, wherever the schedule was the same up to there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+from .. import outside
+from ..config import TrainConfig, config_hash
+from ..files import write_atomic
+from ..home import Home
+from .run import Run, create
+
+MANIFEST, STATE = "MANIFEST.json", "state.safetensors"
+MAX_MANIFEST_BYTES = 4_000_000
+BESIDE = ("base.json",)  # what the base model was, which is compared when the new run starts
+CHUNK_BYTES = 4 * 2**20
+MOST_STEPS = 1_000_000
+
+
+def begin(run: Run, steps: int, home: Home, gpu: str = "") -> Run:
+    """The queued run that goes on for `steps` more.  Raises ValueError where the old one cannot be gone on with, OSError."""
+    if refused := hindrance(run):
+        raise ValueError(refused)
+    if steps < 1:
+        raise ValueError("at least 1 more step is needed to train longer")
+    old = run.config()
+    if old.steps + steps > MOST_STEPS:
+        raise ValueError(f"{steps} more steps make {old.steps + steps}; {MOST_STEPS} is the most")
+    config = TrainConfig.model_validate({**old.model_dump(mode="json"), "steps": old.steps + steps})
+
+    def furnish(made: Run) -> None:
+        _copy_checkpoint(run.checkpoints()[-1][1], made.path, config)
+        for name in BESIDE:
+            if outside.is_plain(run.path / name):
+                shutil.copyfile(run.path / name, made.path / name)
+        if gpu or run.wished_card():
+            made.wish_for_card(gpu or run.wished_card())
+
+    return create(home.outputs, config, furnish)
+
+
+def hindrance(run: Run) -> str:
+    """Why a run cannot be trained longer, and what can be done instead; "" where it can."""
+    if run.kind != "train":
+        return f"'{run.title}' is no training"
+    if run.status() != "finished":
+        return f"'{run.title}' is not finished; resume it"
+    instead = "its LoRA can still be what a new run starts from (Start from, in All settings), with a fresh optimizer"
+    kept = run.checkpoints()
+    if not kept:
+        return f"the checkpoints of '{run.title}' are gone, and the state of its optimizer with them; {instead}"
+    step, path = kept[-1]
+    if not outside.is_plain(path / STATE):
+        return f"the state of the optimizer is gone from the last checkpoint of '{run.title}' (step {step}); {instead}"
+    return "" if step == run.job().get("steps") else f"the last checkpoint of '{run.title}' is of step {step}, not of its end; {instead}"
+
+
+def said(config: TrainConfig, steps: int) -> list[str]:
+    """What changes, in sentences, before it is started.  steps: how many more."""
+    end = config.steps + steps
+    rate = {
+        "constant": "The learning rate stays as it is.",
+        "cosine": f"The learning rate had come down to 0. With {steps:,} more steps it goes on at {_share(config, end):.0%} of its highest, and comes down to 0 at the new end.",
+        "linear": f"The learning rate had come down to 0. With {steps:,} more steps it goes on at {_share(config, end):.0%} of its highest, and comes down to 0 at the new end.",
+    }[config.optimizer.schedule]
+    return [
+        f"A new run goes on at step {config.steps:,} with the weights, the optimizer and all settings of this one, which stays as it is with its file.",
+        rate,
+    ]
+
+
+def _share(config: TrainConfig, end: int) -> float:
+    """The learning rate as a share of its highest where the new run begins, by diffusers' schedule of that name."""
+    warm = config.optimizer.warmup_steps
+    done = (config.steps - warm) / max(1, end - warm)
+    return 0.5 * (1 + math.cos(math.pi * done)) if config.optimizer.schedule == "cosine" else 1 - done
+
+
+def _copy_checkpoint(source: Path, folder: Path, config: TrainConfig) -> None:
+    """The checkpoint, every byte checked, as one of the new run's config.  Raises ValueError where it is damaged."""
+    manifest = outside.read_json(source / MANIFEST, MAX_MANIFEST_BYTES)
+    target = folder / "checkpoints" / source.name
+    target.mkdir(parents=True)
+    try:
+        files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"{source.name}/{MANIFEST} is not one that Easel wrote") from None
+    for name, sha256 in files.items():
+        if Path(name).name != name or _copied(source / name, target / name) != sha256:
+            raise ValueError(f"the checkpoint of step {int(source.name)} is damaged ({name}), so nothing can go on from it")
+    manifest["config_hash"] = config_hash(config)
+    write_atomic(target / MANIFEST, json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def _copied(source: Path, target: Path) -> str:
+    """The sha256 of what was copied, which is on the disk when this returns."""
+    digest = hashlib.sha256()
+    with outside.open_plain(source) as file, open(target, "xb") as copy:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            copy.write(chunk)
+        copy.flush()
+        os.fsync(copy.fileno())
+    return digest.hexdigest()
