@@ -108,6 +108,7 @@ elif kind == "mps":
 from training import jobfile
 from training.config import TrainConfig
 from training.engine.memory import check_device
+from tests import tiny
 changes = {changes!r}
 try:
     check_device(jobfile.parse(TrainConfig, tiny.train_job("base", "pictures", **changes)))
