@@ -21,6 +21,7 @@ from training.home import Home
 from training.hub import publish as hub
 from training.hub.account import Account
 from training.plan import presets
+from training.plan.cards import Gpu, labels
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, list_presets
 from training.runs import journal
@@ -86,7 +87,31 @@ def test_a_finished_run_offers_its_file_and_everything_else(ctx):
     assert page["samples"].count('class="ez-shot"') == 12 and "ez-pair" in page["pairs"] and "<svg" in page["chart"]
     assert page["checkpoints"].count(">diffusers, ComfyUI and AUTOMATIC1111</a>") == 5 and "suggested" in page["checkpoints"] and "Step 40" in page["checkpoints"]
     assert "rank: 16" in page["details"] and not page["warnings"]
-    assert buttons(page["head"]) == {"duplicate": True, "delete": True}
+    assert buttons(page["head"]) == {"longer": False, "duplicate": True, "delete": True}, "these checkpoints hold no optimizer"
+    assert "state of the optimizer is gone" in page["head"]
+
+
+def test_a_finished_run_can_be_trained_longer_and_what_changes_is_said_before(ctx):
+    page = runpage.Page("x", "X", "finished", story.run(ctx.home, 20, "finished").view(), "", 0.0, longer=(50, ("A new run goes on.", "The rate stays.")))
+    head = runpage.head(page, 0.0)
+    assert buttons(head)["longer"] and 'value="50"' in head and head.index("The rate stays.") < head.index('data-act="longer"')
+    answered = results.answer(ctx, story.run(ctx.home, 20, "finished").id, {}, {"act": "longer", "value": "many"})
+    assert "whole number" in answered[0]["notice"][1]
+
+
+def test_a_card_is_chosen_only_where_there_are_several(ctx):
+    name = story.pictures(ctx.home)
+    one, two = Gpu(1, "GPU-b", "NVIDIA GeForce RTX 4090", "580", 24 * 2**30, 20 * 2**30), Gpu(0, "GPU-a", "NVIDIA GeForce RTX 5060", "580", 8 * 2**30, 7 * 2**30)
+    form = Draft(gpu="GPU-a")
+    made = draft.plan(ctx.home, form, name, CARD)
+    cards = list(labels([one, two]).items())
+    text = trainpage.essentials(form, made, [(name, "T")], {}, cards)
+    assert "Any free card" in text and "NVIDIA GeForce RTX 5060, 8 GB" in text and '<option value="GPU-a" selected>' in text
+    assert "Graphics card" not in trainpage.essentials(form, made, [(name, "T")], {})
+    seen = replace(CARD, gpu="GPU-b", cards=(one, two))
+    assert draft.free_card(ctx.home, made, Draft(), seen) == "GPU-b" and draft.free_card(ctx.home, made, form, seen) == "GPU-a"
+    both = sidebar.machine_html(seen, None)
+    assert "VRAM, RTX 4090" in both and "VRAM, RTX 5060" in both and "2 graphics cards" in both
 
 
 @pytest.mark.parametrize(("end", "word", "then"), [("stopped", "Stopped at step 50 — everything is saved", "Resume goes on at step 40"), ("failed", "The disk is full.", "Free some space")])

@@ -152,8 +152,8 @@ def _longer(page: Page) -> str:
     told = "".join(f"<p>{escape(text)}</p>" for text in said)
     return (
         f'<details class="ez-menu" data-key="longer-{escape(page.id)}"><summary class="ez-btn">{icon("play")}Train longer</summary>'
-        f'<div class="ez-pop">{told}<label for="ez-longer">More steps</label>'
-        f'<input type="number" class="ez-input" id="ez-longer" min="1" max="1000000" step="1" value="{steps}" data-value="{steps}">'
+        f'<div class="ez-pop">{told}<p><label for="ez-longer">More steps</label>'
+        f'<input type="number" class="ez-input" id="ez-longer" min="1" max="1000000" step="1" value="{steps}" data-value="{steps}"></p>'
         f'<button type="button" class="ez-btn ez-primary" data-act="longer" data-with="#ez-longer">{icon("bolt")}Start</button></div></details>'
     )
 
