@@ -151,7 +151,7 @@ def test_each_kind_trains_and_is_proven_on_a_base_in_half_precision(lab, kind):
     run = lab.run(steps=4, model__dtype="bf16", adapter__text_encoder=True, adapter__text_learning_rate=2e-2, adapter__targets="all", sample__every=4, **of(kind))
     assert run.status() == "finished", run.why()
     saved = load_file(run.path / "checkpoints/000004/adapter.safetensors")
-    assert {v.dtype for v in saved.values()} == {torch.float32} and {v.dtype for v in load_file(run.result()).values()} == {torch.float16}
+    assert {v.dtype for v in saved.values()} == {torch.float32} and {v.dtype for k, v in load_file(run.result()).items() if not k.endswith(".alpha")} == {torch.float16}
 
 
 @pytest.mark.slow

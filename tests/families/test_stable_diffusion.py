@@ -102,8 +102,7 @@ def test_sdxl_reads_v_prediction_from_the_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
-def test_sdxl_trains_and_draws_in_bf16(lab, dataset, tmp_path):  # noqa: F811
-    base = sdxl.build(tmp_path / "two layers", layers=2)
+def test_sdxl_trains_and_draws_in_bf16(base, lab, dataset):  # noqa: F811
     run = lab.run(model__family="sdxl", model__source=str(base), model__dtype="bf16", steps=3, sample__guidance=5.0, adapter__targets="all")
     assert run.status() == "finished", run.why()
     assert list((run.path / "samples").iterdir())

@@ -15,7 +15,7 @@ from ..config import TrainConfig
 from ..family import Cond
 from ..files import write_atomic
 from ..formats.adapting import adapter_layers, is_whole
-from ..formats.deliver import Offer, deliver, offers
+from ..formats.deliver import Offer, deliver, needed, offers
 from ..formats.modelspec import modelspec_metadata
 from ..hub.card import model_card
 from ..runs.context import Context
@@ -34,19 +34,21 @@ SHARD_SIZE = "5GB"  # of a whole denoiser's files: what the Hub's own tools use
 def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, modules: dict[str, nn.Module], weights_for_use) -> None:
     """Writes the result and README.md, proves the result, and emits `finished`.  Raises ValueError when it does not hold.
 
-    The result is <name>.safetensors, or for an adapter that moves the base's own weights the folder <name>/<denoiser>.
+    The result is <name>.safetensors, or where no single file serves both diffusers and ComfyUI one for each, or for an adapter that
+    moves the base's own weights the folder <name>/<denoiser>.
     """
     newest = checkpoint.saved(ctx.run.path)[-1][1]
     layers = {name: adapter_layers(module) for name, module in modules.items()}
     whole = is_whole(adapter)
-    offer = None if whole else offers(p.family.SPEC, config.adapter.type, adapter)[0]
+    offer, *others = needed(offers(p.family.SPEC, config.adapter.type, adapter)) or (None,)
+    how = {"metadata": metadata(config, p), "half": config.model.dtype != "fp32", "spec": p.family.SPEC}
     unproven = ctx.path(".unproven" if whole else ".unproven.safetensors")
     ctx.phase("writing the result")
     with weights_for_use():
         if whole:
             _write_denoiser(config, p, unproven)
         else:
-            deliver(newest, unproven, metadata(config, p), half=config.model.dtype != "fp32", spec=p.family.SPEC, layout=offer.layout)
+            deliver(newest, unproven, layout=offer.layout, **how)
         ctx.phase("checking the result")
         trained = _answer(config, p)
     modules.clear()
@@ -57,6 +59,8 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     if whole:
         shutil.rmtree(ctx.path(name), ignore_errors=True)  # of an earlier attempt that was cut off between here and its event
     os.replace(unproven, ctx.path(name))
+    for other in others:  # the same weights under other names
+        deliver(newest, ctx.path(other.file_name(config.name)), layout=other.layout, **how)
     write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC).encode())
     size = sum(f.stat().st_size for f in ([ctx.path(name)] if not whole else ctx.path(name).rglob("*")) if f.is_file())
     what = "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
