@@ -386,8 +386,8 @@ ALLOWED = {  # file -> (how many bare openings, what they open)
     "training/families/omnigen2.py": (1, "the base model"), "training/families/sdxl.py": (2, "the base model"), "training/families/wan21.py": (1, "the base model"),
     "training/formats/layouts.py": (1, "a file whose header was read by basemodel.read_header"), "training/hub/card.py": (1, "the built-in base's card"),
     "training/hub/download.py": (1, "the null device"), "training/hub/publish.py": (2, "a result that Run.result has looked at; a ZIP that it writes"),
-    "training/outside.py": (1, "this is the one"), "training/plan/cards.py": (1, "/proc and /sys"), "training/plan/hardware.py": (1, "/proc and /sys"), "training/plan/timelaw.py": (1, "the base model"),
-    "training/runs/death.py": (3, "/proc"), "ui/server/client.py": (2, "our own assets"), "ui/sidebar.py": (1, "our own icon"), "ui/server/space.py": (1, "our own icon"), "ui/theme.py": (2, "our own assets"), "ui/tabs/dataset/tab.py": (1, "our own assets"),
+    "training/outside.py": (1, "this is the one"), "training/plan/hardware.py": (1, "/proc and /sys"), "training/plan/timelaw.py": (1, "the base model"),
+    "training/runs/death.py": (3, "/proc"), "ui/server/client.py": (2, "our own assets"), "ui/sidebar.py": (1, "our own icon"), "ui/theme.py": (2, "our own assets"),
 }  # fmt: skip
 
 
@@ -395,11 +395,16 @@ def test_everything_is_opened_by_the_one_function():
     found = {}
     for root in ("training", "ui"):
         for path in sorted((REPO / root).rglob("*.py")):
-            calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call) and _is_bare(node.func)]
+            calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call) and _is_bare(node.func) and not _writes(node)]
             if calls:
                 found[path.relative_to(REPO).as_posix()] = len(calls)
     new = {name: count for name, count in found.items() if count > ALLOWED.get(name, (0, ""))[0]}
     assert not new, f"{new} open more files by themselves than is known; use training.outside, or say here what they open"
+
+
+def _writes(call: ast.Call) -> bool:
+    """open(…, "wb"), open(…, "xb"): a new file of our own."""
+    return len(call.args) > 1 and isinstance(call.args[1], ast.Constant) and str(call.args[1].value)[:1] in ("w", "x")
 
 
 def _is_bare(func: ast.expr) -> bool:
