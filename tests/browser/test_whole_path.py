@@ -147,7 +147,7 @@ def refresh_stop_resume(page, app: Easel) -> None:
 
 def download(page, app: Easel, shots: Path) -> Path:
     """The finished LoRA, as the browser saves it: a valid file whose weights are not nothing."""
-    link = page.get_by_role("link", name="Download for diffusers, ComfyUI and AUTOMATIC1111")
+    link = page.get_by_role("link", name="Download", exact=True)
     link.wait_for(timeout=60_000)
     page.screenshot(path=str(shots / "results-finished.png"), full_page=True)
     with page.expect_download() as waiting:

@@ -210,7 +210,7 @@ def _result(page: Page) -> str:
     about = "in diffusers' layout, for from_pretrained" if page.whole else f"for {page.downloads[0][1]}" if page.downloads else "a plugin that its job names is gone"
     get = "".join(
         f'<a class="ez-btn{"" if n else " ez-primary"}" href="{escape(page.links[f"lora-{layout}"])}" download>'
-        f'{icon("download")}{"For" if n else "Download for"} {escape(title)}</a>'
+        f'{icon("download")}{"Download" if not page.downloads[1:] else "For " + escape(title) if n else "Download for " + escape(title)}</a>'
         for n, (layout, title) in enumerate(page.downloads)
     )
     if not page.downloads and not page.whole:
@@ -273,7 +273,7 @@ def checkpoints(page: Page) -> str:
     check = bool(losses)
     settled = check or page.status not in ("running", "starting")  # before that, the newest is only the newest
     rows = "".join(_checkpoint(page, step, size_bytes, settled and step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
-    head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th><th>Download for</th>"
+    head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th>" + f"<th>{'Download for' if page.downloads[1:] else 'File'}</th>"
     hint = f"<b>Step {best:,}</b> is the one to take. {escape(reason)}" if settled else "Which one to take is said here when training has ended."
     return (
         f'<p class="ez-hint">{icon("star")}<span>{hint}</span></p>'
@@ -285,7 +285,7 @@ def _checkpoint(page: Page, step: int, size_bytes: int, best: bool, loss: float 
     mark = ' <span class="ez-chip ez-ok">suggested</span>' if best else ""
     checked = f'<td class="ez-num">{views.number(loss) if loss is not None else "–"}</td>' if check else ""
     get = " · ".join(
-        f'<a class="ez-link" href="{escape(page.links[f"step-{step}-{layout}"])}" download aria-label="Download the checkpoint of step {step} for {escape(title)}">{escape(title)}</a>'
+        f'<a class="ez-link" href="{escape(page.links[f"step-{step}-{layout}"])}" download aria-label="Download the checkpoint of step {step} for {escape(title)}">{escape(title) if page.downloads[1:] else "Download"}</a>'
         for layout, title in page.downloads
         if f"step-{step}-{layout}" in page.links
     )
