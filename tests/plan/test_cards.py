@@ -133,7 +133,9 @@ def kernel(root, device="renderD128", arch="110000", vram=24 * 2**30):
 def test_an_amd_card_as_the_kernel_shows_it(tmp_path):
     found, barred = cards.amd_cards(kernel(tmp_path), tmp_path / "kfd")
     assert found == [Gpu(0, "GPU-0000000000001234", "AMD Radeon (gfx1100)", "amdgpu", 24 * 2**30, 23 * 2**30, (0, 0), "amd", "gfx1100")] and not barred
-    assert "groups render and video" in cards.amd_cards(tmp_path, tmp_path / "not there")[1]
+    found, barred = cards.amd_cards(tmp_path, tmp_path / "not there")
+    assert "groups render and video" in barred and found[0].barred == barred
+    assert hardware.usable_cards(cards.Found(tuple(found)), "rocm7.2") == []
 
 
 def test_an_intel_card_as_the_kernel_shows_it_and_built_in_graphics_do_not_count(tmp_path):
@@ -148,7 +150,7 @@ def test_an_intel_card_as_the_kernel_shows_it_and_built_in_graphics_do_not_count
 
 @pytest.mark.parametrize(("vendor", "installed", "device"), [("amd", "rocm7.1", "cuda"), ("intel", "xpu", "xpu"), ("amd", "cu130", "cpu"), ("intel", "cpu", "cpu")])
 def test_a_card_counts_with_the_torch_that_is_made_for_it(tmp_path, monkeypatch, vendor, installed, device):
-    card = Gpu(0, "", "A card", "", 12 * 2**30, 12 * 2**30, vendor=vendor)
+    card = Gpu(0, "", "A card", "", 12 * 2**30, 12 * 2**30, vendor=vendor, arch="gfx1100" if vendor == "amd" else "")
     monkeypatch.setattr(cards, "find", lambda: cards.Found((card,)))
     monkeypatch.setattr(hardware, "installed_torch", lambda: installed)
     monkeypatch.setattr("sys.platform", "linux")

@@ -105,6 +105,7 @@ elif kind == "rdna2":
     torch.cuda.get_device_properties = lambda at=0: type("P", (), {{"gcnArchName": "gfx1030:sramecc+"}})
 elif kind == "mps":
     torch.backends.mps.is_available = lambda: True
+from tests import tiny
 from training import jobfile
 from training.config import TrainConfig
 from training.engine.memory import check_device

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,7 @@ class Gpu:
     compute: tuple[int, int] = (0, 0)
     vendor: Literal["nvidia", "amd", "intel"] = "nvidia"
     arch: str = ""
+    barred: str = ""  # why this user may not use it, and what to do
 
 
 @dataclass(frozen=True)
@@ -186,8 +187,10 @@ def amd_cards(system: Path, kfd: Path) -> tuple[list[Gpu], str]:
         unique = int(facts.get("unique_id", "0"))
         name = _read(device / "product_name").strip() or "AMD Radeon"
         found.append(Gpu(len(found), f"GPU-{unique:016x}" if unique else "", f"{name} ({arch})", "amdgpu", total, max(0, total - used), vendor="amd", arch=arch))
-    barred = found and not os.access(kfd, os.R_OK | os.W_OK)
-    return found, f"{found[0].name} is here, but this user may not use it; add the user to the groups render and video, then sign in again" if barred else ""
+    if not found or os.access(kfd, os.R_OK | os.W_OK):
+        return found, ""
+    barred = f"{found[0].name} is here, but this user may not use it; add the user to the groups render and video, then sign in again"
+    return [replace(g, barred=barred) for g in found], barred
 
 
 # -- Intel, and Windows

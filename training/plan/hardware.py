@@ -205,8 +205,11 @@ def _unusable(gpu: Gpu, installed: str) -> str:
     if gpu.vendor == "amd" and sys.platform != "linux":
         return f"{gpu.name} is here, but torch computes on AMD cards only on Linux; an NVIDIA or Intel card, or the processor, is used"
     wanted = {"amd": "rocm", "intel": "xpu"}[gpu.vendor]
-    if installed.startswith(wanted):
-        return ""
+    if gpu.barred or installed.startswith(wanted):
+        return gpu.barred
+    build, why = torch_build(gpu)
+    if build == "cpu":
+        return why
     return f"{gpu.name} is here, but the installed torch ({installed or 'none'}) is not the one for it ({wanted}); start Easel with its launcher to get the right one"
 
 
