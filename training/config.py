@@ -265,7 +265,7 @@ class KeepPart(Part):
     together: bool = Field(
         False, description="Make these passes in one with the pictures that are learnt: faster for a small model, but as much more memory as they are more."
     )
-    weight: float = Field(3.0, gt=0, le=100, description="How much the loss of these passes counts, compared to that of a picture that is learnt.")
+    weight: float = Field(1.0, gt=0, le=100, description="How much the loss of these passes counts, compared to that of a picture that is learnt.")
     words: str = Field("", max_length=60, pattern="^[a-z0-9_-]*$", description="List of sentences that they are held with; empty takes the one for the base model.")
     prompts: tuple[str, ...] = Field((), max_length=1000, description="Sentences of your own for it, one a line, in place of that list.")
     own: float = Field(0.25, ge=0, le=1, description="Share of these passes that take the picture's own caption without its trigger word.")
