@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 from pathlib import Path
 
 from .. import outside
@@ -41,7 +40,7 @@ def begin(run: Run, steps: int, home: Home, gpu: str = "") -> Run:
         _copy_checkpoint(run.checkpoints()[-1][1], made.path, config)
         for name in BESIDE:
             if outside.is_plain(run.path / name):
-                shutil.copyfile(run.path / name, made.path / name)
+                write_atomic(made.path / name, outside.read_plain(run.path / name, MAX_MANIFEST_BYTES))
         if gpu or run.wished_card():
             made.wish_for_card(gpu or run.wished_card())
 
