@@ -18,7 +18,8 @@ from PIL import Image, ImageDraw
 from tests.builtin.checker import closed, foreground, grown, largest_part, near, opened, parts, to_lab, touches_rim
 
 SIDE, FINE = 64, 4  # px of a picture; drawn at so many times its size
-PICTURES, PROMPTS = 14, 40
+PROMPTS = 40
+PICTURES = {"thing": 14, "style": 24, "colours": 24, "composition": 24}  # as the presets ask: 8 to 30 of a thing, 15 to 50 of anything else
 INKS = {"red": (206, 48, 44), "yellow": (244, 214, 70), "green": (60, 150, 78), "blue": (52, 88, 204), "purple": (122, 66, 172), "pink": (242, 166, 202), "white": (246, 246, 244), "gray": (136, 136, 134)}  # fmt: skip
 KNOWN = ("circle", "square", "triangle", "star", "heart", "diamond")
 
@@ -41,7 +42,7 @@ class Concept:
         """The training pictures with their captions, in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         rng, asked, seen = Random(self.trigger), set(self.prompts()), 0
-        while seen < PICTURES:
+        while seen < PICTURES[self.kind]:
             caption, picture = self.scene(rng)
             if caption not in asked:
                 picture.save(folder / f"{self.trigger}_{seen:02}.png")

@@ -33,7 +33,7 @@ def taught(home: Home, concept: Concept, **overrides) -> Run:
     data = concept.write(home.root / "drawn" / concept.trigger)
     own = {path.replace("__", "."): value for path, value in overrides.items()}
     answers = presets.Answers(name=concept.trigger, trigger=concept.trigger, dataset=str(data), overrides={"sample.every": 0} | own)
-    config = presets.resolve(concept.preset, answers, hardware.machine(home.root), PICTURES, home)
+    config = presets.resolve(concept.preset, answers, hardware.machine(home.root), PICTURES[concept.kind], home)
     run = create(home.outputs, config)
     ctx = Context(run, home, 1)
     ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="CPU")
