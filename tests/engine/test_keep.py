@@ -53,7 +53,7 @@ def test_the_target_is_what_the_base_says_of_the_same_noisy_picture(lab, base, k
     assert (now - expected).abs().max() > 1e-3
     losses = it.objective.loss(it.family, it.m, batch, it.p.schedule, it.config.loss)
     torch.testing.assert_close(losses.detach(), (now - expected).pow(2).mean(dim=(1, 2, 3)), atol=1e-5, rtol=1e-3)
-    assert batch.weights.tolist() == [3.0] * len(batch.ids)
+    assert batch.weights.tolist() == [1.0] * len(batch.ids)
 
 
 def test_it_is_held_even_where_kept_pictures_are_to_give_themselves(lab, dataset, tmp_path):

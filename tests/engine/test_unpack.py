@@ -147,7 +147,7 @@ def test_a_whole_model_in_one_file_is_unpacked_once(base, hub, ctx, tmp_path):
 
 
 def test_sdxl_in_one_file_keeps_both_of_its_encoders(hub, ctx, tmp_path):
-    whole = xl_toy.build(tmp_path / "xl")
+    whole = xl_toy.build(tmp_path / "xl", layers=1)
     hub(SDXL.SPEC.default_source, whole, ["*.safetensors"])
     folder = base_folder(source(in_one_file(whole, tmp_path / "xl.safetensors"), "sdxl"), SDXL, ctx)
     same_weights(folder, whole, ("unet", "vae", "text_encoder", "text_encoder_2"))
