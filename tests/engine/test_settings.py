@@ -88,7 +88,7 @@ CHANGED = {
     "keep.on": (True, {}),
     "keep.share": (1.0, {"keep__on": True}),
     "keep.together": (True, {"keep__on": True, "keep__share": 1.0}),
-    "keep.weight": (1.0, {"keep__on": True}),
+    "keep.weight": (3.0, {"keep__on": True}),
     "keep.words": ("shapes", {"keep__on": True, "keep__own": 0.0, "keep__empty": 0.0}),
     "keep.prompts": (["a green cat"], {"keep__on": True, "keep__own": 0.0, "keep__empty": 0.0}),
     "keep.own": (1.0, {"keep__on": True, "keep__empty": 0.0}),
@@ -203,7 +203,7 @@ def checkpointing_reached(lab) -> bool:
     ("change", "says"),
     [
         ({"device": "cuda"}, "device is 'cuda', but PyTorch finds no usable"),
-        ({"model__dtype": "fp16"}, "does not train on a CPU"),
+        ({"model__dtype": "fp16"}, "which a processor does not do"),
         ({"adapter__type": "lorra"}, "no adapters plugin called 'lorra'"),
         ({"loss__objective": "pictures"}, "no objectives plugin called 'pictures'"),
         ({"model__family": "sd99"}, "no families plugin called 'sd99'"),
