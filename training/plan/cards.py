@@ -177,15 +177,15 @@ def amd_cards(system: Path, kfd: Path) -> tuple[list[Gpu], str]:
     found: list[Gpu] = []
     nodes = system / "class/kfd/kfd/topology/nodes"
     for node in sorted(nodes.iterdir(), key=lambda p: int(p.name)) if nodes.is_dir() else []:
-        facts = dict(line.split(" ", 1) for line in _read(node / "properties").splitlines() if " " in line)
+        facts = dict(line.split(" ", 1) for line in text_of(node / "properties").splitlines() if " " in line)
         version = int(facts.get("gfx_target_version", "0"))
         if not version or facts.get("simd_count", "0") == "0":
             continue
         device = system / f"class/drm/renderD{facts.get('drm_render_minor', '')}/device"
-        total, used = _number(device / "mem_info_vram_total"), _number(device / "mem_info_vram_used")
+        total, used = number_in(device / "mem_info_vram_total"), number_in(device / "mem_info_vram_used")
         arch = f"gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
         unique = int(facts.get("unique_id", "0"))
-        name = _read(device / "product_name").strip() or "AMD Radeon"
+        name = text_of(device / "product_name").strip() or "AMD Radeon"
         found.append(Gpu(len(found), f"GPU-{unique:016x}" if unique else "", f"{name} ({arch})", "amdgpu", total, max(0, total - used), vendor="amd", arch=arch))
     if not found or os.access(kfd, os.R_OK | os.W_OK):
         return found, ""
@@ -201,9 +201,9 @@ def intel_cards(system: Path) -> list[Gpu]:
     found: list[Gpu] = []
     for card in sorted((system / "class/drm").glob("card*")) if (system / "class/drm").is_dir() else []:
         device = card / "device"
-        known = INTEL.get(_read(device / "device").strip()) if re.fullmatch(r"card\d+", card.name) and _read(device / "vendor").strip() == "0x8086" else None
+        known = INTEL.get(text_of(device / "device").strip()) if re.fullmatch(r"card\d+", card.name) and text_of(device / "vendor").strip() == "0x8086" else None
         if known:
-            total = _number(device / "tile0/physical_vram_size_bytes") or _number(card / "lmem_total_bytes") or known[1] * GIB
+            total = number_in(device / "tile0/physical_vram_size_bytes") or number_in(card / "lmem_total_bytes") or known[1] * GIB
             found.append(Gpu(len(found), "", known[0], device.joinpath("driver").resolve().name, total, total, vendor="intel"))
     return found
 
@@ -228,13 +228,15 @@ def windows_cards() -> list[Gpu]:
     return found
 
 
-def _read(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What one of the system's small files says; "" where there is none."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 
 
-def _number(path: Path) -> int:
-    text = _read(path).strip()
+def number_in(path: Path) -> int:
+    """The whole number that one of the system's small files holds; 0 where it holds none."""
+    text = text_of(path).strip()
     return int(text) if text.isdigit() else 0

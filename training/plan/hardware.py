@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import cards
-from .cards import Gpu, parse_smi
+from .cards import Gpu, number_in, parse_smi, text_of
 
 __all__ = ["Gpu", "Machine", "choose_gpu", "installed_torch", "machine", "nvidia_gpus", "parse_smi", "torch_build", "usable_cards"]
 
@@ -254,7 +254,7 @@ def cores() -> int:
     """Processor cores that this process may use: its affinity and its container's limit."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for folder in _cgroups("cpu"):
-        quota = _read(folder / "cpu.max").split() or [_read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()]
+        quota = text_of(folder / "cpu.max").split() or [text_of(folder / "cpu.cfs_quota_us").strip(), text_of(folder / "cpu.cfs_period_us").strip()]
         if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit() and int(quota[1]):
             allowed = min(allowed, max(1, round(int(quota[0]) / int(quota[1]))))
     return allowed
@@ -264,8 +264,8 @@ def ram_bytes() -> tuple[int, int]:
     """(all, free) memory in bytes that this process may use: the computer's, or its container's where that is less."""
     total, free = _computer_ram()
     for folder in _cgroups("memory"):
-        limit = _number(folder / "memory.max") or _number(folder / "memory.limit_in_bytes")
-        used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
+        limit = number_in(folder / "memory.max") or number_in(folder / "memory.limit_in_bytes")
+        used = number_in(folder / "memory.current") or number_in(folder / "memory.usage_in_bytes")
         if 0 < limit < UNLIMITED:
             total = min(total, limit)
             free = min(free, max(0, limit - used + _reclaimable(folder / "memory.stat")))
@@ -274,7 +274,7 @@ def ram_bytes() -> tuple[int, int]:
 
 def cpu_name() -> str:
     """The processor's own name, e.g. "AMD Ryzen 7 5800X"."""
-    for line in _read(Path("/proc/cpuinfo")).splitlines():
+    for line in text_of(Path("/proc/cpuinfo")).splitlines():
         if line.startswith(("model name", "Model")):
             return line.split(":", 1)[1].strip()
     if sys.platform == "win32":
@@ -289,7 +289,7 @@ def cpu_name() -> str:
 
 def _computer_ram() -> tuple[int, int]:
     found = {}
-    for line in _read(Path("/proc/meminfo")).splitlines():
+    for line in text_of(Path("/proc/meminfo")).splitlines():
         name, _, rest = line.partition(":")
         found[name] = int(rest.split()[0]) * 1024
     if "MemTotal" in found:
@@ -303,7 +303,7 @@ def _computer_ram() -> tuple[int, int]:
 def _cgroups(controller: str) -> list[Path]:
     """The folders of this process's control groups, innermost first: each of them may set a limit."""
     folders: list[Path] = []
-    for line in _read(Path("/proc/self/cgroup")).splitlines():
+    for line in text_of(Path("/proc/self/cgroup")).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
@@ -315,7 +315,7 @@ def _cgroups(controller: str) -> list[Path]:
 
 def _reclaimable(stat: Path) -> int:
     """Bytes of file cache that the kernel gives back when a program asks for memory."""
-    for line in _read(stat).splitlines():
+    for line in text_of(stat).splitlines():
         name, _, value = line.partition(" ")
         if name in ("inactive_file", "total_inactive_file") and value.isdigit():
             return int(value)
@@ -335,18 +335,6 @@ def _run(command: list[str]) -> str:
 def _driver_major(driver: str) -> int:
     head = driver.split(".")[0]
     return int(head) if head.isdigit() else 0
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _number(path: Path) -> int:
-    text = _read(path).strip()
-    return int(text) if text.isdigit() else 0
 
 
 def _existing(folder: Path) -> Path:
