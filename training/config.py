@@ -268,6 +268,9 @@ class KeepPart(Part):
     weight: float = Field(1.0, gt=0, le=100, description="How much the loss of these passes counts, compared to that of a picture that is learnt.")
     words: str = Field("", max_length=60, pattern="^[a-z0-9_-]*$", description="List of sentences that they are held with; empty takes the one for the base model.")
     prompts: tuple[str, ...] = Field((), max_length=1000, description="Sentences of your own for it, one a line, in place of that list.")
+    drawn: int = Field(
+        0, ge=0, le=1000, description="Pictures that the base model draws from those sentences before the first step, with the steps and guidance of the samples, to be held in place of yours; 0 holds your own pictures."
+    )
     own: float = Field(0.25, ge=0, le=1, description="Share of these passes that take the picture's own caption without its trigger word.")
     empty: float = Field(0.05, ge=0, le=1, description="Share of these passes without any words: more holds the base better and lets guidance exaggerate colours.")
 

@@ -155,7 +155,7 @@ def test_stop_ends_a_sample_inside_a_denoising_step(base, monkeypatch):
     for block in m.denoiser.blocks:
         block.register_forward_hook(lambda *_: done.append(1))
     call = lambda: family.predict(m, torch.zeros(1, 16, 2, 8, 8), torch.ones(1), Cond({"embeds": torch.zeros(1, 3, 32)}))
-    with torch.no_grad(), pytest.raises(sampling._Interrupted), sampling._interruptible((m.denoiser,), lambda: bool(done)):
+    with torch.no_grad(), pytest.raises(sampling.Interrupted), sampling.interruptible((m.denoiser,), lambda: bool(done)):
         call()
     assert len(done) == 1 < len(m.denoiser.blocks)
     with torch.no_grad():

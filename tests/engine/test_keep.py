@@ -142,3 +142,19 @@ def test_the_loss_on_record_is_that_of_the_pictures(lab):
 )  # fmt: skip
 def test_a_caption_without_its_trigger_word(caption, bare):
     assert without_trigger(caption, "zibbo") == bare
+
+
+def test_pictures_that_the_base_draws_are_held_with_their_own_sentences(lab, base):
+    """Drawn at the sizes of the learnt ones by the untouched base, cached, and the same in another run."""
+    it = session(lab, keep__drawn=6, keep__empty=0.0, **ON)
+    made = [item for items in it.feed.drawn.values() for item in items]
+    assert set(it.feed.drawn) == {item.bucket for item in it.p.plan.items} and len(made) >= 6
+    batches = held(it)
+    said = {item.id: item.captions[0] for item in made}
+    assert all(said[id] == caption for batch in batches for id, caption in zip(batch.ids, batch.captions, strict=True))
+    again = session(lab, keep__drawn=6, keep__empty=0.0, seed=9, adapter__rank=2, **ON)
+    shots = lambda s: {i.id: s.p.cache.get(i.latent_key(s.feed.latent_print, False))["latents"] for items in s.feed.drawn.values() for i in items}
+    first, second = shots(it), shots(again)
+    assert first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+    pixels = it.p.cache.get(made[0].latent_key(it.feed.latent_print, False))["pixels"]
+    assert pixels.dtype == torch.uint8 and tuple(pixels.shape) == (3, made[0].size[1], made[0].size[0]) and pixels.float().std() > 1

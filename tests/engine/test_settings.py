@@ -91,6 +91,7 @@ CHANGED = {
     "keep.weight": (3.0, {"keep__on": True}),
     "keep.words": ("shapes", {"keep__on": True, "keep__own": 0.0, "keep__empty": 0.0}),
     "keep.prompts": (["a green cat"], {"keep__on": True, "keep__own": 0.0, "keep__empty": 0.0}),
+    "keep.drawn": (2, {"keep__on": True, "keep__own": 0.0}),
     "keep.own": (1.0, {"keep__on": True, "keep__empty": 0.0}),
     "keep.empty": (1.0, {"keep__on": True, "keep__own": 0.0}),
     "sample.prompts": (["a blue cat"], {}),

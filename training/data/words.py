@@ -26,13 +26,15 @@ def sentences_of(config: TrainConfig, spec: FamilySpec, home: Home) -> tuple[str
 
 
 def problems(config: TrainConfig, spec: FamilySpec, home: Home) -> list[tuple[str, str]]:
-    """[(dotted path, sentence)] where a run is to be held with sentences that are not there."""
+    """[(dotted path, sentence)] where a run is to be held with sentences that are not there, or with pictures that are not made."""
     if not config.keep.on:
         return []
     try:
         sentences_of(config, spec, home)
     except (ValueError, OSError) as error:
         return [("keep.words", str(error).removeprefix("keep.words "))]
+    if config.keep.drawn and config.data.frames > 1:
+        return [("keep.drawn", "makes single pictures, and data.frames asks for clips; set it to 0")]
     return []
 
 

@@ -95,6 +95,14 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Drawn(Item):
+    """A picture that the base model drew to be held: path is empty, sha256 says by what it was drawn, and its latents lie in the cache."""
+
+    def latent_key(self, encoder: str, flip: bool) -> str:
+        return key("drawn", encoder, self.sha256)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run trains on and what it holds back."""
 
@@ -249,6 +257,7 @@ class Feed:
 
     def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = ()):
         self.sentences = sentences  # that hold what the base model knows
+        self.drawn: dict[tuple[int, int, int], list[Drawn]] = {}  # {bucket: what the base model drew of them}; the loop fills it where keep.drawn asks for it
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.latent_print, self.texts = latent_print, texts
         self._sizes = [i.bucket for i in plan.items]
@@ -286,12 +295,20 @@ class Feed:
         keep, chance = self.config.keep, unit("words", *where)
         if chance < keep.empty:
             return ""
+        if isinstance(item, Drawn):
+            return item.captions[0]
         own = bare_captions(item, self.config.trigger)
         if chance < keep.empty + keep.own and own:
             return own[number("order", *where) % len(own)]
         return self.sentences[number("sentence", *where) % len(self.sentences)]
 
+    def _drawn_for(self, step: int, row: Row) -> Row:
+        """What is held in the place of a learnt picture: one of its size that the base model drew."""
+        made = self.drawn[row.item.bucket]
+        return row._replace(item=made[number("drawn", self.config.seed, step, row.place) % len(made)])
+
     def _batch(self, step: int, rows: list[Row], whole: float) -> Batch:
+        rows = [self._drawn_for(step, row) if row.keeps and self.drawn else row for row in rows]
         latents, noise, times, captions, geometry, masks = [], [], [], [], [], []
         for item, place, keeps in rows:
             where = ("keep",) * keeps + (self.config.seed, step, place)

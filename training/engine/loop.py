@@ -18,7 +18,8 @@ from ..family import Cond
 from ..formats import basehash
 from ..plan import prompts
 from ..runs.context import Context, Stopped
-from . import adapter_files, blocks, checkpoint, memory, optim, training_adapter
+from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
+from .cache import key
 from .data import Batch
 from .finish import finish
 from .prepare import Prepared, prepare
@@ -69,6 +70,29 @@ class Session:
         for text in (*optim.warnings_for(config.optimizer), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC)):
             ctx.warn(text)
         self.ema = self._make_ema()
+        if config.keep.on and config.keep.drawn:
+            self.feed.drawn = self._drawn()
+
+    def _drawn(self) -> dict:
+        """What the base model drew to be held, without any adapter; see drawing.py."""
+        learnt = [item for item in self.p.plan.items if not item.prior]
+        groups = drawing.wanted(self.config, learnt, self.feed.sentences, key(*sorted(self.p.base_hashes.items())))
+        had = self.m.vae is not None
+
+        def with_vae():
+            if self.m.vae is None:
+                self.m.vae = load_vae(self.config, self.family, self.p.folder).vae
+            return self.m
+
+        with self.weights_for_use(), ExitStack() as base:
+            for module in self.modules.values():
+                base.enter_context(self.adapter.off(module))
+            cond = lambda text: self.p.texts.cond(text, self.config.device)
+            made = drawing.draw(self.config, self.ctx, self.family, with_vae, cond, self.p.cache, self.feed.latent_print, groups)
+        if not had:
+            self.m.vae = None
+            memory.release()
+        return made
 
     def _load(self) -> dict:
         """{folder: module} of what learns: the denoiser, and text encoders where they are trained too, each with a fresh adapter."""
@@ -398,6 +422,8 @@ def _idle_keep_settings(config: TrainConfig) -> list[str]:
     if not keep.on:
         return [f"keep.{name} has no effect: keep.on is off" for name in changed]
     said = ["keep.words has no effect: keep.prompts are there instead"] if keep.words and keep.prompts else []
+    if keep.drawn:
+        return said + ["keep.own has no effect: keep.drawn holds pictures of the base model's own"] * ("own" in changed)
     return said + ["keep.own has no effect: there is no trigger word to leave out"] * ("own" in changed and not config.trigger)
 
 

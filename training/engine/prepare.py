@@ -52,7 +52,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     """All phases up to the first step.  Raises ValueError in plain words; Stopped when Stop is pressed."""
     memory.check_device(config)
     family = registry.get("families", config.model.family, ctx.home.plugins)
-    for path, text in (*frames.problems(config, family.SPEC), *adapting.problems(config, ctx.home.plugins)):
+    for path, text in (*frames.problems(config, family.SPEC), *words.problems(config, family.SPEC, ctx.home), *adapting.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)
@@ -65,7 +65,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
     cache = Cache(ctx.home.cache, ctx.warn)
     texts = Texts(config, ctx, family, folder, cache)
-    bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if config.keep.on and config.keep.own else set()
+    bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if config.keep.on and config.keep.own and not config.keep.drawn else set()
     texts.encode({c for item in work.everything for c in item.captions} | bare | set(sentences) | texts_of(config) | {""})
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"

@@ -82,24 +82,24 @@ class Gallery:
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
         try:
-            with torch.no_grad(), autocast(self.config), _interruptible((self.m.denoiser, self.m.vae), self.interrupted):
+            with torch.no_grad(), autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(
                     **self.family.draw_args(self.m, self.cond(prompt.text), self.cond(s.negative), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",
                     generator=torch.Generator().manual_seed(seed), **video,
                 )  # fmt: skip
-        except _Interrupted:
+        except Interrupted:
             return []
         return drawn.frames[0] if video else drawn.images[:1]
 
 
-class _Interrupted(Exception):
+class Interrupted(Exception):
     """Stop was pressed while something was drawn."""
 
 
 @contextmanager
-def _interruptible(networks: tuple[nn.Module, ...], stop: Callable[[], bool]) -> Iterator[None]:
-    """Inside, the networks raise _Interrupted at the next of their blocks once stop() says so: one step of a clip may take a minute."""
+def interruptible(networks: tuple[nn.Module, ...], stop: Callable[[], bool]) -> Iterator[None]:
+    """Inside, the networks raise Interrupted at the next of their blocks once stop() says so: one step of a clip may take a minute."""
 
     looked_t = 0.0
 
@@ -108,7 +108,7 @@ def _interruptible(networks: tuple[nn.Module, ...], stop: Callable[[], bool]) ->
         if time.monotonic() - looked_t >= LOOK_GAP_S:
             looked_t = time.monotonic()
             if stop():
-                raise _Interrupted
+                raise Interrupted
 
     blocks = {block for network in networks for part in network.modules() if isinstance(part, nn.ModuleList) for block in part.children()}
     hooks = [block.register_forward_pre_hook(look) for block in blocks.union(networks)]

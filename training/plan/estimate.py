@@ -238,6 +238,9 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         return s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
 
     drawn_s = rounds * sum(drawing_s(p.sample) for p in prompts.of_config(config))
+    if config.keep.on and config.keep.drawn:
+        kept = [config.sample.model_copy(update={"width": side, "height": side, "frames": 1}) for side in sides]
+        drawn_s += config.keep.drawn * sum(drawing_s(s) for s in kept) / len(kept)
     flips = 2 if config.data.flip else 1
     encode_s = items * flips * sum(model.vae.flops(side * side * d.frames) for side in sides) / len(sides) / rate
     saves = config.steps / config.save.every if config.save.every else 1
@@ -317,7 +320,7 @@ def _held_texts(config: TrainConfig, spec: FamilySpec, items: int, home: Home) -
     """Captions in the cache that are there to keep what the base model knows."""
     if not config.keep.on:
         return 0
-    own = items * (8 if config.data.shuffle_tags else 1) if config.keep.own and config.trigger else 0
+    own = items * (8 if config.data.shuffle_tags else 1) if config.keep.own and config.trigger and not config.keep.drawn else 0
     return len(words.sentences_of(config, spec, home)) + own
 
 
