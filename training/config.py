@@ -256,7 +256,7 @@ class LossPart(Part):
 
 
 class KeepPart(Part):
-    """What the base model knows and must not lose: the same noisy pictures, with other sentences, must give what the base model makes of them."""
+    """What the base model knows and must not lose: noisy pictures, the learnt ones with other sentences or what it drew itself, must give what it makes of them."""
 
     on: bool = Field(False, description="Keep what the base model knows: other sentences go on drawing what they drew before.")
     share: float = Field(
@@ -269,7 +269,7 @@ class KeepPart(Part):
     words: str = Field("", max_length=60, pattern="^[a-z0-9_-]*$", description="List of sentences that they are held with; empty takes the one for the base model.")
     prompts: tuple[str, ...] = Field((), max_length=1000, description="Sentences of your own for it, one a line, in place of that list.")
     drawn: int = Field(
-        0, ge=0, le=1000, description="Pictures that the base model draws from those sentences before the first step, with the steps and guidance of the samples, to be held in place of yours; 0 holds your own pictures."
+        0, ge=0, le=1000, description="Pictures that the base model draws from those sentences before the first step, with the steps and guidance of the samples, to be held in place of yours, each with its sentence; 0 holds your own with other sentences."
     )
     own: float = Field(0.25, ge=0, le=1, description="Share of these passes that take the picture's own caption without its trigger word.")
     empty: float = Field(0.05, ge=0, le=1, description="Share of these passes without any words: more holds the base better and lets guidance exaggerate colours.")

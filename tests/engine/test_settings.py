@@ -235,6 +235,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(lab, change, says):
         ({"data__prior_caption_dropout": 0.5}, "data.prior_caption_dropout has no effect"),
         ({"keep__weight": 2.0}, "keep.weight has no effect: keep.on is off"),
         ({"keep__on": True, "keep__words": "shapes", "keep__prompts": ["a cat"]}, "keep.words has no effect: keep.prompts are there instead"),
+        ({"keep__on": True, "keep__own": 0.5, "keep__drawn": 2}, "keep.own has no effect: keep.drawn holds"),
         ({"keep__on": True, "keep__own": 0.5, "trigger": ""}, "keep.own has no effect: there is no trigger word"),
         ({"sample__prompts": []}, "sample.every has no effect"),
         ({"data__keep_tags": 3}, "data.keep_tags has no effect"),

@@ -301,6 +301,13 @@ def test_the_base_can_be_asked_beside_what_learns(kit, lab, dataset):  # noqa: F
 
 
 @pytest.mark.slow
+def test_the_base_draws_what_is_held(kit, lab, dataset):  # noqa: F811
+    """Sentences of different lengths, by the family's pipeline, at the size of the learnt pictures; then it learns."""
+    run = lab.run(**job(kit, dataset, steps=2, sample__every=0, adapter__targets="attention", keep__on=True, keep__share=1.0, keep__drawn=3, keep__prompts=list(CAPTIONS), data__frames=1, sample__frames=1))
+    assert run.status() == "finished", run.why()
+
+
+@pytest.mark.slow
 def test_a_run_in_bf16_with_gradient_checkpointing_keeps_near_the_plain_one(kit, lab, dataset):  # noqa: F811
     changes = job(kit, dataset, steps=8, sample__every=8, adapter__targets="all")
     plain, half = (lab.run(**changes | more) for more in ({}, {"model__dtype": "bf16", "loss__gradient_checkpointing": True}))

@@ -21,12 +21,13 @@ from .randomness import generator, number, permutation
 from .sampling import Interrupted, interruptible
 
 TOGETHER_PX = 16 * 64 * 64  # pictures of one size that are drawn in one call hold about this many px
-MOST_TOGETHER = 16
-PIXELS = "pixels"
+PIXELS = "pixels"  # in the cache beside the latents: what was drawn, [3,H,W] uint8
+
+Rows = Callable[[list[str]], list[dict[str, Tensor]]]  # Texts.rows
 
 
 def wanted(config: TrainConfig, items: Sequence[Item], sentences: Sequence[str], base: str) -> list[list[Drawn]]:
-    """Groups that are drawn in one call: keep.drawn pictures over all sizes of `items`, by how often each comes, at least one of each.
+    """Groups of one size that are drawn together: keep.drawn pictures over all sizes of `items`, by how often each comes, at least one of each.
 
     base: what says which weights draw.  Nothing here depends on the run's seed, so that another run finds them in the cache.
     """
@@ -35,19 +36,22 @@ def wanted(config: TrainConfig, items: Sequence[Item], sentences: Sequence[str],
     made: list[list[Drawn]] = []
     for bucket, count in sorted(counts.items()):
         width, height, _ = bucket
-        number_ = max(1, round(config.keep.drawn * count / len(items)))
-        words = [sentences[order[k % len(order)]] for k in range(number_)]
-        size = max(1, min(MOST_TOGETHER, TOGETHER_PX // (width * height)))
-        for at in range(0, number_, size):
+        amount = max(1, round(config.keep.drawn * count / len(items)))
+        words = [sentences[order[k % len(order)]] for k in range(amount)]
+        size = max(1, TOGETHER_PX // (width * height))
+        for at in range(0, amount, size):
             group = words[at : at + size]
-            how = (base, config.model.dtype, config.model.quantise, width, height, s.steps, s.guidance, s.negative, *group)
+            how = (base, config.model.dtype, config.model.quantise, config.model.quantise_text, width, height, s.steps, s.guidance, s.negative, *group)
             crop = Crop((width, height), 0, 0, width, height)
-            made.append([Drawn(f"drawn/{width}x{height}/{at + k}", "", key("by", at, k, *how), (text,), (width, height), crop, (False,), prior=True) for k, text in enumerate(group)])
+            made.append([
+                Drawn(f"drawn/{width}x{height}/{at + k}", "", key("by", at, k, *how), (text,), (width, height), crop, (False,), prior=True)
+                for k, text in enumerate(group)
+            ])  # fmt: skip
     return made
 
 
 def draw(
-    config: TrainConfig, ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], cond: Callable[[str], Cond], cache: Cache, encoder: str,
+    config: TrainConfig, ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], rows: Rows, cache: Cache, encoder: str,
     groups: Sequence[Sequence[Drawn]],
 ) -> dict[tuple[int, int, int], list[Drawn]]:
     """{bucket: pictures}, drawn and encoded where the cache lacks them.  Raises Stopped; ValueError where a picture is not finite."""
@@ -58,14 +62,14 @@ def draw(
             raise Stopped(0)
         ctx.phase("drawing what the base model knows", done, total, "pictures")
         if not all(item.latent_key(encoder, False) in cache for item in group):
-            _fill(config, ctx, family, with_vae(), cond, cache, encoder, group)
+            _fill(config, ctx, family, with_vae(), rows, cache, encoder, group)
         made.setdefault(group[0].bucket, []).extend(group)
         done += len(group)
     return made
 
 
-def _fill(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond, cache: Cache, encoder: str, group: Sequence[Drawn]) -> None:
-    for item, pixels in zip(group, _pictures(config, ctx, family, m, cond, group), strict=True):
+def _fill(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, rows: Rows, cache: Cache, encoder: str, group: Sequence[Drawn]) -> None:
+    for item, pixels in zip(group, _pictures(config, ctx, family, m, rows, group), strict=True):
         values = (pixels.float() / 127.5 - 1)[None].to(config.device)
         if family.SPEC.latent.video:
             values = values.unsqueeze(2)  # a picture is a clip of one frame
@@ -76,21 +80,25 @@ def _fill(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, con
         cache.put(item.latent_key(encoder, False), {"latents": latents[0], PIXELS: pixels})
 
 
-def _pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond, group: Sequence[Drawn]) -> list[Tensor]:
-    """One call of the family's pipeline: [3,H,W] uint8 each."""
+def _pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, rows: Rows, group: Sequence[Drawn]) -> list[Tensor]:
+    """[3,H,W] uint8 each, by the family's pipeline: in one call where no sentence would have to be padded for it."""
     pipe, s = family.pipeline(m), config.sample
     pipe.set_progress_bar_config(disable=True)
-    alone = len(group) == 1
+    said, avoided = rows([item.captions[0] for item in group]), rows([s.negative])[0]
+    alike = all(row[name].shape == said[0][name].shape for row in said for name in row)
+    width, height = group[0].size
     video = {"num_frames": 1} if family.SPEC.latent.video else {}
-    stack = (lambda texts: cond(texts[0])) if alone else (lambda texts: Cond.of([{n: t[0] for n, t in cond(text).tensors.items()} for text in texts]).to(config.device))
-    try:
-        with torch.no_grad(), autocast(config), interruptible((m.denoiser, m.vae), ctx.stop_requested):
-            drawn = pipe(
-                **family.draw_args(m, stack([item.captions[0] for item in group]), stack([s.negative] * len(group)), s.guidance),
-                num_inference_steps=s.steps, width=group[0].size[0], height=group[0].size[1], output_type="pil",
-                generator=[torch.Generator().manual_seed(number("drawn", item.sha256)) for item in group], **video,
-            )  # fmt: skip
-    except Interrupted:
-        raise Stopped(0) from None
-    pictures = [clip[0] for clip in drawn.frames] if video else drawn.images
-    return [torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous() for picture in pictures]
+    made = []
+    for part in [list(range(len(group)))] if alike else [[k] for k in range(len(group))]:
+        cond, negative = (Cond.of(some).to(config.device) for some in ([said[k] for k in part], [avoided] * len(part)))
+        seeds = [torch.Generator().manual_seed(number("drawn", group[k].sha256)) for k in part]
+        try:
+            with torch.no_grad(), autocast(config), interruptible((m.denoiser, m.vae), ctx.stop_requested):
+                drawn = pipe(
+                    **family.draw_args(m, cond, negative, s.guidance), num_inference_steps=s.steps, width=width, height=height, output_type="pil",
+                    generator=seeds if len(seeds) > 1 else seeds[0], **video,
+                )  # fmt: skip
+        except Interrupted:
+            raise Stopped(0) from None
+        made += [clip[0] for clip in drawn.frames] if video else drawn.images
+    return [torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).contiguous() for picture in made]

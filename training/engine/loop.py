@@ -20,7 +20,7 @@ from ..plan import prompts
 from ..runs.context import Context, Stopped
 from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
 from .cache import key
-from .data import Batch
+from .data import Batch, Drawn
 from .finish import finish
 from .prepare import Prepared, prepare
 from .randomness import number
@@ -73,8 +73,8 @@ class Session:
         if config.keep.on and config.keep.drawn:
             self.feed.drawn = self._drawn()
 
-    def _drawn(self) -> dict:
-        """What the base model drew to be held, without any adapter; see drawing.py."""
+    def _drawn(self) -> dict[tuple[int, int, int], list[Drawn]]:
+        """{bucket: what the base model drew to be held, without any adapter}; see drawing.py."""
         learnt = [item for item in self.p.plan.items if not item.prior]
         groups = drawing.wanted(self.config, learnt, self.feed.sentences, key(*sorted(self.p.base_hashes.items())))
         had = self.m.vae is not None
@@ -87,8 +87,7 @@ class Session:
         with self.weights_for_use(), ExitStack() as base:
             for module in self.modules.values():
                 base.enter_context(self.adapter.off(module))
-            cond = lambda text: self.p.texts.cond(text, self.config.device)
-            made = drawing.draw(self.config, self.ctx, self.family, with_vae, cond, self.p.cache, self.feed.latent_print, groups)
+            made = drawing.draw(self.config, self.ctx, self.family, with_vae, self.p.texts.rows, self.p.cache, self.feed.latent_print, groups)
         if not had:
             self.m.vae = None
             memory.release()

@@ -290,7 +290,7 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> st
         ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
         ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {o.schedule}, {o.warmup_steps} warm-up steps"),
         ("Caption dropout", f"{d.caption_dropout:g}"),
-        ("What the base model knows", f"kept: {config.keep.share:g} more passes a picture, weight {config.keep.weight:g}" if config.keep.on else "not kept"),
+        ("What the base model knows", f"kept: {config.keep.share:g} more passes a picture, weight {config.keep.weight:g}" + f", of {config.keep.drawn} pictures that it drew" * (config.keep.drawn > 0) if config.keep.on else "not kept"),
         ("Noise levels", _levels(config.loss)),
         ("Loss", config.loss.type + (", masked" if config.loss.masked else "")),
         ("Weighting", f"min-SNR, gamma {config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else config.loss.weighting),

@@ -338,6 +338,8 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     every = config.sample.every
     values = sum(p.sample.width * p.sample.height * p.sample.frames * 0.4 + CACHE_ENTRY_BYTES for p in prompts.of_config(config))
     drawn = (config.steps // every + 1) * values if every else 0
+    if config.keep.on and config.keep.drawn:  # their latents and px in the cache
+        drawn += config.keep.drawn * (LATENT_BYTES * spec.latent.channels * one_cells + 3 * side * side + CACHE_ENTRY_BYTES)
     return checkpoints + 4 * learning + latents + texts + drawn + HELD_EVENTS_BYTES
 
 

@@ -81,16 +81,19 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     on_device = frozen - waiting * copies_end
     if m.offload:
         on_device += _block_share(model.denoiser, unet) * frozen  # the block that runs is there as a copy
+    held_drawn = bool(config.keep.on and config.keep.drawn)
     draws = bool(s.every and s.prompts)
     vae_values = lambda px: PASSING * model.vae.largest(min(px, TILE_PX) if m.vae_tiling else px)
     step = _step(config, model, unet, size.cells, learning.whole)
     drawing = (2 * PASSING * model.denoiser.largest(size.sample_cells) + vae_values(size.sample_pixels)) * width if draws else 0.0
+    if held_drawn:  # before the first step, at the size of the learnt pictures
+        drawing = max(drawing, (2 * PASSING * model.denoiser.largest(size.cells) + vae_values(size.pixels)) * width)
     parts = {
         "base model": on_device + _unpacked(model.denoiser, m.quantise) * width,
         "text encoders that learn": width * learning.text,
         "model and optimizer" if learning.whole else "adapter and optimizer": learning.weights * (4 + 4 + STATE_BYTES[config.optimizer.type] + (4 if config.loss.ema_decay else 0)),
         "activations": max(step, drawing),
-        "image decoder for samples": width * model.vae.parameters if draws else 0.0,
+        "image decoder for samples": width * model.vae.parameters if draws or held_drawn else 0.0,
     }
     encode = width * (model.vae.parameters + vae_values(size.pixels))
     text = held(model.text, m.quantise_text, width)
