@@ -315,5 +315,5 @@ CONCEPTS = {
         Concept("composition", "duolo", "builtin-style", _twins, _twins_prompt, shows_twins),
     )
 }
-TUNED = ("tavik", "halvino", "ocrano")  # the others were looked at when the numbers stood
+TUNED = ("tavik", "halvino", "ocrano", "quenlo", "duolo")  # the others were looked at when the numbers stood
 
