@@ -89,8 +89,8 @@ def open_page(chromium, shots) -> Callable:
 
 
 def _harmless(message) -> bool:
-    # requests that a refresh or the end of the page cut off
-    cut_off = r"net::ERR_(ABORTED|NETWORK_CHANGED|CONNECTION_REFUSED|INCOMPLETE_CHUNKED_ENCODING)|signal is aborted|Connection errored out"
+    # requests that a refresh or the end of the page cut off: Gradio ends its stream before a page unloads, and browsers word that differently
+    cut_off = r"net::ERR_(ABORTED|NETWORK_CHANGED|CONNECTION_REFUSED|INCOMPLETE_CHUNKED_ENCODING)|(signal is|BodyStreamBuffer was) aborted|Connection errored out"
     return bool(re.search(cut_off, message.text))
 
 
