@@ -72,3 +72,22 @@ def home(nasty):
     from training.home import find_home
 
     return find_home(nasty / "home").made()
+
+
+@pytest.fixture
+def tool(home):
+    """tool(kind, **settings) -> the finished run."""
+
+    def run(kind: str, name: str = "made", **settings):
+        from training import jobfile, registry
+        from training.runs.context import Context
+        from training.runs.run import create
+
+        job = registry.get("jobs", kind)
+        made = create(home.outputs, jobfile.parse(job.Config, {"kind": kind, "name": name, **settings}, "the test"))
+        ctx = Context(made, home, 1)
+        ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="")
+        job.run(made.config(), ctx)
+        return made
+
+    return run

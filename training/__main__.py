@@ -1,4 +1,4 @@
-"""The command line: python -m training train | resume | longer | caption | export | convert | runs | jobs | doctor.
+"""The command line: python -m training train | resume | longer | caption | export | tool | inspect | convert | runs | jobs | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -159,23 +159,68 @@ def export(
 def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An adapter as .safetensors, in any layout.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
-    family: Annotated[str, typer.Option(help="Model family that the adapter is for.")],
+    family: Annotated[str, typer.Option(help="Model family that the adapter is for; without it, it is told from the file.")] = "",
     layout: LayoutOption = "",
     base: Annotated[str, typer.Option(help="A base model on this computer, whose layer names tell kohya's apart; without it, the family's own.")] = "",
     home: HomeOption = None,
 ):
     """Write an adapter of any program again, in the layout that most programs read or the one that is named; it acts the same."""
     from .formats.deliver import offer_for, relaid
+    from .formats.mapped import Mapped
+    from .formats.recognise import one_family
     from .plan.layers import layer_names
 
     place = _use(home)
-    plugin = registry.get("families", family, place.plugins)
     if not file.is_file():
         raise ValueError(f"there is no file {file}")
     _refuse_existing(out)
+    if not family:
+        mapped = Mapped(file)
+        family = one_family(mapped.entries, mapped.metadata, "", place.plugins).id
+    plugin = registry.get("families", family, place.plugins)
     offer = None if layout else offer_for(file, plugin.SPEC, place.plugins)
     relaid(file, out, plugin.SPEC, offer.layout if offer else _layout(layout), layer_names(base or plugin.SPEC.default_source, plugin))
     print(f"{out}  for {offer.title}" if offer else out)
+
+
+@app.command()
+def tool(
+    kind: Annotated[str, typer.Argument(metavar="TOOL", help="What is done: merge, resize, scale, extract, fuse, convert, or a plugin's; 'jobs' lists them.")],
+    settings: Annotated[list[str] | None, typer.Argument(metavar="NAME=VALUE", help="Settings of the tool; values as in YAML, e.g. rank=8 or 'adapters=[{file: a.safetensors, strength: 0.5}]'.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the result.")] = "",
+    home: HomeOption = None,
+    detach: DetachOption = False,
+):
+    """Work on weights: merge, resize, scale, extract, fuse, convert.  Without settings it says what the tool takes."""
+    from .jobfile import parse
+
+    place = _use(home)
+    tools = {id: p.module for id, p in registry.find("jobs", place.plugins).items() if p.ok and getattr(p.module, "TOOL", False)}
+    if kind not in tools:
+        raise ValueError(f"there is no tool {kind!r}; there are: {', '.join(tools)}")
+    if not settings:
+        print(f"{tools[kind].TITLE}. {tools[kind].BLURB}")
+        for field, info in tools[kind].Config.model_fields.items():
+            usual = "" if info.is_required() else f" [{info.get_default(call_default_factory=True)!r}]"
+            print("" if field in ("kind", "name") else f"  {field:<14} {info.description}{usual}\n", end="")
+        return
+    given = _pairs(settings, "a setting")
+    _launch(parse(tools[kind].Config, {"kind": kind, "name": name or kind, **given}, "the command"), place, detach)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors file.")],
+    home: HomeOption = None,
+):
+    """Say what is in a file of weights: family, kind, rank, strength by block, hashes, and what is suspicious."""
+    from .formats import inspecting
+
+    place = _use(home)
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}")
+    for label, value in inspecting.told(inspecting.inspect(file, place.plugins)):
+        print(f"{label:<14} {value}")
 
 
 @app.command()
@@ -208,7 +253,7 @@ def jobs(home: HomeOption = None):
     for kind, heading in (("jobs", "Job kinds"), ("captioning", "Captioners")):
         print(heading)
         for id, plugin in registry.find(kind, place.plugins).items():
-            print(f"  {id:<12} {plugin.module.TITLE if plugin.ok else f'does not load: {plugin.error}'}")
+            print(f"  {id:<12} {'(tool) ' if plugin.ok and getattr(plugin.module, 'TOOL', False) else ''}{plugin.module.TITLE if plugin.ok else f'does not load: {plugin.error}'}")
 
 
 @app.command()
@@ -250,11 +295,15 @@ def _open(text: str, home: Home):
 
 
 def _options(pairs: list[str]) -> dict[str, object]:
+    return _pairs(pairs, "--option")
+
+
+def _pairs(pairs: list[str], what: str) -> dict[str, object]:
     import yaml
 
     for pair in pairs:
         if "=" not in pair:
-            raise ValueError(f"--option {pair!r} is not of the form name=value")
+            raise ValueError(f"{what} {pair!r} is not of the form name=value")
     return {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
@@ -281,7 +330,10 @@ def _watch(run, home: Home, cursor: int, detach: bool, state: str) -> None:
     if detach:
         print("It runs by itself now." if state == "started" else "It is queued: the app starts it when the run before it has ended.")
         return
-    raise typer.Exit({"finished": 0, "detached": 0, "stopped": 130}.get(follow(run, home, cursor), 1))
+    status = follow(run, home, cursor)
+    if status == "finished" and (made := run.result()):
+        print(made)
+    raise typer.Exit({"finished": 0, "detached": 0, "stopped": 130}.get(status, 1))
 
 
 def main() -> None:

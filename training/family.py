@@ -86,6 +86,7 @@ class FamilySpec:
     kohya: KohyaNames | None = None  # None: kohya's scripts do not train it, or their names are not known
     originals: tuple[Original, ...] = ()  # every layer that an adapter may wrap, as the first release names it; empty: not known
     known: tuple[Original, ...] = ()  # further names that files of other programs have
+    marks: str = ""  # a regular expression of the denoiser's layers' names, its dots plain, for a family whose `originals` are not written down
     comfyui: Literal["", "diffusers", "kohya", "comfyui"] = ""  # the layout whose names ComfyUI knows; "": kohya's where there is one, else not known
     comfyui_lacks: tuple[str, ...] = ()  # layers of that layout that ComfyUI knows by the first release's names alone
     pipeline_reads_originals: bool = False  # whether load_lora_weights takes a LoRA under "diffusion_model." whatever layers it has; tried

@@ -31,6 +31,9 @@ SPEC = FamilySpec(
     parts={"denoiser": ("unet",), "text": ("text_encoder",), "vae": ("vae",)},
     trainable_text=("text_encoder",),
     kohya=KohyaNames({"unet": "lora_unet", "text_encoder": "lora_te"}),
+    # one transformer block in each place that attends; the larger UNets have up to ten
+    marks=r"(?:(?:down|up)_blocks.[0-3]|mid_block).(?:attentions.[0-2].(?:proj_in|proj_out|transformer_blocks.0.(?:attn[12].(?:to_[qkv]|to_out.0)|ff.net.(?:0.proj|2)))"
+    r"|resnets.[0-2].(?:conv1|conv2|conv_shortcut|time_emb_proj)|(?:down|up)samplers.0.conv)|conv_in|conv_out|time_embedding.linear_[12]",
 )
 
 

@@ -75,6 +75,11 @@ def offer_for(file: Path, spec: FamilySpec, plugins: Path | None = None) -> Offe
     return offers(spec, kind, registry.get("adapters", kind, plugins))[0]
 
 
+def readers(spec: FamilySpec, kind: str, adapter: ModuleType, layout: Layout) -> Offer:
+    """Who reads an adapter of this family and kind in this layout."""
+    return _offer(spec, kind, adapter, layout, "")
+
+
 def needed(files: tuple[Offer, ...]) -> tuple[Offer, ...]:
     """Of the files in which an adapter can be had, those that serve diffusers and ComfyUI between them: what is published."""
     return files[:2] if files and files[0].ending else files[:1]

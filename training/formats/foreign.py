@@ -57,8 +57,8 @@ def to_diffusers(tensors: Arrays, metadata: Mapping[str, str], spec: FamilySpec,
 
     Raises ValueError for what is not understood.
     """
-    tensors = {_normal(k): v for k, v in tensors.items()}
-    _refuse_others(tensors)
+    tensors = {normal(k): v for k, v in tensors.items()}
+    refuse_others(tensors)
     own = json.loads(metadata.get(LORA_HEADER) or "{}")
     if own:  # only diffusers' layout has it
         tensors, own = bake({_prefixed(k, spec): v for k, v in tensors.items() if not k.startswith(BESIDE) and not k.endswith(".dora_scale")}, own)
@@ -68,7 +68,7 @@ def to_diffusers(tensors: Arrays, metadata: Mapping[str, str], spec: FamilySpec,
     made: Arrays = {}
     for stem, parts in _once(by_layer(tensors), spec).items():
         module, targets = _read_stem(stem, spec, names, told)
-        for (name, _), piece in zip(targets, _pieces(_peft_parts(parts), targets), strict=True):
+        for (name, _), piece in zip(targets, _pieces(peft_parts(parts), targets), strict=True):
             made |= {f"{module}.{name}.{what}": tensor for what, tensor in piece.items()}
     return made, header or inferred(made)
 
@@ -83,12 +83,12 @@ def layout(keys: list[str], spec: FamilySpec) -> str:
 def kind_of(keys: list[str]) -> str:
     """The id of the kind of adapter that tensors of these names are.  Raises ValueError for none."""
     marks = {"lokr": ".lokr_", "loha": ".hada_", "oft": ".oft_R", "dora": ("dora_scale", "lora_magnitude_vector"), "lora": "lora"}
-    names = [_normal(k) for k in keys]
-    _refuse_others(names)
+    names = [normal(k) for k in keys]
+    refuse_others(names)
     return next(kind for kind, mark in marks.items() if any(m in k for k in names for m in ((mark,) if isinstance(mark, str) else mark)))
 
 
-def _normal(key: str) -> str:
+def normal(key: str) -> str:
     """A tensor's name with the endings that layouts.py knows, without what peft and old diffusers put between."""
     key = re.sub(r"(^|\.)base_model\.model\.", r"\1", key)
     key = re.sub(r"\.default(?=\.weight$|$)", "", key)
@@ -104,7 +104,7 @@ def _normal(key: str) -> str:
     return key
 
 
-def _refuse_others(keys) -> None:
+def refuse_others(keys) -> None:
     """Raises ValueError when a file holds something else than adapters beside layers."""
     odd = [k for k in keys if not TENSOR.fullmatch(k)]
     if len(odd) == len(keys):
@@ -181,7 +181,7 @@ def _parts_of(original: Original, number: str) -> Targets:
     return [(p.replace("{n}", number), (end - size, end)) for p, size, end in zip(original.parts, original.sizes, ends, strict=True)]
 
 
-def _peft_parts(parts: Arrays) -> Arrays:
+def peft_parts(parts: Arrays) -> Arrays:
     """One layer's tensors by peft's names, its scale baked in."""
     alpha = parts.get("alpha")
     made = {}
@@ -196,7 +196,7 @@ def _peft_parts(parts: Arrays) -> Arrays:
     if alpha is not None and rank is not None:
         for what in STRENGTH:
             if what in made:
-                made[what] = made[what] * made[what].dtype.type(float(alpha) / rank)
+                made[what] = made[what] * made[what].dtype.type(float(alpha.reshape(-1)[0]) / rank)
                 break
     return made
 

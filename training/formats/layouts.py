@@ -184,7 +184,7 @@ def to_kohya(tensors: Arrays, spec: FamilySpec) -> Arrays:
         alpha = Counter(ranks).most_common(1)[0][0] if ranks else 0
         for name, parts in layers.items():
             stem = kohya_stem(module, name, spec)
-            made |= {f"{stem}.{ending}": tensor for ending, tensor in _kohya_parts(parts, alpha).items()}
+            made |= {f"{stem}.{ending}": tensor for ending, tensor in kohya_parts(parts, alpha).items()}
     return made
 
 
@@ -222,7 +222,7 @@ def _column(lengths: np.ndarray) -> np.ndarray:
     return lengths.reshape(-1, *[1] * (max(lengths.ndim, 2) - 1))
 
 
-def _kohya_parts(parts: Arrays, alpha: int) -> Arrays:
+def kohya_parts(parts: Arrays, alpha: int) -> Arrays:
     """One layer's tensors by kohya's endings; what the layer's rank differs from alpha goes into the weights."""
     back = {v: k for k, v in ENDINGS.items()}
     rank, made = rank_of(parts), {}

@@ -1,0 +1,39 @@
+"""For whom a file is, told from full-size lists of each first release's layers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.formats.test_released import MODELS
+from training import registry
+from training.formats.recognise import families_of, one_family, stems_of
+
+TWINS = {"flux2": {"flux2", "flux2_klein"}, "flux2_klein": {"flux2", "flux2_klein"}, "wan21": {"wan21", "wan22_5b"}, "wan22_5b": {"wan21", "wan22_5b"}}  # one network, other sizes
+
+
+def ids(names, said=None) -> set[str]:
+    return {s.id for s in families_of(names, said or {})}
+
+
+@pytest.mark.parametrize("id", MODELS)
+def test_every_family_is_told_from_its_layers_whatever_the_layout(id):
+    layers, spec = list(MODELS[id][2]()), registry.get("families", id).SPEC
+    alike = TWINS.get(id, {id})
+    assert ids(f"diffusion_model.{n}.lora_A.weight" for n in layers) == alike
+    assert ids(f"lora_unet_{n.replace('.', '_')}.lora_down.weight" for n in layers) == alike
+    parts = [p.replace("{n}", "1") for o in spec.originals for p in o.parts]
+    assert not parts or id in ids(f"{spec.denoiser}.{p}.lora_A.weight" for p in parts)
+    assert ids((f"diffusion_model.{n}.lora_A.weight" for n in layers), {"modelspec.architecture": f"{spec.architecture}/lora"}) == {id}
+
+
+def test_a_file_for_nobody_is_for_nobody():
+    assert ids(["some.layer.lora_A.weight"]) == set()
+    assert ids(["lora_te3_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", "lora_unet_down_blocks_0_resnets_0_conv1.lora_down.weight"]) == set()
+    with pytest.raises(ValueError, match="has layers of no family that is known here; say which"):
+        one_family(["some.layer.lora_A.weight"], {}, "")
+    with pytest.raises(ValueError, match=r"may be for FLUX.2 .* or FLUX.2 .*; say which"):
+        one_family(["transformer.single_transformer_blocks.0.attn.to_out.lora_A.weight"], {}, "")
+
+
+def test_what_stands_in_a_file_twice_is_one_layer():
+    assert stems_of(["transformer.a.lora_A.weight", "transformer.a.lora_B.weight", "lora_unet_a.lora_A.weight"]) == ["transformer.a"]

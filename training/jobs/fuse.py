@@ -1,0 +1,95 @@
+"""Adapters put into a base model for good: a model that needs no LoRA file any more."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ..config import JobConfig, ModelPart, _expression
+from ..tools.jobs import Block, Use
+
+TITLE = "Put adapters into a base model"
+BLURB = "Writes a base model that has learnt what the adapters know: a folder for diffusers, or a single file where the base is one."
+TOOL = True
+NEEDS_TOKEN = True
+USES_GPU = False
+
+
+class Config(JobConfig):
+    """One fusion, complete."""
+
+    kind: Literal["fuse"] = Field("fuse", description="Job kind.")
+    family: str = Field(description="Model family of the base model.")
+    base: str = Field(
+        min_length=1, max_length=1000,
+        description="The base model: a folder in diffusers layout, a Hub id, 'builtin', or a .safetensors file, which gives a single file for ComfyUI and AUTOMATIC1111.",
+    )  # fmt: skip
+    adapters: tuple[Use, ...] = Field(min_length=1, max_length=64, description="The adapters that are put in, and how strong each is.")
+    blocks: tuple[Block, ...] = Field((), max_length=256, description="Strengths of their own for some layers, by diffusers' names, multiplied with the adapter's.")
+
+    @field_validator("blocks")
+    @classmethod
+    def _patterns_hold(cls, blocks):
+        for block in blocks:
+            _expression(block.pattern)
+        return blocks
+
+    @model_validator(mode="after")
+    def _blocks_name_adapters(self):
+        for block in self.blocks:
+            if block.adapter > len(self.adapters):
+                raise ValueError(f"blocks has a rule for adapter {block.adapter}, but there are {len(self.adapters)}")
+        return self
+
+
+def run(config: Config, ctx) -> None:
+    """Fuses and emits `finished`.  Raises ValueError in plain words, Stopped."""
+    ctx.phase("loading libraries")
+    from .. import registry
+    from ..engine.weights import base_folder
+    from ..formats.basehash import sha256_of
+    from ..formats.basemodel import single_file, weight_files
+    from ..formats.mapped import Folder, Mapped
+    from ..plan.layers import layer_names
+    from ..tools import fuse, jobs
+    from ..tools.combine import Share
+
+    family = registry.get("families", config.family, ctx.home.plugins)
+    spec = family.SPEC
+    files = [jobs.find(use.file, ctx) for use in config.adapters]
+    folder, file = base_folder(ModelPart(family=config.family, source=config.base), family, ctx), single_file(config.base)
+    shares = [Share({}, use.strength, [(b.pattern, b.strength) for b in config.blocks if b.adapter in (0, n)]) for n, use in enumerate(config.adapters, 1)]
+    changes = fuse.changes([(f, s.at) for f, s in zip(files, shares, strict=True)], spec, layer_names(str(folder), family))
+    if not changes:
+        raise ValueError("nothing would change: every strength is 0")
+    fuse.check_room(ctx.run.path, fuse.needed_bytes(file or folder))
+    made_of = [{"name": f.name, "sha256": sha256_of(f), "strength": u.strength} for f, u in zip(files, config.adapters, strict=True)]
+    said = {"easel.made": jobs.told({"method": "fuse", "adapters": made_of})}
+    writing = jobs.progress(ctx, "writing the model")
+    if file:
+        target, unproven = ctx.path(f"{config.name}.safetensors"), ctx.path(".unproven.safetensors")
+        where = fuse.places(Mapped(file), *jobs.network(folder / spec.denoiser))
+        fuse.into_file(file, unproven, spec, changes, where, said, writing)
+        before, after = Mapped(file), Mapped(unproven)
+        spot = lambda stem: where[f"{stem.partition('.')[2]}.weight"]
+        read = lambda mapped, stem: mapped.tensor(spot(stem).name)[spot(stem).rows]
+        dtype_of = lambda stem: before.dtype(spot(stem).name)
+    else:
+        target, unproven = ctx.path(config.name), ctx.path(".unproven")
+        fuse.into_folder(folder, unproven, spec, changes, said, writing)
+        parts = {stem.partition(".")[0] for stem in changes}
+        before, after = ({p: Folder(weight_files(root / p)) for p in parts} for root in (folder, unproven))
+        dtype_of = lambda stem: jobs.spot(before, stem)[0].dtype(jobs.spot(before, stem)[1])
+        read = lambda opened, stem: jobs.spot(opened, stem)[0].tensor(jobs.spot(opened, stem)[1])
+    try:
+        rounding = lambda stem: jobs.ROUNDED[dtype_of(stem)]
+        worst = fuse.proven(partial(read, before), partial(read, after), changes, rounding, jobs.progress(ctx, "comparing the model"))
+        os.replace(unproven, target)
+    finally:
+        shutil.rmtree(unproven, ignore_errors=True) if unproven.is_dir() else unproven.unlink(missing_ok=True)
+    jobs.report(ctx, {"layers": sorted(changes), "largest difference after writing": worst})
+    ctx.emit("finished", path=target.name, summary=f"{len(changes)} layers changed; {'a single file under the names of the base' if file else 'a folder in diffusers’ layout'}")
