@@ -196,10 +196,11 @@ def _is_link(found: os.stat_result) -> bool:
 
 
 def _too_long(size_bytes: int, most_bytes: int) -> str:
-    return f"is {_size(size_bytes)} long; {_size(most_bytes)} is the most"
+    return f"is {size(size_bytes)} long; {size(most_bytes)} is the most"
 
 
-def _size(size_bytes: int) -> str:
+def size(size_bytes: int) -> str:
+    """A number of bytes for a person: 3.2 MB."""
     for unit, power in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size_bytes >= power:
             return f"{size_bytes / power:.3g} {unit}"

@@ -439,7 +439,8 @@ def _group(group, base, shown, edits, found, wrong, prefix, pictures) -> str:
     )
 
 
-def setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool, prefix: str) -> str:
+def setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool, prefix: str, among: str = "") -> str:
+    """One setting as HTML.  among: id of a <datalist> on the page that says what could be typed."""
     id_ = f"{prefix}-{field.path.replace('.', '-')}"
     described = f"{id_}-help" + (f" {id_}-fault" if fault else "")
     common = f'id="{id_}" data-path="{escape(field.path)}" data-value="{escape(shown)}" aria-describedby="{described}"'
@@ -457,11 +458,12 @@ def setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool, 
     return (
         f'<div class="ez-set{state} ez-set-{field.kind}" data-find="{find}"><div class="ez-set-text"><label for="{id_}">{escape(field.label)}</label>{back}'
         f'<p id="{id_}-help">{escape(field.help)}</p></div>'
-        f'<div class="ez-set-input">{_input(field, shown, common)}{bounds}</div>{error}</div>'
+        f'<div class="ez-set-input">{_input(field, shown, common, among)}{bounds}</div>{error}</div>'
     )
 
 
-def _input(field: Field, shown: str, common: str) -> str:
+def _input(field: Field, shown: str, common: str, among: str = "") -> str:
+    offered = f' list="{escape(among)}"' if among else ""
     if field.kind == "switch":
         return f'<input type="checkbox" role="switch" class="ez-switch" {common}{" checked" if shown == "on" else ""}>'
     if field.kind == "choice":
@@ -471,19 +473,19 @@ def _input(field: Field, shown: str, common: str) -> str:
         about = f'<span class="ez-about">{escape(field.told[shown][1])}</span>' if shown in field.told else ""
         return f'<select class="ez-input" {common}>{inner}</select>{about}'
     if field.kind == "rows":
-        return _row_inputs(field, shown, common)
-    if field.kind in ("lines", "long"):
+        return _row_inputs(field, shown, common, offered)
+    if field.kind in ("lines", "long") and not (among and field.kind == "long"):
         rows = min(8, max(2, shown.count("\n") + 1))
         return f'<textarea class="ez-input" rows="{rows}" {common}>{escape(shown)}</textarea>'
     mode = ' inputmode="decimal"' if field.kind in ("integer", "number", "numbers") else ""
-    return f'<input type="text" class="ez-input" value="{escape(shown)}"{mode} autocomplete="off" spellcheck="false" {common}>'
+    return f'<input type="text" class="ez-input" value="{escape(shown)}"{mode}{offered} autocomplete="off" spellcheck="false" {common}>'
 
 
-def _row_inputs(field: Field, shown: str, common: str) -> str:
+def _row_inputs(field: Field, shown: str, common: str, offered: str = "") -> str:
     """A table with one line a row; assets/workbench.js writes it into the hidden box, a line each: what the form reads."""
     names = list(field.item.model_fields)
     lines = [line for line in shown.splitlines() if line.strip()]
-    body = "".join(_cells(field, [cell.strip() for cell in line.split("|")], names) for line in (*lines, ""))
+    body = "".join(_cells(field, [cell.strip() for cell in line.split("|")], names, offered) for line in (*lines, ""))
     head = "".join(f'<th scope="col">{escape(label(name))}</th>' for name in names)
     return (
         f'<div class="ez-rows"><textarea hidden {common}>{escape(shown)}</textarea><table><thead><tr>{head}<th><span class="ez-unseen">Take out</span></th></tr></thead>'
@@ -491,8 +493,8 @@ def _row_inputs(field: Field, shown: str, common: str) -> str:
     )
 
 
-def _cells(field: Field, cells: list[str], names: list[str]) -> str:
-    """One row; an empty one is there to add another."""
+def _cells(field: Field, cells: list[str], names: list[str], offered: str = "") -> str:
+    """One row; an empty one is there to add another.  offered: the attribute of the first cell that names what could stand there."""
     inside = []
     for name, cell in zip(names, [*cells, *[""] * (len(names) - len(cells))], strict=False):
         info = field.item.model_fields[name]
@@ -501,7 +503,7 @@ def _cells(field: Field, cells: list[str], names: list[str]) -> str:
         if _bare(info.annotation) is bool:
             inside.append(f'<td><input type="checkbox" data-cell data-usual="{escape(usual)}" {said}{" checked" if (cell or usual) == "yes" else ""}></td>')
         else:
-            inside.append(f'<td><input type="text" class="ez-input" data-cell data-usual="{escape(usual)}" placeholder="{escape(usual or "add")}" value="{escape(cell)}" {said}></td>')
+            inside.append(f'<td><input type="text" class="ez-input" data-cell data-usual="{escape(usual)}" placeholder="{escape(usual or "add")}" value="{escape(cell)}"{offered if name == names[0] else ""} {said}></td>')
     return f'<tr>{"".join(inside)}<td><button type="button" class="ez-link" data-row-out aria-label="Take this row out">×</button></td></tr>'
 
 

@@ -180,4 +180,5 @@ def _gib(size_bytes: int) -> str:
 
 
 def _tab_of(run: Run) -> str:
-    return {"caption": "captions", "publish": "publish"}.get(run.kind, "results")
+    """The tab that shows a run."""
+    return {"caption": "captions", "publish": "publish", "train": "results"}.get(run.kind, "tools")

@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import registry
 from ..family import FamilySpec
-from ..outside import open_plain
+from ..outside import open_plain, size
 from .deliver import offers, readers
 from .factors import layers_of, product
 from .foreign import DOTTED, kind_of, normal, refuse_others
@@ -216,7 +216,7 @@ def told(found: Contents) -> list[tuple[str, str]]:
     """[(label, value)] for a person, what does not apply left out."""
     times = lambda counted: ", ".join(f"{value:g}" if count == found.layers else f"{value:g} ({count} layers)" for value, count in counted.items())
     rows = [
-        ("file", f"{found.name}, {found.size_bytes / 1e6:.1f} MB, {found.tensors} tensors, {found.parameters:,} numbers in {' and '.join(found.formats)}"),
+        ("file", f"{found.name}, {size(found.size_bytes)}, {found.tensors} tensors, {found.parameters:,} numbers in {' and '.join(found.formats)}"),
         ("kind", KINDS.get(found.kind, "")), ("for", " or ".join(found.families)), ("layers", f"{found.layers}, named as {found.layout} names them" if found.layers else ""),
         ("rank", times(found.ranks)), ("alpha", times(found.alphas)), ("read by", ", ".join(found.readers)), ("trigger word", found.trigger),
         *((f"  {b.name}", f"{b.strength:.3g}  ({b.layers} layers)") for b in found.blocks), *found.hashes.items(), *(("suspicious", text) for text in found.odd),

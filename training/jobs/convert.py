@@ -34,6 +34,7 @@ def run(config: Config, ctx) -> None:
     from .. import registry
     from ..formats.deliver import offer_for, relaid
     from ..formats.recognise import one_family
+    from ..outside import size
     from ..plan.layers import layer_names
     from ..tools import jobs
     from ..tools.adapters import opened
@@ -51,4 +52,4 @@ def run(config: Config, ctx) -> None:
     finally:
         unproven.unlink(missing_ok=True)
     told = f"for {offer.title}" if config.layout in ("most", offer.layout) else f"in the layout {config.layout}"
-    ctx.emit("finished", path=target.name, summary=f"{len(adapter.tensors)} layers, {told}, {jobs.size(target)}")
+    ctx.emit("finished", path=target.name, summary=f"{len(adapter.tensors)} layers, {told}, {size(target.stat().st_size)}")

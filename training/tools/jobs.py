@@ -23,7 +23,7 @@ from ..formats.deliver import offers
 from ..formats.factors import Cut, Product
 from ..formats.layouts import CLIP_ROOT
 from ..formats.mapped import Folder
-from ..outside import read_json
+from ..outside import read_json, size
 from ..plan.layers import layer_names
 from ..runs.adapters import named
 from ..runs.context import Context, Stopped
@@ -133,7 +133,7 @@ def finish(
     whole = kept_of_all(made, kept) if whole is None else whole
     layers = {s: {"rank": p.rank, "size": p.norm(), "kept": kept.get(s, 1.0)} for s, p in made.items()}
     report(ctx, {"layers": layers, "kept": whole, "largest difference after writing": worst, **(beside or {})})
-    text = f"{len(made)} layers, {told}, {size(target)}"
+    text = f"{len(made)} layers, {told}, {size(target.stat().st_size)}"
     if whole < 1 - 1e-6:
         text += f"; keeps {whole:.1%} of the change, {min(kept.values()):.1%} in the layer that loses most"
     ctx.emit("finished", path=target.name, summary=text)
@@ -192,12 +192,6 @@ def spot(parts: Mapping[str, Folder], stem: str) -> tuple[Folder, str]:
     part, _, layer = stem.partition(".")
     name = f"{layer}.weight"
     return parts[part], name if name in parts[part] else f"{CLIP_ROOT}{name}"
-
-
-def size(file: Path) -> str:
-    """A file's size for a person."""
-    count = file.stat().st_size
-    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
 
 
 def cut_of(rank: int, share: float, threshold: float = 0.0) -> Cut:

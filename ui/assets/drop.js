@@ -1,4 +1,4 @@
-// Pictures dropped anywhere on the page, folders among them, and pictures pasted: all go to the Dataset tab's own upload.
+// Pictures dropped anywhere on the page, folders among them, and pictures pasted: all go to the Dataset tab's own upload; a file of weights to that of Tools.
 (() => {
   const easel = (window.easel = window.easel || {});
   const PART_BYTES = 1e9; // of one upload; the server takes 2 GB
@@ -86,10 +86,15 @@
     return Promise.all(packs.map((pack, n) => zip(pack, `${name}${packs.length > 1 ? `-${n + 1}` : ""}.zip`)));
   };
 
+  const weights = (files) => files.length === 1 && /\.safetensors$/i.test(files[0].name);
   const send = async (files) => {
-    if (easel.shown?.() !== "dataset") easel.go("dataset");
-    const input = await waitFor(() => box()?.querySelector("input[type=file]"), 4000);
-    if (!input) return say("Other pictures are still on their way; drop these again when they are in.");
+    if (weights(files)) return into("tools", () => document.querySelector("#ez-tools .ez-drop"), files, "Another file is still on its way; drop this again when it is in.");
+    return into("dataset", box, files, "Other pictures are still on their way; drop these again when they are in.");
+  };
+  const into = async (tab, find, files, busy) => {
+    if (easel.shown?.() !== tab) easel.go(tab);
+    const input = await waitFor(() => find()?.querySelector("input[type=file]"), 4000);
+    if (!input) return say(busy);
     const data = new DataTransfer();
     for (const file of files) data.items.add(file);
     input.files = data.files;
