@@ -53,7 +53,8 @@ def test_a_number_in_short_form_is_a_number(tmp_path):
         ({"adapter": {"rnak": 8}}, "adapter.rnak: is not a setting; did you mean 'rank'?"),
         ({"stepz": 8}, "stepz: is not a setting; did you mean 'steps'?"),
         ({"data": {"datasets": [{"name": "x", "repeat": 2}]}}, "data.datasets.0.repeat: is not a setting; did you mean 'repeats'?"),
-        ({"optimizer": {"type": "adam8bit"}}, "did you mean 'adamw8bit'?"),
+        ({"optimizer": {"schedule": "cosin"}}, "did you mean 'cosine'?"),
+        ({"optimizer": {"rates": [{"pattern": "(", "times": 2}]}}, "is not a regular expression"),
         ({"model": {"family": "sd15"}}, "model.source: is missing"),
         ({"steps": True}, "steps is True, but it takes a number"),
         ({"optimizer": {"betas": [0.9, False]}}, "betas holds False, but it takes numbers"),
@@ -180,6 +181,8 @@ def test_plugins_are_found_by_listing_folders(tmp_path):
         registry.get("jobs", "broken", tmp_path)
     with pytest.raises(ValueError, match="there is no jobs plugin called 'dance'; there are: .*mine"):
         registry.get("jobs", "dance", tmp_path)
+    with pytest.raises(ValueError, match="called 'trian'; did you mean 'train'. There are: .*mine"):
+        registry.get("jobs", "trian", tmp_path)
 
 
 def test_two_homes_have_plugins_of_their_own(tmp_path):

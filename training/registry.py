@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import importlib.metadata
@@ -23,6 +24,7 @@ PACKAGES = {
     "families": "training.families",
     "adapters": "training.adapters",
     "objectives": "training.objectives",
+    "optimizers": "training.optimizers",
     "jobs": "training.jobs",
     "captioning": "captioning",
 }
@@ -55,7 +57,8 @@ def get(kind: str, id: str, plugins: Path | None = None) -> ModuleType:
     """The module of one plugin; no other is loaded.  Raises ValueError that names the choices, or the plugin's own import error."""
     places = _places(kind, plugins)
     if id not in places:
-        raise ValueError(f"there is no {kind} plugin called {id!r}; there are: {', '.join(places)}")
+        near = difflib.get_close_matches(id, places, 1, 0.6)
+        raise ValueError(f"there is no {kind} plugin called {id!r}; {f'did you mean {near[0]!r}? There' if near else 'there'} are: {', '.join(places)}")
     plugin = _guarded(id, *places[id])
     if plugin.module is None:
         raise ValueError(f"the {kind} plugin {id!r} does not load: {plugin.error}")
