@@ -213,7 +213,7 @@ def test_the_schedules_that_diffusers_lacks_have_their_papers_values():
 def test_an_optimizer_whose_package_is_missing_says_so_before_any_work(home):
     folder = home.plugins / "optimizers"
     folder.mkdir(parents=True)
-    (folder / "far.py").write_text("from training.config import Part\nTITLE = 'Far'\nNEEDS = ('no_such_library',)\nclass Options(Part): ''\n", encoding="utf-8")
+    (folder / "far.py").write_text("from training.optimizers.adamw import BLURB, USES, Options, bytes_per_weight, make\nTITLE = 'Far'\nNEEDS = ('no_such_library',)\n", encoding="utf-8")
     config = TrainConfig.model_validate(tiny.train_job("base", "pictures", optimizer__type="far"))
     [(path, text)] = optimizing.problems(config, home.plugins)
     assert path == "optimizer.type" and "needs the Python package 'no_such_library'" in text
