@@ -17,6 +17,9 @@ MODEL, DATA = {"family": "sd15", "source": "builtin"}, {"datasets": [{"name": "k
 ODD_TEXTS = ["1e5", "1e-4", "-.5e3", "2026-01-31", "no", "on", "0x1f", "1_000", "~", "null", "=", "1:30", ".inf", "日本 'x' \"y\"", "a: b", "- a", "# x", "🎨", "a\u2028b", "&a", "*a", "'", "%", "@", "`", "[a]", "{a}"]  # fmt: skip
 
 
+REST_OF_A_JOB = "from training.config import JobConfig as Config\ndef run(config, ctx): ...\n"
+
+
 def train(**changes) -> TrainConfig:
     return TrainConfig(**({"name": "my-cat", "model": MODEL, "data": DATA} | changes))
 
@@ -53,7 +56,8 @@ def test_a_number_in_short_form_is_a_number(tmp_path):
         ({"adapter": {"rnak": 8}}, "adapter.rnak: is not a setting; did you mean 'rank'?"),
         ({"stepz": 8}, "stepz: is not a setting; did you mean 'steps'?"),
         ({"data": {"datasets": [{"name": "x", "repeat": 2}]}}, "data.datasets.0.repeat: is not a setting; did you mean 'repeats'?"),
-        ({"optimizer": {"type": "adam8bit"}}, "did you mean 'adamw8bit'?"),
+        ({"optimizer": {"schedule": "cosin"}}, "did you mean 'cosine'?"),
+        ({"optimizer": {"rates": [{"pattern": "(", "times": 2}]}}, "is not a regular expression"),
         ({"model": {"family": "sd15"}}, "model.source: is missing"),
         ({"steps": True}, "steps is True, but it takes a number"),
         ({"optimizer": {"betas": [0.9, False]}}, "betas holds False, but it takes numbers"),
@@ -168,7 +172,7 @@ def test_a_folder_name_can_be_made_of_anything_quickly():
 
 def test_plugins_are_found_by_listing_folders(tmp_path):
     (tmp_path / "jobs").mkdir()
-    (tmp_path / "jobs" / "mine.py").write_text("TITLE = 'Mine'\n")
+    (tmp_path / "jobs" / "mine.py").write_text(f"TITLE = 'Mine'\n{REST_OF_A_JOB}")
     (tmp_path / "jobs" / "broken.py").write_text("import no_such_library\n")
     (tmp_path / "jobs" / "quits.py").write_text("raise SystemExit(3)\n")
     (tmp_path / "jobs" / "train.py").write_text("TITLE = 'Not the built-in one'\n")
@@ -180,12 +184,14 @@ def test_plugins_are_found_by_listing_folders(tmp_path):
         registry.get("jobs", "broken", tmp_path)
     with pytest.raises(ValueError, match="there is no jobs plugin called 'dance'; there are: .*mine"):
         registry.get("jobs", "dance", tmp_path)
+    with pytest.raises(ValueError, match="called 'trian'; did you mean 'train'. There are: .*mine"):
+        registry.get("jobs", "trian", tmp_path)
 
 
 def test_two_homes_have_plugins_of_their_own(tmp_path):
     for home in ("a", "b"):
         (tmp_path / home / "jobs").mkdir(parents=True)
-        (tmp_path / home / "jobs" / "mine.py").write_text(f"TITLE = '{home}'\n")
+        (tmp_path / home / "jobs" / "mine.py").write_text(f"TITLE = '{home}'\n{REST_OF_A_JOB}")
     assert [registry.get("jobs", "mine", tmp_path / home).TITLE for home in ("a", "b", "a")] == ["a", "b", "a"]
 
 

@@ -22,7 +22,7 @@ def test_no_two_files_import_each_other():
 def test_a_plugin_written_before_the_rooms_still_loads(tmp_path):
     folder = tmp_path / "adapters"
     folder.mkdir()
-    (folder / "old.py").write_text("from training.adapting import inject\nfrom training import registry\nTITLE = 'old'\n")
+    (folder / "old.py").write_text("from training.adapting import inject\nfrom training import registry\nTITLE = BLURB = 'old'\nUSES = ()\n")
     assert registry.get("adapters", "old", tmp_path).inject is adapting.inject
     for old, new in moved.MOVED.items():
         assert (REPO / "training" / f"{new.replace('.', '/')}.py").is_file() and not (REPO / "training" / f"{old}.py").exists()

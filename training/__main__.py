@@ -1,4 +1,4 @@
-"""The command line: python -m training train | resume | longer | caption | export | tool | inspect | convert | runs | jobs | doctor.
+"""The command line: python -m training train | resume | longer | caption | export | tool | inspect | convert | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -254,6 +254,17 @@ def jobs(home: HomeOption = None):
         print(heading)
         for id, plugin in registry.find(kind, place.plugins).items():
             print(f"  {id:<12} {'(tool) ' if plugin.ok and getattr(plugin.module, 'TOOL', False) else ''}{plugin.module.TITLE if plugin.ok else f'does not load: {plugin.error}'}")
+
+
+@app.command()
+def plugins(home: HomeOption = None):
+    """List what was added beside what comes with Easel, from where, and why one is not used."""
+    from .plugins import KINDS, RIGHTS, added
+
+    found = added(_use(home))
+    for one in found:
+        print(f"{KINDS[one.kind]:<18} {one.title:<24} {one.source}" + (f"\n{'':<18} not used: {one.error}" if one.error else ""))
+    print(RIGHTS if found else "There are no plugins; docs/writing-a-plugin.md tells how to write one.")
 
 
 @app.command()

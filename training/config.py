@@ -169,18 +169,40 @@ def _expression(pattern: str) -> str:
     return pattern
 
 
+class RateRule(Part):
+    """A learning rate of its own for some weights."""
+
+    pattern: str = Field(min_length=1, description="Text that a weight's full name holds, folder first, e.g. text_encoder_2 or lora_B; a regular expression also works.")
+    times: float = Field(gt=0, le=1000, description="Their learning rate as a multiple of the one that they would have.")
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_holds(cls, pattern):
+        return _expression(pattern)
+
+
 class OptimizerPart(Part):
     """How the weights move."""
 
-    type: Literal["adamw", "adamw8bit", "paged_adamw8bit", "adafactor", "prodigy"] = Field(
-        "adamw", description="Optimizer. 8-bit saves memory, paged lets its state move to RAM where a card is full; Prodigy finds the learning rate by itself (set it to 1)."
-    )
+    type: str = Field("adamw", description="Optimizer.")
+    options: dict[str, bool | int | float | str] = Field({}, description="What this optimizer alone is told, a line each: name: value.")
     learning_rate: float = Field(1e-4, gt=0, le=10, description="Step size of the optimizer at its highest.")
+    rates: tuple[RateRule, ...] = Field(
+        (), max_length=64, description="A learning rate of its own for some weights: text in the weight's name, and how many times the usual. The first that fits holds."
+    )
     weight_decay: float = Field(0.01, ge=0, le=1, description="Pull of the adapter's weights towards zero.")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="Averaging of gradients and their squares; Adafactor does not use them.")
-    eps: float = Field(1e-8, gt=0, le=1e-2, description="Smallest denominator of the update; Adafactor has its own.")
-    schedule: Literal["constant", "cosine", "linear"] = Field("cosine", description="How the learning rate changes after the warm-up.")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="Averaging of gradients and their squares.")
+    eps: float = Field(1e-8, gt=0, le=1e-2, description="Smallest denominator of the update.")
+    schedule: Literal["constant", "cosine", "linear", "cosine_restarts", "polynomial", "wsd", "rex"] = Field(
+        "cosine",
+        description="How the learning rate changes after the warm-up: cosine_restarts begins anew several times; wsd (warm-up, stable, decay) stays and falls "
+        "only at the end; rex stays high for long.",
+    )
     warmup_steps: int = Field(0, ge=0, le=100_000, description="Optimizer steps in which the learning rate rises from zero.")
+    schedule_cycles: int = Field(3, ge=1, le=1000, description="How often cosine_restarts goes down from the top.")
+    schedule_power: float = Field(2.0, gt=0, le=20, description="Exponent of the polynomial schedule: 1 is a straight line, higher falls sooner.")
+    schedule_decay: float = Field(0.2, gt=0, le=1, description="Share of the steps, at the end, in which wsd lets the learning rate fall.")
+    schedule_end: float = Field(0.0, ge=0, lt=1, description="What the learning rate comes down to, as a share of its highest.")
     accumulation: int = Field(1, ge=1, le=256, description="Batches added up before one optimizer step; acts like a larger batch.")
     clip_grad: float = Field(1.0, ge=0, le=1000, description="Largest length of the gradient vector; 0 means no limit.")
 

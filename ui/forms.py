@@ -6,6 +6,7 @@ A form's state is a mapping of dotted paths to what was typed; only what differs
 from __future__ import annotations
 
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ NAMED = {
     "model.quantise_text": "Quantise the text encoders", "model.leave_out": "Text encoders to leave out", "model.revision": "Revision of the base model",
     "adapter.targets": "Layers that learn", "adapter.dropout": "Dropout in the adapter", "adapter.start_from": "Go on from",
     "adapter.text_encoder": "Train the text encoder", "loss.masked": "Masked", "optimizer.schedule": "Learning rate schedule",
+    "optimizer.options": "Options of the optimizer", "optimizer.rates": "Other learning rates", "optimizer.schedule_cycles": "Restarts of the cosine",
+    "optimizer.schedule_power": "Power of the polynomial", "optimizer.schedule_decay": "Share in which it falls", "optimizer.schedule_end": "Lowest learning rate",
     "data.resolutions": "Resolution", "data.held_out": "Pictures held out",
 }  # fmt: skip
 
@@ -64,10 +67,12 @@ ALSO = {
     "adapter.rank_patterns": "block_dims network_reg_dims block weights", "adapter.factor": "lokr factor", "adapter.rslora": "rank stabilized lora",
     "adapter.text_encoder": "network_train_unet_only train_text_encoder train text encoder te", "adapter.text_learning_rate": "text_encoder_lr text encoder lr te lr te1 te2 learning rate",
     "adapter.start_from": "network_weights network weights continue training pretrained_lora lora model dim_from_weights",
-    "optimizer.type": "optimizer_type optimizer prodigy lion adam 8bit", "optimizer.learning_rate": "learning_rate lr unet_lr unet lr unet learning rate transformer lr",
-    "optimizer.schedule": "lr_scheduler lr scheduler cosine_with_restarts", "optimizer.warmup_steps": "lr_warmup_steps lr warmup steps warmup ratio",
+    "optimizer.type": "optimizer_type optimizer prodigy lion came muon adafactor adam 8bit schedule-free schedulefree", "optimizer.learning_rate": "learning_rate lr unet_lr unet lr unet learning rate transformer lr",
+    "optimizer.schedule": "lr_scheduler lr scheduler cosine_with_restarts polynomial warmup_stable_decay wsd rex", "optimizer.warmup_steps": "lr_warmup_steps lr warmup steps warmup ratio",
     "optimizer.accumulation": "gradient_accumulation_steps gradient accumulation", "optimizer.clip_grad": "max_grad_norm max grad norm clip grad norm gradient clipping",
-    "optimizer.weight_decay": "weight_decay wd", "optimizer.betas": "optimizer_args beta1 beta2",
+    "optimizer.weight_decay": "weight_decay wd", "optimizer.betas": "optimizer_args beta1 beta2", "optimizer.options": "optimizer_args optimizer args d_coef momentum",
+    "optimizer.rates": "loraplus_lr_ratio lora+ block_lr layer learning rates text_encoder_lr te2", "optimizer.schedule_cycles": "lr_scheduler_num_cycles num cycles",
+    "optimizer.schedule_power": "lr_scheduler_power", "optimizer.schedule_decay": "lr_decay_steps decay ratio", "optimizer.schedule_end": "lr_scheduler_min_lr_ratio min lr ratio lr_end",
     "loss.min_snr_gamma": "min_snr_gamma min snr gamma snr", "loss.noise_offset": "noise_offset noise offset offset noise weight",
     "loss.noise_pyramid": "multires_noise_discount multires noise iterations pyramid noise", "loss.timestep_law": "timestep_sampling timestep sampling timestep_type timestep distribution weighting_scheme content_or_style",
     "loss.timestep_shift": "discrete_flow_shift flow shift shift", "loss.timestep_min": "min_timestep", "loss.timestep_max": "max_timestep",
@@ -80,7 +85,7 @@ ALSO = {
     "save.keep": "max_step_saves_to_keep save_last_n_steps", "save.validate_every": "validate_every_n_steps",
 }  # fmt: skip
 
-Kind = Literal["text", "long", "lines", "integer", "number", "numbers", "rows", "switch", "choice"]
+Kind = Literal["text", "long", "lines", "pairs", "integer", "number", "numbers", "rows", "switch", "choice"]
 
 
 @dataclass(frozen=True)
@@ -204,6 +209,8 @@ def _kind(name: str, info: FieldInfo, inner: Any) -> tuple[Kind, Any]:
         return "integer", int
     if inner is float:
         return "number", float
+    if get_origin(inner) is dict:
+        return "pairs", str
     if get_origin(inner) in (tuple, list):
         item = _bare(get_args(inner)[0])
         if item in (int, float):
@@ -263,6 +270,8 @@ def typed(field: Field, value: Any) -> str:
         return "\n".join(str(v) for v in value)
     if field.kind == "rows":
         return "\n".join(_row_text(v) for v in value)
+    if field.kind == "pairs":
+        return "\n".join(f"{name}: {_row_value(v)}" for name, v in value.items())
     return spell(value) if field.kind in ("integer", "number") else str(value)
 
 
@@ -274,6 +283,8 @@ def read(field: Field, text: str) -> Any:
         return [line.strip() for line in text.splitlines() if line.strip()]
     if field.kind == "rows":
         return [_row(field.item, line) for line in text.splitlines() if line.strip()]
+    if field.kind == "pairs":
+        return dict(_pair(line) for line in text.splitlines() if line.strip())
     if field.kind == "numbers":
         return [_number(field.item, part) for part in text.replace(";", ",").split(",") if part.strip()]
     if field.kind in ("integer", "number"):
@@ -307,6 +318,20 @@ def _row(model: type[BaseModel], line: str) -> dict[str, Any]:
         inner = _bare(model.model_fields[name].annotation)
         row[name] = _yes(cell) if inner is bool else _number(inner, cell) if inner in (int, float) else cell
     return row
+
+
+def _pair(line: str) -> tuple[str, bool | int | float | str]:
+    """`name: value` or `name = value`; on and yes, off and no are switches."""
+    found = re.fullmatch(r"\s*([^:=\s]+)\s*[:=]\s*(.*?)\s*", line)
+    if not found or not found[2]:
+        raise ValueError(f"{line.strip()!r} is not of the form name: value")
+    name, text = found.groups()
+    if text.lower() in ("yes", "on", "true", "no", "off", "false"):
+        return name, text.lower() in ("yes", "on", "true")
+    try:
+        return name, int(text) if re.fullmatch(r"[-+]?\d+", text) else float(text)
+    except ValueError:
+        return name, text
 
 
 def _yes(cell: str) -> bool:
@@ -474,7 +499,7 @@ def _input(field: Field, shown: str, common: str, among: str = "") -> str:
         return f'<select class="ez-input" {common}>{inner}</select>{about}'
     if field.kind == "rows":
         return _row_inputs(field, shown, common, offered)
-    if field.kind in ("lines", "long") and not (among and field.kind == "long"):
+    if field.kind in ("lines", "long", "pairs") and not (among and field.kind == "long"):
         rows = min(8, max(2, shown.count("\n") + 1))
         return f'<textarea class="ez-input" rows="{rows}" {common}>{escape(shown)}</textarea>'
     mode = ' inputmode="decimal"' if field.kind in ("integer", "number", "numbers") else ""

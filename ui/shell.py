@@ -24,7 +24,7 @@ import gradio as gr
 
 from training.home import Home
 
-from . import sidebar, theme
+from . import pages, sidebar, theme
 from .poll import Watch
 from .server.frontpage import TITLE
 
@@ -121,7 +121,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
             timer=gr.Timer(BUSY_S),
         )  # fmt: skip
         frame = sidebar.build(ctx)
-        modules = {id: importlib.import_module(f"{__package__}.tabs.{id}.tab") for id in TABS}
+        modules = {id: importlib.import_module(f"{__package__}.tabs.{id}.tab") for id in TABS} | pages.found(home)
         ctx.tabs.render()
         with ctx.tabs:
             for id, module in modules.items():

@@ -12,7 +12,7 @@ from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run
 
-from . import views
+from . import added, views
 from .poll import changes
 from .theme import ASSETS
 from .words import in_words
@@ -38,6 +38,7 @@ class Parts:
 
     header: gr.HTML
     machine: gr.HTML
+    plugins: gr.HTML
     shown: gr.State  # prints of what the page shows
 
 
@@ -46,7 +47,8 @@ def build(ctx) -> Parts:
     header = gr.HTML(header_html(None), elem_id="ez-header", apply_default_css=False)
     with gr.Sidebar(label="Machine", elem_id="ez-sidebar", width=272):
         machine = gr.HTML('<div class="ez-side"></div>', apply_default_css=False)
-    return Parts(header, machine, gr.State({}))
+        plugins = gr.HTML("", apply_default_css=False)
+    return Parts(header, machine, plugins, gr.State({}))
 
 
 def wire(parts: Parts, ctx) -> None:
@@ -63,6 +65,7 @@ def wire(parts: Parts, ctx) -> None:
     outputs = [parts.shown, parts.header, parts.machine, ctx.timer]
     ctx.at_load(lambda: look({}), [], outputs)
     ctx.every_tick(look, [parts.shown], outputs)
+    ctx.at_load(lambda: added.html(ctx.home), [], [parts.plugins])
 
 
 @dataclass(frozen=True)

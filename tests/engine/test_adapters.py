@@ -288,7 +288,7 @@ def test_layers_are_chosen_by_name_and_may_have_ranks_of_their_own(lab):
         ({"adapter__text_learning_rate": 1e-3}, "adapter.text_learning_rate has no effect: adapter.text_encoder is off"),
         (
             {"adapter__text_encoder": True, "adapter__text_learning_rate": 1e-3, "optimizer__type": "prodigy", "optimizer__learning_rate": 1.0},
-            "Prodigy finds one rate for all",
+            "Prodigy finds the rates itself",
         ),
     ],
 )

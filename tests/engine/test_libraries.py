@@ -14,7 +14,8 @@ import gc, json, sys
 from training import jobfile, registry
 from training.config import TrainConfig
 from training.engine import libraries
-libraries.load(jobfile.parse(TrainConfig, json.loads(sys.argv[1])), registry.get("families", "sd15").SPEC)
+config = jobfile.parse(TrainConfig, json.loads(sys.argv[1]))
+libraries.load(config, registry.get("families", "sd15").SPEC, registry.get("optimizers", config.optimizer.type))
 at_start = [name for name in libraries.QUANTISING if name in sys.modules]
 from diffusers.utils import is_bitsandbytes_available
 from peft.import_utils import is_bnb_available

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from tests import tiny
+from training import registry
 from training.config import TrainConfig
 from training.engine import loop
 from training.engine.sampling import SPONTANEOUS
@@ -153,16 +154,36 @@ def test_the_base_itself_is_no_loss_until_the_adapter_moves(lab, with_kept):
     assert all(loss > 1e-3 for _, loss, _ in first_step(loss__prior_target="pictures"))
 
 
+SCHEDULES = ("constant", "linear", "cosine", "cosine_restarts", "polynomial", "wsd", "rex")
+FINDS_ITS_RATE = ("prodigy", "prodigy_schedulefree")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["adamw", "adamw8bit", "adafactor", "prodigy"])
-@pytest.mark.parametrize("schedule", ["constant", "linear"])
-def test_resume_is_exact_for_every_optimizer(lab, optimizer, schedule):
-    changes = dict(optimizer__type=optimizer, optimizer__schedule=schedule, optimizer__warmup_steps=1, adapter__rank=64)
-    if optimizer == "prodigy":
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"), [*((id, "linear") for id in registry.find("optimizers")), *(("adamw", schedule) for schedule in SCHEDULES), ("adafactor", "constant")]
+)
+def test_resume_is_exact_for_every_optimizer_and_schedule(lab, optimizer, schedule):
+    changes = dict(optimizer__type=optimizer, optimizer__schedule=schedule, optimizer__warmup_steps=1, adapter__rank=64, adapter__targets="all", sample__every=0)
+    if optimizer in FINDS_ITS_RATE:
         changes["optimizer__learning_rate"] = 1.0
     whole, parts = lab.run(**changes), lab.run(stop_at=3, **changes)
+    assert parts.status() == "stopped"
     lab.go(parts)
+    assert parts.status() == whole.status() == "finished", parts.view().error
     assert state_files(parts, 6) == state_files(whole, 6)
+    assert parts.result().read_bytes() == whole.result().read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", [id for id, p in registry.find("optimizers").items() if getattr(p.module, "AVERAGES", False)])
+def test_what_a_schedule_free_run_delivers_is_its_average(lab, optimizer):
+    from safetensors.torch import load_file
+
+    run = lab.run(optimizer__type=optimizer, optimizer__learning_rate=1.0 if optimizer in FINDS_ITS_RATE else 1e-2, sample__every=0, adapter__alpha=2.0)
+    folder = run.path / "checkpoints/000006"
+    trained, average, result = (load_file(path) for path in (folder / "adapter.safetensors", folder / "ema.safetensors", run.result()))
+    ups = lambda tensors, end: sorted(tuple(t.flatten().tolist()) for name, t in tensors.items() if name.endswith(end))
+    assert ups(result, "lora_up.weight") == ups(average, "lora_B.weight") != ups(trained, "lora_B.weight")
 
 
 @pytest.mark.slow
@@ -205,9 +226,11 @@ def _resumed_without(part, run, ctx):
 
 
 @pytest.mark.slow
-def test_samples_checkpoints_and_validation_do_not_disturb_training(lab):
-    busy = lab.run(save__every=1, sample__every=1, data__held_out=1, save__validate_every=1)
-    calm = lab.run(save__every=6, sample__every=0, data__held_out=1, save__validate_every=0)
+@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 1e-2), ("adamw_schedulefree", 1e-2), ("prodigy_schedulefree", 1.0)])
+def test_samples_checkpoints_and_validation_do_not_disturb_training(lab, optimizer, rate):
+    changes = dict(data__held_out=1, optimizer__type=optimizer, optimizer__learning_rate=rate)
+    busy = lab.run(save__every=1, sample__every=1, save__validate_every=1, **changes)
+    calm = lab.run(save__every=6, sample__every=0, save__validate_every=0, **changes)
     assert state_files(busy, 6)["adapter.safetensors"] == state_files(calm, 6)["adapter.safetensors"]
     assert state_files(busy, 6)["state.safetensors"] == state_files(calm, 6)["state.safetensors"]
 

@@ -64,7 +64,10 @@ def test_every_setting_is_in_the_form_with_its_sentence(path, sentence):
 
 @pytest.mark.parametrize("path", [p for p, _ in leaves(TrainConfig)])
 def test_what_is_shown_reads_back_as_the_same_value(path):
-    base = config(sample={"prompts": ["a [trigger] in the rain", "two, three"], "every": 50}, optimizer={"eps": 1e-8, "betas": (0.9, 0.95)})
+    base = config(
+        sample={"prompts": ["a [trigger] in the rain", "two, three"], "every": 50},
+        optimizer={"eps": 1e-8, "betas": (0.9, 0.95), "options": {"d_coef": 0.5, "on": True, "n": 3}, "rates": [{"pattern": "lora_B", "times": 16}]},
+    )
     field = {f.path: f for f in forms.fields(TrainConfig)}[path]
     made, wrong = forms.assemble(base, {path: forms.typed(field, forms.get(base, path))})
     assert wrong == {} and made == base
@@ -84,6 +87,8 @@ def test_edits_become_a_config():
     assert made.data.resolutions == (512, 768) and made.sample.prompts == ("one", "two") and made.steps == 1500
     kept = DatasetUse(name="animals", weight=0.5, prior=True)
     assert made.data.datasets == (DatasetUse(name="cats", repeats=3), DatasetUse(name="dogs"), kept)
+    options, _ = forms.assemble(config(), {"optimizer.options": "d_coef: 0.5\n\nsteps=20\nsafeguard_warmup: on\nmode : a b"})
+    assert options.optimizer.options == {"d_coef": 0.5, "steps": 20, "safeguard_warmup": True, "mode": "a b"}
     field = next(f for f in forms.fields(TrainConfig) if f.path == "data.datasets")
     assert forms.typed(field, made.data.datasets) == "cats | 3\ndogs\nanimals | 1 | 0.5 | yes"
 
@@ -104,7 +109,9 @@ def test_edits_become_a_config():
         ("data.datasets", "a | 2 | 3 | yes | 5", "5 parts"),
         ("data.datasets", "a\nb | 2 | 1 | perhaps", "neither yes nor no"),
         ("data.datasets", "a | 1 | 1 | yes", "nothing to learn"),
-        ("optimizer.type", "adamx", "adamw"),
+        ("optimizer.schedule", "cosinus", "cosine"),
+        ("optimizer.options", "d_coef", "not of the form name: value"),
+        ("optimizer.rates", "lora_B | 0", "greater than 0"),
         ("optimizer.warmup_steps", "5000", "only 1000 steps"),
         ("name", "a/b", "'/'"),
         ("trigger", "a, b", "comma"),

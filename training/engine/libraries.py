@@ -12,6 +12,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 
 from ..config import TrainConfig
 from ..family import FamilySpec
@@ -21,20 +22,20 @@ from ..plan.layers import local_folder
 QUANTISING = ("bitsandbytes", "torchao")  # bitsandbytes alone brings the compiler of torch with it
 
 
-def load(config: TrainConfig, spec: FamilySpec) -> None:
+def load(config: TrainConfig, spec: FamilySpec, optimizer: ModuleType) -> None:
     """Imports them; what came before stays as it is."""
     if "diffusers" in sys.modules:
         return
-    with _uncollected(), _unknown(() if _may_quantise(config, spec) else QUANTISING):
+    with _uncollected(), _unknown(() if _may_quantise(config, spec, optimizer) else QUANTISING):
         for name in ("torch", "diffusers.models.modeling_utils", "peft", "transformers"):
             importlib.import_module(name)
         _settle()
 
 
-def _may_quantise(config: TrainConfig, spec: FamilySpec) -> bool:
+def _may_quantise(config: TrainConfig, spec: FamilySpec, optimizer: ModuleType) -> bool:
     """Whether 8-bit or 4-bit weights or optimizers can come up: asked for, or in the base model itself, or not to be known yet."""
     m = config.model
-    asked = {m.quantise, m.quantise_text} != {"none"} or "8bit" in config.optimizer.type
+    asked = {m.quantise, m.quantise_text} != {"none"} or not set(QUANTISING).isdisjoint(getattr(optimizer, "NEEDS", ()))
     folder = None if asked or single_file(m.source) else local_folder(m.source, m.revision)
     if folder is None:
         return True

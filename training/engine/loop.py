@@ -16,7 +16,7 @@ from .. import registry
 from ..config import TrainConfig, config_hash
 from ..family import Cond
 from ..formats import basehash
-from ..plan import prompts
+from ..plan import optimizing, prompts
 from ..runs.context import Context, Stopped
 from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
 from .cache import key
@@ -59,15 +59,13 @@ class Session:
         self.modules = self._load()
         for module in self.modules.values():
             module.train()  # lets the adapter's dropout act; the frozen base has none
-        groups = {name: self.adapter.parameters(module) for name, module in self.modules.items()}
-        self.weights = [weight for group in groups.values() for weight in group]
-        text_rate = config.adapter.text_learning_rate
-        rates = {name: config.optimizer.learning_rate if name == self.family.SPEC.denoiser else text_rate for name in groups}
-        self.optimizer = optim.make_optimizer(config.optimizer, [(weights, rates[name]) for name, weights in groups.items()])
-        self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps)
+        parts = {name: self.adapter.parameters(module) for name, module in self.modules.items()}
+        self.weights = [weight for part in parts.values() for weight in part]
+        self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins)
+        self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor)
-        for text in (*optim.warnings_for(config.optimizer), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC)):
+        for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.ema = self._make_ema()
         if config.keep.on and config.keep.drawn:
@@ -107,8 +105,27 @@ class Session:
             self.adapter.attach(encoder, everywhere, spec.text_targets[c.adapter.targets], number("adapter", c.seed, name))
         return {spec.denoiser: self.m.denoiser, **self.m.text_encoders}
 
+    def _groups(self, parts: dict[str, list[Tensor]]) -> list[tuple[list[Tensor], float]]:
+        """[(weights, learning rate)] of what learns: the denoiser's, then each text encoder's, and what optimizer.rates sets apart."""
+        rules, text_rate = self.config.optimizer.rates, self.config.adapter.text_learning_rate
+        named = {folder: [(f"{folder}.{names[id(w)]}", w) for w in parts[folder]] for folder, names in _names(self.modules).items()}
+        optim.refuse_empty_rules([name for part in named.values() for name, _ in part], rules)
+        rate_of = {folder: self.config.optimizer.learning_rate if folder == self.family.SPEC.denoiser else text_rate for folder in parts}
+        if optimizing.one_rate(optimizing.of(self.config.optimizer, self.ctx.home.plugins)):
+            rules = ()
+        return [group for folder, part in named.items() for group in optim.grouped(part, rate_of[folder], rules)]
+
+    def _said_of_optimizer(self) -> list[str]:
+        config = self.config.optimizer
+        optimizer = optimizing.of(config, self.ctx.home.plugins)
+        remarks = getattr(optimizer, "remarks", lambda *_: [])
+        return [*optimizing.idle(self.config, optimizer), *remarks(config, optimizing.options_of(config, optimizer), [tuple(w.shape) for w in self.weights])]
+
+    def _averages_itself(self) -> bool:
+        return optimizing.averages(optimizing.of(self.config.optimizer, self.ctx.home.plugins))
+
     def _make_ema(self):
-        if not self.config.loss.ema_decay:
+        if not self.config.loss.ema_decay or self._averages_itself():
             return None
         from diffusers.training_utils import EMAModel
 
@@ -248,8 +265,10 @@ class Session:
         with self.assistant.off(), self._averaged():
             yield
 
+    @contextlib.contextmanager
     def _averaged(self):
-        return _Averaged(self.ema, self.weights, list(self.modules.values()))
+        with optim.averaged(self.optimizer), _Averaged(self.ema, self.weights, list(self.modules.values())):
+            yield
 
     def _tensors(self) -> dict[str, Tensor]:
         return {key: tensor for name, module in self.modules.items() for key, tensor in self.adapter.tensors(module, name).items()}
@@ -321,7 +340,7 @@ class Session:
         self._check_finite()
         tensors, rest = optim.pack(self.optimizer)
         files = {"adapter": self._tensors(), "state": tensors}
-        if self.ema:
+        if self.ema or self._averages_itself():
             with self.weights_for_use():
                 files["ema"] = self._tensors()
         header = adapter_files.headers(self.adapter, self.modules)
@@ -426,7 +445,12 @@ def _idle_keep_settings(config: TrainConfig) -> list[str]:
     return said + ["keep.own has no effect: there is no trigger word to leave out"] * ("own" in changed and not config.trigger)
 
 
-def idle_adapter_settings(config: TrainConfig, adapter, spec) -> list[str]:
+def _names(modules: dict) -> dict[str, dict[int, str]]:
+    """{folder: {id of a weight: its name}}."""
+    return {folder: {id(weight): name for name, weight in module.named_parameters()} for folder, module in modules.items()}
+
+
+def idle_adapter_settings(config: TrainConfig, adapter, spec, plugins: Path | None = None) -> list[str]:
     """A sentence for each adapter setting that was changed and that this kind, family or optimizer has no use for."""
     a, said = config.adapter, []
     for name, field in type(a).model_fields.items():
@@ -438,8 +462,9 @@ def idle_adapter_settings(config: TrainConfig, adapter, spec) -> list[str]:
     changed = a.text_learning_rate != type(a).model_fields["text_learning_rate"].default
     if changed and "text_learning_rate" in adapter.USES and not (text and spec.trainable_text):
         said.append("adapter.text_learning_rate has no effect: adapter.text_encoder is off")
-    if changed and text and config.optimizer.type in optim.ONE_RATE:
-        said.append("adapter.text_learning_rate has no effect: Prodigy finds one rate for all")
+    optimizer = optimizing.of(config.optimizer, plugins)
+    if changed and text and optimizing.one_rate(optimizer):
+        said.append(f"adapter.text_learning_rate has no effect: {optimizer.TITLE} finds the rates itself")
     return said
 
 

@@ -2,56 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..config import OptimizerPart
-
-NO_BETAS = {"adafactor"}
-ONE_RATE = {"prodigy"}  # prodigyopt refuses groups of different rates: its estimate is one for all
+from ..config import OptimizerPart, RateRule
+from ..plan import optimizing, schedule
 
 
-def make_optimizer(config: OptimizerPart, groups: list[tuple[list[Tensor], float]]) -> torch.optim.Optimizer:
-    """The optimizer over groups of (weights, learning rate), every field of the config used.  See warnings_for() for those that cannot be."""
-    decay, lr = config.weight_decay, config.learning_rate
-    weights = [{"params": params, "lr": lr if config.type in ONE_RATE else rate} for params, rate in groups]
-    if config.type == "adamw":
-        return torch.optim.AdamW(weights, lr=lr, betas=config.betas, eps=config.eps, weight_decay=decay)
-    if config.type in ("adamw8bit", "paged_adamw8bit"):
-        from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
-
-        return (AdamW8bit if config.type == "adamw8bit" else PagedAdamW8bit)(weights, lr=lr, betas=config.betas, eps=config.eps, weight_decay=decay)
-    if config.type == "prodigy":
-        from prodigyopt import Prodigy
-
-        return Prodigy(weights, lr=lr, betas=config.betas, eps=config.eps, weight_decay=decay, decouple=True, use_bias_correction=True)
-    from transformers import Adafactor
-
-    return Adafactor(weights, lr=lr, weight_decay=decay, relative_step=False, scale_parameter=False, warmup_init=False)
+def make_optimizer(config: OptimizerPart, groups: list[tuple[list[Tensor], float]], plugins: Path | None = None) -> torch.optim.Optimizer:
+    """The optimizer over groups of (weights, learning rate).  What of the config it cannot use, optimizing.idle() says."""
+    optimizer = optimizing.of(config, plugins)
+    one = optimizing.one_rate(optimizer)
+    weights = [{"params": params, "lr": config.learning_rate if one else rate} for params, rate in groups]
+    return optimizer.make(weights, config, optimizing.options_of(config, optimizer))
 
 
-def warnings_for(config: OptimizerPart) -> list[str]:
-    """A sentence for each setting that this optimizer has no use for."""
-    said = []
-    defaults = OptimizerPart()
-    if config.type in NO_BETAS and config.betas != defaults.betas:
-        said.append("optimizer.betas has no effect: Adafactor does not use it")
-    if config.type in NO_BETAS and config.eps != defaults.eps:
-        said.append("optimizer.eps has no effect: Adafactor has its own")
-    if config.type == "prodigy" and not 0.1 <= config.learning_rate <= 2:
-        said.append(f"optimizer.learning_rate is {config.learning_rate:g}, but Prodigy multiplies its own estimate by it: 1 is right")
-    return said
+def grouped(named: list[tuple[str, Tensor]], rate: float, rules: tuple[RateRule, ...]) -> list[tuple[list[Tensor], float]]:
+    """[(weights, learning rate)]: those that no rule names first, then one group for each multiple.  named: (full name, weight)."""
+    by_times: dict[float, list[Tensor]] = {1.0: []}
+    for name, weight in named:
+        times = next((rule.times for rule in rules if re.search(rule.pattern, name)), 1.0)
+        by_times.setdefault(times, []).append(weight)
+    return [(weights, rate * times) for times, weights in by_times.items() if weights]
 
 
-def make_scheduler(config: OptimizerPart, optimizer: torch.optim.Optimizer, steps: int):
-    """diffusers' schedule of this name over `steps` optimizer steps, warm-up included."""
-    from diffusers.optimization import get_scheduler
+def refuse_empty_rules(names: list[str], rules: tuple[RateRule, ...]) -> None:
+    """Raises ValueError where a rule names no weight that learns."""
+    for rule in rules:
+        if not any(re.search(rule.pattern, name) for name in names):
+            raise ValueError(f"optimizer.rates has {rule.pattern!r}, but no weight that learns has that in its name; one is called for example {names[0]}")
 
-    name = "constant_with_warmup" if config.schedule == "constant" and config.warmup_steps else config.schedule
-    return get_scheduler(name, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=steps)
+
+def make_scheduler(config: OptimizerPart, optimizer: torch.optim.Optimizer, steps: int, plugins: Path | None = None):
+    """The schedule over `steps` optimizer steps, warm-up included; warm-up alone for an optimizer that needs no schedule."""
+    config = config.model_copy(update={"schedule": optimizing.schedule_in_force(config, plugins)})
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.share(config, step, steps))
+
+
+@contextlib.contextmanager
+def averaged(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Inside, the weights are the average that a schedule-free optimizer keeps; outside as before, to the bit.  Any other does nothing.
+
+    Its own way back would round: there the weights are put back from a copy.
+    """
+    if not hasattr(optimizer, "eval"):
+        yield
+        return
+    before = [weight.detach().clone() for weight in _weights(optimizer)]
+    optimizer.eval()
+    try:
+        yield
+    finally:
+        optimizer.train()
+        with torch.no_grad():
+            for weight, value in zip(_weights(optimizer), before, strict=True):
+                weight.copy_(value)
 
 
 def follow(scheduler) -> None:

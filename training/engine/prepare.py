@@ -17,7 +17,7 @@ from ..family import Modules
 from ..files import write_atomic
 from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
-from ..plan import timelaw
+from ..plan import optimizing, timelaw
 from ..runs.context import Context, Stopped
 from . import memory
 from .cache import Cache, fill
@@ -52,7 +52,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     """All phases up to the first step.  Raises ValueError in plain words; Stopped when Stop is pressed."""
     memory.check_device(config)
     family = registry.get("families", config.model.family, ctx.home.plugins)
-    for path, text in (*frames.problems(config, family.SPEC), *words.problems(config, family.SPEC, ctx.home), *adapting.problems(config, ctx.home.plugins)):
+    for path, text in (*frames.problems(config, family.SPEC), *words.problems(config, family.SPEC, ctx.home), *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..config import TrainConfig
 from ..family import FamilySpec
+from ..plan import optimizing
 
 VERSION = "1.0.1"
 HASH_KEY = "modelspec.hash_sha256"
@@ -75,7 +76,7 @@ def modelspec_metadata(
         "ss_learning_rate": str(o.learning_rate),
         "ss_unet_lr": str(o.learning_rate),
         "ss_optimizer": o.type,
-        "ss_lr_scheduler": o.schedule,
+        "ss_lr_scheduler": optimizing.schedule_in_force(o),
         "ss_lr_warmup_steps": str(o.warmup_steps),
         "ss_max_grad_norm": str(o.clip_grad),
         "ss_gradient_accumulation_steps": str(o.accumulation),

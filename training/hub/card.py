@@ -18,7 +18,7 @@ from ..formats.adapting import is_whole
 from ..formats.deliver import Offer, needed, offers
 from ..formats.modelspec import modelspec_metadata, scrub, stamp_hash
 from ..home import BUILTIN
-from ..plan import prompts
+from ..plan import optimizing, prompts
 from .secrets import mask
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> st
         ("Steps", f"{step} of {config.steps}"),
         ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
         ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
-        ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {o.schedule}, {o.warmup_steps} warm-up steps"),
+        ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {optimizing.schedule_in_force(o)}, {o.warmup_steps} warm-up steps"),
         ("Caption dropout", f"{d.caption_dropout:g}"),
         ("What the base model knows", f"kept: {config.keep.share:g} more passes a picture, weight {config.keep.weight:g}" + f", of {config.keep.drawn} pictures that it drew" * (config.keep.drawn > 0) if config.keep.on else "not kept"),
         ("Noise levels", _levels(config.loss)),

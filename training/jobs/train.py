@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import registry
 from ..config import TrainConfig as Config
+from ..plan import optimizing
 
 TITLE = "Train"
 NEEDS_TOKEN = True  # a gated base model is downloaded with the user's own token
@@ -14,10 +15,12 @@ __all__ = ["NEEDS_TOKEN", "TITLE", "USES_GPU", "Config", "run"]
 
 def run(config: Config, ctx) -> None:
     """Trains until it is finished (and says so) or raises Stopped."""
+    for path, text in optimizing.problems(config, ctx.home.plugins):
+        raise ValueError(f"{path} {text}")
     ctx.phase("loading libraries")
     from ..engine import libraries
 
-    libraries.load(config, registry.get("families", config.model.family, ctx.home.plugins).SPEC)
+    libraries.load(config, registry.get("families", config.model.family, ctx.home.plugins).SPEC, optimizing.of(config.optimizer, ctx.home.plugins))
     from ..engine.loop import train
 
     train(config, ctx)

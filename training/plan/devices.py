@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from .. import registry
 from ..config import TrainConfig
 from .hardware import Machine
 
@@ -14,16 +15,12 @@ CARDS = ("cuda", "xpu")  # devices with memory of their own; torch calls AMD's c
 TITLES = {"cpu": "a processor", "cuda": "an NVIDIA card", "rocm": "an AMD card", "xpu": "an Intel card", "mps": "an Apple GPU"}
 
 # kind -> setting -> value that it cannot do -> (the nearest that it can, why).
-# Optimizers: bitsandbytes 0.50 registers the kernel of its 8-bit optimizers for cuda (AMD's too), xpu and cpu, but none for mps.
+# Optimizers say it themselves: bitsandbytes 0.50 registers the kernels of its own for cuda (AMD's too), xpu and cpu, but none for mps.
 # Formats: MPS has no 8-bit floats up to torch 2.13; nf4 there is the library's slow stand-in, which nobody has trained with.
 # A GradScaler's inf check is missing on processors; on MPS it came with torch 2.8.
 LACKS: dict[str, dict[str, dict[Any, tuple[Any, str]]]] = {
     "cpu": {"model.dtype": {"fp16": ("fp32", "its gradients cannot be scaled there")}},
     "mps": {
-        "optimizer.type": {
-            "adamw8bit": ("adamw", "bitsandbytes has no 8-bit optimizers for it"),
-            "paged_adamw8bit": ("adamw", "bitsandbytes has no 8-bit optimizers for it"),
-        },
         "model.quantise": {"nf4": ("int8", "4-bit weights are not trained on there"), "fp8": ("int8", "it has no 8-bit floats")},
         "model.quantise_text": {"nf4": ("int8", "4-bit weights are not trained on there"), "fp8": ("int8", "it has no 8-bit floats")},
     },
@@ -67,11 +64,21 @@ class Device:
             return self.best_dtype, f"it comes with macOS {MACOS_WITH_BF16}" if self.kind == "mps" else "this one only emulates it, several times slower"
         if path == "model.offload" and value and self.kind == "mps":
             return 0.0, "it shares the computer's memory, so nothing is saved"
+        if path == "optimizer.type":
+            return _lacks_of_optimizer(value).get(self.kind, (value, ""))
         return LACKS.get(self.kind, {}).get(path, {}).get(value, (value, ""))
 
     def can(self, path: str, value: Any) -> bool:
         """Whether the device can do what a setting says."""
         return self.nearest(path, value)[0] == value
+
+
+def _lacks_of_optimizer(id: str) -> dict[str, tuple[str, str]]:
+    """{kind of device: (the nearest optimizer that it can do, why not this one)}."""
+    try:
+        return getattr(registry.get("optimizers", id), "LACKS", {})
+    except ValueError:
+        return {}  # one that is not there: optimizing.problems() says so, in its place
 
 
 def of(device: str, machine: Machine) -> Device:

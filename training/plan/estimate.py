@@ -18,11 +18,11 @@ from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..home import Home
-from . import layers, prompts
+from . import layers, optimizing, prompts
 from .devices import CARDS
 from .hardware import Machine
 from .layers import BaseModel
-from .need import BYTES, EVERY, STATE_BYTES, Learning, Size, held, need
+from .need import BYTES, EVERY, Learning, Size, held, need
 from .pace import Pace, measured
 
 # Forward + backward over frozen weights: gradients flow through every layer, but only the adapter's own are kept.
@@ -327,7 +327,7 @@ def _held_texts(config: TrainConfig, spec: FamilySpec, items: int, home: Home) -
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
     """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
     learning = _adapter(config, spec, model)
-    one = learning * (4 + STATE_BYTES[config.optimizer.type] + (4 if config.loss.ema_decay else 0))
+    one = learning * (4 + optimizing.state_bytes(config.optimizer) + (4 if config.loss.ema_decay or optimizing.averages(optimizing.of(config.optimizer)) else 0))
     saves = (config.steps // config.save.every if config.save.every else 0) + 1
     checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
     flips = 2 if config.data.flip else 1

@@ -10,6 +10,7 @@ from .. import registry
 from ..config import TrainConfig
 from ..formats.adapting import is_whole
 from ..home import Home
+from . import optimizing
 from .devices import CARDS, Device
 from .estimate import peak_bytes
 
@@ -106,8 +107,9 @@ def _recompute(config: TrainConfig) -> Iterator[Change]:
 
 
 def _small_optimizer(config: TrainConfig) -> Iterator[Change]:
-    if config.optimizer.type == "adamw":
-        yield Change({"optimizer.type": "adamw8bit"}, "AdamW keeps its state in 8 bits")
+    if smaller := getattr(optimizing.of(config.optimizer), "SMALLER", None):
+        id, said = smaller
+        yield Change({"optimizer.type": id}, said)
 
 
 def _quantise(how: str) -> Callable[[TrainConfig], Iterator[Change]]:

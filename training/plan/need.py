@@ -12,11 +12,10 @@ import math
 from dataclasses import dataclass
 
 from ..config import TrainConfig
+from . import optimizing
 from .layers import BaseModel, Network
 
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-# bytes of optimizer state for each weight that learns
-STATE_BYTES = {"adamw": 8.0, "adamw8bit": 2.0, "paged_adamw8bit": 2.0, "adafactor": 0.2, "prodigy": 16.0}
 # bytes of a quantised weight: int8 and fp8 have a scale a row; nf4 a scale for 64 weights, itself quantised: 4.127 bits (QLoRA, section 3)
 QUANTISED_BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": 4.127 / 8}
 EVERY = {"third": 3, "half": 2, "all": 1}  # of how many blocks one is recomputed
@@ -91,7 +90,7 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     parts = {
         "base model": on_device + _unpacked(model.denoiser, m.quantise) * width,
         "text encoders that learn": width * learning.text,
-        "model and optimizer" if learning.whole else "adapter and optimizer": learning.weights * (4 + 4 + STATE_BYTES[config.optimizer.type] + (4 if config.loss.ema_decay else 0)),
+        "model and optimizer" if learning.whole else "adapter and optimizer": learning.weights * (4 + 4 + optimizing.state_bytes(config.optimizer) + (4 if config.loss.ema_decay else 0)),
         "activations": max(step, drawing),
         "image decoder for samples": width * model.vae.parameters if draws or held_drawn else 0.0,
     }

@@ -22,7 +22,7 @@ from ..data import datasets, frames, words
 from ..formats import adapting
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices
+from . import devices, optimizing
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -180,6 +180,8 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     data.setdefault("data", {})["datasets"] = _datasets(answers, pictures, home)
     usual_steps = _whole(data.get("steps", TrainConfig.model_fields["steps"].default))
     data = _merged(data, set_by_user)
+    if "optimizer.options" in answers.overrides:
+        data["optimizer"]["options"] = answers.overrides["optimizer.options"]  # those of the preset are another optimizer's, or were taken out
     if every := data.get("sample", {}).get("every", 0) if "every" not in set_by_user.get("sample", {}) else 0:
         data["sample"]["every"] = max(1, round(every * _whole(data.get("steps", usual_steps)) / usual_steps))  # as many samples as the preset has
     _fill(data, preset, machine, pictures, set_by_user, home.plugins)
@@ -260,7 +262,7 @@ def _keep(data: dict[str, Any], plugins: Path) -> None:
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
     try:
         spec = registry.get("families", config.model.family, home.plugins).SPEC
-        return frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home)
+        return frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from .. import outside
 from ..config import TrainConfig, config_hash
 from ..files import write_atomic
 from ..home import Home
+from ..plan import optimizing, schedule
 from .run import Run, create
 
 MANIFEST, STATE = "MANIFEST.json", "state.safetensors"
@@ -65,23 +65,19 @@ def hindrance(run: Run) -> str:
 
 def said(config: TrainConfig, steps: int) -> list[str]:
     """What changes, in sentences, before it is started.  steps: how many more."""
-    end = config.steps + steps
-    rate = {
-        "constant": "The learning rate stays as it is.",
-        "cosine": f"The learning rate had come down to 0. With {steps:,} more steps it goes on at {_share(config, end):.0%} of its highest, and comes down to 0 at the new end.",
-        "linear": f"The learning rate had come down to 0. With {steps:,} more steps it goes on at {_share(config, end):.0%} of its highest, and comes down to 0 at the new end.",
-    }[config.optimizer.schedule]
     return [
         f"A new run goes on at step {config.steps:,} with the weights, the optimizer and all settings of this one, which stays as it is with its file.",
-        rate,
+        _said_of_rate(config, steps),
     ]
 
 
-def _share(config: TrainConfig, end: int) -> float:
-    """The learning rate as a share of its highest where the new run begins, by diffusers' schedule of that name."""
-    warm = config.optimizer.warmup_steps
-    done = (config.steps - warm) / max(1, end - warm)
-    return 0.5 * (1 + math.cos(math.pi * done)) if config.optimizer.schedule == "cosine" else 1 - done
+def _said_of_rate(config: TrainConfig, steps: int) -> str:
+    o, end = config.optimizer, config.steps + steps
+    if optimizing.schedule_in_force(o) == "constant":
+        return "The learning rate stays as it is."
+    lowest, resumes = (f"{schedule.share(o, at, of):.0%}".removesuffix("%") for at, of in ((config.steps, config.steps), (config.steps, end)))
+    down = "0" if lowest == "0" else f"{lowest}% of its highest"
+    return f"The learning rate had come down to {down}. With {steps:,} more steps it goes on at {resumes}% of its highest, and comes down to {down} at the new end."
 
 
 def _copy_checkpoint(source: Path, folder: Path, config: TrainConfig) -> None:

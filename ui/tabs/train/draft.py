@@ -17,7 +17,7 @@ from training.home import Home
 from training.hub.download import hindrance
 from training.hub.secrets import Secret
 from training.names import check_name
-from training.plan import devices
+from training.plan import devices, optimizing, schedule
 from training.plan.estimate import Estimate, estimate
 from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
@@ -218,25 +218,44 @@ def choices(home: Home) -> dict[str, dict[str, tuple[str, str]]]:
     """What can be chosen where the schema only knows text: the plugins that were found and load, id -> (title, one sentence)."""
     return {
         path: {id: _told(plugin.module) for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok}
-        for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("loss.objective", "objectives"))
+        for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("optimizer.type", "optimizers"), ("loss.objective", "objectives"))
     }
 
 
 def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
-    """Dotted paths of adapter settings that the chosen kind has no use for, less those that somebody changed."""
+    """Dotted paths of settings that the chosen adapter, optimizer and schedule have no use for, less those that somebody changed."""
     config = made.config or made.base
-    plugin = registry.find("adapters", home.plugins).get(edits.get("adapter.type", config.adapter.type)) if config else None
-    if plugin is None or not plugin.ok:
+    if not config:
         return []
-    paths = [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in plugin.module.USES]
-    if is_whole(plugin.module):
-        paths += [f"keep.{name}" for name in type(config.keep).model_fields]
+    paths = []
+    adapter = registry.find("adapters", home.plugins).get(edits.get("adapter.type", config.adapter.type))
+    if adapter and adapter.ok:
+        paths += [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in adapter.module.USES]
+        if is_whole(adapter.module):
+            paths += [f"keep.{name}" for name in type(config.keep).model_fields]
+    optimizer = registry.find("optimizers", home.plugins).get(edits.get("optimizer.type", config.optimizer.type))
+    if optimizer and optimizer.ok:
+        paths += _idle_of_optimizer(optimizer.module, edits.get("optimizer.schedule", config.optimizer.schedule))
     return [path for path in paths if path not in edits]
+
+
+def _idle_of_optimizer(optimizer, chosen: str) -> list[str]:
+    names = optimizing.unused(optimizer)
+    flat = "schedule" in names or chosen == "constant"
+    names += [name for name, only in schedule.ONLY.items() if flat or chosen != only] + ["schedule_end"] * flat
+    names += ["options"] * (not optimizer.Options.model_fields) + ["rates"] * optimizing.one_rate(optimizer)
+    return [f"optimizer.{name}" for name in names] + ["loss.ema_decay"] * optimizing.averages(optimizer)
 
 
 def _told(module) -> tuple[str, str]:
     spec = getattr(module, "SPEC", None)
-    return (spec.title, spec.notes) if spec else (module.TITLE, module.BLURB)
+    if spec:
+        return spec.title, spec.notes
+    options = getattr(module, "Options", None)
+    if not options or not options.model_fields:
+        return module.TITLE, module.BLURB
+    own = ", ".join(f"{name} ({forms.typed(forms.fields(options)[at], info.default)})" for at, (name, info) in enumerate(options.model_fields.items()))
+    return module.TITLE, f"{module.BLURB} Its own options: {own}."
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""What the chosen optimizer says of itself, and what of its settings is wrong or does nothing.  No torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import BaseModel, ValidationError
+
+from .. import jobfile, registry
+from ..config import OptimizerPart, TrainConfig
+from . import schedule
+
+OWN = ("weight_decay", "betas", "eps", "schedule")  # fields of OptimizerPart that not every optimizer acts on
+
+
+def of(config: OptimizerPart, plugins: Path | None = None) -> ModuleType:
+    """The optimizer's file.  Raises ValueError that names the choices."""
+    return registry.get("optimizers", config.type, plugins)
+
+
+def options_of(config: OptimizerPart, optimizer: ModuleType) -> BaseModel:
+    """The optimizer's own options, checked.  Raises ValueError."""
+    return jobfile.parse(optimizer.Options, config.options, "optimizer.options")
+
+
+def state_bytes(config: OptimizerPart) -> float:
+    """Bytes of state that it keeps for each weight that learns.  Raises ValueError."""
+    optimizer = of(config)
+    return optimizer.bytes_per_weight(options_of(config, optimizer))
+
+
+def schedule_in_force(config: OptimizerPart, plugins: Path | None = None) -> str:
+    """The schedule that the learning rate follows: constant where the optimizer needs none; what the config says where it is not there to be asked."""
+    try:
+        return config.schedule if "schedule" in of(config, plugins).USES else "constant"
+    except ValueError:
+        return config.schedule
+
+
+def averages(optimizer: ModuleType) -> bool:
+    """Whether it averages the weights itself: samples and the result are made of that average."""
+    return getattr(optimizer, "AVERAGES", False)
+
+
+def one_rate(optimizer: ModuleType) -> bool:
+    """Whether it finds the learning rates itself, so that no part can have another."""
+    return getattr(optimizer, "ONE_RATE", False)
+
+
+def problems(config: TrainConfig, plugins: Path | None = None) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] of what keeps the optimizer from training."""
+    try:
+        optimizer = of(config.optimizer, plugins)
+    except ValueError as error:
+        return [("optimizer.type", str(error))]
+    found = [
+        ("optimizer.type", f"is {config.optimizer.type!r}, which needs the Python package {name!r}, and that is not installed; start Easel with its launcher, which installs it, or choose another")
+        for name in getattr(optimizer, "NEEDS", ())
+        if not _installed(name)
+    ]  # fmt: skip
+    try:
+        optimizer.Options.model_validate(config.optimizer.options)
+    except ValidationError as error:
+        has = ", ".join(optimizer.Options.model_fields) or "none"
+        found += [(f"optimizer.options.{path}" if path else "optimizer.options", f"{text} ({optimizer.TITLE} has: {has})") for path, text in jobfile.problems(optimizer.Options, error)]
+    return found
+
+
+def _installed(name: str) -> bool:
+    return name in sys.modules or importlib.util.find_spec(name) is not None
+
+
+def idle(config: TrainConfig, optimizer: ModuleType) -> list[str]:
+    """A sentence for each setting that was changed and does nothing, or hardly what was meant."""
+    o, usual, title = config.optimizer, OptimizerPart(), optimizer.TITLE
+    said = [f"optimizer.{name} has no effect: {title} does not use it" for name in unused(optimizer) if getattr(o, name) != getattr(usual, name) and (name, o.schedule) != ("schedule", "constant")]
+    flat = o.schedule == "constant" or "schedule" not in optimizer.USES
+    for name in ("schedule_end", *schedule.ONLY):
+        if getattr(o, name) == getattr(usual, name):
+            continue
+        if "schedule" not in optimizer.USES:
+            said.append(f"optimizer.{name} has no effect: {title} has no schedule")
+        elif flat or o.schedule != schedule.ONLY.get(name, o.schedule):
+            said.append(f"optimizer.{name} has no effect: optimizer.schedule is {o.schedule!r}")
+    if o.rates and one_rate(optimizer):
+        said.append(f"optimizer.rates has no effect: {title} finds the rates itself")
+    low, high, why = getattr(optimizer, "RATE", (0, float("inf"), ""))
+    if not low <= o.learning_rate <= high:
+        said.append(f"optimizer.learning_rate is {o.learning_rate:g}, but {why}")
+    if averages(optimizer) and config.loss.ema_decay:
+        said.append(f"loss.ema_decay has no effect: {title} averages the weights itself")
+    return said
+
+
+def unused(optimizer: ModuleType) -> list[str]:
+    """Fields of OptimizerPart that it does not act on."""
+    return [name for name in OWN if name not in optimizer.USES]

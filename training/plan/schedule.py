@@ -1,0 +1,58 @@
+"""How the learning rate goes over a run, as a share of its highest.  No torch: the engine trains by it, the page tells from it.
+
+done, of: steps since the warm-up, and how many there are.  Constant, linear, cosine, cosine with restarts and polynomial are what
+diffusers' schedules of these names give, to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ..config import OptimizerPart
+
+
+def share(config: OptimizerPart, step: int, steps: int) -> float:
+    """The learning rate at a step (from 0) of `steps`, over its highest, in [0, 1]."""
+    if step < config.warmup_steps:
+        return step / config.warmup_steps
+    of = max(1, steps - config.warmup_steps)
+    done = min(step - config.warmup_steps, of)
+    if config.schedule == "constant":
+        return 1.0
+    return config.schedule_end + (1 - config.schedule_end) * SHAPES[config.schedule](config, done, of)
+
+
+def _linear(config: OptimizerPart, done: int, of: int) -> float:
+    return (of - done) / of
+
+
+def _cosine(config: OptimizerPart, done: int, of: int) -> float:
+    return 0.5 * (1 + math.cos(math.pi * (done / of)))
+
+
+def _cosine_restarts(config: OptimizerPart, done: int, of: int) -> float:
+    return 0.0 if done >= of else 0.5 * (1 + math.cos(math.pi * (config.schedule_cycles * (done / of) % 1.0)))
+
+
+def _polynomial(config: OptimizerPart, done: int, of: int) -> float:
+    return (1 - done / of) ** config.schedule_power
+
+
+def _wsd(config: OptimizerPart, done: int, of: int) -> float:
+    """Warm-up, stable, decay; the fall is 1 - sqrt, the best of those that Hägele et al. 2024 tried (arXiv 2405.18392)."""
+    falling = (done / of - (1 - config.schedule_decay)) / config.schedule_decay
+    return 1 - math.sqrt(min(max(falling, 0.0), 1.0))
+
+
+def _rex(config: OptimizerPart, done: int, of: int) -> float:
+    """Reflected exponential: Chen et al. 2021, "REX: Revisiting budgeted training with an improved schedule"."""
+    left = 1 - done / of
+    return left / (0.5 + 0.5 * left)
+
+
+SHAPES: dict[str, Callable[[OptimizerPart, int, int], float]] = {
+    "linear": _linear, "cosine": _cosine, "cosine_restarts": _cosine_restarts, "polynomial": _polynomial, "wsd": _wsd, "rex": _rex,
+}  # fmt: skip
+# which schedule each of these settings is for
+ONLY = {"schedule_cycles": "cosine_restarts", "schedule_power": "polynomial", "schedule_decay": "wsd"}

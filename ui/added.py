@@ -1,0 +1,32 @@
+"""The list of plugins at the foot of the side panel: what was found, from where, and why one is not used."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from training.home import Home
+from training.plugins import KINDS, RIGHTS, Added, added
+
+
+def html(home: Home) -> str:
+    """The folded section; open where something does not load."""
+    found = added(home)
+    broken = [one for one in found if not one.ok]
+    rows = "".join(_row(one, home) for one in [*broken, *(one for one in found if one.ok)])
+    count = f"{len(found)}" + (f", {len(broken)} not used" if broken else "") if found else "none"
+    where = f"Files in {_short(home.plugins, home)} and packages with entry points easel.… are found at the next start."
+    return (
+        f'<div class="ez-side"><section><details class="ez-plugins"{" open" if broken else ""}><summary><h2>Plugins: {count}</h2></summary>'
+        f'<ul>{rows}</ul><p class="ez-muted ez-small">{escape(where)} {escape(RIGHTS)}</p></details></section></div>'
+    )
+
+
+def _row(one: Added, home: Home) -> str:
+    fault = f'<p class="ez-error">{escape(one.error)}</p>' if one.error else ""
+    return f'<li><b>{escape(one.title)}</b> <span class="ez-muted ez-small">{escape(KINDS[one.kind])}, {escape(_short(one.source, home))}</span>{fault}</li>'
+
+
+def _short(source: str | Path, home: Home) -> str:
+    """A path as seen from the home, so that a page shown to others does not tell whose computer this is; an entry point as it is."""
+    return str(source).removeprefix(f"{home.root}/").removeprefix(f"{home.root}\\")
