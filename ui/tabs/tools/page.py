@@ -94,7 +94,7 @@ def contents(found: Contents | None) -> str:
     rows = "".join(f'<dt>{escape(label.capitalize() if not label.startswith("Auto") else label)}</dt><dd class="{"ez-mono" if label in found.hashes else ""}">{escape(value)}</dd>' for label, value in told(found) if label not in blocks and label != "suspicious")
     said = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v[:2000])}</dd>" for k, v in sorted(found.metadata.items()))
     meta = f'<details data-key="tool-meta"><summary>{views.count(len(found.metadata), "line")} that it says of itself</summary><dl class="ez-facts">{said}</dl></details>' if said else ""
-    return f'<div class="ez-contents" role="status">{odd}<dl class="ez-facts">{rows}</dl>{_bars(found)}{meta}</div>'
+    return f'<div role="status">{odd}<dl class="ez-facts">{rows}</dl>{_bars(found)}{meta}</div>'
 
 
 def _bars(found: Contents) -> str:

@@ -21,16 +21,7 @@ from . import bench, page
 
 TITLE = "Tools"
 BUSY = "busy"  # in what a browser shows: whether the chosen tool is at work
-CSS = """
-.ez-tool > p { margin: 2px 0 var(--ez-4); } .ez-tool > .ez-row { margin-top: var(--ez-4); }
-.ez-facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 5px 16px; margin: var(--ez-3) 0; font-size: 13px; } .ez-facts dt { color: var(--ez-ink-2); } .ez-facts dd { margin: 0; overflow-wrap: anywhere; }
-.ez-bars { list-style: none; margin: 0 0 var(--ez-4); padding: 0; display: grid; gap: 4px; max-height: 420px; overflow-y: auto; scrollbar-width: thin; }
-.ez-bars li { display: grid; grid-template-columns: minmax(0, 13em) minmax(0, 1fr) 5.5em; gap: 10px; align-items: center; font-size: 12.5px; margin: 0; }
-.ez-bars i { height: 8px; border-radius: 4px; background: linear-gradient(var(--ez-accent), var(--ez-accent)) no-repeat 0 / calc(100% * var(--share)) 100%, var(--ez-line); } .ez-bars b { font-weight: 550; text-align: right; }
-.ez-done { padding: var(--ez-3) 0; border-top: 1px solid var(--ez-line); } .ez-done:first-child { border-top: 0; padding-top: 0; } .ez-done p { margin: 4px 0 8px; overflow-wrap: anywhere; } .ez-done .ez-bar { margin: 0 0 8px; }
-@media (max-width: 999px) { #ez-tools .ez-choices { display: grid; grid-template-columns: 1fr 1fr; } #ez-tools .ez-choice span { display: none; } }
-@media (max-width: 640px) { .ez-facts { grid-template-columns: 1fr; gap: 0; } .ez-facts dd { margin-bottom: 8px; } .ez-bars li { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr) 4.5em; } }
-"""
+CSS, JS = client.CSS, client.JS
 
 
 @dataclass
