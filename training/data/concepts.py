@@ -93,6 +93,12 @@ def strengths(objective: ModuleType) -> tuple[float, ...]:
     return (-2.0, -1.0, 0.0, 1.0, 2.0) if signed(objective) else (1.0,)
 
 
+def said_of(config: TrainConfig) -> tuple[str, str]:
+    """(what a run's result is, how it is used), in sentences; ("", "") for one that learnt pictures."""
+    says = getattr(objective_of(config), "says", None) if config.loss.objective != "images" else None
+    return says(config.concept) if says else ("", "")
+
+
 def words_of(target: Target, objective: ModuleType) -> list[str]:
     """What the base model draws of a target to train on, where no dataset is there: it itself, and where it is to go."""
     return list(dict.fromkeys((target.target, *(getattr(target, field) for field in objective.NEEDS))))

@@ -84,7 +84,7 @@ def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
     """The file's own metadata: modelspec.* and ss_*, without paths."""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     return modelspec_metadata(
-        config, p.family.SPEC, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior}), date=date
+        config, p.family.SPEC, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior and i.path}), date=date
     )
 
 

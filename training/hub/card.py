@@ -13,6 +13,7 @@ import yaml
 
 from .. import registry
 from ..config import LossPart, TrainConfig
+from ..data import concepts
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..formats.deliver import Offer, needed, offers
@@ -120,7 +121,9 @@ def _licence(config: TrainConfig, spec: FamilySpec) -> str:
 
 def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list[tuple[str, str]]:
     """(prompt, path in the repository) of the pictures to show."""
-    made = {str(path): (step, index, prompt) for step, index, prompt, path, _ in run.view().samples}
+    view = run.view()
+    made = {str(path): (step, index, prompt) for step, index, prompt, path, _ in view.samples}
+    at = dict(view.strengths)
     if samples is None:
         newest: dict[int, str] = {}
         for path, (_, index, _) in sorted(made.items(), key=lambda m: (m[1][0], m[1][1])):
@@ -129,7 +132,8 @@ def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list
     shown = []
     for path in samples:
         prompt = made[path][2] if path in made else ""
-        shown.append((_plain(config, prompts.with_place(prompt, config.trigger)), f"samples/{PurePosixPath(path).name}"))
+        strength = f" (strength {at[path]:g})" if path in at else ""
+        shown.append((_plain(config, prompts.with_place(prompt, config.trigger)) + strength, f"samples/{PurePosixPath(path).name}"))
     return shown
 
 
@@ -160,6 +164,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         f"# {markdown(_plain(config, config.name))}",
         "<Gallery />" if gallery else "",
         f"{_what(config)} for {markdown(spec.called(config.model.source))}, trained with Easel. {made}",
+        " ".join(markdown(_plain(config, text)) for text in concepts.said_of(config)).strip(),
         _about_base(config, spec, base),
         f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
         _how_to_use(config, spec, base, repo_id, trigger),
@@ -205,7 +210,10 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     if is_whole(adapter):
         imports, load = [], _load_whole(spec, repo_id or config.name, dtype)
     elif by_pipeline := next((o for o in files if o.pipeline), None):
-        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(by_pipeline.file_name(config.name))})"]
+        slides = concepts.signed(concepts.objective_of(config))
+        named = ', adapter_name="slider"' * slides
+        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(by_pipeline.file_name(config.name))}{named})"]
+        load += ['pipeline.set_adapters(["slider"], [1.5])  # from -2 to 2'] * slides
     else:
         imports, load = _load_peft(config, repo_id, next(o for o in files if o.layout == "diffusers").file_name(config.name))
     snippet = "\n".join((
@@ -281,6 +289,7 @@ def _literal(text: str) -> str:
 
 def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> str:
     o, d = config.optimizer, config.data
+    words = concepts.by_words(concepts.objective_of(config))
     rows = [
         ("Family", spec.called(config.model.source)),
         ("Base model", base or ("comes with Easel" if config.model.source == "builtin" else "local copy")),
@@ -289,7 +298,8 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> st
         ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
         ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
         ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {o.schedule}, {o.warmup_steps} warm-up steps"),
-        ("Caption dropout", f"{d.caption_dropout:g}"),
+        ("Objective", config.loss.objective) if config.loss.objective != "images" else None,
+        ("Changed by words", f"{len(config.concept.targets)} targets in {len(config.concept.contexts)} contexts" + (f"; {config.concept.drawn} pictures that the base model drew" if not d.datasets else "")) if words else ("Caption dropout", f"{d.caption_dropout:g}"),
         ("What the base model knows", f"kept: {config.keep.share:g} more passes a picture, weight {config.keep.weight:g}" + f", of {config.keep.drawn} pictures that it drew" * (config.keep.drawn > 0) if config.keep.on else "not kept"),
         ("Noise levels", _levels(config.loss)),
         ("Loss", config.loss.type + (", masked" if config.loss.masked else "")),
@@ -299,7 +309,7 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> st
         ("Seed", str(config.seed)),
     ]
     lines = ["| Setting | Value |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {name} | {markdown(value)} |" for name, value in rows)])
+    return "\n".join([*lines, *(f"| {name} | {markdown(value)} |" for name, value in filter(None, rows))])
 
 
 def _levels(loss: LossPart) -> str:

@@ -17,6 +17,11 @@ def lesson(target, context: str, anchor: str, concept):
     return lesson([in_context(context, target.target), in_context(context, "")], [(1, 0, {0: -eta, 1: 1 + eta})], target.weight, anchor, concept)
 
 
+def says(concept) -> tuple[str, str]:
+    """(what the result is, how it is used), in sentences."""
+    return f"It makes the base model forget: {', '.join(t.target for t in concept.targets)}.", "Load it at strength 1; prompts that name it draw something else. It needs no trigger word."
+
+
 def parts(family, m, batch, schedule, config, switch):
     """The losses one after the other, each [B] fp32; see engine.lessons."""
     from ..engine.lessons import parts

@@ -9,6 +9,11 @@ PAIRS = True  # each picture of the datasets is the high end of a pair
 USES = ("low",)
 
 
+def says(concept) -> tuple[str, str]:
+    """(what the result is, how it is used), in sentences."""
+    return "A slider from pairs of pictures: strength 1 leads to their high ends, -1 to their low ends.", "Set its strength from -2 to 2; 0 is the base model."
+
+
 def parts(family, m, batch, schedule, config, switch):
     """The losses of the high and of the low ends, each [B] fp32: |D+(x_high, c) - target|^2, then |D-(x_low, c) - target|^2.
 

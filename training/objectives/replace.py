@@ -16,6 +16,12 @@ def lesson(target, context: str, anchor: str, concept):
     return lesson([in_context(context, target.target), in_context(context, target.positive)], [(1, 0, {1: 1.0})], target.weight, anchor, concept)
 
 
+def says(concept) -> tuple[str, str]:
+    """(what the result is, how it is used), in sentences."""
+    pairs = ", ".join(f"{t.positive} in place of {t.target}" for t in concept.targets)
+    return f"It draws {pairs}.", "Load it at strength 1 and prompt as before. It needs no trigger word."
+
+
 def parts(family, m, batch, schedule, config, switch):
     """The losses one after the other, each [B] fp32; see engine.lessons."""
     from ..engine.lessons import parts

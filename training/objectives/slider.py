@@ -27,6 +27,12 @@ def lesson(target, context: str, anchor: str, concept):
     return lesson(sentences, [(1, 0, {0: 1.0} | up), (-1, 0, {0: 1.0} | down)], target.weight, anchor, concept)
 
 
+def says(concept) -> tuple[str, str]:
+    """(what the result is, how it is used), in sentences."""
+    ends = "; ".join(f"{t.target}: below 0 {t.negative}, above 0 {t.positive}" for t in concept.targets)
+    return f"A slider. {ends}.", "Set its strength from -2 to 2; 0 is the base model. It needs no trigger word."
+
+
 def parts(family, m, batch, schedule, config, switch):
     """The losses one after the other, each [B] fp32; see engine.lessons."""
     from ..engine.lessons import parts
