@@ -32,7 +32,10 @@ class Row:
     @property
     def said(self) -> str:
         """The prompt, and for a slider at what strength."""
-        return self.prompt if self.strength is None else f"{self.prompt}, strength {self.strength:+g}".replace("-", "\N{MINUS SIGN}").replace("+0", "0")
+        if self.strength is None:
+            return self.prompt
+        number = f"{self.strength:+g}".replace("-", "\N{MINUS SIGN}") if self.strength else "0"
+        return f"{self.prompt}, strength {number}"
 
 
 def rows(view: RunView) -> list[Row]:
