@@ -68,17 +68,17 @@ def objective_of(config: TrainConfig, plugins: Path | None = None) -> ModuleType
     return registry.get("objectives", config.loss.objective, plugins)
 
 
-def by_words(objective: ModuleType) -> bool:
+def by_words(objective: ModuleType | None) -> bool:
     """Whether it changes what concept.targets says, instead of learning pictures."""
     return hasattr(objective, "lesson")
 
 
-def signed(objective: ModuleType) -> bool:
+def signed(objective: ModuleType | None) -> bool:
     """Whether its result is a slider: it means something at strengths below 0."""
     return getattr(objective, "SIGNED", False)
 
 
-def in_pairs(objective: ModuleType) -> bool:
+def in_pairs(objective: ModuleType | None) -> bool:
     """Whether it learns from pairs of pictures."""
     return getattr(objective, "PAIRS", False)
 
@@ -88,14 +88,22 @@ def at_once(objective: ModuleType) -> bool:
     return not hasattr(objective, "parts")
 
 
-def strengths(objective: ModuleType) -> tuple[float, ...]:
+def strengths(objective: ModuleType | None) -> tuple[float, ...]:
     """The strengths that a sample is drawn at."""
     return (-2.0, -1.0, 0.0, 1.0, 2.0) if signed(objective) else (1.0,)
 
 
-def said_of(config: TrainConfig) -> tuple[str, str]:
+def known(config: TrainConfig, plugins: Path | None = None) -> ModuleType | None:
+    """The objective's file; None where it is a plugin's that is not here any more, and a finished run is only looked at."""
+    try:
+        return objective_of(config, plugins)
+    except ValueError:
+        return None
+
+
+def said_of(config: TrainConfig, plugins: Path | None = None) -> tuple[str, str]:
     """(what a run's result is, how it is used), in sentences; ("", "") for one that learnt pictures."""
-    says = getattr(objective_of(config), "says", None) if config.loss.objective != "images" else None
+    says = getattr(known(config, plugins), "says", None)
     return says(config.concept) if says else ("", "")
 
 
@@ -117,7 +125,7 @@ def all_lessons(config: TrainConfig, objective: ModuleType, contexts: Sequence[s
 
 def work(config: TrainConfig, plugins: Path | None = None) -> tuple[int, int]:
     """(passes of the base model without gradient, passes that are learnt from) that one picture takes; (0, 1) for plain pictures."""
-    objective = objective_of(config, plugins)
+    objective = known(config, plugins)
     if by_words(objective) and config.concept.targets:
         found = next(all_lessons(config, objective))
         return len(found.sentences), len(found.aims)

@@ -44,16 +44,18 @@ def modelspec_metadata(
     date: str,
     step: int | None = None,
     tag_frequency: Mapping[str, Mapping[str, int]] | None = None,
+    plugins: Path | None = None,
 ) -> dict[str, str]:
     """Metadata of the finished file, every value a string, no local path in any.
 
     prediction_type: as the scheduler says ("epsilon", "v_prediction", "flow"), "" where it is not known.  pictures: how many
     were trained on, 0 where it is not known.  date: ISO 8601.  step: of a checkpoint; None for the last.  tag_frequency:
-    only when the person asked for it, because it tells the captions.  The hash is added by stamp_hash.
+    only when the person asked for it, because it tells the captions.  The hash is added by stamp_hash.  plugins: where objectives
+    of the user's own lie.
     """
     side = max(config.data.resolutions)
     o = config.optimizer
-    what, how = concepts.said_of(config)
+    what, how = concepts.said_of(config, plugins)
     said = {
         "modelspec.sai_model_spec": VERSION,
         "modelspec.architecture": f"{spec.architecture}/{config.adapter.type}",
@@ -102,7 +104,7 @@ def modelspec_metadata(
     if what:
         said |= {"easel.objective": config.loss.objective}
         said |= {"easel.targets": json.dumps([t.model_dump() for t in config.concept.targets], ensure_ascii=False)} if config.concept.targets else {}
-        at = concepts.strengths(concepts.objective_of(config))
+        at = concepts.strengths(concepts.known(config, plugins))
         said |= {"easel.strengths": f"{min(at):g} to {max(at):g}"} if len(at) > 1 else {}
     if tag_frequency:
         said["ss_tag_frequency"] = json.dumps(tag_frequency, ensure_ascii=False, sort_keys=True)

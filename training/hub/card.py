@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -42,18 +42,20 @@ def model_card(
     checkpoint: str | int = "final",
     samples: Iterable[str] | None = None,
     captions: Iterable[str] = (),
+    plugins: Path | None = None,
 ) -> str:
     """The whole README.md of a LoRA.
 
     samples: paths of sample pictures inside the run; None takes the newest picture of every prompt.  captions: only those
-    that the person asked to publish.  Local paths and tokens are scrubbed out of everything that people typed.
+    that the person asked to publish.  Local paths and tokens are scrubbed out of everything that people typed.  plugins: where objectives of
+    the user's own lie.
     """
     shown = _shown(run, config, samples)
     meta = front_matter(config, spec, shown)
     dumped = yaml.safe_dump(meta, sort_keys=False, allow_unicode=True, width=120)
     if yaml.safe_load(dumped) != meta:
         raise ValueError("the card's front matter does not survive being written; change the trigger word or the prompts")
-    body = "\n\n".join(part for part in _body(config, spec, repo_id, checkpoint, bool(shown), list(captions)) if part)
+    body = "\n\n".join(part for part in _body(config, spec, repo_id, checkpoint, bool(shown), list(captions), plugins) if part)
     return f"---\n{dumped}---\n\n{body}\n"
 
 
@@ -156,7 +158,7 @@ def code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str | int, gallery: bool, captions: list[str]) -> list[str]:
+def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str | int, gallery: bool, captions: list[str], plugins: Path | None) -> list[str]:
     base, trigger = hub_base(config), _plain(config, config.trigger)
     step = config.steps if checkpoint == "final" else int(checkpoint)
     made = "It is the finished result." if checkpoint == "final" else f"It is the checkpoint of step {step} of {config.steps}."
@@ -164,11 +166,11 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         f"# {markdown(_plain(config, config.name))}",
         "<Gallery />" if gallery else "",
         f"{_what(config)} for {markdown(spec.called(config.model.source))}, trained with Easel. {made}",
-        " ".join(markdown(_plain(config, text)) for text in concepts.said_of(config)).strip(),
+        " ".join(markdown(_plain(config, text)) for text in concepts.said_of(config, plugins)).strip(),
         _about_base(config, spec, base),
         f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
-        _how_to_use(config, spec, base, repo_id, trigger),
-        f"## Training\n\n{_settings(config, spec, base, step)}",
+        _how_to_use(config, spec, base, repo_id, trigger, plugins),
+        f"## Training\n\n{_settings(config, spec, base, step, plugins)}",
         "## Captions\n\n" + "\n".join(f"- {markdown(_plain(config, c))}" for c in captions) if captions else "",
         _licence_words(config, spec),
     ]
@@ -198,7 +200,7 @@ def _adapter(config: TrainConfig) -> str:
     return ", ".join([a.type, *(word for name, word in told.items() if name in uses), *(word for name, word in extra.items() if name in uses and getattr(a, name))])
 
 
-def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str) -> str:
+def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str, plugins: Path | None) -> str:
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
     prompt = _plain(config, prompts.read(config, config.sample.prompts[0]).text) if config.sample.prompts else trigger or "a picture"
     adapter = registry.get("adapters", config.adapter.type)
@@ -210,7 +212,7 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     if is_whole(adapter):
         imports, load = [], _load_whole(spec, repo_id or config.name, dtype)
     elif by_pipeline := next((o for o in files if o.pipeline), None):
-        slides = concepts.signed(concepts.objective_of(config))
+        slides = concepts.signed(concepts.known(config, plugins))
         named = ', adapter_name="slider"' * slides
         imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(by_pipeline.file_name(config.name))}{named})"]
         load += ['pipeline.set_adapters(["slider"], [1.5])  # from -2 to 2'] * slides
@@ -287,9 +289,9 @@ def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> str:
+def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int, plugins: Path | None) -> str:
     o, d = config.optimizer, config.data
-    words = concepts.by_words(concepts.objective_of(config))
+    words = concepts.by_words(concepts.known(config, plugins))
     rows = [
         ("Family", spec.called(config.model.source)),
         ("Base model", base or ("comes with Easel" if config.model.source == "builtin" else "local copy")),

@@ -112,7 +112,7 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
     from ..engine.buckets import bucket_sizes, choose, crop_to
 
     d = config.data
-    objective = concepts.objective_of(config, home.plugins)
+    objective = concepts.known(config, home.plugins)
     found: list[Hashable] = []
     if not d.datasets:
         return [(*choose(1, 1, bucket_sizes(side, divisor, 1.0)), 1) for side in d.resolutions for _ in range(config.concept.drawn)], []
@@ -245,7 +245,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         guided = 2 if s.guidance > 1 else 1
         return s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
 
-    objective = concepts.objective_of(config)
+    objective = concepts.known(config)
     drawn_s = rounds * sum(drawing_s(p.sample) for p in prompts.of_config(config)) * len(concepts.strengths(objective))
     if not config.data.datasets:  # what words change is drawn by the base model
         drawn_s += items * sum(drawing_s(config.sample.model_copy(update={"width": side, "height": side, "frames": 1})) for side in sides) / len(sides)
@@ -343,7 +343,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     one = learning * (4 + STATE_BYTES[config.optimizer.type] + (4 if config.loss.ema_decay else 0))
     saves = (config.steps // config.save.every if config.save.every else 0) + 1
     checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
-    objective = concepts.objective_of(config)
+    objective = concepts.known(config)
     flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
     side = max(config.data.resolutions)
     one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
