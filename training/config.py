@@ -78,7 +78,8 @@ class DataPart(Part):
     """The pictures and their captions."""
 
     datasets: tuple[DatasetUse, ...] = Field(
-        min_length=1, description="The datasets to train on: how often each picture counts, how much its loss weighs, and whether it is kept as it is."
+        description="The datasets to train on: how often each picture counts, how much its loss weighs, and whether it is kept as it is. "
+        "None is needed where concept.targets says in words what changes."
     )
     resolutions: tuple[int, ...] = Field(
         (512,), min_length=1, description="Side in px of a square training picture; several values train at each of them."
@@ -110,7 +111,7 @@ class DataPart(Part):
     @field_validator("datasets")
     @classmethod
     def _something_is_learnt(cls, datasets):
-        if all(use.prior for use in datasets):
+        if datasets and all(use.prior for use in datasets):
             raise ValueError("every dataset is one that is kept as it is, so there is nothing to learn; add the pictures to learn from")
         return datasets
 
@@ -277,6 +278,56 @@ class LossPart(Part):
         return self
 
 
+class Target(Part):
+    """One thing that is changed by words."""
+
+    target: str = Field(min_length=1, max_length=400, description="What it acts on, as a prompt would say it: what a slider moves, what is forgotten or what is replaced.")
+    positive: str = Field("", max_length=400, description="Slider: the same with more of it; replace: what is drawn in its place.")
+    negative: str = Field("", max_length=400, description="Slider: the same with less of it.")
+    strength: float = Field(2.0, gt=0, le=20, description="How far it is moved, as a multiple of the difference that the words make; a replacement is always whole.")
+    weight: float = Field(1.0, gt=0, le=100, description="How much its loss counts, compared to that of the other rows.")
+
+    @field_validator("target", "positive", "negative")
+    @classmethod
+    def _one_line(cls, text):
+        return " ".join(text.split())
+
+
+class ConceptPart(Part):
+    """What is changed by words, or by pictures of two ends, instead of being learnt from pictures: sliders, forgetting, replacing."""
+
+    targets: tuple[Target, ...] = Field((), max_length=64, description="What is changed: the thing, for a slider more and less of it, for a replacement what comes in its place; strength and weight.")
+    contexts: tuple[str, ...] = Field(
+        ("{}",), min_length=1, max_length=256,
+        description="Sentences around a target, one a line; {} is where it stands, for example: a photo of {} in a park. One is drawn at each use.",
+    )
+    preserve: tuple[str, ...] = Field(
+        (), max_length=16,
+        description="Slider: words that both of its ends are asked with, one a line, so that it moves nothing that they tell apart, for example male and female; their differences add up.",
+    )
+    anchors: tuple[str, ...] = Field((), max_length=1000, description="Sentences that go on drawing what they drew, one a line; one is drawn for each picture at each step.")
+    anchor_weight: float = Field(1.0, gt=0, le=100, description="How much the loss of the anchors counts, compared to that of what is changed.")
+    drawn: int = Field(
+        24, ge=1, le=1000,
+        description="Pictures that the base model draws of the targets before the first step, with the steps and guidance of the samples, to be noised again; not used where there is a dataset.",
+    )
+    low: str = Field("", max_length=1000, description="Slider from pictures: the dataset of the low ends, each named like its high end in data.datasets; empty: name.low and name.high lie in one dataset.")
+
+    @field_validator("contexts")
+    @classmethod
+    def _a_place_in_each(cls, contexts):
+        contexts = tuple(" ".join(c.split()) for c in contexts if c.strip())
+        if not contexts or any(c.count("{}") != 1 for c in contexts):
+            odd = next((c for c in contexts if c.count("{}") != 1), "")
+            raise ValueError(f"{odd!r} needs one {{}}, the place where the target stands, for example: a photo of {{}}")
+        return contexts
+
+    @field_validator("preserve", "anchors")
+    @classmethod
+    def _no_empty_line(cls, lines):
+        return tuple(" ".join(line.split()) for line in lines if line.strip())
+
+
 class KeepPart(Part):
     """What the base model knows and must not lose: noisy pictures, the learnt ones with other sentences or what it drew itself, must give what it makes of them."""
 
@@ -363,6 +414,7 @@ class TrainConfig(JobConfig):
     adapter: AdapterPart = AdapterPart()
     optimizer: OptimizerPart = OptimizerPart()
     loss: LossPart = LossPart()
+    concept: ConceptPart = ConceptPart()
     keep: KeepPart = KeepPart()
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()
@@ -373,6 +425,12 @@ class TrainConfig(JobConfig):
         if any(c in trigger for c in "\n\r\t,"):
             raise ValueError("the trigger word holds a comma, tab or line break; use a single word such as 'zibbo'")
         return trigger.strip()
+
+    @model_validator(mode="after")
+    def _there_is_something_to_learn(self):
+        if not self.data.datasets and not self.concept.targets:
+            raise ValueError("data.datasets is empty, but it takes at least 1 dataset to learn from, unless concept.targets says in words what changes")
+        return self
 
     @model_validator(mode="after")
     def _warmup_fits(self):

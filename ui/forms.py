@@ -43,7 +43,9 @@ NAMED = {
     "adapter.text_encoder": "Train the text encoder", "loss.masked": "Masked", "optimizer.schedule": "Learning rate schedule",
     "optimizer.options": "Options of the optimizer", "optimizer.rates": "Other learning rates", "optimizer.schedule_cycles": "Restarts of the cosine",
     "optimizer.schedule_power": "Power of the polynomial", "optimizer.schedule_decay": "Share in which it falls", "optimizer.schedule_end": "Lowest learning rate",
-    "data.resolutions": "Resolution", "data.held_out": "Pictures held out",
+    "data.resolutions": "Resolution", "data.held_out": "Pictures held out", "concept.targets": "What changes", "concept.contexts": "Sentences around it",
+    "concept.preserve": "Words that both ends share", "concept.anchors": "Sentences that stay", "concept.anchor_weight": "Weight of the sentences that stay",
+    "concept.drawn": "Pictures drawn to train on", "concept.low": "Dataset of the low ends", "keep.drawn": "Pictures drawn to be held",
 }  # fmt: skip
 
 # what other programs call a setting: words that the search finds it by
@@ -79,6 +81,9 @@ ALSO = {
     "loss.timestep_mean": "logit_mean noising bias", "loss.timestep_std": "logit_std noising weight", "loss.timestep_scale": "mode_scale",
     "loss.weighting": "weighting_scheme debiased_estimation_loss loss weight function scale_v_pred_loss", "loss.type": "loss_type loss type smooth_l1 l2", "loss.huber_delta": "huber_c huber scale",
     "loss.huber_schedule": "huber_schedule", "loss.masked": "masked_loss masked loss masked training alpha_mask", "loss.unmasked_weight": "unmasked probability",
+    "concept.targets": "slider concept slider erase replace target_class positive negative unconditional prompts leco esd concept_replacer",
+    "concept.preserve": "attributes preserve", "concept.anchors": "anchors anchor_class neutral", "concept.anchor_weight": "anchor_strength",
+    "concept.low": "neg_folder image slider scales", "loss.objective": "slider erase replace leco concept training method",
     "loss.prior_target": "prior_loss_weight prior loss weight prior preservation blank prompt preservation differential output preservation", "loss.ema_decay": "use_ema ema",
     "loss.gradient_checkpointing": "gradient_checkpointing", "sample.every": "sample_every_n_steps sample every n steps", "sample.prompts": "sample_prompts sample prompts",
     "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",

@@ -14,6 +14,11 @@ BASELINE = dict(
     optimizer__schedule="cosine", adapter__rank=4, adapter__alpha=4.0, data__resolutions=[32],
 )  # fmt: skip
 
+AGE = {"target": "a cat", "positive": "a red cat", "negative": "a blue cat"}
+SLIDER = dict(
+    loss__objective="slider", data__datasets=[], data__held_out=0, trigger="", concept__targets=[AGE], concept__drawn=3, concept__anchors=["a dog"], data__caption_dropout=0.05,
+)  # fmt: skip
+
 # field -> (value, what has to be set besides so that it can matter)
 CHANGED = {
     "name": ("other name", {}),
@@ -74,6 +79,14 @@ CHANGED = {
     "optimizer.clip_grad": (1e-3, {"optimizer__eps": 1e-2}),  # AdamW alone would undo a scaled gradient
     "loss.min_snr_gamma": (1.0, {}),
     "loss.prior_target": ("pictures", {"data__datasets": None}),  # so here
+    "loss.objective": ("erase", SLIDER),
+    "concept.targets": ([AGE | {"strength": 3.0}], SLIDER),
+    "concept.contexts": (["{} on red"], SLIDER),
+    "concept.preserve": (["green"], SLIDER),
+    "concept.anchors": (["a photo"], SLIDER),
+    "concept.anchor_weight": (3.0, SLIDER),
+    "concept.drawn": (4, SLIDER),
+    "concept.low": (None, {"loss__objective": "picture_slider", "data__held_out": 0, "data__datasets": None}),  # two datasets of one shape, made in the test
     "loss.timestep_law": ("style", {}),
     "loss.timestep_mean": (1.0, {"loss__timestep_law": "logit_normal"}),
     "loss.timestep_std": (0.3, {"loss__timestep_law": "logit_normal"}),
@@ -122,7 +135,6 @@ ELSEWHERE = {
     "model.leave_out": "this family needs all its parts; tests/families/test_stable_diffusion.py leaves one out",
     "data.frames": "still pictures here, which refuse it, see below; tests/engine/test_clips.py trains on clips",
     "sample.frames": "the same",
-    "loss.objective": "there is one objective as yet; an unknown one is refused below",
 }
 
 
@@ -169,6 +181,10 @@ def test_a_changed_setting_shows(lab, baselines, dataset, field, tmp_path):
         value = [{"name": str(tiny.pictures(tmp_path / "others", 4, sizes=((80, 80),)))}]
     if "prior" in field:
         besides = {"data__datasets": [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "prior": True}]}
+    if field == "concept.low":
+        value = str(tiny.pictures(tmp_path / "low", 3, sizes=((64, 64),)))
+        besides = besides | {"data__datasets": [{"name": str(tiny.pictures(tmp_path / "high", 3, sizes=((64, 64),)))}], "concept__low": str(tiny.pictures(tmp_path / "lower", 3, sizes=((64, 64),)))}
+        (tmp_path / "low" / "picture 0.png").write_bytes((tmp_path / "low" / "picture 1.png").read_bytes())
     if field == "adapter.start_from":
         value = lab.run(**BASELINE, seed=9).id
     if field == "model.training_adapter":

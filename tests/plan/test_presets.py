@@ -9,7 +9,7 @@ import pytest
 
 from training import jobfile, registry
 from training.config import TrainConfig
-from training.data import examples
+from training.data import concepts, examples
 from training.plan import estimate, presets
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Answers, Wrong
@@ -45,8 +45,65 @@ def test_every_preset_holds(home, id, quality, machine):
     assert config.preset == id and config.steps == preset.steps(quality)
     assert config.device == machine.device
     assert config.sample.prompts and config.sample.every and config.save.every
-    assert config.keep.on and config.data.caption_dropout <= 0.05
+    assert (config.keep.on or not concepts.at_once(concepts.objective_of(config))) and config.data.caption_dropout <= 0.05
     assert config.sample.width == preset.config["sample"].get("width", max(config.data.resolutions))
+
+
+GOALS = ("slider", "picture_slider", "erase", "replace")
+
+
+def test_every_base_model_offers_what_is_changed_by_words(home):
+    """Sliders, forgetting and replacing take no file of a family: one of a goal serves all."""
+    found = presets.list_presets()
+    bases = {(p.family, p.source_model) for p in found}
+    assert len(bases) >= 18 and all(p.ok for p in found)
+    for base in bases:
+        assert set(GOALS) <= {p.goal for p in found if (p.family, p.source_model) == base}, base
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_a_goal_holds_on_every_base_model(home, goal):
+    for preset in (p for p in presets.list_presets() if p.goal == goal):
+        words = goal != "picture_slider"
+        for quality in QUALITIES:
+            config = presets.resolve(preset.id, Answers(dataset="" if words else "pairs", quality=quality), LAPTOP if preset.light else CARD, 0 if words else 12, home)
+            assert config.loss.objective == goal and config.steps == preset.steps(quality)
+            assert (config.data.datasets == ()) == words and config.data.held_out == 0 and config.data.frames == 1 or not words
+            assert concepts.problems(config) == concepts.idle(config) == []
+            assert config.sample.prompts and not any("[" in p for p in config.sample.prompts)
+        assert preset.steps("quick") < preset.steps("balanced") < preset.steps("thorough")
+
+
+def test_samples_and_the_name_speak_of_what_changes(home):
+    asked = {"concept.targets": [{"target": "a house", "positive": "a ruin", "negative": "a new house"}, {"target": "a car", "positive": "a wreck", "negative": "a new car"}]}
+    config = presets.resolve("sd15-slider", Answers(overrides=asked), CARD, 0, home)
+    assert config.name == "slider a house" and config.sample.prompts == ("a photo of a house", "a photo of a car")
+    with pytest.raises(Wrong, match="concept.targets: is empty, but 'erase' changes"):
+        presets.resolve("sd15-erase", Answers(dataset="cats", overrides={"concept.targets": []}), CARD, 20, home)
+    assert presets.resolve("sd15-erase", Answers(dataset="cats"), CARD, 20, home).data.datasets[0].name == "cats", "pictures may be given"
+
+
+def test_a_goal_of_ones_own_stands_on_every_base_model_and_a_broken_one_is_a_row(home):
+    folder = home.plugins / "goals"
+    folder.mkdir(parents=True)
+    text = (REPO / "presets" / "goals" / "erase.yaml").read_text()
+    (folder / "mine.yaml").write_text(text.replace("goal: erase", "goal: mine"))
+    (folder / "odd.yaml").write_text(text.replace("learning_rate", "learning_rat"))
+    rows = {p.id: p for p in presets.list_presets(plugins=home.plugins)}
+    assert rows["sdxl-mine"].ok and rows["builtin-mine"].light
+    assert "did you mean 'learning_rate'" in rows["goal-odd"].error
+
+
+def test_the_work_of_each_part_is_in_the_estimate(home):
+    """A slider takes 3 passes of the base and 2 that are learnt from, where pictures take one of these; words to preserve and anchors add to it."""
+    one = presets.resolve("sd15-slider", Answers(overrides={"keep.on": False}), CARD, 0, home)
+    with_more = presets.resolve("sd15-slider", Answers(overrides={"keep.on": False, "concept.preserve": ["a", "b"], "concept.anchors": ["c"]}), CARD, 0, home)
+    assert (concepts.work(one), concepts.work(with_more)) == ((3, 2), (6, 4))
+    assert estimate.passes_of(one) == (3 + 2 * estimate.PASSES, 0) and estimate.passes_of(with_more) == (6 + 4 * estimate.PASSES, 0)
+    found = estimate.estimate(one, CARD, 0, home)
+    assert found.steps_per_epoch == 24 and any("3 passes of the base model and 2 that are learnt from" in s for s in found.sentences)
+    fewer = estimate.estimate(presets.resolve("sd15-slider", Answers(overrides={"keep.on": False, "concept.drawn": 2}), CARD, 0, home), CARD, 0, home)
+    assert fewer.seconds < found.seconds and fewer.step_seconds == found.step_seconds, "the pictures that are drawn first take their time"
 
 
 @pytest.mark.parametrize("id", SHIPPED)

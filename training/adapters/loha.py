@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..formats.adapting import inject, off, parameters, restore, settings, shape_of, tensors
+from ..formats.adapting import inject, off, parameters, restore, settings, shape_of, tensors, times
 
-__all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "parameters", "restore", "settings", "tensors"]
+__all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "parameters", "restore", "settings", "tensors", "times"]
 
 TITLE = "LoHa"
 BLURB = "Twice the weights of a LoRA, rank squared; good at low ranks. ComfyUI and peft load it."

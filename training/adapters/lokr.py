@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ..formats.adapting import inject, off, parameters, restore, settings, shape_of, tensors
+from ..formats.adapting import inject, off, parameters, restore, settings, shape_of, tensors, times
 
-__all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "parameters", "restore", "settings", "tensors"]
+__all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "parameters", "restore", "settings", "tensors", "times"]
 
 TITLE = "LoKr"
 BLURB = "Very small files that reach every weight. peft loads it, ComfyUI for most families, diffusers for some."

@@ -8,6 +8,7 @@ from ..config import TrainConfig
 from ..family import FamilySpec
 from ..home import REPO, Home
 from ..outside import read_text
+from . import concepts
 
 MAX_BYTES = 2_000_000
 FOLDER = REPO / "presets" / "words"
@@ -15,7 +16,11 @@ MAX_BYTES = 1_000_000
 
 
 def sentences_of(config: TrainConfig, spec: FamilySpec, home: Home) -> tuple[str, ...]:
-    """The sentences that a run's base model is held with, in their order.  Raises ValueError where the list is not there."""
+    """The sentences that a run's base model is held with, in their order.  Raises ValueError where the list is not there, or none of it can hold it."""
+    return concepts.kept_sentences(config, concepts.objective_of(config, home.plugins), _listed(config, spec, home))
+
+
+def _listed(config: TrainConfig, spec: FamilySpec, home: Home) -> tuple[str, ...]:
     if config.keep.prompts:
         return config.keep.prompts
     name = config.keep.words or spec.words_of(config.model.source)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..data import datasets
+from ..data import concepts, datasets, pairs
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.frames import STILL, Segment, left_out, segments
@@ -20,6 +20,7 @@ from ..family import GEOMETRY, Cond, FamilySpec
 from ..home import Home
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
+from .lessons import Asked
 from .noise import draw_noise
 from .randomness import generator, number, permutation, unit
 from .texts import Texts
@@ -42,6 +43,8 @@ class Item:
     prior: bool = False  # shows what must stay as it is
     mask: Mask | None = None
     segment: Segment = STILL
+    low: Item | None = None  # the low end of a pair whose high end this is
+    places: tuple[tuple[int, str], ...] = ()  # (number of a target, context) that it may be trained with, where words are changed
 
     @property
     def bucket(self) -> tuple[int, int, int]:
@@ -96,7 +99,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Drawn(Item):
-    """A picture that the base model drew to be held: path is empty, sha256 says by what it was drawn, and its latents lie in the cache."""
+    """A picture that the base model drew, to be held (prior) or to be changed by words: path is empty, sha256 says by what it was drawn, and its latents lie in the cache."""
 
     def latent_key(self, encoder: str, flip: bool) -> str:
         return key("drawn", encoder, self.sha256)
@@ -109,14 +112,22 @@ class Plan:
     items: tuple[Item, ...]
     held_out: tuple[Item, ...]
     fingerprint: str  # of the datasets: pictures and captions
+    drawn: tuple[tuple[Drawn, ...], ...] = ()  # items that the base model draws before the first step, those of one call together
 
     @property
     def everything(self) -> tuple[Item, ...]:
         return self.items + self.held_out
 
+    @property
+    def encoded(self) -> tuple[Item, ...]:
+        """Whose pixels are read, both ends of a pair."""
+        return tuple(dict.fromkeys(end for item in self.everything if not isinstance(item, Drawn) for end in (item, item.low) if end))
+
 
 def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None]) -> Plan:
-    """All items of a run, in a fixed order.  Raises ValueError when nothing is left to train on."""
+    """All items of a run that has datasets, in a fixed order.  Raises ValueError when nothing is left to train on."""
+    objective = concepts.objective_of(config, home.plugins)
+    words, paired = concepts.by_words(objective), concepts.in_pairs(objective)
     pictures = []
     prints = []
     for use in config.data.datasets:
@@ -125,6 +136,8 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
         pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
+    others = _low_ends(config, home, pictures, prints, warn) if paired else {}
+    pictures = [(use, name, p) for use, name, p in pictures if not paired or (name, p.id) in others]
     said = left_out((p for _, _, p in pictures), config.data, spec)
     pictures = [row for row in pictures if segments(row[2].seconds, config.data, spec)]
     if not pictures:
@@ -136,11 +149,11 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
     held = {new[at] for at in _held_out(config, len(new))}
     silent = [pictures[at][2].id for at in new if not pictures[at][2].caption.strip()]
-    if silent and not config.trigger:
+    if silent and not config.trigger and not words:
         warn(f"{len(silent)} of {len(new)} pictures have no caption and there is no trigger word: they are learnt without words")
 
     nameless = [pictures[at][2].id for at in new if has_place(pictures[at][2].caption)]
-    if nameless and not config.trigger:
+    if nameless and not config.trigger and not words:
         warn(f"{len(nameless)} captions have a place for the trigger word, [trigger] or [name], but there is none: it is left out of them")
     _say_masks(config, [pictures[at][2] for at in new], warn)
 
@@ -155,11 +168,14 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
                 small.append(picture.id)
                 continue
             for segment in segments(picture.seconds, config.data, spec):
+                other = others.get((name, picture.id))
+                places = _places(config, picture.captions) if words else ()
+                shape = {"size": (picture.width, picture.height), "crop": crop, "flips": (False, True) if config.data.flip else (False,), "segment": segment}
                 item = Item(
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
-                    _captions(config, picture.captions, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
-                    (False, True) if config.data.flip else (False,), use.weight, use.prior,
-                    picture.mask if config.loss.masked and not use.prior else None, segment,
+                    _targets_said(config, places) if words else _captions(config, picture.captions or (other.captions if other else ()), "" if use.prior else config.trigger),
+                    weight=use.weight, prior=use.prior, mask=picture.mask if config.loss.masked and not use.prior else None, places=places,
+                    low=Item(f"{name}/{other.id}", str(other.path), other.sha256, (), **shape) if other else None, **shape,
                 )  # fmt: skip
                 if number_ in held:
                     kept_back.append(item)
@@ -170,6 +186,43 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     if all(item.prior for item in items):
         raise ValueError("every picture is smaller than its training size; lower data.resolutions, or switch data.upscale on")
     return Plan(tuple(items), tuple(kept_back), key(*prints))
+
+
+def _low_ends(config: TrainConfig, home: Home, pictures: list, prints: list, warn: Callable[[str], None]) -> dict[tuple[str, str], datasets.Picture]:
+    """{(dataset, high end): its low end}.  Raises ValueError where the pairs are not whole."""
+    lows = None
+    if config.concept.low:
+        other = datasets.resolve(home, config.concept.low)
+        prints.append([other.fingerprint(config.loss.masked), "low"])
+        lows = [p for p in other.pictures() if p.usable]
+    found = {}
+    for name in dict.fromkeys(name for _, name, _ in pictures):
+        mine = [p for _, of, p in pictures if of == name]
+        found |= {(name, id): low for id, low in pairs.partners(mine, lows).items()}
+    told = {(name, p.id): p.caption.strip() for _, name, p in pictures}
+    differ = [id for (name, id), low in found.items() if told[name, id] and low.caption.strip() and told[name, id] != low.caption.strip()]
+    if differ:
+        warn(f"the two ends of {len(differ)} pairs have different captions; those of the high ends are used, as both ends are trained with the same words: {', '.join(differ[:5])}")
+    return found
+
+
+def _places(config: TrainConfig, captions: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+    """(number of a target, context) that a picture is trained with: its captions around the targets that they name, else every context around every target."""
+    c = config.concept
+    own = [(at, context) for at, t in enumerate(c.targets) for caption in captions if (context := concepts.context_of(" ".join(caption.split()), t.target))]
+    return tuple(dict.fromkeys(own)) or tuple((at, context) for at in range(len(c.targets)) for context in c.contexts)
+
+
+def _targets_said(config: TrainConfig, places: tuple[tuple[int, str], ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(concepts.in_context(context, config.concept.targets[at].target) for at, context in places))
+
+
+def taught(config: TrainConfig, objective, items: Sequence[Item]) -> set[str]:
+    """Every sentence that is asked for where words are changed."""
+    c = config.concept
+    places = {place for item in items for place in item.places}
+    lessons = [objective.lesson(c.targets[at], context, (*c.anchors, "")[0], c) for at, context in places]
+    return {s for lesson in lessons for s in lesson.sentences} | set(c.anchors)
 
 
 def _say_masks(config: TrainConfig, pictures: list[datasets.Picture], warn: Callable[[str], None]) -> None:
@@ -242,6 +295,8 @@ class Batch:
     keeps: list[int] = field(default_factory=list)
     base: Tensor | None = None
     mask: Tensor | None = None
+    low: Tensor | None = None  # latents of the low ends, where pairs are learnt
+    asked: Asked | None = None  # where words are changed
 
 
 class Row(NamedTuple):
@@ -255,7 +310,8 @@ class Row(NamedTuple):
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = ()):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None):
+        self.objective, self.words = objective, concepts.by_words(objective)
         self.sentences = sentences  # that hold what the base model knows
         self.drawn: dict[tuple[int, int, int], list[Drawn]] = {}  # {bucket: what the base model drew of them}; the loop fills it where keep.drawn asks for it
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
@@ -295,9 +351,9 @@ class Feed:
         keep, chance = self.config.keep, unit("words", *where)
         if chance < keep.empty:
             return ""
-        if isinstance(item, Drawn):
+        if isinstance(item, Drawn) and item.prior:
             return item.captions[0]
-        own = bare_captions(item, self.config.trigger)
+        own = [] if self.words else bare_captions(item, self.config.trigger)
         if chance < keep.empty + keep.own and own:
             return own[number("order", *where) % len(own)]
         return self.sentences[number("sentence", *where) % len(self.sentences)]
@@ -309,7 +365,7 @@ class Feed:
 
     def _batch(self, step: int, rows: list[Row], whole: float) -> Batch:
         rows = [self._drawn_for(step, row) if row.keeps and self.drawn else row for row in rows]
-        latents, noise, times, captions, geometry, masks = [], [], [], [], [], []
+        latents, noise, times, captions, geometry, masks, lows, lessons = [], [], [], [], [], [], [], []
         for item, place, keeps in rows:
             where = ("keep",) * keeps + (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
@@ -318,11 +374,30 @@ class Feed:
             times.append(self.schedule.pick(draw, clean.shape))
             noise.append(draw_noise(clean.shape, draw, self.config.loss))
             masks.append(self._mask(item, flip, clean, keeps))
-            captions.append(self._other_words(item, where) if keeps else self._words(item, where))
+            if self.words and not keeps:
+                lessons.append(self._lesson(item, where))
+            captions.append(self._other_words(item, where) if keeps else lessons[-1].sentences[0] if self.words else self._words(item, where))
             latents.append(clean)
             geometry.append(item.geometry(flip))
+            if item.low and not keeps:
+                lows.append(self.cache.get(item.low.latent_key(self.latent_print, flip))["latents"])
         conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
-        return self._to_device(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
+        batch = self._to_device(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
+        batch.low = torch.stack(lows).to(self.device) if lows else None
+        batch.asked = self._asked(lessons, geometry) if lessons else None
+        return batch
+
+    def _lesson(self, item: Item, where: tuple) -> concepts.Lesson:
+        """What one use of a picture teaches, where words are changed."""
+        c = self.config.concept
+        at, context = item.places[number("place", *where) % len(item.places)]
+        anchor = c.anchors[number("anchor", *where) % len(c.anchors)] if c.anchors else ""
+        return self.objective.lesson(c.targets[at], context, anchor, c)
+
+    def _asked(self, lessons: list[concepts.Lesson], geometry: list[dict]) -> Asked:
+        said = [self.texts.rows(list(sentences)) for sentences in zip(*(lesson.sentences for lesson in lessons), strict=True)]  # [sentence][row]
+        conds = [Cond.of([row | where for row, where in zip(rows, geometry, strict=True)]).to(self.device) for rows in said]
+        return Asked.of(lessons, conds, self.device)
 
     def _words(self, item: Item, where: tuple) -> str:
         dropout = self.config.data.prior_caption_dropout if item.prior else self.config.data.caption_dropout
@@ -370,6 +445,6 @@ def caption_record(plan: Plan) -> list[dict]:
         piece = {} if s == STILL else {"start": s.start, "frames": s.frames, "fps": s.fps}
         rows[item.id, c.width, c.height, s.start] = {
             "id": item.id, "captions": list(dict.fromkeys(item.captions)), "bucket": [c.width, c.height], "scaled": list(c.scaled),
-            "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior, **piece,
+            "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}),
         }  # fmt: skip
     return list(rows.values())

@@ -1,4 +1,4 @@
-"""What the base model draws itself before the first step, so that a run can hold it: see keep.drawn."""
+"""What the base model draws itself before the first step: to be held (keep.drawn), or to be changed by words (concept.drawn)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
+from ..data import concepts
 from ..family import Cond, Modules
 from ..runs.context import Context, Stopped
-from .buckets import Crop
+from .buckets import Crop, bucket_sizes, choose
 from .cache import Cache, key
-from .data import Drawn, Item
+from .data import Drawn, Item, Plan
 from .memory import autocast
 from .randomness import generator, number, permutation
 from .sampling import Interrupted, interruptible
@@ -31,22 +32,48 @@ def wanted(config: TrainConfig, items: Sequence[Item], sentences: Sequence[str],
 
     base: what says which weights draw.  Nothing here depends on the run's seed, so that another run finds them in the cache.
     """
-    counts, s = Counter(item.bucket for item in items), config.sample
+    counts = Counter(item.bucket for item in items)
     order = permutation(len(sentences), "drawn", len(sentences))
     made: list[list[Drawn]] = []
     for bucket, count in sorted(counts.items()):
-        width, height, _ = bucket
         amount = max(1, round(config.keep.drawn * count / len(items)))
-        words = [sentences[order[k % len(order)]] for k in range(amount)]
-        size = max(1, TOGETHER_PX // (width * height))
-        for at in range(0, amount, size):
-            group = words[at : at + size]
-            how = (base, config.model.dtype, config.model.quantise, config.model.quantise_text, width, height, s.steps, s.guidance, s.negative, *group)
-            crop = Crop((width, height), 0, 0, width, height)
-            made.append([
-                Drawn(f"drawn/{width}x{height}/{at + k}", "", key("by", at, k, *how), (text,), (width, height), crop, (False,), prior=True)
-                for k, text in enumerate(group)
-            ])  # fmt: skip
+        asks = [(sentences[order[k % len(order)]], ()) for k in range(amount)]
+        made += _groups(config, base, bucket[:2], asks, prior=True)
+    return made
+
+
+def bank(config: TrainConfig, objective: ModuleType, divisor: int, base: str) -> Plan:
+    """What a run without pictures trains on, where words are changed: concept.drawn pictures of the targets and of where they are to go, at every resolution.
+
+    A picture at a level of noise is what the base's own sampler comes by on its way there, so noising what it drew stands in for stopping it
+    half-way, as LECO (p1atdev/LECO, train_lora.py) and the paper do at every step: no denoising in the step, and nothing that depends on a run.
+    """
+    c = config.concept
+    wanted = [(at, words) for at, target in enumerate(c.targets) for words in concepts.words_of(target, objective)]
+    asks = []
+    for k in range(c.drawn):
+        at, words = wanted[k % len(wanted)]
+        context = c.contexts[number("context", k) % len(c.contexts)]
+        asks.append((concepts.in_context(context, words), ((at, context),)))
+    groups: list[list[Drawn]] = []
+    for side in config.data.resolutions:
+        groups += _groups(config, base, choose(1, 1, bucket_sizes(side, divisor, 1.0)), asks, prior=False)
+    items = tuple(item for group in groups for item in group)
+    return Plan(items, (), key("bank", *(item.sha256 for item in items)), tuple(map(tuple, groups)))
+
+
+def _groups(config: TrainConfig, base: str, size: tuple[int, int], asks: Sequence[tuple[str, tuple]], prior: bool) -> list[list[Drawn]]:
+    """Pictures of one size, those of one call of the pipeline together.  asks: (sentence, places) of each."""
+    (width, height), s, made = size, config.sample, []
+    together = max(1, TOGETHER_PX // (width * height))
+    for at in range(0, len(asks), together):
+        group = asks[at : at + together]
+        how = (base, config.model.dtype, config.model.quantise, config.model.quantise_text, width, height, s.steps, s.guidance, s.negative, *(text for text, _ in group))
+        crop = Crop((width, height), 0, 0, width, height)
+        made.append([
+            Drawn(f"drawn/{width}x{height}/{at + k}", "", key("by", at, k, *how), (text,), (width, height), crop, (False,), prior=prior, places=places)
+            for k, (text, places) in enumerate(group)
+        ])  # fmt: skip
     return made
 
 
@@ -60,7 +87,7 @@ def draw(
     for group in groups:
         if ctx.stop_requested():
             raise Stopped(0)
-        ctx.phase("drawing what the base model knows", done, total, "pictures")
+        ctx.phase("drawing what the base model knows" if group[0].prior else "drawing what is to change", done, total, "pictures")
         if not all(item.latent_key(encoder, False) in cache for item in group):
             _fill(config, ctx, family, with_vae(), rows, cache, encoder, group)
         made.setdefault(group[0].bucket, []).extend(group)
@@ -76,7 +103,7 @@ def _fill(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, row
         with torch.no_grad():
             latents = family.encode_image(m, values, generator("posterior", item.sha256))
         if not torch.isfinite(latents).all():
-            raise ValueError("the base model draws pictures that are not finite; set model.dtype to 'bf16' or 'fp32', or keep.drawn to 0")
+            raise ValueError("the base model draws pictures that are not finite; set model.dtype to 'bf16' or 'fp32'" + ", or keep.drawn to 0" * group[0].prior)
         cache.put(item.latent_key(encoder, False), {"latents": latents[0], PIXELS: pixels})
 
 

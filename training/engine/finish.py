@@ -41,7 +41,7 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     layers = {name: adapter_layers(module) for name, module in modules.items()}
     whole = is_whole(adapter)
     offer, *others = needed(offers(p.family.SPEC, config.adapter.type, adapter)) or (None,)
-    how = {"metadata": metadata(config, p), "half": config.model.dtype != "fp32", "spec": p.family.SPEC}
+    how = {"metadata": metadata(config, p, ctx.home.plugins), "half": config.model.dtype != "fp32", "spec": p.family.SPEC}
     unproven = ctx.path(".unproven" if whole else ".unproven.safetensors")
     ctx.phase("writing the result")
     with weights_for_use():
@@ -61,7 +61,7 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     os.replace(unproven, ctx.path(name))
     for other in others:  # the same weights under other names
         deliver(newest, ctx.path(other.file_name(config.name)), layout=other.layout, **how)
-    write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC).encode())
+    write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC, plugins=ctx.home.plugins).encode())
     size = sum(f.stat().st_size for f in ([ctx.path(name)] if not whole else ctx.path(name).rglob("*")) if f.is_file())
     what = "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
     ctx.emit("finished", path=name, summary=f"{config.steps} steps; {what}; {size / 1e6:.1f} MB; {checked}")
@@ -80,11 +80,11 @@ def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path) -> None:
     p.m.denoiser.to(DTYPES[config.model.dtype]).save_pretrained(folder / p.family.SPEC.denoiser, max_shard_size=SHARD_SIZE)
 
 
-def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
+def metadata(config: TrainConfig, p: Prepared, plugins: Path) -> dict[str, str]:
     """The file's own metadata: modelspec.* and ss_*, without paths."""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     return modelspec_metadata(
-        config, p.family.SPEC, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior}), date=date
+        config, p.family.SPEC, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior and i.path}), date=date, plugins=plugins
     )
 
 

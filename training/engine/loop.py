@@ -6,7 +6,7 @@ import contextlib
 import errno
 import math
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import registry
 from ..config import TrainConfig, config_hash
+from ..data import concepts
 from ..family import Cond
 from ..formats import basehash
 from ..plan import optimizing, prompts
@@ -22,8 +23,10 @@ from . import adapter_files, blocks, checkpoint, drawing, memory, optim, trainin
 from .cache import key
 from .data import Batch, Drawn
 from .finish import finish
+from .lessons import Switch
+from .losses import picture_loss
 from .prepare import Prepared, prepare
-from .randomness import number
+from .randomness import number, unit
 from .sampling import SPONTANEOUS, Gallery
 from .weights import load_denoiser, load_vae
 
@@ -57,6 +60,7 @@ class Session:
 
         ctx.phase("loading the model")
         self.modules = self._load()
+        self.switch = Switch(self.adapter, self.modules)
         for module in self.modules.values():
             module.train()  # lets the adapter's dropout act; the frozen base has none
         parts = {name: self.adapter.parameters(module) for name, module in self.modules.items()}
@@ -64,17 +68,18 @@ class Session:
         self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins)
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
-        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor)
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch)
         for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.ema = self._make_ema()
+        if prepared.plan.drawn:
+            self._draw(prepared.plan.drawn)
         if config.keep.on and config.keep.drawn:
-            self.feed.drawn = self._drawn()
+            learnt = [item for item in self.p.plan.items if not item.prior]
+            self.feed.drawn = self._draw(drawing.wanted(config, learnt, self.feed.sentences, key(*sorted(prepared.base_hashes.items()))))
 
-    def _drawn(self) -> dict[tuple[int, int, int], list[Drawn]]:
-        """{bucket: what the base model drew to be held, without any adapter}; see drawing.py."""
-        learnt = [item for item in self.p.plan.items if not item.prior]
-        groups = drawing.wanted(self.config, learnt, self.feed.sentences, key(*sorted(self.p.base_hashes.items())))
+    def _draw(self, groups) -> dict[tuple[int, int, int], list[Drawn]]:
+        """{bucket: what the base model drew, without any adapter}; see drawing.py."""
         had = self.m.vae is not None
 
         def with_vae():
@@ -82,9 +87,7 @@ class Session:
                 self.m.vae = load_vae(self.config, self.family, self.p.folder).vae
             return self.m
 
-        with self.weights_for_use(), ExitStack() as base:
-            for module in self.modules.values():
-                base.enter_context(self.adapter.off(module))
+        with self.weights_for_use(), self.switch.base():
             made = drawing.draw(self.config, self.ctx, self.family, with_vae, self.p.texts.rows, self.p.cache, self.feed.latent_print, groups)
         if not had:
             self.m.vae = None
@@ -139,7 +142,7 @@ class Session:
             said.append("sample.every has no effect: there are no sample prompts")
         if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not c.data.shuffle_tags:
             said.append("data.keep_tags has no effect: data.shuffle_tags is off")
-        if not any(use.prior for use in c.data.datasets):
+        if concepts.at_once(self.objective) and not any(use.prior for use in c.data.datasets):
             for part, name in (("loss", "prior_target"), ("data", "prior_caption_dropout")):
                 if getattr(getattr(c, part), name) != type(getattr(c, part)).model_fields[name].default:
                     said.append(f"{part}.{name} has no effect: no dataset is kept as it is")
@@ -177,12 +180,14 @@ class Session:
         for batch in self.feed.at(self.step):
             with memory.autocast(self.config):
                 batch.base = self._said_by_base(batch)
-                losses = self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss) * batch.weights
-            loss = losses.mean() * batch.weight
-            self.scaler.scale(loss).backward()
-            total += loss.detach()
-            pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
-            learnt += pictures.mean() * batch.weight
+            parts = self._parts(batch)
+            while (losses := self._next(parts)) is not None:
+                losses = losses * batch.weights
+                loss = losses.mean() * batch.weight
+                self.scaler.scale(loss).backward()  # before the next part, which switches what recomputed blocks would be recomputed with
+                total += loss.detach()
+                pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
+                learnt += pictures.mean() * batch.weight
             ids += [id for row, id in enumerate(batch.ids) if row not in batch.keeps]
         self._unchecked.append((self.step, total, ids))
         if self.config.device == "cpu":
@@ -200,6 +205,22 @@ class Session:
         keep = self.config.keep
         return learnt * (1 + keep.share * keep.on), grad, len(ids)
 
+    def _next(self, parts: Iterator[Tensor]) -> Tensor | None:
+        """The next part of a batch's loss; None where there is no more."""
+        with memory.autocast(self.config):
+            return next(parts, None)
+
+    def _parts(self, batch: Batch) -> Iterator[Tensor]:
+        """The losses of a batch, [B] each: one, or those parts that the objective has.  What holds the base is one, for a slider at either sign in turn."""
+        if concepts.at_once(self.objective):
+            yield self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss)
+        elif batch.keeps:
+            minus = concepts.signed(self.objective) and unit("sign", self.config.seed, self.step, *batch.ids) < 0.5
+            with self.switch.times(-1 if minus else 1):
+                yield picture_loss(self.family.predict(self.m, self.p.schedule.mix(batch.latents, batch.noise, batch.t).to(self.m.dtype), batch.t, batch.cond), batch.base, batch, self.p.schedule, self.config.loss)
+        else:
+            yield from self.objective.parts(self.family, self.m, batch, self.p.schedule, self.config.loss, self.switch)
+
     def _said_by_base(self, batch: Batch) -> Tensor | None:
         """What the denoiser without its adapter says of the pictures that must stay as they are, [rows,...]; None where that is not asked for."""
         if not batch.prior:
@@ -207,9 +228,7 @@ class Session:
         rows = torch.tensor(batch.prior, device=batch.latents.device)
         t, cond = batch.t[rows], Cond({name: tensor[rows] for name, tensor in batch.cond.tensors.items()})
         noisy = self.p.schedule.mix(batch.latents[rows], batch.noise[rows], t)
-        with torch.no_grad(), ExitStack() as base:
-            for module in self.modules.values():
-                base.enter_context(self.adapter.off(module))
+        with self.switch.base():
             if self.p.texts.alive:  # its words too
                 words = Cond.of(self.p.texts.rows([batch.captions[row] for row in batch.prior])).to(self.config.device)
                 cond = Cond(cond.tensors | words.tensors)

@@ -12,7 +12,7 @@ import torch
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import frames, words
+from ..data import concepts, frames, words
 from ..family import Modules
 from ..files import write_atomic
 from ..formats import adapting, basehash
@@ -20,8 +20,9 @@ from ..formats.basemodel import fingerprint, read_configs
 from ..plan import optimizing, timelaw
 from ..runs.context import Context, Stopped
 from . import memory
-from .cache import Cache, fill
-from .data import Feed, Plan, bare_captions, caption_record, plan
+from .cache import Cache, fill, key
+from .data import Feed, Plan, bare_captions, caption_record, plan, taught
+from .drawing import bank
 from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
@@ -52,21 +53,26 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     """All phases up to the first step.  Raises ValueError in plain words; Stopped when Stop is pressed."""
     memory.check_device(config)
     family = registry.get("families", config.model.family, ctx.home.plugins)
-    for path, text in (*frames.problems(config, family.SPEC), *words.problems(config, family.SPEC, ctx.home), *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
+    objective = concepts.objective_of(config, ctx.home.plugins)
+    wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home))
+    for path, text in (*wrong, *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
     ctx.phase("checking the base model")
     folder = base_folder(config.model, family, ctx)
     hashes = _hash_base(config, ctx, family, folder)
     stride, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
     ctx.phase("checking the pictures")
-    work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn)
+    work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
     sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
     cache = Cache(ctx.home.cache, ctx.warn)
     texts = Texts(config, ctx, family, folder, cache)
-    bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if config.keep.on and config.keep.own and not config.keep.drawn else set()
-    texts.encode({c for item in work.everything for c in item.captions} | bare | set(sentences) | texts_of(config) | {""})
+    by_words = concepts.by_words(objective)
+    own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
+    bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if own else set()
+    asked = taught(config, objective, work.items) if by_words else set()
+    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | texts_of(config) | {""})
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
@@ -86,9 +92,9 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     flow = family.SPEC.prediction == "flow"
     law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in warnings_for(config.loss, family.SPEC.prediction):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins)):
         ctx.warn(text)
-    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences)
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective)
     return Prepared(family, folder, m, work, feed, schedule, divisor, cache, texts, hashes)
 
 
@@ -107,7 +113,7 @@ def _encode_pictures(
     with_vae is asked only where something is missing.
     """
     groups: dict[tuple[int, int, int], list] = {}
-    for item in dict.fromkeys(work.everything):
+    for item in work.encoded:
         for flip in item.flips:
             groups.setdefault(item.bucket, []).append((item.latent_key(vae_print, flip), (item, flip)))
     total = sum(map(len, groups.values()))
@@ -137,7 +143,7 @@ def _encode_pictures(
 
 def _average_masks(ctx: Context, cache: Cache, stride: int, work: Plan) -> None:
     """Caches the mask of every item that has one, in latent cells; says which hide the whole picture."""
-    masked = [(item, flip) for item in dict.fromkeys(work.everything) if item.mask for flip in item.flips]
+    masked = [(item, flip) for item in work.encoded if item.mask for flip in item.flips]
     wanted = [(item.mask_key(stride, flip), (item, flip)) for item, flip in masked]
     fill(cache, wanted, lambda some: [{"mask": item.mask_cells(stride, flip)} for item, flip in some], 1, _progress(ctx, "reading masks", "masks"))
     empty = sorted({item.id for item, flip in masked if not cache.get(item.mask_key(stride, flip))["mask"].any()})

@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 from ..config import TrainConfig
-from ..data import clips
+from ..data import clips, concepts
 from ..data.frames import fitting
 from ..family import Cond, Modules
 from ..files import write_atomic
 from ..plan import prompts
 from ..plan.prompts import Prompt
 from ..runs.context import Context
+from .lessons import Switch
 from .memory import autocast
 
 LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
@@ -33,8 +34,9 @@ def texts_of(config: TrainConfig) -> set[str]:
 class Gallery:
     """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...]."""
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int):
-        self.config, self.ctx, self.family, self.m, self.cond = config, ctx, family, m, cond
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch):
+        self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
+        self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
         self.divisor = divisor
         asked = [(s.width, s.height) for s in (config.sample, *(p.sample for p in prompts.of_config(config)))]
@@ -45,33 +47,38 @@ class Gallery:
             ctx.warn(text)
 
     def draw_all(self, step: int, again: bool = False) -> None:
-        """All fixed prompts at `step`; those that are already on disk are kept, so that a resumed run draws only what is missing."""
-        wanted = prompts.of_config(self.config)
-        for index, prompt in enumerate(wanted):
+        """All fixed prompts at `step`, each at every strength; those that are already on disk are kept, so that a resumed run draws only what is missing."""
+        wanted = [(prompt, place, strength) for place, prompt in enumerate(prompts.of_config(self.config)) for strength in self.strengths]
+        for index, (prompt, place, strength) in enumerate(wanted):
             if self.interrupted():
                 return
             self.ctx.phase("drawing samples", index, len(wanted), "pictures")
             if again or not self.ctx.path("samples", f"{step:06d}_{index}.webp").exists():
-                self.draw(step, index, prompt)
+                self.draw(step, index, prompt, place, strength)
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
         """The nearest size that the model can draw."""
         return tuple(max(self.divisor, round(side / self.divisor) * self.divisor) for side in (width, height))
 
-    def draw(self, step: int, index: int, prompt: Prompt) -> None:
-        """One prompt: the picture or clip on disk, then the event.  A clip is an animated WebP, and an MP4 beside it to take away."""
+    def draw(self, step: int, index: int, prompt: Prompt, place: int = 0, strength: float = 1.0) -> None:
+        """One prompt: the picture or clip on disk, then the event.  A clip is an animated WebP, and an MP4 beside it to take away.
+
+        place: the prompt's among the fixed ones, which its seed follows.  strength: of the adapter; a slider's event says it.
+        """
         text = prompt.text
-        seed = prompt.sample.seed + (index if index < SPONTANEOUS and not prompt.seeded else 0)
-        frames = self._frames(prompt, seed)
+        seed = prompt.sample.seed + (0 if prompt.seeded else place)
+        with self.switch.times(strength):
+            frames = self._frames(prompt, seed)
         if not frames:
             return
         name = f"samples/{step:06d}_{index}.webp"
-        note = f"{text}\nStep: {step}, Seed: {seed}"
+        at = {"strength": strength} if len(self.strengths) > 1 else {}
+        note = f"{text}\nStep: {step}, Seed: {seed}" + f", Strength: {strength:g}" * bool(at)
         self.ctx.path("samples").mkdir(exist_ok=True)
         if len(frames) > 1 and (video := clips.mp4(frames, self.config.sample.fps)):
             write_atomic(self.ctx.path(name).with_suffix(".mp4"), video)
         write_atomic(self.ctx.path(name), _webp(frames, self.config.sample.fps, note))
-        self.ctx.emit("sample", step=step, index=index, prompt=text, path=name, seed=seed)
+        self.ctx.emit("sample", step=step, index=index, prompt=text, path=name, seed=seed, **at)
 
     def _frames(self, prompt: Prompt, seed: int) -> list:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""

@@ -166,6 +166,21 @@ def off(module) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
+@contextmanager
+def times(module, strength: float) -> Iterator[None]:
+    """Inside: the adapter's effect is `strength` times what it is, also below 0.  For kinds whose effect is a scale times what they learn."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    wrapped = [(layer, dict(layer.scaling)) for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
+    for layer, scaling in wrapped:
+        layer.scaling.update({name: scale * strength for name, scale in scaling.items()})
+    try:
+        yield
+    finally:
+        for layer, scaling in wrapped:
+            layer.scaling.update(scaling)
+
+
 def settings(module, prefix: str) -> dict:
     """What a file's header says of this module's adapter, by which it is built again: peft's config, JSON-able.
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..config import TrainConfig
+from ..data import concepts
 from ..family import FamilySpec
 from ..plan import optimizing
 
@@ -25,7 +26,7 @@ _PATHS = re.compile(
 
 def scrub(text: str, config: TrainConfig) -> str:
     """`text` in which paths of this computer are only their last part."""
-    own = [p for p in (config.model.source, config.model.training_adapter, *(d.name for d in config.data.datasets), str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
+    own = [p for p in (config.model.source, config.model.training_adapter, *(d.name for d in config.data.datasets), config.concept.low, str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
     for path in sorted(own, key=len, reverse=True):
         text = text.replace(path, _last(path))
     return _PATHS.sub(lambda m: _last(m[0]), text)
@@ -44,28 +45,31 @@ def modelspec_metadata(
     date: str,
     step: int | None = None,
     tag_frequency: Mapping[str, Mapping[str, int]] | None = None,
+    plugins: Path | None = None,
 ) -> dict[str, str]:
     """Metadata of the finished file, every value a string, no local path in any.
 
     prediction_type: as the scheduler says ("epsilon", "v_prediction", "flow"), "" where it is not known.  pictures: how many
     were trained on, 0 where it is not known.  date: ISO 8601.  step: of a checkpoint; None for the last.  tag_frequency:
-    only when the person asked for it, because it tells the captions.  The hash is added by stamp_hash.
+    only when the person asked for it, because it tells the captions.  The hash is added by stamp_hash.  plugins: where objectives
+    of the user's own lie.
     """
     side = max(config.data.resolutions)
     o = config.optimizer
+    what, how = concepts.said_of(config, plugins)
     said = {
         "modelspec.sai_model_spec": VERSION,
         "modelspec.architecture": f"{spec.architecture}/{config.adapter.type}",
         "modelspec.implementation": "diffusers",
         "modelspec.title": config.name,
-        "modelspec.description": f"{config.adapter.type} for {spec.title}, trained with Easel",
+        "modelspec.description": f"{config.adapter.type} for {spec.title}, trained with Easel" + f". {what}" * bool(what),
         "modelspec.date": date,
         "modelspec.resolution": f"{side}x{side}",
         "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence_of(config.model.source)[0],
         "modelspec.tags": ",".join(spec.tags),
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.trigger_phrase": config.trigger,
-        "modelspec.usage_hint": f"Trigger word: {config.trigger}" if config.trigger else "",
+        "modelspec.usage_hint": " ".join(filter(None, (f"Trigger word: {config.trigger}." if config.trigger and how else f"Trigger word: {config.trigger}" if config.trigger else "", how))),
         "ss_output_name": config.name,
         "ss_base_model_version": spec.architecture,
         "ss_sd_model_name": _model_name(config.model.source),
@@ -98,6 +102,11 @@ def modelspec_metadata(
         "ss_seed": str(config.seed),
         "ss_mixed_precision": {"fp32": "no"}.get(config.model.dtype, config.model.dtype),
     }
+    if what:
+        said |= {"easel.objective": config.loss.objective}
+        said |= {"easel.targets": json.dumps([t.model_dump() for t in config.concept.targets], ensure_ascii=False)} if config.concept.targets else {}
+        at = concepts.strengths(concepts.known(config, plugins))
+        said |= {"easel.strengths": f"{min(at):g} to {max(at):g}"} if len(at) > 1 else {}
     if tag_frequency:
         said["ss_tag_frequency"] = json.dumps(tag_frequency, ensure_ascii=False, sort_keys=True)
     return {key: scrub(value, config) for key, value in said.items() if value}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ import yaml
 
 from .. import registry
 from ..config import LossPart, TrainConfig
+from ..data import concepts
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..formats.deliver import Offer, needed, offers
@@ -41,18 +42,20 @@ def model_card(
     checkpoint: str | int = "final",
     samples: Iterable[str] | None = None,
     captions: Iterable[str] = (),
+    plugins: Path | None = None,
 ) -> str:
     """The whole README.md of a LoRA.
 
     samples: paths of sample pictures inside the run; None takes the newest picture of every prompt.  captions: only those
-    that the person asked to publish.  Local paths and tokens are scrubbed out of everything that people typed.
+    that the person asked to publish.  Local paths and tokens are scrubbed out of everything that people typed.  plugins: where objectives of
+    the user's own lie.
     """
     shown = _shown(run, config, samples)
     meta = front_matter(config, spec, shown)
     dumped = yaml.safe_dump(meta, sort_keys=False, allow_unicode=True, width=120)
     if yaml.safe_load(dumped) != meta:
         raise ValueError("the card's front matter does not survive being written; change the trigger word or the prompts")
-    body = "\n\n".join(part for part in _body(config, spec, repo_id, checkpoint, bool(shown), list(captions)) if part)
+    body = "\n\n".join(part for part in _body(config, spec, repo_id, checkpoint, bool(shown), list(captions), plugins) if part)
     return f"---\n{dumped}---\n\n{body}\n"
 
 
@@ -120,7 +123,9 @@ def _licence(config: TrainConfig, spec: FamilySpec) -> str:
 
 def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list[tuple[str, str]]:
     """(prompt, path in the repository) of the pictures to show."""
-    made = {str(path): (step, index, prompt) for step, index, prompt, path, _ in run.view().samples}
+    view = run.view()
+    made = {str(path): (step, index, prompt) for step, index, prompt, path, _ in view.samples}
+    at = dict(view.strengths)
     if samples is None:
         newest: dict[int, str] = {}
         for path, (_, index, _) in sorted(made.items(), key=lambda m: (m[1][0], m[1][1])):
@@ -129,7 +134,8 @@ def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list
     shown = []
     for path in samples:
         prompt = made[path][2] if path in made else ""
-        shown.append((_plain(config, prompts.with_place(prompt, config.trigger)), f"samples/{PurePosixPath(path).name}"))
+        strength = f" (strength {at[path]:g})" if path in at else ""
+        shown.append((_plain(config, prompts.with_place(prompt, config.trigger)) + strength, f"samples/{PurePosixPath(path).name}"))
     return shown
 
 
@@ -152,7 +158,7 @@ def code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str | int, gallery: bool, captions: list[str]) -> list[str]:
+def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str | int, gallery: bool, captions: list[str], plugins: Path | None) -> list[str]:
     base, trigger = hub_base(config), _plain(config, config.trigger)
     step = config.steps if checkpoint == "final" else int(checkpoint)
     made = "It is the finished result." if checkpoint == "final" else f"It is the checkpoint of step {step} of {config.steps}."
@@ -160,10 +166,11 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         f"# {markdown(_plain(config, config.name))}",
         "<Gallery />" if gallery else "",
         f"{_what(config)} for {markdown(spec.called(config.model.source))}, trained with Easel. {made}",
+        " ".join(markdown(_plain(config, text)) for text in concepts.said_of(config, plugins)).strip(),
         _about_base(config, spec, base),
         f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
-        _how_to_use(config, spec, base, repo_id, trigger),
-        f"## Training\n\n{_settings(config, spec, base, step)}",
+        _how_to_use(config, spec, base, repo_id, trigger, plugins),
+        f"## Training\n\n{_settings(config, spec, base, step, plugins)}",
         "## Captions\n\n" + "\n".join(f"- {markdown(_plain(config, c))}" for c in captions) if captions else "",
         _licence_words(config, spec),
     ]
@@ -193,7 +200,7 @@ def _adapter(config: TrainConfig) -> str:
     return ", ".join([a.type, *(word for name, word in told.items() if name in uses), *(word for name, word in extra.items() if name in uses and getattr(a, name))])
 
 
-def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str) -> str:
+def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str, plugins: Path | None) -> str:
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
     prompt = _plain(config, prompts.read(config, config.sample.prompts[0]).text) if config.sample.prompts else trigger or "a picture"
     adapter = registry.get("adapters", config.adapter.type)
@@ -205,7 +212,10 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     if is_whole(adapter):
         imports, load = [], _load_whole(spec, repo_id or config.name, dtype)
     elif by_pipeline := next((o for o in files if o.pipeline), None):
-        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(by_pipeline.file_name(config.name))})"]
+        slides = concepts.signed(concepts.known(config, plugins))
+        named = ', adapter_name="slider"' * slides
+        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(by_pipeline.file_name(config.name))}{named})"]
+        load += ['pipeline.set_adapters(["slider"], [1.5])  # from -2 to 2'] * slides
     else:
         imports, load = _load_peft(config, repo_id, next(o for o in files if o.layout == "diffusers").file_name(config.name))
     snippet = "\n".join((
@@ -279,8 +289,9 @@ def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> str:
+def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int, plugins: Path | None) -> str:
     o, d = config.optimizer, config.data
+    words = concepts.by_words(concepts.known(config, plugins))
     rows = [
         ("Family", spec.called(config.model.source)),
         ("Base model", base or ("comes with Easel" if config.model.source == "builtin" else "local copy")),
@@ -289,7 +300,8 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> st
         ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
         ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
         ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {optimizing.schedule_in_force(o)}, {o.warmup_steps} warm-up steps"),
-        ("Caption dropout", f"{d.caption_dropout:g}"),
+        ("Objective", config.loss.objective) if config.loss.objective != "images" else None,
+        ("Changed by words", f"{len(config.concept.targets)} targets in {len(config.concept.contexts)} contexts" + (f"; {config.concept.drawn} pictures that the base model drew" if not d.datasets else "")) if words else ("Caption dropout", f"{d.caption_dropout:g}"),
         ("What the base model knows", f"kept: {config.keep.share:g} more passes a picture, weight {config.keep.weight:g}" + f", of {config.keep.drawn} pictures that it drew" * (config.keep.drawn > 0) if config.keep.on else "not kept"),
         ("Noise levels", _levels(config.loss)),
         ("Loss", config.loss.type + (", masked" if config.loss.masked else "")),
@@ -299,7 +311,7 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int) -> st
         ("Seed", str(config.seed)),
     ]
     lines = ["| Setting | Value |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {name} | {markdown(value)} |" for name, value in rows)])
+    return "\n".join([*lines, *(f"| {name} | {markdown(value)} |" for name, value in filter(None, rows))])
 
 
 def _levels(loss: LossPart) -> str:

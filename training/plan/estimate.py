@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .. import registry
 from ..config import SamplePart, TrainConfig
-from ..data import datasets, words
+from ..data import concepts, datasets, pairs, words
 from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
@@ -112,9 +112,14 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
     from ..engine.buckets import bucket_sizes, choose, crop_to
 
     d = config.data
+    objective = concepts.known(config, home.plugins)
     found: list[Hashable] = []
+    if not d.datasets:
+        return [(*choose(1, 1, bucket_sizes(side, divisor, 1.0)), 1) for side in d.resolutions for _ in range(config.concept.drawn)], []
     try:
         uses = [(use, [p for p in datasets.resolve(home, use.name).pictures(check=False) if p.usable]) for use in d.datasets]
+        if concepts.in_pairs(objective):
+            uses = [(use, pairs.highs(all_of_it, config.concept.low)) for use, all_of_it in uses]
         usable = [(use, p) for use, all_of_it in uses for p in all_of_it]
         said = left_out((p for _, p in usable), d, spec)
         cut = [(use, (use.repeats, p.width, p.height, pieces)) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
@@ -183,6 +188,9 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         too_large=ram > machine.ram_free_bytes or (config.device in CARDS and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
+    asked, parts = concepts.work(config)
+    if asked:
+        made.sentences.append(f"Each picture takes {asked} passes of the base model and {parts} that are learnt from" + f"; the base model draws the {items} pictures first" * (not config.data.datasets))
     if config.keep.on:
         made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held))
     return made
@@ -237,11 +245,14 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         guided = 2 if s.guidance > 1 else 1
         return s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
 
-    drawn_s = rounds * sum(drawing_s(p.sample) for p in prompts.of_config(config))
+    objective = concepts.known(config)
+    drawn_s = rounds * sum(drawing_s(p.sample) for p in prompts.of_config(config)) * len(concepts.strengths(objective))
+    if not config.data.datasets:  # what words change is drawn by the base model
+        drawn_s += items * sum(drawing_s(config.sample.model_copy(update={"width": side, "height": side, "frames": 1})) for side in sides) / len(sides)
     if config.keep.on and config.keep.drawn:
         kept = [config.sample.model_copy(update={"width": side, "height": side, "frames": 1}) for side in sides]
         drawn_s += config.keep.drawn * sum(drawing_s(s) for s in kept) / len(kept)
-    flips = 2 if config.data.flip else 1
+    flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
     encode_s = items * flips * sum(model.vae.flops(side * side * d.frames) for side in sides) / len(sides) / rate
     saves = config.steps / config.save.every if config.save.every else 1
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
@@ -252,8 +263,10 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
 def passes_of(config: TrainConfig) -> tuple[float, float]:
     """(forward passes' worth of work that one picture takes to be learnt, what keeping the base adds to that)."""
     level = config.loss.gradient_checkpointing
-    learning = PASSES + (RECOMPUTING / EVERY[level] if level != "off" else 0.0) + QUANTISED_PASSES * (config.model.quantise != "none")
-    keeping = config.keep.share * (learning + 1) if config.keep.on else 0.0  # each is learnt from like a picture, after the base model was asked
+    one = PASSES + (RECOMPUTING / EVERY[level] if level != "off" else 0.0) + QUANTISED_PASSES * (config.model.quantise != "none")
+    asked, parts = concepts.work(config)
+    learning = asked + parts * one
+    keeping = config.keep.share * (one + 1) if config.keep.on else 0.0  # each is learnt from like a picture, after the base model was asked
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         learning += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
     learning += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
@@ -330,14 +343,18 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     one = learning * (4 + optimizing.state_bytes(config.optimizer) + (4 if config.loss.ema_decay or optimizing.averages(optimizing.of(config.optimizer)) else 0))
     saves = (config.steps // config.save.every if config.save.every else 0) + 1
     checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
-    flips = 2 if config.data.flip else 1
+    objective = concepts.known(config)
+    flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
     side = max(config.data.resolutions)
     one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
     latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
-    texts = items * (8 if config.data.shuffle_tags else 1) * _text_bytes(config, model)
+    captions = items * (8 if config.data.shuffle_tags else 1)
+    if concepts.by_words(objective):
+        captions = len({s for lesson in concepts.all_lessons(config, objective) for s in lesson.sentences})
+    texts = captions * _text_bytes(config, model)
     every = config.sample.every
     values = sum(p.sample.width * p.sample.height * p.sample.frames * 0.4 + CACHE_ENTRY_BYTES for p in prompts.of_config(config))
-    drawn = (config.steps // every + 1) * values if every else 0
+    drawn = (config.steps // every + 1) * values * len(concepts.strengths(objective)) if every else 0
     if config.keep.on and config.keep.drawn:  # their latents and px in the cache
         drawn += config.keep.drawn * (LATENT_BYTES * spec.latent.channels * one_cells + 3 * side * side + CACHE_ENTRY_BYTES)
     return checkpoints + 4 * learning + latents + texts + drawn + HELD_EVENTS_BYTES

@@ -80,7 +80,7 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     on_device = frozen - waiting * copies_end
     if m.offload:
         on_device += _block_share(model.denoiser, unet) * frozen  # the block that runs is there as a copy
-    held_drawn = bool(config.keep.on and config.keep.drawn)
+    held_drawn = bool(config.keep.on and config.keep.drawn) or not config.data.datasets
     draws = bool(s.every and s.prompts)
     vae_values = lambda px: PASSING * model.vae.largest(min(px, TILE_PX) if m.vae_tiling else px)
     step = _step(config, model, unet, size.cells, learning.whole)

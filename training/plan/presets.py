@@ -3,12 +3,15 @@
 A preset is a YAML file in presets/ or <home>/plugins/presets/: what it is for, part of a TrainConfig, and what each quality
 level changes.  What nobody set is resolved here, once: the worker fills nothing in.  Order, the later wins: the preset,
 its quality level, the answers, the overrides.
+
+What is changed by words or by pairs of pictures takes the same numbers on every base model, so it is one file in presets/goals/, put
+over a preset of each base model that has none of its own for it.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, registry
 from ..config import TrainConfig
-from ..data import datasets, frames, words
+from ..data import concepts, datasets, frames, words
 from ..formats import adapting
 from ..home import REPO, Home
 from ..names import folder_name
@@ -29,6 +32,8 @@ from .hardware import Machine
 
 QUALITIES = ("quick", "balanced", "thorough")
 FOLDER = REPO / "presets"
+GOALS = FOLDER / "goals"
+SHOWN = 3  # things that are changed, of which samples are drawn
 VRAM_SHARE = 0.92  # of a card that a resolved config may plan with: the desktop takes its part
 RAM_SHARE = 0.8
 
@@ -57,6 +62,20 @@ class PresetFile(BaseModel):
     noun: str = Field(description="What stands in a sample prompt where there is no trigger word, for example 'a person'.")
     config: dict[str, Any] = Field(description="Part of a TrainConfig.")
     quality: dict[str, dict[str, Any]] = Field(description="What quick, balanced and thorough change.")
+
+
+class GoalFile(BaseModel):
+    """What is to be learnt, for any base model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = PresetFile.model_fields["title"]
+    blurb: str = PresetFile.model_fields["blurb"]
+    for_whom: str = PresetFile.model_fields["for_whom"]
+    goal: str = PresetFile.model_fields["goal"]
+    order: int = PresetFile.model_fields["order"]
+    config: dict[str, Any] = Field(description="Part of a TrainConfig, put over that of a preset of the base model.")
+    quality: dict[str, dict[str, Any]] = PresetFile.model_fields["quality"]
 
 
 @dataclass(frozen=True)
@@ -116,8 +135,55 @@ def list_presets(family: str = "", plugins: Path | None = None) -> list[Preset]:
         for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
             if path.stem not in found and (there := datasets.lstat_of(path)):
                 found[path.stem] = _read(path, there.st_mtime_ns, there.st_size)
+    found |= {p.id: p for p in _derived(list(found.values()), plugins) if p.id not in found}
     chosen = [p for p in found.values() if not family or p.family == family or not p.ok]
     return sorted(chosen, key=lambda p: (not p.ok, p.order, p.id))
+
+
+def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
+    """The goals on every base model whose presets have none of that goal; a goal that cannot be read is a row with its error."""
+    groups: dict[tuple[str, str], list[Preset]] = {}
+    for preset in sorted(presets, key=lambda p: p.order):
+        if preset.ok:
+            groups.setdefault((preset.family, preset.source_model), []).append(preset)
+    made = []
+    for folder in (GOALS, *([plugins / "goals"] if plugins else [])):
+        for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
+            if there := datasets.lstat_of(path):
+                goal, error = _read_goal(path, there.st_mtime_ns, there.st_size)
+                made += [Preset(f"goal-{path.stem}", path.stem, error=error, source=path.name)] if goal is None else [_on(group[0], goal, path.name) for group in groups.values() if goal.goal not in {p.goal for p in group}]
+    return made
+
+
+def _on(base: Preset, goal: GoalFile, source: str) -> Preset:
+    """A goal on the base model of a preset: its model, sizes and ways to draw, less what is about pictures to learn."""
+    own = {part: dict(base.config.get(part, {})) for part in ("data", "loss", "sample")}
+    for part, name in (("data", "flip"), ("data", "caption_dropout"), ("data", "shuffle_tags"), ("loss", "ema_decay"), ("sample", "prompts"), ("sample", "every")):
+        own[part].pop(name, None)
+    config = _merged({"model": base.config["model"], **own}, goal.config)
+    stem = base.id.removesuffix(f"-{base.goal}")
+    return Preset(
+        f"{stem}-{goal.goal}", goal.title, goal.blurb, goal.for_whom, goal.goal, base.family, base.needs_gb, 0.0, base.light, goal.order, base.noun, config, goal.quality, "", source
+    )
+
+
+@lru_cache(maxsize=64)
+def _read_goal(path: Path, mtime_ns: int, size_bytes: int) -> tuple[GoalFile | None, str]:
+    """(a goal's file, ""), checked on a base model that is not there; or (None, what is wrong with it)."""
+    try:
+        file = jobfile.parse(GoalFile, jobfile.load_mapping(path), "the goal")
+        _check_levels(_merged({"model": {"family": "any", "source": "any"}}, file.config), file.quality)
+        return file, ""
+    except (ValueError, OSError, TypeError) as error:
+        return None, str(error)
+
+
+def _check_levels(config: Mapping[str, Any], quality: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ValueError where a level is missing or its config does not hold."""
+    if set(quality) != set(QUALITIES):
+        raise ValueError(f"quality has {', '.join(quality) or 'nothing'}, but it takes {', '.join(QUALITIES)}")
+    for level in QUALITIES:
+        _parsed(_merged(config, quality[level]) | {"name": "preset", "data": _merged({"datasets": [{"name": "pictures"}]}, config.get("data", {}))})
 
 
 def get(id: str, plugins: Path | None = None) -> Preset:
@@ -174,10 +240,10 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     data |= {
         "kind": "train",
         "preset": preset.id,
-        "name": answers.name.strip() or folder_name(answers.trigger or Path(answers.dataset).name, "my-lora"),
+        "name": answers.name.strip() or folder_name(answers.trigger or Path(answers.dataset).name or _about(preset, set_by_user), "my-lora"),
         "trigger": answers.trigger.strip(),
     }
-    data.setdefault("data", {})["datasets"] = _datasets(answers, pictures, home)
+    data.setdefault("data", {})["datasets"] = _datasets(answers, pictures, home, bool(_targets(_merged(data, set_by_user))))
     usual_steps = _whole(data.get("steps", TrainConfig.model_fields["steps"].default))
     data = _merged(data, set_by_user)
     if "optimizer.options" in answers.overrides:
@@ -196,10 +262,22 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     return config, said + fitted
 
 
-def _datasets(answers: Answers, pictures: int, home: Home) -> list[dict[str, Any]]:
-    """The datasets of a run: the one to learn from, and the one that stays as it is, repeated until they count about alike."""
+def _about(preset: Preset, set_by_user: Mapping[str, Any]) -> str:
+    """What a run that has no pictures and no trigger word can be called: its goal and the first thing that it changes."""
+    targets = _targets(_merged(preset.config, set_by_user))
+    return f"{preset.goal} {targets[0]}" if targets else ""
+
+
+def _targets(data: Mapping[str, Any]) -> list[str]:
+    """What is changed by words, of a config that may not hold yet."""
+    rows = data.get("concept", {}).get("targets", ())
+    return [str(row["target"]) for row in _listed(rows) if isinstance(row, Mapping) and row.get("target")]
+
+
+def _datasets(answers: Answers, pictures: int, home: Home, words: bool) -> list[dict[str, Any]]:
+    """The datasets of a run, none where words alone say what changes: the one to learn from, and the one that stays as it is, repeated until they count about alike."""
     if not answers.prior:
-        return [{"name": answers.dataset}]
+        return [{"name": answers.dataset}] if answers.dataset or not words else []
     if answers.prior == answers.dataset:
         raise Wrong([("prior", "these are the pictures to learn from; choose others, or nothing")])
     try:
@@ -224,7 +302,7 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     data.setdefault("device", machine.device)
     model, use = _part(data, "model"), _part(data, "data")
     model.setdefault("dtype", devices.of(str(data["device"]), machine).best_dtype)
-    use.setdefault("held_out", held_out(pictures))
+    use.setdefault("held_out", held_out(pictures) if _at_once(data, plugins) else 0)
 
     sample = _part(data, "sample")
     side = max([_whole(s) for s in _listed(use.get("resolutions", (512,)))], default=512)
@@ -236,7 +314,7 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
         if name in use:
             sample.setdefault(name, use[name])
     if "prompts" not in set_by_user.get("sample", {}):
-        sample["prompts"] = [_worded(p, str(data["trigger"]), preset.noun) for p in _listed(sample.get("prompts", ["[trigger]"]))]
+        sample["prompts"] = [_worded(p, str(data["trigger"]), preset.noun) for p in _aimed(_listed(sample.get("prompts", ["[trigger]"])), _targets(data))]
 
     save.setdefault("every", _whole(sample["every"]) if sample["every"] else tenth)  # a checkpoint without samples cannot be judged
     if _whole(use["held_out"]):
@@ -247,6 +325,19 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     if pictures and "batch_size" not in set_by_user.get("data", {}):
         left = max(1, pictures - _whole(use["held_out"]))
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
+
+
+def _at_once(data: Mapping[str, Any], plugins: Path) -> bool:
+    """Whether pictures are learnt, and not something changed in several parts."""
+    try:
+        return concepts.at_once(registry.get("objectives", str(data.get("loss", {}).get("objective", "images")), plugins))
+    except ValueError:
+        return True  # no such objective: _wrong and the start say so, in its place
+
+
+def _aimed(prompts: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """Sample prompts, those with [target] for each thing that is changed, up to SHOWN of them."""
+    return [p.replace("[target]", target) for p in prompts for target in (targets[:SHOWN] if "[target]" in p else ("",))]
 
 
 def _keep(data: dict[str, Any], plugins: Path) -> None:
@@ -262,6 +353,9 @@ def _keep(data: dict[str, Any], plugins: Path) -> None:
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
     try:
         spec = registry.get("families", config.model.family, home.plugins).SPEC
+        concept = concepts.problems(config, home.plugins)
+        if concept:
+            return concept
         return frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
@@ -308,10 +402,7 @@ def _read(path: Path, mtime_ns: int, size_bytes: int) -> Preset:
     """A preset's file, checked down to every field of its config; read again when its time or size changes."""
     try:
         file = jobfile.parse(PresetFile, jobfile.load_mapping(path), "the preset")
-        if set(file.quality) != set(QUALITIES):
-            raise ValueError(f"quality has {', '.join(file.quality) or 'nothing'}, but it takes {', '.join(QUALITIES)}")
-        for level in QUALITIES:
-            _parsed(_merged(file.config, file.quality[level]) | {"name": "preset", "data": _merged({"datasets": [{"name": "pictures"}]}, file.config.get("data", {}))})
+        _check_levels(file.config, file.quality)
     except (ValueError, OSError, TypeError) as error:
         return Preset(path.stem, path.stem.replace("-", " "), error=str(error), source=path.name)
     family = str(file.config["model"]["family"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import journal
-from .events import ENDINGS, KINDS
+from .events import ENDINGS, KINDS, MAY
 from .run import Run
 
 STEP_GAP_S = 0.5
@@ -56,7 +56,7 @@ class Context:
 
         if kind not in KINDS:
             raise ValueError(f"there is no event {kind!r}; there are: {', '.join(KINDS)}")
-        if set(data) != set(KINDS[kind]):
+        if set(data) - set(MAY.get(kind, ())) != set(KINDS[kind]):
             raise ValueError(f"the event {kind!r} carries {sorted(KINDS[kind])}, not {sorted(data)}")
         record = {"t": round(time.time(), 3), "kind": kind, **_masked(data, lambda text: mask(text, *self.secrets.values()))}
         with self._speaking:

@@ -28,10 +28,12 @@ KINDS: dict[str, tuple[str, ...]] = {
     "stopped": ("step",),
     "failed": ("error", "hint", "trace"),
 }
+MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",)}  # keys that some records of a kind carry besides: a slider's samples
 ENDINGS = {"finished", "stopped", "failed"}
 
 LARGEST = 3.4028234663852886e38  # of an fp32 number: no loss and no rate is beyond it
 MOST_SEED = 2**64
+MOST_STRENGTH = 1000.0  # of an adapter in a sample
 MOST_COUNT = 2**53  # of steps and bytes: beyond it a float does not hold a whole number
 LAST_T = 253_370_764_800.0  # the first day of the year 9999, the last that a calendar shows
 MOST_POINTS = 20_000  # of the loss curve; then every second one goes
@@ -69,6 +71,7 @@ class RunView:
     loss_stride: int = 1  # of so many steps the last point is kept
     validations: tuple[tuple[int, float], ...] = ()
     samples: tuple[tuple[int, int, str, str, int], ...] = ()  # (step, index, prompt, path, seed)
+    strengths: tuple[tuple[str, float], ...] = ()  # (path, strength) of the samples of a slider
     checkpoints: tuple[tuple[int, str], ...] = ()  # (step, path), as said; a pruned one is no longer on disk
     items: tuple[tuple[str, str, str], ...] = ()  # (id, status, text)
     warnings: tuple[str, ...] = ()
@@ -106,6 +109,7 @@ class _Lists:
         self.losses = list(view.losses)
         self.validations = list(view.validations)
         self.samples = {row[3]: row for row in view.samples}
+        self.strengths = {row[0]: row for row in view.strengths}
         self.checkpoints = {row[0]: row for row in view.checkpoints}
         self.items = list(view.items)
         self.warnings = dict.fromkeys(view.warnings)
@@ -113,7 +117,7 @@ class _Lists:
     def tuples(self) -> dict[str, tuple]:
         """As the view keeps them."""
         return {
-            "losses": tuple(self.losses), "validations": tuple(self.validations), "samples": tuple(self.samples.values()),
+            "losses": tuple(self.losses), "validations": tuple(self.validations), "samples": tuple(self.samples.values()), "strengths": tuple(self.strengths.values()),
             "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
         }  # fmt: skip
 
@@ -195,6 +199,9 @@ def _validation(g, lists, e, t):
 
 def _sample(g, lists, e, t):
     path = _text(e["path"], WORD)
+    strength = _number(e["strength"], -MOST_STRENGTH, MOST_STRENGTH) if "strength" in e else None
+    if strength is not None:
+        _keep(lists.strengths, path, (path, strength), MOST_SAMPLES)
     _keep(lists.samples, path, (_count(e["step"]), _count(e["index"]), _text(e["prompt"], LINE), path, _count(e["seed"], 0, MOST_SEED)), MOST_SAMPLES)
 
 

@@ -27,14 +27,25 @@ class Row:
 
     prompt: str
     shots: tuple[Shot, ...]
+    strength: float | None = None  # of a slider
+
+    @property
+    def said(self) -> str:
+        """The prompt, and for a slider at what strength."""
+        if self.strength is None:
+            return self.prompt
+        number = f"{self.strength:+g}".replace("-", "\N{MINUS SIGN}") if self.strength else "0"
+        return f"{self.prompt}, strength {number}"
 
 
 def rows(view: RunView) -> list[Row]:
-    """The prompts in their order, each with its pictures; a prompt that was asked for once comes last."""
+    """The prompts in their order, each with its pictures, a slider's at every strength; a prompt that was asked for once comes last."""
+    at = dict(view.strengths)
     found: dict[tuple[int, str], dict[int, Shot]] = {}
     for step, index, prompt, path, seed in view.samples:
         found.setdefault((index, prompt), {})[step] = Shot(step, path, seed)
-    return [Row(prompt, tuple(shots[s] for s in sorted(shots))) for (_, prompt), shots in sorted(found.items(), key=lambda item: item[0][0])]
+    ordered = [(prompt, tuple(shots[s] for s in sorted(shots))) for (_, prompt), shots in sorted(found.items(), key=lambda item: item[0][0])]
+    return [Row(prompt, shots, at.get(shots[-1].path)) for prompt, shots in ordered]
 
 
 def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset(), kept: Mapping[int, str] = MappingProxyType({})) -> str:
@@ -74,16 +85,16 @@ class _Looks:
 def _line(n: int, line: Row, steps: list[int], looks: _Looks) -> str:
     shots = {shot.step: shot for shot in line.shots}
     cells = "".join(f"<td>{_cell(n, k, line, shots[step], looks)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
-    return f'<tr><th scope="row"><span class="ez-prompt" title="{escape(line.prompt)}">{escape(line.prompt)}</span></th>{cells}</tr>'
+    return f'<tr><th scope="row"><span class="ez-prompt" title="{escape(line.said)}">{escape(line.said)}</span></th>{cells}</tr>'
 
 
 def _cell(n: int, k: int, line: Row, shot: Shot, looks: _Looks) -> str:
-    said = f"{line.prompt}, step {shot.step}"
+    said = f"{line.said}, step {shot.step}"
     video = f"{shot.path.rpartition('.')[0]}.mp4"
     clip = f' data-video="{escape(looks.src(video))}"' if video in looks.videos else ""
     return (
         f'<button type="button" class="ez-shot" data-row="{n}" data-col="{k}" data-step="{shot.step}" data-seed="{shot.seed}" '
-        f'data-prompt="{escape(line.prompt)}"{clip}{looks.checkpoint(shot.step)} aria-label="{escape(said)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
+        f'data-prompt="{escape(line.said)}"{clip}{looks.checkpoint(shot.step)} aria-label="{escape(said)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
         f'<img src="{escape(looks.src(shot.path))}" alt="" loading="lazy" decoding="async"></button>'
     )
 
@@ -100,9 +111,9 @@ def _pair(line: Row, src: Source) -> str:
     first, last = line.shots[0], line.shots[-1]
     start = "start" if first.step == 0 else f"step {first.step:,}"
     return (
-        f'<figure class="ez-pair"><div class="ez-pair-view"><img src="{escape(src(last.path))}" alt="{escape(f"{line.prompt}, step {last.step}")}" '
-        f'loading="lazy"><img class="ez-pair-over" src="{escape(src(first.path))}" alt="{escape(f"{line.prompt}, {start}")}" loading="lazy">'
+        f'<figure class="ez-pair"><div class="ez-pair-view"><img src="{escape(src(last.path))}" alt="{escape(f"{line.said}, step {last.step}")}" '
+        f'loading="lazy"><img class="ez-pair-over" src="{escape(src(first.path))}" alt="{escape(f"{line.said}, {start}")}" loading="lazy">'
         f'<i class="ez-pair-edge"></i><span class="ez-pair-a">{start}</span><span class="ez-pair-b">step {last.step:,}</span>'
         f'<input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="Compare {start} with step {last.step}: {escape(line.prompt)}">'
-        f"</div><figcaption>{escape(line.prompt)}</figcaption></figure>"
+        f"</div><figcaption>{escape(line.said)}</figcaption></figure>"
     )

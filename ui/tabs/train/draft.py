@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from training import registry
 from training.config import DataPart, TrainConfig
-from training.data import datasets
+from training.data import concepts, datasets
 from training.formats.adapting import is_whole
 from training.formats.basemodel import local_folder, single_file
 from training.home import Home
@@ -31,6 +31,7 @@ FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior", "gpu")  # settings that the form shows above the folded ones
 HIDDEN = (*TOP, "preset")
 ABOVE = "keep.on"  # a setting like any other, whose switch stands above the folded ones
+WORDS = "concept.targets"  # so this one, where words say what changes
 MAX_TYPED = 20_000
 MUCH_CUT = 0.15  # share of a picture that is lost
 MUCH_LARGER = 1.3  # times that a picture is enlarged
@@ -85,6 +86,8 @@ class Plan:
     pictures: int
     dataset: str
     adapted: tuple[str, ...] = ()  # what of the preset was changed so that it fits this machine
+    words: bool = False  # words say what changes; no pictures are asked for
+    at_once: bool = True  # pictures are learnt as they are
 
     @property
     def name(self) -> str:
@@ -105,7 +108,12 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     pictures = count_pictures(home, dataset)
     empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
-    wrong = _top_faults(draft) | _prior_fault(home, draft, dataset)
+    words, at_once = _kind(home, chosen, draft)
+    wrong = _top_faults(draft) | (_prior_fault(home, draft, dataset) if at_once else {})
+    if words:
+        dataset, pictures = "", 0  # the base model draws its own, unless data.datasets names some
+    if not at_once:
+        draft = draft.model_copy(update={"prior": ""} | ({"trigger": ""} if words else {}))  # the form does not ask for them
     answers = Answers(
         dataset=dataset, quality=quality, trigger=draft.trigger if "trigger" not in wrong else "", prior=draft.prior if "prior" not in wrong else ""
     )
@@ -115,9 +123,11 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         return replace(empty, wrong={"preset": str(error)})
     values, faults = forms.parsed(TrainConfig, draft.edits)
     wrong |= faults
-    if not dataset and "data.datasets" not in draft.edits:
+    if words or "data.datasets" in draft.edits:
+        pass
+    elif not dataset:
         wrong["dataset"] = "Choose the pictures to learn from"
-    elif not pictures and "data.datasets" not in draft.edits:
+    elif not pictures:
         wrong["dataset"] = "This dataset has no pictures yet"
     config, adapted = None, []
     try:  # also when something is wrong already: every fault is shown at once
@@ -144,7 +154,16 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
-    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted))
+    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), words=words, at_once=at_once)
+
+
+def _kind(home: Home, preset: Preset, draft: Draft) -> tuple[bool, bool]:
+    """(whether words say what changes, whether pictures are learnt as they are), by the objective that is chosen."""
+    id = draft.edits.get("loss.objective", str(preset.config.get("loss", {}).get("objective", "images")))
+    found = registry.find("objectives", home.plugins).get(id)
+    if found is None or not found.ok:
+        return False, True  # the estimate says what is wrong with it
+    return concepts.by_words(found.module), concepts.at_once(found.module)
 
 
 def hindrances(home: Home, config: TrainConfig, token: str | None) -> dict[str, str]:
@@ -223,11 +242,12 @@ def choices(home: Home) -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
-    """Dotted paths of settings that the chosen adapter, optimizer and schedule have no use for, less those that somebody changed."""
+    """Dotted paths of settings that the chosen adapter, objective, optimizer and schedule have no use for, less those that somebody changed."""
     config = made.config or made.base
     if not config:
         return []
-    paths = []
+    uses = concepts_used(home, config, edits)
+    paths = [f"concept.{name}" for name in type(config.concept).model_fields if name not in uses]
     adapter = registry.find("adapters", home.plugins).get(edits.get("adapter.type", config.adapter.type))
     if adapter and adapter.ok:
         paths += [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in adapter.module.USES]
@@ -245,6 +265,12 @@ def _idle_of_optimizer(optimizer, chosen: str) -> list[str]:
     names += [name for name, only in schedule.ONLY.items() if flat or chosen != only] + ["schedule_end"] * flat
     names += ["options"] * (not optimizer.Options.model_fields) + ["rates"] * optimizing.one_rate(optimizer)
     return [f"optimizer.{name}" for name in names] + ["loss.ema_decay"] * optimizing.averages(optimizer)
+
+
+def concepts_used(home: Home, config: TrainConfig, edits: Mapping[str, str]) -> tuple[str, ...]:
+    """Settings of what is changed by words that the chosen objective acts on."""
+    found = registry.find("objectives", home.plugins).get(edits.get("loss.objective", config.loss.objective))
+    return tuple(getattr(found.module, "USES", ())) if found and found.ok else ()
 
 
 def _told(module) -> tuple[str, str]:
@@ -364,16 +390,18 @@ def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
     uses = config.data.datasets
     told = {f.path: forms.typed(f, forms.get(config, f.path)) for f in forms.fields(TrainConfig, leave_out=HIDDEN)}
     prior = uses[1].name if [use.prior for use in uses] == [False, True] else ""
-    if len(uses) == 1 and uses[0].repeats == 1:
+    first = uses[0].name if uses else ""
+    words = concepts.by_words(concepts.objective_of(config, home.plugins))
+    if not uses or (len(uses) == 1 and uses[0].repeats == 1 and not words):
         del told["data.datasets"]
-    pictures = count_pictures(home, uses[0].name)
+    pictures = count_pictures(home, first)
     preset = config.preset if config.preset in {p.id for p in list_presets(plugins=home.plugins) if p.ok} else ""
     made: list[Draft] = []
     for quality in QUALITIES:
-        base = _usual(home, preset, Answers(dataset=uses[0].name, quality=quality, trigger=config.trigger, prior=prior), pictures, machine)
+        base = _usual(home, preset, Answers(dataset="" if words else first, quality=quality, trigger=config.trigger, prior=prior), pictures, machine)
         edits = forms.changed(base, told) if base else told
         made.append(Draft(name=config.name, trigger=config.trigger, prior=prior, gpu=run.wished_card(), preset=preset, quality=quality, edits=edits))
-    return min(made, key=lambda d: len(d.edits)), uses[0].name
+    return min(made, key=lambda d: len(d.edits)), first
 
 
 def _usual(home: Home, preset: str, answers: Answers, pictures: int, machine: Machine) -> TrainConfig | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from training import registry
+from training.config import TrainConfig
 from training.formats.adapting import is_whole
 from training.plan.devices import CARDS
 from training.plan.estimate import duration, gb
@@ -25,11 +26,23 @@ QUALITY_SAYS = {
 }
 
 LONG_S = 2 * 86_400  # a training that takes longer than this here is hardly what was meant
-SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "prior", "gpu", "preset", "epochs")  # their faults stand beside the field, in plain sight
+SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "concept.targets", "concept.low", "prior", "gpu", "preset", "epochs")  # their faults stand beside the field, in plain sight
 
 
 def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str], cards: Sequence[tuple[str, str]] = ()) -> str:
-    """The dataset, name, trigger word and what must stay as it is, each with its fault below it; a choice of cards, (UUID, name), where there are several."""
+    """The dataset, name, trigger word and what must stay as it is, each with its fault below it; a choice of cards, (UUID, name), where there are several.
+
+    Where words say what changes, they are asked for instead of pictures and a trigger word; pairs of pictures need nothing that stays as it is.
+    """
+    if plan.words:
+        return (
+            '<div class="ez-entries">'
+            + _words(draft, plan, wrong)
+            + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 400), "Of the run, and of the file it makes.", wrong)
+            + _field("keep.on", "Keep what the base model knows", _switch("keep.on", _keeps(draft, plan), wrong), _keep_help(plan), wrong)
+            + _card(draft, cards, wrong)
+            + "</div>"
+        )
     if not datasets:
         picker = '<button type="button" class="ez-btn" data-tab="dataset">Add pictures first</button>'
     else:
@@ -46,13 +59,31 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
             "A made-up word that calls up what was learnt.", wrong,
         )
         + _field("keep.on", "Keep what the base model knows", _switch("keep.on", _keeps(draft, plan), wrong), _keep_help(plan), wrong)
-        + _field(
+        + (_field(
             "prior", "Keep as it is", _select("prior", "Nothing in particular", others, draft.prior, wrong),
             "Pictures of what the base model knows and must not lose; they get no trigger word.", wrong,
-        )
+        ) if plan.at_once else _low(draft, plan, datasets, wrong))
         + _card(draft, cards, wrong)
         + "</div>"
     )  # fmt: skip
+
+
+def _words(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
+    """What changes, as a table that can be filled in."""
+    made, path = plan.config or plan.base, "concept.targets"
+    field = next(f for f in forms.fields(TrainConfig) if f.path == path)
+    usual = forms.typed(field, forms.get(plan.base, path)) if plan.base else ""
+    shown = draft.edits.get(path, forms.typed(field, forms.get(made, path)) if made else usual)
+    return forms.setting(field, usual, shown, wrong.get(path, ""), shown.strip() != usual.strip(), "train")
+
+
+def _low(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str]) -> str:
+    path = "concept.low"
+    shown = draft.edits.get(path, "")
+    others = [(name, title) for name, title in datasets if name != plan.dataset or name == shown]
+    others += [(shown, shown)] if shown and shown not in dict(others) else []
+    picker = _select(path, "In the same dataset: name.low and name.high", others, shown, wrong)
+    return _field(path, "Low ends", picker, "Where the other picture of each pair is; of equal names in two datasets, the pictures above are the high ends.", wrong)
 
 
 def _keeps(draft: Draft, plan: Plan) -> bool:
@@ -64,6 +95,8 @@ def _keep_help(plan: Plan) -> str:
     made = plan.config or plan.base
     if made and not made.keep.on and is_whole(registry.get("adapters", made.adapter.type)):
         return "Not here: the whole model learns, so there is no base model beside it to ask."
+    if plan.words:
+        return "Prompts that speak of something else go on drawing what they drew before. Off trains faster and changes more."
     return "Prompts without the trigger word go on drawing what they drew before. Off trains faster and forgets more."
 
 
@@ -239,6 +272,8 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
 
 
 def _pictures(plan: Plan, thumbs: list[str], title: str) -> str:
+    if plan.words and not (plan.config and plan.config.data.datasets):
+        return '<h2 class="ez-subtitle">Ready to start?</h2><p class="ez-muted ez-small">No pictures are needed: the base model draws what it trains on.</p>'
     if not title:
         return '<h2 class="ez-subtitle">Ready to start?</h2>'
     kept = [use.name for use in plan.config.data.datasets if use.prior] if plan.config else []

@@ -91,7 +91,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
     for name in ("essentials", "settings"):
         parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
-    for name in ("presets", "settings", "plan"):
+    for name in ("essentials", "presets", "settings", "plan"):
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
 
 
@@ -123,7 +123,8 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     # what is merely not filled in yet is no fault before Start was pressed
     wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")} | seen.get("denied", {})
     wrong = {path: plain(text) for path, text in wrong.items()}
-    parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, draft.ABOVE, *draft.idle(ctx.home, made, form.edits)))
+    above = (draft.ABOVE, *([draft.WORDS] if made.words else ["concept.low"] if not made.at_once else []))
+    parts = forms.groups(TrainConfig, draft.choices(ctx.home), (*draft.HIDDEN, *above, *draft.idle(ctx.home, made, form.edits)))
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures={"steps": trainpage.epochs_row(form, made, wrong), **_drawn(ctx, made)}) if made.base else ""
     busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
@@ -131,7 +132,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
         "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
         "plan": trainpage.plan_card(
-            made, missing(ctx.home, made.dataset), thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
+            made, [] if made.words else missing(ctx.home, made.dataset), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
         ),
     }  # fmt: skip
@@ -209,5 +210,5 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
 
 def _where(path: str) -> str:
     """A field as the page names it."""
-    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "keep.on": "Keep what the base model knows", "prior": "Keep as it is", "gpu": "Graphics card", "epochs": "Epochs in All settings", "preset": "the preset"}
+    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "keep.on": "Keep what the base model knows", "concept.targets": "What changes", "concept.low": "Low ends", "prior": "Keep as it is", "gpu": "Graphics card", "epochs": "Epochs in All settings", "preset": "the preset"}
     return named.get(path) or f"{forms.label_of(path)} in All settings"

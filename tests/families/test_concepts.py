@@ -1,0 +1,42 @@
+"""Every objective on every family: what is changed by words or by pairs of pictures trains, and its result is loaded again and acts the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.engine.conftest import lab  # noqa: F401 a fixture
+from training.data import concepts
+
+from .test_every_family import base, dataset, job, kit, pictures  # noqa: F401 fixtures
+
+pytestmark = pytest.mark.slow
+TARGET = {"target": "a cat", "positive": "a very old wooden castle near a river", "negative": "a red cat"}
+WORDS = dict(
+    data__datasets=[], trigger="", concept__targets=[TARGET], concept__drawn=2, concept__contexts=["a photo of {}"], concept__anchors=["a dog"], data__frames=1, sample__frames=1,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory):
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("pairs")
+    for n in range(2):
+        for end, colour in (("low", "red"), ("high", "blue")):
+            Image.new("RGB", (64, 64), colour).save(folder / f"{n}.{end}.png")
+        (folder / f"{n}.high.txt").write_text("a cat", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("objective", ["slider", "erase", "replace", "picture_slider"])
+def test_it_trains(kit, lab, pairs, objective):  # noqa: F811
+    changes = job(kit, pairs, steps=2, sample__every=0, adapter__targets="attention", optimizer__learning_rate=2e-2, loss__objective=objective, keep__on=True, keep__prompts=["a green square"])
+    if objective == "picture_slider":
+        changes |= {"data__frames": 1, "sample__frames": 1}
+    else:
+        changes |= WORDS
+    run = lab.run(**changes)
+    assert run.status() == "finished", run.why()
+    losses = [e["loss"] for e in run.events()[0] if e["kind"] == "step"]
+    assert len(losses) == 2 and min(losses) > 0
+    assert concepts.work(run.config())[1] == {"slider": 4, "erase": 2, "replace": 2, "picture_slider": 2}[objective]

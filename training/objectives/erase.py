@@ -1,0 +1,29 @@
+"""Forgetting (Erased Stable Diffusion, Gandikota et al. 2023, arXiv 2303.07345): what a word called up is led away from."""
+
+from __future__ import annotations
+
+TITLE = "Forget something"
+BLURB = "Prompts that name it draw something else. No pictures needed."
+NEEDS = ()
+TARGET_USES = ("strength",)
+USES = ("targets", "contexts", "anchors", "anchor_weight", "drawn")
+
+
+def lesson(target, context: str, anchor: str, concept):
+    """What one noisy picture teaches: |D+(c) - (D0(0) - eta (D0(c) - D0(0)))|^2, eq. 7 there; 0 is what the context says without the target, nothing where it says no more."""
+    from ..data.concepts import in_context, lesson
+
+    eta = target.strength
+    return lesson([in_context(context, target.target), in_context(context, "")], [(1, 0, {0: -eta, 1: 1 + eta})], target.weight, anchor, concept)
+
+
+def says(concept) -> tuple[str, str]:
+    """(what the result is, how it is used), in sentences."""
+    return f"It makes the base model forget: {', '.join(t.target for t in concept.targets)}.", "Load it at strength 1; prompts that name it draw something else. It needs no trigger word."
+
+
+def parts(family, m, batch, schedule, config, switch):
+    """The losses one after the other, each [B] fp32; see engine.lessons."""
+    from ..engine.lessons import parts
+
+    return parts(family, m, batch, schedule, config, switch)
