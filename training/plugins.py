@@ -25,6 +25,7 @@ class Added:
     title: str
     source: str
     error: str
+    what: str  # the kind in words
 
     @property
     def ok(self) -> bool:
@@ -33,7 +34,10 @@ class Added:
 
 def added(home: Home) -> list[Added]:
     """All of it, kind by kind, what does not load among it.  Runs the plugins' files, where they may be run; presets and lists are only read."""
-    found = [Added(kind, p.id, _title(kind, p.module) if p.module else p.id, p.source, p.error) for kind, p in registry.added(home.plugins)]
+    found = [
+        Added(kind, p.id, _title(kind, p.module) if p.module else p.id, p.source, p.error, "Tool" if getattr(p.module, "TOOL", False) else KINDS[kind])
+        for kind, p in registry.added(home.plugins)
+    ]
     return found + _presets(home) + _words(home)
 
 
@@ -48,7 +52,9 @@ def _presets(home: Home) -> list[Added]:
     taken = {path.stem for path in presets.FOLDER.glob("*.yaml")}
     known = {p.id: p for p in presets.list_presets(plugins=home.plugins)}
     return [
-        Added("presets", id, known[id].title, str(path), _TAKEN.format(id) if id in taken else known[id].error) for id, path in own.items() if id in known
+        Added("presets", id, known[id].title, str(path), _TAKEN.format(id) if id in taken else known[id].error, KINDS["presets"])
+        for id, path in own.items()
+        if id in known
     ]
 
 
@@ -61,7 +67,7 @@ def _words(home: Home) -> list[Added]:
             error = _TAKEN.format(path.stem) if path.stem in taken else ""
         except (ValueError, OSError) as fault:
             error = str(fault)
-        found.append(Added("words", path.stem, path.stem, str(path), error))
+        found.append(Added("words", path.stem, path.stem, str(path), error, KINDS["words"]))
     return found
 
 
