@@ -12,7 +12,7 @@ from .plan import presets
 RIGHTS = "A plugin is a program: it can do whatever you can do on this computer. Take only those that you trust."
 KINDS = {
     "families": "Model family", "adapters": "Adapter", "objectives": "Objective", "optimizers": "Optimizer", "jobs": "Job", "captioning": "Captioner",
-    "pages": "Page", "presets": "Preset", "words": "List of sentences",
+    "pages": "Page", "presets": "Preset", "goals": "Goal", "words": "List of sentences",
 }  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def added(home: Home) -> list[Added]:
         Added(kind, p.id, _title(kind, p.module) if p.module else p.id, p.source, p.error, "Tool" if getattr(p.module, "TOOL", False) else KINDS[kind])
         for kind, p in registry.added(home.plugins)
     ]
-    return found + _presets(home) + _words(home)
+    return found + _presets(home) + _goals(home) + _words(home)
 
 
 def _title(kind: str, module) -> str:
@@ -58,6 +58,16 @@ def _presets(home: Home) -> list[Added]:
     ]
 
 
+def _goals(home: Home) -> list[Added]:
+    made = presets.list_presets(plugins=home.plugins)
+    found = []
+    for path in sorted((home.plugins / "goals").glob("*.yaml")):
+        mine = [p for p in made if p.source == path.name]
+        broken = next((p.error for p in mine if p.error), "")
+        found.append(Added("goals", path.stem, mine[0].title if mine else path.stem, str(path), broken if mine else _IDLE, KINDS["goals"]))
+    return found
+
+
 def _words(home: Home) -> list[Added]:
     taken = {path.stem for path in words.FOLDER.glob("*.txt")}
     found = []
@@ -72,3 +82,4 @@ def _words(home: Home) -> list[Added]:
 
 
 _TAKEN = "there is another {!r}, which comes with Easel and goes before it; give it a name of its own"
+_IDLE = "every base model has a preset of this goal already; give it a goal of its own"
