@@ -49,7 +49,7 @@ def ran(home, data: dict):
 
 
 def test_every_kind_has_an_example_and_a_place_in_the_guide():
-    kinds = {*registry.PACKAGES, "presets", "words"}
+    kinds = {*registry.PACKAGES, "presets", "goals", "words"}
     files = {f"examples/{p.relative_to(EXAMPLES).as_posix()}" for p in EXAMPLES.rglob("*.*") if "__pycache__" not in p.parts}
     assert {p.split("/")[1] for p in files} == kinds == set(KINDS)
     assert set(re.findall(r"\]\((examples/\S+)\)", GUIDE)) == files
@@ -61,7 +61,7 @@ def test_every_kind_has_an_example_and_a_place_in_the_guide():
 def test_every_example_loads_beside_what_comes_with_easel(stocked):
     found = added(stocked)
     assert [f"{one.kind}/{one.id}: {one.error}" for one in found if not one.ok] == []
-    assert len(found) == 10 and {one.kind for one in found} == set(KINDS)
+    assert len(found) == 11 and {one.kind for one in found} == set(KINDS)
     for one in found:
         assert one.source.startswith(str(stocked.plugins)) and one.title
 
@@ -94,7 +94,15 @@ def test_a_captioner_and_jobs_do_their_work(stocked, tmp_path):
     sheet = ran(stocked, {"kind": "contact_sheet", "name": "sheet", "dataset": str(pictures), "columns": 4, "side": 32})
     with Image.open(sheet.path / "sheet.png") as made:
         assert made.size == (128, 64) and len(made.getcolors(10**6)) > 4
-    assert registry.get("jobs", "contact_sheet", stocked.plugins).TOOL
+
+
+def test_a_tool_has_its_form_on_the_tools_tab(stocked):
+    from ui.tabs.tools import bench
+
+    tool = next(t for t in bench.tools(stocked) if t.id == "contact_sheet")
+    made, wrong = bench.config_of(tool, {"dataset": "cats", "columns": "3"})
+    assert wrong == {} and (made.dataset, made.columns, made.kind) == ("cats", 3, "contact_sheet") and tool.blurb
+    assert "columns" in bench.config_of(tool, {"dataset": "cats", "columns": "0"})[1]
 
 
 def test_a_preset_and_its_list_of_sentences_are_used(stocked):
@@ -104,6 +112,13 @@ def test_a_preset_and_its_list_of_sentences_are_used(stocked):
     config = presets.resolve("small-blobs", presets.Answers(dataset="pictures", trigger="zibbo"), LAPTOP, 8, stocked)
     assert config.steps == 120 and config.optimizer.schedule == "wsd"
     assert words.sentences_of(config, SPEC, stocked)[2] == "a green star"
+
+
+def test_a_goal_is_a_preset_of_every_base_model(stocked):
+    made = [p for p in presets.list_presets(plugins=stocked.plugins) if p.goal == "night"]
+    assert {p.family for p in made} >= {"sd15", "flux1", "z_image"} and all(p.ok for p in made)
+    config = presets.resolve(next(p.id for p in made if p.light), presets.Answers(dataset="pictures"), LAPTOP, 8, stocked)
+    assert config.loss.objective == "slider" and config.concept.targets[0].positive == "a street at night, dark"
 
 
 def test_a_page_is_a_tab_and_one_that_fails_says_so_and_stops_no_other(stocked):
@@ -179,4 +194,4 @@ def test_the_list_on_the_page_tells_no_path_of_this_computer_and_no_markup(stock
     html = page.html(stocked)
     assert "&lt;script&gt;" in html and "<script" not in html and "<img" not in html
     assert str(stocked.root) not in html and "plugins/jobs/contact_sheet.py" in html.replace("\\", "/")
-    assert "Plugins: 12, 1 not used" in html and "<details" in html and " open" in html and RIGHTS in html
+    assert "Plugins: 13, 1 not used" in html and "<details" in html and " open" in html and RIGHTS in html

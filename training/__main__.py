@@ -259,11 +259,11 @@ def jobs(home: HomeOption = None):
 @app.command()
 def plugins(home: HomeOption = None):
     """List what was added beside what comes with Easel, from where, and why one is not used."""
-    from .plugins import KINDS, RIGHTS, added
+    from .plugins import RIGHTS, added
 
     found = added(_use(home))
     for one in found:
-        print(f"{KINDS[one.kind]:<18} {one.title:<24} {one.source}" + (f"\n{'':<18} not used: {one.error}" if one.error else ""))
+        print(f"{one.what:<18} {one.title:<24} {one.source}" + (f"\n{'':<18} not used: {one.error}" if one.error else ""))
     print(RIGHTS if found else "There are no plugins; docs/writing-a-plugin.md tells how to write one.")
 
 

@@ -185,8 +185,8 @@ class RateRule(Part):
 class OptimizerPart(Part):
     """How the weights move."""
 
-    type: str = Field("adamw", description="Optimizer.")
-    options: dict[str, bool | int | float | str] = Field({}, description="What this optimizer alone is told, a line each: name: value.")
+    type: str = Field("adamw", description="What makes steps of the gradients.")
+    options: dict[str, bool | int | float | str] = Field({}, description="What this optimizer alone is told, one to a line, such as momentum: 0.9.")
     learning_rate: float = Field(1e-4, gt=0, le=10, description="Step size of the optimizer at its highest.")
     rates: tuple[RateRule, ...] = Field(
         (), max_length=64, description="A learning rate of its own for some weights: text in the weight's name, and how many times the usual. The first that fits holds."

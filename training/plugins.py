@@ -12,7 +12,7 @@ from .plan import presets
 RIGHTS = "A plugin is a program: it can do whatever you can do on this computer. Take only those that you trust."
 KINDS = {
     "families": "Model family", "adapters": "Adapter", "objectives": "Objective", "optimizers": "Optimizer", "jobs": "Job", "captioning": "Captioner",
-    "pages": "Page", "presets": "Preset", "words": "List of sentences",
+    "pages": "Page", "presets": "Preset", "goals": "Goal", "words": "List of sentences",
 }  # fmt: skip
 
 
@@ -25,6 +25,7 @@ class Added:
     title: str
     source: str
     error: str
+    what: str  # the kind in words
 
     @property
     def ok(self) -> bool:
@@ -33,8 +34,11 @@ class Added:
 
 def added(home: Home) -> list[Added]:
     """All of it, kind by kind, what does not load among it.  Runs the plugins' files, where they may be run; presets and lists are only read."""
-    found = [Added(kind, p.id, _title(kind, p.module) if p.module else p.id, p.source, p.error) for kind, p in registry.added(home.plugins)]
-    return found + _presets(home) + _words(home)
+    found = [
+        Added(kind, p.id, _title(kind, p.module) if p.module else p.id, p.source, p.error, "Tool" if getattr(p.module, "TOOL", False) else KINDS[kind])
+        for kind, p in registry.added(home.plugins)
+    ]
+    return found + _presets(home) + _goals(home) + _words(home)
 
 
 def _title(kind: str, module) -> str:
@@ -48,8 +52,20 @@ def _presets(home: Home) -> list[Added]:
     taken = {path.stem for path in presets.FOLDER.glob("*.yaml")}
     known = {p.id: p for p in presets.list_presets(plugins=home.plugins)}
     return [
-        Added("presets", id, known[id].title, str(path), _TAKEN.format(id) if id in taken else known[id].error) for id, path in own.items() if id in known
+        Added("presets", id, known[id].title, str(path), _TAKEN.format(id) if id in taken else known[id].error, KINDS["presets"])
+        for id, path in own.items()
+        if id in known
     ]
+
+
+def _goals(home: Home) -> list[Added]:
+    made = presets.list_presets(plugins=home.plugins)
+    found = []
+    for path in sorted((home.plugins / "goals").glob("*.yaml")):
+        mine = [p for p in made if p.source == path.name]
+        broken = next((p.error for p in mine if p.error), "")
+        found.append(Added("goals", path.stem, mine[0].title if mine else path.stem, str(path), broken if mine else _IDLE, KINDS["goals"]))
+    return found
 
 
 def _words(home: Home) -> list[Added]:
@@ -61,8 +77,9 @@ def _words(home: Home) -> list[Added]:
             error = _TAKEN.format(path.stem) if path.stem in taken else ""
         except (ValueError, OSError) as fault:
             error = str(fault)
-        found.append(Added("words", path.stem, path.stem, str(path), error))
+        found.append(Added("words", path.stem, path.stem, str(path), error, KINDS["words"]))
     return found
 
 
 _TAKEN = "there is another {!r}, which comes with Easel and goes before it; give it a name of its own"
+_IDLE = "every base model has a preset of this goal already; give it a goal of its own"

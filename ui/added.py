@@ -6,7 +6,9 @@ from html import escape
 from pathlib import Path
 
 from training.home import Home
-from training.plugins import KINDS, RIGHTS, Added, added
+from training.plugins import RIGHTS, Added, added
+
+from .words import in_words
 
 
 def html(home: Home) -> str:
@@ -15,7 +17,7 @@ def html(home: Home) -> str:
     broken = [one for one in found if not one.ok]
     rows = "".join(_row(one, home) for one in [*broken, *(one for one in found if one.ok)])
     count = f"{len(found)}" + (f", {len(broken)} not used" if broken else "") if found else "none"
-    where = f"Files in {_short(home.plugins, home)} and packages with entry points easel.… are found at the next start."
+    where = f"What lies in {_short(home.plugins, home)}, or was installed as a package for Easel, is found at the next start."
     return (
         f'<div class="ez-side"><section><details class="ez-plugins"{" open" if broken else ""}><summary><h2>Plugins: {count}</h2></summary>'
         f'<ul>{rows}</ul><p class="ez-muted ez-small">{escape(where)} {escape(RIGHTS)}</p></details></section></div>'
@@ -23,8 +25,8 @@ def html(home: Home) -> str:
 
 
 def _row(one: Added, home: Home) -> str:
-    fault = f'<p class="ez-error">{escape(one.error)}</p>' if one.error else ""
-    return f'<li><b>{escape(one.title)}</b> <span class="ez-muted ez-small">{escape(KINDS[one.kind])}, {escape(_short(one.source, home))}</span>{fault}</li>'
+    fault = f'<p class="ez-error">{escape(in_words(one.error))}</p>' if one.error else ""
+    return f'<li><b>{escape(one.title)}</b><span class="ez-muted ez-small">{escape(one.what)}, {escape(_short(one.source, home))}</span>{fault}</li>'
 
 
 def _short(source: str | Path, home: Home) -> str:

@@ -199,7 +199,7 @@ def _field(dotted: str, group: str, name: str, info: FieldInfo, inner: Any, choi
     kind, item = _kind(name, info, inner)
     if get_origin(inner) is Literal:
         choices = tuple(str(c) for c in get_args(inner))
-    if choices:
+    if choices and kind != "pairs":
         kind = "choice"
     low, high = _bounds(info) if kind in ("integer", "number") else ("", "")
     return Field(dotted, group, label_of(dotted), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {})
@@ -504,11 +504,20 @@ def _input(field: Field, shown: str, common: str, among: str = "") -> str:
         return f'<select class="ez-input" {common}>{inner}</select>{about}'
     if field.kind == "rows":
         return _row_inputs(field, shown, common, offered)
-    if field.kind in ("lines", "long", "pairs") and not (among and field.kind == "long"):
+    if field.kind == "pairs":
+        return _pairs_input(field, shown, common)
+    if field.kind in ("lines", "long") and not (among and field.kind == "long"):
         rows = min(8, max(2, shown.count("\n") + 1))
         return f'<textarea class="ez-input" rows="{rows}" {common}>{escape(shown)}</textarea>'
     mode = ' inputmode="decimal"' if field.kind in ("integer", "number", "numbers") else ""
     return f'<input type="text" class="ez-input" value="{escape(shown)}"{mode}{offered} autocomplete="off" spellcheck="false" {common}>'
+
+
+def _pairs_input(field: Field, shown: str, common: str) -> str:
+    """A box, and below it what can be said there."""
+    known = "".join(f"<li><b>{escape(name)}: {escape(usual)}</b> {escape(help)}</li>" for name, (usual, help) in field.told.items())
+    rows = min(8, max(2, shown.count("\n") + 1))
+    return f'<textarea class="ez-input" rows="{rows}" spellcheck="false" {common}>{escape(shown)}</textarea>' + (f'<ul class="ez-about ez-known">{known}</ul>' if known else "")
 
 
 def _row_inputs(field: Field, shown: str, common: str, offered: str = "") -> str:

@@ -296,3 +296,25 @@ def test_every_checkpoint_of_every_preset_has_its_samples(home):
     assert (own.sample.every, own.save.every) == (280, 280), "more steps, as many samples"
     typed = presets.resolve("builtin-character", presets.Answers(dataset="x", overrides={"save.every": 10}), machine, 20, home)
     assert typed.save.every == 10
+
+
+def test_a_presets_learning_rate_gives_way_to_an_optimizer_that_finds_it(home):
+    made = lambda **overrides: presets.resolve_and_tell("builtin-character", Answers(dataset="d", overrides={p.replace("__", "."): v for p, v in overrides.items()}), LAPTOP, 8, home)
+    config, said = made(optimizer__type="prodigy")
+    assert config.optimizer.learning_rate == 1 and any("Learning rate 1 instead of 0.002: Prodigy" in text for text in said)
+    config, said = made(optimizer__type="prodigy", optimizer__learning_rate=0.5)
+    assert config.optimizer.learning_rate == 0.5 and not said
+    config, said = made(optimizer__type="prodigy", optimizer__learning_rate=0.01)
+    assert config.optimizer.learning_rate == 0.01, "what a person typed stays"
+    assert made(optimizer__type="lion")[0].optimizer.learning_rate == 2e-3
+
+
+def test_an_optimizer_that_is_not_there_or_is_told_what_it_does_not_know_is_refused_beside_its_setting(home):
+    for overrides, path, word in (
+        ({"optimizer.type": "adam8bit"}, "optimizer.type", "did you mean 'adamw8bit'"),
+        ({"optimizer.type": "muon", "optimizer.options": {"momentun": 0.9}}, "optimizer.options", "'momentun' is not a setting; did you mean 'momentum'"),
+        ({"optimizer.options": {"momentum": 0.9}}, "optimizer.options", "AdamW has: none"),
+    ):
+        with pytest.raises(Wrong) as refused:
+            presets.resolve("builtin-character", Answers(dataset="d", overrides=overrides), LAPTOP, 8, home)
+        assert [where for where, _ in refused.value.problems] == [path] and word in str(refused.value)

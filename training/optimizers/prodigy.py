@@ -11,7 +11,7 @@ BLURB = "Finds the learning rate by itself (set it to 1), with twice AdamW's mem
 USES = ("weight_decay", "betas", "eps", "schedule")
 NEEDS = ("prodigyopt",)
 ONE_RATE = True  # prodigyopt refuses groups of different rates: its estimate is one for all
-RATE = (0.1, 2.0, "Prodigy multiplies its own estimate by it: 1 is right")
+RATE = (0.1, 1.0, 2.0, "Prodigy multiplies its own estimate by it, so about 1 is right")
 
 
 class Options(Part):

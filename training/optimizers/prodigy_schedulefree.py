@@ -12,7 +12,7 @@ USES = ("weight_decay", "eps")
 NEEDS = ("prodigyplus",)
 AVERAGES = True
 ONE_RATE = True
-RATE = (0.1, 2.0, "it multiplies its own estimate by it: 1 is right")
+RATE = (0.1, 1.0, 2.0, "Prodigy multiplies its own estimate by it, so about 1 is right")
 
 
 class Options(Part):

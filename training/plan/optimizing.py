@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
@@ -65,7 +66,7 @@ def problems(config: TrainConfig, plugins: Path | None = None) -> list[tuple[str
         optimizer.Options.model_validate(config.optimizer.options)
     except ValidationError as error:
         has = ", ".join(optimizer.Options.model_fields) or "none"
-        found += [(f"optimizer.options.{path}" if path else "optimizer.options", f"{text} ({optimizer.TITLE} has: {has})") for path, text in jobfile.problems(optimizer.Options, error)]
+        found += [("optimizer.options", f"{path!r} {text} ({optimizer.TITLE} has: {has})") for path, text in jobfile.problems(optimizer.Options, error)]
     return found
 
 
@@ -87,12 +88,29 @@ def idle(config: TrainConfig, optimizer: ModuleType) -> list[str]:
             said.append(f"optimizer.{name} has no effect: optimizer.schedule is {o.schedule!r}")
     if o.rates and one_rate(optimizer):
         said.append(f"optimizer.rates has no effect: {title} finds the rates itself")
-    low, high, why = getattr(optimizer, "RATE", (0, float("inf"), ""))
-    if not low <= o.learning_rate <= high:
-        said.append(f"optimizer.learning_rate is {o.learning_rate:g}, but {why}")
+    if not sensible_rate(o, optimizer):
+        said.append(f"optimizer.learning_rate is {o.learning_rate:g}, but {optimizer.RATE[3]}")
     if averages(optimizer) and config.loss.ema_decay:
         said.append(f"loss.ema_decay has no effect: {title} averages the weights itself")
     return said
+
+
+def sensible_rate(config: OptimizerPart, optimizer: ModuleType) -> bool:
+    """Whether the learning rate is one that this optimizer makes sense with, as far as it says."""
+    low, _, high, _ = getattr(optimizer, "RATE", (0, 0, float("inf"), ""))
+    return low <= config.learning_rate <= high
+
+
+def adapted(config: TrainConfig, plugins: Path | None, fixed: Collection[str]) -> tuple[dict[str, float], list[str]]:
+    """({dotted path: value}, the same in sentences): a preset's learning rate belongs to the preset's optimizer.  fixed: paths that stay as they are."""
+    try:
+        optimizer = of(config.optimizer, plugins)
+    except ValueError:
+        return {}, []  # problems() says so
+    if "optimizer.learning_rate" in fixed or sensible_rate(config.optimizer, optimizer):
+        return {}, []
+    _, usual, _, why = optimizer.RATE
+    return {"optimizer.learning_rate": usual}, [f"Learning rate {usual:g} instead of {config.optimizer.learning_rate:g}: {why}"]
 
 
 def unused(optimizer: ModuleType) -> list[str]:

@@ -255,6 +255,8 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     on = devices.of(config.device, machine)
     able, said = devices.adapted(config, on, _set_paths(set_by_user))
     config = all_with(config, able)
+    suited, more = optimizing.adapted(config, home.plugins, _set_paths(set_by_user))
+    config, said = all_with(config, suited), said + more
     wrong = _wrong(config, home) + devices.problems(config, on)
     if wrong:
         raise Wrong(wrong)

@@ -260,6 +260,22 @@ def test_the_form_shows_what_follows_from_an_edit_and_marks_only_the_edit(ctx):
     assert every[0]["data-value"] == str(made.config.save.every) != str(made.base.save.every)
 
 
+def test_the_form_shows_what_the_chosen_optimizer_can_be_told_and_hides_what_it_does_not_use(ctx):
+    paths = lambda html_: {a["data-path"] for _, a in Tags(html_).tags if a.get("data-path", "").startswith(("optimizer.", "loss.ema"))}
+    settings = lambda **edits: train.paint(ctx, story.pictures(ctx.home), Draft(edits={p.replace("__", "."): t for p, t in edits.items()}), {})[3]
+    adamw = paths(settings())
+    assert {"optimizer.betas", "optimizer.schedule", "optimizer.schedule_end", "loss.ema_decay"} <= adamw
+    assert not {"optimizer.options", "optimizer.schedule_power", "optimizer.schedule_decay"} & adamw
+    assert "optimizer.schedule_decay" in paths(settings(optimizer__schedule="wsd"))
+    free = settings(optimizer__type="prodigy_schedulefree", optimizer__options="d_koef: 2")
+    assert paths(free) == {f"optimizer.{n}" for n in ("type", "options", "learning_rate", "weight_decay", "eps", "warmup_steps", "accumulation", "clip_grad")}
+    assert "<b>d_coef: 1</b> Factor of its estimate" in free and "did you mean &#x27;d_coef&#x27;" in free
+    every = {a["data-path"]: a for _, a in Tags(settings(optimizer__type="prodigy")).tags if "data-path" in a}
+    assert every["optimizer.learning_rate"]["data-value"] == "1"
+    lion = plan(ctx, Draft(edits={"optimizer.type": "lion8bit", "optimizer.options": "beta2: 0.95"}), story.pictures(ctx.home))
+    assert lion.config.optimizer.options == {"beta2": 0.95} and lion.wrong == {}
+
+
 def test_a_dataset_of_clips_alone_is_refused_beside_the_field_where_stills_are_learnt(ctx):
     ds = datasets.create(ctx.home, "clips")
     importing.add_files(ds, [make.clip(ctx.home.root / "a.mp4")])

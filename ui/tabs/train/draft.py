@@ -241,6 +241,16 @@ def choices(home: Home) -> dict[str, dict[str, tuple[str, str]]]:
     }
 
 
+def options(home: Home, made: Plan, edits: Mapping[str, str]) -> dict[str, dict[str, tuple[str, str]]]:
+    """What the chosen optimizer can be told, beside the setting that says it: name -> (its default, one sentence)."""
+    config = made.config or made.base
+    plugin = registry.find("optimizers", home.plugins).get(edits.get("optimizer.type", config.optimizer.type)) if config else None
+    if plugin is None or not plugin.ok:
+        return {}
+    model = plugin.module.Options
+    return {"optimizer.options": {f.path: (forms.typed(f, model.model_fields[f.path].default), f.help) for f in forms.fields(model)}}
+
+
 def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
     """Dotted paths of settings that the chosen adapter, objective, optimizer and schedule have no use for, less those that somebody changed."""
     config = made.config or made.base
@@ -275,13 +285,7 @@ def concepts_used(home: Home, config: TrainConfig, edits: Mapping[str, str]) -> 
 
 def _told(module) -> tuple[str, str]:
     spec = getattr(module, "SPEC", None)
-    if spec:
-        return spec.title, spec.notes
-    options = getattr(module, "Options", None)
-    if not options or not options.model_fields:
-        return module.TITLE, module.BLURB
-    own = ", ".join(f"{name} ({forms.typed(forms.fields(options)[at], info.default)})" for at, (name, info) in enumerate(options.model_fields.items()))
-    return module.TITLE, f"{module.BLURB} Its own options: {own}."
+    return (spec.title, spec.notes) if spec else (module.TITLE, module.BLURB)
 
 
 @dataclass(frozen=True)
