@@ -13,7 +13,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 
-from ..config import TrainConfig
+from ..config import DrawingConfig, TrainConfig
 from ..family import FamilySpec
 from ..formats.basemodel import single_file
 from ..plan.layers import local_folder
@@ -21,7 +21,7 @@ from ..plan.layers import local_folder
 QUANTISING = ("bitsandbytes", "torchao")  # bitsandbytes alone brings the compiler of torch with it
 
 
-def load(config: TrainConfig, spec: FamilySpec) -> None:
+def load(config: TrainConfig | DrawingConfig, spec: FamilySpec) -> None:
     """Imports them; what came before stays as it is."""
     if "diffusers" in sys.modules:
         return
@@ -31,10 +31,10 @@ def load(config: TrainConfig, spec: FamilySpec) -> None:
         _settle()
 
 
-def _may_quantise(config: TrainConfig, spec: FamilySpec) -> bool:
+def _may_quantise(config: TrainConfig | DrawingConfig, spec: FamilySpec) -> bool:
     """Whether 8-bit or 4-bit weights or optimizers can come up: asked for, or in the base model itself, or not to be known yet."""
     m = config.model
-    asked = {m.quantise, m.quantise_text} != {"none"} or "8bit" in config.optimizer.type
+    asked = {m.quantise, m.quantise_text} != {"none"} or isinstance(config, TrainConfig) and "8bit" in config.optimizer.type
     folder = None if asked or single_file(m.source) else local_folder(m.source, m.revision)
     if folder is None:
         return True

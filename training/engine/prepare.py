@@ -26,7 +26,7 @@ from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
 from .sampling import texts_of
-from .texts import Texts
+from .texts import Texts, trains_text
 from .weights import base_folder, load_vae, placement
 
 PIXELS_AT_ONCE = 4 * 512 * 512  # pictures of one size that are encoded together hold about this many pixels
@@ -64,7 +64,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
 
     sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
     cache = Cache(ctx.home.cache, ctx.warn)
-    texts = Texts(config, ctx, family, folder, cache)
+    texts = Texts(config, ctx, family, folder, cache, learning=trains_text(config, ctx))
     bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if config.keep.on and config.keep.own and not config.keep.drawn else set()
     texts.encode({c for item in work.everything for c in item.captions} | bare | set(sentences) | texts_of(config) | {""})
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
