@@ -180,4 +180,4 @@ def _gib(size_bytes: int) -> str:
 
 
 def _tab_of(run: Run) -> str:
-    return {"caption": "captions", "publish": "publish"}.get(run.kind, "results")
+    return {"caption": "captions", "publish": "publish", "play": "playground", "generate": "playground"}.get(run.kind, "results")

@@ -11,11 +11,12 @@ from PIL import Image
 
 from tests import tiny
 from training import jobfile, registry
-from training.engine import adapter_files, samplers, studio
+from training.engine import adapter_files, studio
 from training.engine.wardrobe import Wardrobe
 from training.family import Placement
 from training.formats import pictureinfo
 from training.plan.fromrun import drawing_like
+from training.plan.samplers import SAMPLERS
 from training.runs.context import Stopped
 from training.runs.run import create
 
@@ -253,12 +254,12 @@ def test_a_file_for_the_text_encoder_too_reaches_it(taught, worn):
     assert (drawn[0] == both).all() and (drawn[2] == both).all() and (drawn[1] == pixels(worn())[0]).all()
 
 
-@pytest.mark.parametrize("sampler", samplers.SAMPLERS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_draws(sampler, drawing):
     run = drawing(sampler=sampler, steps=4)
     (picture,) = pixels(run)
     assert picture.std() > 0 and not run.view().warnings
-    title = samplers.SAMPLERS[sampler].title
+    title = SAMPLERS[sampler].title
     assert f"Sampler: {title}," in pictureinfo.read(run.samples()[0])[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -12,6 +13,7 @@ from ..files import write_atomic
 from ..formats import pictureinfo
 from ..plan.shots import Drawing, Shot
 from ..runs.context import Context
+from ..runs.run import Run
 from .studio import Studio
 
 
@@ -21,7 +23,7 @@ def write(ctx: Context, name: str, frames: list[Image.Image], shot: Shot, studio
     drawing: the job, where the picture started from another one.
     """
     from_picture = drawing if drawing and drawing.picture else None
-    loras = [(studio.file_of(source).stem, strength, pictureinfo.lora_hash(studio.file_of(source))) for source, strength in shot.loras if strength]
+    loras = [(named(ctx, studio.file_of(source)), strength, pictureinfo.lora_hash(studio.file_of(source))) for source, strength in shot.loras if strength]
     model = studio.spec.called(studio.config.model.source)
     text = pictureinfo.parameters(shot.told(), studio.title_of(shot.sampler), model, loras, from_picture.change if from_picture else None)
     if len(frames) > 1:
@@ -34,13 +36,20 @@ def write(ctx: Context, name: str, frames: list[Image.Image], shot: Shot, studio
         write_atomic(ctx.path(path), clips.webp(frames, fps, lossless=small, quality=85, exif=exif))
         return path
     path = f"samples/{name}.png"
-    write_atomic(ctx.path(path), pictureinfo.png(frames[0], text, told(shot, studio, from_picture)))
+    write_atomic(ctx.path(path), pictureinfo.png(frames[0], text, told(ctx, shot, studio, from_picture)))
     return path
 
 
-def told(shot: Shot, studio: Studio, from_picture: Drawing | None) -> dict[str, Any]:
+def named(ctx: Context, file: Path) -> str:
+    """What a LoRA is called in a picture's text: a checkpoint, whose file is called like any other's, by its run and step."""
+    if file.parent.parent.name == "checkpoints" and file.is_relative_to(ctx.home.outputs):
+        return f"{Run(file.parents[2]).title}-{file.parent.name.lstrip('0') or '0'}"
+    return file.stem
+
+
+def told(ctx: Context, shot: Shot, studio: Studio, from_picture: Drawing | None) -> dict[str, Any]:
     """Our JSON inside a picture: no path of this computer, only the files' names."""
-    loras = [{"name": studio.file_of(source).name, "strength": strength, "hash": pictureinfo.lora_hash(studio.file_of(source))} for source, strength in shot.loras]
+    loras = [{"name": named(ctx, studio.file_of(source)), "strength": strength, "hash": pictureinfo.lora_hash(studio.file_of(source))} for source, strength in shot.loras]
     settings = {k: v for k, v in shot.told().items() if k not in ("loras", "place", "number")}
     more = {"change": from_picture.change, "masked": bool(from_picture.mask)} if from_picture else {}
     return {"family": studio.spec.id, "model": studio.spec.called(studio.config.model.source), **settings, "loras": loras, **more}

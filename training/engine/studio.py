@@ -79,17 +79,28 @@ class Studio:
         """What a sampler is called."""
         return samplers.made(sampler, self.m.scheduler, self.spec.prediction)[1]
 
+    def load(self) -> None:
+        """The image decoder and the denoiser are in memory from here on."""
+        if self.m.denoiser is not None:
+            return
+        self.ctx.phase("loading the image decoder")
+        self.m.vae = load_vae(self.config, self.family, self.folder).vae
+        self.ctx.phase("loading the denoiser")
+        self.m.denoiser = load_denoiser(self.config, self.family, self.folder)
+        modules = {self.spec.denoiser: self.m.denoiser, **self.m.text_encoders}
+        self.wardrobe = Wardrobe(modules, self.spec, self.ctx.warn, lambda: blocks.settle(self.m.denoiser, self.config.device))
+
     def wear(self, loras: Sequence[tuple[str, float]]) -> None:
         """The model wears these and no others.  Raises ValueError where one does not fit."""
         files = [(self.file_of(source), strength) for source, strength in loras]
         if not self.texts.learning and any(strength and reaches_text(file, self.spec) for file, strength in files):
             self._with_living_text()
-        self._load()
+        self.load()
         self.wardrobe.wear(files)
 
     def draw(self, shot: Shot, picture: str = "", mask: str = "", change: float = 1.0) -> list[Image.Image]:
         """One picture, or the frames of a clip, with what is worn.  Its prompt was read().  Raises Interrupted when Stop is pressed meanwhile."""
-        self._load()
+        self.load()
         pipe = self.family.pipeline(self.m)
         pipe.scheduler = samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)[0]
         given: dict[str, Any] = {"width": shot.width, "height": shot.height}
@@ -128,17 +139,6 @@ class Studio:
         if self.wardrobe:  # what was worn is put on anew
             self.wardrobe.modules |= self.m.text_encoders
             self.wardrobe.forget()
-
-    def _load(self) -> None:
-        """The image decoder and the denoiser, once."""
-        if self.m.denoiser is not None:
-            return
-        self.ctx.phase("loading the image decoder")
-        self.m.vae = load_vae(self.config, self.family, self.folder).vae
-        self.ctx.phase("loading the denoiser")
-        self.m.denoiser = load_denoiser(self.config, self.family, self.folder)
-        modules = {self.spec.denoiser: self.m.denoiser, **self.m.text_encoders}
-        self.wardrobe = Wardrobe(modules, self.spec, self.ctx.warn, lambda: blocks.settle(self.m.denoiser, self.config.device))
 
 
 def from_picture(pipe, masked: bool, spec: FamilySpec):
