@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -23,14 +24,14 @@ def page(index: Mapping[str, Any]) -> str:
     """The HTML page of an index."""
     drawn = [p for p in index["pictures"] if p["file"]]
     state = f"{len(drawn)} pictures" if index["complete"] else f"{len(drawn)} of {len(index['pictures'])} pictures so far"
-    body = "".join(_section(index, heading, group) for heading, group in _groups(index))
+    body = "".join(_section(index, heading, group) for heading, group in groups(index))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(index["title"])}</title>'
         f"<style>{STYLE}</style><h1>{escape(index['title'])}</h1><p>{state}</p>{body}</html>"
     )
 
 
-def _groups(index: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def groups(index: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """[(heading, pictures)]: what the axes do not say tells one table from the next."""
     found: dict[tuple, list[Mapping[str, Any]]] = {}
     axes = {index["rows"], index["columns"]} - {""}
@@ -40,15 +41,28 @@ def _groups(index: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]
     return [(" · ".join(key), group) for key, group in found.items()]
 
 
+@dataclass(frozen=True)
+class Table:
+    """One grid: the values along its axes, and what stands where."""
+
+    down: list[str]
+    across: list[str]
+    at: dict[tuple[str, str], Mapping[str, Any]]
+
+
+def table(group: Sequence[Mapping[str, Any]], rows: str, columns: str) -> Table:
+    """The pictures of a group by their places."""
+    down, across = (list(dict.fromkeys(p["place"].get(axis, "") for p in group)) for axis in (rows, columns))
+    return Table(down, across, {(p["place"].get(rows, ""), p["place"].get(columns, "")): p for p in group})
+
+
 def _section(index: Mapping[str, Any], heading: str, group: Sequence[Mapping[str, Any]]) -> str:
     rows, columns = index["rows"], index["columns"]
     if not rows and not columns:
         return f"<h2>{escape(heading)}</h2><ul>{''.join(f'<li>{_figure(p)}</li>' for p in group)}</ul>"
-    across = list(dict.fromkeys(p["place"].get(columns, "") for p in group))
-    down = list(dict.fromkeys(p["place"].get(rows, "") for p in group))
-    at = {(p["place"].get(rows, ""), p["place"].get(columns, "")): p for p in group}
-    head = f'<tr><th>{escape(f"{rows} / {columns}".strip(" /"))}</th>{"".join(f"<th scope=col>{escape(c)}</th>" for c in across)}</tr>'
-    lines = "".join(f'<tr><th scope="row">{escape(r)}</th>{"".join(f"<td>{_figure(at.get((r, c)))}</td>" for c in across)}</tr>' for r in down)
+    found = table(group, rows, columns)
+    head = f'<tr><th>{escape(f"{rows} / {columns}".strip(" /"))}</th>{"".join(f"<th scope=col>{escape(c)}</th>" for c in found.across)}</tr>'
+    lines = "".join(f'<tr><th scope="row">{escape(r)}</th>{"".join(f"<td>{_figure(found.at.get((r, c)))}</td>" for c in found.across)}</tr>' for r in found.down)
     return f'<h2>{escape(heading)}</h2><div class="wide"><table>{head}{lines}</table></div>'
 
 

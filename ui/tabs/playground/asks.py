@@ -49,10 +49,16 @@ class Wish(BaseModel):
     size: str = ""
     sampler: str = ""
     showing: str = ""
+    many_prompts: str = ""
+    many_count: str = "1"
+    many_rows: str = ""
+    many_columns: str = ""
+    many_strengths: str = "-1 0 1"
+    many_showing: str = ""  # id of the run whose sheet is open
 
     def edited(self, path: str, text: str) -> Wish:
         """The form after one field was left."""
-        if path not in Wish.model_fields or path == "showing":
+        if path not in Wish.model_fields or path in ("showing", "many_showing"):
             return self
         changed = {path: text[:20_000]}
         if path == "run":
@@ -143,7 +149,7 @@ def request(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> Re
         raise ValueError(f"“{MODES[wish.mode]}” needs a LoRA; choose a run")
     rows = {"one": _one, "before": _before, "strengths": _strengths, "checkpoints": _checkpoints, "film": _checkpoints, "two": _two, "vote": _vote}[wish.mode](wish, bench, votes)
     shots = [_shot(wish, bench, k, worn, label) for k, (label, worn) in enumerate(rows)]
-    about = {name: value for name, value in wish.model_dump().items() if isinstance(value, str) and name != "showing"} | {"run": bench.run.id if bench.run else wish.run}
+    about = {name: value for name, value in wish.model_dump().items() if isinstance(value, str) and name != "showing" and not name.startswith("many_")} | {"run": bench.run.id if bench.run else wish.run}
     id = f"{time.time_ns() // 10**6:012x}{secrets.token_hex(3)}"
     return parse(Request, {"id": id, "mode": wish.mode, "shots": shots, "film": wish.mode == "film", "about": about}, "this")
 

@@ -12,6 +12,7 @@ from ... import views
 from ...icons import icon
 from .asks import MODES, Bench, Made, Wish
 
+BY_CHECKPOINT = ("checkpoints", "film", "vote")  # ways to draw in which each picture is another checkpoint
 Source = Callable[[str], str]  # path inside the studio's run -> URL
 
 HINTS = {
@@ -101,7 +102,8 @@ def _area(path: str, value: str, hint: str, enter: str) -> str:
 def _strength(wish: Wish) -> str:
     return (
         f'<div class="ez-field"><label class="ez-label ez-spread" for="ez-play-strength"><span>Strength</span><output class="ez-num">{escape(wish.strength)}</output></label>'
-        f'<input type="range" class="ez-range" id="ez-play-strength" min="-2" max="2" step="0.1" value="{escape(wish.strength)}" data-path="strength" data-value="{escape(wish.strength)}"></div>'
+        f'<input type="range" class="ez-range" id="ez-play-strength" min="-2" max="2" step="0.1" value="{escape(wish.strength)}" data-path="strength" data-value="{escape(wish.strength)}">'
+        '<div class="ez-scale" aria-hidden="true"><span>−2</span><span>−1</span><span>0</span><span>1</span><span>2</span></div></div>'
     )
 
 
@@ -119,11 +121,11 @@ def engine(state: Engine) -> str:
     if state.blocked:
         return f'<div class="ez-note ez-warn" role="status">{escape(state.blocked)}</div>'
     if not state.phase:
-        return '<p class="ez-play-engine ez-muted ez-small"><i class="ez-dot"></i>The model is not loaded; the first picture takes some seconds longer.</p>'
+        return '<p class="ez-play-engine ez-muted ez-small"><i class="ez-lamp"></i>The model is not loaded; the first picture takes some seconds longer.</p>'
     size = f" · {views.size(state.memory_bytes)}" if state.memory_bytes else ""
     said = "The model is loaded" if state.ready else views.sentence_start(state.phase)
     return (
-        f'<div class="ez-play-engine ez-small" role="status"><i class="ez-dot is-on"></i><span>{escape(said)}{escape(size)}{escape(" · " + state.detail if state.detail else "")}</span>'
+        f'<div class="ez-play-engine ez-small" role="status"><i class="ez-lamp is-on"></i><span>{escape(said)}{escape(size)}{escape(" · " + state.detail if state.detail else "")}</span>'
         '<button type="button" class="ez-link ez-small" data-act="close" title="The model leaves the memory">Close</button></div>'
     )
 
@@ -135,7 +137,7 @@ def stage(made: Made | None, files: Sequence[str], waiting: Waiting | None, src:
         share = f"{waiting.done} of {waiting.of}" if waiting.of > 1 else ""
         blanks = "".join('<div class="ez-play-blank"></div>' for _ in range(max(0, waiting.of - len(files))))
         shown = "" if hidden else "".join(f'<img class="ez-play-pic" src="{escape(src(f))}" alt="">' for f in files)
-        return f'<div class="ez-play-now" role="status"><b>Drawing …</b><span class="ez-muted ez-num">{share}</span></div><div class="ez-play-row ez-play-{min(waiting.of, 3)}">{shown}{blanks}</div>{said}'
+        return f'<div class="ez-play-now" role="status"><b>Drawing …</b><span class="ez-muted ez-num">{share}</span></div><div class="ez-play-row ez-play-{waiting.of}">{shown}{blanks}</div>{said}'
     if made is None:
         return f'<div class="ez-empty">{icon("brush")}<h2>Nothing drawn yet</h2><p>Write a prompt and press Draw. The model stays in memory while you play.</p></div>{said}'
     if made.told["error"]:
@@ -148,13 +150,18 @@ def stage(made: Made | None, files: Sequence[str], waiting: Waiting | None, src:
 
 
 def _row(made: Made, labels: Sequence[str], src: Source) -> str:
-    prompt = made.told["request"]["shots"][0]["prompt"]
+    prompt, by_checkpoint = made.told["request"]["shots"][0]["prompt"], made.told["request"]["mode"] in BY_CHECKPOINT
     cells = "".join(
         f'<figure><a href="{escape(src(file))}" data-zoom="{escape(f"{label}: {prompt}")}"><img class="ez-play-pic" src="{escape(src(file))}" alt="{escape(f"{prompt}, {label}")}"></a>'
-        f'<figcaption class="ez-num">{escape(named(label))}</figcaption></figure>'
+        f'<figcaption class="ez-num">{escape(named(label))}{_publish(label) if by_checkpoint else ""}</figcaption></figure>'
         for file, label in zip(made.told["files"], labels, strict=False)
     )
-    return f'<div class="ez-play-row ez-play-{min(len(labels), 3)}">{cells}</div>'
+    return f'<div class="ez-play-row ez-play-{len(labels)}">{cells}</div>'
+
+
+def _publish(label: str) -> str:
+    """The link under a checkpoint's picture."""
+    return "" if label == "start" else f'<button type="button" class="ez-link" data-act="publish" data-shown data-id="{escape(label)}" title="This one is the best: publish it">Publish</button>'
 
 
 def named(label: str) -> str:
@@ -182,7 +189,7 @@ def _film(made: Made, labels: Sequence[str], src: Source) -> str:
     video = f'<a class="ez-btn" href="{escape(src(film))}" download>{icon("download")}MP4</a>' if film.endswith(".mp4") else ""
     return (
         f'<figure class="ez-play-one"><img class="ez-play-pic" src="{escape(src(gif))}" alt="{escape(f"{len(labels)} checkpoints, one after the other")}"></figure>'
-        f'<div class="ez-acts"><a class="ez-btn" href="{escape(src(gif))}" download>{icon("download")}GIF</a>{video}</div>{_row(made, labels, src)}'
+        f'<div class="ez-acts ez-play-film"><a class="ez-btn" href="{escape(src(gif))}" download>{icon("download")}GIF</a>{video}</div>{_row(made, labels, src)}'
     )
 
 
@@ -194,7 +201,7 @@ def _ballot(made: Made, labels: Sequence[str], src: Source) -> str:
 
 def _acts(made: Made, publishable: bool) -> str:
     file = made.told["files"][-1]
-    publish = f'<button type="button" class="ez-btn" data-act="publish">{icon("upload")}This is the best: publish it</button>' if publishable else ""
+    publish = f'<button type="button" class="ez-btn" data-act="publish" data-shown>{icon("upload")}This is the best: publish it</button>' if publishable and made.told["request"]["mode"] not in BY_CHECKPOINT else ""
     return (
         f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="sample">{icon("film")}Make it a sample prompt</button>{publish}'
         f'<span class="ez-muted ez-small ez-num">seed {made.told["request"]["shots"][0]["seed"]} · {made.told["took_s"]:.1f} s · settings are inside {escape(file.rpartition(".")[2].upper())}s</span></div>'

@@ -15,7 +15,7 @@ from training.hub.secrets import Secret
 from training.jobs.play import READY
 from training.plan.hardware import machine
 from training.runs import supervisor
-from training.runs.run import Run
+from training.runs.run import Run, create
 
 from ... import drafts, shell, views
 from ...poll import changes
@@ -24,15 +24,16 @@ from ...words import in_words
 from ..publish import tab as publish
 from ..train import draft
 from ..train import tab as train
-from . import asks, votes
+from . import asks, many, votes
 from . import page as playpage
 from .asks import Wish
 
 TITLE = "Playground"
 CSS, JS = client.CSS, client.JS
-PIECES = ("form", "engine", "stage", "votes", "history")
+PIECES = ("form", "engine", "stage", "votes", "history", "many")
 NOTICE_S = 8.0
 LOOK_S = 0.15  # between two looks for a picture that is being drawn
+LOST = "The picture was not finished: the model left the memory before. Draw again."
 PATIENCE_S = 900.0  # of one click; the page's own tick shows what comes later
 OWN = ("", "The base model’s own")
 
@@ -62,6 +63,7 @@ def build(ctx) -> Parts:
                 boxes["stage"] = _box()
             boxes["votes"] = _box()
             boxes["history"] = _box()
+            boxes["many"] = _box()
     return Parts(seen, boxes)
 
 
@@ -85,7 +87,7 @@ def wire(parts: Parts, ctx) -> None:
     def edit(chosen, seen, event: gr.EventData):
         data = event._data or {}
         changed(ctx, lambda wish: wish.edited(str(data.get("field", "")), str(data.get("value", ""))))
-        return paint(ctx, {k: v for k, v in seen.items() if k != "fault"})
+        return paint(ctx, {k: v for k, v in seen.items() if k not in ("fault", "many-fault")})
 
     def act(chosen, seen, event: gr.EventData):
         return answer(ctx, chosen, seen, dict(event._data or {}))
@@ -100,10 +102,13 @@ def wire(parts: Parts, ctx) -> None:
     ctx.every_tick(look, inputs, parts.outputs(), tab="playground")
     ctx.items["playground"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.run.change(follow_run, inputs, parts.outputs(), **shell.INSTANT)
-    parts.boxes["form"].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
+    for name in ("form", "many"):
+        parts.boxes[name].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer]
     for name in PIECES:
-        parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT).then(follow, [parts.seen], parts.outputs(), **shell.QUIET)
+        parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT).then(
+            follow, [parts.seen], parts.outputs(), **shell.QUIET
+        )
 
 
 def form_of(ctx) -> Wish:
@@ -140,14 +145,16 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
     hidden = ballot or waiting is not None and wish.mode == "vote"
     if made is None and waiting is None and past and not wish.showing:
         made, studio = past[0], past[0].studio
+    lost = wish.showing and made is None and waiting is None
     files = _files(studio, wish.showing) if waiting and studio else []
     found = votes.of(bench.run) if bench.run else []
     kept = [one for one in past if one.told["request"]["mode"] != "vote" or one.id in voted_on(ctx, one)]
     return {
         "form": playpage.form(wish, bench, samplers_of(ctx, bench), seen.get("fault", "")),
         "engine": playpage.engine(engine_of(ctx, studios, bench)),
-        "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else "", hidden, bench.run is not None and made is not None),
+        "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else LOST if lost else "", hidden, bench.run is not None and made is not None),
         "votes": playpage.votes(votes.ranks(bench.run), len(found)) if bench.run else "",
+        "many": many.panel(wish, bench, many.sheets(ctx), lambda run: _src(ctx, run), seen.get("many-fault", "")),
         "history": playpage.history(kept, wish.showing, lambda one: _src(ctx, one.studio)),
     }
 
@@ -176,10 +183,10 @@ def _waiting(ctx, wish: Wish, studio: Run | None) -> playpage.Waiting | None:
     """The request that is shown, while the studio lives and it is not through."""
     if not wish.showing or studio is None:
         return None
-    view = ctx.watch.view(studio)
+    if wish.showing not in _asked and ctx.watch.view(studio).phase == READY:  # it was cut off, and is asked for by nobody any more
+        return None
     done = len(_files(studio, wish.showing))
-    asked = _asked.get(wish.showing, 1)
-    return playpage.Waiting(wish.showing, done, asked) if view is not None else None
+    return playpage.Waiting(wish.showing, done, max(_asked.get(wish.showing, 1), done))
 
 
 _asked: dict[str, int] = {}  # pictures of requests that were sent by this app and are not through
@@ -233,20 +240,18 @@ def samplers_of(ctx, bench: asks.Bench) -> list[tuple[str, str]]:
 
 
 def followed(ctx, seen: dict[str, Any]) -> Iterator[list]:
-    """The page again and again, as long as a request is being drawn."""
-    until = time.monotonic() + PATIENCE_S
-    wish = form_of(ctx)
-    while wish.showing in _asked and time.monotonic() < until:
-        painted = paint(ctx, seen)
-        if painted[0] != gr.skip():
-            seen = painted[0]
+    """The page again and again, whenever the studio has said something, as long as a request is being drawn."""
+    until, said = time.monotonic() + PATIENCE_S, 0.0
+    while (id := form_of(ctx).showing) in _asked and time.monotonic() < until:
+        studio = next((run for run in asks.studios(ctx.home) if run.locked()), None)
+        last_t = ctx.watch.view(studio).last_t if studio else 0.0
+        if last_t != said:
+            said, painted = last_t, paint(ctx, seen)
+            seen = seen if painted[0] == gr.skip() else painted[0]
             yield painted
         time.sleep(LOOK_S)
-        wish = form_of(ctx)
-        settle(ctx, wish.showing)
-    painted = paint(ctx, seen)
-    if painted[0] != gr.skip():
-        yield painted
+        settle(ctx, id)
+    yield paint(ctx, seen)  # a generator that says nothing at all would empty the page
 
 
 def settle(ctx, id: str) -> None:
@@ -261,7 +266,7 @@ def settle(ctx, id: str) -> None:
 
 def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None) -> list:
     """Does what a button says, then paints: [*outputs, run, tabs, timer].  token: of whoever is signed in to a Space."""
-    seen = {k: v for k, v in seen.items() if k not in ("fault", "notice")} | {"touched": True}
+    seen = {k: v for k, v in seen.items() if k not in ("fault", "many-fault", "notice")} | {"touched": True}
     for path, value in (data.get("fields") or {}).items():
         changed(ctx, lambda wish, path=path, value=value: wish.edited(str(path), str(value)))
     act, id, run, tabs = str(data.get("act", "")), str(data.get("id", "")), gr.skip(), gr.skip()
@@ -284,9 +289,13 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
         elif act == "sample":
             seen |= {"notice": (make_sample_prompt(ctx), time.time() + NOTICE_S)}
         elif act == "publish":
-            run, tabs = publish_it(ctx, id), ctx.go("publish")
+            run, tabs = publish_it(ctx, id, "shown" in data), ctx.go("publish")
+        elif act == "sheet":
+            changed(ctx, lambda wish: wish.model_copy(update={"many_showing": "" if wish.many_showing == id else id}))
+        elif act in ("many", "many-stop", "many-resume"):
+            draw_many(ctx, act, id, token)
     except (ValueError, OSError) as error:
-        seen |= {"fault": in_words(str(error))}
+        seen |= {"many-fault" if act.startswith("many") else "fault": in_words(str(error))}
     return [*paint(ctx, seen), run, tabs, ctx.soon()]
 
 
@@ -308,6 +317,29 @@ def draw(ctx, token: Secret | None = None) -> str:
     _asked[asked.id] = len(asked.shots)
     changed(ctx, lambda w: w.model_copy(update={"showing": asked.id}))
     return ""
+
+
+def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> None:
+    """Begins the form's drawing job, stops one, or lets it go on.  Raises ValueError, OSError."""
+    if act == "many":
+        wish = form_of(ctx)
+        config = many.config_of(ctx.home, wish, asks.bench(ctx.home, wish))
+        made: list[Run] = []
+
+        def begun() -> Run:
+            made.append(create(ctx.home.outputs, config))
+            return made[0]
+
+        supervisor.start_soon(begun, ctx.home, token)
+        changed(ctx, lambda w: w.model_copy(update={"many_showing": made[0].id}))
+        return
+    run = Run.open(ctx.home.outputs, id)
+    if run.kind != "generate":
+        raise ValueError("that is no set of pictures")
+    if act == "many-stop":
+        run.command("stop")
+    else:
+        supervisor.start_soon(run, ctx.home, token)
 
 
 def close(ctx) -> None:
@@ -357,9 +389,16 @@ def make_sample_prompt(ctx) -> str:
     return "It is one of the sample prompts on the Train tab now, for the next run."
 
 
-def publish_it(ctx, checkpoint: str) -> str:
-    """The run, whose checkpoint (the form's, where none is named) stands on the Publish tab now.  Raises ValueError."""
+def publish_it(ctx, checkpoint: str, shown_one: bool) -> str:
+    """The run whose checkpoint stands on the Publish tab now.  Raises ValueError.
+
+    checkpoint "": the one of the picture that is shown.  shown_one: of the run of that picture, else of the run in the form.
+    """
     wish = form_of(ctx)
+    made = next((one for one in asks.history(ctx.home) if one.id == wish.showing), None)
+    if made and shown_one:
+        about = made.told["request"]["about"]
+        wish = wish.edited("run", about.get("run", "")).edited("checkpoint", about.get("checkpoint", asks.FINAL))
     bench = asks.bench(ctx.home, wish)
     if bench.run is None:
         raise ValueError("Choose a run first; a base model is not published")
