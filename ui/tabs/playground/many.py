@@ -141,8 +141,9 @@ def _table(heading: str, group: Sequence[dict[str, Any]], rows: str, columns: st
         return f'<p class="ez-small ez-muted">{escape(heading)}</p><div class="ez-play-row">{"".join(_cell(p, src) for p in group)}</div>'
     table = overview.table(group, rows, columns)
     head = "".join(f'<th scope="col">{escape(_said(columns, c))}</th>' for c in table.across)
+    corner = " / ".join(AXIS_TITLES[axis] for axis in (rows, columns) if axis)
     body = "".join(f'<tr><th scope="row">{escape(_said(rows, r))}</th>{"".join(f"<td>{_cell(table.at.get((r, c)), src)}</td>" for c in table.across)}</tr>' for r in table.down)
-    return f'<p class="ez-small ez-muted">{escape(heading)}</p><div class="ez-wide ez-play-row"><table class="ez-play-table"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<p class="ez-small ez-muted">{escape(heading)}</p><div class="ez-wide ez-play-row"><table class="ez-play-table"><thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _said(axis: str, value: str) -> str:
