@@ -206,8 +206,8 @@ def test_a_sheet_is_shown_with_its_axes_and_a_strangers_breaks_nothing(ctx):
     pictures = [{**shot.told(), "file": f"samples/{shot.name}.png"} for shot in found]
     (sheet.path / "index.json").write_text(json.dumps(overview.index("x", True, "seed", "", pictures, [])))
     wish(ctx, many_showing=sheet.id)
-    shown = playground.pieces_of(ctx, {})["many"]
+    shown = playground.pieces_of(ctx, {})["sheets"]
     assert shown.count("<img") == 2 and '<th scope="row">43</th>' in shown and "<cat>" not in shown and "2 pictures" in shown
     for harm in ("[]", "{", '{"pictures": [{"file": 1}]}', '{"pictures": 5}', "[" * 50_000):
         (sheet.path / "index.json").write_text(harm)
-        assert "Pictures of" in playground.pieces_of(ctx, {})["many"]
+        assert "Pictures of" in playground.pieces_of(ctx, {})["sheets"]

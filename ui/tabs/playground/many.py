@@ -87,20 +87,27 @@ def _index(run: Run) -> dict[str, Any] | None:
         return None
 
 
-def panel(wish: Wish, bench: Bench, found: Sequence[Sheet], src_of, fault: str) -> str:
-    """The form, and what such jobs made."""
+def form(wish: Wish, bench: Bench, fault: str) -> str:
+    """What to draw.  Its fields are sent with its button, so that nothing of it changes while somebody types."""
     axes = [(axis, AXIS_TITLES[axis]) for axis in ("", *AXES) if bench.run or axis in ("", "prompt", "seed")]
-    strengths = _line("many_strengths", "Strengths", wish.many_strengths, "-1 0 1") if "strength" in (wish.many_rows, wish.many_columns) else ""
+    strengths = _line("many_strengths", "Strengths, for an axis", wish.many_strengths, "-1 0 1") if bench.run else ""
     trouble = f'<p class="ez-error" role="alert">{escape(fault)}</p>' if fault else ""
-    form = (
+    inner = (
         '<p class="ez-muted ez-small">One line a prompt; {red|blue} takes one after the other. They are drawn with what is chosen on the left, go on when this page is closed, '
         "and end in a page of their own in the run’s folder.</p>"
         f'<textarea class="ez-input" rows="4" data-path="many_prompts" data-value="{escape(wish.many_prompts)}" maxlength="20000" aria-label="Prompts, one a line" placeholder="a {{red|blue}} circle">{escape(wish.many_prompts)}</textarea>'
         f'<div class="ez-play-axes">{_line("many_count", "Pictures of each", wish.many_count, "1")}{_choice("many_rows", "Rows", wish.many_rows, axes)}{_choice("many_columns", "Columns", wish.many_columns, axes)}{strengths}</div>'
         f'{trouble}<div class="ez-acts"><button type="button" class="ez-btn" data-act="many" data-collect>{icon("brush")}Draw them all</button></div>'
     )
-    past = "".join(_sheet(sheet, sheet.run.id == wish.many_showing, src_of(sheet.run)) for sheet in found)
-    return f'<section class="ez-card"><details class="ez-drawer" data-key="play-many"><summary>Many at once, as a grid</summary><div class="ez-stack">{form}</div></details>{past}</section>'
+    return f'<section class="ez-card"><details class="ez-drawer" data-key="play-many"><summary>Many at once, as a grid</summary><div class="ez-stack">{inner}</div></details></section>'
+
+
+def past(wish: Wish, found: Sequence[Sheet], src_of) -> str:
+    """What such jobs made, newest first; "" where there is none."""
+    if not found:
+        return ""
+    rows = "".join(_sheet(sheet, sheet.run.id == wish.many_showing, src_of(sheet.run)) for sheet in found)
+    return f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Sheets <span class="ez-count">{len(found)}</span></h2>{rows}</section>'
 
 
 def _line(path: str, label: str, value: str, hint: str) -> str:

@@ -30,7 +30,7 @@ from .asks import Wish
 
 TITLE = "Playground"
 CSS, JS = client.CSS, client.JS
-PIECES = ("form", "engine", "stage", "votes", "history", "many")
+PIECES = ("form", "engine", "stage", "votes", "history", "many", "sheets")
 NOTICE_S = 8.0
 LOOK_S = 0.15  # between two looks for a picture that is being drawn
 LOST = "The picture was not finished: the model left the memory before. Draw again."
@@ -64,6 +64,7 @@ def build(ctx) -> Parts:
             boxes["votes"] = _box()
             boxes["history"] = _box()
             boxes["many"] = _box()
+            boxes["sheets"] = _box()
     return Parts(seen, boxes)
 
 
@@ -102,8 +103,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.every_tick(look, inputs, parts.outputs(), tab="playground")
     ctx.items["playground"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.run.change(follow_run, inputs, parts.outputs(), **shell.INSTANT)
-    for name in ("form", "many"):
-        parts.boxes[name].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
+    parts.boxes["form"].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer]
     for name in PIECES:
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT).then(
@@ -154,7 +154,8 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
         "engine": playpage.engine(engine_of(ctx, studios, bench)),
         "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else LOST if lost else "", hidden, bench.run is not None and made is not None),
         "votes": playpage.votes(votes.ranks(bench.run), len(found)) if bench.run else "",
-        "many": many.panel(wish, bench, many.sheets(ctx), lambda run: _src(ctx, run), seen.get("many-fault", "")),
+        "many": many.form(wish, bench, seen.get("many-fault", "")),
+        "sheets": many.past(wish, many.sheets(ctx), lambda run: _src(ctx, run)),
         "history": playpage.history(kept, wish.showing, lambda one: _src(ctx, one.studio)),
     }
 
