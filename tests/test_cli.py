@@ -224,3 +224,28 @@ def _lora_of(base, target):
                 tensors[f"{part}.{root}{name}.lora_A.weight"] = np.ones((2, 16), np.float32)
                 tensors[f"{part}.{root}{name}.lora_B.weight"] = np.full((16, 2), 0.5, np.float32)
     save_file(tensors, target)
+
+
+def test_generate_draws_a_grid(home, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red circle\n\na blue square\n", encoding="utf-8")
+    words = ("generate", "--prompts", prompts, "--base", "builtin", "--family", "sd15", "--size", "64x64", "--steps", 2, "--count", 2, "--rows", "prompt", "--columns", "seed")
+    code, said = easel(home, *words, wait_s=180)
+    assert code == 0, said
+    (run,) = list_runs(home.outputs)
+    assert run.kind == "generate" and len(run.samples("*.png")) == 4 and "4 pictures; index.html shows them all" in said
+    assert (run.path / "index.html").read_text(encoding="utf-8").count("<tr>") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("a cat",), "say which base model draws"),
+        (("a cat", "--base", "builtin", "--family", "sd15", "--size", "big"), "--size is 'big'; it takes width x height in px"),
+        (("a cat", "--base", "builtin", "--family", "sd15", "--strengths", "a"), "--strengths is 'a'"),
+        (("--base", "builtin", "--family", "sd15"), "say what to draw"),
+    ],
+)
+def test_generate_says_what_is_missing(words, said, home, monkeypatch, capsys):
+    code, told = typed(home, monkeypatch, capsys, "generate", *words)
+    assert code == 2 and said in told and not list_runs(home.outputs)

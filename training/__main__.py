@@ -1,4 +1,4 @@
-"""The command line: python -m training train | resume | longer | caption | export | tool | inspect | convert | runs | jobs | plugins | doctor.
+"""The command line: python -m training train | resume | longer | caption | generate | export | tool | inspect | convert | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -120,6 +120,92 @@ def caption(
     datasets.resolve(place, config.dataset)
     job.options_of(registry.get("captioning", config.captioner, place.plugins), config)
     _launch(config, place, detach)
+
+
+@app.command()
+def generate(
+    prompts: Annotated[list[str] | None, typer.Argument(metavar="PROMPT…", help="What to draw; {a|b} is one of several, the next for each seed.")] = None,
+    prompt_file: Annotated[Path | None, typer.Option("--prompts", metavar="FILE", help="A text file with one prompt a line.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(metavar="SOURCE[@STRENGTH]", help="A run, RUN/STEP, a file or a Hub id, and how strongly it acts; several may be given.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model: a Hub id, a folder or a file; without it, that of the first LoRA that is a run.")] = None,
+    family: Annotated[str | None, typer.Option(help="Model family of --base.")] = None,
+    negative: Annotated[str | None, typer.Option(help="What the pictures should not show.")] = None,
+    size: Annotated[list[str] | None, typer.Option(metavar="WxH", help="Size in px; several draw each of them.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first picture of each prompt.")] = None,
+    count: Annotated[int | None, typer.Option(help="Pictures of each prompt.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How strongly a picture follows its prompt.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Sampler, e.g. euler_a; without it, the base model's own.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="A picture to start from.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="White where the picture may change.")] = None,
+    change: Annotated[float | None, typer.Option(help="Share of the steps that change the picture.")] = None,
+    rows: Annotated[str | None, typer.Option(help="Rows of a grid: prompt, strength, checkpoint, seed or lora.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Its columns.")] = None,
+    strengths: Annotated[str | None, typer.Option(metavar="A,B,…", help="For an axis of strengths.")] = None,
+    checkpoints: Annotated[str | None, typer.Option(metavar="A,B,…", help="For an axis of checkpoints; without it, all.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the set of pictures.")] = "pictures",
+    home: HomeOption = None,
+    detach: DetachOption = False,
+    gpu: GpuOption = None,
+):
+    """Draw pictures with a base model and LoRAs: one by one, or as a grid, with an overview in the run's folder."""
+    from .jobfile import parse
+
+    place = _use(home)
+    uses = [_worn(text) for text in lora or []]
+    data = {"kind": "generate", "name": name, "prompts": prompts or [], "loras": uses} | _drawn_by(base, family, [use["source"] for use in uses], place)
+    given = {
+        "prompt_file": _absolute(prompt_file), "negative": negative, "sizes": [_size(text) for text in size or []] or None, "seed": seed, "count": count, "steps": steps,
+        "guidance": guidance, "sampler": sampler, "picture": _absolute(picture), "mask": _absolute(mask), "change": change, "rows": rows, "columns": columns,
+        "strengths": _numbers(strengths), "checkpoints": checkpoints.split(",") if checkpoints else None,
+    }  # fmt: skip
+    job = registry.get("jobs", "generate", place.plugins)
+    config = parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command")
+    job.lines_of(config)
+    _launch(config, place, detach, _card(gpu, place))
+
+
+def _worn(text: str) -> dict[str, object]:
+    """A LoRA and its strength, of SOURCE or SOURCE@STRENGTH."""
+    source, at, strength = text.rpartition("@")
+    try:
+        return {"source": source, "strength": float(strength)} if at else {"source": text}
+    except ValueError:  # an @ that belongs to a file's name
+        return {"source": text}
+
+
+def _drawn_by(base: str | None, family: str | None, sources: list[str], home: Home) -> dict[str, object]:
+    """The base model and how it draws: as was said, else as the first LoRA's run does.  Raises ValueError where that is not known."""
+    from .plan.fromrun import drawing_like
+    from .plan.hardware import machine
+    from .runs.run import Run
+
+    for source in sources if base is None else []:
+        if (home.outputs / source.partition("/")[0]).is_dir():
+            return drawing_like(Run.open(home.outputs, source.partition("/")[0]))
+    if base is None or family is None:
+        raise ValueError("say which base model draws: --base and --family, or a --lora that is a run of this home")
+    spec = registry.get("families", family, home.plugins).SPEC
+    return {"model": {"family": family, "source": base}, "device": machine(home.root).device, "sizes": [[spec.side_px, spec.side_px]]}
+
+
+def _absolute(path: Path | None) -> str | None:
+    """A file that the worker, which runs in another folder, finds too."""
+    return str(path.expanduser().resolve()) if path else None
+
+
+def _size(text: str) -> list[int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ValueError(f"--size is {text!r}; it takes width x height in px, such as 768x512")
+    return [int(width), int(height)]
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    try:
+        return [float(one) for one in text.split(",")] if text else None
+    except ValueError:
+        raise ValueError(f"--strengths is {text!r}; it takes numbers with commas between, such as -1,0,1") from None
 
 
 @app.command()

@@ -400,6 +400,16 @@ class JobConfig(Part):
         return check_name(name)
 
 
+Device = Literal["cpu", "cuda", "xpu", "mps"]
+
+
+class DrawingConfig(JobConfig):
+    """A job that only draws with a base model."""
+
+    device: Device = Field("cpu", description="Where it draws: the processor, an NVIDIA or AMD card (cuda), an Intel card (xpu), or an Apple GPU (mps).")
+    model: ModelPart
+
+
 class TrainConfig(JobConfig):
     """One training run, complete: the worker fills nothing in."""
 

@@ -90,6 +90,7 @@ class FamilySpec:
     comfyui: Literal["", "diffusers", "kohya", "comfyui"] = ""  # the layout whose names ComfyUI knows; "": kohya's where there is one, else not known
     comfyui_lacks: tuple[str, ...] = ()  # layers of that layout that ComfyUI knows by the first release's names alone
     pipeline_reads_originals: bool = False  # whether load_lora_weights takes a LoRA under "diffusion_model." whatever layers it has; tried
+    broken_pipelines: tuple[str, ...] = ()  # of diffusers' "Img2Img" and "Inpaint" pipelines for it, those that do not run; tried
     pipeline_title: str = "diffusers"  # whose load_lora_weights that is
     alike: tuple[str, ...] = ()  # Hub ids of checkpoints whose weights look like default_source's, but whose scheduler is set otherwise
     optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough

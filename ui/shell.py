@@ -28,7 +28,7 @@ from . import pages, sidebar, theme
 from .poll import Watch
 from .server.frontpage import TITLE
 
-TABS = ("dataset", "captions", "train", "results", "tools", "publish")
+TABS = ("dataset", "captions", "train", "results", "playground", "tools", "publish")
 BUSY_S = 2.0  # between ticks while a job runs: each costs the processor, which may be what trains
 IDLE_S = 4.0
 QUIET = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}  # for every small handler

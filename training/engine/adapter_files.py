@@ -18,8 +18,8 @@ from ..runs.context import Context
 from ..runs.run import Run
 
 
-def load(file: Path, modules: dict[str, nn.Module], spec: FamilySpec) -> dict[str, list[str]]:
-    """{folder: layers} of the adapters that `file`, in any layout, puts into fresh `modules`.  Raises ValueError where something does not fit."""
+def load(file: Path, modules: dict[str, nn.Module], spec: FamilySpec, name: str = "default") -> dict[str, list[str]]:
+    """{folder: layers} of the adapters that `file`, in any layout, puts into `modules` under a name that is not taken.  Raises ValueError where something does not fit."""
     tensors, header = _read(file, modules, spec)
     found = {}
     for prefix in sorted({k.split(".", 1)[0] for k in tensors}):
@@ -27,7 +27,7 @@ def load(file: Path, modules: dict[str, nn.Module], spec: FamilySpec) -> dict[st
             raise ValueError(f"{file.name} also holds an adapter for {prefix}, which was not loaded")
         own = {k.removeprefix(prefix + "."): torch.from_numpy(v) for k, v in tensors.items() if k.startswith(prefix + ".")}
         told = {k.removeprefix(prefix + "."): v for k, v in header.items() if k.startswith(prefix + ".")}
-        found[prefix] = put(modules[prefix], own, told)
+        found[prefix] = put(modules[prefix], own, told, name)
     return found
 
 
@@ -52,8 +52,8 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
         adapter.restore(module, ready, name)
 
 
-def find(source: str, ctx: Context) -> Path:
-    """The file or folder that adapter.start_from means: a path, a run of this home or one of its checkpoints, or a file on the Hub."""
+def find(source: str, ctx: Context, setting: str = "adapter.start_from") -> Path:
+    """The file or folder that a setting means: a path, a run of this home or one of its checkpoints (RUN/STEP), or a file on the Hub."""
     path = Path(source).expanduser()
     if path.is_file():
         return path
@@ -61,32 +61,32 @@ def find(source: str, ctx: Context) -> Path:
         return adapter_file(path) if (path / "MANIFEST.json").is_file() else path
     name, _, step = source.partition("/")
     if (ctx.home.outputs / name).is_dir():
-        return _of_run(source, Run.open(ctx.home.outputs, name), step)
+        return _of_run(source, Run.open(ctx.home.outputs, name), step, setting)
     if source.count("/") >= 1 and not source.startswith(("/", ".", "~")):
-        return _from_hub(source, ctx)
-    raise ValueError(f"adapter.start_from is {source!r}, but there is no such file and no such run; give a path, RUN, RUN/STEP or a Hub id")
+        return _from_hub(source, ctx, setting)
+    raise ValueError(f"{setting} is {source!r}, but there is no such file and no such run; give a path, RUN, RUN/STEP or a Hub id")
 
 
-def _of_run(source: str, run: Run, step: str) -> Path:
+def _of_run(source: str, run: Run, step: str, setting: str) -> Path:
     kept = dict(run.checkpoints())
     if step:
         if not step.isdigit() or int(step) not in kept:
-            raise ValueError(f"adapter.start_from is {source!r}, but that run has no checkpoint of that step; there are: {', '.join(map(str, kept)) or 'none'}")
+            raise ValueError(f"{setting} is {source!r}, but that run has no checkpoint of that step; there are: {', '.join(map(str, kept)) or 'none'}")
         return adapter_file(kept[int(step)])
     if run.result():
         return run.result()
     if not kept:
-        raise ValueError(f"adapter.start_from is {source!r}, but that run has no result and no checkpoint yet")
+        raise ValueError(f"{setting} is {source!r}, but that run has no result and no checkpoint yet")
     return adapter_file(kept[max(kept)])
 
 
-def _from_hub(source: str, ctx: Context) -> Path:
+def _from_hub(source: str, ctx: Context, setting: str) -> Path:
     from huggingface_hub import HfApi, hf_hub_download
 
     owner, name, *inside = source.split("/", 2)
     repo, token = f"{owner}/{name}", ctx.secrets.get("hf_token")
     key = token.reveal() if token else None
-    ctx.phase("downloading the adapter to start from")
+    ctx.phase("downloading the adapter")
     try:
         file = inside[0] if inside else _only_file(HfApi(token=key).list_repo_files(repo), repo)
         return Path(hf_hub_download(repo, file, token=key))
@@ -94,7 +94,7 @@ def _from_hub(source: str, ctx: Context) -> Path:
         raise
     except Exception as error:  # noqa: BLE001 the Hub's errors are many; all mean that this file is not to be had
         said = " ".join(str(error).split())[:300]
-        raise ValueError(f"adapter.start_from is {source!r}, which is neither a file nor a run here, and the Hub did not give it: {said}") from None
+        raise ValueError(f"{setting} is {source!r}, which is neither a file nor a run here, and the Hub did not give it: {said}") from None
 
 
 def _only_file(files: list[str], repo: str) -> str:

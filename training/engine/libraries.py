@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-from ..config import TrainConfig
+from ..config import DrawingConfig, TrainConfig
 from ..family import FamilySpec
 from ..formats.basemodel import single_file
 from ..plan.layers import local_folder
@@ -22,7 +22,7 @@ from ..plan.layers import local_folder
 QUANTISING = ("bitsandbytes", "torchao")  # bitsandbytes alone brings the compiler of torch with it
 
 
-def load(config: TrainConfig, spec: FamilySpec, optimizer: ModuleType) -> None:
+def load(config: TrainConfig | DrawingConfig, spec: FamilySpec, optimizer: ModuleType | None = None) -> None:
     """Imports them; what came before stays as it is."""
     if "diffusers" in sys.modules:
         return
@@ -32,7 +32,7 @@ def load(config: TrainConfig, spec: FamilySpec, optimizer: ModuleType) -> None:
         _settle()
 
 
-def _may_quantise(config: TrainConfig, spec: FamilySpec, optimizer: ModuleType) -> bool:
+def _may_quantise(config: TrainConfig | DrawingConfig, spec: FamilySpec, optimizer: ModuleType | None) -> bool:
     """Whether 8-bit or 4-bit weights or optimizers can come up: asked for, or in the base model itself, or not to be known yet."""
     m = config.model
     asked = {m.quantise, m.quantise_text} != {"none"} or not set(QUANTISING).isdisjoint(getattr(optimizer, "NEEDS", ()))

@@ -10,12 +10,12 @@ import sys
 import psutil
 import torch
 
-from ..config import TrainConfig
+from ..config import DrawingConfig, TrainConfig
 from ..plan import devices
 from .weights import DTYPES
 
 
-def check_device(config: TrainConfig) -> None:
+def check_device(config: TrainConfig | DrawingConfig) -> None:
     """Raises ValueError when the config's device or number format is not to be had here."""
     device, dtype = config.device, config.model.dtype
     if device == "cuda" and not torch.cuda.is_available():
@@ -26,7 +26,7 @@ def check_device(config: TrainConfig) -> None:
         raise ValueError("device is 'mps', but this machine has no Apple GPU; choose 'cpu'")
     for path, text in devices.problems(config, _present(device)):
         raise ValueError(f"{path} {text}")
-    if config.model.offload and config.loss.gradient_checkpointing != "all" and device != "cpu":
+    if isinstance(config, TrainConfig) and config.model.offload and config.loss.gradient_checkpointing != "all" and device != "cpu":
         raise ValueError("model.offload keeps no memory free unless every block is recomputed; set loss.gradient_checkpointing to 'all'")
     if device == "cuda" and dtype == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ValueError("model.dtype is 'bf16', which this card only emulates, several times slower; choose 'fp16'")
@@ -41,7 +41,7 @@ def _present(device: str) -> devices.Device:
     return devices.Device("cuda", torch.cuda.get_device_capability(0))
 
 
-def autocast(config: TrainConfig):
+def autocast(config: TrainConfig | DrawingConfig):
     """A context in which half-precision runs compute in their own format; nothing for fp32."""
     if config.model.dtype == "fp32":
         return contextlib.nullcontext()

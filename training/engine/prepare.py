@@ -27,7 +27,7 @@ from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
 from .sampling import texts_of
-from .texts import Texts
+from .texts import Texts, trains_text
 from .weights import base_folder, load_vae, placement
 
 PIXELS_AT_ONCE = 4 * 512 * 512  # pictures of one size that are encoded together hold about this many pixels
@@ -67,7 +67,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
 
     sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
     cache = Cache(ctx.home.cache, ctx.warn)
-    texts = Texts(config, ctx, family, folder, cache)
+    texts = Texts(config, ctx, family, folder, cache, learning=trains_text(config, ctx))
     by_words = concepts.by_words(objective)
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
     bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if own else set()

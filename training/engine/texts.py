@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+import torch
 from torch import Tensor
 
 from .. import registry
-from ..config import TrainConfig
+from ..config import DrawingConfig, TrainConfig
 from ..family import Cond, Modules
 from ..formats.basemodel import fingerprint
 from ..runs.context import Context, Stopped
@@ -24,16 +25,24 @@ BATCH = 16
 
 
 class Texts:
-    """The cached conditioning of captions and prompts."""
+    """The cached conditioning of captions and prompts.
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, folder: Path, cache: Cache):
-        self.config, self.ctx, self.family, self.folder, self.cache = config, ctx, family, folder, cache
+    learning: the encoders that can carry an adapter stay in memory and are asked anew each time.  stay: so do the others, once they
+    were needed, though each text is still asked for once only.
+    """
+
+    def __init__(
+        self, config: TrainConfig | DrawingConfig, ctx: Context, family: ModuleType, folder: Path, cache: Cache, *, learning: bool, stay: bool = False
+    ):
+        self.config, self.ctx, self.family, self.folder, self.cache, self.stay = config, ctx, family, folder, cache, stay
         there = [name for name in family.SPEC.without(config.model.leave_out).parts["text"] if (folder / name).is_dir()]
-        self.learning = [name for name in there if name in family.SPEC.trainable_text] if trains_text(config, ctx) else []
+        self.learning = [name for name in there if name in family.SPEC.trainable_text] if learning else []
         self.encoders = [name for name in there if name not in self.learning]
         self.furthest = there[-1]  # families name the one that reads furthest last: what others cut off, it still tells the denoiser
         self.alive: Modules | None = None  # holds the encoders that learn, once they are loaded
         self._seen: list[str] = []
+        self._stayed: dict[str, Modules] = {}
+        self._noun = "caption" if isinstance(config, TrainConfig) else "prompt"
         quantised = "" if config.model.quantise_text == "none" else f":{config.model.quantise_text}"
         self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}{quantised}" for name in self.encoders}
 
@@ -42,14 +51,24 @@ class Texts:
         texts = sorted(set(texts))
         self._seen += texts
         for number, name in enumerate(self.encoders, start=1):
-            if not all(self._key(name, t) in self.cache for t in texts):
+            if not all(self._there(name, t) for t in texts):
                 self._encode(name, texts, f" {number} of {len(self.encoders)}" if len(self.encoders) > 1 else "")
+
+    def take_over(self, other: Texts) -> None:
+        """What another has in memory, and this one has a use for, is this one's."""
+        self._stayed |= {name: m for name, m in other._stayed.items() if name in self.encoders}
+
+    def cut(self, texts: Iterable[str]) -> list[str]:
+        """Those of the encoded prompts that are longer than the encoder reads."""
+        if self.furthest in self.learning:
+            return _too_long(self.alive, texts)
+        return [t for t in texts if self.cache.get(self._cut_key(t))["cut"].item()]
 
     def keep_alive(self, m: Modules) -> None:
         """Loads the encoders that learn into m.text_encoders, from where every later row comes."""
         if self.learning:
             loaded = self.family.load(self.folder, set(self.learning), placement(self.config.model, self.config.device))
-            if not self.alive and self.furthest in self.learning:
+            if not self.alive and self.furthest in self.learning and self._noun == "caption":
                 _say_cut(self.ctx, loaded, self._seen)
             m.text_encoders, m.tokenizers, self.alive = loaded.text_encoders, loaded.tokenizers, m
 
@@ -76,17 +95,36 @@ class Texts:
     def _key(self, encoder: str, text: str) -> str:
         return key("text", self.family.SPEC.id, self._prints[encoder], text)
 
+    def _there(self, name: str, text: str) -> bool:
+        return self._key(name, text) in self.cache and (not self._marks(name) or self._cut_key(text) in self.cache)
+
+    def _marks(self, name: str) -> bool:
+        """Whether it is put down which texts this encoder cuts: a prompt is cut each time that it is drawn, not only when it is encoded."""
+        return self._noun == "prompt" and name == self.furthest
+
+    def _cut_key(self, text: str) -> str:
+        return key("cut", self.family.SPEC.id, self._prints[self.furthest], text)
+
     def _encode(self, name: str, texts: list[str], which: str) -> None:
-        self.ctx.phase(f"loading text encoder{which}")
-        m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device, self.config.model.quantise_text))
-        if name == self.furthest:
+        m = self._stayed.get(name)
+        if m is None:
+            self.ctx.phase(f"loading text encoder{which}")
+            m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device, self.config.model.quantise_text))
+        if self._marks(name):
+            long = set(_too_long(m, texts))
+            for text in texts:
+                self.cache.put(self._cut_key(text), {"cut": torch.tensor(text in long)})
+        elif name == self.furthest:
             _say_cut(self.ctx, m, texts)
         fill(self.cache, [(self._key(name, t), t) for t in texts], lambda some: self.family.encode_text(m, some), BATCH, self._told)
+        if self.stay:
+            self._stayed[name] = m
+            return
         m.text_encoders.clear()
         memory.release()
 
     def _told(self, done: int, of: int) -> None:
-        self.ctx.phase("reading captions", done, of, "captions")
+        self.ctx.phase(f"reading {self._noun}s", done, of, f"{self._noun}s")
         if self.ctx.stop_requested():
             raise Stopped(0)
 
@@ -96,10 +134,14 @@ def trains_text(config: TrainConfig, ctx: Context) -> bool:
     return config.adapter.text_encoder and "text_encoder" in registry.get("adapters", config.adapter.type, ctx.home.plugins).USES
 
 
+def _too_long(m: Modules, texts: Iterable[str]) -> list[str]:
+    """Those that have more tokens than a text encoder reads."""
+    return [t for t in texts if any(len(tok(t, truncation=False).input_ids) > tok.model_max_length for tok in m.tokenizers.values())]
+
+
 def _say_cut(ctx: Context, m: Modules, texts: list[str]) -> None:
-    for tokenizer in m.tokenizers.values():
-        most = tokenizer.model_max_length
-        long = [t for t in texts if len(tokenizer(t, truncation=False).input_ids) > most]
-        if long:
-            many = "One caption is" if len(long) == 1 else f"{len(long)} captions are"
-            ctx.warn(f"{many} longer than the text encoder reads ({most} tokens), and cut there: “{long[0][:60]}…”")
+    long = _too_long(m, texts)
+    if long:
+        many = "One caption is" if len(long) == 1 else f"{len(long)} captions are"
+        most = min(tokenizer.model_max_length for tokenizer in m.tokenizers.values())
+        ctx.warn(f"{many} longer than the text encoder reads ({most} tokens), and cut there: “{long[0][:60]}…”")

@@ -10,7 +10,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from ..config import ModelPart, TrainConfig
+from ..config import DrawingConfig, ModelPart, TrainConfig
 from ..family import Cond, FamilySpec, Modules, Placement
 from ..formats.basemodel import check_folder, local_folder, single_file, variant
 from ..hub.download import DownloadStopped, fetch
@@ -52,8 +52,8 @@ def placement(model: ModelPart, device: str, quantise: str = "none") -> Placemen
     return Placement(DTYPES[model.dtype], device, quantise)
 
 
-def load_denoiser(config: TrainConfig, family: ModuleType, folder: Path) -> nn.Module:
-    """The denoiser as a run trains on it: quantised, and with blocks in RAM, where the config says so."""
+def load_denoiser(config: TrainConfig | DrawingConfig, family: ModuleType, folder: Path) -> nn.Module:
+    """The denoiser as a run works with it: quantised, and with blocks in RAM, where the config says so."""
     m = config.model
     device = "cpu" if m.offload else config.device
     denoiser = family.load(folder, {family.SPEC.denoiser}, placement(m, device, m.quantise)).denoiser
@@ -62,7 +62,7 @@ def load_denoiser(config: TrainConfig, family: ModuleType, folder: Path) -> nn.M
     return denoiser
 
 
-def load_vae(config: TrainConfig, family: ModuleType, folder: Path) -> Modules:
+def load_vae(config: TrainConfig | DrawingConfig, family: ModuleType, folder: Path) -> Modules:
     """The image encoder and decoder, in tiles where the config says so, and the scheduler."""
     m = family.load(folder, set(family.SPEC.parts["vae"]), placement(config.model, config.device))
     if config.model.vae_tiling:

@@ -45,6 +45,7 @@ SPEC = FamilySpec(
     notes="Chroma1-HD draws at 1024 px; Chroma1-Base is the one for long trainings. Guided by a real negative prompt.",
     tags=("chroma", "text-to-image"),
     pipeline="ChromaPipeline",
+    broken_pipelines=("Inpaint",),  # diffusers 0.42 asks the transformer for guidance_embeds, which it has not
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=_ORIGINALS,
     comfyui="diffusers",

@@ -105,13 +105,13 @@ def exactly(name: str) -> str:
     return "^" + re.escape(name)
 
 
-def inject(module, peft_config, seed: int) -> list[str]:
-    """Puts a fresh adapter into `module`; gives the names of the wrapped layers.  Its weights are fp32 and the only ones that learn."""
+def inject(module, peft_config, seed: int, name: str = "default") -> list[str]:
+    """Puts a fresh adapter called `name` into `module`; gives the names of the wrapped layers.  Its weights are fp32 and the only ones that learn."""
     import torch
     from peft import inject_adapter_in_model
 
     torch.manual_seed(seed)
-    inject_adapter_in_model(peft_config, module)
+    inject_adapter_in_model(peft_config, module, name)
     module._hf_peft_config_loaded = True  # by which diffusers and transformers know of an adapter
     for parameter in module.parameters():
         if parameter.requires_grad:
@@ -131,11 +131,11 @@ def parameters(module) -> list:
     return [p for p in module.parameters() if p.requires_grad]
 
 
-def tensors(module, prefix: str) -> dict:
+def tensors(module, prefix: str, name: str = "default") -> dict:
     """{key in diffusers' layout: a copy of the tensor} of the adapter as it is now: alpha not baked in, see settings()."""
     from peft import get_peft_model_state_dict
 
-    state = get_peft_model_state_dict(module, save_embedding_layers=False)
+    state = get_peft_model_state_dict(module, adapter_name=name, save_embedding_layers=False)
     return {f"{prefix}.{k}": v.detach().cpu().contiguous().clone() for k, v in state.items()}
 
 
@@ -192,8 +192,8 @@ def settings(module, prefix: str) -> dict:
     return {f"{prefix}.{k}": v for k, v in plain.items()}
 
 
-def put(module, state: dict, told: dict) -> list[str]:
-    """Builds the adapter that `told` describes into `module` and fills it; gives its layers.  What diffusers' loader does not take, this does.
+def put(module, state: dict, told: dict, name: str = "default") -> list[str]:
+    """Builds the adapter that `told` describes into `module`, beside any of other names, and fills it; gives the layers with adapters.  What diffusers' loader does not take, this does.
 
     state: {key without prefix: Tensor}; told: settings() without prefix.  Raises ValueError unless every tensor finds its place
     and every place gets one.
@@ -208,13 +208,13 @@ def put(module, state: dict, told: dict) -> list[str]:
         raise ValueError(f"the file says that it is a {kind!r} adapter, which this version of peft does not know")
     cls = PEFT_TYPE_TO_CONFIG_MAPPING[kind]
     known = {f.name for f in fields(cls) if f.init}
-    layers = inject(module, cls(**{k: v for k, v in told.items() if k in known and k != "peft_type"}), 0)
-    expected = {k.removeprefix("m."): v for k, v in tensors(module, "m").items()}
+    layers = inject(module, cls(**{k: v for k, v in told.items() if k in known and k != "peft_type"}), 0, name)
+    expected = {k.removeprefix("m."): v for k, v in tensors(module, "m", name).items()}
     odd = set(state) ^ set(expected)
     if odd:
         raise ValueError(f"the adapter does not fit this model: {min(odd)!r} is on one side only; is it for this base model?")
-    for name, tensor in state.items():
-        if tensor.shape != expected[name].shape:
-            raise ValueError(f"the adapter does not fit this model: {name} is {tuple(tensor.shape)} there and {tuple(expected[name].shape)} here")
-    set_peft_model_state_dict(module, state)
+    for key, tensor in state.items():
+        if tensor.shape != expected[key].shape:
+            raise ValueError(f"the adapter does not fit this model: {key} is {tuple(tensor.shape)} there and {tuple(expected[key].shape)} here")
+    set_peft_model_state_dict(module, state, adapter_name=name)
     return layers

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import registry
-from ..config import TrainConfig
+from ..config import DrawingConfig, TrainConfig
 from .hardware import Machine
 
 CARDS = ("cuda", "xpu")  # devices with memory of their own; torch calls AMD's cards "cuda" too
@@ -93,10 +93,10 @@ def macos() -> int:
     return int(head) if head.isdigit() else 0
 
 
-def problems(config: TrainConfig, on: Device) -> list[tuple[str, str]]:
+def problems(config: TrainConfig | DrawingConfig, on: Device) -> list[tuple[str, str]]:
     """[(dotted path, sentence)] of the settings that the device cannot do, with the nearest that works."""
     found = []
-    for path in PATHS:
+    for path in PATHS if isinstance(config, TrainConfig) else [p for p in PATHS if p.startswith("model.")]:
         value = _at(config, path)
         nearest, why = on.nearest(path, value)
         if nearest != value:

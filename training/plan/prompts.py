@@ -35,17 +35,22 @@ class Prompt:
 
 def read(config: TrainConfig, line: str) -> Prompt:
     """What a line of sample.prompts asks for."""
-    sample, ignored, seeded = config.sample, [], False
+    return read_line(line, config.sample, config.trigger)
+
+
+def read_line(line: str, sample: SamplePart, trigger: str) -> Prompt:
+    """What a prompt with options asks for; sample: what holds where it says nothing."""
+    ignored, seeded = [], False
     for match in _OPTION.finditer(line):
         name, value = OPTIONS.get(match[1]), (match[2] or "").strip()
         try:
             if name is None:
                 raise ValueError
-            sample = SamplePart.model_validate({**dict(sample), name: with_place(value, config.trigger) if name == "negative" else value})
+            sample = SamplePart.model_validate({**dict(sample), name: with_place(value, trigger) if name == "negative" else value})
             seeded |= name == "seed"
         except (ValidationError, ValueError):  # ValidationError: out of its limits
             ignored.append(match[0].strip())
-    return Prompt(with_place(_OPTION.sub("", line).strip(), config.trigger), sample, seeded, tuple(ignored))
+    return Prompt(with_place(_OPTION.sub("", line).strip(), trigger), sample, seeded, tuple(ignored))
 
 
 def of_config(config: TrainConfig) -> list[Prompt]:

@@ -21,14 +21,14 @@ from .lock import RunLock, is_held
 if TYPE_CHECKING:
     from ..config import JobConfig
 
-COMMANDS = {"stop": (), "save": (), "sample": ("prompt",)}
+COMMANDS = {"stop": (), "save": (), "sample": ("prompt",), "draw": ("request",)}
 STATUSES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 LOG_TAIL_BYTES = 256 * 1024
 MAX_CONTROL_BYTES = 64 << 20
 _STAMP = "%Y-%m-%d_%H%M"
 _STAMP_CHARS = len("2026-01-31_1420")
 _TITLE_CHARS = 200
-_FILES = ("events.jsonl", "control.jsonl", "worker.lock", "log.txt")  # what a run's folder may hold besides job.yaml,
+_FILES = ("events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl")  # what a run's folder may hold besides job.yaml,
 _FOLDERS = ("samples", "checkpoints")  # which everybody who lists runs looks into
 _REMEMBERED = 10_000
 
@@ -192,7 +192,7 @@ class Run:
         return last if last in ENDINGS else "interrupted" if last else "queued"
 
     def command(self, kind: str, **data: Any) -> None:
-        """Asks the worker to stop, save, or sample {prompt}.  Stop takes a queued run out of the queue.
+        """Asks the worker to stop, save, sample {prompt}, or draw {request}.  Stop takes a queued run out of the queue.
 
         Raises ValueError when nobody is there to do it.
         """

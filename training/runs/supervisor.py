@@ -31,6 +31,7 @@ from .worker import REFUSED
 KILL_OFFERED_AFTER_S = 30.0
 ANNOUNCED_WITHIN_S = 8.0
 EXIT_WAIT_S = 5.0
+LEAVE_WAIT_S = 20.0
 
 # what a worker may see of our environment; tokens and passwords are in nothing here, and _clean() looks again
 ALLOWED = {
@@ -91,6 +92,13 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
         if ahead and ahead.status() in ENDINGS:  # it has said its last word, and is on its way out
             _until(lambda: not ahead.locked(), EXIT_WAIT_S)
             card, ahead = _place(run, home)
+        if ahead and yields(run):
+            if status == "queued":
+                run.command("stop")  # it must not begin by itself, long after somebody wanted to play
+            raise ValueError(f"'{ahead.title}' is using the machine; the Playground draws again when it has ended")
+        if ahead and yields(ahead):
+            _send_away(ahead)
+            card, ahead = _place(run, home)
         if ahead and status == "queued":
             if token:
                 _tokens[run.path] = token
@@ -146,6 +154,8 @@ def tick(home: Home) -> list[str]:
             if uses_gpu(run):
                 wanted = placing.cards_for(run, home)
                 card, ahead = _place(run, home, kept)
+                if ahead and yields(ahead) and not yields(run):
+                    _send_away(ahead, wait_s=0)  # a later tick finds the machine free
                 if alone_waits or ahead or (wanted and not card):
                     kept |= set(wanted)
                     alone_waits = alone_waits or not wanted
@@ -167,8 +177,8 @@ def no_accelerator(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def running(home: Home) -> Run | None:
-    """The run that a worker is busy with: the one that uses the GPU before any other."""
-    busy = [run for run in list_runs(home.outputs) if run.locked() or starting(run)]
+    """The run that a worker is busy with: the one that uses the GPU before any other; not one that makes room for whoever comes."""
+    busy = [run for run in list_runs(home.outputs) if (run.locked() or starting(run)) and not yields(run)]
     return next((run for run in busy if uses_gpu(run)), busy[0] if busy else None)
 
 
@@ -178,6 +188,14 @@ def uses_gpu(run: Run) -> bool:
         return bool(getattr(registry.get("jobs", run.kind, run.plugins), "USES_GPU", True))
     except (ValueError, OSError):
         return True
+
+
+def yields(run: Run) -> bool:
+    """Does it end by itself when another run wants the machine?  Then it is in nobody's way."""
+    try:
+        return bool(getattr(registry.get("jobs", run.kind, run.plugins), "YIELDS", False))
+    except (ValueError, OSError):
+        return False
 
 
 def kill_offered(run: Run) -> bool:
@@ -291,8 +309,18 @@ def _alone(home: Home, wait_s: float = 15.0) -> Iterator[bool]:
 
 
 def in_the_way(run: Run, home: Home) -> Run | None:
-    """The run that keeps `run` from starting; None when none does."""
-    return _place(run, home)[1]
+    """The run that keeps `run` from starting; None when none does, or one that makes room."""
+    ahead = _place(run, home)[1]
+    return None if ahead and yields(ahead) and not yields(run) else ahead
+
+
+def _send_away(run: Run, wait_s: float = LEAVE_WAIT_S) -> None:
+    """Asks a run that yields to end, and waits until its process is gone, but not for ever."""
+    started = run.last("started")
+    if run.asked_t("stop", started["t"] if started else 0.0) is None:
+        with suppress(ValueError):  # it has just ended by itself
+            run.command("stop")
+    _until(lambda: not run.locked(), wait_s)
 
 
 def _place(run: Run, home: Home, kept: Collection[str] = ()) -> tuple[str, Run | None]:

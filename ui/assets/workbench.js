@@ -151,6 +151,18 @@
   const slide = (range) => range.closest(".ez-pair-view").style.setProperty("--at", `${range.value}%`);
   document.addEventListener("input", (event) => event.target.matches?.(".ez-pair-range") && slide(event.target));
 
+  // a slider says its value while it is moved; a picture of the Playground opens large among its neighbours
+  document.addEventListener("input", (event) => {
+    const range = event.target;
+    if (range.matches?.(".ez-range")) range.closest(".ez-field").querySelector("output").textContent = range.value;
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.(".ez-play-row [data-zoom]");
+    if (!link || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    easel.zoom([...link.closest(".ez-play-row").querySelectorAll("[data-zoom]")], link);
+  });
+
   // the grid of samples: arrows move, Enter and click open
   const shotAt = (grid, row, col) => grid.querySelector(`.ez-shot[data-row="${row}"][data-col="${col}"]`);
   const beside = (grid, shot, dx, dy) => {

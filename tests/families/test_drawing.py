@@ -1,0 +1,61 @@
+"""Every family draws in the drawing job what its own pipeline draws, and starts from a picture where diffusers has a pipeline for that."""
+
+from __future__ import annotations
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.engine.conftest import _Stopping
+from training import jobfile, registry
+from training.data.frames import fitting
+from training.runs.run import create
+
+from .test_every_family import CAPTIONS, conditioned, kit  # noqa: F401 a fixture
+
+
+def drawn(home, kit, **changes):  # noqa: F811
+    height, width = kit.toy.SIZE
+    data = {
+        "kind": "generate", "name": "toy", "model": {"family": kit.id, "source": str(kit.folder)}, "prompts": [CAPTIONS[1]], "sizes": [[width, height]],
+        "steps": 2, "guidance": 3.0, "frames": getattr(kit.toy, "FRAMES", 1),
+    } | changes  # fmt: skip
+    config = jobfile.parse(registry.get("jobs", "generate").Config, data)
+    run = create(home.outputs, config)
+    ctx = _Stopping(run, home, 1, None, "", {})
+    ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="CPU")
+    registry.get("jobs", "generate").run(config, ctx)
+    return run
+
+
+def test_the_job_draws_what_the_pipeline_draws(kit, home):  # noqa: F811
+    run = drawn(home, kit)
+    height, width = kit.toy.SIZE
+    pipe = kit.family.pipeline(kit.m)
+    pipe.set_progress_bar_config(disable=True)
+    frames = {"num_frames": fitting(kit.toy.FRAMES, kit.spec.latent.frame_stride)} if kit.spec.latent.video else {}
+    with torch.no_grad():
+        theirs = pipe(
+            **kit.family.draw_args(kit.m, conditioned(kit, CAPTIONS[1]), conditioned(kit, ""), 3.0), num_inference_steps=2, width=width, height=height,
+            output_type="pil", generator=torch.Generator().manual_seed(42), **frames,
+        )  # fmt: skip
+    picture = theirs.frames[0][0] if frames else theirs.images[0]
+    file = run.samples("*.webp" if frames else "*.png")[0]
+    ours = np.asarray(Image.open(file).convert("RGB"), np.int16)
+    assert np.abs(ours - np.asarray(picture, np.int16)).mean() == 0
+    assert bool(run.samples("*.mp4")) == bool(frames)
+
+
+def test_it_starts_from_a_picture_or_says_that_it_cannot(kit, home, tmp_path):  # noqa: F811
+    file = tmp_path / "start.png"
+    Image.new("RGB", (96, 96), "orange").save(file)
+    name = kit.spec.pipeline.removesuffix("Pipeline")
+    for mask, kind in (("", "Img2Img"), (str(file), "Inpaint")):
+        if kind in kit.spec.broken_pipelines or not hasattr(diffusers, f"{name}{kind}Pipeline"):
+            with pytest.raises(ValueError, match="diffusers has no working pipeline for"):
+                drawn(home, kit, picture=str(file), mask=mask)
+            continue
+        run = drawn(home, kit, picture=str(file), mask=mask, change=0.5)
+        assert np.asarray(Image.open(run.samples("*.png")[0])).std() > 0, kind

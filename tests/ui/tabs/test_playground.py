@@ -1,0 +1,213 @@
+"""The Playground on real folders: what is asked for, what is shown, what a vote does.  The studio's own work is tests/engine/test_play.py."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from tests.ui import story
+from training.formats import overview
+from training.home import Home
+from training.jobs.play import Request
+from training.plan.shots import shots
+from training.runs import journal
+from training.runs.run import Run, create, list_runs
+from ui import drafts, shell, sidebar
+from ui.tabs.playground import asks, many, votes
+from ui.tabs.playground import tab as playground
+from ui.tabs.playground.asks import Wish
+from ui.tabs.publish import tab as publish
+from ui.tabs.train import tab as train
+
+
+@pytest.fixture(scope="module")
+def state():
+    with gr.Blocks():
+        return gr.State()
+
+
+@pytest.fixture
+def ctx(tmp_path, state):
+    return shell.UiContext(Home(tmp_path / "hömé").made(), True, False, "", (), state, state, state, state, state)
+
+
+def wish(ctx, **changes) -> Wish:
+    return playground.changed(ctx, lambda w: w.model_copy(update=changes))
+
+
+def asked(ctx, **changes) -> Request:
+    made = wish(ctx, **{"prompt": "[trigger] on red", **changes})
+    bench = asks.bench(ctx.home, made)
+    return asks.request(made, bench, votes.of(bench.run) if bench.run else [])
+
+
+def drawn(ctx, request: Request, error: str = "") -> Run:
+    """A studio's folder after it drew that, as its worker leaves it; it is the one that is shown."""
+    bench = asks.bench(ctx.home, playground.form_of(ctx))
+    studio = asks.studio(ctx.home, asks.config_of(ctx.home, bench.usual, "x"))
+    (studio.path / "samples").mkdir(exist_ok=True)
+    files = [f"samples/{request.id}_{k}.png" for k in range(0 if error else len(request.shots))]
+    for file in files:
+        Image.new("RGB", (8, 8), "red").save(studio.path / file)
+    told = {"request": request.model_dump(mode="json"), "files": files, "film": "", "error": error, "took_s": 1.0, "memory_bytes": 10**9}
+    (studio.path / f"samples/{request.id}.json").write_text(json.dumps(told), encoding="utf-8")
+    wish(ctx, showing=request.id)
+    return studio
+
+
+def page(ctx) -> str:
+    return "".join(playground.pieces_of(ctx, {}).values())
+
+
+def press(ctx, act: str, **data) -> list:
+    return playground.answer(ctx, "", {}, {"act": act, **data})
+
+
+def test_without_a_run_the_base_model_can_be_drawn_with(ctx):
+    assert "Nothing drawn yet" in page(ctx) and "No LoRA: Easel’s own small model" in page(ctx)
+    request = asked(ctx)
+    assert [s.loras for s in request.shots] == [()] and request.shots[0].width == 64
+    with pytest.raises(ValueError, match="“Strengths” needs a LoRA"):
+        asked(ctx, mode="strengths")
+    with pytest.raises(ValueError, match="Say what to draw"):
+        asked(ctx, prompt=" ")
+
+
+def test_each_way_to_draw_asks_for_its_pictures(ctx):
+    run = story.run(ctx.home, 100, "stopped")
+    other = story.run(ctx.home, 100, "finished", name="other")
+    base = dict(run=run.id, seed="7")
+    last = run.id + "/100"
+    (one,) = asked(ctx, **base, strength="0,5").shots
+    assert one.prompt == "zibbo on red" and one.seed == 7 and one.loras == ((last, 0.5),)
+    assert [s.loras for s in asked(ctx, **base, mode="before", strength="1").shots] == [(), ((last, 1.0),)]
+    assert [s.loras[0][1] for s in asked(ctx, mode="strengths", checkpoint="40").shots] == [-2, -1, 0, 1, 2]
+    rows = asked(ctx, mode="film", checkpoint="final")
+    assert rows.film and [s.place["label"] for s in rows.shots] == ["start", "20", "40", "60", "80", "100"] and rows.shots[2].loras == ((f"{run.id}/40", 1.0),)
+    both = asked(ctx, mode="two", other=other.id, other_strength="-1").shots
+    assert [s.loras for s in both] == [((last, 1.0),), ((other.id, -1.0),), ((last, 1.0), (other.id, -1.0))]
+    assert {s.seed for s in both} == {7}
+    for changes, words in (({"seed": "x"}, "Seed is 'x'"), ({"size": "big"}, "Size is 'big'"), ({"strength": "much"}, "Strength is 'much'"), ({"other": " "}, "needs a second one")):
+        with pytest.raises(ValueError, match=words):
+            asked(ctx, **{"mode": "two", "other": other.id, "strength": "1", "seed": "7", "size": ""} | changes)
+
+
+def test_a_vote_is_blind_counts_once_and_ranks(ctx):
+    run = story.run(ctx.home, 60, "stopped")
+    request = asked(ctx, run=run.id, mode="vote")
+    labels = [s.place["label"] for s in request.shots]
+    assert len(set(labels)) == 2 and len({s.seed for s in request.shots}) == 1
+    drawn(ctx, request)
+    blind = playground.pieces_of(ctx, {})
+    assert "A is better" in blind["stage"] and not any(f"step {label}" in blind["stage"] + blind["history"] for label in labels)
+    assert blind["votes"] == ""
+    press(ctx, "vote", id="1")
+    assert votes.of(run) == [(*labels, 1.0)] and [r.name for r in votes.ranks(run)] == labels
+    open_now = playground.pieces_of(ctx, {})
+    assert f"step {labels[0]}" in open_now["stage"] and "Ranking" in open_now["votes"] and "A is better" not in open_now["stage"]
+    again = press(ctx, "vote", id="0")
+    assert "ou voted on these two already" in str(again) and len(votes.of(run)) == 1
+    later = asked(ctx, mode="vote")
+    assert {s.place["label"] for s in later.shots} != set(labels), "first those that have not met"
+
+
+def test_votes_of_a_stranger_s_run_break_nothing(ctx):
+    run = story.run(ctx.home, 60, "stopped")
+    for record in ({"one": 1, "other": "2", "won": 1}, {"one": "a", "other": "b", "won": "1"}, {"one": "<b>", "other": "b", "won": 1}, {"won": float("inf")}, {"one": "x" * 100, "other": "b", "won": 1}):
+        journal.append(run.path / votes.FILE, record)
+    assert [r.name for r in votes.ranks(run)] == ["<b>", "b"]
+    wish(ctx, run=run.id)
+    assert "<b>" not in playground.pieces_of(ctx, {})["votes"].replace("<b></b>", "").replace("&lt;b&gt;", "")
+
+
+def test_what_was_drawn_can_be_used_again_kept_and_published(ctx):
+    run = story.run(ctx.home, 60, "stopped")
+    request = asked(ctx, run=run.id, checkpoint="40", strength="0.8", seed="5", prompt="zibbo <i> here")
+    drawn(ctx, request)
+    shown = playground.pieces_of(ctx, {})
+    assert "&lt;i&gt;" in shown["stage"] and "<i> here" not in "".join(shown.values()) and "Use again" in shown["history"]
+    wish(ctx, prompt="something else", strength="2", checkpoint="final", mode="one")
+    press(ctx, "again", id=request.id)
+    now = playground.form_of(ctx)
+    assert (now.prompt, now.strength, now.checkpoint, now.seed) == ("zibbo <i> here", "0.8", "40", "5")
+    press(ctx, "sample")
+    assert train.form_of(ctx).edits["sample.prompts"].splitlines()[-1] == "zibbo <i> here"
+    assert "already" in str(press(ctx, "sample"))
+    wish(ctx, checkpoint="20")
+    published = press(ctx, "publish", shown="")
+    assert published[-3] == run.id and published[-2].selected == "publish"
+    assert drafts.load(ctx.home, f"publish-{run.id}", publish.Wish).checkpoint == "40", "the checkpoint of the picture that is looked at"
+
+
+def test_a_request_that_failed_says_why(ctx):
+    story.run(ctx.home, 60, "stopped")
+    drawn(ctx, asked(ctx), error="66x64 px does not divide by 8")
+    assert "66x64 px does not divide by 8" in playground.pieces_of(ctx, {})["stage"]
+
+
+def test_while_a_training_runs_it_draws_itself(ctx):
+    going, other = story.run(ctx.home, 40, name="going"), story.run(ctx.home, 60, "stopped", name="other")
+    with story.alive(going):
+        wish(ctx, run=going.id, prompt="zibbo in the rain")
+        assert "Draw asks the training itself" in playground.pieces_of(ctx, {})["engine"]
+        press(ctx, "draw")
+        assert [(r["kind"], r.get("prompt")) for r in journal.read(going.control_path)[0]] == [("sample", "zibbo in the rain")]
+        wish(ctx, run=other.id)
+        assert "‘going’ is using the machine" in playground.pieces_of(ctx, {})["engine"]
+        assert "is using the machine" in str(press(ctx, "draw"))
+
+
+def test_an_open_studio_is_no_run_that_keeps_others_waiting(ctx):
+    studio = drawn(ctx, asked(ctx))
+    with story.alive(studio):
+        journal.append(studio.events_path, {"t": 1.0, "kind": "started", "pid": 1, "attempt": 1, "boot_id": "", "oom_kills": -1, "versions": {}, "device": "cpu"})
+        journal.append(studio.events_path, {"t": 2.0, "kind": "step", "step": 1, "of": 0, "loss": 0, "lr": 0, "grad": 0, "images_per_s": 1, "memory_bytes": 558_000_000})
+        journal.append(studio.events_path, {"t": 3.0, "kind": "phase", "name": "ready", "done": 0, "of": 0, "unit": ""})
+        assert sidebar.running_now(ctx) is None
+        said = playground.pieces_of(ctx, {})["engine"]
+        assert "The model is loaded · 558 MB" in said and "Close" in said
+        press(ctx, "close")
+        assert [r["kind"] for r in journal.read(studio.control_path)[0]] == ["stop"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no pipes and no unprivileged links there")
+def test_a_studio_s_folder_that_was_tampered_with_hides_nothing(ctx):
+    good = asked(ctx)
+    studio = drawn(ctx, good)
+    samples = studio.path / "samples"
+    (samples / "aaaaaaaaaa.json").write_text("{" * 10_000)
+    (samples / "bbbbbbbbbb.json").symlink_to("/etc/passwd")
+    os.mkfifo(samples / "cccccccccc.json")
+    (samples / "dddddddddd.json").write_text(json.dumps({"request": {"id": "x"}, "files": [1], "film": None, "error": ""}))
+    assert [one.id for one in asks.history(ctx.home)] == [good.id]
+    assert good.id in page(ctx)
+
+
+def test_many_at_once_is_a_drawing_job(ctx):
+    run = story.run(ctx.home, 60, "stopped")
+    made = wish(ctx, run=run.id, many_prompts="a {red|blue} cat\n\na dog", many_count="2", many_rows="checkpoint", many_columns="strength", many_strengths="-1 0,5 1")
+    config = many.config_of(ctx.home, made, asks.bench(ctx.home, made))
+    assert config.prompts == ("a {red|blue} cat", "a dog") and config.strengths == (-1, 0.5, 1) and config.loras[0].source == run.id and config.trigger == "zibbo"
+    for changes, words in (({"many_prompts": " "}, "say what to draw"), ({"many_count": "x"}, "Pictures of each is 'x'"), ({"many_rows": "strength", "many_columns": "strength"}, "both 'strength'")):
+        with pytest.raises(ValueError, match=words):
+            many.config_of(ctx.home, made.model_copy(update=changes), asks.bench(ctx.home, made))
+    wish(ctx, many_prompts="")
+    assert "say what to draw" in str(press(ctx, "many")).lower() and not list_runs(ctx.home.outputs, {"generate"})
+
+
+def test_a_sheet_is_shown_with_its_axes_and_a_strangers_breaks_nothing(ctx):
+    config = many.config_of(ctx.home, wish(ctx, many_prompts="a <cat>", many_rows="seed", many_count="2"), asks.bench(ctx.home, playground.form_of(ctx)))
+    sheet = create(ctx.home.outputs, config)
+    found, _ = shots(config, ["a <cat>"], lambda source: [])
+    pictures = [{**shot.told(), "file": f"samples/{shot.name}.png"} for shot in found]
+    (sheet.path / "index.json").write_text(json.dumps(overview.index("x", True, "seed", "", pictures, [])))
+    wish(ctx, many_showing=sheet.id)
+    shown = playground.pieces_of(ctx, {})["sheets"]
+    assert shown.count("<img") == 2 and '<th scope="row">43</th>' in shown and "<cat>" not in shown and "2 pictures" in shown
+    for harm in ("[]", "{", '{"pictures": [{"file": 1}]}', '{"pictures": 5}', "[" * 50_000):
+        (sheet.path / "index.json").write_text(harm)
+        assert "Pictures of" in playground.pieces_of(ctx, {})["sheets"]

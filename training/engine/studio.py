@@ -1,0 +1,163 @@
+"""A base model that is loaded once and draws picture after picture, whatever it wears: for jobs that draw and do not train."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps
+
+from .. import registry
+from ..config import DrawingConfig
+from ..data import pictures
+from ..data.frames import fitting
+from ..family import FamilySpec, Modules
+from ..formats.basemodel import read_configs
+from ..plan.shots import Shot
+from ..runs.context import Context
+from . import adapter_files, blocks, memory, samplers
+from .cache import Cache
+from .sampling import interruptible
+from .texts import Texts
+from .wardrobe import Wardrobe, reaches_text
+from .weights import base_folder, load_denoiser, load_vae, placement
+
+
+class Studio:
+    """See above.  keep_text: the text encoders stay in memory, which makes new prompts quick.
+
+    Raises ValueError in plain words where the base model cannot be had; Stopped.
+    """
+
+    def __init__(self, config: DrawingConfig, ctx: Context, keep_text: bool):
+        memory.check_device(config)
+        self.config, self.ctx, self.keep_text = config, ctx, keep_text
+        self.family: ModuleType = registry.get("families", config.model.family, ctx.home.plugins)
+        self.spec = self.family.SPEC
+        ctx.phase("checking the base model")
+        self.folder = base_folder(config.model, self.family, ctx)
+        _, self.divisor = self.family.grid(read_configs(self.folder, self.spec.without(config.model.leave_out)))
+        self.m: Modules = self.family.load(self.folder, set(), placement(config.model, config.device))  # the scheduler
+        self.cache = Cache(ctx.home.cache, ctx.warn)
+        self.texts = self._fresh_texts(learning=False)
+        self.wardrobe: Wardrobe | None = None
+        self._files: dict[str, Path] = {}
+
+    def read(self, texts: Iterable[str]) -> None:
+        """Prompts are encoded, one encoder after the other; says in one sentence which are longer than the model reads.  Raises Stopped."""
+        texts = {*texts, ""}
+        self.texts.encode(texts)
+        long = self.texts.cut(sorted(texts))
+        if long:
+            many = "one prompt is" if len(long) == 1 else f"{len(long)} prompts are"
+            self.ctx.warn(f"{many} longer than the text encoder reads; what comes after its last token is cut: “{long[0][:60]}…”")
+
+    def file_of(self, source: str) -> Path:
+        """The file that a LoRA's source means.  What lies in a run is looked up anew: its result may have come meanwhile.  Raises ValueError."""
+        known = self._files.get(source)
+        if known is None or known.is_relative_to(self.ctx.home.outputs) or not known.is_file():
+            self._files[source] = known = adapter_files.find(source, self.ctx, "a LoRA's source")
+        if known.is_dir():
+            raise ValueError(f"{source!r} is a whole model, not an adapter; draw with it as the base model instead")
+        return known
+
+    def check(self, shot: Shot) -> None:
+        """Raises ValueError where the model cannot draw a shot at all: before anything is loaded."""
+        for side in (shot.width, shot.height):
+            if side % self.divisor:
+                low, high = side // self.divisor * self.divisor, -(-side // self.divisor) * self.divisor
+                raise ValueError(f"{shot.width}x{shot.height} px does not divide by {self.divisor}; try {low or high} or {high} in place of {side}")
+        samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)
+        if shot.frames > 1 and not self.spec.latent.video:
+            raise ValueError(f"frames is {shot.frames}, but {self.spec.title} draws still pictures; set it to 1")
+
+    def title_of(self, sampler: str) -> str:
+        """What a sampler is called."""
+        return samplers.made(sampler, self.m.scheduler, self.spec.prediction)[1]
+
+    def load(self) -> None:
+        """The image decoder and the denoiser are in memory from here on."""
+        if self.m.denoiser is not None:
+            return
+        self.ctx.phase("loading the image decoder")
+        self.m.vae = load_vae(self.config, self.family, self.folder).vae
+        self.ctx.phase("loading the denoiser")
+        self.m.denoiser = load_denoiser(self.config, self.family, self.folder)
+        modules = {self.spec.denoiser: self.m.denoiser, **self.m.text_encoders}
+        self.wardrobe = Wardrobe(modules, self.spec, self.ctx.warn, lambda: blocks.settle(self.m.denoiser, self.config.device))
+
+    def wear(self, loras: Sequence[tuple[str, float]]) -> None:
+        """The model wears these and no others.  Raises ValueError where one does not fit."""
+        files = [(self.file_of(source), strength) for source, strength in loras]
+        if not self.texts.learning and any(strength and reaches_text(file, self.spec) for file, strength in files):
+            self._with_living_text()
+        self.load()
+        self.wardrobe.wear(files)
+
+    def draw(self, shot: Shot, picture: str = "", mask: str = "", change: float = 1.0) -> list[Image.Image]:
+        """One picture, or the frames of a clip, with what is worn.  Its prompt was read().  Raises Interrupted when Stop is pressed meanwhile."""
+        self.load()
+        pipe = self.family.pipeline(self.m)
+        pipe.scheduler = samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)[0]
+        given: dict[str, Any] = {"width": shot.width, "height": shot.height}
+        if picture:
+            pipe = from_picture(pipe, bool(mask), self.spec)
+            given |= {"image": _fitted(picture, shot), "strength": change}
+            given |= {"mask_image": _fitted(mask, shot).convert("L")} if mask else {}
+        pipe.set_progress_bar_config(disable=True)
+        if video := self.spec.latent.video:
+            given["num_frames"] = fitting(shot.frames, self.spec.latent.frame_stride)
+        with torch.no_grad(), memory.autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.ctx.stop_requested):
+            cond, negative = (self.texts.cond(text, self.config.device) for text in (shot.prompt, shot.negative))
+            told = self.family.draw_args(self.m, cond, negative, shot.guidance)
+            drawn = pipe(
+                **self._taken(pipe, told | given), num_inference_steps=shot.steps, output_type="pil", generator=torch.Generator().manual_seed(shot.seed)
+            )
+        return list(drawn.frames[0]) if video else drawn.images[:1]
+
+    def _taken(self, pipe, given: dict[str, Any]) -> dict[str, Any]:
+        """What the pipeline's call takes of it; says what it does not."""
+        takes = inspect.signature(type(pipe).__call__).parameters
+        for name in given:
+            if name not in takes and name not in ("width", "height"):  # these follow from the picture
+                self.ctx.warn(f"{type(pipe).__name__} takes no {name}, so that has no effect on pictures that start from another")
+        return {name: value for name, value in given.items() if name in takes}
+
+    def _fresh_texts(self, learning: bool) -> Texts:
+        return Texts(self.config, self.ctx, self.family, self.folder, self.cache, learning=learning, stay=self.keep_text)
+
+    def _with_living_text(self) -> None:
+        """From here on the text encoders that can wear something are in memory, and are asked at each picture."""
+        before, self.texts = self.texts, self._fresh_texts(learning=True)
+        self.texts.take_over(before)
+        self.ctx.phase("loading the text encoder")
+        self.texts.keep_alive(self.m)
+        if self.wardrobe:  # what was worn is put on anew
+            self.wardrobe.modules |= self.m.text_encoders
+            self.wardrobe.forget()
+
+
+def from_picture(pipe, masked: bool, spec: FamilySpec):
+    """diffusers' pipeline that starts from a picture, over the same modules; diffusers names it after the one that starts from noise.
+
+    Raises ValueError where there is none.
+    """
+    import diffusers
+
+    kind = "Inpaint" if masked else "Img2Img"
+    cls = getattr(diffusers, f"{type(pipe).__name__.removesuffix('Pipeline')}{kind}Pipeline", None) if kind not in spec.broken_pipelines else None
+    if cls is None:
+        what = "drawing under a mask" if masked else "starting from a picture"
+        raise ValueError(f"diffusers has no working pipeline for {what} with this base model; leave {'mask' if masked else 'picture'} empty")
+    takes = inspect.signature(cls.__init__).parameters
+    given = {**pipe.config, "add_watermarker": False, **pipe.components}
+    return cls(**{name: value for name, value in given.items() if name in takes})
+
+
+def _fitted(file: str, shot: Shot) -> Image.Image:
+    """The picture in a file, cut to the size that is drawn.  Raises ValueError, OSError."""
+    return ImageOps.fit(pictures.load_pixels(Path(file).expanduser()), (shot.width, shot.height), Image.Resampling.LANCZOS)

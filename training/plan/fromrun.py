@@ -1,0 +1,20 @@
+"""How to draw as a run does: its base model, its trigger word, and the settings of its sample pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..runs.run import Run
+
+
+def drawing_like(run: Run) -> dict[str, Any]:
+    """The settings of a drawing job that draws with the run's base model what the run draws as samples.  Raises ValueError, OSError."""
+    config = run.config()
+    if run.kind != "train":
+        raise ValueError(f"'{run.title}' has trained nothing; choose a run that has")
+    s = config.sample
+    model = config.model.model_copy(update={"training_adapter": ""})
+    return {
+        "model": model.model_dump(mode="json"), "device": config.device, "trigger": config.trigger, "negative": s.negative,
+        "sizes": [[s.width, s.height]], "seed": s.seed, "steps": s.steps, "guidance": s.guidance, "frames": s.frames, "fps": s.fps,
+    }  # fmt: skip

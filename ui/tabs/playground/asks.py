@@ -1,0 +1,304 @@
+"""What the Playground's form asks the studio for: which base model, which LoRA, which pictures."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from training import registry
+from training.home import Home
+from training.jobfile import parse
+from training.jobs.play import Config, Request, told_of
+from training.plan.fromrun import drawing_like
+from training.plan.hardware import machine
+from training.plan.prompts import with_place
+from training.plan.shots import FINAL, Shot, unweighted
+from training.runs.run import Run, create, list_runs
+
+FORM = "playground"  # name of the draft on disk
+BASE = "base:"  # of what is chosen in place of a run: the base model of a run, "base:" alone the one that comes with Easel
+BUILTIN = {"model": {"family": "sd15", "source": "builtin"}, "sizes": [[64, 64]], "steps": 12, "guidance": 3.0, "negative": "", "trigger": "", "frames": 1}
+STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+MOST_STEPS = 12  # checkpoints in a row; more are thinned out evenly
+MODES = {
+    "one": "One picture", "before": "Before and after", "strengths": "Strengths", "checkpoints": "Checkpoints", "two": "Two LoRAs", "film": "Film", "vote": "Vote",
+}  # fmt: skip
+HISTORY = 24
+
+
+class Wish(BaseModel):
+    """The form.  run "": none was chosen yet.  other: a second LoRA, a run's id or a file or Hub id.  showing: id of the request on the stage."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run: str = ""
+    checkpoint: str = FINAL
+    strength: str = "1"
+    prompt: str = ""
+    negative: str | None = None
+    mode: str = "one"
+    other: str = ""
+    other_strength: str = "1"
+    seed: str = "42"
+    steps: str = ""
+    guidance: str = ""
+    size: str = ""
+    sampler: str = ""
+    showing: str = ""
+    many_prompts: str = ""
+    many_count: str = "1"
+    many_rows: str = ""
+    many_columns: str = ""
+    many_strengths: str = "-1 0 1"
+    many_showing: str = ""  # id of the run whose sheet is open
+
+    def edited(self, path: str, text: str) -> Wish:
+        """The form after one field was left."""
+        if path not in Wish.model_fields or path in ("showing", "many_showing"):
+            return self
+        changed = {path: text[:20_000]}
+        if path == "run":
+            changed |= {"checkpoint": FINAL, "steps": "", "guidance": "", "size": "", "negative": None}
+        return self.model_copy(update=changed)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a form comes to.  points: checkpoints that can be drawn with, oldest first.  usual: the settings where the form says nothing."""
+
+    run: Run | None
+    title: str
+    points: tuple[str, ...]
+    usual: dict[str, Any]
+    choices: list[tuple[str, str]] = field(default_factory=list)
+
+
+def bench(home: Home, wish: Wish) -> Bench:
+    """Raises ValueError where the run's base model cannot be told."""
+    runs = [run for run in list_runs(home.outputs, {"train"}) if points(run)]
+    choices = [(run.id, run.title) for run in runs]
+    seen: dict[str, tuple[str, str]] = {}
+    for run in list_runs(home.outputs, {"train"}):
+        model = run.job().get("model")
+        source = str(model.get("source", "")) if isinstance(model, dict) else ""
+        if source and source != "builtin":
+            seen.setdefault(source, (f"{BASE}{run.id}", f"No LoRA: {source.rstrip('/').rsplit('/', 1)[-1]}"))
+    choices += [(BASE, "No LoRA: Easel’s own small model"), *seen.values()]
+    chosen = wish.run if wish.run in dict(choices) else choices[0][0]
+    if chosen.startswith(BASE):
+        like = chosen.removeprefix(BASE)
+        usual = drawing_like(Run.open(home.outputs, like)) if like else dict(BUILTIN)
+        return Bench(None, "the base model", (), usual, choices)
+    run = next(run for run in runs if run.id == chosen)
+    return Bench(run, run.title, points(run), drawing_like(run), choices)
+
+
+def points(run: Run) -> tuple[str, ...]:
+    """The checkpoints that a run has on disk, and its result where that is another one than the last of them; () for a whole model."""
+    try:
+        if run.job().get("adapter", {}).get("type") == "full":
+            return ()
+        steps = [str(step) for step, _ in run.checkpoints()]
+        return (*steps, *([FINAL] if run.result() and (not steps or steps[-1] != str(run.job().get("steps"))) else []))
+    except (ValueError, OSError, AttributeError):
+        return ()
+
+
+def config_of(home: Home, usual: dict[str, Any], title: str) -> Config:
+    """The studio that a bench needs."""
+    model = dict(usual["model"])
+    roomy = model.get("quantise_text", "none") == "none" and not model.get("offload")
+    data = {"kind": "play", "name": f"Playground {title}"[:90], "device": machine(home.root).device, "model": model, "keep_text": roomy}
+    return parse(Config, data, "the Playground")
+
+
+def studio(home: Home, config: Config) -> Run:
+    """The studio for this base model: one that was there before, or a new one."""
+    for run in studios(home):
+        job = run.job()
+        if job.get("model") == config.model.model_dump(mode="json") and job.get("device") == config.device:
+            return run
+    return create(home.outputs, config)
+
+
+def studios(home: Home) -> list[Run]:
+    """All that were ever opened, newest first."""
+    return list_runs(home.outputs, {"play"})
+
+
+def source_of(bench: Bench, point: str) -> str:
+    """How a checkpoint is named as a LoRA's source."""
+    last = bench.points[-1] if bench.points else FINAL
+    point = last if point == FINAL else point
+    if point not in bench.points:
+        raise ValueError(f"that checkpoint is gone; there are: {', '.join(bench.points)}")
+    return bench.run.id if point == FINAL else f"{bench.run.id}/{point}"
+
+
+def request(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> Request:
+    """What Draw asks for.  Raises ValueError, in plain words, where the form cannot be drawn."""
+    if wish.mode not in MODES:
+        raise ValueError(f"there is no way to draw called {wish.mode!r}")
+    if not wish.prompt.strip():
+        raise ValueError("Say what to draw")
+    if bench.run is None and wish.mode in ("before", "strengths", "checkpoints", "film", "vote"):
+        raise ValueError(f"“{MODES[wish.mode]}” needs a LoRA; choose a run")
+    rows = {"one": _one, "before": _before, "strengths": _strengths, "checkpoints": _checkpoints, "film": _checkpoints, "two": _two, "vote": _vote}[wish.mode](wish, bench, votes)
+    shots = [_shot(wish, bench, k, worn, label) for k, (label, worn) in enumerate(rows)]
+    about = {name: value for name, value in wish.model_dump().items() if isinstance(value, str) and name != "showing" and not name.startswith("many_")} | {"run": bench.run.id if bench.run else wish.run}
+    id = f"{time.time_ns() // 10**6:012x}{secrets.token_hex(3)}"
+    return parse(Request, {"id": id, "mode": wish.mode, "shots": shots, "film": wish.mode == "film", "about": about}, "this")
+
+
+Worn = list[tuple[str, float]]
+
+
+def _one(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+    return [(_label(wish, bench), _worn(wish, bench))]
+
+
+def _before(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+    return [("without", []), (_label(wish, bench), _worn(wish, bench))]
+
+
+def _strengths(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+    source = source_of(bench, wish.checkpoint)
+    return [(f"{strength:+g}" if strength else "0", [(source, strength)]) for strength in STRENGTHS]
+
+
+def _checkpoints(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+    strength = number(wish.strength, "Strength")
+    return [("start", [])] + [(point, [(source_of(bench, point), strength)]) for point in thinned(bench.points)]
+
+
+def _two(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+    if not wish.other.strip():
+        raise ValueError("“Two LoRAs” needs a second one; name it under Second LoRA")
+    other = [(wish.other.strip(), number(wish.other_strength, "Strength of the second LoRA"))]
+    theirs = dict(bench.choices).get(wish.other) or wish.other.rsplit("/", 1)[-1]
+    if bench.run is None:
+        return [("the base model", []), (theirs, other)]
+    return [(bench.title, _worn(wish, bench)), (theirs, other), ("both", _worn(wish, bench) + other)]
+
+
+def _vote(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> list[tuple[str, Worn]]:
+    """Two checkpoints that met seldom, in an order that tells nothing."""
+    if len(bench.points) < 2:
+        raise ValueError("a vote needs two checkpoints; this run has one")
+    met: dict[frozenset[str], int] = {}
+    for one, other, _ in votes:
+        met[frozenset((one, other))] = met.get(frozenset((one, other)), 0) + 1
+    pairs = [(a, b) for n, a in enumerate(bench.points) for b in bench.points[n + 1 :]]
+    fewest = min(met.get(frozenset(pair), 0) for pair in pairs)
+    pair = list(secrets.choice([p for p in pairs if met.get(frozenset(p), 0) == fewest]))
+    if secrets.randbelow(2):
+        pair.reverse()
+    strength = number(wish.strength, "Strength")
+    return [(point, [(source_of(bench, point), strength)]) for point in pair]
+
+
+def _label(wish: Wish, bench: Bench) -> str:
+    if bench.run is None:
+        return "the base model"
+    at = "" if wish.checkpoint == FINAL else f" at step {wish.checkpoint}"
+    by = "" if number(wish.strength, "Strength") == 1 else f", strength {number(wish.strength, 'Strength'):g}"
+    return f"{bench.title}{at}{by}"
+
+
+def _worn(wish: Wish, bench: Bench) -> Worn:
+    return [(source_of(bench, wish.checkpoint), number(wish.strength, "Strength"))] if bench.run else []
+
+
+def _shot(wish: Wish, bench: Bench, k: int, worn: Worn, label: str) -> dict[str, Any]:
+    usual = bench.usual
+    width, height = size(wish.size, usual)
+    seed = whole(wish.seed, "Seed", 42)
+    if wish.mode == "vote":
+        seed = seed + len(bench.points) + int(time.time())  # another picture each time; both of a pair have the same
+    return Shot(
+        number=k, prompt=with_place(unweighted(wish.prompt.strip()), usual["trigger"]), negative=usual["negative"] if wish.negative is None else wish.negative,
+        width=width, height=height, seed=seed, steps=whole(wish.steps, "Steps", usual["steps"]), guidance=number(wish.guidance or str(usual["guidance"]), "Guidance"),
+        frames=usual["frames"], sampler=wish.sampler.strip(), loras=tuple(worn), place={"label": label},
+    ).told()  # fmt: skip
+
+
+def thinned(points: tuple[str, ...]) -> tuple[str, ...]:
+    """At most MOST_STEPS of them, evenly spread, first and last kept."""
+    if len(points) <= MOST_STEPS:
+        return points
+    return tuple(points[round(k * (len(points) - 1) / (MOST_STEPS - 1))] for k in range(MOST_STEPS))
+
+
+def number(text: str, what: str) -> float:
+    """Raises ValueError with the field's name."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        raise ValueError(f"{what} is {text!r}, which is no number") from None
+
+
+def whole(text: str, what: str, usual: int) -> int:
+    """The same for a whole number; `usual` where nothing was typed."""
+    if not text.strip():
+        return usual
+    if not text.strip().isdecimal():
+        raise ValueError(f"{what} is {text!r}; it takes a whole number")
+    return int(text)
+
+
+def size(text: str, usual: dict[str, Any]) -> tuple[int, int]:
+    """Width and height in px."""
+    if not text.strip():
+        return tuple(usual["sizes"][0])
+    width, _, height = text.lower().replace("×", "x").replace(" ", "").partition("x")
+    if not (width.isdecimal() and (height or width).isdecimal()):
+        raise ValueError(f"Size is {text!r}; it takes width x height in px, such as 768x512")
+    return int(width), int(height or width)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of a request."""
+
+    studio: Run
+    id: str
+    told: dict[str, Any]
+
+
+_through: dict[tuple[str, str], dict[str, Any]] = {}  # requests that are through: their file is written once
+
+
+def made(studio: Run, id: str) -> Made | None:
+    """What came of a request; None while it is not through, or where it cannot be read."""
+    key = (str(studio.path), id)
+    if key not in _through:
+        try:
+            told = told_of(studio.path, id)
+            parse(Request, told["request"] if told else {}, "the request")
+            files = [str(f) for f in told["files"]]
+            told = {**told, "files": files, "film": str(told["film"]), "error": str(told["error"])}
+        except (ValueError, OSError, KeyError, TypeError):
+            return None
+        if len(_through) > 2000:
+            _through.clear()
+        _through[key] = told
+    return Made(studio, id, _through[key])
+
+
+def history(home: Home) -> list[Made]:
+    """The newest requests of all studios, newest first."""
+    names = [(path.stem, run) for run in studios(home) for path in run.samples("*.json")]
+    found = (made(run, id) for id, run in sorted(names, key=lambda pair: pair[0], reverse=True)[: 2 * HISTORY])
+    return [one for one in found if one and one.told["files"]][:HISTORY]
+
+
+def family_title(home: Home, usual: dict[str, Any]) -> str:
+    """What the base model is called."""
+    try:
+        return registry.get("families", usual["model"]["family"], home.plugins).SPEC.called(usual["model"]["source"])
+    except ValueError:
+        return str(usual["model"]["source"])

@@ -1,0 +1,238 @@
+"""The pieces of the Playground as HTML: the form, the pictures, the votes, the history.  Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from training.plan.ranking import Rank
+
+from ... import views
+from ...icons import icon
+from .asks import MODES, Bench, Made, Wish
+
+BY_CHECKPOINT = ("checkpoints", "film", "vote")  # ways to draw in which each picture is another checkpoint
+Source = Callable[[str], str]  # path inside the studio's run -> URL
+
+HINTS = {
+    "one": "One picture with the chosen LoRA at the chosen strength.",
+    "before": "The same seed without and with the LoRA, under a slider.",
+    "strengths": "The same seed at strengths from −2 to 2.",
+    "checkpoints": "The same seed at every checkpoint of the run.",
+    "two": "The first LoRA, a second one, and both together, on the same seed.",
+    "film": "The same seed at every checkpoint, as a GIF and an MP4.",
+    "vote": "Two checkpoints without their names: say which picture is better. The votes rank them.",
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the studio stands.  phase: what it does, "" where the model is not loaded.  blocked: why nothing can be drawn now."""
+
+    phase: str = ""
+    detail: str = ""
+    ready: bool = False
+    memory_bytes: int = 0
+    blocked: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request that is being drawn."""
+
+    id: str
+    done: int
+    of: int
+
+
+def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: str) -> str:
+    """What is drawn with, what is drawn, and Draw."""
+    run = bench.run.id if bench.run else wish.run if wish.run in dict(bench.choices) else bench.choices[0][0]
+    points = [("final", "Finished" if bench.points and bench.points[-1] == "final" else "Newest")] + [(p, f"Step {int(p):,}") for p in reversed(bench.points) if p != "final"]
+    u = bench.usual
+    parts = [_field("Draw with", _select("run", run, bench.choices), "ez-play-run")]
+    if bench.run:
+        parts += [_field("Checkpoint", _select("checkpoint", wish.checkpoint if wish.checkpoint in dict(points) else "final", points), "ez-play-checkpoint"), _strength(wish)]
+    parts.append(_modes(wish))
+    if wish.mode == "two":
+        others = "".join(f'<option value="{escape(id)}">{escape(title)}</option>' for id, title in bench.choices if not id.startswith("base:"))
+        parts.append(_field("Second LoRA", _text("other", wish.other, "A run, a .safetensors file or a Hub id", 'list="ez-play-others"') + f'<datalist id="ez-play-others">{others}</datalist>', "ez-play-other"))
+        parts.append(_field("Its strength", _text("other_strength", wish.other_strength, "1", 'inputmode="decimal"'), "ez-play-other_strength"))
+    parts.append(_field("Prompt", _area("prompt", wish.prompt, f"{u['trigger'] or 'a red circle'} …", "draw"), "ez-play-prompt"))
+    trouble = f'<p class="ez-error" role="alert">{escape(fault)}</p>' if fault else ""
+    parts.append(
+        f'{trouble}<button type="button" class="ez-btn ez-primary ez-play-draw" data-act="draw" data-collect>{icon("brush")}'
+        f'{"Draw two" if wish.mode == "vote" else "Draw"}</button>'
+    )
+    size = "×".join(map(str, u["sizes"][0]))
+    negative = u["negative"] if wish.negative is None else wish.negative
+    more = [
+        _field("Seed", f'<span class="ez-play-seed">{_text("seed", wish.seed, "42", "inputmode=numeric")}<button type="button" class="ez-btn" data-act="dice" data-collect>New</button></span>', "ez-play-seed"),
+        _field("Steps", _text("steps", wish.steps, str(u["steps"]), "inputmode=numeric"), "ez-play-steps"),
+        _field("Guidance", _text("guidance", wish.guidance, f"{u['guidance']:g}", "inputmode=decimal"), "ez-play-guidance"),
+        _field("Size in px", _text("size", wish.size, size), "ez-play-size"),
+        _field("Sampler", _select("sampler", wish.sampler, samplers), "ez-play-sampler"),
+        _field("Not to show", _text("negative", negative, "nothing"), "ez-play-negative"),
+    ]
+    parts.append(f'<details class="ez-drawer" data-key="play-more"><summary>Seed, size and sampler</summary><div class="ez-play-more">{"".join(more)}</div></details>')
+    return f'<div class="ez-play-form">{"".join(parts)}</div>'
+
+
+def _field(label: str, control: str, id: str) -> str:
+    return f'<div class="ez-field"><label class="ez-label" for="{id}">{escape(label)}</label>{control.replace("ID", id, 1)}</div>'
+
+
+def _select(path: str, value: str, options: Sequence[tuple[str, str]]) -> str:
+    rows = "".join(f'<option value="{escape(v)}"{" selected" if v == value else ""}>{escape(t)}</option>' for v, t in options)
+    return f'<select class="ez-input" id="ID" data-path="{path}" data-value="{escape(value)}">{rows}</select>'
+
+
+def _text(path: str, value: str, hint: str, more: str = "") -> str:
+    return f'<input type="text" class="ez-input" id="ID" data-path="{path}" value="{escape(value)}" data-value="{escape(value)}" placeholder="{escape(hint)}" maxlength="2000" autocomplete="off" {more}>'
+
+
+def _area(path: str, value: str, hint: str, enter: str) -> str:
+    return (
+        f'<textarea class="ez-input" id="ID" rows="3" data-path="{path}" data-value="{escape(value)}" data-enter="{enter}" maxlength="4000" '
+        f'placeholder="{escape(hint)}">{escape(value)}</textarea>'
+    )
+
+
+def _strength(wish: Wish) -> str:
+    return (
+        f'<div class="ez-field"><label class="ez-label ez-spread" for="ez-play-strength"><span>Strength</span><output class="ez-num">{escape(wish.strength)}</output></label>'
+        f'<input type="range" class="ez-range" id="ez-play-strength" min="-2" max="2" step="0.1" value="{escape(wish.strength)}" data-path="strength" data-value="{escape(wish.strength)}">'
+        '<div class="ez-scale" aria-hidden="true"><span>−2</span><span>−1</span><span>0</span><span>1</span><span>2</span></div></div>'
+    )
+
+
+def _modes(wish: Wish) -> str:
+    rows = "".join(
+        f'<button type="button" class="ez-seg{" is-on" if mode == wish.mode else ""}" role="radio" aria-checked="{str(mode == wish.mode).lower()}" '
+        f'tabindex="{0 if mode == wish.mode else -1}" data-act="mode" data-id="{mode}" data-collect>{escape(title)}</button>'
+        for mode, title in MODES.items()
+    )
+    return f'<div class="ez-field"><div class="ez-segs ez-play-modes" role="radiogroup" aria-label="What to draw">{rows}</div><p class="ez-muted">{escape(HINTS.get(wish.mode, ""))}</p></div>'
+
+
+def engine(state: Engine) -> str:
+    """Whether the model is in memory, how much it takes, and Close."""
+    if state.blocked:
+        return f'<div class="ez-note ez-warn" role="status">{escape(state.blocked)}</div>'
+    if not state.phase:
+        return '<p class="ez-play-engine ez-muted ez-small"><i class="ez-lamp"></i>The model is not loaded; the first picture takes some seconds longer.</p>'
+    size = f" · {views.size(state.memory_bytes)}" if state.memory_bytes else ""
+    said = "The model is loaded" if state.ready else views.sentence_start(state.phase)
+    return (
+        f'<div class="ez-play-engine ez-small" role="status"><i class="ez-lamp is-on"></i><span>{escape(said)}{escape(size)}{escape(" · " + state.detail if state.detail else "")}</span>'
+        '<button type="button" class="ez-link ez-small" data-act="close" title="The model leaves the memory">Close</button></div>'
+    )
+
+
+def stage(made: Made | None, files: Sequence[str], waiting: Waiting | None, src: Source, notice: str, hidden: bool, publishable: bool) -> str:
+    """The pictures of a request: made, or as many as there are of one that is being drawn.  hidden: a vote that was not given yet."""
+    said = f'<p class="ez-notice" role="status">{escape(notice)}</p>' if notice else ""
+    if waiting:
+        share = f"{waiting.done} of {waiting.of}" if waiting.of > 1 else ""
+        blanks = "".join('<div class="ez-play-blank"></div>' for _ in range(max(0, waiting.of - len(files))))
+        shown = "" if hidden else "".join(f'<img class="ez-play-pic" src="{escape(src(f))}" alt="">' for f in files)
+        return f'<div class="ez-play-now" role="status"><b>Drawing …</b><span class="ez-muted ez-num">{share}</span></div><div class="ez-play-row ez-play-{waiting.of}">{shown}{blanks}</div>{said}'
+    if made is None:
+        return f'<div class="ez-empty">{icon("brush")}<h2>Nothing drawn yet</h2><p>Write a prompt and press Draw. The model stays in memory while you play.</p></div>{said}'
+    if made.told["error"]:
+        return f'<div class="ez-note ez-bad" role="alert">{escape(made.told["error"])}</div>{said}'
+    shots = made.told["request"]["shots"]
+    labels = [shot["place"].get("label", "") for shot in shots]
+    mode = made.told["request"]["mode"]
+    draw = {"before": _pair, "film": _film, "vote": _ballot if hidden else _row}.get(mode, _row)
+    return f"{draw(made, labels, src)}{said}{'' if hidden else _acts(made, publishable)}"
+
+
+def _row(made: Made, labels: Sequence[str], src: Source) -> str:
+    prompt, by_checkpoint = made.told["request"]["shots"][0]["prompt"], made.told["request"]["mode"] in BY_CHECKPOINT
+    cells = "".join(
+        f'<figure><a href="{escape(src(file))}" data-zoom="{escape(f"{label}: {prompt}")}"><img class="ez-play-pic" src="{escape(src(file))}" alt="{escape(f"{prompt}, {label}")}"></a>'
+        f'<figcaption class="ez-num">{escape(named(label))}{_publish(label) if by_checkpoint else ""}</figcaption></figure>'
+        for file, label in zip(made.told["files"], labels, strict=False)
+    )
+    return f'<div class="ez-play-row ez-play-{len(labels)}">{cells}</div>'
+
+
+def _publish(label: str) -> str:
+    """The link under a checkpoint's picture."""
+    return "" if label == "start" else f'<button type="button" class="ez-link" data-act="publish" data-shown data-id="{escape(label)}" title="This one is the best: publish it">Publish</button>'
+
+
+def named(label: str) -> str:
+    """A checkpoint as a person reads it; any other label as it is."""
+    return f"step {int(label):,}" if label.isdecimal() and len(label) < 10 and label != "0" else "finished" if label == "final" else label
+
+
+def _pair(made: Made, labels: Sequence[str], src: Source) -> str:
+    files, prompt = made.told["files"], made.told["request"]["shots"][0]["prompt"]
+    if len(files) < 2:
+        return _row(made, labels, src)
+    return (
+        f'<figure class="ez-pair ez-play-one"><div class="ez-pair-view"><img src="{escape(src(files[1]))}" alt="{escape(f"{prompt}, {labels[1]}")}">'
+        f'<img class="ez-pair-over" src="{escape(src(files[0]))}" alt="{escape(f"{prompt}, {labels[0]}")}"><i class="ez-pair-edge"></i><span class="ez-pair-a">{escape(labels[0])}</span>'
+        f'<span class="ez-pair-b">{escape(labels[1])}</span><input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="Compare without and with the LoRA"></div></figure>'
+    )
+
+
+def _film(made: Made, labels: Sequence[str], src: Source) -> str:
+    film = made.told["film"]
+    if not film:
+        return _row(made, labels, src)
+    stem = film.rpartition(".")[0]
+    gif = f"{stem}.gif"
+    video = f'<a class="ez-btn" href="{escape(src(film))}" download>{icon("download")}MP4</a>' if film.endswith(".mp4") else ""
+    return (
+        f'<figure class="ez-play-one"><img class="ez-play-pic" src="{escape(src(gif))}" alt="{escape(f"{len(labels)} checkpoints, one after the other")}"></figure>'
+        f'<div class="ez-acts ez-play-film"><a class="ez-btn" href="{escape(src(gif))}" download>{icon("download")}GIF</a>{video}</div>{_row(made, labels, src)}'
+    )
+
+
+def _ballot(made: Made, labels: Sequence[str], src: Source) -> str:
+    cells = "".join(f'<figure><img class="ez-play-pic" src="{escape(src(file))}" alt="Picture {"AB"[k]}"><figcaption>{"AB"[k]}</figcaption></figure>' for k, file in enumerate(made.told["files"][:2]))
+    choices = "".join(f'<button type="button" class="ez-btn{" ez-primary" if value != "0.5" else ""}" data-act="vote" data-id="{value}">{title}</button>' for value, title in (("1", "A is better"), ("0.5", "Neither"), ("0", "B is better")))
+    return f'<div class="ez-play-row ez-play-2">{cells}</div><div class="ez-acts ez-play-ballot">{choices}</div>'
+
+
+def _acts(made: Made, publishable: bool) -> str:
+    file = made.told["files"][-1]
+    publish = f'<button type="button" class="ez-btn" data-act="publish" data-shown>{icon("upload")}This is the best: publish it</button>' if publishable and made.told["request"]["mode"] not in BY_CHECKPOINT else ""
+    return (
+        f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="sample">{icon("film")}Make it a sample prompt</button>{publish}'
+        f'<span class="ez-muted ez-small ez-num">seed {made.told["request"]["shots"][0]["seed"]} · {made.told["took_s"]:.1f} s · settings are inside {escape(file.rpartition(".")[2].upper())}s</span></div>'
+    )
+
+
+def votes(ranks: Sequence[Rank], count: int) -> str:
+    """The ranking; "" while nobody voted."""
+    if not ranks:
+        return ""
+    rows = "".join(
+        f'<tr><td class="ez-num">{escape(named(rank.name))}</td><td><div class="ez-bar ez-plain"><i style="width:{100 * rank.share:.0f}%"></i></div></td>'
+        f'<td class="ez-num ez-end">{100 * rank.share:.0f} %</td><td class="ez-num ez-end">{rank.won:g} of {rank.votes}</td>'
+        f'<td class="ez-end"><button type="button" class="ez-link" data-act="publish" data-id="{escape(rank.name)}">Publish</button></td></tr>'
+        for rank in ranks
+    )
+    return (
+        f'<section class="ez-card"><h2 class="ez-subtitle">Ranking <span class="ez-count">{count}</span></h2>'
+        '<p class="ez-muted ez-small">From your blind votes, by Bradley and Terry’s model: how often each would be preferred to an average one.</p>'
+        f'<div class="ez-wide"><table class="ez-table ez-play-ranks"><thead><tr><th>Checkpoint</th><th><span class="ez-unseen">As a bar</span></th><th class="ez-end">Preferred</th><th class="ez-end">Won</th><th><span class="ez-unseen">Publish</span></th></tr></thead><tbody>{rows}</tbody></table></div></section>'
+    )
+
+
+def history(rows: Sequence[Made], showing: str, src_of: Callable[[Made], Source]) -> str:
+    """What was drawn before, newest first."""
+    if not rows:
+        return ""
+    cells = "".join(
+        f'<div class="ez-play-past{" is-chosen" if one.id == showing else ""}"><button type="button" class="ez-play-thumb" data-act="show" data-id="{one.id}" aria-label="Show {escape(one.told["request"]["shots"][0]["prompt"][:80])}">'
+        f'<img src="{escape(src_of(one)(one.told["files"][-1]))}" alt="" loading="lazy"></button><span class="ez-play-words" title="{escape(one.told["request"]["shots"][0]["prompt"])}">{escape(one.told["request"]["shots"][0]["prompt"])}</span>'
+        f'<span class="ez-muted ez-small">{escape(MODES.get(one.told["request"]["mode"], ""))}</span><button type="button" class="ez-link ez-small" data-act="again" data-id="{one.id}">Use again</button></div>'
+        for one in rows
+    )
+    return f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">History <span class="ez-count">{len(rows)}</span></h2><div class="ez-play-history">{cells}</div></section>'

@@ -1,0 +1,34 @@
+"""Votes between two pictures, kept in the run that they are about: votes.jsonl, one line each."""
+
+from __future__ import annotations
+
+import time
+
+from training.plan.ranking import Rank, ranking
+from training.runs import journal
+from training.runs.run import Run
+
+FILE = "votes.jsonl"
+MOST = 5000  # votes that are looked at, the newest
+
+
+def add(run: Run, id: str, one: str, other: str, won: float, prompt: str, seed: int) -> None:
+    """A vote is on record.  id: of the pair.  won: 1 where the first is better, 0 where the other is, 0.5 where neither."""
+    journal.append(run.path / FILE, {"t": round(time.time(), 3), "id": id, "one": one, "other": other, "won": won, "prompt": prompt[:2000], "seed": seed})
+
+
+def of(run: Run) -> list[tuple[str, str, float]]:
+    """[(one, other, what the first won)]; what is no vote is left out."""
+    records, _, _ = journal.read(run.path / FILE)
+    found = [(r.get("one"), r.get("other"), r.get("won")) for r in records[-MOST:]]
+    return [(a, b, float(won)) for a, b, won in found if isinstance(a, str) and isinstance(b, str) and len(a + b) < 60 and not isinstance(won, bool) and won in (0, 0.5, 1)]
+
+
+def voted(run: Run) -> set[str]:
+    """The ids of the pairs that were voted on."""
+    return {str(r.get("id")) for r in journal.read(run.path / FILE)[0][-MOST:]}
+
+
+def ranks(run: Run) -> list[Rank]:
+    """The checkpoints that stood in votes, the best first."""
+    return ranking(of(run))
