@@ -34,7 +34,7 @@ class Import:
     @property
     def left_out(self) -> list[Verdict]:
         """What is no picture to learn from: control and regularisation pictures of other trainers."""
-        return [v for v in self.verdicts if v.kind in LEFT_OUT]
+        return [v for v in self.verdicts if v.kind in LEFT_OUT and not v.ok]
 
     @property
     def noted(self) -> list[Verdict]:
