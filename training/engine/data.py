@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import registry
 from ..config import TrainConfig
 from ..data import datasets
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
+from ..data.controls import Control
 from ..data.frames import STILL, Segment, left_out, segments
 from ..data.masks import Mask
-from ..family import GEOMETRY, Cond, FamilySpec
+from ..family import CONTROL, GEOMETRY, Cond, FamilySpec
+from ..formats.beside import needs_control
 from ..home import Home
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
@@ -42,6 +45,7 @@ class Item:
     prior: bool = False  # shows what must stay as it is
     mask: Mask | None = None
     segment: Segment = STILL
+    control: Control | None = None
 
     @property
     def bucket(self) -> tuple[int, int, int]:
@@ -89,6 +93,18 @@ class Item:
         cells = torch.nn.functional.avg_pool2d(values, stride)
         return cells.flip(-1).contiguous() if flip else cells
 
+    def control_key(self, encoder: str, flip: bool) -> str:
+        """Where its control picture is cached; depends on what it is, not on where its file lies.  encoder: "" for pixels."""
+        c = self.crop
+        return key("control", encoder, self.control.sha256, c.scaled, c.left, c.top, c.width, c.height, flip)
+
+    def control_pixels(self, flip: bool) -> Tensor:
+        """Its control picture, [3,H,W] bytes: scaled, cut and mirrored like the picture."""
+        from PIL import Image
+
+        values = torch.from_numpy(np.array(self._cut(self.control.load(), Image.Resampling.LANCZOS))).permute(2, 0, 1)
+        return (values.flip(-1) if flip else values).contiguous()
+
     def _cut(self, picture, resampling):
         c = self.crop
         return picture.resize(c.scaled, resampling).crop((c.left, c.top, c.left + c.width, c.top + c.height))
@@ -117,11 +133,12 @@ class Plan:
 
 def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None]) -> Plan:
     """All items of a run, in a fixed order.  Raises ValueError when nothing is left to train on."""
+    controlled = needs_control(registry.get("adapters", config.adapter.type, home.plugins))
     pictures = []
     prints = []
     for use in config.data.datasets:
         dataset = datasets.resolve(home, use.name)
-        prints.append([dataset.fingerprint(config.loss.masked), use.repeats])
+        prints.append([dataset.fingerprint(config.loss.masked, controlled), use.repeats])
         pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
@@ -131,6 +148,8 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
         raise ValueError(f"nothing is left to train on: {'; '.join(said)}")
     for text in said:
         warn(text)
+    if controlled:
+        pictures = _with_control(pictures, warn)
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
@@ -159,7 +178,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
                     _captions(config, picture.captions, "" if use.prior else config.trigger), (picture.width, picture.height), crop,
                     (False, True) if config.data.flip else (False,), use.weight, use.prior,
-                    picture.mask if config.loss.masked and not use.prior else None, segment,
+                    picture.mask if config.loss.masked and not use.prior else None, segment, picture.control if controlled else None,
                 )  # fmt: skip
                 if number_ in held:
                     kept_back.append(item)
@@ -170,6 +189,18 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     if all(item.prior for item in items):
         raise ValueError("every picture is smaller than its training size; lower data.resolutions, or switch data.upscale on")
     return Plan(tuple(items), tuple(kept_back), key(*prints))
+
+
+def _with_control(pictures: list[tuple], warn: Callable[[str], None]) -> list[tuple]:
+    """Those (use, name, picture) that have a control picture.  Raises ValueError where none has; says which are left out."""
+    bare = [picture for _, _, picture in pictures if picture.control is None]
+    broken = [p.control_note for p in bare if p.control_note]
+    why = f"; {'; '.join(broken[:3])}" if broken else ""
+    if len(bare) == len(pictures):
+        raise ValueError(f"no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab{why}")
+    if bare:
+        warn(f"{len(bare)} of {len(pictures)} pictures have no control picture and are left out: {', '.join(p.id for p in bare[:5])}{why}")
+    return [row for row in pictures if row[2].control]
 
 
 def _say_masks(config: TrainConfig, pictures: list[datasets.Picture], warn: Callable[[str], None]) -> None:
@@ -255,11 +286,12 @@ class Row(NamedTuple):
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = ()):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), shown: str = ""):
         self.sentences = sentences  # that hold what the base model knows
         self.drawn: dict[tuple[int, int, int], list[Drawn]] = {}  # {bucket: what the base model drew of them}; the loop fills it where keep.drawn asks for it
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.latent_print, self.texts = latent_print, texts
+        self.shown = shown  # in what form the network beside the denoiser is shown control pictures: "pixels", "latents"; "" where there is none
         self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
         self.per_step = config.data.batch_size * config.optimizer.accumulation
@@ -320,9 +352,21 @@ class Feed:
             masks.append(self._mask(item, flip, clean, keeps))
             captions.append(self._other_words(item, where) if keeps else self._words(item, where))
             latents.append(clean)
-            geometry.append(item.geometry(flip))
+            geometry.append(item.geometry(flip) | self._control(item, flip, unit("control", *where) < self.config.adapter.control_dropout))
         conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
         return self._to_device(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
+
+    def told(self, item: Item, flip: bool) -> dict[str, Tensor]:
+        """All that the denoiser is told of an item under its first caption, without a batch dimension."""
+        return self.texts.row(item.captions[0]) | item.geometry(flip) | self._control(item, flip)
+
+    def _control(self, item: Item, flip: bool, dropped: bool = False) -> dict[str, Tensor]:
+        """CONTROL of this picture, all zeros where it is dropped; nothing where nothing hangs beside the denoiser."""
+        if not self.shown:
+            return {}
+        control = self.cache.get(item.control_key(self.latent_print if self.shown == "latents" else "", flip))["control"]
+        control = control.float() / 255 if self.shown == "pixels" else control
+        return {CONTROL: torch.zeros_like(control) if dropped else control}
 
     def _words(self, item: Item, where: tuple) -> str:
         dropout = self.config.data.prior_caption_dropout if item.prior else self.config.data.caption_dropout
@@ -343,7 +387,7 @@ class Feed:
         batches = []
         for index, item in enumerate(self.plan.held_out):
             clean = self.cache.get(item.latent_key(self.latent_print, False))["latents"]
-            cond = self.texts.row(item.captions[0]) | item.geometry(False)
+            cond = self.told(item, False)
             mask = self._mask(item, False, clean)
             for n in range(per_picture):
                 noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))

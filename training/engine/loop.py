@@ -14,8 +14,9 @@ from torch import Tensor
 
 from .. import registry
 from ..config import TrainConfig, config_hash
-from ..family import Cond
+from ..family import Cond, Side
 from ..formats import basehash
+from ..formats.beside import is_beside
 from ..plan import prompts
 from ..runs.context import Context, Stopped
 from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
@@ -62,11 +63,11 @@ class Session:
         groups = {name: self.adapter.parameters(module) for name, module in self.modules.items()}
         self.weights = [weight for group in groups.values() for weight in group]
         text_rate = config.adapter.text_learning_rate
-        rates = {name: config.optimizer.learning_rate if name == self.family.SPEC.denoiser else text_rate for name in groups}
+        rates = {name: text_rate if name in self.m.text_encoders else config.optimizer.learning_rate for name in groups}
         self.optimizer = optim.make_optimizer(config.optimizer, [(weights, rates[name]) for name, weights in groups.items()])
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps)
         self.scaler = memory.make_scaler(config)
-        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor)
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, prepared.plan)
         for text in (*optim.warnings_for(config.optimizer), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC)):
             ctx.warn(text)
         self.ema = self._make_ema()
@@ -94,11 +95,16 @@ class Session:
         return made
 
     def _load(self) -> dict:
-        """{folder: module} of what learns: the denoiser, and text encoders where they are trained too, each with a fresh adapter."""
+        """{folder: module} of what learns: the denoiser, and text encoders where they are trained too, each with a fresh adapter; or what hangs beside it."""
         c, spec = self.config, self.family.SPEC
         self.m.denoiser = load_denoiser(c, self.family, self.p.folder)
         blocks.recompute(self.m.denoiser, c.loss.gradient_checkpointing)
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
+        if is_beside(self.adapter):
+            network = self.adapter.build(spec.beside[c.adapter.type], self.m, self.p.stride, number("adapter", c.seed)).to(c.device)
+            blocks.recompute(network, c.loss.gradient_checkpointing)
+            self.m.side = Side(self.adapter, network)
+            return {c.adapter.type: network}
         self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
         blocks.settle(self.m.denoiser, c.device)
         self.p.texts.keep_alive(self.m)

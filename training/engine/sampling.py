@@ -19,6 +19,8 @@ from ..files import write_atomic
 from ..plan import prompts
 from ..plan.prompts import Prompt
 from ..runs.context import Context
+from . import side
+from .data import Item, Plan
 from .memory import autocast
 
 LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
@@ -31,10 +33,15 @@ def texts_of(config: TrainConfig) -> set[str]:
 
 
 class Gallery:
-    """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...]."""
+    """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...].
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int):
+    Where something hangs beside the denoiser, the first prompt is drawn over the control picture of the plan's first held-out picture, and so on;
+    then those that are learnt follow.  What is kept shows control picture, picture and result.
+    """
+
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, plan: Plan):
         self.config, self.ctx, self.family, self.m, self.cond = config, ctx, family, m, cond
+        self.controlled: list[Item] = list({item.id: item for item in (*plan.held_out, *plan.items) if item.control}.values())
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
         self.divisor = divisor
         asked = [(s.width, s.height) for s in (config.sample, *(p.sample for p in prompts.of_config(config)))]
@@ -62,7 +69,7 @@ class Gallery:
         """One prompt: the picture or clip on disk, then the event.  A clip is an animated WebP, and an MP4 beside it to take away."""
         text = prompt.text
         seed = prompt.sample.seed + (index if index < SPONTANEOUS and not prompt.seeded else 0)
-        frames = self._frames(prompt, seed)
+        frames = self._frames(prompt, seed, index)
         if not frames:
             return
         name = f"samples/{step:06d}_{index}.webp"
@@ -73,7 +80,7 @@ class Gallery:
         write_atomic(self.ctx.path(name), _webp(frames, self.config.sample.fps, note))
         self.ctx.emit("sample", step=step, index=index, prompt=text, path=name, seed=seed)
 
-    def _frames(self, prompt: Prompt, seed: int) -> list:
+    def _frames(self, prompt: Prompt, seed: int, index: int) -> list:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
@@ -81,15 +88,24 @@ class Gallery:
         width, height = self._size(s.width, s.height)
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
+        over, before = {}, []
+        if self.m.side:
+            beside = side.of(self.config, self.family.SPEC)
+            pipe = side.pipeline(pipe, beside, self.m.side)
+            pipe.set_progress_bar_config(disable=True)
+            before = list(side.shown(self.controlled[index % SPONTANEOUS % len(self.controlled)], width, height))
+            over = {beside.image: before[0]}
         try:
             with torch.no_grad(), autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(
                     **self.family.draw_args(self.m, self.cond(prompt.text), self.cond(s.negative), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",
-                    generator=torch.Generator().manual_seed(seed), **video,
+                    generator=torch.Generator().manual_seed(seed), **video, **over,
                 )  # fmt: skip
         except Interrupted:
             return []
+        if before:
+            return [side.strip([*before, drawn.images[0]])]
         return drawn.frames[0] if video else drawn.images[:1]
 
 

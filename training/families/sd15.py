@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Placement
+from ..family import Beside, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Placement
+from ..models.unet import heard
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FF = ("ff.net.0.proj", "ff.net.2")
@@ -31,6 +32,7 @@ SPEC = FamilySpec(
     parts={"denoiser": ("unet",), "text": ("text_encoder",), "vae": ("vae",)},
     trainable_text=("text_encoder",),
     kohya=KohyaNames({"unet": "lora_unet", "text_encoder": "lora_te"}),
+    beside={"controlnet": Beside("ControlNetModel", "StableDiffusionControlNetPipeline", "controlnet")},
 )
 
 
@@ -66,7 +68,8 @@ def encode_image(m: Modules, pixels, generator):
 
 def predict(m: Modules, noisy, t, cond: Cond):
     """noisy [B,4,h,w]; t [B] whole timesteps 0..999 -> epsilon or v, [B,4,h,w]."""
-    return m.denoiser(noisy, t, encoder_hidden_states=cond.tensors["embeds"], return_dict=False)[0]
+    told = heard(m, noisy, t, cond, {"encoder_hidden_states": cond.tensors["embeds"]})
+    return m.denoiser(noisy, t, **told, return_dict=False)[0]
 
 
 def pipeline(m: Modules):

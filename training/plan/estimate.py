@@ -17,6 +17,7 @@ from ..data import datasets, words
 from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
+from ..formats.beside import is_beside
 from ..home import Home
 from . import layers, prompts
 from .devices import CARDS
@@ -256,7 +257,9 @@ def passes_of(config: TrainConfig) -> tuple[float, float]:
     keeping = config.keep.share * (learning + 1) if config.keep.on else 0.0  # each is learnt from like a picture, after the base model was asked
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         learning += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
-    learning += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
+    adapter = registry.get("adapters", config.adapter.type)
+    learning += is_whole(adapter)  # every weight's own gradient: one more forward's worth
+    learning += adapter.PASSES if is_beside(adapter) else 0.0
     return learning, keeping
 
 
@@ -278,6 +281,8 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     a, kind = config.adapter, registry.get("adapters", config.adapter.type)
     if is_whole(kind):
         return model.denoiser.parameters
+    if is_beside(kind):
+        return kind.weights(model.denoiser)
     text = model.text.adapter(kind, a, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
     return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from training import registry
 from training.config import DataPart, TrainConfig
 from training.data import datasets
-from training.formats.adapting import is_whole
+from training.formats.adapting import stands_alone
+from training.formats.beside import is_beside
 from training.formats.basemodel import local_folder, single_file
 from training.home import Home
 from training.hub.download import hindrance
@@ -214,10 +215,17 @@ def count_pictures(home: Home, name: str) -> int:
     return counts.usable + counts.unchecked
 
 
-def choices(home: Home) -> dict[str, dict[str, tuple[str, str]]]:
-    """What can be chosen where the schema only knows text: the plugins that were found and load, id -> (title, one sentence)."""
+def choices(home: Home, family: str = "") -> dict[str, dict[str, tuple[str, str]]]:
+    """What can be chosen where the schema only knows text: the plugins that were found and load, id -> (title, one sentence).
+
+    family: of the base model; kinds of adapter that it cannot have are not offered.
+    """
+    found = {kind: {id: plugin.module for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok} for kind in ("families", "adapters", "objectives")}
+    if family in found["families"]:
+        able = found["families"][family].SPEC.beside
+        found["adapters"] = {id: module for id, module in found["adapters"].items() if not is_beside(module) or id in able}
     return {
-        path: {id: _told(plugin.module) for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok}
+        path: {id: _told(module) for id, module in found[kind].items()}
         for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("loss.objective", "objectives"))
     }
 
@@ -229,7 +237,7 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
     if plugin is None or not plugin.ok:
         return []
     paths = [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in plugin.module.USES]
-    if is_whole(plugin.module):
+    if stands_alone(plugin.module):
         paths += [f"keep.{name}" for name in type(config.keep).model_fields]
     return [path for path in paths if path not in edits]
 
