@@ -6,7 +6,7 @@ changed.  The base stays as it is.
 
 from __future__ import annotations
 
-from ..family import CONTROL, Beside, Modules
+from ..family import CONTROL, Beside
 from ..formats.beside import count, off, parameters, restore, settings, tensors
 
 __all__ = ["BESIDE", "BLURB", "KOHYA", "TITLE", "USES", "build", "count", "for_unet", "off", "parameters", "restore", "settings", "tensors", "weights"]
@@ -21,14 +21,14 @@ PASSES = 1.2  # more forward passes' worth of work: its own half, forward and ba
 HINT_WIDTHS = (16, 32, 96, 256)  # of the small network that reads the control picture, as in the paper; each after the first halves it
 
 
-def build(beside: Beside, m: Modules, stride: int, seed: int):
+def build(beside: Beside, denoiser, stride: int, seed: int):
     """A fresh network for a loaded denoiser: copied from it, fp32.  stride: px per latent cell."""
     import diffusers
     import torch
 
     torch.manual_seed(seed)
     widths = HINT_WIDTHS[: stride.bit_length()]  # a stride of 8 is halved three times
-    return getattr(diffusers, beside.network).from_unet(m.denoiser, conditioning_embedding_out_channels=widths).float()
+    return getattr(diffusers, beside.network).from_unet(denoiser, conditioning_embedding_out_channels=widths).float()
 
 
 def for_unet(network, noisy, t, cond, told: dict) -> dict:

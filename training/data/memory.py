@@ -20,9 +20,9 @@ from pathlib import Path
 
 from ..outside import read_json
 from . import captions, encodings
+from .controls import is_control
 from .edits import Edits
 from .gate import Report
-from .controls import is_control
 from .masks import is_mask, masked_stem
 from .pictures import SUFFIXES, Refused, open_regular
 from .roles import ANOTHER, Pairing, beside

@@ -26,7 +26,7 @@ from .finish import finish
 from .prepare import Prepared, prepare
 from .randomness import number
 from .sampling import SPONTANEOUS, Gallery
-from .weights import load_denoiser, load_vae
+from .weights import load_denoiser, load_vae, placement
 
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
@@ -99,12 +99,10 @@ class Session:
         c, spec = self.config, self.family.SPEC
         self.m.denoiser = load_denoiser(c, self.family, self.p.folder)
         blocks.recompute(self.m.denoiser, c.loss.gradient_checkpointing)
+        self.m.side = self._side() if is_beside(self.adapter) else None
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
-        if is_beside(self.adapter):
-            network = self.adapter.build(spec.beside[c.adapter.type], self.m, self.p.stride, number("adapter", c.seed)).to(c.device)
-            blocks.recompute(network, c.loss.gradient_checkpointing)
-            self.m.side = Side(self.adapter, network)
-            return {c.adapter.type: network}
+        if self.m.side:
+            return {c.adapter.type: self.m.side.network}
         self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
         blocks.settle(self.m.denoiser, c.device)
         self.p.texts.keep_alive(self.m)
@@ -112,6 +110,15 @@ class Session:
         for name, encoder in self.m.text_encoders.items():
             self.adapter.attach(encoder, everywhere, spec.text_targets[c.adapter.targets], number("adapter", c.seed, name))
         return {spec.denoiser: self.m.denoiser, **self.m.text_encoders}
+
+    def _side(self) -> Side:
+        """What learns beside the denoiser, fresh; copied from weights as the base model has them, not from 8 or 4 bits of them."""
+        c, spec = self.config, self.family.SPEC
+        plain = c.model.quantise == "none" and not c.model.offload
+        whole = self.m.denoiser if plain else self.family.load(self.p.folder, {spec.denoiser}, placement(c.model, "cpu")).denoiser
+        network = self.adapter.build(spec.beside[c.adapter.type], whole, self.p.stride, number("adapter", c.seed)).to(c.device)
+        blocks.recompute(network, c.loss.gradient_checkpointing)
+        return Side(self.adapter, network)
 
     def _make_ema(self):
         if not self.config.loss.ema_decay:

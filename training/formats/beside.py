@@ -2,7 +2,7 @@
 
 Such a kind's file has BESIDE (what it is shown), PASSES and these functions, in place of attach:
 
-    build(beside, m, stride, seed) -> network     fresh, for a loaded denoiser
+    build(beside, denoiser, stride, seed) -> network   fresh, fp32, for a loaded denoiser
     for_unet(network, noisy, t, cond, told)       the UNet's arguments with what the network adds to them
     weights(layers) -> count                      how many weights learn, for estimates
 """

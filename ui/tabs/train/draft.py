@@ -12,8 +12,8 @@ from training import registry
 from training.config import DataPart, TrainConfig
 from training.data import datasets
 from training.formats.adapting import stands_alone
-from training.formats.beside import is_beside
 from training.formats.basemodel import local_folder, single_file
+from training.formats.beside import is_beside
 from training.home import Home
 from training.hub.download import hindrance
 from training.hub.secrets import Secret
