@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -176,6 +178,36 @@ def test_a_setting_that_does_nothing_beside_the_denoiser_says_so(lab, controlled
     )
 
 
+def test_a_t2i_adapters_loss_is_that_of_one_put_together_from_diffusers_classes(lab, base, controlled):
+    from diffusers import DDPMScheduler
+
+    session = session_of(lab, lab.make(**of("t2i_adapter", controlled, loss__timestep_law="content", steps=3, sample__every=0, data__batch_size=3)))
+    session.learn()
+    batch = session.feed.at(1)[0]
+    ours = session.objective.loss(session.family, session.m, batch, session.p.schedule, session.config.loss).mean()
+    noisy = DDPMScheduler.from_pretrained(base / "scheduler").add_noise(batch.latents, batch.noise, batch.t.long())
+    features = session.m.side.network(batch.cond.tensors["control"])
+    noise = session.m.denoiser(noisy, batch.t, encoder_hidden_states=batch.cond.tensors["embeds"], down_intrablock_additional_residuals=list(features)).sample
+    assert float(ours) == pytest.approx(float(torch.nn.functional.mse_loss(noise, batch.noise)), rel=1e-5)
+    times = torch.cat([session.feed.at(step)[0].t for step in range(60)]) / 1000  # the paper's t = 1 - u^3: three in four above 0.58
+    assert 0.65 < float((times > 0.578).float().mean()) < 0.85
+
+
+def test_a_t2i_adapter_fits_the_unets_of_the_released_models():
+    from diffusers import T2IAdapter
+
+    adapter = registry.get("adapters", "t2i_adapter")
+    for id, first, widths, like in (
+        ("sd15", "CrossAttnDownBlock2D", (320, 640, 1280, 1280), {"downscale_factor": 8, "adapter_type": "full_adapter"}),
+        ("sdxl", "DownBlock2D", (320, 640, 1280), {"downscale_factor": 16, "adapter_type": "full_adapter_xl"}),
+    ):
+        unet = SimpleNamespace(config=SimpleNamespace(block_out_channels=widths, down_block_types=(first,)))
+        with torch.device("meta"):
+            made = adapter.build(registry.get("families", id).SPEC.beside["t2i_adapter"], unet, 8, 0)
+            released = T2IAdapter(in_channels=3, channels=[320, 640, 1280, 1280], num_res_blocks=2, **like)  # as TencentARC's checkpoints are
+        assert {k: v.shape for k, v in made.state_dict().items()} == {k: v.shape for k, v in released.state_dict().items()}
+
+
 def test_going_on_from_a_finished_network_begins_where_it_ended(lab, controlled):
     first = lab.run(**of("controlnet", controlled, steps=2, sample__every=0))
     ended = load_file(first.path / "checkpoints/000002/adapter.safetensors")
@@ -199,14 +231,14 @@ def test_the_page_offers_it_only_where_the_family_has_it(home):
 
     for id, plugin in registry.find("families").items():
         offered = draft.choices(home, id)["adapter.type"]
-        assert ("controlnet" in offered) == ("controlnet" in plugin.module.SPEC.beside) and "lora" in offered
+        assert set(KINDS) & set(offered) == set(plugin.module.SPEC.beside) and "lora" in offered
 
 
 def test_the_estimate_counts_the_weights_that_learn(lab, base, controlled):
     from training.plan import layers
 
-    network = session_of(lab, lab.make(**of("controlnet", controlled))).m.side.network
     model = layers.base_model(str(base), "", registry.get("families", "sd15"))
-    counted = registry.get("adapters", "controlnet").weights(model.denoiser)
-    hint = sum(p.numel() for p in network.controlnet_cond_embedding.parameters())  # of one size, whatever the denoiser's is
-    assert counted == pytest.approx(sum(p.numel() for p in network.parameters()) - hint, rel=0.1)
+    for kind, apart in (("controlnet", "controlnet_cond_embedding"), ("t2i_adapter", "adapter.conv_in")):  # of one size, whatever the denoiser's is
+        network = session_of(lab, lab.make(**of(kind, controlled))).m.side.network
+        counted = registry.get("adapters", kind).weights(model.denoiser)
+        assert counted == pytest.approx(sum(p.numel() for name, p in network.named_parameters() if not name.startswith(apart)), rel=0.12)

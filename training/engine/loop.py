@@ -117,7 +117,8 @@ class Session:
         plain = c.model.quantise == "none" and not c.model.offload
         whole = self.m.denoiser if plain else self.family.load(self.p.folder, {spec.denoiser}, placement(c.model, "cpu")).denoiser
         network = self.adapter.build(spec.beside[c.adapter.type], whole, self.p.stride, number("adapter", c.seed)).to(c.device)
-        blocks.recompute(network, c.loss.gradient_checkpointing)
+        if getattr(network, "_supports_gradient_checkpointing", False):  # a network without blocks keeps little
+            blocks.recompute(network, c.loss.gradient_checkpointing)
         return Side(self.adapter, network)
 
     def _make_ema(self):

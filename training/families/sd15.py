@@ -32,7 +32,10 @@ SPEC = FamilySpec(
     parts={"denoiser": ("unet",), "text": ("text_encoder",), "vae": ("vae",)},
     trainable_text=("text_encoder",),
     kohya=KohyaNames({"unet": "lora_unet", "text_encoder": "lora_te"}),
-    beside={"controlnet": Beside("ControlNetModel", "StableDiffusionControlNetPipeline", "controlnet")},
+    beside={
+        "controlnet": Beside("ControlNetModel", "StableDiffusionControlNetPipeline", "controlnet"),
+        "t2i_adapter": Beside("T2IAdapter", "StableDiffusionAdapterPipeline", "adapter"),
+    },
 )
 
 

@@ -48,7 +48,10 @@ SPEC = FamilySpec(
     trainable_text=("text_encoder", "text_encoder_2"),
     kohya=KohyaNames({"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}, _ORIGINALS),
     originals=_ORIGINALS,
-    beside={"controlnet": Beside("ControlNetModel", "StableDiffusionXLControlNetPipeline", "controlnet")},
+    beside={
+        "controlnet": Beside("ControlNetModel", "StableDiffusionXLControlNetPipeline", "controlnet"),
+        "t2i_adapter": Beside("T2IAdapter", "StableDiffusionXLAdapterPipeline", "adapter"),
+    },
 )
 
 
