@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.data.make import encoded, scene, write, zipped
-from training.data import datasets, importing
+from training.data import controls, datasets, importing
 from training.home import Home
 
 
@@ -71,3 +71,37 @@ def test_the_grid_shows_which_pictures_have_one(ds, nasty):
     tiles = {p.id: picture_tile(p, lambda p: "t", lambda p: "f") for p in ds.pictures()}
     assert ">Control</span>" in tiles["cat.png"] and "cat.control.png" in tiles["cat.png"]
     assert "Control" not in tiles["dog.png"] and ">Control?</span>" in tiles["owl.png"]
+
+
+def test_control_pictures_are_made_where_there_are_none(ds, nasty):
+    for n, name in enumerate(("a", "b", "c")):
+        write(nasty / f"{name}.png", n)
+    own = write(nasty / "b.control.png", 9)
+    importing.add_files(ds, [nasty / "a.png", nasty / "b.png", own, nasty / "c.png"])
+    said = []
+    verdicts = importing.make_controls(ds, "edges", lambda done, of, name: said.append((done, of, name)))
+    assert datasets.summary(verdicts) == "2 control pictures paired" and said == [(1, 2, "a.png"), (2, 2, "c.png")]
+    assert (ds.path / "b.control.png").read_bytes() == own.read_bytes()
+    assert all(p.control.load().size == (p.width, p.height) for p in ds.pictures())
+    assert importing.make_controls(ds, "lines") == []
+    with pytest.raises(ValueError, match="cannot be made as 'depth'; they can be: edges, lines, grey, blur"):
+        importing.make_controls(ds, "depth")
+
+
+def test_edges_are_thin_closed_and_where_the_picture_changes():
+    picture = Image.new("RGB", (80, 60), (200, 30, 30))
+    picture.paste((30, 30, 200), (20, 10, 60, 50))
+    found = np.asarray(controls.made(picture, "edges").convert("L")) > 0
+    near = np.zeros_like(found)
+    near[8:52, 18:62], near[13:47, 23:57] = True, False
+    assert found.any() and not (found & ~near).any()
+    assert found[30, 18:24].sum() == found[30, 56:62].sum() == found[8:14, 40].sum() == found[46:52, 40].sum() == 1  # a line of one px on each side
+    flat = np.asarray(controls.made(Image.new("RGB", (40, 40), "teal"), "edges"))
+    assert not flat.any()
+
+
+def test_every_kind_is_made_of_the_size_of_its_picture_and_differs():
+    picture = scene(3)
+    made = {kind: np.asarray(controls.made(picture, kind)) for kind in controls.KINDS}
+    assert all(m.shape == (80, 120, 3) and m.any() for m in made.values())
+    assert len({m.tobytes() for m in made.values()}) == len(made)

@@ -635,7 +635,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     controls = sum(v.ok and v.kind == "control" for v in verdicts)
     refused = sum(not v.ok and v.kind not in ("duplicate", "skipped", *LEFT_OUT) for v in verdicts)
     clips = sum(v.ok and v.kind == "clip" for v in verdicts)
-    said = [f"{_count(pictures, 'picture')} added"] if pictures or not clips else []
+    said = [f"{_count(pictures, 'picture')} added"] if pictures or not (clips or controls) else []
     said += [f"{_count(clips, 'clip')} added"] if clips else []
     said += [f"{_count(texts, 'caption')} paired"] if texts else []
     said += [f"{_count(masks, 'mask')} paired"] if masks else []

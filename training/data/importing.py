@@ -16,8 +16,8 @@ from ..files import write_atomic
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
 from . import captions, encodings, noise, rereading, zips
+from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
-from .controls import Control
 from .datasets import Dataset, Progress, Verdict
 from .edits import new_op
 from .gate import Gate, Report, gated
@@ -25,7 +25,7 @@ from .masks import SUFFIX as MASK_SUFFIX
 from .masks import Mask, is_mask, masked_stem, misfit
 from .memory import memory_of, natural_key, record_of
 from .memory import scan as scan_folder
-from .pictures import SUFFIXES, Refused, open_regular, suffix_for
+from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
 from .roles import ANOTHER, PICTURE, Pairing, Role, kohya_folder, roles
 
 BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
@@ -386,6 +386,25 @@ def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: _P
         return report.reason
     picture = ds.get(ids[0])
     return misfit((report.width, report.height), (picture.width, picture.height))
+
+
+def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -> list[Verdict]:
+    """A control picture of one of controls.KINDS for every usable picture that has none, written beside it; a verdict for each."""
+    if kind not in KINDS:
+        raise ValueError(f"control pictures cannot be made as {kind!r}; they can be: {', '.join(KINDS)}")
+    ds.check()
+    bare = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and p.control is None]
+    verdicts = []
+    for done, picture in enumerate(bare, 1):
+        stream = io.BytesIO()
+        made(load_pixels(picture.path), kind).save(stream, "PNG")
+        with ds._locked():
+            write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
+        verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
+        if on_progress:
+            on_progress(done, len(bare), picture.id)
+    ds.check()
+    return verdicts
 
 
 def _as_png(path: Path, kind: str) -> bytes:

@@ -76,6 +76,10 @@ class Imports:
         """Begins to take a folder of this computer in.  Raises ValueError as files() does."""
         return self._begin(ds, lambda tell: importing.add_folder(ds, path, tell), ())
 
+    def controls(self, ds: Dataset, kind: str) -> Import:
+        """Begins to make control pictures for those that have none.  Raises ValueError as files() does."""
+        return self._begin(ds, lambda tell: importing.make_controls(ds, kind, tell), ())
+
     def _begin(self, ds: Dataset, work: Callable[[Progress], Sequence[Verdict]], paths: Sequence[Path]) -> Import:
         with self._lock:
             going = self._by_name.get(ds.name)
