@@ -58,8 +58,9 @@ class Beside:
     network: str  # its class
     pipeline: str  # the class of the pipeline that draws with it
     part: str  # what that pipeline calls it
-    image: str = "image"  # what the pipeline's call calls the control picture
-    shown: Literal["pixels", "latents"] = "pixels"  # in what form the network is shown the control picture
+    image: str = "image"  # what the pipeline's call calls what it is shown
+    shown: Literal["pixels", "latents", "picture"] = "pixels"  # the control picture's pixels or latents, or what an image encoder says of the picture itself
+    encoder: str = ""  # that image encoder: a Hub id with the folder inside it
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class Family(Protocol):
     def predict(self, m: Modules, noisy: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """noisy: latents in m.dtype; t [B]: whole timesteps for "scheduler" families, [0,1] fp32 for flow.  Same shape as noisy:
         what the scheduler's config says, or noise - clean for flow, whatever sign or time the network itself uses.  A family whose
-        SPEC.beside is not empty asks what hangs there, if m.side is not None; cond then has CONTROL."""
+        SPEC.beside is not empty asks what hangs there, if m.side is not None; cond then has CONTROL or PICTURE."""
 
     def pipeline(self, m: Modules) -> Any:
         """The family's diffusers pipeline over the same modules, ready to draw from prompt embeddings."""
@@ -211,12 +212,13 @@ class Modules:
 
 
 CONTROL = "control"  # [B,3,H,W] in [0, 1], or latents [B,C,h,w], as Beside.shown says: the control picture
+PICTURE = "picture"  # [B,D], or [B,L,D]: what an image encoder says of the picture that is the prompt
 GEOMETRY = "geometry"  # [B,6] px: height, width of the picture as it was; top, left of the crop; height, width of the crop
 
 
 @dataclass
 class Cond:
-    """What the denoiser is told.  tensors: name -> [B, ...], on one device: what encode_text gave, GEOMETRY, and CONTROL where something hangs beside it."""
+    """What the denoiser is told.  tensors: name -> [B, ...], on one device: what encode_text gave, GEOMETRY, and CONTROL or PICTURE where something hangs beside it."""
 
     tensors: dict[str, Tensor]
 

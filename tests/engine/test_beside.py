@@ -16,7 +16,7 @@ from training import registry
 from .conftest import state_files
 
 SPEC = registry.get("families", "sd15").SPEC
-KINDS = sorted(SPEC.beside)
+KINDS = sorted(k for k, b in SPEC.beside.items() if b.shown != "picture")  # which is test_ip_adapter.py's
 
 
 @pytest.fixture(scope="session")
@@ -127,10 +127,10 @@ def test_a_control_picture_is_cut_and_mirrored_with_its_picture(lab, tmp_path):
     session = session_of(lab, run)
     (item,) = session.p.plan.items
     for flip in (False, True):
-        control = session.feed._control(item, flip)["control"]
+        control = session.feed._shown(item, flip)["control"]
         assert control.shape == (3, 32, 32)
         assert float((control * 2 - 1 - item.pixels(flip)).abs().mean()) < 0.03
-    assert float(session.feed._control(item, False, dropped=True)["control"].abs().max()) == 0
+    assert float(session.feed._shown(item, False, dropped=True)["control"].abs().max()) == 0
 
 
 def test_dropout_blackens_as_many_control_pictures_as_it_says(lab, controlled):

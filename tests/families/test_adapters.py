@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 from safetensors import safe_open
 
 from tests.engine.conftest import lab  # noqa: F401 a fixture
+from tests.engine.test_ip_adapter import encoder  # noqa: F401 a fixture
 from training import registry
 from training.engine import adapter_files
 from training.family import Placement
@@ -52,12 +53,14 @@ def test_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, 
 
 
 @pytest.mark.parametrize("kind", BESIDE)
-def test_what_hangs_beside_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, kind, tmp_path):  # noqa: F811
+def test_what_hangs_beside_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, encoder, kind, tmp_path):  # noqa: F811
     folder = tmp_path / "with outlines"
     shutil.copytree(dataset, folder, ignore=shutil.ignore_patterns(".easel"))
     for path in [p for p in folder.iterdir() if p.suffix == ".png"]:
         Image.open(path).convert("RGB").filter(ImageFilter.FIND_EDGES).save(path.with_suffix(".control.png"))
     changes = job(kit, folder, steps=3, sample__every=3, adapter__type=kind, optimizer__learning_rate=2e-2)
+    if kind == "ip_adapter":
+        changes["adapter__image_encoder"] = str(encoder)
     if kind not in kit.spec.beside:
         with pytest.raises(ValueError, match=f"adapter.type is '{kind}', but there is no"):
             lab.run(**changes)
@@ -65,7 +68,7 @@ def test_what_hangs_beside_it_trains_and_acts_the_same_when_it_is_loaded_again(k
     run = lab.run(**changes)
     assert run.status() == "finished", run.why()  # which it is only after the result was loaded again by diffusers' own class and compared
     assert (run.result() / kind / "config.json").is_file()
-    assert Image.open(run.path / "samples/000003_0.webp").width == 3 * run.config().sample.width
+    assert Image.open(run.path / "samples/000003_0.webp").width == (2 if kind == "ip_adapter" else 3) * run.config().sample.width
 
 
 def _answer(kit, file, texts: bool) -> dict[str, torch.Tensor]:  # noqa: F811

@@ -7,9 +7,9 @@ changed.  The base stays as it is.
 from __future__ import annotations
 
 from ..family import CONTROL, Beside
-from ..formats.beside import count, off, parameters, restore, settings, tensors
+from ..formats.beside import card, count, load, off, parameters, restore, settings, tensors, write
 
-__all__ = ["BESIDE", "BLURB", "KOHYA", "TITLE", "USES", "build", "count", "for_unet", "off", "parameters", "restore", "settings", "tensors", "weights"]
+__all__ = ["BESIDE", "BLURB", "KOHYA", "TITLE", "USES", "build", "card", "count", "for_unet", "load", "off", "parameters", "restore", "settings", "tensors", "weights", "write"]
 
 TITLE = "ControlNet"
 BLURB = "Follows a control picture: outlines, depth, a pose. Needs one beside every picture, and a thousand pictures or more; the result loads as a ControlNet."
@@ -21,7 +21,7 @@ PASSES = 1.2  # more forward passes' worth of work: its own half, forward and ba
 HINT_WIDTHS = (16, 32, 96, 256)  # of the small network that reads the control picture, as in the paper; each after the first halves it
 
 
-def build(beside: Beside, denoiser, stride: int, seed: int):
+def build(beside: Beside, denoiser, config, stride: int, width: int, seed: int):
     """A fresh network for a loaded denoiser: copied from it, fp32.  stride: px per latent cell."""
     import diffusers
     import torch

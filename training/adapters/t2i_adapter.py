@@ -7,9 +7,9 @@ mostly much noise, t = 1 - u^3, as it is there that a composition is settled: lo
 from __future__ import annotations
 
 from ..family import CONTROL, Beside
-from ..formats.beside import count, off, parameters, restore, settings, tensors
+from ..formats.beside import card, count, load, off, parameters, restore, settings, tensors, write
 
-__all__ = ["BESIDE", "BLURB", "KOHYA", "TITLE", "USES", "build", "count", "for_unet", "off", "parameters", "restore", "settings", "tensors", "weights"]
+__all__ = ["BESIDE", "BLURB", "KOHYA", "TITLE", "USES", "build", "card", "count", "for_unet", "load", "off", "parameters", "restore", "settings", "tensors", "weights", "write"]
 
 TITLE = "T2I-Adapter"
 BLURB = "Follows a control picture, lighter than a ControlNet: a tenth of its weights. Choose the timestep law 'content' with it, as its paper does."
@@ -22,7 +22,7 @@ BLOCKS = 2  # residual blocks at each size, as in the paper
 SIZES = 4  # features that the network for UNets like SDXL's always has
 
 
-def build(beside: Beside, denoiser, stride: int, seed: int):
+def build(beside: Beside, denoiser, config, stride: int, width: int, seed: int):
     """A fresh network that fits a loaded UNet, fp32.  stride: px per latent cell.
 
     A UNet whose first block attends to words, as SD 1.5's, is told at every size.  One whose first block does not, as SDXL's, is first told

@@ -18,11 +18,12 @@ from ..data.clips import frames_at
 from ..data.controls import Control
 from ..data.frames import STILL, Segment, left_out, segments
 from ..data.masks import Mask
-from ..family import CONTROL, GEOMETRY, Cond, FamilySpec
+from ..family import CONTROL, GEOMETRY, PICTURE, Cond, FamilySpec
 from ..formats.beside import needs_control
 from ..home import Home
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
+from .imageprompts import ImagePrompts
 from .noise import draw_noise
 from .randomness import generator, number, permutation, unit
 from .texts import Texts
@@ -286,12 +287,13 @@ class Row(NamedTuple):
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), shown: str = ""):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), shown: str = "", prompts: ImagePrompts | None = None):
         self.sentences = sentences  # that hold what the base model knows
         self.drawn: dict[tuple[int, int, int], list[Drawn]] = {}  # {bucket: what the base model drew of them}; the loop fills it where keep.drawn asks for it
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.latent_print, self.texts = latent_print, texts
-        self.shown = shown  # in what form the network beside the denoiser is shown control pictures: "pixels", "latents"; "" where there is none
+        self.shown = shown  # what the network beside the denoiser is shown: Beside.shown; "" where there is none
+        self.prompts = prompts  # of the pictures, where it is shown those
         self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
         self.per_step = config.data.batch_size * config.optimizer.accumulation
@@ -352,24 +354,37 @@ class Feed:
             masks.append(self._mask(item, flip, clean, keeps))
             captions.append(self._other_words(item, where) if keeps else self._words(item, where))
             latents.append(clean)
-            geometry.append(item.geometry(flip) | self._control(item, flip, unit("control", *where) < self.config.adapter.control_dropout))
+            geometry.append(item.geometry(flip) | self._shown(item, flip, self._unshown(where)))
         conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
         return self._to_device(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
 
     def told(self, item: Item, flip: bool) -> dict[str, Tensor]:
         """All that the denoiser is told of an item under its first caption, without a batch dimension."""
-        return self.texts.row(item.captions[0]) | item.geometry(flip) | self._control(item, flip)
+        return self.texts.row(item.captions[0]) | item.geometry(flip) | self._shown(item, flip)
 
-    def _control(self, item: Item, flip: bool, dropped: bool = False) -> dict[str, Tensor]:
-        """CONTROL of this picture, all zeros where it is dropped; nothing where nothing hangs beside the denoiser."""
+    def _unshown(self, where: tuple) -> bool:
+        """Whether what hangs beside the denoiser is shown nothing of this picture.
+
+        Caption and picture as prompts are dropped by one draw, as in IP-Adapter's paper: a share each alone, and a share together.
+        """
+        adapter = self.config.adapter
+        if not self.prompts:
+            return unit("control", *where) < adapter.control_dropout
+        return 0 <= unit("caption", *where) - self.config.data.caption_dropout < adapter.both_dropout + adapter.picture_dropout
+
+    def _shown(self, item: Item, flip: bool, dropped: bool = False) -> dict[str, Tensor]:
+        """CONTROL or PICTURE of this picture, what stands for nothing where it is dropped; none where nothing hangs beside the denoiser."""
         if not self.shown:
             return {}
+        if self.prompts:
+            return {PICTURE: self.prompts.nothing() if dropped else self.prompts.of(item, flip)}
         control = self.cache.get(item.control_key(self.latent_print if self.shown == "latents" else "", flip))["control"]
         control = control.float() / 255 if self.shown == "pixels" else control
         return {CONTROL: torch.zeros_like(control) if dropped else control}
 
     def _words(self, item: Item, where: tuple) -> str:
         dropout = self.config.data.prior_caption_dropout if item.prior else self.config.data.caption_dropout
+        dropout += self.config.adapter.both_dropout if self.prompts else 0.0
         dropped = unit("caption", *where) < dropout
         return "" if dropped else item.captions[number("order", *where) % len(item.captions)]
 

@@ -15,6 +15,7 @@ from ..config import TrainConfig
 from ..family import Cond
 from ..files import write_atomic
 from ..formats.adapting import adapter_layers, is_whole, stands_alone
+from ..formats.beside import SHARD_SIZE
 from ..formats.deliver import Offer, deliver, needed, offers
 from ..formats.modelspec import modelspec_metadata
 from ..hub.card import model_card
@@ -45,7 +46,7 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     ctx.phase("writing the result")
     with weights_for_use():
         if p.m.side:
-            side.write(config, p.m, unproven)
+            side.write(config, p.family.SPEC, p.m, unproven)
         elif whole:
             _write_denoiser(config, p, unproven)
         else:
@@ -78,7 +79,7 @@ def _let_go(p: Prepared) -> None:
 def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path) -> None:
     """The denoiser as it is now, in the run's number format, as diffusers saves it: folder/<denoiser>."""
     shutil.rmtree(folder, ignore_errors=True)
-    p.m.denoiser.to(DTYPES[config.model.dtype]).save_pretrained(folder / p.family.SPEC.denoiser, max_shard_size=side.SHARD_SIZE)
+    p.m.denoiser.to(DTYPES[config.model.dtype]).save_pretrained(folder / p.family.SPEC.denoiser, max_shard_size=SHARD_SIZE)
 
 
 def metadata(config: TrainConfig, p: Prepared) -> dict[str, str]:
@@ -117,7 +118,7 @@ def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor
     _load_base(config, p)
     base = _answer(config, p)
     if beside:
-        p.m.side = side.load(config, p.family.SPEC, beside, folder)
+        p.m.side = side.load(config, p.family, p.m, beside.adapter, folder)
         return _compare(config, base, trained, _answer(config, p))
     p.m.denoiser = load_part(type(p.m.denoiser), folder / p.family.SPEC.denoiser, placement(config.model, config.device))
     return _compare(config, base, trained, _answer(config, p))

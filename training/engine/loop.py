@@ -67,7 +67,7 @@ class Session:
         self.optimizer = optim.make_optimizer(config.optimizer, [(weights, rates[name]) for name, weights in groups.items()])
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps)
         self.scaler = memory.make_scaler(config)
-        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, prepared.plan)
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, prepared.feed)
         for text in (*optim.warnings_for(config.optimizer), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC)):
             ctx.warn(text)
         self.ema = self._make_ema()
@@ -116,7 +116,8 @@ class Session:
         c, spec = self.config, self.family.SPEC
         plain = c.model.quantise == "none" and not c.model.offload
         whole = self.m.denoiser if plain else self.family.load(self.p.folder, {spec.denoiser}, placement(c.model, "cpu")).denoiser
-        network = self.adapter.build(spec.beside[c.adapter.type], whole, self.p.stride, number("adapter", c.seed)).to(c.device)
+        width = self.feed.prompts.width if self.feed.prompts else 0
+        network = self.adapter.build(spec.beside[c.adapter.type], whole, c.adapter, self.p.stride, width, number("adapter", c.seed)).to(c.device)
         if getattr(network, "_supports_gradient_checkpointing", False):  # a network without blocks keeps little
             blocks.recompute(network, c.loss.gradient_checkpointing)
         return Side(self.adapter, network)

@@ -22,6 +22,7 @@ from ..runs.context import Context, Stopped
 from . import memory
 from .cache import Cache, fill
 from .data import Feed, Plan, bare_captions, caption_record, plan
+from .imageprompts import ImagePrompts
 from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
@@ -79,7 +80,11 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
 
     _encode_pictures(config, ctx, family, with_vae, cache, vae_print, work)
     beside = family.SPEC.beside.get(config.adapter.type)
-    if beside:
+    prompts = None
+    if beside and beside.shown == "picture":
+        prompts = ImagePrompts(config, ctx, beside, cache)
+        prompts.encode([(item, flip) for item in dict.fromkeys(work.everything) for flip in item.flips], _progress(ctx, "looking at the pictures", "pictures"))
+    elif beside:
         _read_controls(ctx, family, with_vae, cache, vae_print, work, beside.shown, config.device)
     if config.sample.every and config.sample.prompts:
         with_vae()
@@ -92,7 +97,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
     for text in warnings_for(config.loss, family.SPEC.prediction):
         ctx.warn(text)
-    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, beside.shown if beside else "")
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, beside.shown if beside else "", prompts)
     return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, hashes)
 
 

@@ -20,7 +20,7 @@ from ..plan import prompts
 from ..plan.prompts import Prompt
 from ..runs.context import Context
 from . import side
-from .data import Item, Plan
+from .data import Feed, Item
 from .memory import autocast
 
 LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
@@ -35,13 +35,14 @@ def texts_of(config: TrainConfig) -> set[str]:
 class Gallery:
     """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...].
 
-    Where something hangs beside the denoiser, the first prompt is drawn over the control picture of the plan's first held-out picture, and so on;
-    then those that are learnt follow.  What is kept shows control picture, picture and result.
+    Where something hangs beside the denoiser, the first prompt is drawn over the first held-out picture, and so on; then those that are learnt
+    follow.  What is kept shows control picture, picture and result.
     """
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, plan: Plan):
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, feed: Feed):
         self.config, self.ctx, self.family, self.m, self.cond = config, ctx, family, m, cond
-        self.controlled: list[Item] = list({item.id: item for item in (*plan.held_out, *plan.items) if item.control}.values())
+        self.feed = feed
+        self.over: list[Item] = list({item.id: item for item in (*feed.plan.held_out, *feed.plan.items)}.values())
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
         self.divisor = divisor
         asked = [(s.width, s.height) for s in (config.sample, *(p.sample for p in prompts.of_config(config)))]
@@ -93,8 +94,8 @@ class Gallery:
             beside = side.of(self.config, self.family.SPEC)
             pipe = side.pipeline(pipe, beside, self.m.side)
             pipe.set_progress_bar_config(disable=True)
-            before = list(side.shown(self.controlled[index % SPONTANEOUS % len(self.controlled)], width, height))
-            over = {beside.image: before[0]}
+            item = self.over[index % SPONTANEOUS % len(self.over)]
+            over, before = side.drawing(self.config, beside, item, self.feed.prompts, s.guidance, (width, height))
         try:
             with torch.no_grad(), autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(

@@ -35,6 +35,7 @@ SPEC = FamilySpec(
     beside={
         "controlnet": Beside("ControlNetModel", "StableDiffusionControlNetPipeline", "controlnet"),
         "t2i_adapter": Beside("T2IAdapter", "StableDiffusionAdapterPipeline", "adapter"),
+        "ip_adapter": Beside("", "StableDiffusionPipeline", "", "ip_adapter_image_embeds", "picture", "h94/IP-Adapter/models/image_encoder"),
     },
 )
 

@@ -51,6 +51,7 @@ SPEC = FamilySpec(
     beside={
         "controlnet": Beside("ControlNetModel", "StableDiffusionXLControlNetPipeline", "controlnet"),
         "t2i_adapter": Beside("T2IAdapter", "StableDiffusionXLAdapterPipeline", "adapter"),
+        "ip_adapter": Beside("", "StableDiffusionXLPipeline", "", "ip_adapter_image_embeds", "picture", "h94/IP-Adapter/models/image_encoder"),
     },
 )
 

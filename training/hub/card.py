@@ -15,7 +15,7 @@ from .. import registry
 from ..config import LossPart, TrainConfig
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
-from ..formats.beside import is_beside
+from ..formats.beside import is_beside, on_hub
 from ..formats.deliver import Offer, needed, offers
 from ..formats.modelspec import modelspec_metadata, scrub, stamp_hash
 from ..home import BUILTIN
@@ -234,19 +234,13 @@ def _how_to_use_beside(config: TrainConfig, spec: FamilySpec, source: str, repo_
     """The section on a network that hangs beside the denoiser: diffusers' own classes load it from its folder."""
     beside, kind = spec.beside[config.adapter.type], config.adapter.type
     s = config.sample
-    snippet = "\n".join((
-        "```python",
-        "import torch",
-        f"from diffusers import {beside.network}, {beside.pipeline}",
-        "from diffusers.utils import load_image",
-        "",
-        f"{kind} = {beside.network}.from_pretrained({_literal(repo_id or config.name)}, subfolder={_literal(kind)}, {dtype})",
-        f'pipeline = {beside.pipeline}.from_pretrained({_literal(source)}, {beside.part}={kind}, {dtype}).to("cuda")',
-        f'control = load_image("path/to/a/control-picture.png").resize(({s.width}, {s.height}))',
-        f"image = pipeline({_literal(prompt)}, {beside.image}=control).images[0]",
-        "```",
-    ))  # fmt: skip
-    return f"## How to use\n\n{snippet}\n\nThe samples show the control picture, the picture that it was made from, and what was drawn."
+    encoder = on_hub(config.adapter.image_encoder or beside.encoder) or ("path/to/the/image-encoder", "")
+    imports, lines, arguments = registry.get("adapters", kind).card(beside, _literal(repo_id or config.name), _literal(source), encoder, dtype)
+    lines = [line.replace("SUBFOLDER", _literal(kind)).replace("SIZE", f"({s.width}, {s.height})") for line in lines]
+    drawn = f"image = pipeline({_literal(prompt)}, {arguments}).images[0]"
+    snippet = "\n".join(("```python", "import torch", *imports, "from diffusers.utils import load_image", "", *lines, drawn, "```"))
+    over = "the picture that was the prompt" if beside.encoder else "the control picture, the picture that it was made from,"
+    return f"## How to use\n\n{snippet}\n\nThe samples show {over} and what was drawn."
 
 
 def _load_whole(spec: FamilySpec, place: str, dtype: str) -> list[str]:
