@@ -95,6 +95,7 @@ class Gallery:
             pipe = side.pipeline(pipe, beside, self.m.side)
             pipe.set_progress_bar_config(disable=True)
             item = self.over[index % SPONTANEOUS % len(self.over)]
+            torch.manual_seed(seed)  # some of these pipelines draw the control picture's latents without the generator
             over, before = side.drawing(self.config, beside, item, self.feed.prompts, s.guidance, (width, height))
         try:
             with torch.no_grad(), autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
