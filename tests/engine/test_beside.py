@@ -234,6 +234,19 @@ def test_the_page_offers_it_only_where_the_family_has_it(home):
         assert set(KINDS) & set(offered) == set(plugin.module.SPEC.beside) and "lora" in offered
 
 
+def test_the_plan_says_before_the_start_which_pictures_have_no_control_picture(lab, controlled, dataset):
+    from training.data import datasets
+    from training.plan.estimate import estimate
+    from training.plan.hardware import Machine
+
+    machine = Machine("", 0, 0, 2**34, 2**34, 2**40, "a processor", 2, False, "", (0, 0), False, "")
+    for folder in (controlled, dataset):
+        datasets.resolve(lab.home, str(folder)).check()  # as the page does before it plans
+    plan = lambda folder: estimate(lab.make(**of("controlnet", folder)).config(), machine, 5, lab.home)
+    assert any("1 of 5 pictures have no control picture and are left out: picture 4.png" in s for s in plan(controlled).sentences) and plan(controlled).steps_per_epoch
+    assert any("no picture has a control picture to learn from" in problem for problem in plan(dataset).problems)
+
+
 def test_the_estimate_counts_the_weights_that_learn(lab, base, controlled):
     from training.plan import layers
 

@@ -149,9 +149,11 @@ def test_it_trains_in_half_precision_with_recomputed_blocks(lab, encoder, plus):
     assert {v.dtype for v in load_file(run.path / "checkpoints/000003/adapter.safetensors").values()} == {torch.float32}
 
 
-def test_going_on_from_a_finished_one_begins_where_it_ended(lab, encoder):
-    first = lab.run(**of(encoder, steps=2, sample__every=0))
+@pytest.mark.parametrize("plus", [False, True])
+def test_going_on_from_a_finished_one_begins_where_it_ended(lab, encoder, plus):
+    first = lab.run(**of(encoder, plus, steps=2, sample__every=0))
     ended = load_file(first.path / "checkpoints/000002/adapter.safetensors")
-    session = session_of(lab, lab.make(**of(encoder, steps=2, sample__every=0, adapter__start_from=f"{first.id}/2")))
-    session.resume()
-    assert all(torch.equal(v, ended[k]) for k, v in session._tensors().items())
+    for source in (f"{first.id}/2", first.id, str(first.result() / "ip_adapter" / "ip_adapter.safetensors")):
+        session = session_of(lab, lab.make(**of(encoder, plus, steps=2, sample__every=0, adapter__start_from=source)))
+        session.resume()
+        assert all(torch.equal(v, ended[k]) for k, v in session._tensors().items())

@@ -14,7 +14,7 @@ from ..family import PICTURE, Beside
 from ..formats.adapting import included
 from ..formats.beside import count, off, restore, settings, tensors
 
-__all__ = ["BESIDE", "BLURB", "INSIDE", "KOHYA", "TITLE", "USES", "build", "card", "count", "for_unet", "load", "off", "parameters", "restore", "settings", "tensors", "weights", "write"]
+__all__ = ["BESIDE", "BLURB", "INSIDE", "KOHYA", "TITLE", "USES", "build", "card", "count", "for_unet", "inward", "load", "off", "parameters", "restore", "settings", "tensors", "weights", "write"]
 
 TITLE = "IP-Adapter"
 BLURB = "A picture as a prompt: draws what is like it. Learns from the pictures themselves, ten thousand or more; layers can be chosen, so that it takes only the style."
@@ -145,6 +145,27 @@ def _projection(width: int, words: int, plus: bool):
 _BLOCK = {
     "ln0": "0.norm1", "ln1": "0.norm2", "attn.to_q": "0.to_q", "attn.to_out.0": "0.to_out", "ff.0": "1.0", "ff.1.net.0.proj": "1.1", "ff.1.net.2": "1.3",
 }  # fmt: skip
+
+
+def inward(saved: dict, prefix: str) -> dict:
+    """{prefix.name: tensor} as tensors() gives them, of a file under its authors' names or of a checkpoint."""
+    if any(name.startswith(f"{prefix}.image_proj.") for name in saved):
+        return saved
+    back = {theirs: ours for ours, theirs in _BLOCK.items()}
+    found = {}
+    for name, tensor in saved.items():
+        if name.startswith("image_proj.proj."):
+            name = name.replace("proj.proj", "proj.image_embeds")
+        elif name.startswith("image_proj.layers."):
+            start, number, rest = name.removeprefix("image_proj.").split(".", 2)
+            stem, ending = rest.rsplit(".", 1)
+            if stem == "0.to_kv":
+                for ours, half in zip(("attn.to_k", "attn.to_v"), tensor.chunk(2), strict=True):
+                    found[f"{prefix}.image_proj.{start}.{number}.{ours}.{ending}"] = half
+                continue
+            name = f"image_proj.{start}.{number}.{back.get(stem, stem)}.{ending}"
+        found[f"{prefix}.{name}"] = tensor
+    return found
 
 
 def _outward(state: dict) -> dict:

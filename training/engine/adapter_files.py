@@ -140,15 +140,17 @@ def _start_whole(place: Path, adapter: ModuleType, modules: dict[str, nn.Module]
     for name, module in modules.items():
         if place.is_file():
             saved = load_file(place)
-            if not any(k.startswith(f"{name}.") for k in saved):
+            if not hasattr(adapter, "inward") and not any(k.startswith(f"{name}.") for k in saved):
                 saved = {f"{name}.{k}": v for k, v in saved.items()}
         else:
             files = sorted((place / name).glob("*.safetensors")) or sorted(place.glob("*.safetensors"))
             if not files:
                 raise ValueError(f"adapter.start_from is the folder {place.name!r}, which holds no weights of a {name}")
-            learning = set(adapter.tensors(module, name))
-            saved = {f"{name}.{k}": v for file in files for k, v in load_file(file).items() if f"{name}.{k}" in learning}
-        adapter.restore(module, saved, name)
+            saved = {k: v for file in files for k, v in load_file(file).items()}
+            if not hasattr(adapter, "inward"):
+                learning = set(adapter.tensors(module, name))
+                saved = {f"{name}.{k}": v for k, v in saved.items() if f"{name}.{k}" in learning}
+        adapter.restore(module, adapter.inward(saved, name) if hasattr(adapter, "inward") else saved, name)
 
 
 def headers(adapter: ModuleType, modules: dict[str, nn.Module]) -> dict[str, str]:

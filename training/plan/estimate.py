@@ -17,7 +17,7 @@ from ..data import datasets, words
 from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
-from ..formats.beside import is_beside
+from ..formats.beside import is_beside, needs_control
 from ..home import Home
 from . import layers, prompts
 from .devices import CARDS
@@ -118,6 +118,12 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
         uses = [(use, [p for p in datasets.resolve(home, use.name).pictures(check=False) if p.usable]) for use in d.datasets]
         usable = [(use, p) for use, all_of_it in uses for p in all_of_it]
         said = left_out((p for _, p in usable), d, spec)
+        if needs_control(registry.get("adapters", config.adapter.type, home.plugins)):
+            bare = [p.id for _, p in usable if p.control is None]
+            said += [f"{len(bare)} of {len(usable)} pictures have no control picture and are left out: {', '.join(bare[:5])}"] * bool(bare)
+            usable = [(use, p) for use, p in usable if p.control]
+            if not usable:
+                return [], ["no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab"]
         cut = [(use, (use.repeats, p.width, p.height, pieces)) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
         shapes = [shape for use, shape in cut if not use.prior]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
