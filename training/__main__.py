@@ -310,6 +310,19 @@ def inspect(
 
 
 @app.command()
+def controls(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
+    kind: Annotated[str, typer.Option(help="edges, lines, grey or blur.")] = "edges",
+    home: HomeOption = None,
+):
+    """Make a control picture, name.control.png, for every picture of a dataset that has none."""
+    from .data import datasets, importing
+
+    made = importing.make_controls(datasets.resolve(_use(home), dataset), kind)
+    print(datasets.summary(made) if made else "Every picture has a control picture already.")
+
+
+@app.command()
 def runs(
     home: HomeOption = None,
     kind: Annotated[str | None, typer.Option(help="Only runs of this job kind.")] = None,

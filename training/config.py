@@ -150,6 +150,15 @@ class AdapterPart(Part):
     )
     factor: int = Field(-1, ge=-1, le=1024, description="LoKr: largest size of the small factor, larger means fewer weights; -1 splits evenly.")
     block_size: int = Field(32, ge=2, le=1024, description="OFT: size of the blocks that are rotated; larger learns more and makes a larger file.")
+    control_dropout: float = Field(
+        0.0, ge=0, le=1, description="Share of steps in which a picture's control picture is left out (black), so that what was learnt also draws without one."
+    )
+    plus: bool = Field(False, description="IP-Adapter: read all patches of a picture through a resampler (the plus form), which keeps more of it than one vector does.")
+    image_encoder: str = Field(
+        "", max_length=1000, description="IP-Adapter: the image encoder that looks at the pictures, a CLIP with projection: a folder, or a Hub id with the folder inside it; empty takes the usual one."
+    )
+    picture_dropout: float = Field(0.05, ge=0, le=0.5, description="IP-Adapter: share of steps in which a picture is learnt from its caption alone.")
+    both_dropout: float = Field(0.05, ge=0, le=0.5, description="IP-Adapter: share of steps in which a picture is learnt with neither its caption nor itself as a prompt.")
     text_encoder: bool = Field(False, description="Train an adapter on the text encoder too, where the family's is a CLIP; captions are then encoded at each step.")
     text_learning_rate: float = Field(5e-5, gt=0, le=10, description="Step size of the optimizer for the text encoder's adapter.")
     start_from: str = Field(

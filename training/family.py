@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
     from torch import Tensor
 
@@ -48,6 +49,19 @@ class KohyaNames:
 
     prefixes: dict[str, str]  # folder of the diffusers layout -> prefix, e.g. {"unet": "lora_unet"}
     originals: tuple[Original, ...] = ()  # empty where they train diffusers' network and use its names
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A network that may hang beside a family's denoiser while it is trained, by diffusers' names."""
+
+    network: str  # its class
+    pipeline: str  # the class of the pipeline that draws with it
+    part: str  # what that pipeline calls it
+    image: str = "image"  # what the pipeline's call calls what it is shown
+    shown: Literal["pixels", "latents", "picture"] = "pixels"  # the control picture's pixels or latents, or what an image encoder says of the picture itself
+    encoder: str = ""  # that image encoder: a Hub id with the folder inside it
+    layers: dict[str, int] = field(default_factory=dict)  # of a transformer: how many blocks of each kind it copies, at most half of the denoiser's
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,8 @@ class FamilySpec:
     pipeline_title: str = "diffusers"  # whose load_lora_weights that is
     alike: tuple[str, ...] = ()  # Hub ids of checkpoints whose weights look like default_source's, but whose scheduler is set otherwise
     optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough
+
+    beside: dict[str, Beside] = field(default_factory=dict)  # kind of adapter -> what hangs beside the denoiser; a kind that is not here cannot be trained
 
     def title_of(self, source: str) -> str:
         """What a base model is called in lists: the family's title, or for another checkpoint its own or its repository's name."""
@@ -154,7 +170,8 @@ class Family(Protocol):
 
     def predict(self, m: Modules, noisy: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """noisy: latents in m.dtype; t [B]: whole timesteps for "scheduler" families, [0,1] fp32 for flow.  Same shape as noisy:
-        what the scheduler's config says, or noise - clean for flow, whatever sign or time the network itself uses."""
+        what the scheduler's config says, or noise - clean for flow, whatever sign or time the network itself uses.  A family whose
+        SPEC.beside is not empty asks what hangs there, if m.side is not None; cond then has CONTROL or PICTURE."""
 
     def pipeline(self, m: Modules) -> Any:
         """The family's diffusers pipeline over the same modules, ready to draw from prompt embeddings."""
@@ -176,6 +193,14 @@ class Placement:
 
 
 @dataclass
+class Side:
+    """What hangs beside the denoiser.  adapter: the module of its kind, which says how the denoiser is told; network: what learns."""
+
+    adapter: ModuleType
+    network: Any
+
+
+@dataclass
 class Modules:
     """Named modules of a loaded model.  A part that was not asked for, or was freed, is None or absent."""
 
@@ -186,14 +211,17 @@ class Modules:
     tokenizers: dict[str, Any] = field(default_factory=dict)  # by the folder name of the text encoder that reads them
     scheduler: Any = None
     index: dict[str, Any] = field(default_factory=dict)  # of model_index.json, for a family whose checkpoints say more there than their parts
+    side: Side | None = None  # what hangs beside the denoiser, where that is what is trained
 
 
+CONTROL = "control"  # [B,3,H,W] in [0, 1], or latents [B,C,h,w], as Beside.shown says: the control picture
+PICTURE = "picture"  # [B,D], or [B,L,D]: what an image encoder says of the picture that is the prompt
 GEOMETRY = "geometry"  # [B,6] px: height, width of the picture as it was; top, left of the crop; height, width of the crop
 
 
 @dataclass
 class Cond:
-    """What the denoiser is told.  tensors: name -> [B, ...], on one device: what encode_text gave, and GEOMETRY."""
+    """What the denoiser is told.  tensors: name -> [B, ...], on one device: what encode_text gave, GEOMETRY, and CONTROL or PICTURE where something hangs beside it."""
 
     tensors: dict[str, Tensor]
 

@@ -1,4 +1,4 @@
-"""What other trainers keep beside pictures: masks taken as masks, control and regularisation pictures left out and said, pictures left alone."""
+"""What other trainers keep beside pictures: masks and control pictures taken as such, regularisation pictures left out and said, pictures left alone."""
 
 from __future__ import annotations
 
@@ -82,10 +82,11 @@ def test_a_folder_of_another_trainer_gives_its_pictures_masks_and_captions(ds, n
         "a.png": ("whole name", "file"), "b.png": ("other case", ""), "c.jpg": ("", "file"),
     }  # fmt: skip
     by_file = {v.file: v for v in verdicts}
-    assert "control picture" in by_file["_controls/c.depth.jpg"].reason and "unpack it" in by_file["more.7z"].reason
+    assert by_file["_controls/c.depth.jpg"].ok and by_file["_controls/c.depth.jpg"].id == "c.jpg" and "unpack it" in by_file["more.7z"].reason
+    assert ds.get("c.jpg").control.path.name == "c.control.png"
     assert by_file["c.txt"].ok and "no caption" in by_file["c.txt"].reason
     assert datasets.summary(verdicts).endswith(
-        "2 masks paired, 1 refused, 1 control picture left out, 6 files of other programs (.npz, .toml, ~, .bak, …) left out"
+        "2 masks paired, 1 control picture paired, 1 refused, 6 files of other programs (.npz, .toml, ~, .bak, …) left out"
     ) or "6 files of other programs" in datasets.summary(verdicts)
     assert sum(not v.ok and v.kind not in ("skipped", "control") for v in verdicts) == 1, "only the archive is refused"
 
@@ -95,7 +96,8 @@ def test_a_zip_with_target_and_control_is_learnt_by_its_target(ds, nasty):
     files |= {"target/0.txt": b"the target", "control/0.txt": b"the control", "control/1.txt": b"the other control"}
     verdicts = importing.add_files(ds, [zipped(nasty / "edit.zip", files)])
     assert {p.id: p.caption for p in ds.pictures()} == {"0.png": "the target", "1.png": ""}
-    assert datasets.summary(verdicts).startswith("2 pictures added, 1 caption paired, 2 control pictures left out")
+    assert datasets.summary(verdicts).startswith("2 pictures added, 1 caption paired, 2 control pictures paired")
+    assert {p.id: p.control.path.name for p in ds.pictures()} == {"0.png": "0.control.png", "1.png": "1.control.png"}
 
 
 def test_kohyas_folders_are_used_and_said(ds, nasty):
@@ -112,8 +114,10 @@ def test_kohyas_folders_are_used_and_said(ds, nasty):
 def test_a_folder_used_in_place_is_read_the_same_way(home, nasty):
     folder = nasty / "own"
     write(folder / "a.png", 1), mask(folder / "a_mask.png"), write(folder / "a_depth.png", 3), write(folder / "gas_mask.png", 4)
+    write(folder / "a_canny.png", 5)
     (folder / "A.png.txt").write_text("near")
     found = {p.id: p for p in datasets.resolve(home, str(folder)).pictures()}
     assert sorted(found) == ["a.png", "a_depth.png", "gas_mask.png"] and found["a.png"].mask.path.name == "a_mask.png"
-    assert not found["a_depth.png"].usable and "control picture" in found["a_depth.png"].note and found["gas_mask.png"].usable
+    assert found["a.png"].control.path.name == "a_canny.png" and found["gas_mask.png"].usable
+    assert not found["a_depth.png"].usable and "a control picture of a, which has another one, a_canny.png" in found["a_depth.png"].note
     assert found["a.png"].caption == "near"

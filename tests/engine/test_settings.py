@@ -59,6 +59,11 @@ CHANGED = {
     "adapter.rank_patterns": ([{"pattern": "up_blocks", "rank": 2}], {}),
     "adapter.factor": (2, {"adapter__type": "lokr"}),
     "adapter.block_size": (2, {"adapter__type": "oft"}),
+    "adapter.control_dropout": (0.5, {}),  # there is no control picture here, so it warns; what it does: test_beside.py
+    "adapter.plus": (True, {}),  # an IP-Adapter's, as the next: a LoRA says that they do nothing; what they do: test_ip_adapter.py
+    "adapter.image_encoder": ("somebody/encoder", {}),
+    "adapter.picture_dropout": (0.2, {}),
+    "adapter.both_dropout": (0.2, {}),
     "adapter.text_encoder": (True, {}),
     "adapter.text_learning_rate": (1e-2, {"adapter__text_encoder": True}),
     "adapter.start_from": (None, {}),  # an earlier run, made in the test

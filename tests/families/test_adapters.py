@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+from PIL import Image, ImageFilter
 from safetensors import safe_open
 
 from tests.engine.conftest import lab  # noqa: F401 a fixture
+from tests.engine.test_ip_adapter import encoder  # noqa: F401 a fixture
 from training import registry
 from training.engine import adapter_files
 from training.family import Placement
 from training.formats.adapting import is_whole
+from training.formats.beside import is_beside
 from training.formats.deliver import deliver, offers
 
 from .test_every_family import CAPTIONS, base, conditioned, dataset, job, kit, latents_like, pictures  # noqa: F401 fixtures
 
 pytestmark = pytest.mark.slow
-KINDS = sorted(registry.find("adapters"))
+KINDS = sorted(id for id, plugin in registry.find("adapters").items() if not is_beside(plugin.module))
+BESIDE = sorted(set(registry.find("adapters")) - set(KINDS))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,6 +50,25 @@ def test_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, 
         second = _answer(kit, other, bool(text))
         for name in plain:
             torch.testing.assert_close(first[name], second[name], atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_what_hangs_beside_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, encoder, kind, tmp_path):  # noqa: F811
+    folder = tmp_path / "with outlines"
+    shutil.copytree(dataset, folder, ignore=shutil.ignore_patterns(".easel"))
+    for path in [p for p in folder.iterdir() if p.suffix == ".png"]:
+        Image.open(path).convert("RGB").filter(ImageFilter.FIND_EDGES).save(path.with_suffix(".control.png"))
+    changes = job(kit, folder, steps=3, sample__every=3, adapter__type=kind, optimizer__learning_rate=2e-2)
+    if kind == "ip_adapter":
+        changes["adapter__image_encoder"] = str(encoder)
+    if kind not in kit.spec.beside:
+        with pytest.raises(ValueError, match=f"adapter.type is '{kind}', but there is no"):
+            lab.run(**changes)
+        return
+    run = lab.run(**changes)
+    assert run.status() == "finished", run.why()  # which it is only after the result was loaded again by diffusers' own class and compared
+    assert (run.result() / kind / "config.json").is_file()
+    assert Image.open(run.path / "samples/000003_0.webp").width == (2 if kind == "ip_adapter" else 3) * run.config().sample.width
 
 
 def _answer(kit, file, texts: bool) -> dict[str, torch.Tensor]:  # noqa: F811

@@ -1,5 +1,5 @@
-"""A dataset: a folder of pictures and video clips with a UTF-8 .txt beside each, a mask where there is one, and a hidden .easel folder
-with all that we know of it.
+"""A dataset: a folder of pictures and video clips with a UTF-8 .txt beside each, a mask and a control picture where there are some, and a
+hidden .easel folder with all that we know of it.
 
 Originals are never altered.  Pictures that somebody drops into the folder by hand are noticed and checked when they are listed.
 """
@@ -24,6 +24,7 @@ from ..names import folder_name
 from ..outside import is_plain, read_json
 from . import captions
 from .clips import load_still as load_pixels
+from .controls import Control
 from .edits import Edits, new_op
 from .gate import Gate, Report, gated
 from .masks import Mask, is_mask, misfit
@@ -70,6 +71,8 @@ class Picture:
     caption_note: str = ""
     mask: Mask | None = None  # its own file, else its transparency
     mask_note: str = ""  # why its mask's file is not used
+    control: Control | None = None
+    control_note: str = ""  # why its control picture is not used
     seconds: float = 0.0  # of a clip; 0 for a picture
     captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
     caption_guess: str = ""  # the codec that its file was read in where that was a guess
@@ -87,7 +90,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, clip, caption, empty (a caption), mask, duplicate, skipped, archive, folder, or one of LEFT_OUT
+    kind: str = "picture"  # picture, clip, caption, empty (a caption), mask, control, duplicate, skipped, archive, folder, or one of LEFT_OUT
 
 
 @dataclass(frozen=True)
@@ -181,9 +184,14 @@ class Dataset:
             said.append("1 picture is not checked yet" if counts.unchecked == 1 else f"{counts.unchecked} pictures are not checked yet")
         return said
 
-    def fingerprint(self, masks: bool = False) -> str:
-        """SHA-256 over the usable pictures' bytes and captions, and their masks' if asked for, whatever the files are called."""
-        rows = sorted((p.sha256, "\n".join(p.captions), *([p.mask.sha256] if masks and p.mask else [])) for p in self.pictures() if p.usable)
+    def fingerprint(self, masks: bool = False, controls: bool = False) -> str:
+        """SHA-256 over the usable pictures' bytes and captions, and of what lies beside them if asked for, whatever the files are called."""
+
+        def row(p: Picture) -> tuple[str, ...]:
+            beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
+            return p.sha256, "\n".join(p.captions), *beside
+
+        rows = sorted(row(p) for p in self.pictures() if p.usable)
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:
@@ -195,7 +203,7 @@ class Dataset:
         with memory.checking:
             with memory.lock:
                 wanted = scan.names if ids is None else [i for i in ids if i in scan.files]
-                wanted = list(dict.fromkeys([*wanted, *(scan.masks[stem_of(n)] for n in wanted if stem_of(n) in scan.masks)]))
+                wanted = list(dict.fromkeys([*wanted, *(held[stem_of(n)] for held in (scan.masks, scan.controls) for n in wanted if stem_of(n) in held)]))
                 pending = [n for n in wanted if (r := memory.fresh(n, scan.stat(n))) is None or not self._has_thumb(r)]
             if not pending:
                 return 0
@@ -326,7 +334,7 @@ class Dataset:
     # -- removing
 
     def remove(self, ids: Sequence[str]) -> int:
-        """Put pictures with their captions and masks aside; undo brings them back.  How many."""
+        """Put pictures with their captions, masks and control pictures aside; undo brings them back.  How many."""
         if self.in_place:
             raise ValueError(f"{self.path} is used in place, and Easel does not take files out of your own folders; remove them there")
         for id in ids:
@@ -344,7 +352,7 @@ class Dataset:
             for id in ids:
                 os.replace(self.path / id, aside / id)
                 shared = [n for n in stems[stem_of(id)] if n not in ids]  # a.jpg and a.png may share a.txt
-                for beside in [*scan.texts.get(stem_of(id), []), *filter(None, [scan.masks.get(stem_of(id))])]:
+                for beside in [*scan.texts.get(stem_of(id), []), *filter(None, [scan.masks.get(stem_of(id)), scan.controls.get(stem_of(id))])]:
                     if not shared and (self.path / beside).exists():
                         os.replace(self.path / beside, aside / beside)
             return len(ids)
@@ -400,21 +408,32 @@ class Dataset:
             if name in scan.kept_out:
                 verdict, note = "refused", scan.kept_out[name]
             mask, mask_note = self._mask_of(scan, name, record)
+            control, control_note = self._control_of(scan, name, record)
+            beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
             facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note, **words)
-            made.append(replace(facts, mask=mask, mask_note=mask_note, seconds=record["seconds"]))
+            made.append(replace(facts, **beside, seconds=record["seconds"]))
         return made
 
     def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:
         """(mask, why its file is not used) of a picture that was looked at."""
         own = Mask(self.path / id, record["sha256"], "alpha") if record["alpha"] else None
-        name = scan.masks.get(stem_of(id))
+        name, digest, why = self._beside(scan, scan.masks.get(stem_of(id)), record)
+        return (Mask(self.path / name, digest, "file"), "") if digest else (own, why)
+
+    def _control_of(self, scan: Scan, id: str, record: dict) -> tuple[Control | None, str]:
+        """(control picture, why its file is not used) of a picture that was looked at."""
+        name, digest, why = self._beside(scan, scan.controls.get(stem_of(id)), record)
+        return (Control(self.path / name, digest), "") if digest else (None, why)
+
+    def _beside(self, scan: Scan, name: str | None, record: dict) -> tuple[str, str, str]:
+        """(its name, its sha256, "") of a file that must have its picture's shape; ("", "", why not) where it cannot be used, all empty for none."""
         if name is None:
-            return own, ""
+            return "", "", ""
         found = memory_of(self.meta, reread=False).fresh(name, scan.stat(name))
         if found is None:
-            return own, f"{name} is not checked yet"
+            return "", "", f"{name} is not checked yet"
         why = found["note"] if not found["ok"] else misfit((found["width"], found["height"]), (record["width"], record["height"]))
-        return (own, f"{name} {why}") if why else (Mask(self.path / name, found["sha256"], "file"), "")
+        return ("", "", f"{name} {why}") if why else (name, found["sha256"], "")
 
     def _caption_of(self, scan: Scan, id: str) -> captions.Decoded:
         """The caption of a picture, from memory while its file has not changed."""
@@ -499,7 +518,7 @@ class Dataset:
         memory = memory_of(self.meta)
         with self._locked():
             scan = scan_folder(self.path)
-            present = scan.files | scan.mask_entries
+            present = scan.files | scan.beside
             memory.load_index(self.meta / "index.json")
             known = {n: r for n, r in memory.records.items() if n in present}
             write_text_whole(self.meta / "index.json", json.dumps({"version": 1, "pictures": known}))
@@ -613,15 +632,17 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     texts = sum(v.ok and v.kind == "caption" for v in verdicts)
     masks = sum(v.ok and v.kind == "mask" for v in verdicts)
     twice = sum(v.kind == "duplicate" for v in verdicts)
+    controls = sum(v.ok and v.kind == "control" for v in verdicts)
     refused = sum(not v.ok and v.kind not in ("duplicate", "skipped", *LEFT_OUT) for v in verdicts)
     clips = sum(v.ok and v.kind == "clip" for v in verdicts)
-    said = [f"{_count(pictures, 'picture')} added"] if pictures or not clips else []
+    said = [f"{_count(pictures, 'picture')} added"] if pictures or not (clips or controls) else []
     said += [f"{_count(clips, 'clip')} added"] if clips else []
     said += [f"{_count(texts, 'caption')} paired"] if texts else []
     said += [f"{_count(masks, 'mask')} paired"] if masks else []
+    said += [f"{_count(controls, 'control picture')} paired"] if controls else []
     said += [f"{twice} already there"] if twice else []
     said += [f"{refused} refused"] if refused else []
-    said += [f"{_count(number, name)} left out" for kind, name in LEFT_OUT.items() if (number := sum(v.kind == kind for v in verdicts))]
+    said += [f"{_count(number, name)} left out" for kind, name in LEFT_OUT.items() if (number := sum(v.kind == kind and not v.ok for v in verdicts))]
     said += [v.reason for v in verdicts if v.kind == "skipped"]
     return ", ".join(said)
 

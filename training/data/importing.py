@@ -1,4 +1,4 @@
-"""Files into a dataset: copied byte for byte, looked at by the gate, paired with their captions, a verdict for each."""
+"""Files into a dataset: copied byte for byte, looked at by the gate, paired with captions, masks and control pictures, a verdict for each."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ..files import write_atomic
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
 from . import captions, encodings, noise, rereading, zips
+from .controls import KINDS, Control, made
+from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import Dataset, Progress, Verdict
 from .edits import new_op
 from .gate import Gate, Report, gated
@@ -23,8 +25,8 @@ from .masks import SUFFIX as MASK_SUFFIX
 from .masks import Mask, is_mask, masked_stem, misfit
 from .memory import memory_of, natural_key, record_of
 from .memory import scan as scan_folder
-from .pictures import SUFFIXES, Refused, open_regular, suffix_for
-from .roles import PICTURE, Pairing, Role, kohya_folder, roles
+from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
+from .roles import ANOTHER, PICTURE, Pairing, Role, kohya_folder, roles
 
 BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
 FOLDER = "folder"  # source of captions that are the words of their folder's name
@@ -62,7 +64,7 @@ class _Taken:
 
 
 def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Progress | None = None) -> list[Verdict]:
-    """A verdict for every picture, clip, caption, mask and ZIP that is to be copied in; the good ones are in whatever the others are."""
+    """A verdict for every picture, clip, caption, mask, control picture and ZIP that is to be copied in; the good ones are in whatever the others are."""
     paths = [Path(p) for p in paths]
     need = sum(zips.real_bytes(p) if _is_zip(p) else _size(p) for p in paths)
     with _importing(ds, need) as room:
@@ -197,7 +199,7 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
         listed = ds.pictures(check=False)
     known = {p.sha256: p.id for p in listed if p.usable}
     stems = {_folded(p.id) for p in listed}
-    pictures, masks, kept_out = _sorted([o for o in offered if o not in texts and o not in archives], texts, [p.id for p in listed])
+    pictures, beside, kept_out = _sorted([o for o in offered if o not in texts and o not in archives], texts, [p.id for p in listed])
     came: dict[tuple[str, str], list[str]] = {}  # (folder, name) as offered -> pictures of the dataset
     jobs = list(enumerate(pictures))
 
@@ -218,25 +220,25 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
     new = {v.id for v in verdicts if v.ok}
     pairs = _Pairs(came, [p.id for p in ds.pictures(check=False) if p.id not in new])
     verdicts += [Verdict(o.label, False, role.reason, kind=role.kind) for o, role in kept_out]
-    verdicts += _pair_masks(ds, room, masks, pairs)
-    lost = {(o.folder, o.stem) for o, _ in kept_out} | {(o.folder, o.stem) for o, _ in masks}
+    verdicts += _pair_beside(ds, room, beside, pairs)
+    lost = {(o.folder, o.stem) for o, _ in (*kept_out, *beside)}
     verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
     return verdicts + _kohya(ds, came, new)
 
 
 def _sorted(offered: list[Offered], texts: list[Offered], there: list[str]) -> tuple[list[Offered], list[tuple[Offered, Role]], list[tuple[Offered, Role]]]:
-    """(pictures, masks, what is no picture to learn from), by names and by what lies beside them; see roles.py."""
+    """(pictures, masks and control pictures of these, what is no picture to learn from), by names and by what lies beside them; see roles.py."""
     seen = [o for o in offered if Path(o.name).suffix.lower() in SUFFIXES and not is_mask(o.name)]
     found = roles([(_place(o), o.name) for o in seen], [(_place(t), t.name) for t in texts], there)
     by_offered = dict(zip(seen, found, strict=True))
-    pictures, masks, kept_out = [], [], []
+    pictures, beside, kept_out = [], [], []
     for one in offered:
         role = Role("mask", (_place(one), masked_stem(one.name))) if is_mask(one.name) else by_offered.get(one, PICTURE)
         if role.kind == "picture":
             pictures.append(one)
         else:
-            (masks if role.kind == "mask" else kept_out).append((one, role))
-    return pictures, masks, kept_out
+            (beside if role.kind == "mask" or (role.kind == "control" and role.owner[1]) else kept_out).append((one, role))
+    return pictures, beside, kept_out
 
 
 def _place(offered: Offered) -> str:
@@ -244,7 +246,7 @@ def _place(offered: Offered) -> str:
 
 
 class _Pairs:
-    """Which pictures a caption or mask belongs to: those of its own folder first, then any, those of the dataset too, where only one fits."""
+    """Which pictures a caption, mask or control picture belongs to: those of its own folder first, then any, those of the dataset too, where only one fits."""
 
     def __init__(self, came: dict[tuple[str, str], list[str]], there: list[str]):
         by_folder: dict[str, list[tuple[str, str]]] = {}
@@ -258,8 +260,8 @@ class _Pairs:
         """Those of the same folder."""
         return self._in(text.folder, text.stem)
 
-    def mask(self, offered: Offered, owner: tuple[str, str]) -> list[str]:
-        """Those that a mask belongs to."""
+    def of_role(self, offered: Offered, owner: tuple[str, str]) -> list[str]:
+        """Those that a mask or control picture belongs to."""
         return self._in(owner[0], owner[1]) or self._in(offered.folder, owner[1]) or self.anywhere(owner[1])
 
     def anywhere(self, stem: str) -> list[str]:
@@ -342,40 +344,73 @@ def _free_name(name: str, kind: str, stems: set[str]) -> str:
     return made
 
 
-def _pair_masks(ds: Dataset, room: Path, masks: list[tuple[Offered, Role]], pairs: _Pairs) -> list[Verdict]:
-    """Masks to their pictures, found as captions are; each is looked at by the gate first.  A newer mask takes the place of an older one."""
-    jobs = list(enumerate(masks))
-    verdicts = []
-    work = lambda gate, job: (job[1][1], _taken(ds, gate, job[1][0], room / f"mask{job[0]:06d}", {}))
+def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pairs: _Pairs) -> list[Verdict]:
+    """Masks and control pictures to their pictures, found as captions are; each is looked at by the gate first.
+
+    A newer one takes the place of an older one; of several control pictures of one picture that come together, the first is used.
+    """
+    jobs = list(enumerate(beside))
+    verdicts, controlled = [], {}
+    work = lambda gate, job: (job[1][1], _taken(ds, gate, job[1][0], room / f"beside{job[0]:06d}", {}))
     for role, taken in gated(jobs, work):
-        offered, stem, report = taken.offered, role.owner[1], taken.report
-        ids = pairs.mask(offered, role.owner)
-        in_place = bool(pairs._in(role.owner[0], stem) or pairs._in(offered.folder, stem))
-        why = "" if report.ok else report.reason
-        if not ids:
-            why = f"is a mask by its name, but no picture called {stem!r} came with it"
-        elif len(ids) > 1 and not in_place:
-            why = f"could belong to several pictures called {stem!r}; pack folders as a ZIP"
-        elif not why:
-            picture = ds.get(ids[0])
-            why = misfit((report.width, report.height), (picture.width, picture.height))
+        offered, report = taken.offered, taken.report
+        ids = pairs.of_role(offered, role.owner)
+        why = _misplaced(ds, taken, role, ids, pairs)
+        if not why and role.kind == "control" and ids[0] in controlled:
+            why = ANOTHER.format(owner=ids[0], used=controlled[ids[0]])
         if why:
-            verdicts.append(Verdict(offered.label, False, why, kind="mask"))
+            verdicts.append(Verdict(offered.label, False, why, kind=role.kind))
             continue
-        data = taken.temp.read_bytes() if report.format == "PNG" else _as_png(taken.temp)
+        suffix = MASK_SUFFIX if role.kind == "mask" else CONTROL_SUFFIX
+        data = taken.temp.read_bytes() if report.format == "PNG" else _as_png(taken.temp, role.kind)
         with ds._locked():
             for id in ids:
-                write_atomic(ds.path / f"{Path(id).stem}{MASK_SUFFIX}", data)
-        verdicts.append(Verdict(offered.label, True, report.note, ids[0], "mask"))
-    if masks:
+                write_atomic(ds.path / f"{Path(id).stem}{suffix}", data)
+        if role.kind == "control":
+            controlled |= dict.fromkeys(ids, offered.label)
+        verdicts.append(Verdict(offered.label, True, report.note, ids[0], role.kind))
+    if beside:
         ds.check()
     return verdicts
 
 
-def _as_png(path: Path) -> bytes:
-    """A mask of another format as what it is kept as: grey, 255 is learnt."""
+def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: _Pairs) -> str:
+    """Why a mask or control picture cannot be used; "" where it can.  ids: the pictures that it belongs to."""
+    offered, stem, report = taken.offered, role.owner[1], taken.report
+    what = "mask" if role.kind == "mask" else "control picture"
+    if not ids:
+        return f"is a {what} by its name, but no picture called {stem!r} came with it"
+    if len(ids) > 1 and not (pairs._in(role.owner[0], stem) or pairs._in(offered.folder, stem)):
+        return f"could belong to several pictures called {stem!r}; pack folders as a ZIP"
+    if not report.ok:
+        return report.reason
+    picture = ds.get(ids[0])
+    return misfit((report.width, report.height), (picture.width, picture.height))
+
+
+def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -> list[Verdict]:
+    """A control picture of one of controls.KINDS for every usable picture that has none, written beside it; a verdict for each."""
+    if kind not in KINDS:
+        raise ValueError(f"control pictures cannot be made as {kind!r}; they can be: {', '.join(KINDS)}")
+    ds.check()
+    bare = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and p.control is None]
+    verdicts = []
+    for done, picture in enumerate(bare, 1):
+        stream = io.BytesIO()
+        made(load_pixels(picture.path), kind).save(stream, "PNG")
+        with ds._locked():
+            write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
+        verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
+        if on_progress:
+            on_progress(done, len(bare), picture.id)
+    ds.check()
+    return verdicts
+
+
+def _as_png(path: Path, kind: str) -> bytes:
+    """A mask or control picture of another format as what it is kept as: a mask grey, 255 is learnt."""
     stream = io.BytesIO()
-    Mask(path, "", "file").load().save(stream, "PNG")
+    (Mask(path, "", "file") if kind == "mask" else Control(path, "")).load().save(stream, "PNG")
     return stream.getvalue()
 
 

@@ -20,11 +20,12 @@ from pathlib import Path
 
 from ..outside import read_json
 from . import captions, encodings
+from .controls import is_control
 from .edits import Edits
 from .gate import Report
 from .masks import is_mask, masked_stem
 from .pictures import SUFFIXES, Refused, open_regular
-from .roles import Pairing, beside
+from .roles import ANOTHER, Pairing, beside
 
 FILES_ASKED = 300
 
@@ -38,12 +39,13 @@ class Scan:
     text_entries: dict[str, os.DirEntry | os.stat_result]
     names: list[str]
     masks: dict[str, str]  # stem -> the mask's file
-    mask_entries: dict[str, os.DirEntry]
+    controls: dict[str, str]  # stem -> the control picture's file
+    beside: dict[str, os.DirEntry]  # both of these by their names
     kept_out: dict[str, str]  # files that are no pictures to learn from, and why
 
     def stat(self, name: str) -> os.stat_result | None:
-        """Of a picture or a mask; None if it is gone."""
-        entry = self.files.get(name) or self.mask_entries.get(name)
+        """Of a picture, a mask or a control picture; None if it is gone."""
+        entry = self.files.get(name) or self.beside.get(name)
         return _lstat(entry) if entry else None
 
     def text_stat(self, name: str) -> os.stat_result | None:
@@ -158,8 +160,11 @@ def record_of(found: os.stat_result | None, digest: str, report: Report) -> dict
 
 
 def scan(folder: Path) -> Scan:
-    """A look at a folder: its pictures, masks and captions, without what is hidden or has a name that is no text.  ValueError if it is gone."""
-    files, texts, text_entries, masks, mask_entries = {}, {}, {}, {}, {}
+    """A look at a folder: its pictures, what lies beside them, and captions, without what is hidden or has a name that is no text.
+
+    Raises ValueError if it is gone.
+    """
+    files, texts, text_entries, masks, aside = {}, {}, {}, {}, {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -173,20 +178,23 @@ def scan(folder: Path) -> Scan:
                     text_entries[name] = entry
                 elif is_mask(name):
                     masks[masked_stem(name)] = name
-                    mask_entries[name] = entry
+                    aside[name] = entry
                 elif not entry.is_dir(follow_symlinks=False):
                     files[name] = entry
     except FileNotFoundError:
         raise ValueError(f"the folder {folder} is gone") from None
-    kept_out = {}
-    for name, role in beside(files, texts).items():
+    kept_out, controls = {}, {}
+    found = beside(files, texts)
+    for name, role in sorted(found.items(), key=lambda row: (not is_control(row[0]), natural_key(row[0]))):
         if role.kind == "mask":
             masks.setdefault(role.owner[1], name)
-            mask_entries[name] = files.pop(name)
+            aside[name] = files.pop(name)
+        elif (used := controls.setdefault(role.owner[1], name)) == name:
+            aside[name] = files.pop(name)
         else:
-            kept_out[name] = role.reason
+            kept_out[name] = ANOTHER.format(owner=role.owner[1], used=used)
     texts = _beside_their_pictures(texts, [n for n in files if n not in kept_out])
-    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, mask_entries, kept_out)
+    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, controls, aside, kept_out)
 
 
 def _beside_their_pictures(texts: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-CONTROL = "is a control picture for edit or ControlNet training: Easel does not train with these; rename it if it is one to learn from"
+CONTROL = "is a control picture by its name, but there is no picture that it belongs to; rename it if it is one to learn from"
+ANOTHER = "is a control picture of {owner}, which has another one, {used}; one is used"
 REGULAR = (
     "is a regularisation picture: learnt along with the others it would be taken for the thing itself. Make a dataset of its own of these, "
     "and add it to the run as one that is kept as it is"
@@ -44,7 +45,8 @@ ALL_PAIRS = 0.8  # share of a folder's pictures in start and end pairs, from whi
 
 @dataclass(frozen=True)
 class Role:
-    """kind: picture, mask, control, regular, drawn.  owner: (folder, stem) of the picture that a mask belongs to.  reason: why it is not learnt."""
+    """kind: picture, mask, control, regular, drawn.  owner: (folder, stem) of the picture that a mask or control picture belongs to, where there is
+    one.  reason: why it is not learnt."""
 
     kind: str
     owner: tuple[str, str] = ("", "")
@@ -64,12 +66,12 @@ def beside(names: Iterable[str], text_stems: Collection[str] = ()) -> dict[str, 
         for pattern, kind in ((_MASK, "mask"), (_CONTROL, "control")):
             match = pattern.match(stem)
             if match and (owner := by_stem.get(_folded(match[1]))) is not None:
-                found[name] = Role("mask", ("", owner)) if kind == "mask" else Role("control", reason=CONTROL)
+                found[name] = Role(kind, ("", owner), CONTROL if kind == "control" else "")
     starts = {n: m[1] for n in names if n not in found and (m := _START.match(_stem(n))) and _folded(m[1] + "_end") in by_stem}
     if starts:
         in_pairs = len(starts) + sum(_folded(_stem(n)).endswith("_end") for n in names) >= ALL_PAIRS * len(names)
         said = {_folded(s) for s in text_stems}
-        found |= {n: Role("control", reason=CONTROL) for n, root in starts.items() if in_pairs or _folded(root) in said}
+        found |= {n: Role("control", ("", by_stem[_folded(root + "_end")]), CONTROL) for n, root in starts.items() if in_pairs or _folded(root) in said}
     return found
 
 
@@ -84,7 +86,7 @@ def roles(files: Sequence[tuple[str, str]], text_files: Collection[tuple[str, st
         local = beside([*(files[at][1] for at in places), *known], {_stem(n) for f, n in text_files if f == folder})
         for at in places:
             role = local.get(files[at][1], PICTURE)
-            made[at] = Role(role.kind, (folder, role.owner[1]), role.reason) if role.kind == "mask" else role
+            made[at] = Role(role.kind, (folder, role.owner[1]), role.reason) if role.owner[1] else role
     _by_folder(files, folders, made)
     return made
 
@@ -106,7 +108,9 @@ def _by_folder(files: Sequence[tuple[str, str]], folders: dict[str, list[int]], 
         for at in places if believed else ():
             stem = _stem(files[at][1])
             as_mask = kind == "mask" or (kind == "control" and _MASK.match(stem) and owners[at])
-            made[at] = Role("mask", owners[at] or ("", stem)) if as_mask else Role(kind, reason={"control": CONTROL, "regular": REGULAR, "drawn": DRAWN}[kind])
+            owner = owners[at] or ("", "")
+            reason = {"mask": "", "control": CONTROL, "regular": REGULAR, "drawn": DRAWN}[kind]
+            made[at] = Role("mask", owners[at] or ("", stem)) if as_mask else Role(kind, owner if kind == "control" else ("", ""), reason)
 
 
 def _mark(folder: str, folders: Collection[str]) -> tuple[str, str, str] | None:

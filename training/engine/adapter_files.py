@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..family import FamilySpec
 from ..formats import foreign, layouts
-from ..formats.adapting import is_whole, put
+from ..formats.adapting import put, stands_alone
 from ..formats.deliver import LORA_HEADER, adapter_file
 from ..runs.context import Context
 from ..runs.run import Run
@@ -37,7 +37,7 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
     Raises ValueError when it is not there, or when kind, layers or ranks are not those of this run.
     """
     place = find(source, ctx)
-    if is_whole(adapter):
+    if stands_alone(adapter):
         return _start_whole(place, adapter, modules)
     if place.is_dir():
         raise ValueError(f"adapter.start_from is {source!r}, a folder; name the .safetensors file in it")
@@ -134,19 +134,23 @@ def _refuse_others(source: str, theirs: layouts.Arrays, mine: dict[str, Tensor])
 
 
 def _start_whole(place: Path, adapter: ModuleType, modules: dict[str, nn.Module]) -> None:
-    """place: a checkpoint's file, whose names carry the folder, or a folder in diffusers' layout."""
+    """place: a file of weights, a checkpoint's with names that carry the folder, or a folder in diffusers' layout."""
     from safetensors.torch import load_file
 
     for name, module in modules.items():
         if place.is_file():
             saved = load_file(place)
+            if not hasattr(adapter, "inward") and not any(k.startswith(f"{name}.") for k in saved):
+                saved = {f"{name}.{k}": v for k, v in saved.items()}
         else:
             files = sorted((place / name).glob("*.safetensors")) or sorted(place.glob("*.safetensors"))
             if not files:
                 raise ValueError(f"adapter.start_from is the folder {place.name!r}, which holds no weights of a {name}")
-            learning = set(adapter.tensors(module, name))
-            saved = {f"{name}.{k}": v for file in files for k, v in load_file(file).items() if f"{name}.{k}" in learning}
-        adapter.restore(module, saved, name)
+            saved = {k: v for file in files for k, v in load_file(file).items()}
+            if not hasattr(adapter, "inward"):
+                learning = set(adapter.tensors(module, name))
+                saved = {f"{name}.{k}": v for k, v in saved.items() if f"{name}.{k}" in learning}
+        adapter.restore(module, adapter.inward(saved, name) if hasattr(adapter, "inward") else saved, name)
 
 
 def headers(adapter: ModuleType, modules: dict[str, nn.Module]) -> dict[str, str]:

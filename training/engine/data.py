@@ -10,16 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import registry
 from ..config import TrainConfig
 from ..data import concepts, datasets, pairs
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
+from ..data.controls import Control
 from ..data.frames import STILL, Segment, left_out, segments
 from ..data.masks import Mask
-from ..family import GEOMETRY, Cond, FamilySpec
+from ..family import CONTROL, GEOMETRY, PICTURE, Cond, FamilySpec
+from ..formats.beside import needs_control
 from ..home import Home
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
+from .imageprompts import ImagePrompts
 from .lessons import Asked
 from .noise import draw_noise
 from .randomness import generator, number, permutation, unit
@@ -45,6 +49,7 @@ class Item:
     segment: Segment = STILL
     low: Item | None = None  # the low end of a pair whose high end this is
     places: tuple[tuple[int, str], ...] = ()  # (number of a target, context) that it may be trained with, where words are changed
+    control: Control | None = None
 
     @property
     def bucket(self) -> tuple[int, int, int]:
@@ -92,6 +97,18 @@ class Item:
         cells = torch.nn.functional.avg_pool2d(values, stride)
         return cells.flip(-1).contiguous() if flip else cells
 
+    def control_key(self, encoder: str, flip: bool) -> str:
+        """Where its control picture is cached; depends on what it is, not on where its file lies.  encoder: "" for pixels."""
+        c = self.crop
+        return key("control", encoder, self.control.sha256, c.scaled, c.left, c.top, c.width, c.height, flip)
+
+    def control_pixels(self, flip: bool) -> Tensor:
+        """Its control picture, [3,H,W] bytes: scaled, cut and mirrored like the picture."""
+        from PIL import Image
+
+        values = torch.from_numpy(np.array(self._cut(self.control.load(), Image.Resampling.LANCZOS))).permute(2, 0, 1)
+        return (values.flip(-1) if flip else values).contiguous()
+
     def _cut(self, picture, resampling):
         c = self.crop
         return picture.resize(c.scaled, resampling).crop((c.left, c.top, c.left + c.width, c.top + c.height))
@@ -128,11 +145,12 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     """All items of a run that has datasets, in a fixed order.  Raises ValueError when nothing is left to train on."""
     objective = concepts.objective_of(config, home.plugins)
     words, paired = concepts.by_words(objective), concepts.in_pairs(objective)
+    controlled = needs_control(registry.get("adapters", config.adapter.type, home.plugins))
     pictures = []
     prints = []
     for use in config.data.datasets:
         dataset = datasets.resolve(home, use.name)
-        prints.append([dataset.fingerprint(config.loss.masked), use.repeats])
+        prints.append([dataset.fingerprint(config.loss.masked, controlled), use.repeats])
         pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
@@ -144,6 +162,8 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
         raise ValueError(f"nothing is left to train on: {'; '.join(said)}")
     for text in said:
         warn(text)
+    if controlled:
+        pictures = _with_control(pictures, warn)
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
@@ -174,7 +194,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
                 item = Item(
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
                     _targets_said(config, places) if words else _captions(config, picture.captions or (other.captions if other else ()), "" if use.prior else config.trigger),
-                    weight=use.weight, prior=use.prior, mask=picture.mask if config.loss.masked and not use.prior else None, places=places,
+                    weight=use.weight, prior=use.prior, mask=picture.mask if config.loss.masked and not use.prior else None, places=places, control=picture.control if controlled else None,
                     low=Item(f"{name}/{other.id}", str(other.path), other.sha256, (), **shape) if other else None, **shape,
                 )  # fmt: skip
                 if number_ in held:
@@ -223,6 +243,18 @@ def taught(config: TrainConfig, objective, items: Sequence[Item]) -> set[str]:
     places = {place for item in items for place in item.places}
     lessons = [objective.lesson(c.targets[at], context, (*c.anchors, "")[0], c) for at, context in places]
     return {s for lesson in lessons for s in lesson.sentences} | set(c.anchors)
+
+
+def _with_control(pictures: list[tuple], warn: Callable[[str], None]) -> list[tuple]:
+    """Those (use, name, picture) that have a control picture.  Raises ValueError where none has; says which are left out."""
+    bare = [picture for _, _, picture in pictures if picture.control is None]
+    broken = [p.control_note for p in bare if p.control_note]
+    why = f"; {'; '.join(broken[:3])}" if broken else ""
+    if len(bare) == len(pictures):
+        raise ValueError(f"no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab{why}")
+    if bare:
+        warn(f"{len(bare)} of {len(pictures)} pictures have no control picture and are left out: {', '.join(p.id for p in bare[:5])}{why}")
+    return [row for row in pictures if row[2].control]
 
 
 def _say_masks(config: TrainConfig, pictures: list[datasets.Picture], warn: Callable[[str], None]) -> None:
@@ -310,12 +342,14 @@ class Row(NamedTuple):
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None):
         self.objective, self.words = objective, concepts.by_words(objective)
         self.sentences = sentences  # that hold what the base model knows
         self.drawn: dict[tuple[int, int, int], list[Drawn]] = {}  # {bucket: what the base model drew of them}; the loop fills it where keep.drawn asks for it
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.latent_print, self.texts = latent_print, texts
+        self.shown = shown  # what the network beside the denoiser is shown: Beside.shown; "" where there is none
+        self.prompts = prompts  # of the pictures, where it is shown those
         self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
         self.per_step = config.data.batch_size * config.optimizer.accumulation
@@ -378,7 +412,7 @@ class Feed:
                 lessons.append(self._lesson(item, where))
             captions.append(self._other_words(item, where) if keeps else lessons[-1].sentences[0] if self.words else self._words(item, where))
             latents.append(clean)
-            geometry.append(item.geometry(flip))
+            geometry.append(item.geometry(flip) | self._shown(item, flip, self._unshown(where)))
             if item.low and not keeps:
                 lows.append(self.cache.get(item.low.latent_key(self.latent_print, flip))["latents"])
         conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
@@ -399,8 +433,33 @@ class Feed:
         conds = [Cond.of([row | where for row, where in zip(rows, geometry, strict=True)]).to(self.device) for rows in said]
         return Asked.of(lessons, conds, self.device)
 
+    def told(self, item: Item, flip: bool) -> dict[str, Tensor]:
+        """All that the denoiser is told of an item under its first caption, without a batch dimension."""
+        return self.texts.row(item.captions[0]) | item.geometry(flip) | self._shown(item, flip)
+
+    def _unshown(self, where: tuple) -> bool:
+        """Whether what hangs beside the denoiser is shown nothing of this picture.
+
+        Caption and picture as prompts are dropped by one draw, as in IP-Adapter's paper: a share each alone, and a share together.
+        """
+        adapter = self.config.adapter
+        if not self.prompts:
+            return unit("control", *where) < adapter.control_dropout
+        return 0 <= unit("caption", *where) - self.config.data.caption_dropout < adapter.both_dropout + adapter.picture_dropout
+
+    def _shown(self, item: Item, flip: bool, dropped: bool = False) -> dict[str, Tensor]:
+        """CONTROL or PICTURE of this picture, what stands for nothing where it is dropped; none where nothing hangs beside the denoiser."""
+        if not self.shown:
+            return {}
+        if self.prompts:
+            return {PICTURE: self.prompts.nothing() if dropped else self.prompts.of(item, flip)}
+        control = self.cache.get(item.control_key(self.latent_print if self.shown == "latents" else "", flip))["control"]
+        control = control.float() / 255 if self.shown == "pixels" else control
+        return {CONTROL: torch.zeros_like(control) if dropped else control}
+
     def _words(self, item: Item, where: tuple) -> str:
         dropout = self.config.data.prior_caption_dropout if item.prior else self.config.data.caption_dropout
+        dropout += self.config.adapter.both_dropout if self.prompts else 0.0
         dropped = unit("caption", *where) < dropout
         return "" if dropped else item.captions[number("order", *where) % len(item.captions)]
 
@@ -418,7 +477,7 @@ class Feed:
         batches = []
         for index, item in enumerate(self.plan.held_out):
             clean = self.cache.get(item.latent_key(self.latent_print, False))["latents"]
-            cond = self.texts.row(item.captions[0]) | item.geometry(False)
+            cond = self.told(item, False)
             mask = self._mask(item, False, clean)
             for n in range(per_picture):
                 noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from ..config import TrainConfig
 from ..family import Cond
 from ..files import write_atomic
-from ..formats.adapting import adapter_layers, is_whole
+from ..formats.adapting import adapter_layers, is_whole, stands_alone
+from ..formats.beside import SHARD_SIZE
 from ..formats.deliver import Offer, deliver, needed, offers
 from ..formats.modelspec import modelspec_metadata
 from ..hub.card import model_card
 from ..runs.context import Context
-from . import adapter_files, blocks, checkpoint, memory
+from . import adapter_files, blocks, checkpoint, memory, side
 from .prepare import Prepared
 from .weights import DTYPES, load_denoiser, load_part, placement, probe
 
@@ -28,24 +29,25 @@ TOLERANCE = {"fp32": 0.005, "bf16": 0.3, "fp16": 0.1}
 # … and the share of the answer's own largest value that rounding inside the denoiser may shift: 1e-6, 0.7 % and 0.07 % on the
 # built-in base, more in deeper networks.  A short run's adapter changes less than that in half formats.
 ROUNDING = {"fp32": 1e-5, "bf16": 0.03, "fp16": 0.004}
-SHARD_SIZE = "5GB"  # of a whole denoiser's files: what the Hub's own tools use
 
 
 def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, modules: dict[str, nn.Module], weights_for_use) -> None:
     """Writes the result and README.md, proves the result, and emits `finished`.  Raises ValueError when it does not hold.
 
     The result is <name>.safetensors, or where no single file serves both diffusers and ComfyUI one for each, or for an adapter that
-    moves the base's own weights the folder <name>/<denoiser>.
+    moves the base's own weights the folder <name>/<denoiser>, or for one that hangs beside it <name>/<kind>.
     """
     newest = checkpoint.saved(ctx.run.path)[-1][1]
     layers = {name: adapter_layers(module) for name, module in modules.items()}
-    whole = is_whole(adapter)
+    whole, alone = is_whole(adapter), stands_alone(adapter)
     offer, *others = needed(offers(p.family.SPEC, config.adapter.type, adapter)) or (None,)
     how = {"metadata": metadata(config, p, ctx.home.plugins), "half": config.model.dtype != "fp32", "spec": p.family.SPEC}
-    unproven = ctx.path(".unproven" if whole else ".unproven.safetensors")
+    unproven = ctx.path(".unproven" if alone else ".unproven.safetensors")
     ctx.phase("writing the result")
     with weights_for_use():
-        if whole:
+        if p.m.side:
+            side.write(config, p.family.SPEC, p.m, unproven)
+        elif whole:
             _write_denoiser(config, p, unproven)
         else:
             deliver(newest, unproven, layout=offer.layout, **how)
@@ -54,16 +56,16 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     modules.clear()
     _let_go(p)
     name = offer.file_name(config.name) if offer else config.name
-    checked = prove(config, p, unproven, layers, trained, offer) if offer else prove_denoiser(config, p, unproven, trained)
+    checked = prove(config, p, unproven, layers, trained, offer) if offer else prove_folder(config, p, unproven, trained)
     _let_go(p)
-    if whole:
+    if alone:
         shutil.rmtree(ctx.path(name), ignore_errors=True)  # of an earlier attempt that was cut off between here and its event
     os.replace(unproven, ctx.path(name))
     for other in others:  # the same weights under other names
         deliver(newest, ctx.path(other.file_name(config.name)), layout=other.layout, **how)
     write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC, plugins=ctx.home.plugins).encode())
-    size = sum(f.stat().st_size for f in ([ctx.path(name)] if not whole else ctx.path(name).rglob("*")) if f.is_file())
-    what = "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
+    size = sum(f.stat().st_size for f in ([ctx.path(name)] if not alone else ctx.path(name).rglob("*")) if f.is_file())
+    what = adapter.TITLE if p.m.side else "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
     ctx.emit("finished", path=name, summary=f"{config.steps} steps; {what}; {size / 1e6:.1f} MB; {checked}")
 
 
@@ -110,10 +112,14 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[s
     return _compare(config, base, trained, _answer(config, p))
 
 
-def prove_denoiser(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor) -> str:
-    """The same for a whole denoiser, which from_pretrained loads."""
+def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor) -> str:
+    """The same for a network of its own, a whole denoiser or what hangs beside one, which from_pretrained loads."""
+    beside, p.m.side = p.m.side, None
     _load_base(config, p)
     base = _answer(config, p)
+    if beside:
+        p.m.side = side.load(config, p.family, p.m, beside.adapter, folder)
+        return _compare(config, base, trained, _answer(config, p))
     p.m.denoiser = load_part(type(p.m.denoiser), folder / p.family.SPEC.denoiser, placement(config.model, config.device))
     return _compare(config, base, trained, _answer(config, p))
 
@@ -131,7 +137,7 @@ def _answer(config: TrainConfig, p: Prepared) -> Tensor:
     item = next(i for i in p.plan.items if not i.prior)
     latents = p.cache.get(item.latent_key(p.feed.latent_print, item.flips[0]))["latents"][None]
     with torch.no_grad():
-        cond = Cond.of([p.texts.row(item.captions[0]) | item.geometry(item.flips[0])])
+        cond = Cond.of([p.feed.told(item, item.flips[0])])
     return probe(p.family, p.m, latents, cond, p.schedule, config.device)
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from .. import registry
 from ..config import TrainConfig, config_hash
 from ..data import concepts
-from ..family import Cond
+from ..family import Cond, Side
 from ..formats import basehash
+from ..formats.beside import is_beside
 from ..plan import optimizing, prompts
 from ..runs.context import Context, Stopped
 from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
@@ -28,7 +29,7 @@ from .losses import picture_loss
 from .prepare import Prepared, prepare
 from .randomness import number, unit
 from .sampling import SPONTANEOUS, Gallery
-from .weights import load_denoiser, load_vae
+from .weights import load_denoiser, load_vae, placement
 
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
@@ -68,7 +69,7 @@ class Session:
         self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins)
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
-        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch)
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed)
         for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.ema = self._make_ema()
@@ -95,11 +96,14 @@ class Session:
         return made
 
     def _load(self) -> dict:
-        """{folder: module} of what learns: the denoiser, and text encoders where they are trained too, each with a fresh adapter."""
+        """{folder: module} of what learns: the denoiser, and text encoders where they are trained too, each with a fresh adapter; or what hangs beside it."""
         c, spec = self.config, self.family.SPEC
         self.m.denoiser = load_denoiser(c, self.family, self.p.folder)
         blocks.recompute(self.m.denoiser, c.loss.gradient_checkpointing)
+        self.m.side = self._side() if is_beside(self.adapter) else None
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
+        if self.m.side:
+            return {c.adapter.type: self.m.side.network}
         self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
         blocks.settle(self.m.denoiser, c.device)
         self.p.texts.keep_alive(self.m)
@@ -113,7 +117,7 @@ class Session:
         rules, text_rate = self.config.optimizer.rates, self.config.adapter.text_learning_rate
         named = {folder: [(f"{folder}.{names[id(w)]}", w) for w in parts[folder]] for folder, names in _names(self.modules).items()}
         optim.refuse_empty_rules([name for part in named.values() for name, _ in part], rules)
-        rate_of = {folder: self.config.optimizer.learning_rate if folder == self.family.SPEC.denoiser else text_rate for folder in parts}
+        rate_of = {folder: self.config.optimizer.learning_rate if folder not in self.m.text_encoders else text_rate for folder in parts}
         if optimizing.one_rate(optimizing.of(self.config.optimizer, self.ctx.home.plugins)):
             rules = ()
         return [group for folder, part in named.items() for group in optim.grouped(part, rate_of[folder], rules)]
@@ -126,6 +130,17 @@ class Session:
 
     def _averages_itself(self) -> bool:
         return optimizing.averages(optimizing.of(self.config.optimizer, self.ctx.home.plugins))
+
+    def _side(self) -> Side:
+        """What learns beside the denoiser, fresh; copied from weights as the base model has them, not from 8 or 4 bits of them."""
+        c, spec = self.config, self.family.SPEC
+        plain = c.model.quantise == "none" and not c.model.offload
+        whole = self.m.denoiser if plain else self.family.load(self.p.folder, {spec.denoiser}, placement(c.model, "cpu")).denoiser
+        width = self.feed.prompts.width if self.feed.prompts else 0
+        network = self.adapter.build(spec.beside[c.adapter.type], whole, c.adapter, self.p.stride, width, number("adapter", c.seed)).to(c.device)
+        if getattr(network, "_supports_gradient_checkpointing", False):  # a network without blocks keeps little
+            blocks.recompute(network, c.loss.gradient_checkpointing)
+        return Side(self.adapter, network)
 
     def _make_ema(self):
         if not self.config.loss.ema_decay or self._averages_itself():

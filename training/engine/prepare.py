@@ -23,6 +23,7 @@ from . import memory
 from .cache import Cache, fill, key
 from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
+from .imageprompts import ImagePrompts
 from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
@@ -44,6 +45,7 @@ class Prepared:
     feed: Feed
     schedule: DiscreteSchedule | FlowSchedule
     divisor: int
+    stride: int  # px per latent cell
     cache: Cache
     texts: Texts
     base_hashes: dict[str, str]  # {file of weights: sha256}, of the base model that is used now
@@ -83,6 +85,13 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         return m
 
     _encode_pictures(config, ctx, family, with_vae, cache, vae_print, work)
+    beside = family.SPEC.beside.get(config.adapter.type)
+    prompts = None
+    if beside and beside.shown == "picture":
+        prompts = ImagePrompts(config, ctx, beside, cache)
+        prompts.encode([(item, flip) for item in dict.fromkeys(work.everything) for flip in item.flips], _progress(ctx, "looking at the pictures", "pictures"))
+    elif beside:
+        _read_controls(ctx, family, with_vae, cache, vae_print, work, beside.shown, config.device)
     if config.sample.every and config.sample.prompts:
         with_vae()
     else:
@@ -94,8 +103,8 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
     for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins)):
         ctx.warn(text)
-    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective)
-    return Prepared(family, folder, m, work, feed, schedule, divisor, cache, texts, hashes)
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts)
+    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, hashes)
 
 
 def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Path) -> dict[str, str]:
@@ -139,6 +148,23 @@ def _encode_pictures(
 
         fill(cache, wanted, encode, max(1, PIXELS_AT_ONCE // (width * height * length)), tell)
         done += count
+
+
+def _read_controls(ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], cache: Cache, vae_print: str, work: Plan, shown: str, device: str) -> None:
+    """Caches the control picture of every item that has one, mirrored ones too, in the form that its network is shown."""
+    wanted = [(item, flip) for item in dict.fromkeys(work.everything) if item.control for flip in item.flips]
+    encoder = vae_print if shown == "latents" else ""
+
+    def read(some):
+        for item, flip in some:
+            picture = item.control_pixels(flip)
+            if not encoder:
+                yield {"control": picture}
+                continue
+            pixels = (picture.float() / 127.5 - 1)[None].to(device)
+            yield {"control": family.encode_image(with_vae(), pixels, generator("posterior", item.control_key(encoder, flip)))[0]}
+
+    fill(cache, [(item.control_key(encoder, flip), (item, flip)) for item, flip in wanted], read, 1, _progress(ctx, "reading control pictures", "pictures"))
 
 
 def _average_masks(ctx: Context, cache: Cache, stride: int, work: Plan) -> None:

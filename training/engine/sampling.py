@@ -19,6 +19,8 @@ from ..files import write_atomic
 from ..plan import prompts
 from ..plan.prompts import Prompt
 from ..runs.context import Context
+from . import side
+from .data import Feed, Item
 from .lessons import Switch
 from .memory import autocast
 
@@ -32,10 +34,16 @@ def texts_of(config: TrainConfig) -> set[str]:
 
 
 class Gallery:
-    """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...]."""
+    """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...].
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch):
+    Where something hangs beside the denoiser, the first prompt is drawn over the first held-out picture, and so on; then those that are learnt
+    follow.  What is kept shows control picture, picture and result.
+    """
+
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch, feed: Feed):
         self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
+        self.feed = feed
+        self.over: list[Item] = list({item.id: item for item in (*feed.plan.held_out, *feed.plan.items)}.values())
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
         self.divisor = divisor
@@ -68,7 +76,7 @@ class Gallery:
         text = prompt.text
         seed = prompt.sample.seed + (0 if prompt.seeded else place)
         with self.switch.times(strength):
-            frames = self._frames(prompt, seed)
+            frames = self._frames(prompt, seed, place if index < SPONTANEOUS else index)
         if not frames:
             return
         name = f"samples/{step:06d}_{index}.webp"
@@ -80,7 +88,7 @@ class Gallery:
         write_atomic(self.ctx.path(name), _webp(frames, self.config.sample.fps, note))
         self.ctx.emit("sample", step=step, index=index, prompt=text, path=name, seed=seed, **at)
 
-    def _frames(self, prompt: Prompt, seed: int) -> list:
+    def _frames(self, prompt: Prompt, seed: int, index: int) -> list:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
@@ -88,15 +96,25 @@ class Gallery:
         width, height = self._size(s.width, s.height)
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
+        over, before = {}, []
+        if self.m.side:
+            beside = side.of(self.config, self.family.SPEC)
+            pipe = side.pipeline(pipe, beside, self.m.side)
+            pipe.set_progress_bar_config(disable=True)
+            item = self.over[index % SPONTANEOUS % len(self.over)]
+            torch.manual_seed(seed)  # some of these pipelines draw the control picture's latents without the generator
+            over, before = side.drawing(self.config, beside, item, self.feed.prompts, s.guidance, (width, height))
         try:
             with torch.no_grad(), autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(
                     **self.family.draw_args(self.m, self.cond(prompt.text), self.cond(s.negative), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",
-                    generator=torch.Generator().manual_seed(seed), **video,
+                    generator=torch.Generator().manual_seed(seed), **video, **over,
                 )  # fmt: skip
         except Interrupted:
             return []
+        if before:
+            return [side.strip([*before, drawn.images[0]])]
         return drawn.frames[0] if video else drawn.images[:1]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement
+from ..family import CONTROL, Beside, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement
 
 TOKENS = 512  # of T5, as FluxPipeline's default; schnell was trained with 256
 TOKENS_DISTILLED = 256
@@ -69,6 +69,7 @@ SPEC = FamilySpec(
     originals=ORIGINALS,
     known=_XLABS,
     comfyui="diffusers",
+    beside={"controlnet": Beside("FluxControlNetModel", "FluxControlNetPipeline", "controlnet", "control_image", "latents", layers={"num_layers": 4, "num_single_layers": 10})},
 )
 
 
@@ -119,17 +120,22 @@ def predict(m: Modules, noisy, t, cond: Cond):
     embeds = cond.tensors["embeds"]
     if not m.denoiser.config.guidance_embeds:
         embeds = embeds[:, :TOKENS_DISTILLED]
-    said = m.denoiser(
-        hidden_states=FluxPipeline._pack_latents(noisy, batch, channels, h, w),
-        timestep=t.to(noisy.dtype),
-        guidance=full_like(t, GUIDANCE_WHEN_TRAINING) if m.denoiser.config.guidance_embeds else None,
-        pooled_projections=cond.tensors["pooled"],
-        encoder_hidden_states=embeds,
-        txt_ids=noisy.new_zeros(embeds.shape[1], 3),
-        img_ids=FluxPipeline._prepare_latent_image_ids(batch, h // 2, w // 2, noisy.device, noisy.dtype),
-        return_dict=False,
-    )[0]
-    return FluxPipeline._unpack_latents(said, h, w, 1)
+    packed = lambda latents: FluxPipeline._pack_latents(latents, batch, channels, h, w)
+    told = {
+        "hidden_states": packed(noisy),
+        "timestep": t.to(noisy.dtype),
+        "guidance": full_like(t, GUIDANCE_WHEN_TRAINING) if m.denoiser.config.guidance_embeds else None,
+        "pooled_projections": cond.tensors["pooled"],
+        "encoder_hidden_states": embeds,
+        "txt_ids": noisy.new_zeros(embeds.shape[1], 3),
+        "img_ids": FluxPipeline._prepare_latent_image_ids(batch, h // 2, w // 2, noisy.device, noisy.dtype),
+        "return_dict": False,
+    }
+    beside = {}
+    if m.side:
+        double, single = m.side.network(controlnet_cond=packed(cond.tensors[CONTROL].to(noisy.dtype)), **told)
+        beside = {"controlnet_block_samples": double, "controlnet_single_block_samples": single}
+    return FluxPipeline._unpack_latents(m.denoiser(**told, **beside)[0], h, w, 1)
 
 
 def pipeline(m: Modules):

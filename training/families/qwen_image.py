@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
+from ..family import CONTROL, Beside, Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 TOKENS = 512  # QwenImagePipeline's default, without the template's head
 HEAD = 34  # tokens of the template before the caption, which the pipeline drops
@@ -35,6 +35,7 @@ SPEC = FamilySpec(
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=tuple(Original(f"transformer_blocks.{{n}}.{x}", (f"transformer_blocks.{{n}}.{x}",)) for x in _LAYERS),
     comfyui="diffusers",
+    beside={"controlnet": Beside("QwenImageControlNetModel", "QwenImageControlNetPipeline", "controlnet", "control_image", "latents", layers={"num_layers": 5})},
 )
 
 
@@ -81,15 +82,19 @@ def predict(m: Modules, noisy, t, cond: Cond):
 
     batch, channels, h, w = noisy.shape
     mask = cond.tensors["mask"]
-    said = m.denoiser(
-        hidden_states=QwenImagePipeline._pack_latents(noisy, batch, channels, h, w),
-        timestep=t.to(noisy.dtype),
-        encoder_hidden_states=cond.tensors["embeds"],
-        encoder_hidden_states_mask=mask if batch > 1 else None,  # nothing pads a single caption: attention without a mask is faster
-        img_shapes=[[(1, h // 2, w // 2)]] * batch,
-        return_dict=False,
-    )[0]
-    return QwenImagePipeline._unpack_latents(said, h, w, 1).squeeze(2)
+    packed = lambda latents: QwenImagePipeline._pack_latents(latents, batch, channels, h, w)
+    told = {
+        "hidden_states": packed(noisy),
+        "timestep": t.to(noisy.dtype),
+        "encoder_hidden_states": cond.tensors["embeds"],
+        "encoder_hidden_states_mask": mask if batch > 1 else None,  # nothing pads a single caption: attention without a mask is faster
+        "img_shapes": [[(1, h // 2, w // 2)]] * batch,
+        "return_dict": False,
+    }
+    beside = {}
+    if m.side:
+        beside = {"controlnet_block_samples": m.side.network(controlnet_cond=packed(cond.tensors[CONTROL].to(noisy.dtype)), **told)}
+    return QwenImagePipeline._unpack_latents(m.denoiser(**told, **beside)[0], h, w, 1).squeeze(2)
 
 
 def pipeline(m: Modules):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Placement
+from ..family import Beside, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Placement
+from ..models.unet import heard
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FF = ("ff.net.0.proj", "ff.net.2")
@@ -34,6 +35,11 @@ SPEC = FamilySpec(
     # one transformer block in each place that attends; the larger UNets have up to ten
     marks=r"(?:(?:down|up)_blocks.[0-3]|mid_block).(?:attentions.[0-2].(?:proj_in|proj_out|transformer_blocks.0.(?:attn[12].(?:to_[qkv]|to_out.0)|ff.net.(?:0.proj|2)))"
     r"|resnets.[0-2].(?:conv1|conv2|conv_shortcut|time_emb_proj)|(?:down|up)samplers.0.conv)|conv_in|conv_out|time_embedding.linear_[12]",
+    beside={
+        "controlnet": Beside("ControlNetModel", "StableDiffusionControlNetPipeline", "controlnet"),
+        "t2i_adapter": Beside("T2IAdapter", "StableDiffusionAdapterPipeline", "adapter"),
+        "ip_adapter": Beside("", "StableDiffusionPipeline", "", "ip_adapter_image_embeds", "picture", "h94/IP-Adapter/models/image_encoder"),
+    },
 )
 
 
@@ -69,7 +75,8 @@ def encode_image(m: Modules, pixels, generator):
 
 def predict(m: Modules, noisy, t, cond: Cond):
     """noisy [B,4,h,w]; t [B] whole timesteps 0..999 -> epsilon or v, [B,4,h,w]."""
-    return m.denoiser(noisy, t, encoder_hidden_states=cond.tensors["embeds"], return_dict=False)[0]
+    told = heard(m, noisy, t, cond, {"encoder_hidden_states": cond.tensors["embeds"]})
+    return m.denoiser(noisy, t, **told, return_dict=False)[0]
 
 
 def pipeline(m: Modules):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
+from ..family import CONTROL, Beside, Cond, FamilySpec, LatentSpec, Modules, Original, Placement
 
 TOKENS = 256  # of T5, the default of StableDiffusion3Pipeline
 
@@ -59,6 +59,7 @@ SPEC = FamilySpec(
     optional={"text_encoder_3": 4.76e9},
     originals=_ORIGINALS,
     comfyui="diffusers",
+    beside={"controlnet": Beside("SD3ControlNetModel", "StableDiffusion3ControlNetPipeline", "controlnet", "control_image", "latents", layers={"num_layers": 12})},
 )
 
 
@@ -126,9 +127,11 @@ def encode_image(m: Modules, pixels, generator):
 
 def predict(m: Modules, noisy, t, cond: Cond):
     """noisy [B,16,h,w]; t [B] in [0,1] -> noise - clean, [B,16,h,w]."""
-    return m.denoiser(
-        hidden_states=noisy, timestep=t * 1000, encoder_hidden_states=_embeds(m, cond), pooled_projections=_pooled(cond), return_dict=False
-    )[0]
+    told = {"hidden_states": noisy, "timestep": t * 1000, "encoder_hidden_states": _embeds(m, cond), "pooled_projections": _pooled(cond), "return_dict": False}
+    beside = {}
+    if m.side:
+        beside = {"block_controlnet_hidden_states": m.side.network(controlnet_cond=cond.tensors[CONTROL].to(noisy.dtype), **told)[0]}
+    return m.denoiser(**told, **beside)[0]
 
 
 def pipeline(m: Modules):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..family import GEOMETRY, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement
+from ..family import GEOMETRY, Beside, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement
+from ..models.unet import heard
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FF = ("ff.net.0.proj", "ff.net.2")
@@ -47,6 +48,11 @@ SPEC = FamilySpec(
     trainable_text=("text_encoder", "text_encoder_2"),
     kohya=KohyaNames({"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}, _ORIGINALS),
     originals=_ORIGINALS,
+    beside={
+        "controlnet": Beside("ControlNetModel", "StableDiffusionXLControlNetPipeline", "controlnet"),
+        "t2i_adapter": Beside("T2IAdapter", "StableDiffusionXLAdapterPipeline", "adapter"),
+        "ip_adapter": Beside("", "StableDiffusionXLPipeline", "", "ip_adapter_image_embeds", "picture", "h94/IP-Adapter/models/image_encoder"),
+    },
 )
 
 
@@ -120,8 +126,9 @@ def encode_image(m: Modules, pixels, generator):
 
 def predict(m: Modules, noisy, t, cond: Cond):
     """noisy [B,4,h,w]; t [B] whole timesteps 0..999 -> epsilon or v, [B,4,h,w].  GEOMETRY goes in as SDXL's time ids."""
-    told = {"text_embeds": cond.tensors["pooled"], "time_ids": cond.tensors[GEOMETRY].float()}  # px above 256 are not whole in bf16
-    return m.denoiser(noisy, t, encoder_hidden_states=_embeds(cond), added_cond_kwargs=told, return_dict=False)[0]
+    added = {"text_embeds": cond.tensors["pooled"], "time_ids": cond.tensors[GEOMETRY].float()}  # px above 256 are not whole in bf16
+    told = heard(m, noisy, t, cond, {"encoder_hidden_states": _embeds(cond), "added_cond_kwargs": added})
+    return m.denoiser(noisy, t, **told, return_dict=False)[0]
 
 
 def pipeline(m: Modules):

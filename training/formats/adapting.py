@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from .beside import is_beside
+
 UNUSED = ("peft_version", "auto_mapping", "base_model_name_or_path")  # of a peft config: says nothing about the weights
 DROPOUTS = ("lora_dropout", "rank_dropout", "module_dropout")
 
@@ -63,17 +65,42 @@ def is_whole(adapter) -> bool:
     return getattr(adapter, "WHOLE", False)
 
 
+def stands_alone(adapter) -> bool:
+    """Whether its result is a network of its own, in a folder in diffusers' layout, and not a file that changes the base model."""
+    return is_whole(adapter) or is_beside(adapter)
+
+
 def problems(config, plugins=None) -> list[tuple[str, str]]:
     """[(dotted path, sentence)] of settings that a kind of adapter cannot train with.  config: TrainConfig."""
     from .. import registry
 
-    if not is_whole(registry.get("adapters", config.adapter.type, plugins)):
+    adapter = registry.get("adapters", config.adapter.type, plugins)
+    if is_beside(adapter):
+        return _problems_beside(config, adapter, registry.get("families", config.model.family, plugins).SPEC)
+    if not is_whole(adapter):
         return []
     kind, m = config.adapter.type, config.model
     found = [("model.quantise", f"is {m.quantise!r}, but the adapter {kind!r} moves the base model's own weights, which 8 or 4 bits cannot hold; set it to none")]
     found += [("model.offload", f"is {m.offload:g}, but the adapter {kind!r} moves weights that would wait in RAM; set it to 0")]
     found += [("keep.on", f"is on, but the adapter {kind!r} changes the base model itself, so there is none to ask what it knew; switch it off")]
     return [problem for problem, wrong in zip(found, (m.quantise != "none", m.offload, config.keep.on), strict=True) if wrong]
+
+
+def _problems_beside(config, adapter, spec) -> list[tuple[str, str]]:
+    kind, found = config.adapter.type, []
+    if kind not in spec.beside:
+        able = f"; beside it can hang: {', '.join(spec.beside)}" if spec.beside else ""
+        found.append(("adapter.type", f"is {kind!r}, but there is no {adapter.TITLE} for {spec.title}; choose another kind, such as 'lora', or another base model{able}"))
+    if getattr(adapter, "INSIDE", False):
+        if config.model.quantise != "none":
+            found.append(("model.quantise", f"is {config.model.quantise!r}, but the layers of an adapter {kind!r} begin as copies of the denoiser's own; set it to none"))
+        if config.model.offload:
+            found.append(("model.offload", f"is {config.model.offload:g}, but the layers of an adapter {kind!r} lie in the denoiser's blocks; set it to 0"))
+    if config.keep.on:
+        found.append(("keep.on", f"is on, but the adapter {kind!r} leaves the base model as it is, so there is nothing to keep; switch it off"))
+    if any(use.prior for use in config.data.datasets):
+        found.append(("data.datasets", f"has one that is kept as it is, but the adapter {kind!r} leaves the base model as it is; take that dataset out"))
+    return found
 
 
 def target_modules(module, names: list[str], targets: Sequence[str]) -> list[str] | str:

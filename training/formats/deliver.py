@@ -19,7 +19,7 @@ from .. import registry
 from ..family import FamilySpec
 from ..files import write_atomic
 from . import foreign, layouts
-from .adapting import is_whole
+from .adapting import is_whole, stands_alone
 from .layouts import KOHYA_HEADER, LAYERS_HEADER, LORA_HEADER
 from .modelspec import stamp_hash
 
@@ -48,9 +48,9 @@ def offers(spec: FamilySpec, kind: str, adapter: ModuleType) -> tuple[Offer, ...
     """The files that an adapter of this family and kind can be had in, the one for most programs first; it is the run's result.
 
     One file where there is a layout that both diffusers' loader and ComfyUI read whole; else one for each, and their names say so.
-    Empty for an adapter that moves the whole denoiser.
+    Empty for an adapter whose result is a network of its own.
     """
-    if is_whole(adapter):
+    if stands_alone(adapter):
         return ()
     found = [layout for layout in LAYOUTS if _pipeline_reads(spec, kind, layout) and _comfyui_reads(spec, adapter, layout)]
     order = [spec.comfyui or "kohya", "comfyui"] if not spec.pipeline_reads_originals else ["comfyui", spec.comfyui]
@@ -122,6 +122,8 @@ def unread(spec: FamilySpec, kind: str, adapter: ModuleType) -> str:
     """What to know before this kind is trained with this family: which program will not load it, or that there will be two files; "" for neither."""
     if is_whole(adapter):
         return "The result is a whole denoiser in a folder in diffusers' layout, not a LoRA file: a LoRA loader, ComfyUI's too, does not take it"
+    if stands_alone(adapter):
+        return f"The result is a {adapter.TITLE} in a folder in diffusers' layout, not a LoRA file"
     files = offers(spec, kind, adapter)
     if any(o.pipeline and o.comfyui for o in files):
         return ""

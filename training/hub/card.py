@@ -16,6 +16,7 @@ from ..config import LossPart, TrainConfig
 from ..data import concepts
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
+from ..formats.beside import is_beside, on_hub
 from ..formats.deliver import Offer, needed, offers
 from ..formats.modelspec import modelspec_metadata, scrub, stamp_hash
 from ..home import BUILTIN
@@ -97,7 +98,8 @@ def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, s
     adapter = registry.get("adapters", config.adapter.type)
     meta["base_model_relation"] = "finetune" if is_whole(adapter) else "adapter"
     meta["instance_prompt"] = mask(config.trigger) or None
-    meta["tags"] = list(dict.fromkeys((_task(spec), *(TAGS if not is_whole(adapter) else TAGS[:1]), *spec.tags)))
+    kinds = [config.adapter.type] if is_beside(adapter) else TAGS[1:] if not is_whole(adapter) else []
+    meta["tags"] = list(dict.fromkeys((_task(spec), TAGS[0], *kinds, *spec.tags)))
     if shown:
         meta["widget"] = [{"text": prompt or " ", "output": {"url": quote(path)}} for prompt, path in shown]
     return meta
@@ -189,12 +191,16 @@ def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
 
 def _what(config: TrainConfig) -> str:
     adapter = registry.get("adapters", config.adapter.type)
-    return "A fine-tuned denoiser" if is_whole(adapter) else f"A {markdown(adapter.TITLE)}"
+    if is_whole(adapter):
+        return "A fine-tuned denoiser"
+    return f"{'An' if is_beside(adapter) and adapter.TITLE[0] in 'AEIO' else 'A'} {markdown(adapter.TITLE)}"
 
 
 def _adapter(config: TrainConfig) -> str:
     """The adapter's settings in one line, those that act."""
     a, uses = config.adapter, registry.get("adapters", config.adapter.type).USES
+    if is_beside(registry.get("adapters", a.type)):
+        return a.type + f", without its picture in {a.control_dropout:.0%} of steps" * bool(a.control_dropout)
     told = {"rank": f"rank {a.rank}", "alpha": f"alpha {a.alpha:g}", "factor": f"factor {a.factor}", "block_size": f"blocks of {a.block_size}", "targets": a.targets}
     extra = {"rslora": "rank-stabilised", "text_encoder": "text encoder too", "rank_patterns": "ranks of their own for some layers"}
     return ", ".join([a.type, *(word for name, word in told.items() if name in uses), *(word for name, word in extra.items() if name in uses and getattr(a, name))])
@@ -209,6 +215,8 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     if spec.pipeline_module:
         pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
     dtype = f"torch_dtype=torch.{'bfloat16' if spec.prediction == 'flow' else 'float16'}"  # flow transformers overflow in fp16
+    if is_beside(adapter):
+        return _how_to_use_beside(config, spec, source, repo_id, prompt, dtype)
     if is_whole(adapter):
         imports, load = [], _load_whole(spec, repo_id or config.name, dtype)
     elif by_pipeline := next((o for o in files if o.pipeline), None):
@@ -230,6 +238,19 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         "```",
     ))  # fmt: skip
     return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, files)}".rstrip()
+
+
+def _how_to_use_beside(config: TrainConfig, spec: FamilySpec, source: str, repo_id: str, prompt: str, dtype: str) -> str:
+    """The section on a network that hangs beside the denoiser: diffusers' own classes load it from its folder."""
+    beside, kind = spec.beside[config.adapter.type], config.adapter.type
+    s = config.sample
+    encoder = on_hub(config.adapter.image_encoder or beside.encoder) or ("path/to/the/image-encoder", "")
+    imports, lines, arguments = registry.get("adapters", kind).card(beside, _literal(repo_id or config.name), _literal(source), encoder, dtype)
+    lines = [line.replace("SUBFOLDER", _literal(kind)).replace("SIZE", f"({s.width}, {s.height})") for line in lines]
+    drawn = f"image = pipeline({_literal(prompt)}, {arguments}).images[0]"
+    snippet = "\n".join(("```python", "import torch", *imports, "from diffusers.utils import load_image", "", *lines, drawn, "```"))
+    over = "the picture that was the prompt" if beside.encoder else "the control picture, the picture that it was made from,"
+    return f"## How to use\n\n{snippet}\n\nThe samples show {over} and what was drawn."
 
 
 def _load_whole(spec: FamilySpec, place: str, dtype: str) -> list[str]:

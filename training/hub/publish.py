@@ -13,7 +13,7 @@ from safetensors import safe_open
 from .. import outside, registry
 from ..files import replacing
 from ..formats import foreign
-from ..formats.adapting import is_whole
+from ..formats.adapting import stands_alone
 from ..formats.basemodel import read_header
 from ..formats.deliver import Layout, Offer, deliver, needed, offers, relaid
 from ..formats.layouts import names_in
@@ -34,7 +34,7 @@ PICTURES = {".webp", ".png", ".jpg", ".jpeg"}
 
 
 def offers_of(run: Run, plugins: Path | None = None) -> tuple[Offer, ...]:
-    """The files in which the run's adapter can be had; none for a whole model.  Raises ValueError where a plugin of its job is gone."""
+    """The files in which the run's adapter can be had; none for a network of its own.  Raises ValueError where a plugin of its job is gone."""
     config = run.config()
     adapter = registry.get("adapters", config.adapter.type, plugins)
     return offers(registry.get("families", config.model.family, plugins).SPEC, config.adapter.type, adapter)
@@ -114,14 +114,14 @@ def inside(root: Path, relative: str) -> Path:
 def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout | None = None) -> Path:
     """The adapter of a checkpoint at `target`; where it is the finished one in the result's own layout, the result itself.
 
-    layout: without it, the one that most programs read (see deliver.offers).  Raises ValueError for a checkpoint of a whole model, and where the family or kind has no such layout.
+    layout: without it, the one that most programs read (see deliver.offers).  Raises ValueError for a checkpoint of a network of its own, and where the family or kind has no such layout.
     """
     config = run.config()
     spec = registry.get("families", config.model.family).SPEC
-    if is_whole(registry.get("adapters", config.adapter.type)):
+    if stands_alone(registry.get("adapters", config.adapter.type)):
         if checkpoint == "final" and layout in (None, "diffusers"):
             return _weights(run, checkpoint)
-        raise ValueError("this run trained the whole model: its result is a folder in diffusers' layout, of the finished run only")
+        raise ValueError("this run trained a network of its own: its result is a folder in diffusers' layout, of the finished run only")
     layout = layout or offers_of(run)[0].layout
     if checkpoint == "final":
         result = _weights(run, checkpoint)

@@ -17,6 +17,7 @@ from ..data import concepts, datasets, pairs, words
 from ..data.frames import left_out, segments
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
+from ..formats.beside import is_beside, needs_control
 from ..home import Home
 from . import layers, optimizing, prompts
 from .devices import CARDS
@@ -122,6 +123,12 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
             uses = [(use, pairs.highs(all_of_it, config.concept.low)) for use, all_of_it in uses]
         usable = [(use, p) for use, all_of_it in uses for p in all_of_it]
         said = left_out((p for _, p in usable), d, spec)
+        if needs_control(registry.get("adapters", config.adapter.type, home.plugins)):
+            bare = [p.id for _, p in usable if p.control is None]
+            said += [f"{len(bare)} of {len(usable)} pictures have no control picture and are left out: {', '.join(bare[:5])}"] * bool(bare)
+            usable = [(use, p) for use, p in usable if p.control]
+            if not usable:
+                return [], ["no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab"]
         cut = [(use, (use.repeats, p.width, p.height, pieces)) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
         shapes = [shape for use, shape in cut if not use.prior]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
@@ -269,7 +276,9 @@ def passes_of(config: TrainConfig) -> tuple[float, float]:
     keeping = config.keep.share * (one + 1) if config.keep.on else 0.0  # each is learnt from like a picture, after the base model was asked
     if config.loss.prior_target == "base" and any(use.prior for use in config.data.datasets):
         learning += 0.5  # the base model's own prediction, of the half of the pictures that are kept as they are
-    learning += is_whole(registry.get("adapters", config.adapter.type))  # every weight's own gradient: one more forward's worth
+    adapter = registry.get("adapters", config.adapter.type)
+    learning += is_whole(adapter)  # every weight's own gradient: one more forward's worth
+    learning += adapter.PASSES if is_beside(adapter) else 0.0
     return learning, keeping
 
 
@@ -291,6 +300,8 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     a, kind = config.adapter, registry.get("adapters", config.adapter.type)
     if is_whole(kind):
         return model.denoiser.parameters
+    if is_beside(kind):
+        return kind.weights(model.denoiser, spec.beside[a.type]) if a.type in spec.beside else 0.0  # which is refused before the start
     text = model.text.adapter(kind, a, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
     return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 

@@ -343,13 +343,13 @@ def _aimed(prompts: Sequence[str], targets: Sequence[str]) -> list[str]:
 
 
 def _keep(data: dict[str, Any], plugins: Path) -> None:
-    """What the base model knows is kept, unless somebody says otherwise, or the base itself changes and cannot be asked."""
+    """What the base model knows is kept, unless somebody says otherwise, or the base itself changes and cannot be asked, or nothing changes it."""
     keep, kind = _part(data, "keep"), str(data.get("adapter", {}).get("type", "lora"))
     try:
-        whole = adapting.is_whole(registry.get("adapters", kind, plugins))
+        alone = adapting.stands_alone(registry.get("adapters", kind, plugins))
     except ValueError:
-        whole = False  # no such adapter: the estimate and the start say so, in its place
-    keep.setdefault("on", not whole)
+        alone = False  # no such adapter: the estimate and the start say so, in its place
+    keep.setdefault("on", not alone)
 
 
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ class Import:
     @property
     def left_out(self) -> list[Verdict]:
         """What is no picture to learn from: control and regularisation pictures of other trainers."""
-        return [v for v in self.verdicts if v.kind in LEFT_OUT]
+        return [v for v in self.verdicts if v.kind in LEFT_OUT and not v.ok]
 
     @property
     def noted(self) -> list[Verdict]:
@@ -75,6 +75,10 @@ class Imports:
     def folder(self, ds: Dataset, path: Path) -> Import:
         """Begins to take a folder of this computer in.  Raises ValueError as files() does."""
         return self._begin(ds, lambda tell: importing.add_folder(ds, path, tell), ())
+
+    def controls(self, ds: Dataset, kind: str) -> Import:
+        """Begins to make control pictures for those that have none.  Raises ValueError as files() does."""
+        return self._begin(ds, lambda tell: importing.make_controls(ds, kind, tell), ())
 
     def _begin(self, ds: Dataset, work: Callable[[Progress], Sequence[Verdict]], paths: Sequence[Path]) -> Import:
         with self._lock:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from training.data import datasets
+from training.data import controls, datasets
 from training.data.datasets import Dataset
 from training.plan import hardware
 
@@ -59,6 +59,8 @@ class Parts:
     only: gr.Dropdown
     undo: gr.Button
     grid: gr.HTML
+    kind: gr.Dropdown
+    make: gr.Button
     manage: gr.Accordion
     name: gr.Textbox
     rename: gr.Button
@@ -97,6 +99,10 @@ def build(ctx: UiContext) -> Parts:
             only = gr.Dropdown(FILTERS, value="", label="Show", show_label=False, container=False, min_width=180, interactive=True, elem_id="ez-only")
             undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=GRID_JS, elem_id="ez-pictures")
+        with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
+            options = [(f"{title}: {says}", kind) for kind, (title, says) in controls.KINDS.items()]
+            kind = gr.Dropdown(options, value="edges", label="For pictures that have none", interactive=True, elem_classes="ez-grow", elem_id="ez-control-kind")
+            make = gr.Button("Make", elem_classes="ez-fit", min_width=0)
         with gr.Accordion("Rename or delete this dataset", open=False, visible=False, elem_classes="ez-fold") as manage:
             with gr.Row(elem_classes="ez-row"):
                 name = gr.Textbox(label="Name", max_lines=1, elem_classes="ez-grow")
@@ -107,7 +113,7 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, manage,
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, kind, make, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)),
     )  # fmt: skip
 
@@ -131,6 +137,7 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     for drop in (parts.drop, parts.welcome.drop):
         drop.upload(tab.take_in, [drop, *asked], [drop, ctx.timer, *out], **QUIET)
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
+    parts.make.click(tab.make_controls, [parts.kind, *asked], [ctx.timer, *out], **QUIET)
     parts.grid.act(tab.act, asked, out, **QUIET)
     parts.outcome.act(tab.act, asked, out, **INSTANT)
     gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
@@ -236,6 +243,13 @@ class _Tab:
         ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, path.name or "My pictures")
         self._begin(lambda: self.parts.imports.folder(ds, path))
         return ["", self.ctx.soon(), *self.choose(ds.name)]
+
+    def make_controls(self, kind: str, name: str, view: dict):
+        """Control pictures are asked for."""
+        ds = chosen(self.ctx.home, name)
+        if ds:
+            self._begin(lambda: self.parts.imports.controls(ds, kind))
+        return [self.ctx.soon(), *self.show(name, view)]
 
     def act(self, name: str, view: dict, event: gr.EventData):
         """Something on the page of pictures was clicked."""

@@ -45,7 +45,7 @@ def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | Non
     caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
     return (
         f'<div class="ez-tile" role="listitem" data-id="{id}">{view}'
-        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_mask(picture)}'
+        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_beside(picture)}'
         f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture, aim)}</div>'
         f"{caption if picture.usable else ''}"
         f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></div>'
@@ -125,13 +125,28 @@ def _turn(to: int, label: str, sign: str, possible: bool) -> str:
     return f'<button type="button" data-act="page" data-page="{to}" aria-label="{label}"{"" if possible else " disabled"}>{sign}</button>'
 
 
+def _beside(picture: Picture) -> str:
+    """Chips on the picture's corner: its mask and its control picture."""
+    chips = _mask(picture) + _control(picture)
+    return f'<span class="ez-mask">{chips}</span>' if chips else ""
+
+
 def _mask(picture: Picture) -> str:
     if picture.mask_note:
-        return f'<span class="ez-chip ez-warn ez-mask" title="{escape(picture.mask_note)}">Mask?</span>'
+        return f'<span class="ez-chip ez-warn" title="{escape(picture.mask_note)}">Mask?</span>'
     if picture.mask is None:
         return ""
     says = "Its transparent parts can be hidden" if picture.mask.kind == "alpha" else f"Its mask is {picture.mask.path.name}"
-    return f'<span class="ez-chip ez-idle ez-mask" title="{escape(says)}: see Masked in All settings of the Train tab">Mask</span>'
+    return f'<span class="ez-chip ez-idle" title="{escape(says)}: see Masked in All settings of the Train tab">Mask</span>'
+
+
+def _control(picture: Picture) -> str:
+    if picture.control_note:
+        return f'<span class="ez-chip ez-warn" title="{escape(picture.control_note)}">Control?</span>'
+    if picture.control is None:
+        return ""
+    says = f"Its control picture is {picture.control.path.name}: what a ControlNet is shown of it"
+    return f'<span class="ez-chip ez-idle" title="{escape(says)}">Control</span>'
 
 
 def _verdict(picture: Picture, aim: Aim | None) -> str:

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from training import registry
 from training.config import DataPart, TrainConfig
 from training.data import concepts, datasets
-from training.formats.adapting import is_whole
+from training.formats.adapting import stands_alone
 from training.formats.basemodel import local_folder, single_file
+from training.formats.beside import is_beside
 from training.home import Home
 from training.hub.download import hindrance
 from training.hub.secrets import Secret
@@ -233,10 +234,17 @@ def count_pictures(home: Home, name: str) -> int:
     return counts.usable + counts.unchecked
 
 
-def choices(home: Home) -> dict[str, dict[str, tuple[str, str]]]:
-    """What can be chosen where the schema only knows text: the plugins that were found and load, id -> (title, one sentence)."""
+def choices(home: Home, family: str = "") -> dict[str, dict[str, tuple[str, str]]]:
+    """What can be chosen where the schema only knows text: the plugins that were found and load, id -> (title, one sentence).
+
+    family: of the base model; kinds of adapter that it cannot have are not offered.
+    """
+    found = {kind: {id: plugin.module for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok} for kind in ("families", "adapters", "optimizers", "objectives")}
+    if family in found["families"]:
+        able = found["families"][family].SPEC.beside
+        found["adapters"] = {id: module for id, module in found["adapters"].items() if not is_beside(module) or id in able}
     return {
-        path: {id: _told(plugin.module) for id, plugin in registry.find(kind, home.plugins).items() if plugin.ok}
+        path: {id: _told(module) for id, module in found[kind].items()}
         for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("optimizer.type", "optimizers"), ("loss.objective", "objectives"))
     }
 
@@ -261,7 +269,7 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
     adapter = registry.find("adapters", home.plugins).get(edits.get("adapter.type", config.adapter.type))
     if adapter and adapter.ok:
         paths += [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in adapter.module.USES]
-        if is_whole(adapter.module):
+        if stands_alone(adapter.module):
             paths += [f"keep.{name}" for name in type(config.keep).model_fields]
     optimizer = registry.find("optimizers", home.plugins).get(edits.get("optimizer.type", config.optimizer.type))
     if optimizer and optimizer.ok:

@@ -8,6 +8,7 @@ from html import escape
 from training import registry
 from training.config import TrainConfig
 from training.formats.adapting import is_whole
+from training.formats.beside import is_beside
 from training.plan.devices import CARDS
 from training.plan.estimate import duration, gb
 from training.plan.hardware import Machine
@@ -93,8 +94,11 @@ def _keeps(draft: Draft, plan: Plan) -> bool:
 
 def _keep_help(plan: Plan) -> str:
     made = plan.config or plan.base
-    if made and not made.keep.on and is_whole(registry.get("adapters", made.adapter.type)):
+    kind = registry.get("adapters", made.adapter.type) if made and not made.keep.on else None
+    if is_whole(kind):
         return "Not here: the whole model learns, so there is no base model beside it to ask."
+    if is_beside(kind):
+        return "Not needed here: what learns hangs beside the base model, which stays as it is."
     if plan.words:
         return "Prompts that speak of something else go on drawing what they drew before. Off trains faster and changes more."
     return "Prompts without the trigger word go on drawing what they drew before. Off trains faster and forgets more."

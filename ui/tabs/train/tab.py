@@ -124,7 +124,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     wrong = {p: t for p, t in made.wrong.items() if p != "dataset" or seen.get("tried")} | seen.get("denied", {})
     wrong = {path: plain(text) for path, text in wrong.items()}
     above = (draft.ABOVE, *([draft.WORDS] if made.words else ["concept.low"] if not made.at_once else []))
-    parts = forms.groups(TrainConfig, draft.choices(ctx.home) | draft.options(ctx.home, made, form.edits), (*draft.HIDDEN, *above, *draft.idle(ctx.home, made, form.edits)))
+    parts = forms.groups(TrainConfig, draft.choices(ctx.home, _family(made, form)) | draft.options(ctx.home, made, form.edits), (*draft.HIDDEN, *above, *draft.idle(ctx.home, made, form.edits)))
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures={"steps": trainpage.epochs_row(form, made, wrong), **_drawn(ctx, made)}) if made.base else ""
     busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
@@ -136,6 +136,12 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
         ),
     }  # fmt: skip
+
+
+def _family(made: Plan, form: Draft) -> str:
+    """The family that the form is about, also while something else in it is wrong."""
+    config = made.config or made.base
+    return form.edits.get("model.family", config.model.family if config else "")
 
 
 def _drawn(ctx, made: Plan) -> dict[str, str]:
