@@ -108,6 +108,7 @@ class Field:
     high: str = ""
     item: Any = str  # what one value is: int, float, str, or the model of a row
     told: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # choice -> (title, one sentence about it), where there is more to say than its id
+    unused: tuple[str, ...] = ()  # columns of rows that need not be shown while nothing stands in them
 
     @property
     def bounds(self) -> str:
@@ -524,16 +525,17 @@ def _pairs_input(field: Field, shown: str, common: str) -> str:
 def _row_inputs(field: Field, shown: str, common: str, offered: str = "") -> str:
     """A table with one line a row; assets/workbench.js writes it into the hidden box, a line each: what the form reads."""
     names = list(field.item.model_fields)
-    lines = [line for line in shown.splitlines() if line.strip()]
-    body = "".join(_cells(field, [cell.strip() for cell in line.split("|")], names, offered) for line in (*lines, ""))
-    head = "".join(f'<th scope="col">{escape(label(name))}</th>' for name in names)
+    lines = [[cell.strip() for cell in line.split("|")] for line in shown.splitlines() if line.strip()]
+    hidden = {name for at, name in enumerate(names) if name in field.unused and not any(len(cells) > at and cells[at] for cells in lines)}
+    body = "".join(_cells(field, cells, names, hidden, offered) for cells in (*lines, [""]))
+    head = "".join(f'<th scope="col"{" hidden" * (name in hidden)}>{escape(label(name))}</th>' for name in names)
     return (
         f'<div class="ez-rows"><textarea hidden {common}>{escape(shown)}</textarea><table><thead><tr>{head}<th><span class="ez-unseen">Take out</span></th></tr></thead>'
         f'<tbody>{body}</tbody></table></div>'
     )
 
 
-def _cells(field: Field, cells: list[str], names: list[str], offered: str = "") -> str:
+def _cells(field: Field, cells: list[str], names: list[str], hidden: set[str], offered: str = "") -> str:
     """One row; an empty one is there to add another.  offered: the attribute of the first cell that names what could stand there."""
     inside = []
     for name, cell in zip(names, [*cells, *[""] * (len(names) - len(cells))], strict=False):
@@ -541,9 +543,9 @@ def _cells(field: Field, cells: list[str], names: list[str], offered: str = "") 
         usual = _row_value(info.default) if not info.is_required() else ""
         said = f'aria-label="{escape(label(name))}" title="{escape(info.description or "")}"'
         if _bare(info.annotation) is bool:
-            inside.append(f'<td><input type="checkbox" data-cell data-usual="{escape(usual)}" {said}{" checked" if (cell or usual) == "yes" else ""}></td>')
+            inside.append(f'<td{" hidden" * (name in hidden)}><input type="checkbox" data-cell data-usual="{escape(usual)}" {said}{" checked" if (cell or usual) == "yes" else ""}></td>')
         else:
-            inside.append(f'<td><input type="text" class="ez-input" data-cell data-usual="{escape(usual)}" placeholder="{escape(usual or "add")}" value="{escape(cell)}"{offered if name == names[0] else ""} {said}></td>')
+            inside.append(f'<td{" hidden" * (name in hidden)}><input type="text" class="ez-input" data-cell data-usual="{escape(usual)}" placeholder="{escape(usual or "add")}" value="{escape(cell)}"{offered if name == names[0] else ""} {said}></td>')
     return f'<tr>{"".join(inside)}<td><button type="button" class="ez-link" data-row-out aria-label="Take this row out">×</button></td></tr>'
 
 

@@ -15,7 +15,7 @@ from training.runs import journal
 from .conftest import overflow
 from .easel import REPO
 
-TABS = ("Dataset", "Captions", "Train", "Results", "Playground", "Publish")
+TABS = ("Dataset", "Captions", "Train", "Results", "Playground", "Tools", "Publish")
 INSTALLED = sorted((REPO / ".easel").glob("axe-*/node_modules/axe-core/axe.min.js"))
 TECHNICAL = re.compile(rf"(?<![\w/.])(?:{'|'.join(re.escape(p) for p in setting_paths() if '.' in p)})(?![\w/])|\[Errno")
 LONG = "a run with a very long name that goes on and on and does not end where one would think it ends"

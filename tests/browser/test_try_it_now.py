@@ -11,7 +11,7 @@ from training.data.examples import install_example
 from .conftest import overflow
 from .easel import quick, wait
 
-TABS = ("Dataset", "Captions", "Train", "Results", "Playground", "Publish")
+TABS = ("Dataset", "Captions", "Train", "Results", "Playground", "Tools", "Publish")
 
 
 def test_one_click_trains_the_example(base, easel, open_page, shots):

@@ -157,7 +157,7 @@ class Session:
             said.append("sample.every has no effect: there are no sample prompts")
         if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not c.data.shuffle_tags:
             said.append("data.keep_tags has no effect: data.shuffle_tags is off")
-        if concepts.at_once(self.objective) and not any(use.prior for use in c.data.datasets):
+        if not any(use.prior for use in c.data.datasets):
             for part, name in (("loss", "prior_target"), ("data", "prior_caption_dropout")):
                 if getattr(getattr(c, part), name) != type(getattr(c, part)).model_fields[name].default:
                     said.append(f"{part}.{name} has no effect: no dataset is kept as it is")

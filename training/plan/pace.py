@@ -19,7 +19,7 @@ FEWEST = 3  # the first step is slow; fewer say nothing
 ALIKE = (
     "device", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
     "data.resolutions", "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
-    "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve",
+    "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve", "concept.anchors",
 )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.ui import story
@@ -35,6 +37,14 @@ def test_every_base_model_offers_the_five_things_to_learn(ctx, base):  # noqa: F
     assert {f"{base}-character", *(f"{base}-{goal}" for goal in ("slider", "picture_slider", "erase", "replace"))} <= offered
     for title in ("A slider from words", "A slider from pictures", "Forget something", "Replace something"):
         assert title in cards
+
+
+@pytest.mark.parametrize(("goal", "columns"), [("slider", ["Target", "Positive", "Negative", "Strength"]), ("erase", ["Target", "Strength"]), ("replace", ["Target", "Positive"])])
+def test_the_table_has_the_columns_that_the_goal_acts_on(ctx, goal, columns):  # noqa: F811
+    essentials = painted(ctx, Draft(preset=f"sd15-{goal}"))["essentials"]
+    assert re.findall(r'<th scope="col">([^<]+)</th>', essentials) == columns
+    typed = Draft(preset=f"sd15-{goal}").edited("concept.targets", "cat | dog | cow | 2 | 3")
+    assert len(re.findall(r'<th scope="col">', painted(ctx, typed)["essentials"])) == 5, "what stands in a column is seen"
 
 
 @pytest.mark.parametrize("goal", ["slider", "erase", "replace"])

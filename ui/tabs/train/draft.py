@@ -155,6 +155,8 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
+    if config and not config.data.datasets:
+        pictures = config.concept.drawn * len(config.data.resolutions)
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), words=words, at_once=at_once)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from training import registry
 from training.config import TrainConfig
+from training.data import concepts
 from training.formats.adapting import is_whole
 from training.formats.beside import is_beside
 from training.plan.devices import CARDS
@@ -72,7 +74,10 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
 def _words(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
     """What changes, as a table that can be filled in."""
     made, path = plan.config or plan.base, "concept.targets"
+    objective = concepts.known(made) if made else None
+    uses = ("target", *objective.NEEDS, *objective.TARGET_USES) if concepts.by_words(objective) else ()
     field = next(f for f in forms.fields(TrainConfig) if f.path == path)
+    field = replace(field, unused=tuple(name for name in field.item.model_fields if uses and name not in uses))
     usual = forms.typed(field, forms.get(plan.base, path)) if plan.base else ""
     shown = draft.edits.get(path, forms.typed(field, forms.get(made, path)) if made else usual)
     return forms.setting(field, usual, shown, wrong.get(path, ""), shown.strip() != usual.strip(), "train")
