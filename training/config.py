@@ -79,7 +79,7 @@ class DataPart(Part):
 
     datasets: tuple[DatasetUse, ...] = Field(
         description="The datasets to train on: how often each picture counts, how much its loss weighs, and whether it is kept as it is. "
-        "None is needed where concept.targets says in words what changes."
+        "None is needed where words say what changes."
     )
     resolutions: tuple[int, ...] = Field(
         (512,), min_length=1, description="Side in px of a square training picture; several values train at each of them."

@@ -112,7 +112,7 @@ def test_what_cannot_work_is_refused_before_anything_changes(home, ds):
     before = [p.caption for p in ds.pictures()]
     for fields, reason in (
         ({"dataset": "nope"}, "no dataset called 'nope'"),
-        ({"captioner": "florense2"}, "no captioning plugin called 'florense2'; there are: .*florence2"),
+        ({"captioner": "florense2"}, "no captioning plugin called 'florense2'; did you mean 'florence2'. There are: .*florence2"),
         ({"captioner": "filename", "options": {"lowr": True}}, "did you mean 'lower'"),
         ({"captioner": "template", "options": {"text": "{color}"}}, "only {name} and {index}"),
         ({"captioner": "template"}, "type a trigger word"),

@@ -121,7 +121,7 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
     if stands_alone(registry.get("adapters", config.adapter.type)):
         if checkpoint == "final" and layout in (None, "diffusers"):
             return _weights(run, checkpoint)
-        raise ValueError("this run trained a network of its own: its result is a folder in diffusers' layout, of the finished run only")
+        raise ValueError("this run trained the whole model, or a network beside it: its result is a folder in diffusers' layout, of the finished run only")
     layout = layout or offers_of(run)[0].layout
     if checkpoint == "final":
         result = _weights(run, checkpoint)

@@ -36,7 +36,7 @@ def test_every_base_model_offers_the_five_things_to_learn(ctx, base):  # noqa: F
     offered = {a["data-id"] for _, a in Tags(cards).tags if a.get("data-act") == "preset"}
     assert {f"{base}-character", *(f"{base}-{goal}" for goal in ("slider", "picture_slider", "erase", "replace"))} <= offered
     for title in ("A slider from words", "A slider from pictures", "Forget something", "Replace something"):
-        assert title in cards
+        assert title in cards or base == "builtin"  # whose presets have names of their own
 
 
 @pytest.mark.parametrize(("goal", "columns"), [("slider", ["Target", "Positive", "Negative", "Strength"]), ("erase", ["Target", "Strength"]), ("replace", ["Target", "Positive"])])
