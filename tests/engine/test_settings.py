@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from pydantic import BaseModel
 
@@ -187,9 +189,11 @@ def test_a_changed_setting_shows(lab, baselines, dataset, field, tmp_path):
     if "prior" in field:
         besides = {"data__datasets": [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "prior": True}]}
     if field == "concept.low":
-        value = str(tiny.pictures(tmp_path / "low", 3, sizes=((64, 64),)))
-        besides = besides | {"data__datasets": [{"name": str(tiny.pictures(tmp_path / "high", 3, sizes=((64, 64),)))}], "concept__low": str(tiny.pictures(tmp_path / "lower", 3, sizes=((64, 64),)))}
-        (tmp_path / "low" / "picture 0.png").write_bytes((tmp_path / "low" / "picture 1.png").read_bytes())
+        high, value, usual = (str(tiny.pictures(tmp_path / name, 3, sizes=((64, 64),))) for name in ("high", "low", "usual"))
+        for folder, turned in ((value, 1), (usual, 2)):  # other pictures than the high ends: a pair of the same teaches nothing
+            for n in range(3):
+                shutil.copy(f"{high}/picture {(n + turned) % 3}.png", f"{folder}/picture {n}.png")
+        besides = besides | {"data__datasets": [{"name": high}], "concept__low": usual}
     if field == "adapter.start_from":
         value = lab.run(**BASELINE, seed=9).id
     if field == "model.training_adapter":
