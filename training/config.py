@@ -7,7 +7,7 @@ import json
 import re
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .names import check_name
 
@@ -28,6 +28,18 @@ class Part(BaseModel):
                 if isinstance(value, (list, tuple)) and any(isinstance(v, bool) for v in value) and {int, float} & set(get_args(field.annotation)):
                     raise ValueError(f"{key} holds {next(v for v in value if isinstance(v, bool))!r}, but it takes numbers")
         return values
+
+
+def expression(pattern: str) -> str:
+    """The pattern.  Raises ValueError where it is no regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression ({error}); put a backslash before signs such as ( [ + * to mean themselves") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(expression)]
 
 
 class ModelPart(Part):
@@ -119,13 +131,8 @@ class DataPart(Part):
 class RankRule(Part):
     """A rank of its own for some layers."""
 
-    pattern: str = Field(min_length=1, description="Text that a layer's full name holds; a regular expression also works.")
+    pattern: Pattern = Field(min_length=1, description="Text that a layer's full name holds; a regular expression also works.")
     rank: int = Field(ge=1, le=1024, description="Rank of these layers; alpha changes along with it, so that the strength stays.")
-
-    @field_validator("pattern")
-    @classmethod
-    def _pattern_holds(cls, pattern):
-        return _expression(pattern)
 
 
 class AdapterPart(Part):
@@ -168,27 +175,14 @@ class AdapterPart(Part):
     @field_validator("include", "exclude")
     @classmethod
     def _patterns_hold(cls, patterns):
-        return tuple(_expression(p) for p in patterns)
-
-
-def _expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is not a regular expression ({error}); put a backslash before signs such as ( [ + * to mean themselves") from None
-    return pattern
+        return tuple(expression(p) for p in patterns)
 
 
 class RateRule(Part):
     """A learning rate of its own for some weights."""
 
-    pattern: str = Field(min_length=1, description="Text that a weight's full name holds, folder first, e.g. text_encoder_2 or lora_B; a regular expression also works.")
+    pattern: Pattern = Field(min_length=1, description="Text that a weight's full name holds, folder first, e.g. text_encoder_2 or lora_B; a regular expression also works.")
     times: float = Field(gt=0, le=1000, description="Their learning rate as a multiple of the one that they would have.")
-
-    @field_validator("pattern")
-    @classmethod
-    def _pattern_holds(cls, pattern):
-        return _expression(pattern)
 
 
 class OptimizerPart(Part):

@@ -7,10 +7,10 @@ import shutil
 from functools import partial
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ..config import JobConfig, ModelPart, _expression
-from ..tools.jobs import Block, Use
+from ..config import JobConfig, ModelPart
+from ..tools.jobs import Block, Use, checked
 
 TITLE = "Put adapters into a base model"
 BLURB = "Writes a base model that has learnt what the adapters know: a folder for diffusers, or a single file where the base is one."
@@ -31,18 +31,9 @@ class Config(JobConfig):
     adapters: tuple[Use, ...] = Field(min_length=1, max_length=64, description="The adapters that are put in, and how strong each is.")
     blocks: tuple[Block, ...] = Field((), max_length=256, description="Strengths of their own for some layers, by diffusers' names, multiplied with the adapter's.")
 
-    @field_validator("blocks")
-    @classmethod
-    def _patterns_hold(cls, blocks):
-        for block in blocks:
-            _expression(block.pattern)
-        return blocks
-
     @model_validator(mode="after")
     def _blocks_name_adapters(self):
-        for block in self.blocks:
-            if block.adapter > len(self.adapters):
-                raise ValueError(f"blocks has a rule for adapter {block.adapter}, but there are {len(self.adapters)}")
+        checked(self.blocks, len(self.adapters))
         return self
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from ..config import JobConfig, _expression
+from ..config import JobConfig
 from ..tools.adapters import Precision
-from ..tools.jobs import Block, Use
+from ..tools.jobs import Block, Use, checked
 
 TITLE = "Merge adapters"
 BLURB = "Several LoRAs, each at its own strength, become one file."
@@ -34,18 +34,9 @@ class Config(JobConfig):
     family: str = Field("", max_length=100, description="Model family, where the files name their layers in different ways and do not tell; empty finds out.")
     base: str = Field("", max_length=1000, description="A base model on this computer whose layers explain such names; empty means the family's own.")
 
-    @field_validator("blocks")
-    @classmethod
-    def _patterns_hold(cls, blocks):
-        for block in blocks:
-            _expression(block.pattern)
-        return blocks
-
     @model_validator(mode="after")
     def _blocks_name_adapters(self):
-        for block in self.blocks:
-            if block.adapter > len(self.adapters):
-                raise ValueError(f"blocks has a rule for adapter {block.adapter}, but there are {len(self.adapters)}")
+        checked(self.blocks, len(self.adapters))
         return self
 
 

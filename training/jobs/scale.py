@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from ..config import JobConfig, _expression
+from ..config import JobConfig
 from ..tools.adapters import Precision
-from ..tools.jobs import Block
+from ..tools.jobs import Block, checked
 
 TITLE = "Change an adapter's strength"
 BLURB = "A new file whose strength 1 is what another strength is now, in all layers or in some."
@@ -28,12 +28,8 @@ class Config(JobConfig):
 
     @field_validator("blocks")
     @classmethod
-    def _patterns_hold(cls, blocks):
-        for block in blocks:
-            _expression(block.pattern)
-            if block.adapter > 1:
-                raise ValueError(f"blocks has a rule for adapter {block.adapter}, but there is one")
-        return blocks
+    def _there_is_one(cls, blocks):
+        return checked(blocks, 1)
 
 
 def run(config: Config, ctx) -> None:

@@ -10,18 +10,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from training import registry
+from training.formats.adapting import stands_alone
 from training.home import Home
 from training.jobfile import parse
 from training.jobs.play import Config, Request, told_of
 from training.plan.fromrun import drawing_like
 from training.plan.hardware import machine
+from training.plan.presets import list_presets
 from training.plan.prompts import with_place
 from training.plan.shots import FINAL, Shot, unweighted
 from training.runs.run import Run, create, list_runs
 
 FORM = "playground"  # name of the draft on disk
 BASE = "base:"  # of what is chosen in place of a run: the base model of a run, "base:" alone the one that comes with Easel
-BUILTIN = {"model": {"family": "sd15", "source": "builtin"}, "sizes": [[64, 64]], "steps": 12, "guidance": 3.0, "negative": "", "trigger": "", "frames": 1}
+SMALL = {"sizes": [[64, 64]], "steps": 12, "guidance": 3.0, "negative": "", "trigger": "", "frames": 1}
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 MOST_STEPS = 12  # checkpoints in a row; more are thinned out evenly
 MODES = {
@@ -91,16 +93,22 @@ def bench(home: Home, wish: Wish) -> Bench:
     chosen = wish.run if wish.run in dict(choices) else choices[0][0]
     if chosen.startswith(BASE):
         like = chosen.removeprefix(BASE)
-        usual = drawing_like(Run.open(home.outputs, like)) if like else dict(BUILTIN)
+        usual = drawing_like(Run.open(home.outputs, like)) if like else _small(home)
         return Bench(None, "the base model", (), usual, choices)
     run = next(run for run in runs if run.id == chosen)
     return Bench(run, run.title, points(run), drawing_like(run), choices)
 
 
+def _small(home: Home) -> dict[str, Any]:
+    """How to draw with the small base model that comes with Easel; its family is what its presets say."""
+    preset = next(p for p in list_presets(plugins=home.plugins) if p.source_model == "builtin")
+    return {"model": {"family": preset.family, "source": "builtin"}, **SMALL}
+
+
 def points(run: Run) -> tuple[str, ...]:
-    """The checkpoints that a run has on disk, and its result where that is another one than the last of them; () for a whole model."""
+    """The checkpoints that a run has on disk, and its result where that is another one than the last of them; () for a network of its own."""
     try:
-        if run.job().get("adapter", {}).get("type") == "full":
+        if stands_alone(registry.get("adapters", str(run.job().get("adapter", {}).get("type", "lora")), run.plugins)):
             return ()
         steps = [str(step) for step, _ in run.checkpoints()]
         return (*steps, *([FINAL] if run.result() and (not steps or steps[-1] != str(run.job().get("steps"))) else []))
