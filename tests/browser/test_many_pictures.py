@@ -49,7 +49,7 @@ def test_thousands_of_pictures_are_no_burden(easel, open_page, folder):
         began = time.monotonic()
         page.get_by_role("button", name="Next page").click()
         page.wait_for_function("id => document.querySelector('#ez-pictures .ez-tile').dataset.id !== id", arg=shown)
-        assert quick(time.monotonic() - began, 1.0)
+        assert quick(time.monotonic() - began, 2.0)
     began = time.monotonic()
     page.get_by_placeholder("Search names and captions").fill("number 2477")
     page.wait_for_function("document.querySelectorAll('#ez-pictures .ez-tile').length === 1")
