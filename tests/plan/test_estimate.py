@@ -156,7 +156,7 @@ def test_more_work_takes_more(home):
     plain = at(job(**FULL, device="cuda", model__dtype="bf16"), home=home)
     for change, what in {
         ("steps", 2000): "seconds", ("data__batch_size", 4): "vram_bytes", ("optimizer__accumulation", 4): "step_seconds",
-        ("model__dtype", "fp32"): "vram_bytes", ("adapter__rank", 128): "disk_bytes", ("optimizer__type", "prodigy"): "vram_bytes",
+        ("model__dtype", "fp32"): "vram_bytes", ("adapter__rank", 128): "disk_bytes", ("optimizer__type", "prodigy"): "vram_bytes", ("optimizer__type", "adamw_schedulefree"): "disk_bytes",
         ("data__flip", True): "disk_bytes", ("sample__every", 50): "seconds", ("loss__ema_decay", 0.9): "disk_bytes",
     }.items():  # fmt: skip
         more = at(job(**{**FULL, "device": "cuda", "model__dtype": "bf16", change[0]: change[1]}), home=home)

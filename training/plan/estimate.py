@@ -351,7 +351,7 @@ def _held_texts(config: TrainConfig, spec: FamilySpec, items: int, home: Home) -
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
     """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
     learning = _adapter(config, spec, model)
-    one = learning * (4 + optimizing.state_bytes(config.optimizer) + (4 if config.loss.ema_decay or optimizing.averages(optimizing.of(config.optimizer)) else 0))
+    one = learning * (4 + optimizing.kept_bytes(config))
     saves = (config.steps // config.save.every if config.save.every else 0) + 1
     checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
     objective = concepts.known(config)

@@ -90,7 +90,7 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     parts = {
         "base model": on_device + _unpacked(model.denoiser, m.quantise) * width,
         "text encoders that learn": width * learning.text,
-        "model and optimizer" if learning.whole else "adapter and optimizer": learning.weights * (4 + 4 + optimizing.state_bytes(config.optimizer) + (4 if config.loss.ema_decay else 0)),
+        "model and optimizer" if learning.whole else "adapter and optimizer": learning.weights * (4 + 4 + optimizing.kept_bytes(config)),
         "activations": max(step, drawing),
         "image decoder for samples": width * model.vae.parameters if draws or held_drawn else 0.0,
     }

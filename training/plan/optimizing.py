@@ -33,6 +33,11 @@ def state_bytes(config: OptimizerPart) -> float:
     return optimizer.bytes_per_weight(options_of(config, optimizer))
 
 
+def kept_bytes(config: TrainConfig) -> float:
+    """Bytes beside each weight that learns: the optimizer's state, and an average, or what stands aside while samples are drawn of one.  Raises ValueError."""
+    return state_bytes(config.optimizer) + (4 if config.loss.ema_decay or averages(of(config.optimizer)) else 0)
+
+
 def schedule_in_force(config: OptimizerPart, plugins: Path | None = None) -> str:
     """The schedule that the learning rate follows: constant where the optimizer needs none; what the config says where it is not there to be asked."""
     try:
