@@ -50,6 +50,7 @@ __all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets",
 
 HIDDEN = ".easel"
 MAX_ABOUT_BYTES = 1_000_000
+BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
 LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand
 
@@ -90,7 +91,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, clip, caption, empty (a caption), mask, control, duplicate, skipped, archive, folder, or one of LEFT_OUT
+    kind: str = "picture"  # picture, clip, caption, empty (a caption), table (of captions), mask, control, duplicate, skipped, archive, folder, or one of LEFT_OUT
 
 
 @dataclass(frozen=True)

@@ -18,38 +18,20 @@ from ..outside import check_plain, open_fd, read_plain
 from . import captions, encodings, noise, rereading, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
-from .datasets import Dataset, Progress, Verdict
+from .datasets import BY_HAND, Dataset, Progress, Verdict
 from .edits import new_op
 from .gate import Gate, Report, gated
+from .listed import Tables
 from .masks import SUFFIX as MASK_SUFFIX
 from .masks import Mask, is_mask, masked_stem, misfit
 from .memory import memory_of, natural_key, record_of
 from .memory import scan as scan_folder
+from .offered import Left, Offered, Pairs, place
 from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
-from .roles import ANOTHER, PICTURE, Pairing, Role, kohya_folder, roles
+from .roles import ANOTHER, PICTURE, Role, kohya_folder, roles
 
-BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
 FOLDER = "folder"  # source of captions that are the words of their folder's name
 SPARE_BYTES = 200_000_000  # what an import leaves free on the disk
-
-
-@dataclass(frozen=True)
-class Offered:
-    """One file that somebody wants in the dataset.  folder, name: where it came from, for pairing; ours: may be moved, not copied.
-
-    loose: came by itself, so that all such files count as lying beside each other: a browser's uploads lie in a folder each.
-    """
-
-    label: str
-    folder: str
-    name: str
-    path: Path
-    ours: bool = False
-    loose: bool = False
-
-    @property
-    def stem(self) -> str:
-        return unicodedata.normalize("NFC", Path(self.name).stem)
 
 
 @dataclass(frozen=True)
@@ -68,7 +50,7 @@ def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Prog
     paths = [Path(p) for p in paths]
     need = sum(zips.real_bytes(p) if _is_zip(p) else _size(p) for p in paths)
     with _importing(ds, need) as room:
-        offered, verdicts, left = [], [], _Left()
+        offered, verdicts, left = [], [], Left()
         for number, path in enumerate(paths):
             if _is_zip(path):
                 found, said = _open_zip(path, number, room / f"zip{number}", left)
@@ -76,7 +58,7 @@ def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Prog
                 verdicts += said
             elif not left.takes("", path.name):
                 offered.append(Offered(path.name, str(path.parent), path.name, path, loose=True))
-        return _take_in(ds, room, offered, verdicts, on_progress) + left.verdicts()
+        return _take_in(ds, room, offered, verdicts, left, on_progress) + left.verdicts()
 
 
 def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | None = None) -> list[Verdict]:
@@ -87,7 +69,7 @@ def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | N
     folder = folder.resolve()
     if folder == ds.path.resolve() or ds.path.resolve() in folder.parents or folder in ds.path.resolve().parents:
         raise ValueError(f"{folder} holds this dataset or lies inside it; choose another folder")
-    offered, verdicts, left = [], [], _Left()
+    offered, verdicts, left = [], [], Left()
     for root, folders, files in os.walk(folder):
         place = Path(root).relative_to(folder).as_posix()
         place = "" if place == "." else place
@@ -104,28 +86,7 @@ def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | N
             else:
                 offered.append(Offered(_shown(label), place, name, Path(root, name)))
     with _importing(ds, sum(_size(o.path) for o in offered)) as room:
-        return _take_in(ds, room, offered, verdicts, on_progress) + left.verdicts()
-
-
-class _Left:
-    """Counts what the system and other programs keep beside pictures, so that it does not drown what was refused."""
-
-    def __init__(self) -> None:
-        self.system, self.others = 0, []
-
-    def takes(self, folder: str, name: str) -> bool:
-        """Whether a file is one of these; then it is counted."""
-        if noise.is_system(folder, name):
-            self.system += 1
-        elif noise.is_others(name):
-            self.others.append(name)
-        else:
-            return False
-        return True
-
-    def verdicts(self) -> list[Verdict]:
-        said = noise.left_out(self.system, self.others)
-        return [Verdict("", False, said, kind="skipped")] if said else []
+        return _take_in(ds, room, offered, verdicts, left, on_progress) + left.verdicts()
 
 
 class _importing:
@@ -163,7 +124,7 @@ class _importing:
         self.lock.release()
 
 
-def _open_zip(path: Path, number: int, into: Path, left: _Left) -> tuple[list[Offered], list[Verdict]]:
+def _open_zip(path: Path, number: int, into: Path, left: Left) -> tuple[list[Offered], list[Verdict]]:
     into.mkdir()
     offered, verdicts = [], []
     try:
@@ -189,17 +150,20 @@ def open_regular_zip(path: Path) -> int:
     return open_fd(path)
 
 
-def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], on_progress: Progress | None) -> list[Verdict]:
+def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], left: Left, on_progress: Progress | None) -> list[Verdict]:
     texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
     archives = [o for o in offered if noise.is_archive(o.name)]
     verdicts = verdicts + [Verdict(o.label, False, noise.UNPACK, kind="archive") for o in archives]
+    listed, said = Tables.read(offered, left)
+    offered = [o for o in offered if o not in listed.files]
+    verdicts += said
     ds.check()
     state = memory_of(ds.meta)
     with state.lock:
-        listed = ds.pictures(check=False)
-    known = {p.sha256: p.id for p in listed if p.usable}
-    stems = {_folded(p.id) for p in listed}
-    pictures, beside, kept_out = _sorted([o for o in offered if o not in texts and o not in archives], texts, [p.id for p in listed])
+        there = ds.pictures(check=False)
+    known = {p.sha256: p.id for p in there if p.usable}
+    stems = {_folded(p.id) for p in there}
+    pictures, beside, kept_out = _sorted([o for o in offered if o not in texts and o not in archives], texts, [p.id for p in there], listed.roles())
     came: dict[tuple[str, str], list[str]] = {}  # (folder, name) as offered -> pictures of the dataset
     jobs = list(enumerate(pictures))
 
@@ -218,57 +182,28 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
         if came:
             ds._save_index()
     new = {v.id for v in verdicts if v.ok}
-    pairs = _Pairs(came, [p.id for p in ds.pictures(check=False) if p.id not in new])
+    pairs = Pairs(came, [p.id for p in ds.pictures(check=False) if p.id not in new])
     verdicts += [Verdict(o.label, False, role.reason, kind=role.kind) for o, role in kept_out]
     verdicts += _pair_beside(ds, room, beside, pairs)
     lost = {(o.folder, o.stem) for o, _ in (*kept_out, *beside)}
     verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
+    verdicts += listed.laid_on(ds, came, pairs, new)
     return verdicts + _kohya(ds, came, new)
 
 
-def _sorted(offered: list[Offered], texts: list[Offered], there: list[str]) -> tuple[list[Offered], list[tuple[Offered, Role]], list[tuple[Offered, Role]]]:
-    """(pictures, masks and control pictures of these, what is no picture to learn from), by names and by what lies beside them; see roles.py."""
+def _sorted(offered: list[Offered], texts: list[Offered], there: list[str], told: dict[Offered, Role]) -> tuple[list[Offered], list[tuple[Offered, Role]], list[tuple[Offered, Role]]]:
+    """(pictures, masks and control pictures of these, what is no picture to learn from), by what tables say (told), names and what lies beside; see roles.py."""
     seen = [o for o in offered if Path(o.name).suffix.lower() in SUFFIXES and not is_mask(o.name)]
-    found = roles([(_place(o), o.name) for o in seen], [(_place(t), t.name) for t in texts], there)
-    by_offered = dict(zip(seen, found, strict=True))
+    found = roles([(place(o), o.name) for o in seen], [(place(t), t.name) for t in texts], there)
+    by_offered = dict(zip(seen, found, strict=True)) | told
     pictures, beside, kept_out = [], [], []
     for one in offered:
-        role = Role("mask", (_place(one), masked_stem(one.name))) if is_mask(one.name) else by_offered.get(one, PICTURE)
+        role = Role("mask", (place(one), masked_stem(one.name))) if is_mask(one.name) else by_offered.get(one, PICTURE)
         if role.kind == "picture":
             pictures.append(one)
         else:
             (beside if role.kind == "mask" or (role.kind == "control" and role.owner[1]) else kept_out).append((one, role))
     return pictures, beside, kept_out
-
-
-def _place(offered: Offered) -> str:
-    return "" if offered.loose else offered.folder.replace(os.sep, "/")
-
-
-class _Pairs:
-    """Which pictures a caption, mask or control picture belongs to: those of its own folder first, then any, those of the dataset too, where only one fits."""
-
-    def __init__(self, came: dict[tuple[str, str], list[str]], there: list[str]):
-        by_folder: dict[str, list[tuple[str, str]]] = {}
-        for (folder, name), ids in came.items():
-            by_folder.setdefault(folder, []).extend((name, id) for id in ids)
-        self.came = {id for ids in came.values() for id in ids}
-        self._folders = {folder: Pairing(rows) for folder, rows in by_folder.items()}
-        self._all = Pairing([row for rows in by_folder.values() for row in rows] + [(id, id) for id in there])
-
-    def beside(self, text: Offered) -> list[str]:
-        """Those of the same folder."""
-        return self._in(text.folder, text.stem)
-
-    def of_role(self, offered: Offered, owner: tuple[str, str]) -> list[str]:
-        """Those that a mask or control picture belongs to."""
-        return self._in(owner[0], owner[1]) or self._in(offered.folder, owner[1]) or self.anywhere(owner[1])
-
-    def anywhere(self, stem: str) -> list[str]:
-        return self._all.of(stem)
-
-    def _in(self, folder: str, stem: str) -> list[str]:
-        return self._folders[folder].of(stem) if folder in self._folders else []
 
 
 def _taken(ds: Dataset, gate: Gate, offered: Offered, temp: Path, known: dict[str, str]) -> _Taken:
@@ -344,7 +279,7 @@ def _free_name(name: str, kind: str, stems: set[str]) -> str:
     return made
 
 
-def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pairs: _Pairs) -> list[Verdict]:
+def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pairs: Pairs) -> list[Verdict]:
     """Masks and control pictures to their pictures, found as captions are; each is looked at by the gate first.
 
     A newer one takes the place of an older one; of several control pictures of one picture that come together, the first is used.
@@ -374,13 +309,13 @@ def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pa
     return verdicts
 
 
-def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: _Pairs) -> str:
+def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: Pairs) -> str:
     """Why a mask or control picture cannot be used; "" where it can.  ids: the pictures that it belongs to."""
     offered, stem, report = taken.offered, role.owner[1], taken.report
     what = "mask" if role.kind == "mask" else "control picture"
     if not ids:
         return f"is a {what} by its name, but no picture called {stem!r} came with it"
-    if len(ids) > 1 and not (pairs._in(role.owner[0], stem) or pairs._in(offered.folder, stem)):
+    if len(ids) > 1 and not (pairs.inside(role.owner[0], stem) or pairs.inside(offered.folder, stem)):
         return f"could belong to several pictures called {stem!r}; pack folders as a ZIP"
     if not report.ok:
         return report.reason
@@ -414,7 +349,7 @@ def _as_png(path: Path, kind: str) -> bytes:
     return stream.getvalue()
 
 
-def _pair(ds: Dataset, texts: list[Offered], pairs: _Pairs, new: set[str]) -> list[Verdict]:
+def _pair(ds: Dataset, texts: list[Offered], pairs: Pairs, new: set[str]) -> list[Verdict]:
     """Captions to their pictures: by folder and name, else by a name that only one picture has; then a verdict each."""
     edited = {p.id for p in ds.pictures(check=False) if p.id in pairs.came - new and p.caption_source in BY_HAND}
     verdicts, first, changed, guesses = [], {}, {}, {}
