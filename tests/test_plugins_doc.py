@@ -61,7 +61,7 @@ def test_every_kind_has_an_example_and_a_place_in_the_guide():
 def test_every_example_loads_beside_what_comes_with_easel(stocked):
     found = added(stocked)
     assert [f"{one.kind}/{one.id}: {one.error}" for one in found if not one.ok] == []
-    assert len(found) == 11 and {one.kind for one in found} == set(KINDS)
+    assert len(found) == 12 and {one.kind for one in found} == set(KINDS)
     for one in found:
         assert one.source.startswith(str(stocked.plugins)) and one.title
 
@@ -94,6 +94,19 @@ def test_a_captioner_and_jobs_do_their_work(stocked, tmp_path):
     sheet = ran(stocked, {"kind": "contact_sheet", "name": "sheet", "dataset": str(pictures), "columns": 4, "side": 32})
     with Image.open(sheet.path / "sheet.png") as made:
         assert made.size == (128, 64) and len(made.getcolors(10**6)) > 4
+
+
+def test_a_format_of_captions_is_read_on_import(stocked, tmp_path):
+    from training.data import datasets, importing
+
+    pictures = tiny.pictures(tmp_path / "pictures", 2)
+    names = sorted(p.name for p in pictures.glob("*.png"))
+    for text in pictures.glob("*.txt"):
+        text.unlink()
+    (pictures / "notes.csv").write_text(f"{names[0]}: a red ball\n", encoding="utf-8")
+    ds = datasets.create(stocked, "noted")
+    importing.add_folder(ds, pictures)
+    assert {p.id: p.caption for p in ds.pictures()} == {names[0]: "a red ball", names[1]: ""}
 
 
 def test_a_tool_has_its_form_on_the_tools_tab(stocked):
@@ -194,4 +207,4 @@ def test_the_list_on_the_page_tells_no_path_of_this_computer_and_no_markup(stock
     html = page.html(stocked)
     assert "&lt;script&gt;" in html and "<script" not in html and "<img" not in html
     assert str(stocked.root) not in html and "plugins/jobs/contact_sheet.py" in html.replace("\\", "/")
-    assert "Plugins: 13, 1 not used" in html and "<details" in html and " open" in html and RIGHTS in html
+    assert "Plugins: 14, 1 not used" in html and "<details" in html and " open" in html and RIGHTS in html

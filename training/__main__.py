@@ -323,6 +323,20 @@ def controls(
 
 
 @app.command()
+def pack(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
+    target: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The ZIP to write.")],
+    kind: Annotated[str, typer.Option("--as", help="text (a .txt beside each picture), imagefolder (Hugging Face) or kohya.")] = "text",
+    home: HomeOption = None,
+):
+    """Pack a dataset as other programs take it: pictures, captions, masks and control pictures."""
+    from .data import datasets, exporting
+
+    count = exporting.write(datasets.resolve(_use(home), dataset), kind, target)
+    print(f"{target}: {count} pictures with what belongs to them")
+
+
+@app.command()
 def runs(
     home: HomeOption = None,
     kind: Annotated[str | None, typer.Option(help="Only runs of this job kind.")] = None,

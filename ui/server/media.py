@@ -14,11 +14,11 @@ from urllib.parse import quote
 from safetensors import SafetensorError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from training import outside
-from training.data import datasets
+from training.data import datasets, exporting
 from training.data.pictures import MAX_FILE_BYTES
 from training.home import BUILTIN, Home
 from training.hub.publish import export_weights, offers_of
@@ -59,6 +59,11 @@ def file_url(ctx, run: str, what: str) -> str:
     return ctx.url(f"/easel/file/{_quote(run)}/{_quote(what)}")
 
 
+def dataset_url(ctx, dataset: str, kind: str) -> str:
+    """Address of a whole dataset as a ZIP.  kind: of exporting.KINDS."""
+    return ctx.url(f"/easel/dataset/{_quote(dataset)}/{_quote(kind)}")
+
+
 def example_url(ctx, file: str) -> str:
     """Address of one of the example pictures."""
     return ctx.url(f"/easel/example/{_quote(file)}")
@@ -84,12 +89,18 @@ def routes(home: Home) -> list[Route]:
     def file(request: Request) -> Response:
         return _download(Run.open(home.outputs, request.path_params["run"]), request.path_params["what"])
 
+    def dataset(request: Request) -> Response:
+        ds, kind = datasets.open_dataset(home, request.path_params["dataset"]), request.path_params["kind"]
+        headers = _attached(f"{ds.title}.zip" if kind == "text" else f"{ds.title}-{kind}.zip")
+        return StreamingResponse(exporting.stream(ds, kind, exporting.check(ds, kind)), media_type="application/zip", headers=headers)
+
     return [
         Route("/easel/thumb/{dataset}/{picture}", _guarded(thumb)),
         Route("/easel/picture/{dataset}/{picture}", _guarded(picture)),
         Route("/easel/sample/{run}/{file}", _guarded(sample)),
         Route("/easel/example/{file}", _guarded(example)),
         Route("/easel/file/{run}/{what}", _guarded(file)),
+        Route("/easel/dataset/{dataset}/{kind}", _guarded(dataset)),
         Route("/easel/asset/{file}", _asset),
         Route("/easel/manifest.json", _manifest),
     ]
@@ -186,8 +197,11 @@ def _weights(run: Run, step: str | None, layout: str | None) -> tuple[Path, str]
 
 
 def _attachment_text(text: str, name: str) -> Response:
-    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{_quote(name)}", "Cache-Control": "private, no-store"}
-    return PlainTextResponse(text, headers=headers)
+    return PlainTextResponse(text, headers=_attached(name))
+
+
+def _attached(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f"attachment; filename*=utf-8''{_quote(name)}", "Cache-Control": "private, no-store"}
 
 
 async def _asset(request: Request) -> Response:

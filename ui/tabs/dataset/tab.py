@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from training.data import controls, datasets
+from training.data import controls, datasets, exporting
 from training.data.datasets import Dataset
 from training.plan import hardware
 
@@ -61,6 +61,7 @@ class Parts:
     grid: gr.HTML
     kind: gr.Dropdown
     make: gr.Button
+    away: gr.HTML
     manage: gr.Accordion
     name: gr.Textbox
     rename: gr.Button
@@ -103,6 +104,8 @@ def build(ctx: UiContext) -> Parts:
             options = [(f"{title}: {says}", kind) for kind, (title, says) in controls.KINDS.items()]
             kind = gr.Dropdown(options, value="edges", label="For pictures that have none", interactive=True, elem_classes="ez-grow", elem_id="ez-control-kind")
             make = gr.Button("Make", elem_classes="ez-fit", min_width=0)
+        with gr.Accordion("Download this dataset", open=False, elem_classes="ez-fold"):
+            away = gr.HTML(apply_default_css=False)
         with gr.Accordion("Rename or delete this dataset", open=False, visible=False, elem_classes="ez-fold") as manage:
             with gr.Row(elem_classes="ez-row"):
                 name = gr.Textbox(label="Name", max_lines=1, elem_classes="ez-grow")
@@ -113,11 +116,12 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, kind, make, manage,
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, kind, make, away, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)),
     )  # fmt: skip
 
 
+EMPTY_AWAY = '<p class="ez-muted ez-small">There is nothing to download yet.</p>'
 PICKS = (
     '<div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="all">Select page</button>'
     '<button type="button" class="ez-btn" data-act="none">Clear</button><button type="button" class="ez-btn ez-bad" data-act="remove">Delete</button></div>'
@@ -170,7 +174,7 @@ class _Tab:
     def outputs(self) -> list:
         p = self.parts
         return [
-            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.manage, p.name,
+            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name,
         ]  # fmt: skip
 
     def show(self, name: str, view: dict):
@@ -179,7 +183,7 @@ class _Tab:
         there = datasets.list_datasets(home)
         ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
-            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 8]
+            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 9]
         pictures, total, view = _page_of(ds, view)
         everything = total if not (view["query"] or view["only"]) else ds.counts().total
         undo = ds.can_undo()
@@ -188,7 +192,8 @@ class _Tab:
             gr.skip() if ds.name == name else ds.name, view, _print(job), gr.Column(visible=False), gr.Column(visible=True),
             gr.Dropdown(choices=[(d.title, d.name) for d in there], value=ds.name), missing_html(home, ds.name, "dataset"), outcome_html(job),
             gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
-            self._grid(ds, pictures, total, view, bool(everything)), gr.Accordion(visible=True), ds.title,
+            self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
+            gr.Accordion(visible=True), ds.title,
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
@@ -202,6 +207,10 @@ class _Tab:
             for p in pictures
         ]
         return tiles.page(made, view["page"], total, "ez-pictures")
+
+    def _away(self, ds: Dataset) -> str:
+        """The dataset as files that other programs take."""
+        return tiles.away([(title, says, media.dataset_url(self.ctx, ds.name, kind)) for kind, (title, says) in exporting.KINDS.items()])
 
     def load(self, name: str):
         """A page was opened."""

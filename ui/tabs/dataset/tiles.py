@@ -13,6 +13,7 @@ from training.data.captions import SEPARATOR, TOKEN_LIMIT, about_tokens, has_pla
 from training.data.datasets import Picture
 
 from ... import views
+from ...icons import icon
 from ...server.media import CLIP_TYPES
 from ..train.draft import Aim
 
@@ -157,3 +158,12 @@ def _verdict(picture: Picture, aim: Aim | None) -> str:
         return '<span class="ez-chip ez-ok">Good</span>'
     word, look = VERDICTS.get(picture.verdict, (picture.verdict, "ez-idle"))
     return f'<span class="ez-chip {look}" title="{escape(picture.note)}">{escape(word)}</span>'
+
+
+def away(ways: Sequence[tuple[str, str, str]]) -> str:
+    """The downloads of a dataset: (what it is for, what is in it, address) each."""
+    links = "".join(
+        f'<li><a class="ez-btn" href="{escape(url)}" download>{icon("download")}{escape(title)}</a><span class="ez-muted ez-small">{escape(says)}</span></li>'
+        for title, says, url in ways
+    )
+    return f'<ul class="ez-ways">{links}</ul>'

@@ -1,0 +1,110 @@
+"""A dataset as other programs take it, in one ZIP that is written while it is sent: no second copy lies on the disk meanwhile."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..names import folder_name
+from ..outside import open_plain
+from .datasets import Dataset, Picture
+
+KINDS = {
+    "text": ("Pictures with .txt", "a .txt beside each picture; what most trainers read"),
+    "imagefolder": ("Hugging Face", "metadata.jsonl beside the pictures; load_dataset(\"imagefolder\") reads it"),
+    "kohya": ("kohya", "img/1_words with a .txt beside each; kohya's scripts read it"),
+}  # fmt: skip
+CHUNK = 1 << 20
+
+
+def check(ds: Dataset, kind: str) -> list[Picture]:
+    """The pictures that go along.  Raises ValueError for an unknown kind, or where there is none."""
+    if kind not in KINDS:
+        raise ValueError(f"a dataset cannot be packed as {kind!r}; it can be as {', '.join(KINDS)}")
+    pictures = [p for p in ds.pictures() if p.usable]
+    if not pictures:
+        raise ValueError(f"{ds.title!r} has no usable picture to pack")
+    return pictures
+
+
+def entries(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[tuple[str, Path | bytes]]:
+    """(name in the ZIP, its file or its bytes) of all that belongs to these pictures: captions, masks and control pictures too."""
+    home = {"text": "", "imagefolder": "", "kohya": f"img/1_{folder_name(ds.title, 'pictures')}/"}[kind]
+    rows = []
+    for p in pictures:
+        stem = Path(p.id).stem
+        yield home + p.id, p.path
+        row = {"file_name": p.id, "text": p.captions[0] if p.captions else ""}
+        if len(p.captions) > 1:
+            row["captions"] = list(p.captions)
+        if p.captions and kind != "imagefolder":
+            yield f"{home}{stem}.txt", ("\n".join(p.captions) + "\n").encode()
+        for what, column, found in (("mask", "mask_file_name", p.mask if p.mask and p.mask.kind == "file" else None), ("control", "conditioning_image_file_name", p.control)):
+            if found is None:
+                continue
+            name = f"{stem}.{what}.png" if kind == "text" else f"{what if what == 'mask' else 'conditioning'}/{stem}.png"
+            row[column] = name
+            yield name, found.path
+        rows.append(row)
+    if kind == "imagefolder":
+        columns = {c for row in rows for c in row}  # load_dataset wants the same columns in every line
+        whole = [row | {c: None for c in sorted(columns - set(row)) if c != "captions"} | ({"captions": row.get("captions") or [row["text"]]} if "captions" in columns else {}) for row in rows]
+        yield "metadata.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in whole).encode()
+
+
+def stream(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[bytes]:
+    """The ZIP in pieces.  Pictures are not compressed again."""
+    out = _Pieces()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, content in entries(ds, kind, pictures):
+            if isinstance(content, bytes):
+                archive.writestr(zipfile.ZipInfo(name), content)
+            else:
+                with open_plain(content) as source:
+                    info = zipfile.ZipInfo(name)
+                    info.file_size = os.fstat(source.fileno()).st_size  # whether it needs ZIP64 is decided before it is written
+                    with archive.open(info, "w") as target:
+                        while piece := source.read(CHUNK):
+                            target.write(piece)
+                            yield from out.taken()
+            yield from out.taken()
+    yield from out.taken()
+
+
+def write(ds: Dataset, kind: str, target: Path) -> int:
+    """The ZIP at `target`, whole or not at all.  How many pictures it holds.  Raises ValueError as check() does, FileExistsError, OSError."""
+    pictures = check(ds, kind)
+    if os.path.lexists(target):
+        raise FileExistsError(f"{target} is there already; choose another name")
+    part = target.with_name(target.name + ".part")
+    try:
+        with open(part, "xb") as file:
+            file.writelines(stream(ds, kind, pictures))
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+    return len(pictures)
+
+
+class _Pieces(io.RawIOBase):
+    """A file that cannot seek, whose bytes are taken away as they come."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self._held.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> Iterator[bytes]:
+        held, self._held = self._held, []
+        yield from held
