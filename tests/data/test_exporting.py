@@ -25,11 +25,12 @@ def ds(home, tmp_path):
     (folder / "broken.png").write_bytes(b"no picture")
     made = datasets.create(home, "My fox: red")
     importing.add_folder(made, folder)
+    made.set_repeats({"c.webp": 3})
     return made
 
 
 def facts(ds) -> list:
-    return sorted((p.sha256, p.captions, p.mask.sha256 if p.mask else "", p.control.sha256 if p.control else "") for p in ds.pictures() if p.usable)
+    return sorted((p.sha256, p.captions, p.mask.sha256 if p.mask else "", p.control.sha256 if p.control else "", p.repeats) for p in ds.pictures() if p.usable)
 
 
 @pytest.mark.parametrize("kind", exporting.KINDS)
@@ -38,7 +39,7 @@ def test_what_is_packed_comes_back_as_it_was(ds, home, tmp_path, kind):
     again = datasets.create(home, "again")
     verdicts = importing.add_files(again, [tmp_path / "out.zip"])
     words = ("My fox- red",) if kind == "kohya" else ()  # what its folder is called is the caption of a picture that has none
-    assert facts(again) == [(row[0], row[1] or words, *row[2:]) for row in facts(ds)], verdicts
+    assert facts(again) == [(row[0], row[1] or words, *row[2:4], row[4] if kind == "kohya" else 1) for row in facts(ds)], verdicts
     assert all(v.ok or v.kind == "skipped" for v in verdicts), verdicts
 
 

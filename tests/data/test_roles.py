@@ -106,9 +106,32 @@ def test_kohyas_folders_are_used_and_said(ds, nasty):
     (nasty / "k" / "img" / "10_zibbo woman" / "a.txt").write_text("her own caption")
     verdicts = {v.file: v for v in importing.add_folder(ds, nasty / "k")}
     assert {p.id: p.caption for p in ds.pictures()} == {"a.png": "her own caption", "b.png": "zibbo woman", "c.png": "zibbo hat"}
-    assert "kept as it is" in verdicts["reg/1_woman/r.png"].reason
-    assert "10 repeats" in verdicts["10_zibbo woman"].reason and "dataset of each folder" in verdicts["10_zibbo woman"].reason
-    assert len(importing.add_folder(datasets.create(datasets.Home(ds.path.parent.parent), "regs"), nasty / "k" / "reg")) == 2
+    assert {p.id: p.repeats for p in ds.pictures()} == {"a.png": 10, "b.png": 10, "c.png": 3}
+    assert "10 repeats: its pictures count 10 times in an epoch" in verdicts["10_zibbo woman"].reason
+    home = datasets.Home(ds.path.parent.parent)
+    kept = datasets.open_dataset(home, ds.prior)
+    assert [(p.id, p.caption) for p in kept.pictures()] == [("r.png", "woman")] and kept.title == "of others (kept as it is)"
+    assert "1 regularisation picture came along" in verdicts[""].reason
+    write(nasty / "k" / "reg" / "1_woman" / "s.png", 5)
+    importing.add_folder(ds, nasty / "k")  # once more: the same two datasets, the new picture is added
+    assert [p.id for p in kept.pictures()] == ["r.png", "s.png"] and len(datasets.list_datasets(home)) == 2
+    assert len(importing.add_folder(datasets.create(home, "regs"), nasty / "k" / "reg")) == 3
+
+
+def test_repeats_are_relative_counted_by_the_engine_and_part_of_what_a_run_is_made_of(ds, nasty):
+    for repeats, name in ((20, "a"), (10, "b")):
+        write(nasty / "k" / f"{repeats}_thing" / f"{name}.png", repeats)
+    before = datasets.create(datasets.Home(ds.path.parent.parent), "before")
+    importing.add_folder(before, nasty / "k" / "10_thing")
+    importing.add_folder(before, nasty / "k" / "20_thing")
+    importing.add_folder(ds, nasty / "k")
+    assert {p.id: p.repeats for p in ds.pictures()} == {"a.png": 2, "b.png": 1}
+    before.set_captions({"a.png": "thing", "b.png": "thing"}, "typed")
+    assert ds.fingerprint() != before.fingerprint()
+    ds.set_repeats({"a.png": 1})
+    assert ds.fingerprint() == before.fingerprint()
+    with pytest.raises(ValueError, match="cannot count 0 times"):
+        ds.set_repeats({"a.png": 0})
 
 
 def test_a_folder_used_in_place_is_read_the_same_way(home, nasty):

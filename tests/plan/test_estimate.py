@@ -10,6 +10,7 @@ from tests import tiny
 from tests.plan.test_presets import CARD, GB, LAPTOP
 from training import jobfile, registry
 from training.config import AdapterPart, TrainConfig
+from training.data import datasets
 from training.families import sd15
 from training.families.sd15 import SPEC
 from training.plan import estimate, layers, need, pace
@@ -56,7 +57,12 @@ def test_mixed_shapes_are_counted_as_the_engine_forms_them(home, base, tmp_path)
 
     folder = tiny.pictures(tmp_path / "mixed", 6, sizes=((64, 64), (96, 64), (64, 96), (120, 60)))
     config = job(base, data__datasets=[{"name": str(folder), "repeats": 2}], data__resolutions=[32, 48], data__batch_size=5, steps=100)
+    few = plan(config, home, SPEC, 4, lambda text: None)
+    first = few.items[0].id.rpartition("/")[2]
+    datasets.resolve(home, str(folder)).set_repeats({first: 3})
     work = plan(config, home, SPEC, 4, lambda text: None)
+    assert len(work.items) == len(few.items) + 2 * 2 * 2  # twice more, at two sizes, in a dataset that counts twice
+    assert work.fingerprint != few.fingerprint
     feed = Feed(config, work, Cache(tmp_path), "", str, None, "cpu")
     found = at(config, LAPTOP, 6, home)
     assert found.steps_per_epoch == feed.steps_per_epoch > math.ceil(len(work.items) / 5)

@@ -50,6 +50,8 @@ __all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets",
 
 HIDDEN = ".easel"
 MAX_ABOUT_BYTES = 1_000_000
+MAX_REPEATS_BYTES = 16_000_000
+MAX_REPEATS = 1000
 BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
 LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand
@@ -77,6 +79,7 @@ class Picture:
     seconds: float = 0.0  # of a clip; 0 for a picture
     captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
     caption_guess: str = ""  # the codec that its file was read in where that was a guess
+    repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
 
     @property
     def usable(self) -> bool:
@@ -190,7 +193,7 @@ class Dataset:
 
         def row(p: Picture) -> tuple[str, ...]:
             beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
-            return p.sha256, "\n".join(p.captions), *beside
+            return p.sha256, "\n".join(p.captions), *beside, *([f"x{p.repeats}"] if p.repeats > 1 else [])
 
         rows = sorted(row(p) for p in self.pictures() if p.usable)
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
@@ -258,6 +261,35 @@ class Dataset:
             raise ValueError(f"captions cannot be read as {how!r}")
         with self._locked():
             _write_about(self.meta, _about(self.meta) | {"lines": how})
+
+    @property
+    def prior(self) -> str:
+        """The name of the dataset that came along to be kept as it is while this one is learnt; "" for none."""
+        found = _about(self.meta).get("prior")
+        return found if isinstance(found, str) else ""
+
+    def set_prior(self, name: str) -> None:
+        """Remember the dataset that is kept as it is beside this one."""
+        with self._locked():
+            _write_about(self.meta, _about(self.meta) | {"prior": name})
+
+    def repeats(self) -> dict[str, int]:
+        """{picture: how often it counts in an epoch}, of those that count more than once."""
+        try:
+            data = read_json(self.meta / "repeats.json", MAX_REPEATS_BYTES)
+        except (OSError, ValueError):
+            return {}
+        return {k: v for k, v in data.items() if type(v) is int and 1 < v <= MAX_REPEATS} if isinstance(data, dict) else {}
+
+    def set_repeats(self, changes: Mapping[str, int]) -> None:
+        """How often these pictures count in an epoch, 1 to MAX_REPEATS."""
+        for id, count in changes.items():
+            self._path_of(id)
+            if not 1 <= count <= MAX_REPEATS:
+                raise ValueError(f"{id} cannot count {count} times in an epoch; 1 to {MAX_REPEATS} times")
+        with self._locked():
+            made = {id: count for id, count in (self.repeats() | dict(changes)).items() if count > 1}
+            write_text_whole(self.meta / "repeats.json", json.dumps(made))
 
     def set_caption(self, id: str, text: str, source: str = "typed") -> str:
         """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""
@@ -392,7 +424,7 @@ class Dataset:
             record = memory.records.get(name)
             if record and record["ok"]:
                 kept.setdefault(record["sha256"], name)
-        lines, made = self.lines, []
+        lines, repeats, made = self.lines, self.repeats(), []
         for name in names:
             found = scan.stat(name)
             record = memory.fresh(name, found)
@@ -412,7 +444,7 @@ class Dataset:
             control, control_note = self._control_of(scan, name, record)
             beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
             facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note, **words)
-            made.append(replace(facts, **beside, seconds=record["seconds"]))
+            made.append(replace(facts, **beside, seconds=record["seconds"], repeats=repeats.get(name, 1)))
         return made
 
     def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:

@@ -33,10 +33,10 @@ def check(ds: Dataset, kind: str) -> list[Picture]:
 
 def entries(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[tuple[str, Path | bytes]]:
     """(name in the ZIP, its file or its bytes) of all that belongs to these pictures: captions, masks and control pictures too."""
-    home = {"text": "", "imagefolder": "", "kohya": f"img/1_{folder_name(ds.title, 'pictures')}/"}[kind]
     rows = []
     for p in pictures:
         stem = Path(p.id).stem
+        home = f"img/{p.repeats}_{folder_name(ds.title, 'pictures')}/" if kind == "kohya" else ""
         yield home + p.id, p.path
         row = {"file_name": p.id, "text": p.captions[0] if p.captions else ""}
         if len(p.captions) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import shutil
 import tempfile
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import write_atomic
+from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
 from . import captions, encodings, noise, rereading, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
-from .datasets import BY_HAND, Dataset, Progress, Verdict
+from .datasets import BY_HAND, Dataset, Progress, Verdict, create, delete, list_datasets
 from .edits import new_op
 from .gate import Gate, Report, gated
 from .listed import Tables
@@ -183,7 +185,9 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
             ds._save_index()
     new = {v.id for v in verdicts if v.ok}
     pairs = Pairs(came, [p.id for p in ds.pictures(check=False) if p.id not in new])
-    verdicts += [Verdict(o.label, False, role.reason, kind=role.kind) for o, role in kept_out]
+    regular = [o for o, role in kept_out if role.kind == "regular"]
+    verdicts += [Verdict(o.label, False, role.reason, kind=role.kind) for o, role in kept_out if role.kind != "regular"]
+    verdicts += _kept_as_it_is(ds, regular, offered, on_progress) if regular else []
     verdicts += _pair_beside(ds, room, beside, pairs)
     lost = {(o.folder, o.stem) for o, _ in (*kept_out, *beside)}
     verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
@@ -414,25 +418,53 @@ def _read_all(texts: list[Offered]) -> dict[Offered, tuple[captions.Decoded | No
 
 
 def _kohya(ds: Dataset, came: dict[tuple[str, str], list[str]], new: set[str]) -> list[Verdict]:
-    """What the names of kohya's folders mean, used and said: words are the captions of pictures that came without one, repeats are told."""
+    """What the names of kohya's folders mean, used and said: words are the captions of pictures that came without one, repeats how often each counts."""
     folders: dict[str, list[str]] = {}
     for (folder, _), ids in came.items():
         if kohya_folder(folder):
             folders.setdefault(folder, []).extend(id for id in ids if id in new)
     said, bare = [], {p.id for p in ds.pictures(check=False) if not p.caption}
-    several = len({kohya_folder(f)[0] for f in folders}) > 1
+    least = math.gcd(*(kohya_folder(f)[0] for f in folders))
+    counts = {folder: kohya_folder(folder)[0] // least for folder in folders}
+    ds.set_repeats({id: counts[folder] for folder, ids in folders.items() for id in ids if counts[folder] > 1})
     for folder, ids in folders.items():
         repeats, words = kohya_folder(folder)
         named = {id: words for id in ids if id in bare}
         ds.set_captions(named, FOLDER, new_op())
         text = f"the folder's name asks for {repeats} repeats"
-        text += (
-            ", as others ask for more or less: pictures of one dataset count alike here, so make a dataset of each folder and give it its repeats on the Train tab"
-            if several else ", which makes no difference where all pictures have the same"
-        )  # fmt: skip
+        text += f": its pictures count {_times(counts[folder])} in an epoch, beside those of the other folders" if len(set(counts.values())) > 1 else ", which makes no difference where all pictures have the same"
         text += f"; its words “{words}” are now the caption of {len(named)} of its pictures, which had none" if named else ""
         said.append(Verdict(Path(folder).name, True, text, kind="folder"))
     return said
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _kept_as_it_is(ds: Dataset, regular: list[Offered], offered: list[Offered], on_progress: Progress | None) -> list[Verdict]:
+    """Regularisation pictures, with what lies in their folders, in a dataset of their own, which the Train tab keeps as it is beside this one."""
+    home = Home(ds.path.parent.parent)
+    folders = {o.folder for o in regular}
+    taken = [o for o in offered if o in set(regular) or (o.folder in folders and Path(o.name).suffix.lower() in captions.SUFFIXES)]
+    known = {d.name: d for d in list_datasets(home)}
+    other = known.get(ds.prior) or create(home, f"{ds.title} (kept as it is)")
+    with _importing(other, sum(_size(o.path) for o in taken if not o.ours)) as room:
+        verdicts = _take_in(other, room, taken, [], Left(), on_progress)
+    count = sum(v.ok and v.kind == "picture" for v in verdicts)
+    if not other.counts().total:
+        delete(other)
+        return [v for v in verdicts if not v.ok]
+    ds.set_prior(other.name)
+    text = (
+        f"{_count(count, 'regularisation picture')} came along: learnt with the others they would be taken for the thing itself, so they are the dataset “{other.title}” now, "
+        "which the Train tab keeps as it is beside this one"
+    )
+    return [Verdict("", True, text, other.name, "folder"), *(v for v in verdicts if not v.ok)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _is_zip(path: Path) -> bool:

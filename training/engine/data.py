@@ -200,7 +200,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
                 if number_ in held:
                     kept_back.append(item)
                 else:
-                    items += [item] * use.repeats
+                    items += [item] * (use.repeats * picture.repeats)
     if small:
         warn(f"{len(set(small))} pictures are smaller than their training size and are left out: {', '.join(sorted(set(small))[:5])}")
     if all(item.prior for item in items):

@@ -129,7 +129,7 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
             usable = [(use, p) for use, p in usable if p.control]
             if not usable:
                 return [], ["no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab"]
-        cut = [(use, (use.repeats, p.width, p.height, pieces)) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
+        cut = [(use, (use.repeats * p.repeats, p.width, p.height, pieces)) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
         shapes = [shape for use, shape in cut if not use.prior]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
         kept += [shape for use, shape in cut if use.prior]

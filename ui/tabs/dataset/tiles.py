@@ -127,8 +127,9 @@ def _turn(to: int, label: str, sign: str, possible: bool) -> str:
 
 
 def _beside(picture: Picture) -> str:
-    """Chips on the picture's corner: its mask and its control picture."""
-    chips = _mask(picture) + _control(picture)
+    """Chips on the picture's corner: how often it counts, its mask and its control picture."""
+    often = f'<span class="ez-chip ez-idle" title="Counts {picture.repeats} times in an epoch">×{picture.repeats}</span>' if picture.repeats > 1 else ""
+    chips = often + _mask(picture) + _control(picture)
     return f'<span class="ez-mask">{chips}</span>' if chips else ""
 
 

@@ -39,10 +39,13 @@ MUCH_LARGER = 1.3  # times that a picture is enlarged
 FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measurement
 
 
+NOTHING = "-"
+
+
 class Draft(BaseModel):
     """The form.  edits: dotted path -> what was typed; only settings that a person touched.  preset "": the recommended one.
 
-    prior: the dataset that must stay as it is, "" for nothing.  epochs: how often each picture is to be seen, instead of a number
+    prior: the dataset that must stay as it is, "" for the one that came along with the pictures, NOTHING for none.  epochs: how often each picture is to be seen, instead of a number
     of steps; whichever of the two was typed last holds.
     """
 
@@ -64,9 +67,21 @@ class Draft(BaseModel):
             return self.model_copy(update={"epochs": text.strip(), "edits": {p: t for p, t in self.edits.items() if p != "steps"}})
         if path == "steps":
             return self.model_copy(update={"epochs": "", "edits": {**self.edits, path: text}})
+        if path == "prior":
+            return self.model_copy(update={path: text or NOTHING})
         if path in TOP:
             return self.model_copy(update={path: text})
         return self.model_copy(update={"edits": {**self.edits, path: text}})
+
+    def kept(self, home: Home, dataset: str) -> Draft:
+        """The draft with the dataset that is truly kept as it is, "" for nothing."""
+        if self.prior:
+            return self.model_copy(update={"prior": ""}) if self.prior == NOTHING else self
+        try:
+            came = datasets.open_dataset(home, dataset).prior if dataset else ""
+            return self.model_copy(update={"prior": datasets.open_dataset(home, came).name}) if came else self
+        except ValueError:  # it was deleted meanwhile
+            return self
 
     def reset(self, path: str = "") -> Draft:
         """The draft with one setting, or with all of them, as the preset has it."""
@@ -99,6 +114,7 @@ class Plan:
 
 def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     """Presets, config, estimate and everything that is wrong with a draft."""
+    draft = draft.kept(home, dataset)
     found = list_presets(plugins=home.plugins)
     empty = Plan(found, None, "", None, None, {}, None, 0, dataset)
     try:
@@ -414,7 +430,7 @@ def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
     for quality in QUALITIES:
         base = _usual(home, preset, Answers(dataset="" if words else first, quality=quality, trigger=config.trigger, prior=prior), pictures, machine)
         edits = forms.changed(base, told) if base else told
-        made.append(Draft(name=config.name, trigger=config.trigger, prior=prior, gpu=run.wished_card(), preset=preset, quality=quality, edits=edits))
+        made.append(Draft(name=config.name, trigger=config.trigger, prior=prior or NOTHING, gpu=run.wished_card(), preset=preset, quality=quality, edits=edits))
     return min(made, key=lambda d: len(d.edits)), first
 
 

@@ -128,7 +128,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures={"steps": trainpage.epochs_row(form, made, wrong), **_drawn(ctx, made)}) if made.base else ""
     busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
-        "essentials": trainpage.essentials(form, made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else []),
+        "essentials": trainpage.essentials(form.kept(ctx.home, made.dataset), made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else []),
         "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
         "plan": trainpage.plan_card(
