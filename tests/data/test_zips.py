@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
+import tarfile
 import zipfile
 
 import pytest
 
-from training.data import datasets, importing, zips
+from training.data import datasets, importing, tars, zips
 
 from .make import encoded, scene, zipped
 
@@ -158,3 +160,59 @@ def test_names_of_old_archives_that_are_really_utf8(ds, nasty):
     path.write_bytes(data)
     (verdict,) = importing.add_files(ds, [path])
     assert verdict.file.startswith("Zebra-ß.png")
+
+
+def tarred(path, files: dict[str, bytes], mode: str = "w:gz", extra=()):
+    """A tar of {name: bytes}, and of entries that are no files."""
+    with tarfile.open(path, mode) as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for info in extra:
+            archive.addfile(info)
+    return path
+
+
+@pytest.mark.parametrize(("ending", "mode"), [(".tar", "w"), (".tgz", "w:gz"), (".tar.bz2", "w:bz2"), (".TAR.XZ", "w:xz")])
+def test_a_tar_is_read_as_a_zip_is(ds, nasty, ending, mode):
+    rows = b'{"file_name": "b.jpg", "text": "a hen"}\n'
+    path = tarred(nasty / f"a 'b' ü{ending}", {"d/a.png": encoded(scene(1)), "d/a.txt": b"a fox", "d/b.jpg": encoded(scene(2), "JPEG"), "d/metadata.jsonl": rows, "._x": b"x"}, mode)
+    verdicts = importing.add_files(ds, [path])
+    assert {p.id: p.caption for p in ds.pictures()} == {"a.png": "a fox", "b.jpg": "a hen"}, verdicts
+    assert path.exists()
+    assert not list(ds.meta.glob("incoming/*"))
+
+
+def test_a_tar_reaches_nothing_outside(ds, nasty):
+    link, device = tarfile.TarInfo("in.png"), tarfile.TarInfo("dev.png")
+    link.type, link.linkname, device.type = tarfile.SYMTYPE, "/etc/passwd", tarfile.CHRTYPE
+    path = tarred(nasty / "x.tar", {"../out.png": encoded(scene(1)), "/abs.png": encoded(scene(2)), "good.png": encoded(scene(3)), "more.zip": b"PK"}, "w", (link, device))
+    said = by_file(importing.add_files(ds, [path]))
+    assert [p.id for p in ds.pictures()] == ["good.png"]
+    assert "outside the tar" in said["../out.png"].reason
+    assert "link" in said["in.png"].reason
+    assert "device" in said["dev.png"].reason
+    assert "inside the tar" in said["more.zip"].reason
+
+
+def test_a_tar_that_was_cut_off_gives_what_came_before(ds, nasty):
+    files = {f"{n}.png": encoded(scene(n, size=(400, 300))) for n in range(4)}
+    whole = tarred(nasty / "whole.tar", files, "w").read_bytes()
+    cut = nasty / "cut.tar"
+    cut.write_bytes(whole[: whole.index(encoded(scene(2, size=(400, 300)))) + 100])
+    verdicts = importing.add_files(ds, [cut])
+    assert [p.id for p in ds.pictures()] == ["0.png", "1.png"]
+    assert "is damaged after" in next(v.reason for v in verdicts if v.file == "cut.tar")
+    (nasty / "no.tar.gz").write_bytes(b"no tar at all" * 100)
+    assert "is not a tar that can be opened" in importing.add_files(ds, [nasty / "no.tar.gz"])[0].reason
+
+
+def test_a_tar_of_zeros_is_stopped(ds, nasty, monkeypatch):
+    monkeypatch.setattr(tars, "MAX_TOTAL_BYTES", 6_000_000)
+    path = tarred(nasty / "bomb.tgz", {f"{n}.txt": b" " * 2_500_000 for n in range(9)} | {"last.png": encoded(scene(1))})
+    verdicts = importing.add_files(ds, [path])
+    assert not ds.pictures()
+    assert any("split it for the rest" in v.reason for v in verdicts)
+    small = tarred(nasty / "small.tgz", {"0.txt": b" " * 5_000_000})
+    assert "250 times the size of its tar" in importing.add_files(ds, [small])[0].reason

@@ -17,7 +17,7 @@ from ..files import write_atomic
 from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
-from . import captions, encodings, noise, rereading, zips
+from . import captions, encodings, noise, rereading, tars, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, create, delete, list_datasets
@@ -54,8 +54,8 @@ def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Prog
     with _importing(ds, need) as room:
         offered, verdicts, left = [], [], Left()
         for number, path in enumerate(paths):
-            if _is_zip(path):
-                found, said = _open_zip(path, number, room / f"zip{number}", left)
+            if _is_zip(path) or tars.is_tar(path.name):
+                found, said = _open_archive(path, number, room / f"zip{number}", left)
                 offered += found
                 verdicts += said
             elif not left.takes("", path.name):
@@ -126,13 +126,13 @@ class _importing:
         self.lock.release()
 
 
-def _open_zip(path: Path, number: int, into: Path, left: Left) -> tuple[list[Offered], list[Verdict]]:
+def _open_archive(path: Path, number: int, into: Path, left: Left) -> tuple[list[Offered], list[Verdict]]:
     into.mkdir()
     offered, verdicts = [], []
     try:
         with os.fdopen(open_regular_zip(path), "rb"):
             pass
-        for entry in zips.unpack(path, into):
+        for entry in (zips if _is_zip(path) else tars).unpack(path, into):
             if left.takes(entry.folder, entry.name):
                 continue
             if entry.path is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -351,8 +352,9 @@ def allowed_folder(text: str, roots: Sequence[Path]) -> Path:
 
 
 def title_for(paths: Sequence[Path]) -> str:
-    """A first name for a dataset made of these files: that of a single ZIP, else a plain one."""
-    return paths[0].stem if len(paths) == 1 and paths[0].suffix.lower() == ".zip" else "My pictures"
+    """A first name for a dataset made of these files: that of a single ZIP or tar, else a plain one."""
+    archive = re.fullmatch(r"(.+?)\.(?:zip|tar|tgz|txz|tbz2|tar\.\w{2,3})", paths[0].name, re.IGNORECASE) if len(paths) == 1 else None
+    return archive[1] if archive else "My pictures"
 
 
 def _page_of(ds: Dataset, view: dict) -> tuple[list, int, dict]:
