@@ -109,7 +109,8 @@ def said_of(config: TrainConfig, plugins: Path | None = None) -> tuple[str, str]
 
 def words_of(target: Target, objective: ModuleType) -> list[str]:
     """What the base model draws of a target to train on, where no dataset is there: it itself, and where it is to go."""
-    return list(dict.fromkeys((target.target, *(getattr(target, field) for field in objective.NEEDS))))
+    fields = [field for field in ("positive", "negative") if field in (*objective.NEEDS, *objective.TARGET_USES)]
+    return list(dict.fromkeys((target.target, *filter(None, (getattr(target, field) for field in fields)))))
 
 
 def all_lessons(config: TrainConfig, objective: ModuleType, contexts: Sequence[str] = ()) -> Iterator[Lesson]:
