@@ -290,6 +290,14 @@ def test_without_pictures_the_base_draws_what_is_to_change_once(lab):
                 assert said == concepts.in_context(context, it.config.concept.targets[at].target)
 
 
+def test_every_target_is_drawn_before_any_twice(lab):
+    kinds = ("cat", "dog", "square", "circle")
+    targets = [{"target": f"a {kind}", "positive": f"a red {kind}", "negative": f"a blue {kind}"} for kind in kinds]
+    it = session(lab, **BY_WORDS | {"concept__drawn": 4}, loss__objective="slider", concept__targets=targets)
+    assert {item.places[0][0] for item in it.p.plan.items} == {0, 1, 2, 3}
+    assert {s.split()[-1] for step in range(12) for batch in it.feed.at(step) for s in batch.captions} == set(kinds)
+
+
 def test_captions_of_a_dataset_are_the_contexts_of_what_they_name(lab, dataset):
     it = session(lab, trigger="", loss__objective="erase", concept__targets=[{"target": "Cat"}, {"target": "boat"}])
     said = {s for step in range(8) for batch in it.feed.at(step) for s in batch.captions}
@@ -324,7 +332,7 @@ def test_what_holds_the_base_holds_a_slider_at_both_ends(lab):
 
 def test_contexts_and_words():
     assert concepts.in_context("a {} , red", "") == "a, red" and concepts.in_context("{}", "") == ""
-    assert concepts.mentions("two Cats on a mat", "cat") and not concepts.mentions("a catalogue", "cat")
+    assert concepts.mentions("two Cats on a mat", "cat") and concepts.mentions("the cat on a mat", "a cat") and concepts.mentions("a cat", "a") and not concepts.mentions("a catalogue", "cat")
     assert concepts.context_of("the Red cat, sitting", "red cat") == "the {}, sitting" and concepts.context_of("a dog", "cat") is None
 
 
@@ -340,6 +348,7 @@ def test_contexts_and_words():
         ({"data__held_out": 1}, "data.held_out is 1, but 'slider' has no validation loss"),
         ({"keep__on": True, "keep__together": True}, "keep.together is on"),
         ({"concept__targets": [{"target": "a cat", "positive": "a red cat"}]}, "target 'a cat' without 'negative'"),
+        ({"concept__targets": [AGE, AGE, AGE], "concept__drawn": 2}, "concept.drawn is 2, but there are 3 targets"),
         ({"loss__objective": "replace", "concept__targets": [{"target": "a cat"}]}, "target 'a cat' without 'positive'"),
         ({"keep__on": True, "keep__prompts": ["a cat on a mat"]}, "every sentence of the list speaks of what concept.targets changes"),
     ],
@@ -358,6 +367,8 @@ def test_what_cannot_be_done_is_refused_before_any_work(lab, change, says):
         ({"concept__preserve": ["red"]}, "concept.preserve has no effect: the objective is 'erase'"),
         ({"concept__low": "x"}, "concept.low has no effect"),
         ({"concept__anchors": [], "concept__anchor_weight": 3.0}, "concept.anchor_weight has no effect: concept.anchors is empty"),
+        ({"concept__anchors": ["a dog", "The cats on a mat"]}, "concept.anchors holds 'The cats on a mat', which speaks of 'cat'"),
+        ({"trigger": "zibbo", "keep__on": True, "keep__own": 0.5}, "keep.own has no effect: 'erase' changes"),
         ({"concept__targets": [{"target": "cat", "negative": "dog"}]}, "concept.targets: negative has no effect: the objective is 'erase'"),
         ({"loss__objective": "replace", "concept__targets": [{"target": "cat", "positive": "dog", "strength": 1.0}]}, "concept.targets: strength has no effect"),
     ],
