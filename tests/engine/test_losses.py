@@ -9,7 +9,16 @@ from diffusers.training_utils import compute_loss_weighting_for_sd3
 
 from training.config import LossPart
 from training.engine.data import Batch
-from training.engine.losses import cosmap_weight, debiased_weight, differing, error_cost, level_weight, picture_loss, sigma_sqrt_weight, weighted_mean
+from training.engine.losses import (
+    cosmap_weight,
+    debiased_weight,
+    differing,
+    error_cost,
+    level_weight,
+    picture_loss,
+    sigma_sqrt_weight,
+    weighted_mean,
+)
 from training.engine.noise import FlowSchedule, draw_noise, read_schedule
 
 BETAS = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
