@@ -169,8 +169,8 @@ def of_pairs(home: Home) -> Run:
 
 
 def forgotten(home: Home, shape: str) -> Run:
-    """The finished run of forgetting another shape than the preset's, with its numbers: nothing was tuned for it."""
-    return trained(home, "builtin-erase", concept__targets=[{"target": shape, "positive": INSTEAD, "strength": 0.5}])
+    """The finished run of forgetting another shape than the preset's, with nothing to fall back on, as in the paper: no number was tuned for it."""
+    return trained(home, "builtin-erase", concept__targets=[{"target": shape, "strength": 1.0}])
 
 
 GROWS, FORGETS = "80 % grow, colours kept", "at most 10 % afterwards, 90 % kept"

@@ -158,6 +158,7 @@ def test_what_is_forgotten_falls_back_on_what_its_row_says(lab, source):
         torch.testing.assert_close(parts(it, batch)[0], mean(answer(1.0, batch.captions) - (back - eta * (named - back))), atol=1e-6, rtol=1e-4)
         seen |= {r["positive"] for r in at}
     assert seen == {"dog", "circle"}
+    assert concepts.said_of(it.config)[0] == "It makes the base model forget: cat (it falls back on dog or circle)."
 
 
 def test_replacing_teaches_what_the_base_says_of_the_other(lab, source):

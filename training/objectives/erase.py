@@ -23,7 +23,11 @@ def lesson(target, context: str, anchor: str, concept):
 
 def says(concept) -> tuple[str, str]:
     """(what the result is, how it is used), in sentences."""
-    return f"It makes the base model forget: {', '.join(t.target for t in concept.targets)}.", "Load it at strength 1; prompts that name it draw something else. It needs no trigger word."
+    back: dict[str, list[str]] = {}
+    for target in concept.targets:
+        back.setdefault(target.target, []).extend(filter(None, [target.positive]))
+    named = [f"{target} (it falls back on {' or '.join(dict.fromkeys(others))})" if others else target for target, others in back.items()]
+    return f"It makes the base model forget: {', '.join(named)}.", "Load it at strength 1; prompts that name it draw something else. It needs no trigger word."
 
 
 def parts(family, m, batch, schedule, config, switch):
