@@ -24,7 +24,7 @@ def test_a_slider_draws_things_larger_and_smaller_and_keeps_their_colours(pipe, 
 def test_what_is_forgotten_is_not_drawn_and_the_others_are(pipe, home):
     found = changing.changed(pipe, changing.trained(home, "builtin-erase"))
     print(found)
-    assert found.before >= 0.75 and found.after <= 0.40 and found.kept >= 0.80  # seen: 28 and 88 %; the aims, 10 and 90 %, are not reached
+    assert found.before >= 0.75 and found.after <= 0.10 and found.kept >= 0.90  # seen: 2 and 92 %
 
 
 def test_what_is_replaced_is_drawn_as_the_other(pipe, home):
