@@ -176,7 +176,7 @@ def forgotten(home: Home, shape: str) -> Run:
 GROWS, FORGETS = "80 % grow, colours kept", "at most 10 % afterwards, 90 % kept"
 JUDGES = {  # (makes the run, judges it, what is asked of it)
     "slider": (lambda home: trained(home, "builtin-slider"), slid, GROWS),
-    "picture_slider": (of_pairs, slid, GROWS),
+    "picture_slider": (of_pairs, slid, "smaller at -1 and larger at 1 than the base draws; beyond that the pairs say nothing"),
     "erase": (lambda home: trained(home, "builtin-erase"), changed, FORGETS),
     "erase_heart": (lambda home: forgotten(home, "heart"), changed, FORGETS),
     "replace": (lambda home: trained(home, "builtin-replace"), changed, "80 % a square, 90 % kept"),

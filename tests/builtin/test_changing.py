@@ -21,6 +21,14 @@ def test_a_slider_draws_things_larger_and_smaller_and_keeps_their_colours(pipe, 
     assert found.colours >= 0.9 * found.base_colours
 
 
+def test_a_slider_from_pairs_leads_to_the_one_and_to_the_other_end(pipe, home):
+    found = changing.slid(pipe, changing.of_pairs(home))
+    print(found)
+    low, base, high = found.areas[1:4]
+    # seen: 6, 27 and 34 % of the picture at -1, 0 and 1, where the pairs' own ends are; at -2 next to nothing is left, so it does not grow at each step for most
+    assert low <= 0.5 * base and high >= 1.1 * base
+
+
 def test_what_is_forgotten_is_not_drawn_and_the_others_are(pipe, home):
     found = changing.changed(pipe, changing.trained(home, "builtin-erase"))
     print(found)
