@@ -285,7 +285,7 @@ class Target(Part):
     """One thing that is changed by words."""
 
     target: str = Field(min_length=1, max_length=400, description="What it acts on, as a prompt would say it: what a slider moves, what is forgotten or what is replaced.")
-    positive: str = Field("", max_length=400, description="Slider: the same with more of it; replace: what is drawn in its place.")
+    positive: str = Field("", max_length=400, description="Slider: the same with more of it; replace: what is drawn in its place; forget: what it falls back on, empty: the sentence without it.")
     negative: str = Field("", max_length=400, description="Slider: the same with less of it.")
     strength: float = Field(2.0, gt=0, le=20, description="How far it is moved, as a multiple of the difference that the words make; a replacement is always whole.")
     weight: float = Field(1.0, gt=0, le=100, description="How much its loss counts, compared to that of the other rows.")
@@ -315,6 +315,7 @@ class ConceptPart(Part):
         description="Pictures that the base model draws of the targets before the first step, with the steps and guidance of the samples, to be noised again; not used where there is a dataset.",
     )
     low: str = Field("", max_length=1000, description="Slider from pictures: the dataset of the low ends, each named like its high end in data.datasets; empty: name.low and name.high lie in one dataset.")
+    focus: float = Field(1.0, ge=0, le=1, description="Slider from pictures: how much the places where the two ends of a pair differ count more than those where they are alike; 0: all count the same.")
 
     @field_validator("contexts")
     @classmethod

@@ -1,7 +1,7 @@
 """Prints what sliders, forgetting and replacing come to on the built-in base: trained by their presets, judged by checker.py.
 
-    python -m tests.builtin.changing                       all of them
-    python -m tests.builtin.changing slider erase replace  some
+    python -m tests.builtin.changing                all of them
+    python -m tests.builtin.changing slider erase   some
 
 All prompts and seeds are fixed.  No prompt that judges a slider has the wording of one that it was trained with.
 """
@@ -17,7 +17,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from tests.builtin import figures
+from tests.builtin import concepts, figures
 from tests.builtin.checker import CRACK, FINER, NAMED, SHAPES, closed, foreground, largest_part, opened, read, to_lab
 from tests.builtin.figures import Ask
 from training import registry
@@ -28,7 +28,7 @@ from training.runs.run import Run, create
 
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 COUNT, SEED = 40, 1_000
-FORGOTTEN, INSTEAD = "circle", "square"
+INSTEAD = "square"
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,16 @@ class Slid:
 
 @dataclass(frozen=True)
 class Changed:
-    """Shares, 0 to 1.  before, after: of prompts that name it, which show it; instead: which show what replaces it; kept: of the base's accuracy on the other shapes."""
+    """Shares, 0 to 1.  before, after: of prompts that name the shape, which show it; instead: which show a square; kept: of the base's accuracy on the other shapes."""
 
+    shape: str
     before: float
     after: float
     instead: float
     kept: float
 
     def __str__(self) -> str:
-        return f"prompts that name the {FORGOTTEN} show one: {self.before:.0%} by the base, {self.after:.0%} afterwards; a {INSTEAD}: {self.instead:.0%}; the others keep {self.kept:.0%}"
+        return f"prompts that name a {self.shape} show one: {self.before:.0%} by the base, {self.after:.0%} afterwards; a {INSTEAD}: {self.instead:.0%}; the others keep {self.kept:.0%}"
 
 
 def size_asks() -> list[Ask]:
@@ -80,9 +81,9 @@ def named_asks(shape: str) -> list[Ask]:
     return asks
 
 
-def other_asks() -> list[Ask]:
+def other_asks(shape: str) -> list[Ask]:
     """Prompts over all shapes but the one that is changed."""
-    return [ask for ask in figures.base_asks() if ask.shape != FORGOTTEN]
+    return [ask for ask in figures.base_asks() if ask.shape != shape]
 
 
 def area(image: Image.Image) -> float:
@@ -92,10 +93,25 @@ def area(image: Image.Image) -> float:
     return float(opened(largest_part(closed(foreground(lab), CRACK))).mean())
 
 
-def trained(home: Home, preset: str, **overrides) -> Run:
+def size_pairs(folder: Path, count: int = 12) -> Path:
+    """`folder` with pairs of a small and a large shape, alike in all else: in colours, and at places, that a pair shares."""
+    folder.mkdir(parents=True)
+    rng = Random(9_000)
+    for k in range(count):
+        shape, (colour, back) = concepts.KNOWN[k % len(concepts.KNOWN)], rng.sample(list(concepts.INKS), 2)
+        x, y = 32 + rng.uniform(-3, 3), 32 + rng.uniform(-3, 3)
+        for end, radius in (("low", rng.uniform(8, 10)), ("high", rng.uniform(23, 26))):
+            sheet = concepts.Sheet(concepts.INKS[back])
+            sheet.shape(shape, x, y, radius, concepts.INKS[colour])
+            sheet.done().save(folder / f"{k:02}.{end}.png")
+        (folder / f"{k:02}.high.txt").write_text(f"a {colour} {shape} on a {back} background\n", encoding="utf-8")
+    return folder
+
+
+def trained(home: Home, preset: str, dataset: str = "", **overrides) -> Run:
     """The finished run of a preset as it is.  overrides: settings with '__' for '.', beside it."""
     own = {path.replace("__", "."): value for path, value in overrides.items()}
-    config = presets.resolve(preset, presets.Answers(name=preset, overrides={"sample.every": 0} | own), hardware.machine(home.root), 0, home)
+    config = presets.resolve(preset, presets.Answers(name=preset, dataset=dataset, overrides={"sample.every": 0} | own), hardware.machine(home.root), 0, home)
     run = create(home.outputs, config)
     ctx = Context(run, home, 1)
     ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="CPU")
@@ -136,18 +152,35 @@ def shown(pictures: Iterable[Image.Image], shape: str) -> float:
 
 
 def changed(pipe, run: Run) -> Changed:
-    """The figures of forgetting or replacing a shape."""
-    asks, others = named_asks(FORGOTTEN), other_asks()
+    """The figures of forgetting or replacing the shape that the run's first target names."""
+    shape = run.config().concept.targets[0].target
+    asks, others = named_asks(shape), other_asks(shape)
     before = figures.paint(pipe, [a.prompt for a in asks], SEED)
     base = figures.accuracy(figures.paint(pipe, [a.prompt for a in others], SEED), others)
     with loaded(pipe, run):
         after = figures.paint(pipe, [a.prompt for a in asks], SEED)
         rest = figures.accuracy(figures.paint(pipe, [a.prompt for a in others], SEED), others)
-    return Changed(shown(before, FORGOTTEN), shown(after, FORGOTTEN), shown(after, INSTEAD), rest.kept(base))
+    return Changed(shape, shown(before, shape), shown(after, shape), shown(after, INSTEAD), rest.kept(base))
 
 
-JUDGES = {"slider": ("builtin-slider", slid), "erase": ("builtin-erase", changed), "replace": ("builtin-replace", changed)}
-BARS = {"slider": "80 % grow, colours kept", "erase": "at most 10 % afterwards, 90 % kept", "replace": "80 % a square"}
+def of_pairs(home: Home) -> Run:
+    """The finished run of a slider from pairs of sizes."""
+    return trained(home, "builtin-picture_slider", str(size_pairs(home.root / "pairs")))
+
+
+def forgotten(home: Home, shape: str) -> Run:
+    """The finished run of forgetting another shape than the preset's, with nothing to fall back on, as in the paper: no number was tuned for it."""
+    return trained(home, "builtin-erase", concept__targets=[{"target": shape, "strength": 1.0}])
+
+
+GROWS, FORGETS = "80 % grow, colours kept", "at most 10 % afterwards, 90 % kept"
+JUDGES = {  # (makes the run, judges it, what is asked of it)
+    "slider": (lambda home: trained(home, "builtin-slider"), slid, GROWS),
+    "picture_slider": (of_pairs, slid, "smaller at -1 and larger at 1 than the base draws; beyond that the pairs say nothing"),
+    "erase": (lambda home: trained(home, "builtin-erase"), changed, FORGETS),
+    "erase_heart": (lambda home: forgotten(home, "heart"), changed, FORGETS),
+    "replace": (lambda home: trained(home, "builtin-replace"), changed, "80 % a square, 90 % kept"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -158,11 +191,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = ask.parse_args(argv)
     pipe = figures.load()
     for name in args.what or JUDGES:
-        preset, judge = JUDGES[name]
+        make, judge, bar = JUDGES[name]
         with tempfile.TemporaryDirectory() as folder:
-            run = trained(Home(Path(folder).resolve()).made(), preset)
+            run = make(Home(Path(folder).resolve()).made())
             view = run.view()
-            print(f"{name}: {judge(pipe, run)}   (bars: {BARS[name]}); {view.last_t - view.first_t:.0f} s", flush=True)
+            print(f"{name}: {judge(pipe, run)}   (bars: {bar}); {view.last_t - view.first_t:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

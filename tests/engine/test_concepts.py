@@ -142,6 +142,25 @@ def test_forgetting_is_the_papers_equation(lab, source):
     assert seen == {"", "a on red"}
 
 
+def test_what_is_forgotten_falls_back_on_what_its_row_says(lab, source):
+    folder, model = source
+    rows = [{"target": "cat", "positive": "dog", "strength": 1.5}, {"target": "cat", "positive": "circle", "strength": 0.5}]
+    it = moved(session(lab, **BY_WORDS | {"concept__drawn": 8}, loss__objective="erase", concept__targets=rows, **model))
+    drawn = {item.captions[0] for item in it.p.plan.items}
+    assert all(any(word in s for s in drawn) for word in ("cat", "dog", "circle")), "noise lies on pictures of all of them"
+    row_of = {item.id: rows[item.places[0][0]] for item in it.p.plan.items}
+    seen = set()
+    for step in range(8):
+        batch = it.feed.at(step)[0]
+        answer, at = answers(it, folder, batch), [row_of[id] for id in batch.ids]
+        back, named = answer(0.0, [s.replace("cat", r["positive"]) for s, r in zip(batch.captions, at, strict=True)]), answer(0.0, batch.captions)
+        eta = torch.tensor([r["strength"] for r in at]).view(-1, *[1] * (back.ndim - 1))
+        torch.testing.assert_close(parts(it, batch)[0], mean(answer(1.0, batch.captions) - (back - eta * (named - back))), atol=1e-6, rtol=1e-4)
+        seen |= {r["positive"] for r in at}
+    assert seen == {"dog", "circle"}
+    assert concepts.said_of(it.config)[0] == "It makes the base model forget: cat (it falls back on dog or circle)."
+
+
 def test_replacing_teaches_what_the_base_says_of_the_other(lab, source):
     folder, model = source
     it = moved(session(lab, **BY_WORDS, **EACH["replace"], **model))
@@ -153,9 +172,10 @@ def test_replacing_teaches_what_the_base_says_of_the_other(lab, source):
         torch.testing.assert_close(parts(it, batch)[0], mean(answer(1.0, batch.captions) - answer(0.0, other)), atol=1e-6, rtol=1e-4)
 
 
-def test_a_slider_from_pictures_learns_the_high_end_at_1_and_the_low_end_at_minus_1(lab, source, pairs):
+@pytest.mark.parametrize("focus", [1.0, 0.4, 0.0])
+def test_a_slider_from_pictures_learns_the_high_end_at_1_and_the_low_end_at_minus_1(lab, source, pairs, focus):
     folder, model = source
-    it = moved(session(lab, loss__objective="picture_slider", data__datasets=[{"name": str(pairs)}], **model))
+    it = moved(session(lab, loss__objective="picture_slider", data__datasets=[{"name": str(pairs)}], concept__focus=focus, **model))
     assert {item.id.split("/")[-1] for item in it.p.plan.items} == {f"cat {n}.high.png" for n in range(3)}
     batch = it.feed.at(0)[0]
     answer = answers(it, folder, batch)
@@ -163,7 +183,19 @@ def test_a_slider_from_pictures_learns_the_high_end_at_1_and_the_low_end_at_minu
     assert float((batch.latents - batch.low).abs().max()) > 0.01
     for sign, loss, clean in ((1.0, high, batch.latents), (-1.0, low, batch.low)):
         noisy, target = it.p.schedule.mix(clean, batch.noise, batch.t), it.p.schedule.target(clean, batch.noise, batch.t)
-        torch.testing.assert_close(loss, mean(answer(sign, batch.captions, noisy) - target), atol=1e-6, rtol=1e-4)
+        counts = torch.tensor([counted(pair, focus) for pair in zip(batch.latents.tolist(), batch.low.tolist(), strict=True)]).unsqueeze(1)
+        assert focus == 0 or float(counts.std()) > 0.05, "these pairs differ in one place"
+        torch.testing.assert_close(loss, ((answer(sign, batch.captions, noisy) - target).pow(2) * counts).flatten(1).mean(dim=1), atol=1e-6, rtol=1e-4)
+
+
+def counted(pair, focus: float) -> list[list[float]]:
+    """How much each cell of a pair counts, by hand: where it differs, at most 8 times the mean; the mean of all is 1."""
+    high, low = pair
+    rows, columns = range(len(high[0])), range(len(high[0][0]))
+    differ = [[sum(abs(h[y][x] - o[y][x]) for h, o in zip(high, low, strict=True)) / len(high) for x in columns] for y in rows]
+    average = lambda table: sum(map(sum, table)) / sum(map(len, table))
+    weight = [[1 - focus + focus * min(d / average(differ), 8) for d in row] for row in differ]
+    return [[w / average(weight) for w in row] for row in weight]
 
 
 @pytest.mark.parametrize("kind", ["lora", "loha", "lokr"])
@@ -259,6 +291,14 @@ def test_without_pictures_the_base_draws_what_is_to_change_once(lab):
                 assert said == concepts.in_context(context, it.config.concept.targets[at].target)
 
 
+def test_every_target_is_drawn_before_any_twice(lab):
+    kinds = ("cat", "dog", "square", "circle")
+    targets = [{"target": f"a {kind}", "positive": f"a red {kind}", "negative": f"a blue {kind}"} for kind in kinds]
+    it = session(lab, **BY_WORDS | {"concept__drawn": 4}, loss__objective="slider", concept__targets=targets)
+    assert {item.places[0][0] for item in it.p.plan.items} == {0, 1, 2, 3}
+    assert {s.split()[-1] for step in range(12) for batch in it.feed.at(step) for s in batch.captions} == set(kinds)
+
+
 def test_captions_of_a_dataset_are_the_contexts_of_what_they_name(lab, dataset):
     it = session(lab, trigger="", loss__objective="erase", concept__targets=[{"target": "Cat"}, {"target": "boat"}])
     said = {s for step in range(8) for batch in it.feed.at(step) for s in batch.captions}
@@ -293,7 +333,7 @@ def test_what_holds_the_base_holds_a_slider_at_both_ends(lab):
 
 def test_contexts_and_words():
     assert concepts.in_context("a {} , red", "") == "a, red" and concepts.in_context("{}", "") == ""
-    assert concepts.mentions("two Cats on a mat", "cat") and not concepts.mentions("a catalogue", "cat")
+    assert concepts.mentions("two Cats on a mat", "cat") and concepts.mentions("the cat on a mat", "a cat") and concepts.mentions("a cat", "a") and not concepts.mentions("a catalogue", "cat")
     assert concepts.context_of("the Red cat, sitting", "red cat") == "the {}, sitting" and concepts.context_of("a dog", "cat") is None
 
 
@@ -309,6 +349,7 @@ def test_contexts_and_words():
         ({"data__held_out": 1}, "data.held_out is 1, but 'slider' has no validation loss"),
         ({"keep__on": True, "keep__together": True}, "keep.together is on"),
         ({"concept__targets": [{"target": "a cat", "positive": "a red cat"}]}, "target 'a cat' without 'negative'"),
+        ({"concept__targets": [AGE, AGE, AGE], "concept__drawn": 2}, "concept.drawn is 2, but there are 3 targets"),
         ({"loss__objective": "replace", "concept__targets": [{"target": "a cat"}]}, "target 'a cat' without 'positive'"),
         ({"keep__on": True, "keep__prompts": ["a cat on a mat"]}, "every sentence of the list speaks of what concept.targets changes"),
     ],
@@ -327,6 +368,8 @@ def test_what_cannot_be_done_is_refused_before_any_work(lab, change, says):
         ({"concept__preserve": ["red"]}, "concept.preserve has no effect: the objective is 'erase'"),
         ({"concept__low": "x"}, "concept.low has no effect"),
         ({"concept__anchors": [], "concept__anchor_weight": 3.0}, "concept.anchor_weight has no effect: concept.anchors is empty"),
+        ({"concept__anchors": ["a dog", "The cats on a mat"]}, "concept.anchors holds 'The cats on a mat', which speaks of 'cat'"),
+        ({"trigger": "zibbo", "keep__on": True, "keep__own": 0.5}, "keep.own has no effect: 'erase' changes"),
         ({"concept__targets": [{"target": "cat", "negative": "dog"}]}, "concept.targets: negative has no effect: the objective is 'erase'"),
         ({"loss__objective": "replace", "concept__targets": [{"target": "cat", "positive": "dog", "strength": 1.0}]}, "concept.targets: strength has no effect"),
     ],

@@ -9,7 +9,16 @@ from diffusers.training_utils import compute_loss_weighting_for_sd3
 
 from training.config import LossPart
 from training.engine.data import Batch
-from training.engine.losses import cosmap_weight, debiased_weight, error_cost, level_weight, picture_loss, sigma_sqrt_weight, weighted_mean
+from training.engine.losses import (
+    cosmap_weight,
+    debiased_weight,
+    differing,
+    error_cost,
+    level_weight,
+    picture_loss,
+    sigma_sqrt_weight,
+    weighted_mean,
+)
 from training.engine.noise import FlowSchedule, draw_noise, read_schedule
 
 BETAS = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
@@ -121,6 +130,18 @@ def test_a_mask_that_shows_nothing_costs_nothing_and_one_of_a_video_holds_for_ev
     mask = torch.zeros(1, 1, 1, 6, 8)
     mask[..., 2] = 1
     torch.testing.assert_close(weighted_mean(errors, mask), errors[..., 2].mean(dim=(1, 2, 3)))
+
+
+def test_where_a_pair_differs_counts_most_and_at_most_eight_times_the_mean_and_one_that_does_not_differ_counts_alike():
+    high = torch.zeros(2, 3, 10, 10)
+    low = high.clone()
+    low[0, :, 4, 4] = torch.tensor([1.0, -2.0, 3.0])  # one cell of a hundred, so 100 times the mean
+    whole, half, none = (differing(high, low, focus) for focus in (1.0, 0.5, 0.0))
+    assert torch.equal(none, torch.ones(2, 1, 10, 10)) and torch.equal(whole[1], torch.ones(1, 10, 10))
+    assert float(whole[0].sum()) == pytest.approx(100) and float(whole[0, 0, 4, 4]) == pytest.approx(100)  # the mean over all cells is 1
+    torch.testing.assert_close(half[0, 0, 4, 4] / half[0, 0, 0, 0], torch.tensor((0.5 + 0.5 * 8) / 0.5))
+    torch.testing.assert_close(half.mean(dim=(1, 2, 3)), torch.ones(2))
+    assert differing(torch.rand(1, 4, 3, 5, 5), torch.rand(1, 4, 3, 5, 5), 1.0).shape == (1, 1, 3, 5, 5), "a clip's cells"
 
 
 def test_noise_offset_moves_whole_channels_and_pyramid_noise_keeps_its_variance():

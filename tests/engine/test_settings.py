@@ -94,6 +94,7 @@ CHANGED = {
     "concept.anchor_weight": (3.0, SLIDER),
     "concept.drawn": (4, SLIDER),
     "concept.low": (None, {"loss__objective": "picture_slider", "data__held_out": 0, "data__datasets": None}),  # two datasets of one shape, made in the test
+    "concept.focus": (0.0, {"loss__objective": "picture_slider", "data__held_out": 0, "data__datasets": None}),  # so here
     "loss.timestep_law": ("style", {}),
     "loss.timestep_mean": (1.0, {"loss__timestep_law": "logit_normal"}),
     "loss.timestep_std": (0.3, {"loss__timestep_law": "logit_normal"}),
@@ -188,12 +189,13 @@ def test_a_changed_setting_shows(lab, baselines, dataset, field, tmp_path):
         value = [{"name": str(tiny.pictures(tmp_path / "others", 4, sizes=((80, 80),)))}]
     if "prior" in field:
         besides = {"data__datasets": [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "prior": True}]}
-    if field == "concept.low":
-        high, value, usual = (str(tiny.pictures(tmp_path / name, 3, sizes=((64, 64),))) for name in ("high", "low", "usual"))
-        for folder, turned in ((value, 1), (usual, 2)):  # other pictures than the high ends: a pair of the same teaches nothing
+    if field in ("concept.low", "concept.focus"):
+        high, low, usual = (str(tiny.pictures(tmp_path / name, 3, sizes=((64, 64),))) for name in ("high", "low", "usual"))
+        for folder, turned in ((low, 1), (usual, 2)):  # other pictures than the high ends: a pair of the same teaches nothing
             for n in range(3):
                 shutil.copy(f"{high}/picture {(n + turned) % 3}.png", f"{folder}/picture {n}.png")
         besides = besides | {"data__datasets": [{"name": high}], "concept__low": usual}
+        value = low if field == "concept.low" else value
     if field == "adapter.start_from":
         value = lab.run(**BASELINE, seed=9).id
     if field == "model.training_adapter":

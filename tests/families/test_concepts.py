@@ -35,6 +35,8 @@ def test_it_trains(kit, lab, pairs, objective):  # noqa: F811
         changes |= {"data__frames": 1, "sample__frames": 1}
     else:
         changes |= WORDS
+    if objective == "erase":  # one falls back on another sentence, one on what is left of its own
+        changes["concept__targets"] = [TARGET, {"target": "a cat", "strength": 1.0}]
     run = lab.run(**changes)
     assert run.status() == "finished", run.why()
     losses = [e["loss"] for e in run.events()[0] if e["kind"] == "step"]

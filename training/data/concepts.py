@@ -12,6 +12,7 @@ from .. import registry
 from ..config import ConceptPart, Target, TrainConfig
 
 PLACE = "{}"
+_ARTICLE = re.compile(r"^(?:an?|the)\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def in_context(context: str, words: str) -> str:
 
 
 def mentions(sentence: str, words: str) -> bool:
-    """Whether a sentence speaks of the words, in any case; whole words only, with or without an s."""
-    return re.search(_expression(words), sentence, re.IGNORECASE) is not None
+    """Whether a sentence speaks of the words, in any case and after any article; whole words only, with or without an s."""
+    return re.search(_expression(_ARTICLE.sub("", words) or words), sentence, re.IGNORECASE) is not None
 
 
 def context_of(caption: str, words: str) -> str | None:
@@ -109,7 +110,8 @@ def said_of(config: TrainConfig, plugins: Path | None = None) -> tuple[str, str]
 
 def words_of(target: Target, objective: ModuleType) -> list[str]:
     """What the base model draws of a target to train on, where no dataset is there: it itself, and where it is to go."""
-    return list(dict.fromkeys((target.target, *(getattr(target, field) for field in objective.NEEDS))))
+    fields = [field for field in ("positive", "negative") if field in (*objective.NEEDS, *objective.TARGET_USES)]
+    return list(dict.fromkeys((target.target, *filter(None, (getattr(target, field) for field in fields)))))
 
 
 def all_lessons(config: TrainConfig, objective: ModuleType, contexts: Sequence[str] = ()) -> Iterator[Lesson]:
@@ -176,6 +178,8 @@ def _word_problems(config: TrainConfig, objective: ModuleType) -> Iterator[tuple
         for field in objective.NEEDS:
             if not getattr(target, field):
                 yield "concept.targets", f"has the target {target.target!r} without {field!r}, which {name!r} needs: {type(target).model_fields[field].description}"
+    if not config.data.datasets and concept.drawn < len(concept.targets):
+        yield "concept.drawn", f"is {concept.drawn}, but there are {len(concept.targets)} targets, and each needs at least 1 picture to be taught on; set it to {len(concept.targets)} or more"
     if not config.data.datasets and config.data.frames > 1:
         yield "data.frames", "asks for clips, but the base model draws single pictures to train on; set it to 1, or name a dataset of clips"
 
@@ -194,6 +198,12 @@ def idle(config: TrainConfig, plugins: Path | None = None) -> list[str]:
     if "anchor_weight" in uses and not concept.anchors and concept.anchor_weight != type(concept).model_fields["anchor_weight"].default:
         said.append("concept.anchor_weight has no effect: concept.anchors is empty")
     if by_words(objective):
+        said += [
+            f"concept.anchors holds {anchor!r}, which speaks of {target.target!r}: it goes on drawing what is to change, so the two pull against each other"
+            for anchor in concept.anchors for target in concept.targets if mentions(anchor, target.target)
+        ]  # fmt: skip
+        if config.keep.on and config.trigger and config.keep.own != type(config.keep).model_fields["own"].default and not config.keep.drawn:
+            said.append(f"keep.own has no effect: {name!r} changes what concept.targets says, not captions")
         known = (*objective.NEEDS, *objective.TARGET_USES)
         for field, info in Target.model_fields.items():
             if field not in ("target", "weight", *known) and any(getattr(t, field) != info.default for t in concept.targets):

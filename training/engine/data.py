@@ -25,6 +25,7 @@ from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
 from .imageprompts import ImagePrompts
 from .lessons import Asked
+from .losses import differing
 from .noise import draw_noise
 from .randomness import generator, number, permutation, unit
 from .texts import Texts
@@ -328,6 +329,7 @@ class Batch:
     base: Tensor | None = None
     mask: Tensor | None = None
     low: Tensor | None = None  # latents of the low ends, where pairs are learnt
+    cells: Tensor | None = None  # how much each cell counts there, losses.differing()
     asked: Asked | None = None  # where words are changed
 
 
@@ -417,7 +419,9 @@ class Feed:
                 lows.append(self.cache.get(item.low.latent_key(self.latent_print, flip))["latents"])
         conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
         batch = self._to_device(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
-        batch.low = torch.stack(lows).to(self.device) if lows else None
+        if lows:
+            batch.low = torch.stack(lows).to(self.device)
+            batch.cells = differing(batch.latents, batch.low, self.config.concept.focus)
         batch.asked = self._asked(lessons, geometry) if lessons else None
         return batch
 

@@ -49,7 +49,8 @@ def bank(config: TrainConfig, objective: ModuleType, divisor: int, base: str) ->
     half-way, as LECO (p1atdev/LECO, train_lora.py) and the paper do at every step: no denoising in the step, and nothing that depends on a run.
     """
     c = config.concept
-    wanted = [(at, words) for at, target in enumerate(c.targets) for words in concepts.words_of(target, objective)]
+    told = [concepts.words_of(target, objective) for target in c.targets]
+    wanted = [(at, words[turn]) for turn in range(max(map(len, told))) for at, words in enumerate(told) if turn < len(words)]  # every target once before any twice
     asks = []
     for k in range(c.drawn):
         at, words = wanted[k % len(wanted)]

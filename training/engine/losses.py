@@ -13,13 +13,18 @@ from .noise import DiscreteSchedule, FlowSchedule
 Schedule = DiscreteSchedule | FlowSchedule
 FLOW_WEIGHTS = ("sigma_sqrt", "cosmap")  # said in terms of a flow's t
 LEAST_SNR = 1e-8
+MOST_DIFFERING = 8.0  # times the mean: a spot that differs a lot is not all that is learnt
 LEAST_T = 1e-3  # 1 / t^2 grows without end
 
 
-def picture_loss(said: Tensor, target: Tensor, batch, schedule: Schedule, config: LossPart) -> Tensor:
-    """Loss of each picture, [B] fp32.  said, target: what the denoiser predicts and should, [B,C,...]; batch: engine.data.Batch."""
+def picture_loss(said: Tensor, target: Tensor, batch, schedule: Schedule, config: LossPart, cells: Tensor | None = None) -> Tensor:
+    """Loss of each picture, [B] fp32.  said, target: what the denoiser predicts and should, [B,C,...]; batch: engine.data.Batch.
+
+    cells: how much each cell counts beside the mask, [B,1,...], None for all alike.
+    """
     errors = error_cost(said.float() - target.float(), schedule, batch.t, config)
     mask = None if batch.mask is None else config.unmasked_weight + (1 - config.unmasked_weight) * batch.mask
+    mask = cells if mask is None else mask if cells is None else mask * cells
     return weighted_mean(errors, mask) * level_weight(schedule, batch.t, config).to(errors.dtype)
 
 
@@ -48,6 +53,19 @@ def weighted_mean(errors: Tensor, weight: Tensor | None) -> Tensor:
         return errors.mean(dim=cells)
     weight = weight.expand_as(errors)
     return (errors * weight).sum(dim=cells) / weight.sum(dim=cells).clamp(min=1e-6)
+
+
+def differing(high: Tensor, low: Tensor, focus: float) -> Tensor:
+    """How much each cell of a pair counts, [B,1,...] with mean 1; high, low: latents of its ends, [B,C,...]; focus: ConceptPart's.
+
+    (1 - focus) + focus min(d / mean of d, 8), where d is the mean over channels of |high - low|; 1 everywhere where the two are the same.
+    """
+    d = (high.float() - low.float()).abs().mean(dim=1, keepdim=True)
+    cells = tuple(range(1, d.ndim))
+    mean = d.mean(dim=cells, keepdim=True)
+    share = torch.where(mean > 0, d / mean.clamp(min=1e-12), 1.0).clamp(max=MOST_DIFFERING)
+    weight = (1 - focus) + focus * share
+    return weight / weight.mean(dim=cells, keepdim=True)
 
 
 def level_weight(schedule: Schedule, t: Tensor, config: LossPart) -> Tensor:

@@ -6,7 +6,7 @@ TITLE = "A slider from pictures"
 BLURB = "Pairs of pictures that differ in one thing: strength above 0 leads to the one, below 0 to the other."
 SIGNED = True
 PAIRS = True  # each picture of the datasets is the high end of a pair
-USES = ("low",)
+USES = ("low", "focus")
 
 
 def says(concept) -> tuple[str, str]:
@@ -17,11 +17,11 @@ def says(concept) -> tuple[str, str]:
 def parts(family, m, batch, schedule, config, switch):
     """The losses of the high and of the low ends, each [B] fp32: |D+(x_high, c) - target|^2, then |D-(x_low, c) - target|^2.
 
-    Noise, level and words are the same for both, so that what the pair shares does not pull either way.
+    Noise, level and words are the same for both, so that what the pair shares does not pull either way; where it differs counts most.
     """
     from ..engine.losses import picture_loss
 
     for sign, clean in ((1, batch.latents), (-1, batch.low)):
         noisy, target = schedule.mix(clean, batch.noise, batch.t), schedule.target(clean, batch.noise, batch.t)
         with switch.times(sign):
-            yield picture_loss(family.predict(m, noisy.to(m.dtype), batch.t, batch.cond), target, batch, schedule, config)
+            yield picture_loss(family.predict(m, noisy.to(m.dtype), batch.t, batch.cond), target, batch, schedule, config, batch.cells)

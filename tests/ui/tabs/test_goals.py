@@ -39,7 +39,7 @@ def test_every_base_model_offers_the_five_things_to_learn(ctx, base):  # noqa: F
         assert title in cards or base == "builtin"  # whose presets have names of their own
 
 
-@pytest.mark.parametrize(("goal", "columns"), [("slider", ["Target", "Positive", "Negative", "Strength"]), ("erase", ["Target", "Strength"]), ("replace", ["Target", "Positive"])])
+@pytest.mark.parametrize(("goal", "columns"), [("slider", ["Target", "Positive", "Negative", "Strength"]), ("erase", ["Target", "Positive", "Strength"]), ("replace", ["Target", "Positive"])])
 def test_the_table_has_the_columns_that_the_goal_acts_on(ctx, goal, columns):  # noqa: F811
     essentials = painted(ctx, Draft(preset=f"sd15-{goal}"))["essentials"]
     assert re.findall(r'<th scope="col">([^<]+)</th>', essentials) == columns
