@@ -35,6 +35,7 @@ PACKAGES = {
     "optimizers": "training.optimizers",
     "jobs": "training.jobs",
     "captioning": "captioning",
+    "foreign": "training.foreign",
     "pages": "",
 }
 
@@ -47,6 +48,7 @@ OFFERS = {
     "optimizers": ("TITLE", "BLURB", "USES", "Options", "bytes_per_weight", "make"),
     "jobs": ("TITLE", "Config", "run"),
     "captioning": ("TITLE", "BLURB", "NEEDS_PIXELS", "Options", "load", "caption"),
+    "foreign": ("TITLE", "recognises", "translate"),
     "pages": ("TITLE", "build", "wire"),
 }
 
