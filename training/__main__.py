@@ -56,7 +56,7 @@ def bring(
     home: HomeOption = None,
 ):
     """Settings of another trainer: what is taken over, what has no equal here and why, and a job file of them."""
-    from .files import write_text_whole
+    from .files import write_atomic
     from .jobfile import dump_yaml
     from .plan import translating
     from .plan.draught import job_of
@@ -72,7 +72,7 @@ def bring(
             print(f"  {line}")
     if out is not None:
         config, said = job_of(made, place, dataset or "")
-        write_text_whole(out, dump_yaml(config))
+        write_atomic(out, dump_yaml(config).encode())
         print(f"\n{out} is written: python -m training train {out}")
         for sentence in said:
             print(f"  {sentence}")
