@@ -157,7 +157,8 @@ _SWITCHES = {"flux1_checkbox": "flux", "sd3_checkbox": "sd3", "sdxl": "sdxl", "s
 def recognises(data: Mapping[str, Any]) -> bool:
     """A mapping with kohya's own names: of a network, or of datasets with subsets."""
     keys = set(flat(data)) | {key.rpartition(".")[2] for key in flat(data)}
-    if any(isinstance(d, Mapping) and "subsets" in d for d in data.get("datasets", ()) if isinstance(data.get("datasets"), list)):
+    listed = data.get("datasets")
+    if isinstance(listed, list) and any(isinstance(one, Mapping) and "subsets" in one for one in listed):
         return True
     return "pretrained_model_name_or_path" in keys and bool(keys & {"network_module", "network_dim", "network_args"}) and "model_family" not in keys or {"LoRA_type", "network_dim"} <= keys or {"max_resolution", "lr_scheduler", "bucket_reso_steps"} <= keys
 
@@ -267,17 +268,16 @@ def _adapter(reading: Reading) -> None:
     """network_module and network_args, or the GUI's LoRA_type."""
     values = reading.left
     given = written(values.get("network_args") or "")
-    kind = str(values.get("LoRA_type", "") or given.pop("algo", "") or "").rpartition("/")[2].lower()
+    algo = given.pop("algo", "")
+    kind = str(values.get("LoRA_type", "") or algo or "").rpartition("/")[2].lower()
     key = "LoRA_type" if "LoRA_type" in values else "network_args"
     module = str(values.get("network_module", ""))
     known = {"standard": "lora", "flux1": "lora", "sd3": "lora", "kohya locon": "lora", "locon": "lora", "lora": "lora", "lokr": "lokr", "loha": "loha", "full": "full", "diag-oft": "oft", "kohya dylora": ""}
     if "network_args" in values:
         reading.left |= {f"network_args.{k}": v for k, v in given.items()}
-        for name, value in given.items():
-            values.setdefault(name, value) if name in ("conv_dim", "conv_alpha", "factor", "dora_wd") else None
         reading.rest("network_args", "its parts are read one by one")
     if kind and known.get(kind):
-        chosen = "dora" if known[kind] == "lora" and values.get("dora_wd") in (True, "True", "true") else known[kind]
+        chosen = "dora" if known[kind] == "lora" and True in (values.get("dora_wd"), given.get("dora_wd")) else known[kind]
         if key in reading.left:
             reading.take(key, "adapter.type", chosen)
         else:

@@ -113,7 +113,7 @@ def translate(data: Mapping[str, Any]) -> Reading:
     reading.presume(DEFAULTS)
     source, kind = str(values.pop("pretrained_model_name_or_path", None) or ""), str(values.get("model_family", ""))
     flavour = str(values.get("model_flavour") or "")
-    reading.base = Base("pretrained_model_name_or_path" if source else "model_family", source or "", (kind,))
+    reading.base = Base("pretrained_model_name_or_path" if source else "model_family", source, (kind, kind + flavour))
     reading.rest("model_family", "it says the kind of base model")
     if flavour:
         if source:

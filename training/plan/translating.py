@@ -99,7 +99,7 @@ class Same:
 
 @dataclass(frozen=True)
 class Base:
-    """The base model as a file names it.  names: what the program calls its architecture, the surest first."""
+    """The base model as a file names it.  names: what the program calls its architecture, then that with its variant."""
 
     key: str
     source: str
@@ -273,12 +273,12 @@ def read(path: Path, plugins: Path | None = None, local: bool = True) -> Importe
     """
     data = load(path)
     found = registry.find("foreign", plugins)
-    for plugin in found.values():
-        if plugin.ok and plugin.module.recognises(data):
-            try:
+    for plugin in [p for p in found.values() if p.ok]:
+        try:
+            if plugin.module.recognises(data):
                 return plugin.module.translate(data).done(local, plugins)
-            except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
-                raise ValueError(f"{path.name} looks like a job of {plugin.module.TITLE}, but something in it is not what that program writes: {shown(error)}") from None
+        except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
+            raise ValueError(f"{path.name} looks like a job of {plugin.module.TITLE}, but something in it is not what that program writes: {shown(error)}") from None
     programs = ", ".join(p.module.TITLE for p in found.values() if p.ok)
     keys = ", ".join(shown(k) for k in list(data)[:6])
     raise ValueError(f"{path.name} is no job file that is known; its first keys are {keys or 'none'}. Known are those of {programs}")
@@ -343,7 +343,7 @@ def _family(specs: Sequence, base: Base):
     said = plain(base.names[0].split(":")[0]) if base.names else ""
     if said and said not in known:
         return None
-    repository = plain(re.split(r"[\\/]", base.source.rstrip("\\/"))[-1])
+    repository = plain(re.split(r"[\\/]", base.source.rstrip("\\/"))[-1]) or (plain(base.names[1]) if len(base.names) > 1 else "")
     longest = max((name for name in known if repository.startswith(name)), key=len, default="")
     if longest and repository[len(longest) : len(longest) + 1].isdigit():
         return None if not said or longest == said else known[said]  # another version of it

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from training import registry
 from training.config import DatasetUse, TrainConfig
 from training.home import Home
-from training.plan import draught, presets, translating
+from training.plan import draught, translating
 from training.plan.translating import Imported
 
 from ... import forms, views
@@ -30,7 +31,7 @@ class Brought(BaseModel):
     file: str = ""
     program: str = ""
     fault: str = ""
-    base: str = ""  # title of the preset that was chosen by its base model, "" for none
+    base: str = ""  # title of its base model, "" where Easel has none like it
     taken: list[tuple[str, str, str]] = []  # key and value there, setting and value here, "its default" or ""
     without: list[tuple[str, str]] = []  # key and value there, why
     unknown: list[tuple[str, str]] = []
@@ -49,7 +50,8 @@ def take(file: Path, form: Draft, home: Home, local: bool) -> tuple[Draft, Broug
         return form, Brought(file=file.name, fault=str(error))
     rows = [DatasetUse(**row) for row in draught.folders(made, home)] if local else []
     known = {f.path: f for f in forms.fields(TrainConfig)}
-    title = next((p.title for p in presets.list_presets(plugins=home.plugins) if p.id == made.preset), "")
+    family = str(made.settings.get("model.family", ""))
+    title = registry.get("families", family, home.plugins).SPEC.called(str(made.settings["model.source"])) if made.preset else ""
     note = Brought(
         file=file.name, program=made.program, base=title, before=form, secrets=list(made.secrets),
         taken=[(f"{t.key} = {t.value}", f"{_label(t.path)}: {_typed(known, t.path, t.ours)}", "its default" if t.presumed else "") for t in made.taken],
@@ -94,7 +96,7 @@ def html(note: Brought) -> str:
         ("Off there, or no difference here", "brought-idle", [(a, plain(b)) for a, b in note.idle], False),
     )
     said = [f"{views.count(len(note.taken), 'setting')} taken over, {len(note.without)} without an equal here, {len(note.unknown)} not known"]
-    said += [f"The base model is that of ‘{note.base}’, whose preset fills in the rest"] if note.base else ["Choose a base model below: Easel has none like it, or the file does not say which"]
+    said += [f"The base model is {note.base}, whose preset fills in the rest and keeps what that model knows, which those trainers do not"] if note.base else ["Choose a base model below: Easel has none like it, or the file does not say which"]
     said += [f"Secrets are neither taken over nor shown: {', '.join(note.secrets)}"] if note.secrets else []
     return (
         f'<div class="ez-note ez-brought" role="status"><p><b>{escape(note.file)}</b>, a job of {escape(note.program)}. {escape(in_words(*said))}</p>'
@@ -115,4 +117,4 @@ def _folders(note: Brought) -> str:
 def _list(title: str, key: str, lines: Sequence[tuple[str, str]], opened: bool) -> str:
     shown = "".join(f"<dt>{escape(there)}</dt><dd>{escape(here)}</dd>" for there, here in lines[:MOST])
     more = f"<dt>…</dt><dd>{len(lines) - MOST} more</dd>" if len(lines) > MOST else ""
-    return f'<details data-key="{key}"{" open" if opened and len(lines) <= 6 else ""}><summary>{escape(title)} ({len(lines)})</summary><dl class="ez-brought-list">{shown}{more}</dl></details>'
+    return f'<details data-key="{key}"{" data-open" if opened and len(lines) <= 6 else ""}><summary>{escape(title)} ({len(lines)})</summary><dl class="ez-brought-list">{shown}{more}</dl></details>'

@@ -61,8 +61,8 @@ def build(ctx) -> Parts:
             with gr.Accordion("All settings", open=False, elem_classes="ez-card ez-all"):
                 boxes["settings"] = _box()
             with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h2 class="ez-subtitle ez-gap-below">Bring settings from another trainer</h2>', apply_default_css=False)
-                bring = gr.File(label="A job file of another trainer", show_label=False, file_types=list(ENDINGS), type="filepath", elem_classes=["ez-drop", "ez-drop-settings"], height=104)
+                gr.HTML('<h2 class="ez-subtitle">Bring settings from another trainer</h2>', apply_default_css=False)
+                bring = gr.File(label="A job file of another trainer", show_label=False, file_types=list(ENDINGS), type="filepath", elem_classes=["ez-drop", "ez-drop-settings"], height=124)
                 boxes["brought"] = _box()
         with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["plan"] = _box()
@@ -144,7 +144,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
         "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
         "plan": trainpage.plan_card(
-            made, [] if made.words else missing(ctx.home, made.dataset), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
+            made, [] if made.words or "data.datasets" in form.edits else missing(ctx.home, made.dataset), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
         ),
     }  # fmt: skip
