@@ -61,7 +61,7 @@ def test_every_kind_has_an_example_and_a_place_in_the_guide():
 def test_every_example_loads_beside_what_comes_with_easel(stocked):
     found = added(stocked)
     assert [f"{one.kind}/{one.id}: {one.error}" for one in found if not one.ok] == []
-    assert len(found) == 12 and {one.kind for one in found} == set(KINDS)
+    assert len(found) == 13 and {one.kind for one in found} == set(KINDS)
     for one in found:
         assert one.source.startswith(str(stocked.plugins)) and one.title
 
@@ -116,6 +116,15 @@ def test_a_tool_has_its_form_on_the_tools_tab(stocked):
     made, wrong = bench.config_of(tool, {"dataset": "cats", "columns": "3"})
     assert wrong == {} and (made.dataset, made.columns, made.kind) == ("cats", 3, "contact_sheet") and tool.blurb
     assert "columns" in bench.config_of(tool, {"dataset": "cats", "columns": "0"})[1]
+
+
+def test_a_file_of_another_trainer_is_read(stocked, tmp_path):
+    from training.plan import translating
+
+    (tmp_path / "job.json").write_text('{"easy_lora": 1, "size": 4, "rounds": 7, "colour": "blue", "mood": 3, "api_key": "abc"}', encoding="utf-8")
+    made = translating.read(tmp_path / "job.json", stocked.plugins)
+    assert made.program == "EasyLoRA" and made.settings == {"adapter.rank": 4, "steps": 70}
+    assert [w.key for w in made.without] == ["colour"] and [u.key for u in made.unknown] == ["mood"] and made.secrets == ("api_key",)
 
 
 def test_a_preset_and_its_list_of_sentences_are_used(stocked):
@@ -207,4 +216,4 @@ def test_the_list_on_the_page_tells_no_path_of_this_computer_and_no_markup(stock
     html = page.html(stocked)
     assert "&lt;script&gt;" in html and "<script" not in html and "<img" not in html
     assert str(stocked.root) not in html and "plugins/jobs/contact_sheet.py" in html.replace("\\", "/")
-    assert "Plugins: 14, 1 not used" in html and "<details" in html and " open" in html and RIGHTS in html
+    assert "Plugins: 15, 1 not used" in html and "<details" in html and " open" in html and RIGHTS in html

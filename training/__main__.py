@@ -1,4 +1,4 @@
-"""The command line: python -m training train | resume | longer | caption | generate | export | tool | inspect | convert | runs | jobs | plugins | doctor.
+"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -46,6 +46,36 @@ def train(
 
     place = _use(home)
     _launch(load_job(job, place.plugins), place, detach, _card(gpu, place))
+
+
+@app.command(name="import")
+def bring(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A job file of ai-toolkit (YAML), kohya (TOML, or the GUI's JSON), OneTrainer (JSON), diffusion-pipe (TOML) or SimpleTuner (JSON).")],
+    out: Annotated[Path | None, typer.Option(metavar="JOB.YAML", help="Write a job file that 'train' takes; without it, only the report is printed.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Dataset to learn from, in place of the folders that the file names.")] = None,
+    home: HomeOption = None,
+):
+    """Settings of another trainer: what is taken over, what has no equal here and why, and a job file of them."""
+    from .files import write_atomic
+    from .jobfile import dump_yaml
+    from .plan import translating
+    from .plan.draught import job_of
+
+    place = _use(home)
+    if out is not None:
+        _refuse_existing(out)
+    made = translating.read(file, place.plugins)
+    print(f"{file.name} is a job of {made.program}.")
+    for heading, lines in translating.told(made):
+        print(f"\n{heading} ({len(lines)})")
+        for line in lines:
+            print(f"  {line}")
+    if out is not None:
+        config, said = job_of(made, place, dataset or "")
+        write_atomic(out, dump_yaml(config).encode())
+        print(f"\n{out} is written: python -m training train {out}")
+        for sentence in said:
+            print(f"  {sentence}")
 
 
 @app.command()

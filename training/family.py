@@ -109,6 +109,8 @@ class FamilySpec:
     alike: tuple[str, ...] = ()  # Hub ids of checkpoints whose weights look like default_source's, but whose scheduler is set otherwise
     optional: dict[str, float] = field(default_factory=dict)  # text encoders that a run can do without (model.leave_out) -> parameters, rough
 
+    elsewhere_called: tuple[str, ...] = ()  # what job files of other trainers call it and its repositories begin with: small letters and digits only
+
     beside: dict[str, Beside] = field(default_factory=dict)  # kind of adapter -> what hangs beside the denoiser; a kind that is not here cannot be trained
 
     def title_of(self, source: str) -> str:

@@ -36,6 +36,7 @@ PACKAGES = {
     "jobs": "training.jobs",
     "captioning": "captioning",
     "formats": "training.data.formats",
+    "foreign": "training.foreign",
     "pages": "",
 }
 
@@ -49,6 +50,7 @@ OFFERS = {
     "jobs": ("TITLE", "Config", "run"),
     "captioning": ("TITLE", "BLURB", "NEEDS_PIXELS", "Options", "load", "caption"),
     "formats": ("TITLE", "BLURB", "reads", "rows"),
+    "foreign": ("TITLE", "recognises", "translate"),
     "pages": ("TITLE", "build", "wire"),
 }
 

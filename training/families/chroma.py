@@ -32,6 +32,7 @@ SPEC = FamilySpec(
     id="chroma",
     title="Chroma",
     default_source="lodestones/Chroma1-HD",
+    elsewhere_called=("chroma", "chroma1"),
     licence="apache-2.0",
     licence_url="https://huggingface.co/lodestones/Chroma1-HD",
     latent=LatentSpec(channels=16, stride=8, patch=2),

@@ -48,6 +48,7 @@ SPEC = FamilySpec(
     id="flux1",
     title="FLUX.1",
     default_source="black-forest-labs/FLUX.1-dev",
+    elsewhere_called=("flux", "flux1", "fluxdev1"),
     licence="other",
     licence_url="https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
     licences={"black-forest-labs/FLUX.1-schnell": ("apache-2.0", "https://huggingface.co/black-forest-labs/FLUX.1-schnell")},

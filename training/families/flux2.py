@@ -14,6 +14,7 @@ SPEC = FamilySpec(
     id="flux2",
     title="FLUX.2 dev",
     default_source="black-forest-labs/FLUX.2-dev",
+    elsewhere_called=("flux2",),
     licence="other",
     licence_url="https://huggingface.co/black-forest-labs/FLUX.2-dev",
     latent=flux2.LATENT,

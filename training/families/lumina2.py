@@ -31,6 +31,7 @@ SPEC = FamilySpec(
     id="lumina2",
     title="Lumina-Image 2.0",
     default_source="Alpha-VLLM/Lumina-Image-2.0",
+    elsewhere_called=("lumina", "lumina2", "luminaimage20"),
     licence="apache-2.0",
     licence_url="https://huggingface.co/Alpha-VLLM/Lumina-Image-2.0",
     latent=LatentSpec(channels=16, stride=8, patch=2),

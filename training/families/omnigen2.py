@@ -23,6 +23,7 @@ SPEC = FamilySpec(
     id="omnigen2",
     title="OmniGen2",
     default_source="OmniGen2/OmniGen2",
+    elsewhere_called=("omnigen2",),
     licence="apache-2.0",
     licence_url="https://github.com/VectorSpaceLab/OmniGen2/blob/main/LICENSE",
     latent=LatentSpec(channels=16, stride=8, patch=2),

@@ -18,6 +18,7 @@ SPEC = FamilySpec(
     id="qwen_image",
     title="Qwen-Image",
     default_source="Qwen/Qwen-Image",
+    elsewhere_called=("qwen", "qwenimage", "qwenimage2512"),
     licence="apache-2.0",
     licence_url="https://huggingface.co/Qwen/Qwen-Image/blob/main/LICENSE",
     latent=LatentSpec(channels=16, stride=8, patch=2),

@@ -15,6 +15,7 @@ SPEC = FamilySpec(
     id="sd15",
     title="Stable Diffusion 1.5",
     default_source="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    elsewhere_called=("sd1", "sd1x", "sd15", "sd2", "sd2x", "stablediffusion15", "stablediffusion20", "stablediffusion20base", "stablediffusion21", "stablediffusion21base", "stablediffusionv15"),
     licence="creativeml-openrail-m",
     licence_url="https://huggingface.co/spaces/CompVis/stable-diffusion-license",
     latent=LatentSpec(channels=4, stride=8),

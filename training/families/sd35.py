@@ -34,6 +34,7 @@ SPEC = FamilySpec(
     id="sd35",
     title="Stable Diffusion 3.5",
     default_source="stabilityai/stable-diffusion-3.5-medium",
+    elsewhere_called=("sd3", "sd35", "stablediffusion35"),
     licence="other",
     licence_url="https://huggingface.co/stabilityai/stable-diffusion-3.5-medium/blob/main/LICENSE.md",
     latent=LatentSpec(channels=16, stride=8, patch=2),

@@ -31,6 +31,7 @@ SPEC = FamilySpec(
     id="sdxl",
     title="Stable Diffusion XL",
     default_source="stabilityai/stable-diffusion-xl-base-1.0",
+    elsewhere_called=("xl", "sdxl", "stablediffusionxl", "stablediffusionxl10base"),
     licence="openrail++",
     licence_url="https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
     latent=LatentSpec(channels=4, stride=8),

@@ -30,6 +30,7 @@ SPEC = FamilySpec(
     id="wan21",
     title="Wan 2.1 text-to-video",
     default_source="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    elsewhere_called=("wan", "wan21", "wan211b", "wan2114b"),
     licence="apache-2.0",
     licence_url="https://huggingface.co/Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
     latent=LatentSpec(channels=CHANNELS, stride=STRIDE_PX, patch=2, video=True, frame_stride=4),

@@ -14,6 +14,7 @@ SPEC = FamilySpec(
     id="wan22_5b",
     title="Wan 2.2 TI2V 5B",
     default_source="Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+    elsewhere_called=("wan225b", "wan22ti2v5b", "wanti2v5b"),
     licence="apache-2.0",
     licence_url="https://huggingface.co/Wan-AI/Wan2.2-TI2V-5B-Diffusers",
     latent=LatentSpec(channels=48, stride=16, patch=2, video=True, frame_stride=4),

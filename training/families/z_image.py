@@ -26,6 +26,7 @@ SPEC = FamilySpec(
     id="z_image",
     title="Z-Image",
     default_source="Tongyi-MAI/Z-Image",
+    elsewhere_called=("zimage", "zimageturbo"),
     licence="apache-2.0",
     licence_url="https://huggingface.co/Tongyi-MAI/Z-Image",
     latent=LatentSpec(channels=16, stride=8, patch=2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import gradio as gr
 
@@ -16,20 +17,21 @@ from training.plan import timelaw
 from training.plan.cards import labels
 from training.plan.devices import CARDS
 from training.plan.hardware import machine
+from training.plan.translating import ENDINGS
 from training.runs import supervisor
 
 from ... import drafts, forms, shell
 from ...poll import changes
 from ...server import client, media
 from ...words import plain
-from . import draft, lawchart
+from . import brought, draft, lawchart
 from . import page as trainpage
 from .draft import Draft, Plan
 from .missing import chosen as open_chosen
 from .missing import missing
 
 TITLE = "Train"
-PIECES = ("essentials", "presets", "settings", "plan")
+PIECES = ("brought", "essentials", "presets", "settings", "plan")
 THUMBS = 4
 
 
@@ -38,6 +40,7 @@ class Parts:
     """What the tab is made of.  seen: what this browser shows."""
 
     seen: gr.State
+    bring: gr.File
     boxes: dict[str, gr.HTML]
 
     def outputs(self) -> list:
@@ -57,9 +60,13 @@ def build(ctx) -> Parts:
                 boxes["presets"] = _box()
             with gr.Accordion("All settings", open=False, elem_classes="ez-card ez-all"):
                 boxes["settings"] = _box()
+            with gr.Column(elem_classes="ez-card"):
+                gr.HTML('<h2 class="ez-subtitle">Bring settings from another trainer</h2>', apply_default_css=False)
+                bring = gr.File(label="A job file of another trainer", show_label=False, file_types=list(ENDINGS), type="filepath", elem_classes=["ez-drop", "ez-drop-settings"], height=124)
+                boxes["brought"] = _box()
         with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["plan"] = _box()
-    return Parts(seen, boxes)
+    return Parts(seen, bring, boxes)
 
 
 def _box() -> gr.HTML:
@@ -91,7 +98,11 @@ def wire(parts: Parts, ctx) -> None:
     ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
     for name in ("essentials", "settings"):
         parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
-    for name in ("essentials", "presets", "settings", "plan"):
+    def bring(file, dataset, seen):
+        return [None, *brought_file(ctx, file, dataset, _fresh(seen))]
+
+    parts.bring.upload(bring, [parts.bring, *inputs], [parts.bring, *parts.outputs()], **shell.QUIET)
+    for name in PIECES:
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
 
 
@@ -128,11 +139,12 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures={"steps": trainpage.epochs_row(form, made, wrong), **_drawn(ctx, made)}) if made.base else ""
     busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
+        "brought": brought.html(drafts.load(ctx.home, brought.NOTE, brought.Brought)),
         "essentials": trainpage.essentials(form.kept(ctx.home, made.dataset), made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else []),
         "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
         "plan": trainpage.plan_card(
-            made, [] if made.words else missing(ctx.home, made.dataset), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
+            made, [] if made.words or "data.datasets" in form.edits else missing(ctx.home, made.dataset), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
         ),
     }  # fmt: skip
@@ -167,7 +179,10 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
     run = None
     if data.get("act") == "base":
         data = draft.same_goal(ctx.home, form_of(ctx), str(data.get("id", "")), machine(ctx.home.root))
-    form = changed(ctx, lambda form: pressed(form, data))
+    note = drafts.load(ctx.home, brought.NOTE, brought.Brought)
+    form = changed(ctx, lambda form: _of_the_note(pressed(form, data), note, str(data.get("act", ""))))
+    if data.get("act") in ("brought-undo", "brought-close"):
+        drafts.change(ctx.home, brought.NOTE, brought.Brought, lambda _: brought.Brought())
     if data.get("act") == "start":
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
         run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
@@ -180,6 +195,23 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
     if run is None:
         return [*painted, dataset or gr.skip(), gr.skip(), gr.skip(), gr.skip()]
     return [*painted, dataset or gr.skip(), run, ctx.go("results"), ctx.soon()]
+
+
+def brought_file(ctx, file: str | None, dataset: str, seen: dict) -> list:
+    """A job file of another trainer was dropped: its settings are in the form, and the note says what became of each."""
+    if not file:
+        return paint(ctx, dataset, form_of(ctx), seen)
+    form, note = brought.take(Path(file), form_of(ctx), ctx.home, ctx.local)
+    form = changed(ctx, lambda _: form)
+    drafts.change(ctx.home, brought.NOTE, brought.Brought, lambda _: note)
+    return paint(ctx, dataset, form, seen)
+
+
+def _of_the_note(form: Draft, note: brought.Brought, act: str) -> Draft:
+    """The form after a button of the note."""
+    if act == "brought-undo" and note.before is not None:
+        return note.before
+    return form.edited("data.datasets", note.rows) if act == "brought-folders" and note.rows else form
 
 
 def pressed(form: Draft, data: dict) -> Draft:

@@ -1,0 +1,73 @@
+"""A job of the settings that were brought from another trainer: the preset of its base model fills in the rest, and folders that are here are its datasets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..config import TrainConfig
+from ..data import datasets
+from ..home import Home
+from . import presets
+from .estimate import estimate
+from .hardware import Machine, machine
+from .translating import Imported, Pictures
+
+
+def folders(made: Imported, home: Home) -> list[dict[str, Any]]:
+    """The rows of data.datasets for those of its folders that are on this computer and have pictures, each with its repeats.
+
+    kohya's folders say their repeats in their names: 10_zibbo dog.
+    """
+    rows = []
+    for one in made.datasets:
+        rows += [{"name": str(place), "repeats": min(1000, repeats), "weight": one.weight, "prior": one.prior} for place, repeats in _places(one) if count(home, str(place))]
+    return rows
+
+
+def _places(one: Pictures) -> list[tuple[Path, int]]:
+    """The folder, or the folders in it that say their repeats in their names."""
+    path = Path(one.path).expanduser()
+    if not path.is_absolute() or not path.is_dir():
+        return []
+    inner = [(p, int(number)) for p in sorted(path.iterdir()) if p.is_dir() for number, line, _ in [p.name.partition("_")] if line and number.isdigit() and int(number)]
+    return inner or [(path, one.repeats)]
+
+
+def count(home: Home, name: str) -> int:
+    """Pictures of a dataset or folder that can be trained on; 0 where there is none."""
+    try:
+        counts = datasets.resolve(home, name).counts()
+    except (ValueError, OSError):
+        return 0
+    return counts.usable + counts.unchecked
+
+
+def job_of(made: Imported, home: Home, dataset: str = "", has: Machine | None = None) -> tuple[TrainConfig, list[str]]:
+    """(a whole job, sentences on what was filled in or is still to be done).  Raises ValueError where no dataset is here, or a setting does not hold."""
+    has = has or machine(home.root)
+    said = []
+    settings = {k: v for k, v in made.settings.items() if k not in ("epochs", "name", "trigger")}
+    rows = [{"name": dataset}] if dataset else folders(made, home)
+    if not any(not row.get("prior") for row in rows):
+        named = ", ".join(d.path for d in made.datasets) or "it names none"
+        raise ValueError(f"there are no pictures to learn from: none of its folders is on this computer ({named}); name a dataset with --dataset")
+    if len(rows) > 1 or not dataset:
+        settings["data.datasets"] = rows
+    first = next(row["name"] for row in rows if not row.get("prior"))
+    preset = made.preset
+    if not preset:
+        preset = presets.recommend(presets.list_presets(plugins=home.plugins), has).id
+        said.append(f"Its base model is none of Easel's, so the preset {preset} is taken: set model.family and model.source")
+    answers = presets.Answers(name=str(made.settings.get("name", "")), trigger=str(made.settings.get("trigger", "")), dataset=first, overrides=settings)
+    pictures = sum(count(home, row["name"]) for row in rows if not row.get("prior"))
+    config, changed = presets.resolve_and_tell(preset, answers, has, pictures, home)
+    if epochs := made.settings.get("epochs"):
+        guess = estimate(config, has, pictures, home)
+        if not guess.steps_per_epoch:
+            raise ValueError(guess.problems[0])
+        steps = max(1, round(epochs * guess.steps_per_epoch))
+        config, changed = presets.resolve_and_tell(preset, replace(answers, overrides=settings | {"steps": steps}), has, pictures, home)
+        said.append(f"{epochs:g} epochs of {guess.steps_per_epoch} steps each: steps is {steps}")
+    return config, [*said, f"What it does not say is as in the preset {preset}", *changed]
