@@ -38,4 +38,4 @@ def test_what_is_forgotten_is_not_drawn_and_the_others_are(pipe, home):
 def test_what_is_replaced_is_drawn_as_the_other(pipe, home):
     found = changing.changed(pipe, changing.trained(home, "builtin-replace"))
     print(found)
-    assert found.before >= 0.75 and found.instead >= 0.60 and found.kept >= 0.80  # the aims are 80 and 90 %
+    assert found.before >= 0.75 and found.instead >= 0.80 and found.kept >= 0.90  # seen: 98 and 91 %
