@@ -15,7 +15,7 @@ def named(source: str, home: Home, token: str | None = None) -> Path:
     """The .safetensors file of an adapter.  source: see place().  Raises ValueError in plain words."""
     found = place(source, home, token)
     if found.is_dir():
-        if (home.outputs / source.partition("/")[0]).is_dir():
+        if found.is_relative_to(home.outputs):
             raise ValueError(f"the run {source} trained the whole model, so it has no adapter; extract a LoRA from it and its base model")
         raise ValueError(f"{source} is a folder; name the .safetensors file in it")
     return found
