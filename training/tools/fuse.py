@@ -36,6 +36,8 @@ class Rotation:
         """dW.  upper: [blocks, side (side - 1) / 2], what stands above the diagonals.  Raises ValueError for another strength than 1, and for other shapes."""
         if strength != 1:
             raise ValueError(f"the strength of an OFT is {strength:g}, but it rotates the base model's weights, so it acts whole or not at all; use 1 or 0")
+        if weight.ndim > 2 and any(width != 1 for width in weight.shape[2:]):
+            raise ValueError(f"{name} is a convolution, whose patches peft's OFT turns one by one, which no weights do; leave it out by a block strength of 0")
         side = round((1 + math.sqrt(1 + 8 * upper.shape[1])) / 2)
         flat = weight.reshape(len(weight), -1).astype(np.float64)
         if flat.shape[1] % side or len(upper) not in (1, flat.shape[1] // side):  # one block may stand for all
@@ -52,9 +54,10 @@ class Rotation:
         if not self.series:
             return np.linalg.solve((eye + skew).transpose(0, 2, 1), np.broadcast_to((eye - skew).transpose(0, 2, 1), skew.shape)).transpose(0, 2, 1)
         made, power = eye + np.zeros_like(skew), eye
-        for term in range(1, self.terms):  # the last one counts once, the others twice
+        last = max(3, self.terms - 1) if self.terms > 2 else 0  # which counts once, the others twice
+        for term in range(1, max(last + 1, self.terms)):
             power = power @ skew
-            made = made + (1.0 if term == self.terms - 1 and self.terms > 3 else 2.0) * power
+            made = made + (1.0 if term == last else 2.0) * power
         return made
 
 
