@@ -301,7 +301,7 @@ def test_what_cannot_be_drawn_is_said_before(changes, words, base):
     [
         ({"sampler": "magic"}, "sampler is 'magic'; there are: ddim"),
         ({"sizes": [[34, 32]]}, "34x32 px does not divide by 4; try 32 or 36 in place of 34"),
-        ({"loras": [{"source": "nobody"}]}, "a LoRA's source is 'nobody', but there is no such file and no such run"),
+        ({"loras": [{"source": "nobody"}]}, "a LoRA's source is 'nobody', but there is no file 'nobody' and no such run"),
         ({"loras": [{"source": "nobody"}], "rows": "checkpoint"}, "is no run of this home with checkpoints"),
         ({"frames": 9}, "draws still pictures"),
         ({"prompt_file": "/nowhere/prompts.txt"}, "there is no such file"),

@@ -96,7 +96,7 @@ def test_text_encoders_come_along_and_the_pictures_are_those_of_the_tuned_model(
     [
         ({"tuned": "other"}, "not two models of one architecture: unet: .* is only in the base model, and [0-9]+ more differ"),
         ({"tuned": "base"}, "do not differ in any layer"),
-        ({"tuned": "tuned", "rank": 0}, "set a rank or a share"),
+        ({"tuned": "tuned", "rank": 0}, "set a rank, a share or a size"),
         ({"tuned": "nowhere/at/all"}, "there is no folder"),
     ],
 )
@@ -109,3 +109,36 @@ def test_what_is_wrong_is_said_before_any_work(tool, tmp_path, settings, sentenc
         tiny.sd15(tmp_path / "other")
     with pytest.raises(ValueError, match=sentence):
         tool("extract", family="sd15", base=str(tmp_path / "base"), **{**settings, "tuned": str(tmp_path / settings["tuned"])})
+
+
+def test_a_size_is_shared_out_to_what_holds_the_most(tool, tmp_path):
+    """Held to all singular values of all layers, sorted by what they hold for their bytes: nothing that was left out was worth more than what was taken."""
+    base = wide(tmp_path / "base")
+    changes = of_rank(("to_q.weight",), 6, size=0.05) | of_rank(("to_k.weight", "ff.net.2.weight"), 6, seed=1, size=0.005)
+    tuned = wide(tmp_path / "tuned", changes)
+    run = tool("extract", family="sd15", tuned=str(tuned), base=str(base), rank=8, size_mb=0.05)
+    found = load_file(run.result())
+    assert 0.6 * 0.05e6 < run.result().stat().st_size <= 0.05e6
+    ranks = {k.removesuffix(".lora_down.weight"): len(v) for k, v in found.items() if k.endswith("lora_down.weight")}
+    taken, left = [], []
+    for stem, change in by_kohya(changes).items():
+        s = np.linalg.svd(change, compute_uv=False)[:6]
+        worth = s**2 / sum(change.shape)
+        taken, left = [*taken, *worth[: ranks.get(stem, 0)]], [*left, *worth[ranks.get(stem, 0) :]]
+    assert min(taken) >= max(left) * 0.999
+    assert any("no room" in text for text in run.view().warnings)
+    with pytest.raises(ValueError, match=r"size_mb is 0.001, which has no room"):
+        tool("extract", family="sd15", tuned=str(tuned), base=str(base), rank=8, size_mb=0.001)
+
+
+def test_a_device_that_is_not_there_is_said_before_any_work(tool, tmp_path):
+    import torch
+
+    from training import jobfile, registry
+    from training.jobs.extract import USES_GPU, Config
+
+    made = lambda device: jobfile.parse(Config, {"kind": "extract", "name": "x", "family": "sd15", "tuned": "a", "base": "b", "device": device}, "the test")
+    assert not USES_GPU(made("cpu")) and USES_GPU(made("cuda")) and registry.get("jobs", "extract").TOOL
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device is 'cuda'"):
+            tool("extract", family="sd15", tuned=str(tmp_path), base=str(tmp_path), device="cuda")

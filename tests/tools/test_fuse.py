@@ -138,3 +138,47 @@ def test_extraction_gives_back_what_was_fused(tool, tmp_path):
         stem = f"lora_unet_{name.removesuffix('.weight').replace('.', '_')}"
         meant = change(file, name)
         assert np.linalg.norm(found[stem] - meant) / np.linalg.norm(meant) < 1e-5
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_cayley_neumann_terms": 2}, {"num_cayley_neumann_terms": 3}, {"num_cayley_neumann_terms": 7}, {"use_cayley_neumann": False}])
+def test_an_oft_turns_the_weights_as_peft_does(tool, tmp_path, settings):
+    """The fused network says what peft's says, and only at strength 1."""
+    import json
+
+    from diffusers import UNet2DConditionModel
+    from peft import OFTConfig
+
+    from training.formats.adapting import inject
+    from training.formats.adapting import settings as told
+    from training.formats.adapting import tensors as taken
+
+    base = wide(tmp_path / "base")
+    unet = UNet2DConditionModel.from_pretrained(base / "unet")
+    inject(unet, OFTConfig(r=0, oft_block_size=4, target_modules=r".*(to_q|ff\.net\.2|proj_in)$", **settings), 0)
+    torch.manual_seed(0)
+    for name, weight in unet.named_parameters():
+        if "oft_R" in name:
+            torch.nn.init.normal_(weight, std=0.15)
+    file = tmp_path / "oft.safetensors"
+    save_file({k: v.detach().numpy() for k, v in taken(unet, "unet").items()}, file, {"format": "pt", "lora_adapter_metadata": json.dumps(told(unet, "unet"), default=str)})
+    made = tool("fuse", family="sd15", base=str(base), adapters=[{"file": str(file)}]).result()
+    fused = UNet2DConditionModel.from_pretrained(made / "unet")
+    plain = UNet2DConditionModel.from_pretrained(base / "unet")
+    torch.manual_seed(1)
+    asked = (torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 7, fused.config.cross_attention_dim))
+    with torch.no_grad():
+        meant, found, before = (net.eval()(*asked)[0] for net in (unet, fused, plain))
+    assert float((found - meant).abs().max()) < 1e-4
+    assert float((before - meant).abs().max()) > 0.05
+    with pytest.raises(ValueError, match="acts whole or not at all"):
+        tool("fuse", family="sd15", base=str(base), adapters=[{"file": str(file), "strength": 0.5}])
+
+
+def test_an_oft_of_a_convolution_is_refused(tool, tmp_path):
+    """peft turns each patch of its input, overlapping ones apart: its own merge says something else than its network."""
+    name = "down_blocks.0.resnets.0.conv1"
+    base = wide(tmp_path / "base")
+    inputs = int(np.prod(load_file(base / UNET)[f"{name}.weight"].shape[1:]))
+    save_file({f"unet.{name}.oft_R.weight": np.full((inputs // 4, 6), 0.1, np.float32)}, tmp_path / "oft.safetensors")
+    with pytest.raises(ValueError, match="is a convolution, whose patches"):
+        tool("fuse", family="sd15", base=str(base), adapters=[{"file": str(tmp_path / "oft.safetensors")}])

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ..family import FamilySpec
 from ..formats import foreign, layouts
 from ..formats.adapting import put, stands_alone
-from ..formats.deliver import LORA_HEADER, adapter_file
+from ..formats.deliver import LORA_HEADER
+from ..runs.adapters import place
 from ..runs.context import Context
-from ..runs.run import Run
 
 
 def load(file: Path, modules: dict[str, nn.Module], spec: FamilySpec, name: str = "default") -> dict[str, list[str]]:
@@ -53,55 +53,12 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
 
 
 def find(source: str, ctx: Context, setting: str = "adapter.start_from") -> Path:
-    """The file or folder that a setting means: a path, a run of this home or one of its checkpoints (RUN/STEP), or a file on the Hub."""
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
-        return adapter_file(path) if (path / "MANIFEST.json").is_file() else path
-    name, _, step = source.partition("/")
-    if (ctx.home.outputs / name).is_dir():
-        return _of_run(source, Run.open(ctx.home.outputs, name), step, setting)
-    if source.count("/") >= 1 and not source.startswith(("/", ".", "~")):
-        return _from_hub(source, ctx, setting)
-    raise ValueError(f"{setting} is {source!r}, but there is no such file and no such run; give a path, RUN, RUN/STEP or a Hub id")
-
-
-def _of_run(source: str, run: Run, step: str, setting: str) -> Path:
-    kept = dict(run.checkpoints())
-    if step:
-        if not step.isdigit() or int(step) not in kept:
-            raise ValueError(f"{setting} is {source!r}, but that run has no checkpoint of that step; there are: {', '.join(map(str, kept)) or 'none'}")
-        return adapter_file(kept[int(step)])
-    if run.result():
-        return run.result()
-    if not kept:
-        raise ValueError(f"{setting} is {source!r}, but that run has no result and no checkpoint yet")
-    return adapter_file(kept[max(kept)])
-
-
-def _from_hub(source: str, ctx: Context, setting: str) -> Path:
-    from huggingface_hub import HfApi, hf_hub_download
-
-    owner, name, *inside = source.split("/", 2)
-    repo, token = f"{owner}/{name}", ctx.secrets.get("hf_token")
-    key = token.reveal() if token else None
-    ctx.phase("downloading the adapter")
+    """The file or folder that a setting means, as training.runs.adapters.place says.  Raises ValueError that names the setting."""
+    token = ctx.secrets.get("hf_token")
     try:
-        file = inside[0] if inside else _only_file(HfApi(token=key).list_repo_files(repo), repo)
-        return Path(hf_hub_download(repo, file, token=key))
-    except ValueError:
-        raise
-    except Exception as error:  # noqa: BLE001 the Hub's errors are many; all mean that this file is not to be had
-        said = " ".join(str(error).split())[:300]
-        raise ValueError(f"{setting} is {source!r}, which is neither a file nor a run here, and the Hub did not give it: {said}") from None
-
-
-def _only_file(files: list[str], repo: str) -> str:
-    weights = [f for f in files if f.endswith(".safetensors")]
-    if len(weights) != 1:
-        raise ValueError(f"{repo} has {len(weights)} .safetensors files; name one of them: {repo}/{weights[0] if weights else 'FILE.safetensors'}")
-    return weights[0]
+        return place(source, ctx.home, token.reveal() if token else None, lambda: ctx.phase("downloading the adapter"))
+    except ValueError as error:
+        raise ValueError(f"{setting} is {source!r}, but {error}") from None
 
 
 def _read(file: Path, modules: dict[str, nn.Module], spec: FamilySpec) -> tuple[layouts.Arrays, dict]:

@@ -15,15 +15,20 @@ from ..plan import devices
 from .weights import DTYPES
 
 
-def check_device(config: TrainConfig | DrawingConfig) -> None:
-    """Raises ValueError when the config's device or number format is not to be had here."""
-    device, dtype = config.device, config.model.dtype
+def check_there(device: str) -> None:
+    """Raises ValueError when a device is not to be had here."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', but PyTorch finds no usable NVIDIA or AMD card here; run 'python -m training doctor', or choose 'cpu'")
     if device == "xpu" and not torch.xpu.is_available():
         raise ValueError("device is 'xpu', but PyTorch finds no usable Intel card here; run 'python -m training doctor', or choose 'cpu'")
     if device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device is 'mps', but this machine has no Apple GPU; choose 'cpu'")
+
+
+def check_device(config: TrainConfig | DrawingConfig) -> None:
+    """Raises ValueError when the config's device or number format is not to be had here."""
+    device, dtype = config.device, config.model.dtype
+    check_there(device)
     for path, text in devices.problems(config, _present(device)):
         raise ValueError(f"{path} {text}")
     if isinstance(config, TrainConfig) and config.model.offload and config.loss.gradient_checkpointing != "all" and device != "cpu":

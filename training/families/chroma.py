@@ -27,6 +27,16 @@ _ORIGINALS = (
     Original("txt_in", ("context_embedder",)),
     Original("final_layer.linear", ("proj_out",)),
 )
+_RELEASED = (
+    *((f"distilled_guidance_layer.layers.{{n}}.linear_{n}", f"distilled_guidance_layer.layers.{{n}}.{place}_layer") for n, place in ((1, "in"), (2, "out"))),
+    ("distilled_guidance_layer.norms.{n}.weight", "distilled_guidance_layer.norms.{n}.scale"),
+    ("norm_out.linear", "final_layer.adaLN_modulation.1"),
+    *(
+        (f"{_DOUBLE}attn.norm_{added}{x}.weight", f"double_blocks.{{n}}.{stream}_attn.norm.{name}_norm.scale")
+        for stream, added in (("img", ""), ("txt", "added_")) for x, name in (("q", "query"), ("k", "key"))
+    ),
+    *((f"{_ONE}attn.norm_{x}.weight", f"single_blocks.{{n}}.norm.{name}_norm.scale") for x, name in (("q", "query"), ("k", "key"))),
+)  # fmt: skip
 
 SPEC = FamilySpec(
     id="chroma",
@@ -49,6 +59,7 @@ SPEC = FamilySpec(
     broken_pipelines=("Inpaint",),  # diffusers 0.42 asks the transformer for guidance_embeds, which it has not
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=_ORIGINALS,
+    released=_RELEASED,
     comfyui="diffusers",
 )
 

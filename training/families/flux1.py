@@ -33,6 +33,18 @@ ORIGINALS = (
     Original("single_blocks.{n}.modulation.lin", (f"{_SINGLE}norm.linear",)),
     Original("final_layer.linear", ("proj_out",)),
 )
+_RELEASED = (
+    ("x_embedder", "img_in"), ("context_embedder", "txt_in"), ("norm_out.linear", "final_layer.adaLN_modulation.1"),
+    *(
+        (f"time_text_embed.{ours}_embedder.linear_{n}", f"{theirs}_in.{place}_layer")
+        for ours, theirs in (("timestep", "time"), ("text", "vector"), ("guidance", "guidance")) for n, place in ((1, "in"), (2, "out"))
+    ),
+    *(
+        (f"{_DOUBLE}attn.norm_{added}{x}.weight", f"double_blocks.{{n}}.{stream}_attn.norm.{name}_norm.scale")
+        for stream, added in (("img", ""), ("txt", "added_")) for x, name in (("q", "query"), ("k", "key"))
+    ),
+    *((f"{_SINGLE}attn.norm_{x}.weight", f"single_blocks.{{n}}.norm.{name}_norm.scale") for x, name in (("q", "query"), ("k", "key"))),
+)  # fmt: skip
 # XLabs-AI/x-flux hangs its LoRAs on the attention's processors: of a double block's two streams, and of a single block
 _XLABS = (
     *(
@@ -68,6 +80,7 @@ SPEC = FamilySpec(
     trainable_text=("text_encoder",),
     kohya=KohyaNames({"transformer": "lora_unet", "text_encoder": "lora_te1"}, ORIGINALS),
     originals=ORIGINALS,
+    released=_RELEASED,
     known=_XLABS,
     comfyui="diffusers",
     beside={"controlnet": Beside("FluxControlNetModel", "FluxControlNetPipeline", "controlnet", "control_image", "latents", layers={"num_layers": 4, "num_single_layers": 10})},

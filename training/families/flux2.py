@@ -31,6 +31,7 @@ SPEC = FamilySpec(
     pipeline="Flux2Pipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=flux2.ORIGINALS,
+    released=flux2.RELEASED,
     comfyui="diffusers",
     pipeline_loads=("lora", "dora", "lokr"),
     comfyui_lacks=flux2.MODULATION,

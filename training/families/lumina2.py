@@ -26,6 +26,13 @@ _ORIGINALS = tuple(
         Original(f"{s}.{{n}}.adaLN_modulation.1", (f"{s}.{{n}}.norm1.linear",)),
     )
 )
+_RELEASED = (
+    ("norm_out.linear_1", "final_layer.adaLN_modulation.1"), ("norm_out.linear_2", "final_layer.linear"), ("time_caption_embed.caption_embedder.{n}", "cap_embedder.{n}"),
+    *((f"time_caption_embed.timestep_embedder.linear_{n}", f"t_embedder.mlp.{2 * n - 2}") for n in (1, 2)),
+    *((f"{s}.{{n}}.attn.norm_{x}", f"{s}.{{n}}.attention.{x}_norm") for s in _STACKS for x in "qk"),
+    *((f"{s}.{{n}}.norm1{'' if s == 'context_refiner' else '.norm'}", f"{s}.{{n}}.attention_norm1") for s in _STACKS),
+    *((f"{s}.{{n}}.norm2", f"{s}.{{n}}.attention_norm2") for s in _STACKS),
+)  # fmt: skip
 
 SPEC = FamilySpec(
     id="lumina2",
@@ -49,6 +56,7 @@ SPEC = FamilySpec(
     pipeline="Lumina2Pipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=_ORIGINALS,
+    released=_RELEASED,
     comfyui="comfyui",
 )
 

@@ -29,6 +29,11 @@ _ORIGINALS = (
     Original(f"{_THEIRS}x_block.adaLN_modulation.1", (f"{_BLOCK}norm1.linear",)),
     Original(f"{_THEIRS}context_block.adaLN_modulation.1", (f"{_BLOCK}norm1_context.linear",)),
 )
+_RELEASED = (
+    ("pos_embed.pos_embed", "pos_embed"), ("pos_embed.proj", "x_embedder.proj"), ("proj_out", "final_layer.linear"), ("norm_out.linear", "final_layer.adaLN_modulation.1"),
+    *((f"time_text_embed.{ours}_embedder.linear_{n}", f"{theirs}_embedder.mlp.{2 * n - 2}") for ours, theirs in (("timestep", "t"), ("text", "y")) for n in (1, 2)),
+    *((f"{_BLOCK}{ours}_{x}", f"{_THEIRS}{theirs}.ln_{x}") for ours, theirs in (("attn.norm", "x_block.attn"), ("attn2.norm", "x_block.attn2"), ("attn.norm_added", "context_block.attn")) for x in "qk"),
+)  # fmt: skip
 
 SPEC = FamilySpec(
     id="sd35",
@@ -59,6 +64,7 @@ SPEC = FamilySpec(
     trainable_text=("text_encoder", "text_encoder_2"),
     optional={"text_encoder_3": 4.76e9},
     originals=_ORIGINALS,
+    released=_RELEASED,
     comfyui="diffusers",
     beside={"controlnet": Beside("SD3ControlNetModel", "StableDiffusion3ControlNetPipeline", "controlnet", "control_image", "latents", layers={"num_layers": 12})},
 )

@@ -25,6 +25,12 @@ ORIGINALS = (
     *(Original(f"blocks.{{n}}.ffn.{a}", (f"blocks.{{n}}.{b}",)) for a, b in (("0", FF[0]), ("2", FF[1]))),
     Original("head.head", ("proj_out",)),
 )
+RELEASED = (
+    *((f"condition_embedder.{ours}_embedder.linear_{n}", f"{ours}_embedding.{2 * n - 2}") for ours in ("time", "text") for n in (1, 2)),
+    ("condition_embedder.time_proj", "time_projection.1"),
+    *((f"blocks.{{n}}.{ours}.norm_{x}", f"blocks.{{n}}.{theirs}_attn.norm_{x}") for theirs, ours in (("self", "attn1"), ("cross", "attn2")) for x in "qk"),
+    ("blocks.{n}.norm2", "blocks.{n}.norm3"), ("blocks.{n}.scale_shift_table", "blocks.{n}.modulation"), ("scale_shift_table", "head.modulation"),
+)  # fmt: skip
 
 SPEC = FamilySpec(
     id="wan21",
@@ -49,6 +55,7 @@ SPEC = FamilySpec(
     pipeline="WanPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=ORIGINALS,
+    released=RELEASED,
     comfyui="comfyui",
     pipeline_reads_originals=True,
 )

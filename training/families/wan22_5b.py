@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
 from . import wan21
-from .wan21 import ATTENTION, FF, ORIGINALS, TIMESTEPS, draw_args, encode_image, encode_text, with_padding
+from .wan21 import ATTENTION, FF, ORIGINALS, RELEASED, TIMESTEPS, draw_args, encode_image, encode_text, with_padding
 
 __all__ = ["SPEC", "draw_args", "encode_image", "encode_text", "grid", "load", "pipeline", "predict"]
 
@@ -31,6 +31,7 @@ SPEC = FamilySpec(
     pipeline="WanPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=ORIGINALS,
+    released=RELEASED,
     comfyui="comfyui",
     pipeline_reads_originals=True,
 )

@@ -21,6 +21,10 @@ _ORIGINALS = (
     *(Original(f"{s}.{{n}}.{x}", (f"{s}.{{n}}.{x}",)) for s in _STACKS for x in (*_FF, "adaLN_modulation.0")),
     Original("final_layer.adaLN_modulation.1", ("all_final_layer.2-1.adaLN_modulation.1",)),
 )
+_RELEASED = (
+    ("all_x_embedder.2-1", "x_embedder"), ("all_final_layer.2-1.linear", "final_layer.linear"),
+    *((f"{s}.{{n}}.attention.norm_{x}", f"{s}.{{n}}.attention.{x}_norm") for s in _STACKS for x in "qk"),
+)  # fmt: skip
 
 SPEC = FamilySpec(
     id="z_image",
@@ -44,6 +48,7 @@ SPEC = FamilySpec(
     alike=("Tongyi-MAI/Z-Image-Turbo",),
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=_ORIGINALS,
+    released=_RELEASED,
     comfyui="diffusers",
     pipeline_loads=("lora", "dora", "lokr"),
 )

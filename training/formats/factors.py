@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -42,6 +43,10 @@ class Product:
 
     def norm(self) -> float:
         """‖dW‖, Frobenius, without dW: the trace of (upᵀ up)(down downᵀ)."""
+        return self._norm
+
+    @cached_property
+    def _norm(self) -> float:
         up, down = self.up.astype(np.float64), self.down.astype(np.float64)
         return float(np.sqrt(max(0.0, np.sum((up.T @ up) * (down @ down.T)))))
 

@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -88,6 +89,7 @@ def kind_of(keys: list[str]) -> str:
     return next(kind for kind, mark in marks.items() if any(m in k for k in names for m in ((mark,) if isinstance(mark, str) else mark)))
 
 
+@lru_cache(maxsize=100_000)  # a file's names are asked for again and again
 def normal(key: str) -> str:
     """A tensor's name with the endings that layouts.py knows, without what peft and old diffusers put between."""
     key = re.sub(r"(^|\.)base_model\.model\.", r"\1", key)

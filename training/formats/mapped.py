@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .basemodel import read_header
 from .modelspec import HASH_KEY
 
 SIZES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}  # bytes a value
+RESIDENT_BYTES = 256 << 20  # of one mapped file, at most some more than this
 PLAIN = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 FLOATS = (*PLAIN, "BF16", "F8_E4M3", "F8_E5M2")
 
@@ -35,6 +37,7 @@ class Mapped:
         self.metadata = {str(k): str(v) for k, v in told.items()} if isinstance(told, dict) else {}
         self._start = 8 + length
         self._bytes = np.memmap(self.file, np.uint8, mode="r")
+        self._given = 0  # bytes handed out since pages were last let go
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.entries[name]["shape"])
@@ -46,6 +49,10 @@ class Mapped:
     def raw(self, name: str) -> np.ndarray:
         """[bytes] uint8, mapped: nothing is read until it is used."""
         begin, end = self.entries[name]["data_offsets"]
+        self._given += end - begin
+        if self._given > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._bytes._mmap.madvise(mmap.MADV_DONTNEED)  # pages that were read count as ours until then; whoever still looks at one reads it again
+            self._given = end - begin
         return self._bytes[self._start + begin : self._start + end]
 
     def tensor(self, name: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..config import JobConfig, ModelPart
 from ..tools.jobs import Block, Use, checked
 
 TITLE = "Put adapters into a base model"
-BLURB = "Writes a base model that has learnt what the adapters know: a folder for diffusers, or a single file where the base is one."
+BLURB = "Writes a base model that has learnt what the adapters know: a folder for diffusers, or a single file for ComfyUI and AUTOMATIC1111."
 TOOL = True
 NEEDS_TOKEN = True
 USES_GPU = False
@@ -29,6 +29,9 @@ class Config(JobConfig):
         description="The base model: a folder in diffusers layout, a Hub id, 'builtin', or a .safetensors file, which gives a single file for ComfyUI and AUTOMATIC1111.",
     )  # fmt: skip
     adapters: tuple[Use, ...] = Field(min_length=1, max_length=64, description="The adapters that are put in, and how strong each is.")
+    layout: Literal["same", "single"] = Field(
+        "same", description="Form of the result: as the base model has it (same), or one file under the names of the model's first release, as ComfyUI wants it (single)."
+    )
     blocks: tuple[Block, ...] = Field((), max_length=256, description="Strengths of their own for some layers, by diffusers' names, multiplied with the adapter's.")
 
     @model_validator(mode="after")
@@ -43,8 +46,7 @@ def run(config: Config, ctx) -> None:
     from .. import registry
     from ..engine.weights import base_folder
     from ..formats.basehash import sha256_of
-    from ..formats.basemodel import single_file, weight_files
-    from ..formats.mapped import Folder, Mapped
+    from ..formats.basemodel import single_file
     from ..plan.layers import layer_names
     from ..tools import fuse, jobs
     from ..tools.combine import Share
@@ -61,26 +63,67 @@ def run(config: Config, ctx) -> None:
     made_of = [{"name": f.name, "sha256": sha256_of(f), "strength": u.strength} for f, u in zip(files, config.adapters, strict=True)]
     said = {"easel.made": jobs.told({"method": "fuse", "adapters": made_of})}
     writing = jobs.progress(ctx, "writing the model")
-    if file:
-        target, unproven = ctx.path(f"{config.name}.safetensors"), ctx.path(".unproven.safetensors")
-        where = fuse.places(Mapped(file), *jobs.network(folder / spec.denoiser))
-        fuse.into_file(file, unproven, spec, changes, where, said, writing)
-        before, after = Mapped(file), Mapped(unproven)
-        spot = lambda stem: where[f"{stem.partition('.')[2]}.weight"]
-        read = lambda mapped, stem: mapped.tensor(spot(stem).name)[spot(stem).rows]
-        dtype_of = lambda stem: before.dtype(spot(stem).name)
-    else:
-        target, unproven = ctx.path(config.name), ctx.path(".unproven")
-        fuse.into_folder(folder, unproven, spec, changes, said, writing)
-        parts = {stem.partition(".")[0] for stem in changes}
-        before, after = ({p: Folder(weight_files(root / p)) for p in parts} for root in (folder, unproven))
-        dtype_of = lambda stem: jobs.spot(before, stem)[0].dtype(jobs.spot(before, stem)[1])
-        read = lambda opened, stem: jobs.spot(opened, stem)[0].tensor(jobs.spot(opened, stem)[1])
+    single = bool(file) or config.layout == "single"
+    target, unproven = ctx.path(f"{config.name}.safetensors" if single else config.name), ctx.path(".unproven.safetensors" if single else ".unproven")
     try:
-        rounding = lambda stem: jobs.ROUNDED[dtype_of(stem)]
-        worst = fuse.proven(partial(read, before), partial(read, after), changes, rounding, jobs.progress(ctx, "comparing the model"))
+        if file:
+            before, after, dtype_of = _into_file(file, unproven, spec, jobs.network(folder / spec.denoiser), changes, said, writing)
+        elif single:
+            before, after, dtype_of = _into_one(folder, unproven, spec, changes, said, writing)
+        else:
+            before, after, dtype_of = _into_folder(folder, unproven, spec, changes, said, writing)
+        worst = fuse.proven(before, after, changes, lambda stem: jobs.ROUNDED[dtype_of(stem)], jobs.progress(ctx, "comparing the model"))
         os.replace(unproven, target)
     finally:
         shutil.rmtree(unproven, ignore_errors=True) if unproven.is_dir() else unproven.unlink(missing_ok=True)
     jobs.report(ctx, {"layers": sorted(changes), "largest difference after writing": worst})
-    ctx.emit("finished", path=target.name, summary=f"{len(changes)} layers changed; {'a single file under the names of the base' if file else 'a folder in diffusers’ layout'}")
+    form = "a single file under the names of the base" if file else _held(folder, spec) if single else "a folder in diffusers’ layout"
+    ctx.emit("finished", path=target.name, summary=f"{len(changes)} layers changed; {form}")
+
+
+def _into_file(file, made, spec, network, changes, said, writing):
+    """A single file again.  (weight before, weight after, its number format), each of a layer."""
+    from ..formats.mapped import Mapped
+    from ..formats.onefile import places
+    from ..tools import fuse_file
+
+    before = Mapped(file)
+    where = places({n: before.shape(n) for n in before.entries}, *network, file.name)
+    fuse_file.into_file(file, made, spec, changes, where, said, writing)
+    after = Mapped(made)
+    spot = lambda stem: where[f"{stem.partition('.')[2]}.weight"]
+    read = lambda mapped, stem: mapped.tensor(spot(stem).name)[spot(stem).rows]
+    return partial(read, before), partial(read, after), lambda stem: before.dtype(spot(stem).name)
+
+
+def _into_folder(folder, made, spec, changes, said, writing):
+    """The same of a folder in diffusers' layout."""
+    from ..formats.basemodel import weight_files
+    from ..formats.mapped import Folder
+    from ..tools import fuse, jobs
+
+    fuse.into_folder(folder, made, spec, changes, said, writing)
+    parts = {stem.partition(".")[0] for stem in changes}
+    before, after = ({p: Folder(weight_files(root / p)) for p in parts} for root in (folder, made))
+    read = lambda opened, stem: jobs.spot(opened, stem)[0].tensor(jobs.spot(opened, stem)[1])
+    return partial(read, before), partial(read, after), lambda stem: jobs.spot(before, stem)[0].dtype(jobs.spot(before, stem)[1])
+
+
+def _into_one(folder, made, spec, changes, said, writing):
+    """The same of a folder that becomes one file."""
+    from ..formats.mapped import Mapped
+    from ..tools.fuse_file import assembly
+
+    whole = assembly(folder, spec)
+    whole.write(made, changes, said, writing)
+    return whole.before, partial(whole.after, Mapped(made)), lambda stem: whole.dtype(whole.plan[whole.spots[stem][0]])
+
+
+def _held(folder, spec) -> str:
+    """What a single file of this model holds, and where it belongs."""
+    from ..formats.onefile import held
+    from ..tools import jobs
+
+    if len(held(spec, jobs.network(folder / spec.denoiser)[0])) > 1:
+        return "a single file with all parts under the names of the first release, for ComfyUI's folder checkpoints and for AUTOMATIC1111"
+    return f"a single file with the {spec.denoiser} alone under the names of the first release, for ComfyUI's folder diffusion_models"

@@ -32,6 +32,18 @@ ORIGINALS = (
     Original("single_blocks.{n}.linear2", (f"{_SINGLE}attn.to_out",)),
     *(Original(name.removesuffix("ear"), (name,)) for name in MODULATION),
 )
+RELEASED = (
+    ("x_embedder", "img_in"), ("context_embedder", "txt_in"), ("proj_out", "final_layer.linear"), ("norm_out.linear", "final_layer.adaLN_modulation.1"),
+    *(
+        (f"time_guidance_embed.{ours}_embedder.linear_{n}", f"{theirs}_in.{place}_layer")
+        for ours, theirs in (("timestep", "time"), ("guidance", "guidance")) for n, place in ((1, "in"), (2, "out"))
+    ),
+    *(
+        (f"{_DOUBLE}attn.norm_{added}{x}.weight", f"double_blocks.{{n}}.{stream}_attn.norm.{name}_norm.scale")
+        for stream, added in (("img", ""), ("txt", "added_")) for x, name in (("q", "query"), ("k", "key"))
+    ),
+    *((f"{_SINGLE}attn.norm_{x}.weight", f"single_blocks.{{n}}.norm.{name}_norm.scale") for x, name in (("q", "query"), ("k", "key"))),
+)  # fmt: skip
 LORA_TARGETS = {"attention": ATTENTION, "attention+ff": ATTENTION + FF, "all": ATTENTION + FF + MODULATION}
 
 

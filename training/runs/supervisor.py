@@ -185,7 +185,8 @@ def running(home: Home) -> Run | None:
 def uses_gpu(run: Run) -> bool:
     """Does its job need the machine for itself?  One that cannot be asked counts as needing it."""
     try:
-        return bool(getattr(registry.get("jobs", run.kind, run.plugins), "USES_GPU", True))
+        said = getattr(registry.get("jobs", run.kind, run.plugins), "USES_GPU", True)
+        return bool(said(run.config()) if callable(said) else said)
     except (ValueError, OSError):
         return True
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,34 @@ from ..runs.run import Run
 SPARE, POWER = 8, 3  # directions beyond one and a half times the rank, and power iterations, of the randomised SVD
 FIRST = 32  # directions that are looked for first where a share is asked for
 DENSE = 0.4  # from this share of a matrix's smaller side on, all directions are looked for at once
+
+
+NO_ROOM = "layers that the size left no room for"
+NAMES_BYTES = 600  # of a layer in a file's header: two or three tensors, its rank and its alpha
+HEADER_BYTES = 4_000  # of the rest of the header
+
+
+@dataclass
+class Room:
+    """How many bytes all layers may take together, and who has them: the directions that hold the most for their bytes (a threshold over all layers).
+
+    A direction of a layer costs its inputs and outputs, and holds the square of its singular value.  What a layer once lost it never gets back, as more
+    layers only raise the threshold: so what has no room is dropped at once, and memory stays at what the file will take.
+    """
+
+    size_bytes: float
+    width: int  # bytes of a number
+    values: dict[str, np.ndarray] = field(default_factory=dict)  # singular values of the layers so far
+    norms: dict[str, float] = field(default_factory=dict)
+
+    def worth(self, costs: Mapping[str, int]) -> float:
+        """Square per number under which nothing has room, of layers that cost so many numbers a direction; 0 while there is room for all."""
+        free = self.size_bytes - HEADER_BYTES - NAMES_BYTES * len(costs)
+        values = np.concatenate([np.square(self.values[s], dtype=np.float64) / costs[s] for s in costs])
+        sizes = np.concatenate([np.full(len(self.values[s]), costs[s] * self.width, np.float64) for s in costs])
+        order = np.argsort(-values, kind="stable")
+        fitting = int(np.searchsorted(np.cumsum(sizes[order]), free, side="right"))
+        return 0.0 if fitting == len(order) else float(np.nextafter(values[order[fitting]], np.inf))
 
 
 @dataclass
@@ -73,7 +101,7 @@ def part_of(folder: Path, name: str, spec: FamilySpec) -> Path:
     raise ValueError(f"{folder.name} has no {name}; give a model in diffusers layout, or the folder of its {spec.denoiser}")
 
 
-def extract(tuned: Path, base: Path, parts: list[str], spec: FamilySpec, targets: str, cut: Cut, least: float, device: str, told: Callable[[str, int, int], None]) -> Found:
+def extract(tuned: Path, base: Path, parts: list[str], spec: FamilySpec, targets: str, cut: Cut, least: float, device: str, told: Callable[[str, int, int], None], room: Room | None = None) -> Found:
     """The change from base to tuned.  parts: folders of the diffusers layout.  least: changes below this share of a layer's weights are left out.
 
     Raises ValueError where the two are not one architecture.
@@ -86,8 +114,31 @@ def extract(tuned: Path, base: Path, parts: list[str], spec: FamilySpec, targets
         for mine, theirs in names[part]:
             told(mine, done, of)
             done += 1
-            _one(found, part, mine, a, b, theirs, endings, cut, least, device)
+            stem = _one(found, part, mine, a, b, theirs, endings, cut, least, device)
+            if room and stem:
+                _made_room(found, stem, room)
     return found
+
+
+def _made_room(found: Found, stem: str, room: Room) -> None:
+    """The new layer and those before it, each with the directions that still have room."""
+    new = found.layers[stem]
+    room.values[stem] = np.sum(np.square(new.up, dtype=np.float64), axis=0)  # √s in each factor
+    room.norms[stem] = new.norm() / found.kept[stem]
+    costs = {s: p.up.shape[0] + p.down.shape[1] for s, p in found.layers.items()}
+    worth = room.worth(costs)
+    for name, cost in costs.items():
+        rank = int(np.sum(np.square(room.values[name]) / cost >= worth))
+        if rank == found.layers[name].rank:
+            continue
+        room.values[name] = room.values[name][:rank]
+        if rank:
+            whole = found.layers[name]
+            found.layers[name] = Product(whole.up[:, :rank].copy(), whole.down[:rank].copy(), whole.kernel)
+            found.kept[name] = min(1.0, float(np.sqrt(np.sum(room.values[name] ** 2))) / room.norms[name])
+        else:
+            found.beside[NO_ROOM] = (found.beside.get(NO_ROOM, 0.0) ** 2 + room.norms[name] ** 2) ** 0.5
+            del found.layers[name], found.kept[name]
 
 
 def _same_names(part: str, a: Folder, b: Folder) -> list[tuple[str, str]]:
@@ -111,12 +162,13 @@ def _by(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "one number"
 
 
-def _one(found: Found, part: str, name: str, a: Folder, b: Folder, theirs: str, endings, cut: Cut, least: float, device: str) -> None:
+def _one(found: Found, part: str, name: str, a: Folder, b: Folder, theirs: str, endings, cut: Cut, least: float, device: str) -> str:
+    """Adds what one tensor changed to what was found.  The layer's name where a LoRA holds it, else ""."""
     if a.dtype(name) not in FLOATS:
-        return
+        return ""
     if a.dtype(name) == b.dtype(theirs) and np.array_equal(a.where[name].raw(name), b.where[theirs].raw(theirs)):
         found.unchanged += 1
-        return
+        return ""
     before = b.tensor(theirs)
     change = a.tensor(name).astype(np.float64 if a.dtype(name) == "F64" else np.float32) - before
     if not np.isfinite(change).all():
@@ -132,6 +184,8 @@ def _one(found: Found, part: str, name: str, a: Folder, b: Folder, theirs: str, 
     else:
         stem = f"{part}.{name.removesuffix('.weight')}"
         found.layers[stem], found.kept[stem] = decomposed(change, cut, device)
+        return stem
+    return ""
 
 
 def decomposed(change: np.ndarray, cut: Cut, device: str = "cpu") -> tuple[Product, float]:
@@ -173,7 +227,8 @@ def told_of(found: Found) -> list[str]:
     said = []
     whole = (sum((p.norm() / max(found.kept[s], 1e-12)) ** 2 for s, p in found.layers.items()) + sum(n**2 for n in found.beside.values())) ** 0.5
     for what, size in sorted(found.beside.items()):
-        said.append(f"{what} changed too, by {size / whole:.2%} of the whole change, which a LoRA of these layers cannot hold")
+        lost = "hold" if what == NO_ROOM else "changed too, by"
+        said.append(f"{what} {lost} {size / whole:.2%} of the whole change{'' if what == NO_ROOM else ', which a LoRA of these layers cannot hold'}")
     if found.small:
         said.append(f"{found.small} tensors changed by less than was asked for, and are left out")
     return said

@@ -1,8 +1,6 @@
 """Adapters put into a base model for good: W + dW in fp32, written tensor by tensor in the base's own layout, names and number formats.
 
-A folder in diffusers' layout comes back as one, with the same shards; a single file comes back as a single file under the same names, so
-that whatever read the base reads the result.  Where diffusers' names and the file's differ, which rows of which tensor a layer lies in is
-told by diffusers' own conversion, run on the numbers of the rows instead of on the weights.
+A folder in diffusers' layout comes back as one, with the same shards; single files are fuse_file.py's.
 """
 
 from __future__ import annotations
@@ -28,16 +26,56 @@ Told = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Rotation:
+    """How peft's OFT turns a layer's inputs (Qiu et al. 2023): block by block by the Cayley transform of a skew-symmetric matrix, or its series."""
+
+    series: bool = True  # Cayley-Neumann: (I + Q)(I - Q)^-1 by its first terms (Qiu et al. 2025), peft's default
+    terms: int = 5
+
+    def on(self, name: str, upper: np.ndarray, weight: np.ndarray, strength: float) -> np.ndarray:
+        """dW.  upper: [blocks, side (side - 1) / 2], what stands above the diagonals.  Raises ValueError for another strength than 1, and for other shapes."""
+        if strength != 1:
+            raise ValueError(f"the strength of an OFT is {strength:g}, but it rotates the base model's weights, so it acts whole or not at all; use 1 or 0")
+        if weight.ndim > 2 and any(width != 1 for width in weight.shape[2:]):
+            raise ValueError(f"{name} is a convolution, whose patches peft's OFT turns one by one, which no weights do; leave it out by a block strength of 0")
+        side = round((1 + math.sqrt(1 + 8 * upper.shape[1])) / 2)
+        flat = weight.reshape(len(weight), -1).astype(np.float64)
+        if flat.shape[1] % side or len(upper) not in (1, flat.shape[1] // side):  # one block may stand for all
+            raise ValueError(f"{name} has {flat.shape[1]} inputs in the base model, and {len(upper)} blocks of {side} in the adapter; is it for this one?")
+        skew = np.zeros((len(upper), side, side))
+        rows, columns = np.triu_indices(side, 1)
+        skew[:, rows, columns] = upper
+        turned = flat.reshape(len(flat), -1, 1, side) @ self._cayley(skew - skew.transpose(0, 2, 1)).transpose(0, 2, 1)
+        return (turned.reshape(flat.shape) - flat).astype(np.float32)
+
+    def _cayley(self, skew: np.ndarray) -> np.ndarray:
+        """[blocks, side, side] rotations."""
+        eye = np.eye(skew.shape[-1])
+        if not self.series:
+            return np.linalg.solve((eye + skew).transpose(0, 2, 1), np.broadcast_to((eye - skew).transpose(0, 2, 1), skew.shape)).transpose(0, 2, 1)
+        made, power = eye + np.zeros_like(skew), eye
+        last = max(3, self.terms - 1) if self.terms > 2 else 0  # which counts once, the others twice
+        for term in range(1, max(last + 1, self.terms)):
+            power = power @ skew
+            made = made + (1.0 if term == last else 2.0) * power
+        return made
+
+
+@dataclass(frozen=True)
 class Change:
-    """What all adapters do to one layer: [(strength, its tensors by peft's names)]."""
+    """What all adapters do to one layer: [(strength, its tensors by peft's names)].  rotation: how an OFT's numbers are meant, as its file says."""
 
     parts: Sequence[tuple[float, Arrays]]
+    rotation: Rotation = Rotation()
 
     def on(self, name: str, weight: np.ndarray) -> np.ndarray:
-        """dW beside a weight of any shape, fp32.  Raises ValueError where the shapes differ, and for OFT."""
+        """dW beside a weight of any shape, fp32.  Raises ValueError where the shapes differ."""
         whole = np.zeros(weight.shape, np.float32)
         for strength, parts in self.parts:
-            made = _dora(name, parts, weight) if "lora_magnitude_vector" in parts else product(name, parts).dense()
+            if "oft_R.weight" in parts:
+                made = self.rotation.on(name, parts["oft_R.weight"], weight, strength)
+            else:
+                made = _dora(name, parts, weight) if "lora_magnitude_vector" in parts else product(name, parts).dense()
             if made.size != weight.size or made.shape[0] != weight.shape[0]:
                 raise ValueError(f"{name} is {'x'.join(map(str, made.shape))} in the adapter and {'x'.join(map(str, weight.shape))} in the base model; is it for this one?")
             whole += np.float32(strength) * made.reshape(weight.shape)
@@ -56,14 +94,26 @@ def _dora(name: str, parts: Arrays, weight: np.ndarray) -> np.ndarray:
 def changes(adapters: Sequence[tuple[Path, Callable[[str], float]]], spec: FamilySpec, names: foreign.Names) -> dict[str, Change]:
     """{module.layer, as diffusers names it: what is done to it}.  adapters: [(file, layer -> strength)].  Raises ValueError."""
     found: dict[str, list[tuple[float, Arrays]]] = {}
+    rotations: dict[str, Rotation] = {}
     for file, strength in adapters:
         tensors, said = layouts.read(file)
-        made, _ = foreign.to_diffusers(tensors, said, spec, names)
+        made, header = foreign.to_diffusers(tensors, said, spec, names)
         for stem, parts in layers_of(made).items():
             stem = stem.replace(f".{CLIP_ROOT}", ".", 1)
             if strength(stem):
                 found.setdefault(stem, []).append((strength(stem), parts))
-    return {stem: Change(parts) for stem, parts in found.items()}
+                if "oft_R.weight" in parts:
+                    rotations[stem] = _rotation(file, stem.partition(".")[0], header, rotations.get(stem))
+    return {stem: Change(parts, rotations.get(stem, Rotation())) for stem, parts in found.items()}
+
+
+def _rotation(file: Path, module: str, header: Mapping[str, object], other: Rotation | None) -> Rotation:
+    """How an OFT's file says that its rotations are meant.  Raises ValueError for a second one on the same layer, and for constrained ones."""
+    if other:
+        raise ValueError(f"{file.name} is an OFT for layers that another one already rotates; which comes first would matter, so put them in one after the other")
+    if header.get(f"{module}.coft"):
+        raise ValueError(f"{file.name} is a constrained OFT, whose rotations peft cuts anew at each use; it is not put into models here")
+    return Rotation(bool(header.get(f"{module}.use_cayley_neumann", True)), int(header.get(f"{module}.num_cayley_neumann_terms", 5)))
 
 
 def into_folder(base: Path, target: Path, spec: FamilySpec, all_changes: Mapping[str, Change], metadata: Mapping[str, str], told: Told) -> None:
@@ -88,9 +138,7 @@ def into_folder(base: Path, target: Path, spec: FamilySpec, all_changes: Mapping
         files = [(part, file) for part in by_part for file in weight_files(base / part)]
         for n, (part, file) in enumerate(files):
             _one_file(file, temporary / part / file.name, left[part], metadata, lambda name, done, of, n=n: told(name, n * 1000 + 1000 * done // of, 1000 * len(files)))
-        lost = [f"{part}.{layer}" for part, layers in left.items() for layer in layers]
-        if lost:
-            raise ValueError(f"{min(lost)} is a layer that this base model does not have{f', and {len(lost) - 1} more' if lost[1:] else ''}; is the adapter for another one?")
+        refuse_lost([f"{part}.{layer}" for part, layers in left.items() for layer in layers])
         os.replace(temporary, target)
         fsync_folder(target.parent)
     finally:
@@ -115,90 +163,20 @@ def _one_file(file: Path, to: Path, left: dict[str, Change], metadata: Mapping[s
             told(name, done, len(plan))
             layer = name.removesuffix(".weight").removeprefix(CLIP_ROOT)
             change = left.pop(layer, None) if name.endswith(".weight") else None
-            yield name, mapped.raw(name) if change is None else _changed(name, mapped.tensor(name), change, mapped.dtype(name))
+            yield name, mapped.raw(name) if change is None else changed(name, mapped.tensor(name), change, mapped.dtype(name))
 
     write(to, plan, parts(), {"format": "pt", **mapped.metadata, **metadata})
 
 
-def _changed(name: str, weight: np.ndarray, change: Change, dtype: str) -> bytes:
+def refuse_lost(layers: Sequence[str]) -> None:
+    """Raises ValueError where adapters change layers that the base model lacks."""
+    if layers:
+        raise ValueError(f"{min(layers)} is a layer that this base model does not have{f', and {len(layers) - 1} more' if layers[1:] else ''}; is the adapter for another one?")
+
+
+def changed(name: str, weight: np.ndarray, change: Change, dtype: str) -> bytes:
+    """A weight with what is done to it, as bytes of a format."""
     return encoded(weight + change.on(name, weight), dtype, name)
-
-
-# -- a single file
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Where a layer of diffusers' lies in a single file: these rows of this tensor."""
-
-    name: str
-    rows: np.ndarray  # [out] numbers
-
-
-def places(mapped: Mapped, class_name: str, config: dict) -> dict[str, Rows]:
-    """{diffusers' name of a weight of the denoiser: where it lies in the file}, by diffusers' own conversion of this class's files.
-
-    The conversion is run on a stand-in of each tensor that holds the numbers of its rows and has no other size, so it costs next to nothing.
-    Raises ValueError where diffusers cannot convert such files.
-    """
-    import torch
-    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
-
-    how = SINGLE_FILE_LOADABLE_CLASSES.get(class_name, {}).get("checkpoint_mapping_fn")
-    if how is None:
-        raise ValueError(f"diffusers has no way from a single file to a {class_name}; give the base model as a folder")
-    starts, at = {}, 0
-    standins = {}
-    for name, entry in mapped.entries.items():
-        shape = entry["shape"]
-        if shape:
-            starts[name] = at
-            standins[name] = torch.arange(at, at + shape[0], dtype=torch.float64).reshape(-1, *[1] * (len(shape) - 1))
-            at += shape[0]
-    order = sorted(starts, key=starts.get)
-    first = np.array([starts[n] for n in order])
-    try:
-        converted = how(checkpoint=dict(standins), config=config)
-    except Exception as error:  # noqa: BLE001 a conversion may fail in any way on a file that it was not written for
-        raise ValueError(f"{mapped.file.name} is not taken apart by diffusers' conversion to a {class_name} ({type(error).__name__}); give the base model as a folder") from None
-    found = {}
-    for name, rows in converted.items():
-        numbers = rows.reshape(-1).numpy().astype(np.int64)
-        if not len(numbers):
-            continue
-        source = order[int(np.searchsorted(first, numbers[0], side="right")) - 1]
-        inside = numbers - starts[source]
-        if inside.min() >= 0 and inside.max() < mapped.shape(source)[0]:
-            found[name] = Rows(source, inside)
-    return found
-
-
-def into_file(base: Path, target: Path, spec: FamilySpec, all_changes: Mapping[str, Change], where: Mapping[str, Rows], metadata: Mapping[str, str], told: Told) -> None:
-    """`target`, a single file under the base file's own names, whole or not at all.  where: see places().  Raises ValueError, Stopped."""
-    mapped = Mapped(base)
-    at: dict[str, list[tuple[str, np.ndarray, Change]]] = {}
-    for stem, change in all_changes.items():
-        part, _, layer = stem.partition(".")
-        if part != spec.denoiser:
-            raise ValueError(f"an adapter also changes {part}, which single files lay out in other ways; give the base model as a folder in diffusers layout")
-        if f"{layer}.weight" not in where:
-            raise ValueError(f"{layer} is a layer that this base model does not have; is the adapter for another one?")
-        spot = where[f"{layer}.weight"]
-        at.setdefault(spot.name, []).append((layer, spot.rows, change))
-    plan = {n: (mapped.dtype(n), mapped.shape(n)) for n in mapped.entries}
-
-    def parts() -> Iterator[tuple[str, bytes | np.ndarray]]:
-        for done, name in enumerate(plan):
-            told(name, done, len(plan))
-            if name not in at:
-                yield name, mapped.raw(name)
-                continue
-            weight = mapped.tensor(name)
-            for layer, rows, change in at[name]:
-                weight[rows] += change.on(layer, weight[rows])
-            yield name, encoded(weight, mapped.dtype(name), name)
-
-    write(target, plan, parts(), {"format": "pt", **mapped.metadata, **metadata})
 
 
 def needed_bytes(base: Path) -> int:
