@@ -292,7 +292,7 @@ def test_wrong_fields_are_named_and_nothing_starts(ctx):
     form = Draft(name="a/b", trigger="two, words", edits={"adapter.rank": "many", "steps": "-3"})
     run, seen = train.start(ctx, "zibbo", form, {}, False)
     assert run is None and "Name" in seen["fault"] and "Rank in All settings" in seen["fault"] and not list_runs(ctx.home.outputs)
-    essentials, _, settings, card = train.paint(ctx, "zibbo", form, seen)[1:]
+    essentials, _, settings, card = train.paint(ctx, "zibbo", form, seen)[1:5]
     for text in ("train-name-fault", "train-trigger-fault"):
         assert text in essentials
     assert "set-adapter-rank-fault" in settings and "set-steps-fault" in settings  # every fault at once, not one after the other
@@ -310,7 +310,7 @@ def test_a_base_model_that_cannot_be_had_is_told_beside_its_field_when_start_is_
     dataset, form = story.pictures(ctx.home), Draft(preset="sd15-character", edits={"model.source": "owner/nothing-here"})
     assert "model.source" not in plan(ctx, form, dataset).wrong, "the Hub is asked at Start, not at each edit"
     run, seen = train.start(ctx, dataset, form, {}, anyway=True)
-    settings, card = train.paint(ctx, dataset, form, seen)[3:]
+    settings, card = train.paint(ctx, dataset, form, seen)[3:5]
     assert run is None and not list_runs(ctx.home.outputs)
     assert "owner/nothing-here is not on this computer yet" in card and "set-model-source-fault" in settings
     settings = train.paint(ctx, dataset, form, train._fresh(seen))[3]

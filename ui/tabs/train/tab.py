@@ -31,7 +31,7 @@ from .missing import chosen as open_chosen
 from .missing import missing
 
 TITLE = "Train"
-PIECES = ("brought", "essentials", "presets", "settings", "plan")
+PIECES = ("essentials", "presets", "settings", "plan", "brought")
 THUMBS = 4
 
 
@@ -139,7 +139,6 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures={"steps": trainpage.epochs_row(form, made, wrong), **_drawn(ctx, made)}) if made.base else ""
     busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
-        "brought": brought.html(drafts.load(ctx.home, brought.NOTE, brought.Brought)),
         "essentials": trainpage.essentials(form.kept(ctx.home, made.dataset), made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else []),
         "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
@@ -147,6 +146,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
             made, [] if made.words or "data.datasets" in form.edits else missing(ctx.home, made.dataset), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
         ),
+        "brought": brought.html(drafts.load(ctx.home, brought.NOTE, brought.Brought)),
     }  # fmt: skip
 
 
