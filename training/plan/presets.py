@@ -197,7 +197,7 @@ def _needs_gb(base: Preset, goal: GoalFile, plugins: Path | None) -> float:
         spec = _spec(base, plugins)
     except ValueError:
         return base.needs_gb
-    return math.ceil(base.needs_gb + 16e-9 * kind.weights(Network(spec.parameters, ()), spec.beside[_kind(goal)]))
+    return math.ceil(base.needs_gb + 16e-9 * kind.weights(Network(spec.parameters, ()), spec.beside[_kind(goal)], AdapterPart.model_validate(goal.config["adapter"])))
 
 
 def _on(base: Preset, goal: GoalFile, source: str, plugins: Path | None) -> Preset:
