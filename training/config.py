@@ -160,6 +160,7 @@ class AdapterPart(Part):
     control_dropout: float = Field(
         0.0, ge=0, le=1, description="Share of steps in which a picture's control picture is left out (black), so that what was learnt also draws without one."
     )
+    norms: bool = Field(False, description="Control LoRA: learn the scales of the attention's norms as well.")
     plus: bool = Field(False, description="IP-Adapter: read all patches of a picture through a resampler (the plus form), which keeps more of it than one vector does.")
     image_encoder: str = Field(
         "", max_length=1000, description="IP-Adapter: the image encoder that looks at the pictures, a CLIP with projection: a folder, or a Hub id with the folder inside it; empty takes the usual one."

@@ -61,6 +61,8 @@ class Beside:
     image: str = "image"  # what the pipeline's call calls what it is shown
     shown: Literal["pixels", "latents", "picture"] = "pixels"  # the control picture's pixels or latents, or what an image encoder says of the picture itself
     encoder: str = ""  # that image encoder: a Hub id with the folder inside it
+    widened: str = ""  # the denoiser's layer by which latents enter, where the control picture's enter there too
+    targets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # group -> layers of the denoiser that get a LoRA beside that one
     layers: dict[str, int] = field(default_factory=dict)  # of a transformer: how many blocks of each kind it copies, at most half of the denoiser's
 
 

@@ -255,5 +255,5 @@ def test_the_estimate_counts_the_weights_that_learn(lab, base, controlled):
     model = layers.base_model(str(base), "", registry.get("families", "sd15"))
     for kind, apart in (("controlnet", "controlnet_cond_embedding"), ("t2i_adapter", "adapter.conv_in")):  # of one size, whatever the denoiser's is
         network = session_of(lab, lab.make(**of(kind, controlled))).m.side.network
-        counted = registry.get("adapters", kind).weights(model.denoiser, SPEC.beside[kind])
+        counted = registry.get("adapters", kind).weights(model.denoiser, SPEC.beside[kind], None)
         assert counted == pytest.approx(sum(p.numel() for name, p in network.named_parameters() if not name.startswith(apart)), rel=0.12)

@@ -10,6 +10,7 @@ import pytest
 from training import jobfile, registry
 from training.config import TrainConfig
 from training.data import concepts, examples
+from training.formats.beside import is_beside
 from training.plan import estimate, presets
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Answers, Wrong
@@ -45,7 +46,10 @@ def test_every_preset_holds(home, id, quality, machine):
     assert config.preset == id and config.steps == preset.steps(quality)
     assert config.device == machine.device
     assert config.sample.prompts and config.sample.every and config.save.every
-    assert (config.keep.on or not concepts.at_once(concepts.objective_of(config))) and config.data.caption_dropout <= 0.05
+    if is_beside(registry.get("adapters", config.adapter.type)):
+        assert not config.keep.on and config.data.caption_dropout <= 0.5, "nothing changes the base model; the ControlNet paper empties half of the prompts"
+    else:
+        assert (config.keep.on or not concepts.at_once(concepts.objective_of(config))) and config.data.caption_dropout <= 0.05
     assert config.sample.width == preset.config["sample"].get("width", max(config.data.resolutions))
 
 
@@ -72,6 +76,33 @@ def test_a_goal_holds_on_every_base_model(home, goal):
             assert concepts.problems(config) == concepts.idle(config) == []
             assert config.sample.prompts and not any("[" in p for p in config.sample.prompts)
         assert preset.steps("quick") < preset.steps("balanced") < preset.steps("thorough")
+
+
+@pytest.mark.parametrize("kind", sorted(id for id, plugin in registry.find("adapters").items() if is_beside(plugin.module)))
+def test_what_hangs_beside_the_denoiser_is_offered_where_the_family_has_it_and_fits_the_memory_that_it_asks_for(home, kind):
+    found = [p for p in presets.list_presets() if p.goal == kind]
+    able = {id for id, plugin in registry.find("families").items() if kind in plugin.module.SPEC.beside}
+    assert {p.family for p in found if not p.light} == able and all(p.ok for p in found)
+    for preset in (p for p in found if not p.light):
+        plain = next(p for p in presets.list_presets() if (p.source_model, p.goal) == (preset.source_model, "character"))
+        assert preset.needs_gb > plain.needs_gb, "what learns takes memory beside the base model"
+        size = max(32, int(preset.needs_gb)) * GB
+        room = dict(ram_bytes=2 * size, ram_free_bytes=int(1.8 * size), disk_free_bytes=8 * size)
+        card = replace(CARD, vram_bytes=int(preset.needs_gb * GB), vram_free_bytes=int(0.97 * preset.needs_gb * GB), **room)
+        for quality in QUALITIES:
+            config = resolved(home, preset.id, card, pictures=1000, quality=quality)
+            assert config.adapter.type == kind and not config.keep.on and config.steps == preset.steps(quality)
+            found = estimate.estimate(config, card, 1000, home)
+            assert found.fits, found.problems
+
+
+def test_the_small_controlnet_takes_the_numbers_that_are_measured(home):
+    from tests.builtin import outlines
+
+    config = resolved(home, "builtin-controlnet", LAPTOP, pictures=outlines.PICTURES)
+    for part, wanted in outlines.JOB.items():
+        if part in ("steps", "model", "data", "adapter", "optimizer", "loss"):
+            assert wanted == config.steps if part == "steps" else all(getattr(getattr(config, part), k) == (tuple(v) if isinstance(v, list) else v) for k, v in wanted.items()), part
 
 
 def test_samples_and_the_name_speak_of_what_changes(home):

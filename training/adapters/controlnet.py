@@ -60,7 +60,7 @@ def for_unet(network, noisy, t, cond, told: dict) -> dict:
     return {**told, "down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
 
-def weights(layers, beside: Beside) -> float:
+def weights(layers, beside: Beside, config) -> float:
     """How many weights learn.  layers: plan.layers.Network of the denoiser."""
     if beside.layers:
         return _of_blocks(layers, beside.layers)

@@ -116,7 +116,7 @@ def card(beside: Beside, place: str, source: str, encoder: tuple[str, str], dtyp
     )
 
 
-def weights(layers, beside: Beside) -> float:
+def weights(layers, beside: Beside, config) -> float:
     """How many weights learn.  layers: plan.layers.Network of the denoiser."""
     if not layers.layers:
         return 22e6 if layers.parameters < 1.5e9 else 350e6  # the paper's for SD 1.5; of SDXL's released file

@@ -47,7 +47,7 @@ def for_unet(network, noisy, t, cond, told: dict) -> dict:
     return {**told, "down_intrablock_additional_residuals": [feature.to(noisy.dtype) for feature in features]}
 
 
-def weights(layers, beside: Beside) -> float:
+def weights(layers, beside: Beside, config) -> float:
     """How many weights learn.  layers: plan.layers.Network of the denoiser."""
     if not layers.layers:
         return 78e6  # 77 M for SD 1.5, 79 M for SDXL

@@ -134,7 +134,7 @@ class Session:
     def _side(self) -> Side:
         """What learns beside the denoiser, fresh; copied from weights as the base model has them, not from 8 or 4 bits of them."""
         c, spec = self.config, self.family.SPEC
-        plain = c.model.quantise == "none" and not c.model.offload
+        plain = c.model.quantise == "none" and not c.model.offload or getattr(self.adapter, "INSIDE", False)
         whole = self.m.denoiser if plain else self.family.load(self.p.folder, {spec.denoiser}, placement(c.model, "cpu")).denoiser
         width = self.feed.prompts.width if self.feed.prompts else 0
         network = self.adapter.build(spec.beside[c.adapter.type], whole, c.adapter, self.p.stride, width, number("adapter", c.seed)).to(c.device)

@@ -27,12 +27,12 @@ def of(config: TrainConfig, spec: FamilySpec) -> Beside:
 
 def pipeline(pipe, beside: Beside, side: Side):
     """diffusers' pipeline that draws with the network: over the same modules and settings as `pipe`, the family's own."""
-    if not beside.part:
-        return pipe  # the network lies in the denoiser itself
     cls = getattr(diffusers, beside.pipeline)
+    if type(pipe) is cls:
+        return pipe  # the network lies in the denoiser itself
     takes = inspect.signature(cls.__init__).parameters
     had = {**pipe.config, **pipe.components}
-    return cls(**{name: value for name, value in had.items() if name in takes}, **{beside.part: side.network})
+    return cls(**{name: value for name, value in had.items() if name in takes}, **({beside.part: side.network} if beside.part else {}))
 
 
 def write(config: TrainConfig, spec: FamilySpec, m: Modules, folder: Path) -> None:

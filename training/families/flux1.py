@@ -8,11 +8,14 @@ from ..family import CONTROL, Beside, Cond, FamilySpec, KohyaNames, LatentSpec, 
 
 TOKENS = 512  # of T5, as FluxPipeline's default; schnell was trained with 256
 TOKENS_DISTILLED = 256
+GUIDANCE_OVER_CONTROL = 30.0  # the same where a control picture enters by the denoiser: as Canny and Depth of the first release are used
 GUIDANCE_WHEN_TRAINING = 1.0  # of dev's guidance vector: the picture itself, not one with guidance baked in
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 # the second layer of a single block's feed-forward in full: the network's last layer has the same last name
 _FF = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp", *(f"single_transformer_blocks.{n}.proj_out" for n in range(38)))
+# what diffusers' script gives a LoRA beside the layer by which latents enter; feed-forward of the double blocks alone
+_CONTROLLED = {"attention": tuple(f"attn.{x}" for x in _ATTENTION), "attention+ff": tuple(f"attn.{x}" for x in _ATTENTION) + _FF[:4], "all": _ATTENTION + _FF}
 _MODULATION = ("norm1.linear", "norm1_context.linear", "norm.linear")
 
 # Black Forest Labs' own names, which kohya's scripts use (github.com/black-forest-labs/flux, src/flux/modules/layers.py)
@@ -83,7 +86,10 @@ SPEC = FamilySpec(
     released=_RELEASED,
     known=_XLABS,
     comfyui="diffusers",
-    beside={"controlnet": Beside("FluxControlNetModel", "FluxControlNetPipeline", "controlnet", "control_image", "latents", layers={"num_layers": 4, "num_single_layers": 10})},
+    beside={
+        "controlnet": Beside("FluxControlNetModel", "FluxControlNetPipeline", "controlnet", "control_image", "latents", layers={"num_layers": 4, "num_single_layers": 10}),
+        "control_lora": Beside("", "FluxControlPipeline", "", "control_image", "latents", widened="x_embedder", targets=_CONTROLLED),
+    },
 )
 
 
@@ -128,17 +134,20 @@ def encode_image(m: Modules, pixels, generator):
 def predict(m: Modules, noisy, t, cond: Cond):
     """noisy [B,16,h,w]; t [B] in [0,1] -> noise - clean, [B,16,h,w]."""
     from diffusers import FluxPipeline
-    from torch import full_like
+    from torch import cat, full_like
 
-    batch, channels, h, w = noisy.shape
+    batch, _, h, w = noisy.shape
     embeds = cond.tensors["embeds"]
     if not m.denoiser.config.guidance_embeds:
         embeds = embeds[:, :TOKENS_DISTILLED]
-    packed = lambda latents: FluxPipeline._pack_latents(latents, batch, channels, h, w)
+    widened = m.side is not None and getattr(m.side.adapter, "WIDENS", False)
+    packed = lambda latents: FluxPipeline._pack_latents(latents, batch, latents.shape[1], h, w)
+    shown = cond.tensors[CONTROL].to(noisy.dtype) if m.side else None
+    guidance = GUIDANCE_OVER_CONTROL if widened else GUIDANCE_WHEN_TRAINING
     told = {
-        "hidden_states": packed(noisy),
+        "hidden_states": packed(cat([noisy, shown], 1) if widened else noisy),
         "timestep": t.to(noisy.dtype),
-        "guidance": full_like(t, GUIDANCE_WHEN_TRAINING) if m.denoiser.config.guidance_embeds else None,
+        "guidance": full_like(t, guidance) if m.denoiser.config.guidance_embeds else None,
         "pooled_projections": cond.tensors["pooled"],
         "encoder_hidden_states": embeds,
         "txt_ids": noisy.new_zeros(embeds.shape[1], 3),
@@ -146,8 +155,8 @@ def predict(m: Modules, noisy, t, cond: Cond):
         "return_dict": False,
     }
     beside = {}
-    if m.side:
-        double, single = m.side.network(controlnet_cond=packed(cond.tensors[CONTROL].to(noisy.dtype)), **told)
+    if m.side and not widened:
+        double, single = m.side.network(controlnet_cond=packed(shown), **told)
         beside = {"controlnet_block_samples": double, "controlnet_single_block_samples": single}
     return FluxPipeline._unpack_latents(m.denoiser(**told, **beside)[0], h, w, 1)
 

@@ -92,7 +92,7 @@ def _problems_beside(config, adapter, spec) -> list[tuple[str, str]]:
         able = f"; beside it can hang: {', '.join(spec.beside)}" if spec.beside else ""
         found.append(("adapter.type", f"is {kind!r}, but there is no {adapter.TITLE} for {spec.title}; choose another kind, such as 'lora', or another base model{able}"))
     if getattr(adapter, "INSIDE", False):
-        if config.model.quantise != "none":
+        if config.model.quantise != "none" and not getattr(adapter, "WIDENS", False):
             found.append(("model.quantise", f"is {config.model.quantise!r}, but the layers of an adapter {kind!r} begin as copies of the denoiser's own; set it to none"))
         if config.model.offload:
             found.append(("model.offload", f"is {config.model.offload:g}, but the layers of an adapter {kind!r} lie in the denoiser's blocks; set it to 0"))

@@ -5,7 +5,7 @@ Such a kind's file has BESIDE (what it is shown: "control" or "picture"), PASSES
     build(beside, denoiser, config, stride, width, seed) -> network   fresh, fp32, for a loaded denoiser.  config: AdapterPart; stride: px per
                                                   latent cell; width: of what the image encoder says
     for_unet(network, noisy, t, cond, told)       the UNet's arguments with what the network adds to them
-    weights(layers, beside) -> count              how many weights learn, for estimates
+    weights(layers, beside, config) -> count      how many weights learn, for estimates
     write(network, folder, config, encoder)       the result, as diffusers loads it; encoder: the image encoder's name
     load(beside, pipe, folder, dtype) -> network  the same from there, by diffusers' own loader; pipe: the family's pipeline
     inward(saved, prefix) -> tensors              where the result's names differ from the checkpoint's: its tensors under those

@@ -301,7 +301,7 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     if is_whole(kind):
         return model.denoiser.parameters
     if is_beside(kind):
-        return kind.weights(model.denoiser, spec.beside[a.type]) if a.type in spec.beside else 0.0  # which is refused before the start
+        return kind.weights(model.denoiser, spec.beside[a.type], a) if a.type in spec.beside else 0.0  # which is refused before the start
     text = model.text.adapter(kind, a, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
     return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 

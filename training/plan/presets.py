@@ -5,30 +5,36 @@ level changes.  What nobody set is resolved here, once: the worker fills nothing
 its quality level, the answers, the overrides.
 
 What is changed by words or by pairs of pictures takes the same numbers on every base model, so it is one file in presets/goals/, put
-over a preset of each base model that has none of its own for it.
+over a preset of each base model that has none of its own for it.  So is what hangs beside the denoiser, on the full-size base models whose
+family can have it.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, registry
-from ..config import TrainConfig
+from ..config import AdapterPart, TrainConfig
 from ..data import concepts, datasets, frames, words
+from ..family import FamilySpec
 from ..formats import adapting
+from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
 from . import devices, optimizing
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
+from .layers import Network
 
 QUALITIES = ("quick", "balanced", "thorough")
 FOLDER = REPO / "presets"
@@ -151,11 +157,50 @@ def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
         for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
             if there := datasets.lstat_of(path):
                 goal, error = _read_goal(path, there.st_mtime_ns, there.st_size)
-                made += [Preset(f"goal-{path.stem}", path.stem, error=error, source=path.name)] if goal is None else [_on(group[0], goal, path.name) for group in groups.values() if goal.goal not in {p.goal for p in group}]
+                if goal is None:
+                    made.append(Preset(f"goal-{path.stem}", path.stem, error=error, source=path.name))
+                    continue
+                without = [group[0] for group in groups.values() if goal.goal not in {p.goal for p in group}]
+                made += [_on(base, goal, path.name, plugins) for base in without if _suits(base, goal, plugins)]
     return made
 
 
-def _on(base: Preset, goal: GoalFile, source: str) -> Preset:
+def _suits(base: Preset, goal: GoalFile, plugins: Path | None) -> bool:
+    """Whether the base model can learn the goal: what hangs beside the denoiser not every family has, and its numbers are a full-size model's."""
+    try:
+        kind = _beside(goal, plugins)
+        return kind is None or (not base.light and _kind(goal) in _spec(base, plugins).beside)
+    except ValueError:
+        return True  # no such kind or family: the estimate and the start say so, in its place
+
+
+def _kind(goal: GoalFile) -> str:
+    return str(goal.config.get("adapter", {}).get("type", AdapterPart().type))
+
+
+def _beside(goal: GoalFile, plugins: Path | None) -> ModuleType | None:
+    """The goal's kind of adapter where it hangs beside the denoiser, else None.  Raises ValueError where there is no such kind."""
+    kind = registry.get("adapters", _kind(goal), plugins)
+    return kind if is_beside(kind) else None
+
+
+def _spec(base: Preset, plugins: Path | None) -> FamilySpec:
+    """The spec of a preset's family, with the sizes of its base model.  Raises ValueError where there is no such family."""
+    return registry.get("families", base.family, plugins).SPEC.sized(base.source_model)
+
+
+def _needs_gb(base: Preset, goal: GoalFile, plugins: Path | None) -> float:
+    """The base's own memory, and where a network hangs beside it, of each of its weights: itself, its gradient, and the optimizer's two averages in fp32."""
+    try:
+        if (kind := _beside(goal, plugins)) is None:
+            return base.needs_gb
+        spec = _spec(base, plugins)
+    except ValueError:
+        return base.needs_gb
+    return math.ceil(base.needs_gb + 16e-9 * kind.weights(Network(spec.parameters, ()), spec.beside[_kind(goal)], AdapterPart.model_validate(goal.config["adapter"])))
+
+
+def _on(base: Preset, goal: GoalFile, source: str, plugins: Path | None) -> Preset:
     """A goal on the base model of a preset: its model, sizes and ways to draw, less what is about pictures to learn."""
     own = {part: dict(base.config.get(part, {})) for part in ("data", "loss", "sample")}
     for part, name in (("data", "flip"), ("data", "caption_dropout"), ("data", "shuffle_tags"), ("loss", "ema_decay"), ("sample", "prompts"), ("sample", "every")):
@@ -163,7 +208,7 @@ def _on(base: Preset, goal: GoalFile, source: str) -> Preset:
     config = _merged({"model": base.config["model"], **own}, goal.config)
     stem = base.id.removesuffix(f"-{base.goal}")
     return Preset(
-        f"{stem}-{goal.goal}", goal.title, goal.blurb, goal.for_whom, goal.goal, base.family, base.needs_gb, 0.0, base.light, goal.order, base.noun, config, goal.quality, "", source
+        f"{stem}-{goal.goal}", goal.title, goal.blurb, goal.for_whom, goal.goal, base.family, _needs_gb(base, goal, plugins), 0.0, base.light, goal.order, base.noun, config, goal.quality, "", source
     )
 
 
