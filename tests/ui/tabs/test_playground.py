@@ -211,3 +211,22 @@ def test_a_sheet_is_shown_with_its_axes_and_a_strangers_breaks_nothing(ctx):
     for harm in ("[]", "{", '{"pictures": [{"file": 1}]}', '{"pictures": 5}', "[" * 50_000):
         (sheet.path / "index.json").write_text(harm)
         assert "Pictures of" in playground.pieces_of(ctx, {})["sheets"]
+
+
+def test_a_sheet_shows_each_picture_when_it_is_drawn(ctx):
+    wish(ctx, many_prompts="a cat", many_rows="seed", many_count="24")
+    form = playground.pieces_of(ctx, {})["many"]
+    assert "24 pictures to draw" in form
+    config = many.config_of(ctx.home, playground.form_of(ctx), asks.bench(ctx.home, playground.form_of(ctx)))
+    sheet = create(ctx.home.outputs, config)
+    found, _ = shots(config, config.prompts, lambda source: [])
+    (sheet.path / "index.json").write_text(json.dumps(overview.index("x", False, "seed", "", [{**shot.told(), "file": ""} for shot in found], [])))
+    wish(ctx, many_showing=sheet.id)
+    assert "0 of 24 pictures" in playground.pieces_of(ctx, {})["sheets"]
+    for shot in found[:7]:
+        drawn_now = {"t": 1.0, "kind": "sample", "step": shot.number, "index": 0, "prompt": shot.prompt, "path": f"samples/{shot.name}.png", "seed": shot.seed}
+        journal.append(sheet.events_path, drawn_now)
+    shown = playground.pieces_of(ctx, {})["sheets"]
+    assert "7 of 24 pictures" in shown and shown.count("<img") == 7
+    wish(ctx, many_count="0x")
+    assert "Pictures of each is" in playground.pieces_of(ctx, {})["many"]

@@ -103,7 +103,8 @@ def wire(parts: Parts, ctx) -> None:
     ctx.every_tick(look, inputs, parts.outputs(), tab="playground")
     ctx.items["playground"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.run.change(follow_run, inputs, parts.outputs(), **shell.INSTANT)
-    parts.boxes["form"].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
+    for name in ("form", "many"):
+        parts.boxes[name].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer]
     for name in PIECES:
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT).then(
@@ -154,7 +155,7 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
         "engine": playpage.engine(engine_of(ctx, studios, bench)),
         "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else LOST if lost else "", hidden, bench.run is not None and made is not None),
         "votes": playpage.votes(votes.ranks(bench.run), len(found)) if bench.run else "",
-        "many": many.form(wish, bench, seen.get("many-fault", "")),
+        "many": many.form(wish, bench, seen.get("many-fault", ""), many.told(ctx.home, wish, bench)),
         "sheets": many.past(wish, many.sheets(ctx), lambda run: _src(ctx, run)),
         "history": playpage.history(kept, wish.showing, lambda one: _src(ctx, one.studio)),
     }
@@ -294,7 +295,8 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
         elif act == "sheet":
             changed(ctx, lambda wish: wish.model_copy(update={"many_showing": "" if wish.many_showing == id else id}))
         elif act in ("many", "many-stop", "many-resume"):
-            draw_many(ctx, act, id, token)
+            said = draw_many(ctx, act, id, token)
+            seen |= {"notice": (said, time.time() + NOTICE_S)} if said else {}
     except (ValueError, OSError) as error:
         seen |= {"many-fault" if act.startswith("many") else "fault": in_words(str(error))}
     return [*paint(ctx, seen), run, tabs, ctx.soon()]
@@ -320,11 +322,12 @@ def draw(ctx, token: Secret | None = None) -> str:
     return ""
 
 
-def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> None:
-    """Begins the form's drawing job, stops one, or lets it go on.  Raises ValueError, OSError."""
+def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> str:
+    """Begins the form's drawing job, stops one, or lets it go on.  What to tell the person.  Raises ValueError, OSError."""
     if act == "many":
         wish = form_of(ctx)
         config = many.config_of(ctx.home, wish, asks.bench(ctx.home, wish))
+        pictures = many.count(config, ctx.home)
         made: list[Run] = []
 
         def begun() -> Run:
@@ -333,7 +336,7 @@ def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> None:
 
         supervisor.start_soon(begun, ctx.home, token)
         changed(ctx, lambda w: w.model_copy(update={"many_showing": made[0].id}))
-        return
+        return f"{views.count(pictures, 'picture')} to draw; they appear under Sheets as they come."
     run = Run.open(ctx.home.outputs, id)
     if run.kind != "generate":
         raise ValueError("that is no set of pictures")
@@ -341,6 +344,7 @@ def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> None:
         run.command("stop")
     else:
         supervisor.start_soon(run, ctx.home, token)
+    return ""
 
 
 def close(ctx) -> None:
