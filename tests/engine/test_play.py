@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from tests import tiny
 from training import jobfile, registry
@@ -14,6 +16,7 @@ from training.formats import pictureinfo
 from training.jobs import play
 from training.runs import supervisor
 from training.runs.run import create
+from training.tools import repair
 
 
 def request(id: str, *shots: dict, **more) -> str:
@@ -109,3 +112,24 @@ def test_the_queue_sends_it_away_too(studio, home, base, dataset):
     assert run.status() == "stopped"
     training.command("stop")
     until(lambda: not training.locked())
+
+
+def test_a_repair_is_drawn_as_the_file_that_is_saved_draws(studio, home, base, tool, tmp_path):
+    run = studio()
+    weights = load_file(base / "unet/diffusion_pytorch_model.safetensors")
+    layers = [k.removesuffix(".weight") for k in weights if k.endswith("to_q.weight")]
+    rng, lora = np.random.default_rng(1), {}
+    for layer in layers:
+        out, inputs = weights[f"{layer}.weight"].shape
+        lora |= {f"unet.{layer}.lora_A.weight": rng.normal(size=(2, inputs)).astype("f4"), f"unet.{layer}.lora_B.weight": rng.normal(size=(out, 2)).astype("f4")}
+    file = tmp_path / "own.safetensors"
+    save_file(lora, file)
+    held = repair.blocks_in(file)
+    rules = repair.rules(held, {held[0].name: -1.0, held[-1].name: 0.3}, 1)
+    told = [{"loras": [[str(file), 0.7]]}, {"loras": [[str(file), 0.7]], "blocks": rules}]
+    before, repaired = ask(run, request("aaaaaaaa", *told))["files"]
+    saved = tool("scale", adapter=str(file), strength=0.7, blocks=[{"adapter": n, "pattern": p, "strength": f} for n, p, f in rules]).result()
+    (again,) = ask(run, request("bbbbbbbb", {"loras": [[str(saved), 1.0]]}))["files"]
+    pixels = [np.asarray(Image.open(run.path / f)) for f in (before, repaired, again)]
+    assert np.array_equal(pixels[1], pixels[2]) and not np.array_equal(pixels[0], pixels[1])
+    assert sum(e.get("name") == "loading the denoiser" for e in run.events()[0]) == 1

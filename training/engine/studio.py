@@ -19,6 +19,7 @@ from ..family import FamilySpec, Modules
 from ..formats.basemodel import read_configs
 from ..plan.shots import Shot
 from ..runs.context import Context
+from ..tools import repair
 from . import adapter_files, blocks, memory, samplers
 from .cache import Cache
 from .sampling import interruptible
@@ -90,9 +91,14 @@ class Studio:
         modules = {self.spec.denoiser: self.m.denoiser, **self.m.text_encoders}
         self.wardrobe = Wardrobe(modules, self.spec, self.ctx.warn, lambda: blocks.settle(self.m.denoiser, self.config.device))
 
-    def wear(self, loras: Sequence[tuple[str, float]]) -> None:
-        """The model wears these and no others.  Raises ValueError where one does not fit."""
+    def wear(self, loras: Sequence[tuple[str, float]], rules: Sequence[repair.Rule] = ()) -> None:
+        """The model wears these and no others.  rules: of some of their layers; then they are worn as the one file that they come to.
+
+        Raises ValueError where one does not fit; Stopped.
+        """
         files = [(self.file_of(source), strength) for source, strength in loras]
+        if rules:
+            files = [(repair.mended(files, rules, self.spec.id, self.config.model.source, self.ctx), 1.0)]
         if not self.texts.learning and any(strength and reaches_text(file, self.spec) for file, strength in files):
             self._with_living_text()
         self.load()

@@ -148,7 +148,7 @@ def _layers(found: Contents, mapped: Mapped, names: list[str], stems: list[str],
             silent.append(stem)
     found.ranks, found.alphas = dict(sorted(ranks.items())), dict(sorted(alphas.items()))
     found.blocks = [Block(name, len(sizes), math.sqrt(sum(s * s for s in sizes))) for name, sizes in strengths.items()]
-    found.blocks.sort(key=lambda b: _natural(b.name))
+    found.blocks.sort(key=lambda b: natural(b.name))
     if broken:
         found.odd.append(f"{_count(broken)} with numbers that are not finite (NaN or infinity), such as {broken[0]}: pictures come out black")
     if silent and len(silent) == len(stems):
@@ -174,7 +174,8 @@ def block_of(stem: str) -> str:
     return re.sub(r"(?<=s)_(?=\d)|(?<=\d)_(?=\w)|(?<=block)_", ".", match[1]) if match else "others"
 
 
-def _natural(text: str) -> list:
+def natural(text: str) -> list:
+    """A key that sorts names with numbers as a person does."""
     return [(0, int(t), "") if t.isdigit() else (1, 0, t) for t in re.split(r"(\d+)", text)]
 
 

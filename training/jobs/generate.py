@@ -98,7 +98,7 @@ def run(config: Config, ctx: Context) -> None:
             sheet.write()
             raise Stopped(sheet.count)
         try:
-            studio.wear(shot.loras)
+            studio.wear(shot.loras, shot.blocks)
             frames = studio.draw(shot, config.picture, config.mask, config.change if config.picture else 1.0)
         except Interrupted:
             sheet.write()

@@ -120,7 +120,7 @@ def _draw(request: Request, k: int, shot: Shot, studio, ctx: Context, drawn: int
     from ..engine import memory
 
     begun_t = time.monotonic()
-    studio.wear(shot.loras)
+    studio.wear(shot.loras, shot.blocks)
     frames = studio.draw(shot)
     files.append(onto_disk.write(ctx, f"{request.id}_{k}", frames, shot, studio))
     ctx.emit("sample", step=drawn, index=k, prompt=shot.prompt, path=files[-1], seed=shot.seed)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..config import DrawingConfig, Part, SamplePart
+from ..config import DrawingConfig, Part, Pattern, SamplePart
 from ..runs.events import MOST_SEED
 from . import prompts
 
@@ -102,6 +102,9 @@ class Shot(Part):
     frames: int = Field(1, ge=1, le=1025, description="Frames of a clip; 1 is a still picture.")
     sampler: str = Field("", max_length=40, description="Sampler; empty is the base model's own.")
     loras: tuple[tuple[str, Strength], ...] = Field((), max_length=64, description="What is worn: source and strength of each adapter.")
+    blocks: tuple[tuple[int, Pattern, Strength], ...] = Field(
+        (), max_length=512, description="Strengths of their own for some layers: adapter, counted from 1, text that a layer's name holds in its file, and factor."
+    )
     place: dict[str, str] = Field({}, description="What stands at its row and column: axis and value.")
 
     @property

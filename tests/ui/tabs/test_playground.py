@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
+from tests.tools.files import kohya
 from tests.ui import story
 from training.formats import overview
 from training.home import Home
@@ -17,7 +18,7 @@ from training.plan.shots import shots
 from training.runs import journal
 from training.runs.run import Run, create, list_runs
 from ui import drafts, shell, sidebar
-from ui.tabs.playground import asks, many, votes
+from ui.tabs.playground import asks, many, repairs, sliders, votes
 from ui.tabs.playground import tab as playground
 from ui.tabs.playground.asks import Wish
 from ui.tabs.publish import tab as publish
@@ -42,7 +43,7 @@ def wish(ctx, **changes) -> Wish:
 def asked(ctx, **changes) -> Request:
     made = wish(ctx, **{"prompt": "[trigger] on red", **changes})
     bench = asks.bench(ctx.home, made)
-    return asks.request(made, bench, votes.of(bench.run) if bench.run else [])
+    return asks.request(ctx.home, made, bench, votes.of(bench.run) if bench.run else [])
 
 
 def drawn(ctx, request: Request, error: str = "") -> Run:
@@ -211,3 +212,52 @@ def test_a_sheet_is_shown_with_its_axes_and_a_strangers_breaks_nothing(ctx):
     for harm in ("[]", "{", '{"pictures": [{"file": 1}]}', '{"pictures": 5}', "[" * 50_000):
         (sheet.path / "index.json").write_text(harm)
         assert "Pictures of" in playground.pieces_of(ctx, {})["sheets"]
+
+
+def test_a_sheet_shows_each_picture_when_it_is_drawn(ctx):
+    wish(ctx, many_prompts="a cat", many_rows="seed", many_count="24")
+    form = playground.pieces_of(ctx, {})["many"]
+    assert "24 pictures to draw" in form
+    config = many.config_of(ctx.home, playground.form_of(ctx), asks.bench(ctx.home, playground.form_of(ctx)))
+    sheet = create(ctx.home.outputs, config)
+    found, _ = shots(config, config.prompts, lambda source: [])
+    (sheet.path / "index.json").write_text(json.dumps(overview.index("x", False, "seed", "", [{**shot.told(), "file": ""} for shot in found], [])))
+    wish(ctx, many_showing=sheet.id)
+    assert "0 of 24 pictures" in playground.pieces_of(ctx, {})["sheets"]
+    for shot in found[:7]:
+        drawn_now = {"t": 1.0, "kind": "sample", "step": shot.number, "index": 0, "prompt": shot.prompt, "path": f"samples/{shot.name}.png", "seed": shot.seed}
+        journal.append(sheet.events_path, drawn_now)
+    shown = playground.pieces_of(ctx, {})["sheets"]
+    assert "7 of 24 pictures" in shown and shown.count("<img") == 7
+    wish(ctx, many_count="0x")
+    assert "Pictures of each is" in playground.pieces_of(ctx, {})["many"]
+
+
+def test_repair_moves_blocks_draws_both_and_saves_what_it_drew(ctx, tmp_path):
+    run = story.run(ctx.home, 100, "finished")
+    file, donor = asks_file(ctx, run), kohya(tmp_path / "donor.safetensors", (4, 8), 2, 2)
+    kohya(file, (4, 8), 2, 1)
+    wish(ctx, run=run.id, mode="repair", prompt="a cat", other="", strength="0.9")
+    shown = playground.pieces_of(ctx, {})["repair"]
+    assert 'data-path="own_blocks/down_blocks.0.resnets.0"' in shown and "3 blocks" in shown and "1 layer" in shown
+    with pytest.raises(ValueError, match="Every block stands at 1"):
+        asked(ctx, mode="repair", prompt="a cat")
+    playground.changed(ctx, lambda w: w.edited("own_blocks/down_blocks.0.resnets.0", "0.5"))
+    shots_now = asked(ctx, prompt="a cat").shots
+    assert shots_now[0].blocks == () and [(n, f) for n, _, f in shots_now[1].blocks] == [(1, 0.5)] and shots_now[0].seed == shots_now[1].seed
+    config = sliders.save_config(ctx.home, playground.form_of(ctx), asks.bench(ctx.home, playground.form_of(ctx)))
+    assert config.kind == "scale" and config.strength == 0.9 and [(b.pattern, b.strength) for b in config.blocks] == [(p, f) for _, p, f in shots_now[1].blocks]
+    wish(ctx, other=str(donor))
+    press(ctx, "repair-only", id="own_blocks/down_blocks")
+    press(ctx, "repair-reset", id="own_blocks")
+    press(ctx, "repair-all", id="other_blocks/down_blocks")
+    made = asked(ctx, prompt="a cat").shots[1]
+    config = sliders.save_config(ctx.home, playground.form_of(ctx), asks.bench(ctx.home, playground.form_of(ctx)))
+    assert config.kind == "merge" and [(u.file, u.strength) for u in config.adapters] == list(made.loras) and len(made.loras) == 2
+    wish(ctx, other="somebody/lora")
+    assert "is not on this computer" in playground.pieces_of(ctx, {})["repair"]
+
+
+def asks_file(ctx, run: Run):
+    """The file that the newest checkpoint of a run means to the page."""
+    return repairs.file_of(ctx.home, asks.source_of(asks.bench(ctx.home, wish(ctx, run=run.id)), asks.FINAL))

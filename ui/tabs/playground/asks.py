@@ -21,13 +21,15 @@ from training.plan.prompts import with_place
 from training.plan.shots import FINAL, Shot, unweighted
 from training.runs.run import Run, create, list_runs
 
+from . import repairs
+
 FORM = "playground"  # name of the draft on disk
 BASE = "base:"  # of what is chosen in place of a run: the base model of a run, "base:" alone the one that comes with Easel
 SMALL = {"sizes": [[64, 64]], "steps": 12, "guidance": 3.0, "negative": "", "trigger": "", "frames": 1}
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 MOST_STEPS = 12  # checkpoints in a row; more are thinned out evenly
 MODES = {
-    "one": "One picture", "before": "Before and after", "strengths": "Strengths", "checkpoints": "Checkpoints", "two": "Two LoRAs", "film": "Film", "vote": "Vote",
+    "one": "One picture", "before": "Before and after", "strengths": "Strengths", "checkpoints": "Checkpoints", "two": "Two LoRAs", "film": "Film", "vote": "Vote", "repair": "Repair",
 }  # fmt: skip
 HISTORY = 24
 
@@ -51,6 +53,8 @@ class Wish(BaseModel):
     size: str = ""
     sampler: str = ""
     showing: str = ""
+    own_blocks: str = "{}"  # JSON: {block: factor} of the LoRA, where that is not 1
+    other_blocks: str = "{}"  # the same of the donor, where that is not 0
     many_prompts: str = ""
     many_count: str = "1"
     many_rows: str = ""
@@ -60,11 +64,16 @@ class Wish(BaseModel):
 
     def edited(self, path: str, text: str) -> Wish:
         """The form after one field was left."""
-        if path not in Wish.model_fields or path in ("showing", "many_showing"):
+        which, slash, block = path.partition("/")
+        if slash and which in repairs.USUAL:
+            return self.model_copy(update={which: repairs.moved(getattr(self, which), {block[:200]: number(text, "Factor")}, repairs.USUAL[which])})
+        if path not in Wish.model_fields or path in ("showing", "many_showing", *repairs.USUAL):
             return self
         changed = {path: text[:20_000]}
+        if path == "other":
+            changed |= {"other_blocks": "{}"}
         if path == "run":
-            changed |= {"checkpoint": FINAL, "steps": "", "guidance": "", "size": "", "negative": None}
+            changed |= {"own_blocks": "{}", "checkpoint": FINAL, "steps": "", "guidance": "", "size": "", "negative": None}
         return self.model_copy(update=changed)
 
 
@@ -147,16 +156,19 @@ def source_of(bench: Bench, point: str) -> str:
     return bench.run.id if point == FINAL else f"{bench.run.id}/{point}"
 
 
-def request(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> Request:
+def request(home: Home, wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> Request:
     """What Draw asks for.  Raises ValueError, in plain words, where the form cannot be drawn."""
     if wish.mode not in MODES:
         raise ValueError(f"there is no way to draw called {wish.mode!r}")
     if not wish.prompt.strip():
         raise ValueError("Say what to draw")
-    if bench.run is None and wish.mode in ("before", "strengths", "checkpoints", "film", "vote"):
+    if bench.run is None and wish.mode in ("before", "strengths", "checkpoints", "film", "vote", "repair"):
         raise ValueError(f"“{MODES[wish.mode]}” needs a LoRA; choose a run")
-    rows = {"one": _one, "before": _before, "strengths": _strengths, "checkpoints": _checkpoints, "film": _checkpoints, "two": _two, "vote": _vote}[wish.mode](wish, bench, votes)
+    rows = {"one": _one, "before": _before, "strengths": _strengths, "checkpoints": _checkpoints, "film": _checkpoints, "two": _two, "vote": _vote, "repair": _repair}[wish.mode](wish, bench, votes)
     shots = [_shot(wish, bench, k, worn, label) for k, (label, worn) in enumerate(rows)]
+    if wish.mode == "repair":
+        uses, rules = repair_of(home, wish, bench)
+        shots[1] |= {"loras": uses, "blocks": rules}
     about = {name: value for name, value in wish.model_dump().items() if isinstance(value, str) and name != "showing" and not name.startswith("many_")} | {"run": bench.run.id if bench.run else wish.run}
     id = f"{time.time_ns() // 10**6:012x}{secrets.token_hex(3)}"
     return parse(Request, {"id": id, "mode": wish.mode, "shots": shots, "film": wish.mode == "film", "about": about}, "this")
@@ -191,6 +203,18 @@ def _two(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
     if bench.run is None:
         return [("the base model", []), (theirs, other)]
     return [(bench.title, _worn(wish, bench)), (theirs, other), ("both", _worn(wish, bench) + other)]
+
+
+def _repair(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+    return [("before", _worn(wish, bench)), ("repaired", [])]  # worn as repair_of says
+
+
+def repair_of(home: Home, wish: Wish, bench: Bench) -> tuple[list[repairs.Use], list[repairs.Rule]]:
+    """What the sliders come to.  Raises ValueError, OSError."""
+    if bench.run is None:
+        raise ValueError(f"“{MODES['repair']}” needs a LoRA; choose a run")
+    donor = (wish.other.strip(), number(wish.other_strength, "Strength of the second LoRA")) if wish.other.strip() else None
+    return repairs.recipe(home, _worn(wish, bench)[0], wish.own_blocks, donor, wish.other_blocks)
 
 
 def _vote(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> list[tuple[str, Worn]]:

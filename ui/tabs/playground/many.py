@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -11,9 +12,9 @@ from training import outside
 from training.formats import overview
 from training.home import Home
 from training.jobfile import parse
-from training.jobs.generate import INDEX, Config
+from training.jobs.generate import INDEX, Config, checkpoints_of
 from training.plan.hardware import machine
-from training.plan.shots import AXES, Shot
+from training.plan.shots import AXES, Shot, shots
 from training.runs.run import Run, list_runs
 
 from ... import views
@@ -35,6 +36,7 @@ class Sheet:
     status: str
     index: dict[str, Any] | None
     why: str = ""
+    phase: str = ""  # what it does while no picture is there yet
 
     @property
     def done(self) -> int:
@@ -68,8 +70,43 @@ def sheets(ctx) -> list[Sheet]:
     found = []
     for run in list_runs(ctx.home.outputs, {"generate"})[:MOST_SHEETS]:
         view, status = ctx.watch.status(run)
-        found.append(Sheet(run, status, _index(run), run.why(view) if status in ("failed", "interrupted") else ""))
+        index = _index(run)
+        if index:
+            _add_drawn(index, view.samples)
+        found.append(Sheet(run, status, index, run.why(view) if status in ("failed", "interrupted") else "", view.phase if status == "running" else ""))
     return found
+
+
+def _add_drawn(index: dict[str, Any], samples: Sequence[tuple[int, int, str, str, int]]) -> None:
+    """The pictures that the run has told of since index.json was written, which a long job does seldom."""
+    by_number = {number: path for number, _, _, path, _ in samples}
+    for one in index["pictures"]:
+        path = by_number.get(one["number"], "")
+        if not one["file"] and path.startswith("samples/"):
+            one["file"] = path
+
+
+def count(config: Config, home: Home) -> int:
+    """How many pictures the job draws.  Raises ValueError where that is none, or too many."""
+    source = config.loras[0].source if config.loras else ""
+    return _count(config.model_dump_json(), tuple(checkpoints_of(home.outputs, source)))
+
+
+@lru_cache(maxsize=8)
+def _count(config_json: str, has: tuple[str, ...]) -> int:
+    config = Config.model_validate_json(config_json)
+    return len(shots(config, config.prompts, lambda source: has)[0])
+
+
+def told(home: Home, wish: Wish, bench: Bench) -> str:
+    """The sentence on what the form comes to; "" while there is no prompt."""
+    if not wish.many_prompts.strip():
+        return ""
+    try:
+        many = count(config_of(home, wish, bench), home)
+    except ValueError as error:
+        return in_words(str(error))
+    return f"{views.count(many, 'picture')} to draw"
 
 
 def _index(run: Run) -> dict[str, Any] | None:
@@ -87,8 +124,8 @@ def _index(run: Run) -> dict[str, Any] | None:
         return None
 
 
-def form(wish: Wish, bench: Bench, fault: str) -> str:
-    """What to draw.  Its fields are sent with its button, so that nothing of it changes while somebody types."""
+def form(wish: Wish, bench: Bench, fault: str, told: str = "") -> str:
+    """What to draw.  told: how many pictures that is."""
     axes = [(axis, AXIS_TITLES[axis]) for axis in ("", *AXES) if bench.run or axis in ("", "prompt", "seed")]
     strengths = _line("many_strengths", "Strengths, for an axis", wish.many_strengths, "-1 0 1") if bench.run else ""
     trouble = f'<p class="ez-error" role="alert">{escape(fault)}</p>' if fault else ""
@@ -97,7 +134,8 @@ def form(wish: Wish, bench: Bench, fault: str) -> str:
         "and end in a page of their own in the run’s folder.</p>"
         f'<textarea class="ez-input" rows="4" data-path="many_prompts" data-value="{escape(wish.many_prompts)}" maxlength="20000" aria-label="Prompts, one a line" placeholder="a {{red|blue}} circle">{escape(wish.many_prompts)}</textarea>'
         f'<div class="ez-play-axes">{_line("many_count", "Pictures of each", wish.many_count, "1")}{_choice("many_rows", "Rows", wish.many_rows, axes)}{_choice("many_columns", "Columns", wish.many_columns, axes)}{strengths}</div>'
-        f'{trouble}<div class="ez-acts"><button type="button" class="ez-btn" data-act="many" data-collect>{icon("brush")}Draw them all</button></div>'
+        f'{trouble}<div class="ez-acts"><button type="button" class="ez-btn" data-act="many" data-collect>{icon("brush")}Draw them all</button>'
+        f'<span class="ez-muted ez-small ez-num" role="status">{escape(told)}</span></div>'
     )
     return f'<section class="ez-card"><details class="ez-drawer" data-key="play-many"><summary>Many at once, as a grid</summary><div class="ez-stack">{inner}</div></details></section>'
 
@@ -129,12 +167,21 @@ def _sheet(sheet: Sheet, is_open: bool, src) -> str:
     if sheet.status in views.RESUMABLE:
         acts.append(f'<button type="button" class="ez-link ez-small" data-act="many-resume" data-id="{escape(sheet.run.id)}">Go on</button>')
     count = f"{sheet.done} of {sheet.of} pictures" if sheet.of and sheet.done < sheet.of else views.count(sheet.done, "picture")
+    if sheet.phase and sheet.phase != "drawing":
+        count = f"{count} · {views.sentence_start(sheet.phase)}"
     why = f'<p class="ez-error">{escape(in_words(sheet.why))}</p>' if sheet.why else ""
     grid = _grid(sheet.index, src) if is_open and sheet.index else ""
     return (
         f'<div class="ez-play-sheet"><div class="ez-spread"><span class="ez-row"><b>{escape(sheet.run.title)}</b>{views.chip(sheet.status)}<span class="ez-muted ez-small ez-num">{count}</span></span>'
-        f'<span class="ez-row">{"".join(acts)}</span></div>{why}{grid}</div>'
+        f'<span class="ez-row">{"".join(acts)}</span></div>{_bar(sheet)}{why}{grid}</div>'
     )
+
+
+def _bar(sheet: Sheet) -> str:
+    """How far a sheet is; "" for one that is not being drawn."""
+    if sheet.status != "running" or not sheet.of:
+        return ""
+    return f'<div class="ez-bar" role="progressbar" aria-label="{escape(sheet.run.title)}" aria-valuemin="0" aria-valuemax="{sheet.of}" aria-valuenow="{sheet.done}"><i style="width:{100 * sheet.done / sheet.of:.0f}%"></i></div>'
 
 
 def _grid(index: dict[str, Any], src) -> str:

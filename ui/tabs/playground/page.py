@@ -22,6 +22,7 @@ HINTS = {
     "checkpoints": "The same seed at every checkpoint of the run.",
     "two": "The first LoRA, a second one, and both together, on the same seed.",
     "film": "The same seed at every checkpoint, as a GIF and an MP4.",
+    "repair": "Some blocks stronger, weaker or from another LoRA; before and after, on the same seed.",
     "vote": "Two checkpoints without their names: say which picture is better. The votes rank them.",
 }
 
@@ -55,9 +56,10 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
     if bench.run:
         parts += [_field("Checkpoint", _select("checkpoint", wish.checkpoint if wish.checkpoint in dict(points) else "final", points), "ez-play-checkpoint"), _strength(wish)]
     parts.append(_modes(wish))
-    if wish.mode == "two":
+    if wish.mode in ("two", "repair"):
+        second = "Donor, if any" if wish.mode == "repair" else "Second LoRA"
         others = "".join(f'<option value="{escape(id)}">{escape(title)}</option>' for id, title in bench.choices if not id.startswith("base:"))
-        parts.append(_field("Second LoRA", _text("other", wish.other, "A run, a .safetensors file or a Hub id", 'list="ez-play-others"') + f'<datalist id="ez-play-others">{others}</datalist>', "ez-play-other"))
+        parts.append(_field(second, _text("other", wish.other, "A run, a .safetensors file or a Hub id", 'list="ez-play-others"') + f'<datalist id="ez-play-others">{others}</datalist>', "ez-play-other"))
         parts.append(_field("Its strength", _text("other_strength", wish.other_strength, "1", 'inputmode="decimal"'), "ez-play-other_strength"))
     parts.append(_field("Prompt", _area("prompt", wish.prompt, f"{u['trigger'] or 'a red circle'} …", "draw"), "ez-play-prompt"))
     trouble = f'<p class="ez-error" role="alert">{escape(fault)}</p>' if fault else ""
@@ -145,7 +147,7 @@ def stage(made: Made | None, files: Sequence[str], waiting: Waiting | None, src:
     shots = made.told["request"]["shots"]
     labels = [shot["place"].get("label", "") for shot in shots]
     mode = made.told["request"]["mode"]
-    draw = {"before": _pair, "film": _film, "vote": _ballot if hidden else _row}.get(mode, _row)
+    draw = {"before": _pair, "repair": _pair, "film": _film, "vote": _ballot if hidden else _row}.get(mode, _row)
     return f"{draw(made, labels, src)}{said}{'' if hidden else _acts(made, publishable)}"
 
 

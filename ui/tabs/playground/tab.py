@@ -24,13 +24,14 @@ from ...words import in_words
 from ..publish import tab as publish
 from ..train import draft
 from ..train import tab as train
-from . import asks, many, votes
+from . import asks, many, sliders, votes
 from . import page as playpage
 from .asks import Wish
 
 TITLE = "Playground"
 CSS, JS = client.CSS, client.JS
-PIECES = ("form", "engine", "stage", "votes", "history", "many", "sheets")
+PIECES = ("form", "engine", "stage", "repair", "votes", "history", "many", "sheets")
+FAULTS = ("fault", "many-fault", "repair-fault")
 NOTICE_S = 8.0
 LOOK_S = 0.15  # between two looks for a picture that is being drawn
 LOST = "The picture was not finished: the model left the memory before. Draw again."
@@ -61,6 +62,7 @@ def build(ctx) -> Parts:
         with gr.Column(scale=4, min_width=320):
             with gr.Column(elem_classes="ez-card"):
                 boxes["stage"] = _box()
+            boxes["repair"] = _box()
             boxes["votes"] = _box()
             boxes["history"] = _box()
             boxes["many"] = _box()
@@ -88,7 +90,7 @@ def wire(parts: Parts, ctx) -> None:
     def edit(chosen, seen, event: gr.EventData):
         data = event._data or {}
         changed(ctx, lambda wish: wish.edited(str(data.get("field", "")), str(data.get("value", ""))))
-        return paint(ctx, {k: v for k, v in seen.items() if k not in ("fault", "many-fault")})
+        return paint(ctx, {k: v for k, v in seen.items() if k not in FAULTS})
 
     def act(chosen, seen, event: gr.EventData):
         return answer(ctx, chosen, seen, dict(event._data or {}))
@@ -103,7 +105,8 @@ def wire(parts: Parts, ctx) -> None:
     ctx.every_tick(look, inputs, parts.outputs(), tab="playground")
     ctx.items["playground"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.run.change(follow_run, inputs, parts.outputs(), **shell.INSTANT)
-    parts.boxes["form"].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
+    for name in ("form", "repair", "many"):
+        parts.boxes[name].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer]
     for name in PIECES:
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT).then(
@@ -153,8 +156,9 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
         "form": playpage.form(wish, bench, samplers_of(ctx, bench), seen.get("fault", "")),
         "engine": playpage.engine(engine_of(ctx, studios, bench)),
         "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else LOST if lost else "", hidden, bench.run is not None and made is not None),
+        "repair": sliders.form(ctx.home, wish, bench, seen.get("repair-fault", "")),
         "votes": playpage.votes(votes.ranks(bench.run), len(found)) if bench.run else "",
-        "many": many.form(wish, bench, seen.get("many-fault", "")),
+        "many": many.form(wish, bench, seen.get("many-fault", ""), many.told(ctx.home, wish, bench)),
         "sheets": many.past(wish, many.sheets(ctx), lambda run: _src(ctx, run)),
         "history": playpage.history(kept, wish.showing, lambda one: _src(ctx, one.studio)),
     }
@@ -267,7 +271,7 @@ def settle(ctx, id: str) -> None:
 
 def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None) -> list:
     """Does what a button says, then paints: [*outputs, run, tabs, timer].  token: of whoever is signed in to a Space."""
-    seen = {k: v for k, v in seen.items() if k not in ("fault", "many-fault", "notice")} | {"touched": True}
+    seen = {k: v for k, v in seen.items() if k not in (*FAULTS, "notice")} | {"touched": True}
     for path, value in (data.get("fields") or {}).items():
         changed(ctx, lambda wish, path=path, value=value: wish.edited(str(path), str(value)))
     act, id, run, tabs = str(data.get("act", "")), str(data.get("id", "")), gr.skip(), gr.skip()
@@ -294,9 +298,14 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
         elif act == "sheet":
             changed(ctx, lambda wish: wish.model_copy(update={"many_showing": "" if wish.many_showing == id else id}))
         elif act in ("many", "many-stop", "many-resume"):
-            draw_many(ctx, act, id, token)
+            said = draw_many(ctx, act, id, token)
+            seen |= {"notice": (said, time.time() + NOTICE_S)} if said else {}
+        elif act == "repair-save":
+            seen |= {"notice": (save_repair(ctx), time.time() + NOTICE_S)}
+        elif act in ("repair-reset", "repair-only", "repair-none", "repair-all"):
+            changed(ctx, lambda wish: sliders.pressed(ctx.home, wish, asks.bench(ctx.home, wish), act.removeprefix("repair-"), id))
     except (ValueError, OSError) as error:
-        seen |= {"many-fault" if act.startswith("many") else "fault": in_words(str(error))}
+        seen |= {next((f"{a}-fault" for a in ("many", "repair") if act.startswith(a)), "fault"): in_words(str(error))}
     return [*paint(ctx, seen), run, tabs, ctx.soon()]
 
 
@@ -304,7 +313,7 @@ def draw(ctx, token: Secret | None = None) -> str:
     """Asks the studio for what the form says; opens it first where it is closed.  What to tell the person.  Raises ValueError, OSError."""
     wish = form_of(ctx)
     bench = asks.bench(ctx.home, wish)
-    asked = asks.request(wish, bench, votes.of(bench.run) if bench.run else [])
+    asked = asks.request(ctx.home, wish, bench, votes.of(bench.run) if bench.run else [])
     busy = supervisor.running(ctx.home)
     if busy is not None and bench.run is not None and busy.path == bench.run.path:
         busy.command("sample", prompt=wish.prompt.strip())
@@ -320,11 +329,12 @@ def draw(ctx, token: Secret | None = None) -> str:
     return ""
 
 
-def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> None:
-    """Begins the form's drawing job, stops one, or lets it go on.  Raises ValueError, OSError."""
+def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> str:
+    """Begins the form's drawing job, stops one, or lets it go on.  What to tell the person.  Raises ValueError, OSError."""
     if act == "many":
         wish = form_of(ctx)
         config = many.config_of(ctx.home, wish, asks.bench(ctx.home, wish))
+        pictures = many.count(config, ctx.home)
         made: list[Run] = []
 
         def begun() -> Run:
@@ -333,7 +343,7 @@ def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> None:
 
         supervisor.start_soon(begun, ctx.home, token)
         changed(ctx, lambda w: w.model_copy(update={"many_showing": made[0].id}))
-        return
+        return f"{views.count(pictures, 'picture')} to draw; they appear under Sheets as they come."
     run = Run.open(ctx.home.outputs, id)
     if run.kind != "generate":
         raise ValueError("that is no set of pictures")
@@ -341,6 +351,15 @@ def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> None:
         run.command("stop")
     else:
         supervisor.start_soon(run, ctx.home, token)
+    return ""
+
+
+def save_repair(ctx) -> str:
+    """Begins the job that writes what the sliders say.  What to tell the person.  Raises ValueError, OSError."""
+    wish = form_of(ctx)
+    config = sliders.save_config(ctx.home, wish, asks.bench(ctx.home, wish))
+    supervisor.start_soon(lambda: create(ctx.home.outputs, config), ctx.home)
+    return f"‘{config.name}’ is being written; it stands on the Tools tab, among what was made."
 
 
 def close(ctx) -> None:
