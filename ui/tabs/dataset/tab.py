@@ -203,8 +203,11 @@ class _Tab:
         if not total:
             return '<div class="ez-empty"><h2>Nothing matches</h2><p>No picture fits this search.</p></div>'
         aim = draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root))
+        shown = lambda file, version: (media.thumb_url(self.ctx, ds.name, file, version), media.picture_url(self.ctx, ds.name, file, version))
         made = [
-            tiles.picture_tile(p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), aim)
+            tiles.picture_tile(
+                p, lambda p: shown(p.id, p.sha256)[0], lambda p: shown(p.id, p.sha256)[1], aim, shown(p.control.path.name, p.control.sha256) if p.control else None
+            )
             for p in pictures
         ]
         return tiles.page(made, view["page"], total, "ez-pictures")

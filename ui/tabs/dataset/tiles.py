@@ -34,8 +34,11 @@ def pages(total: int) -> int:
     return max(1, -(-total // PER_PAGE))
 
 
-def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | None = None) -> str:
-    """A tile of the Dataset tab: picture, size, verdict, caption, with a tick to select it.  aim: what the Train form would make of it."""
+def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | None = None, control: tuple[str, str] | None = None) -> str:
+    """A tile of the Dataset tab: picture, size, verdict, caption, with a tick to select it.
+
+    aim: what the Train form would make of it.  control: (thumbnail, address) of its control picture, which is shown in its corner.
+    """
     id, name = escape(picture.id, quote=True), escape(picture.id)
     if picture.usable:
         view = _thumb(picture, thumb, full)
@@ -46,7 +49,7 @@ def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | Non
     caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
     return (
         f'<div class="ez-tile" role="listitem" data-id="{id}">{view}'
-        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_beside(picture)}'
+        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_beside(picture)}{_twin(picture, control)}'
         f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture, aim)}</div>'
         f"{caption if picture.usable else ''}"
         f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></div>'
@@ -143,12 +146,21 @@ def _mask(picture: Picture) -> str:
 
 
 def _control(picture: Picture) -> str:
+    """What is wrong with its control picture; one that can be used is shown itself."""
     if picture.control_note:
         return f'<span class="ez-chip ez-warn" title="{escape(picture.control_note)}">Control?</span>'
-    if picture.control is None:
+    return ""
+
+
+def _twin(picture: Picture, control: tuple[str, str] | None) -> str:
+    """The control picture in the corner of its picture; it opens large, right behind that one."""
+    if control is None or picture.control is None:
         return ""
-    says = f"Its control picture is {picture.control.path.name}: what a ControlNet is shown of it"
-    return f'<span class="ez-chip ez-idle" title="{escape(says)}">Control</span>'
+    name = escape(picture.control.path.name, quote=True)
+    return (
+        f'<a class="ez-twin" href="{escape(control[1])}" data-zoom="{name}" title="{name}: its control picture, what a ControlNet is shown of it">'
+        f'<img src="{escape(control[0])}" alt="{name}" loading="lazy"></a>'
+    )
 
 
 def _verdict(picture: Picture, aim: Aim | None) -> str:
