@@ -80,7 +80,7 @@ def test_control_pictures_are_made_where_there_are_none(ds, nasty):
     importing.add_files(ds, [nasty / "a.png", nasty / "b.png", own, nasty / "c.png"])
     said = []
     verdicts = importing.make_controls(ds, "edges", lambda done, of, name: said.append((done, of, name)))
-    assert datasets.summary(verdicts) == "2 control pictures paired" and said == [(1, 2, "a.png"), (2, 2, "c.png")]
+    assert datasets.summary(verdicts) == "2 control pictures paired" and said == [(0, 2, "a.png"), (1, 2, "c.png")]
     assert (ds.path / "b.control.png").read_bytes() == own.read_bytes()
     assert all(p.control.load().size == (p.width, p.height) for p in ds.pictures())
     assert importing.make_controls(ds, "lines") == []

@@ -9,9 +9,10 @@ import os
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..files import write_atomic
 from ..home import Home
@@ -31,6 +32,9 @@ from .memory import scan as scan_folder
 from .offered import Left, Offered, Pairs, place
 from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
 from .roles import ANOTHER, PICTURE, Role, kohya_folder, roles
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FOLDER = "folder"  # source of captions that are the words of their folder's name
 SPARE_BYTES = 200_000_000  # what an import leaves free on the disk
@@ -331,17 +335,22 @@ def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -
     """A control picture of one of controls.KINDS for every usable picture that has none, written beside it; a verdict for each."""
     if kind not in KINDS:
         raise ValueError(f"control pictures cannot be made as {kind!r}; they can be: {', '.join(KINDS)}")
+    return write_controls(ds, lambda picture: made(picture, kind), on_progress)
+
+
+def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image], on_progress: Progress | None = None) -> list[Verdict]:
+    """What draw() makes of every usable picture that has no control picture, written beside it; a verdict for each.  on_progress: called before each."""
     ds.check()
     bare = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and p.control is None]
     verdicts = []
-    for done, picture in enumerate(bare, 1):
+    for done, picture in enumerate(bare):
+        if on_progress:
+            on_progress(done, len(bare), picture.id)
         stream = io.BytesIO()
-        made(load_pixels(picture.path), kind).save(stream, "PNG")
+        draw(load_pixels(picture.path)).save(stream, "PNG")
         with ds._locked():
             write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
         verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
-        if on_progress:
-            on_progress(done, len(bare), picture.id)
     ds.check()
     return verdicts
 
