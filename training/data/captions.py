@@ -8,6 +8,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,7 +74,8 @@ def says_encoding(data: bytes) -> bool:
 def clean_caption(text: str) -> str:
     """One line: NFC, without control characters and lone surrogates, white space single, none at the ends."""
     text = unicodedata.normalize("NFC", text)
-    text = "".join(" " if c.isspace() else c for c in text if c != "\ufeff" and (c.isspace() or unicodedata.category(c) not in ("Cc", "Cs")))
+    if not text.isprintable():  # seldom, and letter by letter is slow
+        text = "".join(" " if c.isspace() else c for c in text if c != "\ufeff" and (c.isspace() or unicodedata.category(c) not in ("Cc", "Cs")))
     return re.sub(" +", " ", text).strip()
 
 
@@ -153,6 +155,7 @@ def without_trigger(caption: str, trigger: str) -> str:
     return ", ".join(part for part in (" ".join(part.split()) for part in caption.split(",")) if part)
 
 
+@lru_cache(maxsize=50_000)
 def about_tokens(caption: str) -> int:
     """About how many tokens CLIP's text encoder makes of it, start and end included.  No tokenizer is loaded for it.
 
