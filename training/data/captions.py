@@ -71,12 +71,18 @@ def says_encoding(data: bytes) -> bool:
     return bool(encodings.said(data)[0] or encodings.certain(data))
 
 
+def says_utf8(text: str) -> bool:
+    """Whether this clean text, written as UTF-8, is read as that again without a doubt."""
+    data = text.encode("utf-8")
+    return not encodings.said(data)[0] and encodings.certain(data) == "utf-8"
+
+
 def clean_caption(text: str) -> str:
     """One line: NFC, without control characters and lone surrogates, white space single, none at the ends."""
     text = unicodedata.normalize("NFC", text)
     if not text.isprintable():  # seldom, and letter by letter is slow
         text = "".join(" " if c.isspace() else c for c in text if c != "\ufeff" and (c.isspace() or unicodedata.category(c) not in ("Cc", "Cs")))
-    return re.sub(" +", " ", text).strip()
+    return (re.sub(" +", " ", text) if "  " in text else text).strip()
 
 
 def clean_lines(text: str) -> str:

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -55,6 +56,9 @@ MAX_REPEATS = 1000
 BY_HAND = ("typed", "replaced", "prefix", "suffix", "tags")  # sources of captions that somebody edited in the grid
 LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand
+
+
+_looks = threading.local()  # {hidden folder: the pictures of one_look()}
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,28 @@ class Dataset:
 
     # -- listing
 
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """While inside, what this thread asks of the pictures as they are is answered by one look at the folder; a change here ends it."""
+        looks = _looks.__dict__
+        before = looks.get(self.meta)
+        looks[self.meta] = [] if before is None else before
+        try:
+            yield
+        finally:
+            if before is None:
+                looks.pop(self.meta, None)
+
     def pictures(self, check: bool = True, on_progress: Progress | None = None) -> list[Picture]:
         """All pictures in natural order; those that nobody has looked at are checked first.  Engines use the `usable` ones."""
+        seen = _looks.__dict__.get(self.meta)
+        if check or seen is None:
+            return self._looked(check, on_progress)
+        if not seen:
+            seen += self._looked(False)
+        return list(seen)
+
+    def _looked(self, check: bool, on_progress: Progress | None = None) -> list[Picture]:
         scan = scan_folder(self.path)
         if check and self._check(scan, None, on_progress):
             scan = scan_folder(self.path)
@@ -298,10 +322,11 @@ class Dataset:
 
     def set_captions(self, changes: Mapping[str, str], source: str, op: str = "") -> int:
         """Save captions as one step for undo (`op` joins several calls into one).  How many changed."""
-        for id in changes:
-            self._path_of(id)
         with self._locked():
             scan = scan_folder(self.path)
+            for id in changes:
+                if id not in scan.files:
+                    self._path_of(id)
             real = {}
             for id, text in changes.items():
                 before, after = self._caption_of(scan, id).text, captions.clean_lines(text)
@@ -525,8 +550,8 @@ class Dataset:
         write_text_whole(path, written)
         found = scan.text_entries[target] = os.lstat(path)
         scan.texts[stem] = [target, *(n for n in present if n != target)]
-        memory = memory_of(self.meta, reread=False)  # so that it need not be read again
-        memory.texts[target] = ((found.st_size, found.st_mtime_ns, found.st_ino), captions.decode_caption(written.encode(), memory.encoding or ""))
+        if captions.says_utf8(written):  # then it need not be read again
+            memory_of(self.meta, reread=False).texts[target] = ((found.st_size, found.st_mtime_ns, found.st_ino), captions.Decoded(text))
 
     def _looked_at(self, gate: Gate, name: str) -> tuple[str, dict]:
         """(name, record) of a picture that lies in the folder."""
@@ -566,6 +591,7 @@ class Dataset:
             try:
                 yield
             finally:
+                _looks.__dict__.get(self.meta, []).clear()
                 memory.depth -= 1
                 if not memory.depth:
                     memory.release()
