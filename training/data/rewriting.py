@@ -18,6 +18,7 @@ SHOWN = 20  # captions of a preview
 MAX_COMPARED = 4000  # letters of a caption whose changes are marked one by one
 
 Change = Callable[[str], str]
+UNUSABLE = "{find!r} with {replace!r} in its place cannot be used ({error}); \\1 is the first pair of brackets, \\\\ a backslash"
 SLOW = "this expression takes too long on these captions: over {s:g} s. Repeats inside of repeats, such as (a+)+, are the usual cause; write it without them"
 
 
@@ -56,10 +57,9 @@ def _by_expression(find: str, replace: str, case: bool, most_s: float) -> Change
 
     try:
         compiled = regex.compile(expression(find), regex.V0 | (0 if case else regex.IGNORECASE))
-        compiled.sub(replace, "")
         _template(compiled, replace)
     except (regex.error, IndexError) as error:
-        raise ValueError(f"{find!r} with {replace!r} in its place cannot be used ({error}); \\1 is the first pair of brackets, \\\\ a backslash") from None
+        raise ValueError(UNUSABLE.format(find=find, replace=replace, error=error)) from None
     until = time.monotonic() + most_s
 
     def change(text: str) -> str:
@@ -68,6 +68,8 @@ def _by_expression(find: str, replace: str, case: bool, most_s: float) -> Change
             made = compiled.sub(replace, text, timeout=left_s) if left_s > 0 else None
         except TimeoutError:
             made = None
+        except (regex.error, IndexError) as error:  # of the replacement, which is read at the first match
+            raise ValueError(UNUSABLE.format(find=find, replace=replace, error=error)) from None
         if made is None:
             raise ValueError(SLOW.format(s=most_s))
         if len(made) > MAX_BYTES:
@@ -79,6 +81,8 @@ def _by_expression(find: str, replace: str, case: bool, most_s: float) -> Change
 
 def _template(compiled, replace: str) -> None:
     """Raises what a match would raise for groups that the expression does not have."""
+    if len(replace) - len(replace.rstrip("\\")) & 1:
+        raise IndexError("it ends with a single backslash")
     for number in re.findall(r"(?<!\\)(?:\\\\)*\\([1-9]\d?)", replace):
         if int(number) > compiled.groups:
             raise IndexError(f"it has {compiled.groups} pairs of brackets, and \\{number} asks for one more" if compiled.groups else f"it has no pair of brackets for \\{number}")

@@ -127,9 +127,14 @@ def tags_of(caption: str) -> dict[str, str]:
 
 def holds(caption: str, tag: str) -> bool:
     """Whether a caption has this tag; a text of sentences has it where it stands there as a word of its own."""
-    if is_tags(caption):
-        return key_of(tag) in map(key_of, parse(caption).tags)
-    return re.search(rf"(?<!\w){re.escape(tag)}(?!\w)", caption, re.IGNORECASE) is not None
+    if not is_tags(caption):
+        return _stands_in(tag, caption)
+    key = key_of(tag)
+    return any(key_of(piece) == key or (not is_short(piece) and _stands_in(tag, piece)) for piece in parse(caption).tags)
+
+
+def _stands_in(word: str, text: str) -> bool:
+    return word.casefold() in text.casefold() and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 # -- counting

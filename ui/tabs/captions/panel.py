@@ -70,7 +70,7 @@ def _cloud(told: Tally, tags: Sequence[Count], view: dict) -> str:
     )
     find = escape(view["find"], quote=True)
     return (
-        '<details class="ez-cloudbox" data-key="caption-tags" open><summary><b>Tags</b></summary>'
+        '<details class="ez-cloudbox" data-key="caption-tags" data-open><summary><b>Tags</b></summary>'
         f'<div class="ez-row ez-cloud-head"><div role="radiogroup" aria-label="Which tags" class="ez-segs">{segs}</div>'
         f'<input class="ez-input ez-tag-find" data-path="find" data-value="{find}" value="{find}" placeholder="Find a tag" aria-label="Find a tag"></div>'
         f'<div class="ez-cloud" role="group" aria-label="Tags; choose some to see their pictures">{chips}</div>{more}</details>'

@@ -94,6 +94,7 @@ def build(ctx: UiContext) -> Parts:
                 with gr.Row(elem_classes="ez-row"):
                     find = gr.Textbox(label="Find", max_lines=1, elem_classes="ez-grow")
                     replace = gr.Textbox(label="Replace with", max_lines=1, elem_classes="ez-grow")
+                with gr.Row(elem_classes="ez-row"):
                     pattern = gr.Checkbox(label="Regular expression", container=False, min_width=0, elem_classes="ez-fit", elem_id="ez-find-pattern")
                     case = gr.Checkbox(True, label="Match case", container=False, min_width=0, elem_classes="ez-fit")
                     try_out = gr.Button("Preview", elem_classes="ez-fit", min_width=0)
