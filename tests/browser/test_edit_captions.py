@@ -22,6 +22,8 @@ def test_tags_and_expressions(easel, open_page, shots):
     page = open_page(f"{app.url}#captions")
     tiles = page.locator("#ez-caption-grid .ez-tile")
     smile = page.locator(".ez-cloud .ez-tag", has_text="smile")
+    smile.wait_for()
+    page.wait_for_timeout(2000)  # the page's first questions are answered
     smile.click()
     wait(lambda: tiles.count() == 3, "the tag does not filter", 30)
 
