@@ -8,6 +8,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,11 +71,18 @@ def says_encoding(data: bytes) -> bool:
     return bool(encodings.said(data)[0] or encodings.certain(data))
 
 
+def says_utf8(text: str) -> bool:
+    """Whether this clean text, written as UTF-8, is read as that again without a doubt."""
+    data = text.encode("utf-8")
+    return not encodings.said(data)[0] and encodings.certain(data) == "utf-8"
+
+
 def clean_caption(text: str) -> str:
     """One line: NFC, without control characters and lone surrogates, white space single, none at the ends."""
     text = unicodedata.normalize("NFC", text)
-    text = "".join(" " if c.isspace() else c for c in text if c != "\ufeff" and (c.isspace() or unicodedata.category(c) not in ("Cc", "Cs")))
-    return re.sub(" +", " ", text).strip()
+    if not text.isprintable():  # seldom, and letter by letter is slow
+        text = "".join(" " if c.isspace() else c for c in text if c != "\ufeff" and (c.isspace() or unicodedata.category(c) not in ("Cc", "Cs")))
+    return (re.sub(" +", " ", text) if "  " in text else text).strip()
 
 
 def clean_lines(text: str) -> str:
@@ -153,6 +161,7 @@ def without_trigger(caption: str, trigger: str) -> str:
     return ", ".join(part for part in (" ".join(part.split()) for part in caption.split(",")) if part)
 
 
+@lru_cache(maxsize=50_000)
 def about_tokens(caption: str) -> int:
     """About how many tokens CLIP's text encoder makes of it, start and end included.  No tokenizer is loaded for it.
 

@@ -12,17 +12,18 @@ import json
 import os
 import secrets
 import shutil
+import threading
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..home import Home
 from ..names import folder_name
 from ..outside import is_plain, read_json
-from . import captions
+from . import captions, tags
 from .clips import load_still as load_pixels
 from .controls import Control
 from .edits import Edits, new_op
@@ -52,9 +53,12 @@ HIDDEN = ".easel"
 MAX_ABOUT_BYTES = 1_000_000
 MAX_REPEATS_BYTES = 16_000_000
 MAX_REPEATS = 1000
-BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
+BY_HAND = ("typed", "replaced", "prefix", "suffix", "tags")  # sources of captions that somebody edited in the grid
 LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand
+
+
+_looks = threading.local()  # {hidden folder: the pictures of one_look()}
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,28 @@ class Dataset:
 
     # -- listing
 
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """While inside, what this thread asks of the pictures as they are is answered by one look at the folder; a change here ends it."""
+        looks = _looks.__dict__
+        before = looks.get(self.meta)
+        looks[self.meta] = [] if before is None else before
+        try:
+            yield
+        finally:
+            if before is None:
+                looks.pop(self.meta, None)
+
     def pictures(self, check: bool = True, on_progress: Progress | None = None) -> list[Picture]:
         """All pictures in natural order; those that nobody has looked at are checked first.  Engines use the `usable` ones."""
+        seen = _looks.__dict__.get(self.meta)
+        if check or seen is None:
+            return self._looked(check, on_progress)
+        if not seen:
+            seen += self._looked(False)
+        return list(seen)
+
+    def _looked(self, check: bool, on_progress: Progress | None = None) -> list[Picture]:
         scan = scan_folder(self.path)
         if check and self._check(scan, None, on_progress):
             scan = scan_folder(self.path)
@@ -298,10 +322,11 @@ class Dataset:
 
     def set_captions(self, changes: Mapping[str, str], source: str, op: str = "") -> int:
         """Save captions as one step for undo (`op` joins several calls into one).  How many changed."""
-        for id in changes:
-            self._path_of(id)
         with self._locked():
             scan = scan_folder(self.path)
+            for id in changes:
+                if id not in scan.files:
+                    self._path_of(id)
             real = {}
             for id, text in changes.items():
                 before, after = self._caption_of(scan, id).text, captions.clean_lines(text)
@@ -312,6 +337,15 @@ class Dataset:
                 for id, (_, after) in real.items():
                     self._write_caption(scan, id, after)
             return len(real)
+
+    def rewrite(self, change: Callable[[str], str], source: str, ids: Collection[str] | None = None) -> int:
+        """Make a change in the whole text of the captions of these pictures (None: of all) that have one.  How many changed."""
+        return self._each_caption(change, source, ids)
+
+    def edit_tags(self, change: Callable[[str], str], source: str, ids: Collection[str] | None = None) -> int:
+        """Make a change of tags.py in each caption of these pictures (None: of all), each line where lines are captions.  How many changed."""
+        lines = self.lines
+        return self._each_caption(lambda text: tags.each_caption(text, lines, change), source, ids)
 
     def find_replace(self, find: str, replace: str, ids: Collection[str] | None = None) -> int:
         """Replace a text, letter by letter, in the captions of these pictures; None: of all.  How many changed."""
@@ -412,7 +446,7 @@ class Dataset:
     def _path_of(self, id: str) -> Path:
         """The path of a picture.  Raises ValueError for whatever is not the plain name of one in this folder."""
         plain = isinstance(id, str) and id and id == os.path.basename(id) and not set(id) & set("/\\\0") and not id.startswith(".")
-        if not plain or Path(id).suffix.lower() not in SUFFIXES or is_mask(id) or not os.path.lexists(self.path / id):
+        if not plain or os.path.splitext(id)[1].lower() not in SUFFIXES or is_mask(id) or not os.path.lexists(os.path.join(self.path, id)):
             raise ValueError(f"there is no picture called {id!r} in {self.title!r}")
         return self.path / id
 
@@ -428,24 +462,35 @@ class Dataset:
         for name in names:
             found = scan.stat(name)
             record = memory.fresh(name, found)
-            text, text_note, guess = self._caption_of(scan, name)
-            words = {"captions": captions.split(text, lines), "caption_guess": guess}
-            source = sources.get((name, text), "file") if text else ""
-            size_bytes = found.st_size if found else 0
-            if record is None:
-                made.append(Picture(name, self.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", text, source, text_note, **words))
-                continue
-            verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
-            if record["ok"] and kept[record["sha256"]] != name:
-                verdict, note = "duplicate", f"the same picture as {kept[record['sha256']]}, byte for byte; only one of them is used"
-            if name in scan.kept_out:
-                verdict, note = "refused", scan.kept_out[name]
-            mask, mask_note = self._mask_of(scan, name, record)
-            control, control_note = self._control_of(scan, name, record)
-            beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
-            facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note, **words)
-            made.append(replace(facts, **beside, seconds=record["seconds"], repeats=repeats.get(name, 1)))
+            said = self._caption_of(scan, name)
+            stem = stem_of(name)
+            asides = tuple((n, memory.fresh(n, scan.stat(n))) for held in (scan.masks, scan.controls) if (n := held.get(stem)))
+            first = kept[record["sha256"]] if record and record["ok"] else name
+            source = sources.get((name, said.text), "file") if said.text else ""
+            inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1))
+            known = memory.built.get(name)
+            if known is None or known[0] != inputs:
+                known = memory.built[name] = inputs, self._one(scan, name, *inputs)
+            made.append(known[1])
         return made
+
+    def _one(self, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int) -> Picture:  # fmt: skip
+        """A picture out of what is known of it.  first: the picture of the same bytes that is used.  asides: what lies beside it, which `scan` names."""
+        words = {"captions": captions.split(said.text, lines), "caption_guess": said.guessed}
+        if record is None:
+            return Picture(name, self.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", said.text, source, said.note, **words)
+        verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
+        if first != name:
+            verdict, note = "duplicate", f"the same picture as {first}, byte for byte; only one of them is used"
+        if kept_out is not None:
+            verdict, note = "refused", kept_out
+        mask, mask_note = self._mask_of(scan, name, record)
+        control, control_note = self._control_of(scan, name, record)
+        beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
+        return Picture(
+            name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
+            **words, **beside, seconds=record["seconds"], repeats=repeats,
+        )  # fmt: skip
 
     def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:
         """(mask, why its file is not used) of a picture that was looked at."""
@@ -493,16 +538,20 @@ class Dataset:
         """The .txt beside a picture, whole or not at all; gone for an empty text.  Keeps `scan` true."""
         stem = stem_of(id)
         present = scan.texts.get(stem, [])
-        target = next((n for n in present if n.lower().endswith(".txt")), Path(id).stem + ".txt")
+        target = next((n for n in present if n.lower().endswith(".txt")), os.path.splitext(id)[0] + ".txt")
         if not text:
             for name in present:
                 (self.path / name).unlink(missing_ok=True)
                 scan.text_entries.pop(name, None)
             scan.texts.pop(stem, None)
             return
-        write_text_whole(self.path / target, text + "\n")
-        scan.text_entries[target] = os.lstat(self.path / target)
+        written = text + "\n"
+        path = os.path.join(self.path, target)
+        write_text_whole(path, written)
+        found = scan.text_entries[target] = os.lstat(path)
         scan.texts[stem] = [target, *(n for n in present if n != target)]
+        if captions.says_utf8(written):  # then it need not be read again
+            memory_of(self.meta, reread=False).texts[target] = ((found.st_size, found.st_mtime_ns, found.st_ino), captions.Decoded(text))
 
     def _looked_at(self, gate: Gate, name: str) -> tuple[str, dict]:
         """(name, record) of a picture that lies in the folder."""
@@ -542,6 +591,7 @@ class Dataset:
             try:
                 yield
             finally:
+                _looks.__dict__.get(self.meta, []).clear()
                 memory.depth -= 1
                 if not memory.depth:
                     memory.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from collections.abc import Iterable
 from itertools import pairwise
@@ -22,6 +23,8 @@ MOST_ACCENTS = 0.4  # share of accents and dashes in a short caption of any lang
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
 _GUESSED = [name.replace("_", "-") for name in CHOICES if not name.startswith("utf") and name != "cp866"]  # as chardet spells them
+_BREAKS = dict.fromkeys(map(ord, "\r\n\t\f\v"))
+_FRAMES = re.compile("[\u2500-\u259f]")
 _WESTERN = frozenset("äöüÄÖÜßáàâãåéèêëíîïñóôõúùûçæœøÉÀÇ–—‘’“”„«»…°·¡¿")
 
 
@@ -62,6 +65,8 @@ def guess(samples: Iterable[bytes]) -> str:
 
 def odd_share(text: str) -> float:
     """How much of a text is what no text holds: control characters, unassigned and private ones, frames drawn of letters."""
+    if text.translate(_BREAKS).isprintable() and not _FRAMES.search(text):
+        return 0.0  # the usual case, without a look at each letter
     odd = sum((c not in "\r\n\t\f\v" and unicodedata.category(c) in ("Cc", "Cn", "Co")) or "\u2500" <= c <= "\u259f" for c in text)
     return odd / len(text) if text else 0.0
 

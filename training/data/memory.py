@@ -13,7 +13,7 @@ import time
 import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -77,6 +77,7 @@ class Memory:
         self.records: dict[str, dict] = {}
         self.index_key: tuple | None = None
         self.texts: dict[str, tuple] = {}
+        self.built: dict[str, tuple] = {}  # picture -> (what it was made of, the Picture): most are as they were at the last look
         self.encoding: str | None = None  # what captions that do not say theirs are in together; None until one was met
         self.edits = Edits(meta / "edits.jsonl")
         self._file_lock = None
@@ -164,25 +165,41 @@ def scan(folder: Path) -> Scan:
 
     Raises ValueError if it is gone.
     """
-    files, texts, text_entries, masks, aside = {}, {}, {}, {}, {}
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                stem, dot, suffix = name.rpartition(".")
-                suffix = (dot + suffix).lower()
-                if name[0] == "." or not (suffix in SUFFIXES or suffix in captions.SUFFIXES) or not _is_text(name):
-                    continue
-                if suffix in captions.SUFFIXES:
-                    texts.setdefault(unicodedata.normalize("NFC", stem), []).append(name)
-                    text_entries[name] = entry
-                elif is_mask(name):
-                    masks[masked_stem(name)] = name
-                    aside[name] = entry
-                elif not entry.is_dir(follow_symlinks=False):
-                    files[name] = entry
+        with os.scandir(folder) as found:
+            entries = {entry.name: entry for entry in found}
     except FileNotFoundError:
         raise ValueError(f"the folder {folder} is gone") from None
+    key = tuple(entries), frozenset(name for name, entry in entries.items() if entry.is_dir(follow_symlinks=False))
+    before = _looks.pop(folder, None)  # of ten thousand files, sorting the names out is most of the time; times and sizes are always those of now
+    known = before[1] if before and before[0] == key else _sorted_out(entries)
+    _looks[folder] = key, known
+    for other in list(_looks)[:-MAX_LOOKS]:
+        _looks.pop(other, None)
+    files, text_entries, aside = ({name: entries[name] for name in part} for part in (known.files, known.text_entries, known.beside))
+    return replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside)
+
+
+MAX_LOOKS = 16  # folders whose names are remembered sorted out
+_looks: dict[Path, tuple[tuple, Scan]] = {}
+
+
+def _sorted_out(entries: dict[str, os.DirEntry]) -> Scan:
+    """Which of a folder's files is what."""
+    files, texts, text_entries, masks, aside = {}, {}, {}, {}, {}
+    for name, entry in entries.items():
+        stem, dot, suffix = name.rpartition(".")
+        suffix = (dot + suffix).lower()
+        if name[0] == "." or not (suffix in SUFFIXES or suffix in captions.SUFFIXES) or not _is_text(name):
+            continue
+        if suffix in captions.SUFFIXES:
+            texts.setdefault(unicodedata.normalize("NFC", stem), []).append(name)
+            text_entries[name] = entry
+        elif is_mask(name):
+            masks[masked_stem(name)] = name
+            aside[name] = entry
+        elif not entry.is_dir(follow_symlinks=False):
+            files[name] = entry
     kept_out, controls = {}, {}
     found = beside(files, texts)
     for name, role in sorted(found.items(), key=lambda row: (not is_control(row[0]), natural_key(row[0]))):
@@ -245,14 +262,22 @@ def hash_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_text_whole(path: Path, text: str) -> None:
-    """Write a UTF-8 file by temporary file and rename; an existing file keeps its mode.  Readers see the old or the new one."""
-    temp = path.with_name(f".{path.name[:40]}.tmp-{secrets.token_hex(4)}")
+def write_text_whole(path: Path | str, text: str) -> None:
+    """Write a UTF-8 file by temporary file and rename; an existing file keeps its mode.  Readers see the old or the new one.
+
+    Ten thousand captions are written so at once: everything here is as plain as it can be.
+    """
+    folder, name = os.path.split(path)
+    temp = os.path.join(folder, f".{name[:40]}.tmp-{secrets.token_hex(4)}")
     try:
-        with open(temp, "x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with open(temp, "xb", buffering=0) as file:
+            data = memoryview(text.encode("utf-8"))
+            while data:
+                data = data[file.write(data) :]
+            made = os.fstat(file.fileno()).st_mode
         try:
-            os.chmod(temp, stat.S_IMODE(os.stat(path).st_mode))
+            if (mode := os.stat(path).st_mode) != made:
+                os.chmod(temp, stat.S_IMODE(mode))
         except FileNotFoundError:
             pass  # a new file: the umask has its say
         for patience in range(20):
@@ -264,7 +289,8 @@ def write_text_whole(path: Path, text: str) -> None:
                     raise
                 time.sleep(0.05)
     except BaseException:
-        temp.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(temp)
         raise
 
 

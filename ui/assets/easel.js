@@ -52,7 +52,7 @@
   // A new page may be put into the boxes of the old one: what was ticked and typed there must not stay, or it would be taken for
   // that of another picture.  Only the box that somebody is typing in, for the very same picture, is left as it is.
   const settle = (element) => {
-    for (const box of element.querySelectorAll("[data-pick]")) box.checked = false;
+    for (const box of element.querySelectorAll("[data-pick]")) box.checked = box.defaultChecked;
     for (const box of element.querySelectorAll("[data-caption]")) {
       const typing = box === document.activeElement && box.dataset.for === box.closest("[data-id]").dataset.id;
       if (typing) continue;
@@ -67,25 +67,44 @@
     watch("value", () => {
       settle(element);
       bar();
+      element.dispatchEvent(new Event("ez-turned"));
     });
     const bar = () => {
-      const chosen = ids(element);
       const picks = element.querySelector(".ez-picks");
       if (!picks) return;
-      picks.hidden = chosen.length === 0;
-      picks.querySelector("[data-count]").textContent = `${chosen.length} selected`;
-      element.classList.toggle("ez-picking", chosen.length > 0);
+      const chosen = ids(element).length + Number(picks.dataset.elsewhere || 0); // those of other pages stay selected
+      picks.hidden = chosen === 0;
+      picks.querySelector("[data-count]").textContent = `${chosen.toLocaleString("en")} selected`;
+      element.classList.toggle("ez-picking", chosen > 0);
       element.querySelectorAll("[data-id]").forEach((tile) => tile.classList.toggle("ez-on", !!tile.querySelector("[data-pick]:checked")));
+    };
+    // Where an edit reaches the selected ones, the server is told of each change; the last of several quick ones is enough.
+    let due = 0;
+    const tell = () => {
+      bar();
+      if (!element.querySelector(".ez-picks[data-tell]")) return;
+      clearTimeout(due);
+      due = setTimeout(() => fire({ act: "pick", page: 0, ids: ids(element), shown: [...element.querySelectorAll("[data-id]")].map((tile) => tile.dataset.id) }), 120);
     };
     const setAll = (on) => {
       element.querySelectorAll("[data-pick]").forEach((box) => (box.checked = on));
-      bar();
+      tell();
+    };
+    const pick = (box, range) => {
+      const boxes = [...element.querySelectorAll("[data-pick]")];
+      const [from, to] = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
+      if (range && last && from >= 0) boxes.slice(from, to + 1).forEach((b) => (b.checked = box.checked));
+      last = box;
+      tell();
     };
     element.addEventListener("click", (event) => {
       const zoom = event.target.closest("[data-zoom]");
-      if (zoom && !event.ctrlKey && !event.metaKey) {
+      if (zoom) {
         event.preventDefault();
-        return easel.zoom([...element.querySelectorAll("[data-zoom]")], zoom);
+        const box = zoom.closest("[data-id]")?.querySelector("[data-pick]");
+        if (!box || !(event.ctrlKey || event.metaKey || event.shiftKey)) return easel.zoom(element, zoom);
+        box.checked = event.shiftKey || !box.checked; // as in a file manager
+        return pick(box, event.shiftKey);
       }
       const button = event.target.closest("[data-act]");
       if (!button || button.disabled) return;
@@ -95,18 +114,9 @@
       fire({ act, page: Number(page || 0), ids: ids(element) });
       if (act === "page") element.scrollIntoView({ block: "start" });
     });
-    element.addEventListener("change", (event) => {
-      const box = event.target.closest("[data-pick]");
-      if (box) bar();
-    });
     element.addEventListener("click", (event) => {
       const box = event.target.closest("[data-pick]");
-      if (!box) return;
-      const boxes = [...element.querySelectorAll("[data-pick]")];
-      const [from, to] = [boxes.indexOf(last), boxes.indexOf(box)].sort((a, b) => a - b);
-      if (event.shiftKey && last && from >= 0) boxes.slice(from, to + 1).forEach((b) => (b.checked = box.checked));
-      last = box;
-      bar();
+      if (box) pick(box, event.shiftKey);
     });
     if (server) easel.captions(element, server, fire);
   };
@@ -144,6 +154,12 @@
       if (event.target.matches("[data-caption]")) event.target.dataset.for = event.target.closest("[data-id]").dataset.id;
     });
     element.addEventListener("focusout", (event) => event.target.matches("[data-caption]") && save(event.target));
+    element.addEventListener("keydown", (event) => {
+      if (!event.target.matches("[data-caption]") || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+      event.preventDefault();
+      const boxes = [...element.querySelectorAll("[data-caption]")];
+      (boxes[boxes.indexOf(event.target) + (event.shiftKey ? -1 : 1)] || event.target).focus(); // leaving a box saves it
+    });
     element.addEventListener("input", (event) => {
       if (!event.target.matches("[data-caption]")) return;
       clearTimeout(timers.get(event.target));
@@ -169,14 +185,23 @@
     }
   };
 
-  easel.zoom = (links, link) => {
+  // A picture large.  Where it has a caption on the page, that is typed below it, and the keys go from one to the next, over all pages.
+  easel.zoom = (element, link) => {
+    let links = [...element.querySelectorAll("[data-zoom]")];
     let at = links.indexOf(link);
+    let turning = 0; // to another page: from its first picture (1) or its last (-1)
     const box = document.createElement("dialog");
     box.className = "ez-zoom";
     box.setAttribute("aria-label", "Picture");
     box.innerHTML =
       '<button type="button" class="ez-zoom-x" aria-label="Close">×</button><button type="button" class="ez-zoom-p" aria-label="Previous">‹</button>' +
       '<figure><img alt=""><video controls autoplay loop muted playsinline hidden></video><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
+    const field = document.createElement("div");
+    field.className = "ez-zoom-text";
+    field.innerHTML = '<textarea class="ez-area" rows="3" spellcheck="true"></textarea><p><span>Ctrl Enter: save, next · Page Up and Page Down: go on · Esc: close</span><b aria-live="polite"></b></p>';
+    const [text, told] = [field.querySelector("textarea"), field.querySelector("b")];
+    const own = () => links[at]?.closest("[data-id]")?.querySelector("[data-caption]");
+    if (own()) box.querySelector("figure").append(field);
     const show = (to) => {
       at = (to + links.length) % links.length;
       const [picture, video] = [box.querySelector("img"), box.querySelector("video")];
@@ -189,23 +214,57 @@
         picture.alt = links[at].dataset.zoom;
       }
       box.querySelector("figcaption").textContent = `${links[at].dataset.zoom}   ${at + 1} / ${links.length}`;
+      if (!own()) return;
+      text.value = own().value;
+      text.setAttribute("aria-label", own().getAttribute("aria-label"));
+      told.textContent = "";
     };
+    const keep = () => own() && own().dispatchEvent(new FocusEvent("focusout", { bubbles: true }));
+    const go = (ahead) => {
+      keep();
+      const beyond = at + ahead < 0 || at + ahead >= links.length;
+      const turn = beyond && own() && element.querySelector(`[data-act=page][aria-label="${ahead > 0 ? "Next" : "Previous"} page"]:not(:disabled)`);
+      if (!turn) return show(at + ahead);
+      turning = ahead;
+      turn.click();
+    };
+    const turned = () => {
+      links = [...element.querySelectorAll("[data-zoom]")];
+      if (!links.length) return box.close();
+      if (turning) show(turning > 0 ? 0 : links.length - 1);
+      else at = Math.min(at, links.length - 1);
+      turning = 0;
+    };
+    element.addEventListener("ez-turned", turned);
+    const saved = new MutationObserver(() => (told.textContent = links[at]?.closest("[data-id]")?.querySelector(".ez-saved")?.textContent || ""));
+    saved.observe(element, { subtree: true, childList: true, characterData: true });
+    text.addEventListener("input", () => {
+      own().value = text.value;
+      own().dispatchEvent(new Event("input", { bubbles: true }));
+    });
     box.addEventListener("click", (event) => {
-      if (event.target.closest(".ez-zoom-p")) return show(at - 1);
-      if (event.target.closest(".ez-zoom-n")) return show(at + 1);
-      if (!event.target.closest("img, video")) box.close();
+      if (event.target.closest(".ez-zoom-p")) return go(-1);
+      if (event.target.closest(".ez-zoom-n")) return go(1);
+      if (!event.target.closest("img, video, .ez-zoom-text")) box.close();
     });
     box.addEventListener("keydown", (event) => {
-      if (event.key === "ArrowLeft") show(at - 1);
-      if (event.key === "ArrowRight") show(at + 1);
+      const typing = event.target === text;
+      const next = event.key === "PageDown" || (event.key === "Enter" && (event.ctrlKey || event.metaKey)) || (event.key === "ArrowRight" && !typing);
+      if (!next && event.key !== "PageUp" && !(event.key === "ArrowLeft" && !typing)) return;
+      event.preventDefault();
+      go(next && !(event.key === "Enter" && event.shiftKey) ? 1 : -1);
     });
     box.addEventListener("close", () => {
+      keep();
+      saved.disconnect();
+      element.removeEventListener("ez-turned", turned);
       box.remove();
       links[at]?.focus();
     });
     document.body.append(box);
     show(at);
     box.showModal();
+    if (own()) text.focus();
   };
 
   // On a phone the panel is a sheet over the page: it starts closed.

@@ -160,7 +160,7 @@
     const link = event.target.closest?.(".ez-play-row [data-zoom]");
     if (!link || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    easel.zoom([...link.closest(".ez-play-row").querySelectorAll("[data-zoom]")], link);
+    easel.zoom(link.closest(".ez-play-row"), link);
   });
 
   // the grid of samples: arrows move, Enter and click open

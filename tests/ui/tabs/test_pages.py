@@ -576,15 +576,16 @@ def test_an_edit_of_several_captions_changes_what_is_shown_and_its_buttons_say_h
     from ui.tabs.captions import tab as captions
 
     ds = datasets.open_dataset(ctx.home, story.pictures(ctx.home, 3))
-    tab = captions._Tab(None, ctx)
-    found = {"page": 0, "query": "number 2", "only": captions.ALL}
-    assert [b.value for b in captions._bulk_buttons(ds, found)] == ["Replace in 1 caption", "Add in front in 1 caption", "Add behind in 1 caption"]
-    assert captions._bulk_buttons(ds, dict(captions.FIRST_VIEW))[0].value == "Replace in 3 captions"
-    none = captions._bulk_buttons(ds, found | {"query": "nothing like it"})
+    look = lambda **view: captions.look_at(ds, captions.FIRST_VIEW | view, "")
+    found = look(query="number 2")
+    assert [b.value for b in captions._bulk_buttons(found)] == ["Replace in 1 caption", "Add in front in 1 caption", "Add behind in 1 caption"]
+    assert captions._bulk_buttons(look())[0].value == "Replace in 3 captions"
+    none = captions._bulk_buttons(look(query="nothing like it"))
     assert not any(b.interactive for b in none) and none[0].value == "Replace in no caption"
-    ds.suffix(", dusk", captions.shown_ids(ds, found))
+    ds.suffix(", dusk", [p.id for p in found.reach])
     assert [ds.caption(p.id).endswith(", dusk") for p in ds.pictures()] == [False, False, True]
-    assert tab is not None
+    picks = [ds.pictures()[0].id, "gone.png"]
+    assert [p.id for p in look(query="number 2", picks=picks).reach] == picks[:1], "what is selected is reached, whatever is searched for since"
 
 
 @pytest.mark.parametrize(("size", "word"), [((512, 512), ""), ((1024, 768), ""), ((90, 90), "Small"), ((2000, 500), "Cropped")])

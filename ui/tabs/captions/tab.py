@@ -9,9 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from training.data import datasets, rereading
-from training.data.captions import cut_captions, longest, split
+from training.data import datasets, rereading, rewriting
+from training.data.captions import split
 from training.data.datasets import Dataset, Picture
+from training.data.tags import Count, counts
+from training.data.tally import Tally, tally
 from training.plan import hardware
 from training.runs import supervisor
 from training.runs.events import RunView
@@ -22,13 +24,12 @@ from ...server import client, media
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...words import in_words
 from ..dataset import tiles
+from ..train.draft import FORM, Draft
 from ..train.missing import chosen, missing_html
-from . import captioner, notes
+from . import captioner, editing, notes, panel
+from .scope import ALL, CUT, FILTERS, FIRST_VIEW, matching, reached, tagged
 
 TITLE = "Captions"
-ALL, BARE, CUT = "ok", "no caption", "cut"
-FILTERS = [("All captions", ALL), ("Without a caption", BARE), ("Longer than is read", CUT)]
-FIRST_VIEW = {"page": 0, "query": "", "only": ALL}
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch, server)"
 PATCH_JS = "watch('value', () => easel.patch(props.value))"
 SHOWN_FAILED = 100
@@ -53,9 +54,14 @@ class Parts:
     only: gr.Dropdown
     undo: gr.Button
     cut: gr.HTML
+    panel: gr.HTML
     find: gr.Textbox
     replace: gr.Textbox
+    pattern: gr.Checkbox
+    case: gr.Checkbox
+    try_out: gr.Button
     swap: gr.Button
+    preview: gr.HTML
     front: gr.Textbox
     add_front: gr.Button
     behind: gr.Textbox
@@ -83,11 +89,17 @@ def build(ctx: UiContext) -> Parts:
                 only = gr.Dropdown(FILTERS, value=ALL, label="Show", show_label=False, container=False, min_width=180, interactive=True)
                 undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
             cut = gr.HTML(apply_default_css=False, js_on_load=client.BIND)
+            card = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-caption-tags")
             with gr.Accordion("Edit several captions at once", open=False, elem_classes="ez-fold"):
                 with gr.Row(elem_classes="ez-row"):
                     find = gr.Textbox(label="Find", max_lines=1, elem_classes="ez-grow")
                     replace = gr.Textbox(label="Replace with", max_lines=1, elem_classes="ez-grow")
+                with gr.Row(elem_classes="ez-row"):
+                    pattern = gr.Checkbox(label="Regular expression", container=False, min_width=0, elem_classes="ez-fit", elem_id="ez-find-pattern")
+                    case = gr.Checkbox(True, label="Match case", container=False, min_width=0, elem_classes="ez-fit")
+                    try_out = gr.Button("Preview", elem_classes="ez-fit", min_width=0)
                     swap = gr.Button("Replace all", elem_classes="ez-fit", min_width=0)
+                preview = gr.HTML(apply_default_css=False, elem_id="ez-find-preview")
                 with gr.Row(elem_classes="ez-row"):
                     front = gr.Textbox(label="Put in front", max_lines=1, placeholder="a photo of ", elem_classes="ez-grow")
                     add_front = gr.Button("Add in front", elem_classes="ez-fit", min_width=0)
@@ -96,7 +108,7 @@ def build(ctx: UiContext) -> Parts:
             grid = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-caption-grid", server_functions=[_saver(ctx)])
             patch = gr.HTML("", html_template="", apply_default_css=False, js_on_load=PATCH_JS, elem_id="ez-caption-patch")
     return Parts(
-        missing, empty, body, form, job, query, only, undo, cut, find, replace, swap, front, add_front, behind, add_behind, grid, patch,
+        missing, empty, body, form, job, query, only, undo, cut, card, find, replace, pattern, case, try_out, swap, preview, front, add_front, behind, add_behind, grid, patch,
         gr.State(dict(FIRST_VIEW)), gr.State(""), gr.State(""),
     )  # fmt: skip
 
@@ -109,15 +121,20 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     ctx.at_load(tab.show, asked, out)
     ctx.items["captions"].select(tab.show, asked, out, **QUIET)
     ctx.every_tick(tab.tick, [*asked, parts.seen], [parts.seen, parts.job, parts.patch, parts.form, parts.missing, parts.undo, parts.cut], tab="captions")
-    gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
+    gr.on([parts.query.change, parts.only.input], tab.search, [*asked, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.grid.act(tab.turn, asked, out, **INSTANT)
+    parts.panel.act(tab.panel_act, asked, [*out, parts.only, parts.query], **QUIET)
+    parts.panel.edit(tab.panel_edit, asked, out, **INSTANT)
+    looked_for = [parts.find, parts.replace, parts.pattern, parts.case]
+    parts.try_out.click(tab.try_out, [*looked_for, *asked], parts.preview, **QUIET)
+    gr.on([c.change for c in looked_for], lambda: "", None, parts.preview, **INSTANT)
     parts.cut.act(tab.note_act, asked, [*out, parts.only], **INSTANT)
     parts.cut.edit(tab.note_edit, [*asked, parts.choice], [parts.choice, *out], **INSTANT)
     parts.form.act(tab.form_act, asked, [ctx.timer, *out], **INSTANT)
     parts.form.edit(tab.edit, ctx.dataset, parts.form, **INSTANT)
     parts.job.act(tab.job_act, asked, [ctx.timer, *out], **QUIET)
     parts.undo.click(tab.undo, asked, out, **QUIET)
-    parts.swap.click(tab.swap, [parts.find, parts.replace, *asked], out, **QUIET)
+    parts.swap.click(tab.swap, [*looked_for, *asked], [parts.preview, *out], **QUIET)
     gr.on([parts.add_front.click, parts.front.submit], tab.add_front, [parts.front, *asked], out, **QUIET)
     gr.on([parts.add_behind.click, parts.behind.submit], tab.add_behind, [parts.behind, *asked], out, **QUIET)
 
@@ -145,32 +162,52 @@ class _Tab:
     @property
     def outputs(self) -> list:
         p = self.parts
-        return [p.view, p.seen, p.missing, p.empty, p.body, p.form, p.job, p.undo, p.cut, p.grid, p.swap, p.add_front, p.add_behind]
+        return [p.view, p.seen, p.missing, p.empty, p.body, p.form, p.job, p.undo, p.cut, p.grid, p.swap, p.add_front, p.add_behind, p.panel]
 
     def show(self, name: str, view: dict, wrong: dict[str, str] | None = None):
         """The whole tab, as it is now."""
-        home = self.ctx.home
-        ds = chosen(home, name)
-        if ds is None or not ds.counts().total:
-            return [dict(FIRST_VIEW), "", missing_html(home, name, "captions"), gr.HTML(visible=True), gr.Row(visible=False), *[gr.skip()] * 8]
-        pictures, total, view = _page_of(ds, view)
+        ds = chosen(self.ctx.home, name)
+        if ds is None:
+            return self._nothing(name)
+        with ds.one_look():
+            return self._shown(ds, name, editing.plain(view), wrong or {})
+
+    def _nothing(self, name: str) -> list:
+        return [dict(FIRST_VIEW), "", missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=True), gr.Row(visible=False), *[gr.skip()] * 9]
+
+    def _shown(self, ds: Dataset, name: str, view: dict, wrong: dict[str, str]) -> list:
+        look = self._look(ds, view)
+        if not look.pictures:
+            return self._nothing(name)
         run, run_view, status = self._job(ds)
-        grid = self._grid(ds, pictures, total, view, _items(run_view))
         return [
-            view, _print(run, status, run_view), missing_html(home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
-            self._form(ds, status, wrong or {}), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds), grid, *_bulk_buttons(ds, view),
+            look.view, _print(run, status, run_view), missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
+            self._form(ds, status, wrong), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
+            self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(look),
         ]  # fmt: skip
 
-    def _grid(self, ds: Dataset, pictures: list[Picture], total: int, view: dict, items: dict) -> str:
+    def _trigger(self) -> str:
+        """The trigger word of the Train form."""
+        return drafts.load(self.ctx.home, FORM, Draft).trigger.strip()
+
+    def _look(self, ds: Dataset, view: dict) -> Look:
+        return look_at(ds, view, self._trigger())
+
+    def _card(self, look: Look) -> str:
+        among = reached(look.matches, look.view, look.pictures)
+        return panel.card(look.told, look.tags, look.view, len(look.reach), len(tagged(among, look.view["tags"], True)) if look.view["tags"] else 0, self._trigger())
+
+    def _grid(self, ds: Dataset, look: Look, items: dict) -> str:
+        total, view, picks = len(look.shown), look.view, set(look.view["picks"])
         if not total:
             return '<div class="ez-empty"><h2>Nothing matches</h2><p>No caption fits this search.</p></div>'
         made = [
             tiles.caption_tile(
-                p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p)
+                p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p), p.id in picks
             )
-            for p in pictures
+            for p in look.page
         ]
-        return f'<div data-dataset="{escape(ds.name, quote=True)}">{tiles.page(made, view["page"], total, "ez-captions")}</div>'
+        return f'<div data-dataset="{escape(ds.name, quote=True)}">{_picks_bar(look)}{tiles.page(made, view["page"], total, "ez-captions")}</div>'
 
     def _job(self, ds: Dataset) -> tuple[Run | None, RunView, str]:
         """The newest captioning run of a dataset, its view and status."""
@@ -190,30 +227,66 @@ class _Tab:
         now = _print(run, status, run_view)
         if now == seen:
             return gr.skip()
-        pictures, _, _ = _page_of(ds, view)
+        with ds.one_look():
+            return self._went_on(ds, editing.plain(view), seen, now, run, run_view, status)
+
+    def _went_on(self, ds: Dataset, view: dict, seen: str, now: str, run: Run | None, run_view: RunView, status: str) -> list:
+        look = self._look(ds, view)
         return [
-            now, job_html(run, run_view, status), _patch(ds, pictures, _items(run_view)),
-            gr.skip() if _busy(status) == seen.startswith("busy") else self._form(ds, status, {}), missing_html(self.ctx.home, name, "captions"),
-            _undo_button(ds), _cut_html(ds),
+            now, job_html(run, run_view, status), _patch(ds, look.page, _items(run_view)),
+            gr.skip() if _busy(status) == seen.startswith("busy") else self._form(ds, status, {}), missing_html(self.ctx.home, ds.name, "captions"),
+            _undo_button(ds), _cut_html(ds, look.told),
         ]  # fmt: skip
 
-    def search(self, name: str, query: str, only: str):
+    def search(self, name: str, view: dict, query: str, only: str):
         """Something was typed or filtered."""
-        return self.show(name, {"page": 0, "query": query or "", "only": only or ALL})
+        return self.show(name, editing.plain(view) | {"page": 0, "query": query or "", "only": only or ALL})
 
     def turn(self, name: str, view: dict, event: gr.EventData):
-        """Another page of the grid; or a caption was saved there, which changes what there is to undo and what is missing."""
-        if event.act == "saved":
-            values, ds = [gr.skip()] * len(self.outputs), chosen(self.ctx.home, name)
-            if ds:
-                values[2], values[7], values[8] = missing_html(self.ctx.home, name, "captions"), _undo_button(ds), _cut_html(ds)
-                values[10:] = _bulk_buttons(ds, view)
-            return values
-        return self.show(name, {**view, "page": int(event.page)})
+        """Another page of the grid; a caption was saved there, or pictures selected, which changes what there is to undo, missing or reached."""
+        view, act = editing.plain(view), str(event.act)
+        ds = chosen(self.ctx.home, name)
+        if ds is None or act == "page":
+            return self.show(name, view | {"page": int(event.page)})
+        if act in ("clear", "matching"):
+            return self.show(name, view | {"picks": [p.id for p in self._look(ds, view).shown] if act == "matching" else []})
+        if act == "pick":
+            there = set(map(str, event.shown))
+            view = view | {"picks": [id for id in view["picks"] if id not in there] + list(map(str, event.ids))}
+        with ds.one_look():
+            return self._beside_the_grid(ds, view)
+
+    def _beside_the_grid(self, ds: Dataset, view: dict) -> list:
+        """All but the grid, which somebody is at work in, and the form."""
+        look, values = self._look(ds, view), [gr.skip()] * len(self.outputs)
+        values[0], values[2], values[7], values[8] = look.view, missing_html(self.ctx.home, ds.name, "captions"), _undo_button(ds), _cut_html(ds, look.told)
+        values[10:] = [*_bulk_buttons(look), self._card(look)]
+        return values
+
+    def panel_act(self, name: str, view: dict, event: gr.EventData):
+        """A tag was chosen, a number pressed, or captions changed by their tags."""
+        view, act, ds = editing.plain(view), str(event.act), chosen(self.ctx.home, name)
+        if ds is None:
+            return [*self.show(name, view), gr.skip(), gr.skip()]
+        if act in editing.VIEWS:
+            view = editing.looked(view, act, event)
+            box = (view["only"], view["query"]) if act == "only" else (gr.skip(), gr.skip())
+            return [*self.show(name, view), *box]
+        value = str(getattr(event, "value", "") or "")
+        with ds.one_look():
+            look = self._look(ds, view)
+            whom = reached(look.matches, view, look.pictures) if act in ("rename", "untagged") else look.reach
+        number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(), [p.id for p in whom]))
+        _tell(number)
+        return [*self.show(name, editing.after(view, act, value) if number else view), gr.skip(), gr.skip()]
+
+    def panel_edit(self, name: str, view: dict, event: gr.EventData):
+        """A tag is looked for."""
+        return self.show(name, editing.plain(view) | {"find": str(event.value)[:200]})
 
     def note_act(self, name: str, view: dict, event: gr.EventData):
         """Only the captions that are too long."""
-        return [*self.show(name, {"page": 0, "query": "", "only": CUT}), CUT]
+        return [*self.show(name, editing.plain(view) | {"page": 0, "query": "", "only": CUT, "tags": []}), CUT]
 
     def note_edit(self, name: str, view: dict, which: str, event: gr.EventData):
         """How lines are read, which captions are to be read in another encoding, or that encoding was chosen."""
@@ -312,9 +385,18 @@ class _Tab:
             gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
         return self.show(name, view)
 
-    def swap(self, find: str, replace: str, name: str, view: dict):
-        """Find and replace in the captions that are shown."""
-        return self._bulk(name, view, lambda ds, ids: ds.find_replace(find or "", replace or "", ids))
+    def try_out(self, find: str, replace: str, pattern: bool, case: bool, name: str, view: dict) -> str:
+        """What a find and replace would do."""
+        ds = chosen(self.ctx.home, name)
+        if ds is None:
+            return ""
+        captions = {p.id: p.caption for p in self._look(ds, editing.plain(view)).reach}
+        return panel.previewed(_said(lambda: rewriting.preview(captions, rewriting.replacing(find or "", replace or "", pattern, case))))
+
+    def swap(self, find: str, replace: str, pattern: bool, case: bool, name: str, view: dict):
+        """Find and replace in the captions that are reached."""
+        change = _said(lambda: rewriting.replacing(find or "", replace or "", pattern, case))
+        return ["", *self._bulk(name, view, lambda ds, ids: ds.rewrite(change, "replaced", ids))]
 
     def add_front(self, text: str, name: str, view: dict):
         """A text in front of the captions that are shown."""
@@ -327,9 +409,51 @@ class _Tab:
     def _bulk(self, name: str, view: dict, work):
         ds = chosen(self.ctx.home, name)
         if ds:
-            changed = _said(lambda: work(ds, shown_ids(ds, view)))
-            gr.Info(f"{views.count(changed, 'caption')} changed." if changed else "No caption was changed.", duration=4)
+            _tell(_said(lambda: work(ds, [p.id for p in self._look(ds, editing.plain(view)).reach])))
         return self.show(name, view)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is to be seen at one moment.  matches: by search and filter; shown: of those, with the chosen tags; reach: what an edit of several changes."""
+
+    view: dict
+    pictures: list[Picture]
+    told: Tally
+    tags: list[Count]
+    matches: list[Picture]
+    shown: list[Picture]
+    page: list[Picture]
+    reach: list[Picture]
+
+
+def look_at(ds: Dataset, view: dict, trigger: str) -> Look:
+    """One look at a dataset, with a page that exists and a selection that is there."""
+    pictures = ds.pictures(check=False)
+    usable = {p.id: p.captions for p in pictures if p.usable}
+    told = tally(usable, trigger)
+    matches = matching(pictures, view, told)
+    shown = tagged(matches, view["tags"], view["any"])
+    page = min(max(0, int(view["page"])), tiles.pages(len(shown)) - 1)
+    view = view | {"page": page, "picks": [id for id in view["picks"] if id in usable]}
+    tags = list(told.tags) if len(matches) == len(usable) else counts(p.captions for p in matches)
+    return Look(view, pictures, told, tags, matches, shown, shown[page * tiles.PER_PAGE : (page + 1) * tiles.PER_PAGE], reached(shown, view, pictures))
+
+
+def _tell(changed: int) -> None:
+    gr.Info(f"{views.count(changed, 'caption')} changed." if changed else "No caption was changed.", duration=4)
+
+
+def _picks_bar(look: Look) -> str:
+    """What is selected; the script counts the page's own ticks to those elsewhere."""
+    here = {p.id for p in look.page}
+    picks = look.view["picks"]
+    elsewhere = sum(id not in here for id in picks)
+    every = f'<button type="button" class="ez-btn" data-act="matching">Select all {len(look.shown):,}</button>' if len(look.shown) > len(look.page) else ""
+    return (
+        f'<div class="ez-picks" data-tell data-elsewhere="{elsewhere}"{"" if picks else " hidden"}><b class="ez-num" data-count>{len(picks):,} selected</b>'
+        f'<button type="button" class="ez-btn" data-act="all">Select page</button>{every}<button type="button" class="ez-btn" data-act="clear">Clear</button></div>'
+    )
 
 
 def _said(work) -> Any:
@@ -340,37 +464,11 @@ def _said(work) -> Any:
         raise gr.Error(in_words(str(error)), print_exception=False) from None
 
 
-def _page_of(ds: Dataset, view: dict) -> tuple[list[Picture], int, dict]:
-    """(pictures, how many match, the view with a page that exists)."""
-    number, size = max(0, int(view["page"])), tiles.PER_PAGE
-    if view["only"] == CUT:
-        long = _too_long(ds)
-        pictures, total = long[number * size : (number + 1) * size], len(long)
-    else:
-        pictures, total = ds.page(number * size, size, view["query"], view["only"])
-    if number > (last := tiles.pages(total) - 1):
-        return _page_of(ds, {**view, "page": last})
-    return pictures, total, view
-
-
-def shown_ids(ds: Dataset, view: dict) -> list[str]:
-    """The pictures that the search and the filter show, on all pages, and that have a caption: what an edit of several changes."""
-    if view["only"] == CUT:
-        return [p.id for p in _too_long(ds)]
-    wanted = set(ds.matching(view["query"], view["only"]))
-    return [p.id for p in ds.pictures(check=False) if p.usable and p.caption and p.id in wanted]
-
-
-def _bulk_buttons(ds: Dataset, view: dict) -> list:
+def _bulk_buttons(look: Look) -> list:
     """The three buttons of the edit of several, each with how many captions it reaches."""
-    number = len(shown_ids(ds, view))
+    number = len(look.reach)
     of = f"in {views.count(number, 'caption')}" if number else "in no caption"
     return [gr.Button(f"{word} {of}", interactive=bool(number)) for word in ("Replace", "Add in front", "Add behind")]
-
-
-def _too_long(ds: Dataset) -> list[Picture]:
-    pictures = [p for p in ds.pictures(check=False) if p.usable]
-    return [pictures[i] for i, _ in cut_captions(longest(p.captions) for p in pictures)]
 
 
 def _items(view: RunView) -> dict[str, tuple[str, str]]:
@@ -404,9 +502,9 @@ def _undo_button(ds: Dataset):
     return gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo))
 
 
-def _cut_html(ds: Dataset) -> str:
+def _cut_html(ds: Dataset, told: Tally) -> str:
     """What to know of the captions as a whole."""
-    return notes.cut_html(len(_too_long(ds))) + notes.lines_html(ds) + notes.encodings_html(rereading.guessed(ds))
+    return notes.cut_html(len(told.long)) + notes.lines_html(ds) + notes.encodings_html(rereading.guessed(ds))
 
 
 def job_html(run: Run | None, view: RunView, status: str) -> str:

@@ -56,12 +56,13 @@ def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | Non
     )
 
 
-def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[str, str]) -> str:
-    """A tile of the Captions tab: the picture and a box for its caption.  status: (class, word) of the captioner, or ("", "")."""
+def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[str, str], picked: bool = False) -> str:
+    """A tile of the Captions tab: the picture, a tick to select it, and a box for its caption.  status: (class, word) of the captioner, or ("", "")."""
     id, name = escape(picture.id, quote=True), escape(picture.id)
     return (
-        f'<div class="ez-tile" role="listitem" data-id="{id}">'
+        f'<div class="ez-tile{" ez-on" if picked else ""}" role="listitem" data-id="{id}">'
         f"{_thumb(picture, thumb, full)}"
+        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"{" checked" if picked else ""}><span>{TICK}</span></label>'
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="Caption of {name}" placeholder="No caption yet" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'

@@ -1,0 +1,71 @@
+"""What a press in the card above the captions means: another view, or a change of many captions."""
+
+from __future__ import annotations
+
+from training.data import tags
+from training.data.captions import SEPARATOR, clean_caption
+from training.data.datasets import Dataset
+from training.data.tally import Tally
+
+from . import scope
+
+SOURCE = "tags"
+VIEWS = ("tag", "untag", "any", "cloud", "more", "only")
+
+
+def looked(view: dict, act: str, data) -> dict:
+    """The view after one of VIEWS was pressed; always from its first page."""
+    first = view | {"page": 0}
+    if act == "tag":
+        key, chosen = tags.key_of(str(data.tag)), view["tags"]
+        left = [t for t in chosen if tags.key_of(t) != key]
+        return first | {"tags": left if len(left) < len(chosen) else [*chosen, str(data.tag)]}
+    if act == "only":
+        return first | {"only": str(data.only), "query": "", "tags": []}
+    return first | {"untag": {"tags": []}, "any": {"any": not view["any"]}, "cloud": {"cloud": str(getattr(data, "id", ""))}, "more": {"more": not view.get("more")}}[act]
+
+
+def changed(ds: Dataset, act: str, value: str, view: dict, told: Tally, trigger: str, ids: list[str]) -> int:
+    """Make a change of tags in these pictures.  How many captions changed.  Raises ValueError."""
+    kept = [trigger] if trigger else []
+    chosen = view["tags"]
+    if act in ("front", "back"):
+        tag = _tag(value)
+        return ds.edit_tags(lambda caption: tags.add(caption, tag, act == "front"), SOURCE, ids)
+    if act == "rename":
+        new = _tag(value)
+        return ds.edit_tags(lambda caption: tags.rename(caption, chosen, new), SOURCE, ids)
+    if act == "untagged":
+        return ds.edit_tags(lambda caption: tags.remove(caption, chosen), SOURCE, ids)
+    if act in ("sort", "often"):
+        order = [count.tag for count in told.tags] if act == "often" else []
+        return ds.edit_tags(lambda caption: tags.sort(caption, order, keep=1), SOURCE, ids)
+    if act == "twice":
+        return ds.edit_tags(tags.drop_duplicates, SOURCE, ids)
+    if act == "spaced":
+        return ds.rewrite(lambda text: tags.spaced(text, kept), SOURCE, ids)
+    if act == "underscored":
+        return ds.edit_tags(lambda caption: tags.underscored(caption, kept), SOURCE, ids)
+    raise ValueError(f"there is no change called {act!r}")
+
+
+def after(view: dict, act: str, value: str) -> dict:
+    """The view after a change: what was renamed stays chosen under its new name, what was removed is chosen no more."""
+    if act == "rename":
+        return view | {"tags": [_tag(value)]}
+    return view | {"tags": []} if act == "untagged" else view
+
+
+def _tag(value: str) -> str:
+    """One tag, as it was typed.  Raises ValueError."""
+    tag = clean_caption(value)
+    if not tag:
+        raise ValueError("type the tag first")
+    if len(tags.parse(tag).tags) != 1 or SEPARATOR in tag:
+        raise ValueError(f"{tag!r} is more than one tag, as a comma or {SEPARATOR} parts tags; add them one by one")
+    return tag
+
+
+def plain(data: dict) -> dict:
+    """A view with all its keys, whatever an older page still holds."""
+    return scope.FIRST_VIEW | data
