@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..engine.buckets import MIDDLE
 from ..home import Home
 from ..names import folder_name
 from ..outside import is_plain, read_json
@@ -80,6 +81,7 @@ class Picture:
     captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
     caption_guess: str = ""  # the codec that its file was read in where that was a guess
     repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
+    focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top
 
     @property
     def usable(self) -> bool:
@@ -136,11 +138,11 @@ class Dataset:
         with memory_of(self.meta).lock:
             return self._built(scan, scan.names)
 
-    def page(self, offset: int, count: int, query: str = "", only: str = "") -> tuple[list[Picture], int]:
-        """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'."""
+    def page(self, offset: int, count: int, query: str = "", only: str = "", among: Collection[str] | None = None) -> tuple[list[Picture], int]:
+        """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'.  among: ids, None for all."""
         with memory_of(self.meta).lock:
             scan = scan_folder(self.path)
-            names = scan.names
+            names = scan.names if among is None else [n for n in scan.names if n in among]
             if query.strip() or only:
                 wanted = captions.clean_caption(query).casefold().split()
                 names = [p.id for p in self._built(scan, names) if _matches(p, wanted, only)]
@@ -193,7 +195,8 @@ class Dataset:
 
         def row(p: Picture) -> tuple[str, ...]:
             beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
-            return p.sha256, "\n".join(p.captions), *beside, *([f"x{p.repeats}"] if p.repeats > 1 else [])
+            told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
+            return p.sha256, "\n".join(p.captions), *beside, *told
 
         rows = sorted(row(p) for p in self.pictures() if p.usable)
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
@@ -291,6 +294,35 @@ class Dataset:
             made = {id: count for id, count in (self.repeats() | dict(changes)).items() if count > 1}
             write_text_whole(self.meta / "repeats.json", json.dumps(made))
 
+    def focuses(self) -> dict[str, tuple[float, float]]:
+        """{sha256: focus} of the pictures whose crop is not cut around their middle."""
+        try:
+            data = read_json(self.meta / "focus.json", MAX_REPEATS_BYTES)
+        except (OSError, ValueError):
+            return {}
+        return {k: (v[0], v[1]) for k, v in data.items() if is_focus(v)} if isinstance(data, dict) else {}
+
+    def set_focus(self, id: str, x: float, y: float) -> None:
+        """Cut the crop of a picture around this point, shares from the left and from the top; undo brings the old one back.
+
+        It is kept by what the picture is, beside it: the file stays as it is.
+        """
+        after = [round(x, 4), round(y, 4)]
+        if not is_focus(after):
+            raise ValueError(f"the crop cannot be cut around {x:g}, {y:g}; both are shares of the picture, 0 to 1")
+        digest = self.get(id).sha256
+        if not digest:
+            raise ValueError(f"{id} cannot be read, so it has no crop")
+        with self._locked():
+            before = list(self.focuses().get(digest, MIDDLE))
+            if before != after:
+                self._edits().focus(new_op(), {digest: (before, after)})
+                self._write_focus({digest: after})
+
+    def _write_focus(self, changes: Mapping[str, Sequence[float]]) -> None:
+        made = {k: list(v) for k, v in (self.focuses() | dict(changes)).items() if tuple(v) != MIDDLE}
+        write_text_whole(self.meta / "focus.json", json.dumps(made))
+
     def set_caption(self, id: str, text: str, source: str = "typed") -> str:
         """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""
         self.set_captions({id: text}, source)
@@ -340,7 +372,7 @@ class Dataset:
             if not step:
                 return ""
             scan = scan_folder(self.path)
-            restored, changed_since, pictures = set(), set(), 0
+            restored, changed_since, pictures, crops = set(), set(), 0, 0
             for record in reversed(step):
                 for id, (before, after) in record.get("captions", {}).items():
                     if id in scan.files and self._caption_of(scan, id).text == after:
@@ -349,8 +381,13 @@ class Dataset:
                     elif id not in restored:
                         changed_since.add(id)
                 pictures += self._put_back(record["op"], record.get("removed", []))
+                back = {digest: before for digest, (before, after) in record.get("focus", {}).items() if is_focus(before)}
+                if back:
+                    self._write_focus(back)
+                    crops += len(back)
             edits.undo(step[0]["op"])
         said = [_count(pictures, "picture") + " put back"] if pictures else []
+        said += [_count(crops, "crop") + " put back"] if crops else []
         said += [_count(len(restored), "caption") + " put back"] if restored else []
         said += [_count(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
         return ", ".join(said) or "nothing was left to put back"
@@ -360,6 +397,8 @@ class Dataset:
         step = self._edits().last()
         if not step:
             return ""
+        if "focus" in step[0]:
+            return _count(len(step[0]["focus"]), "crop")
         if "removed" in step[0]:
             return f"removal of {_count(sum(len(r.get('removed', [])) for r in step), 'picture')}"
         return f"{_count(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
@@ -424,7 +463,7 @@ class Dataset:
             record = memory.records.get(name)
             if record and record["ok"]:
                 kept.setdefault(record["sha256"], name)
-        lines, repeats, made = self.lines, self.repeats(), []
+        lines, repeats, focuses, made = self.lines, self.repeats(), self.focuses(), []
         for name in names:
             found = scan.stat(name)
             record = memory.fresh(name, found)
@@ -444,7 +483,7 @@ class Dataset:
             control, control_note = self._control_of(scan, name, record)
             beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
             facts = Picture(name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, text, source, text_note, **words)
-            made.append(replace(facts, **beside, seconds=record["seconds"], repeats=repeats.get(name, 1)))
+            made.append(replace(facts, **beside, seconds=record["seconds"], repeats=repeats.get(name, 1), focus=focuses.get(record["sha256"], MIDDLE)))
         return made
 
     def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:
@@ -678,6 +717,11 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     said += [f"{_count(number, name)} left out" for kind, name in LEFT_OUT.items() if (number := sum(v.kind == kind and not v.ok for v in verdicts))]
     said += [v.reason for v in verdicts if v.kind == "skipped"]
     return ", ".join(said)
+
+
+def is_focus(found: object) -> bool:
+    """Whether something read from a file is a point of a picture."""
+    return isinstance(found, (list, tuple)) and len(found) == 2 and all(type(v) in (int, float) and 0 <= v <= 1 for v in found)
 
 
 def _matches(picture: Picture, words: Sequence[str], only: str) -> bool:

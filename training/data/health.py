@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..engine.buckets import Crop, bucket_sizes, choose, crop_to
 from ..outside import read_json
@@ -43,6 +45,9 @@ USUAL_WORDS = frozenset((  # what captions begin with anyway
 ))  # fmt: skip
 
 
+_sizes = lru_cache(maxsize=32)(bucket_sizes)
+
+
 @dataclass(frozen=True)
 class Goal:
     """What the dataset is to be learnt at.  side_px: of a square training picture; batch: pictures in one step."""
@@ -55,11 +60,11 @@ class Goal:
 
     def crop(self, picture: Picture) -> Crop:
         """How a picture becomes a training picture."""
-        return crop_to(picture.width, picture.height, choose(picture.width, picture.height, self.sizes()))
+        return crop_to(picture.width, picture.height, choose(picture.width, picture.height, self.sizes()), picture.focus)
 
     def sizes(self) -> list[tuple[int, int]]:
         """The buckets, (width, height) px each."""
-        return bucket_sizes(self.side_px, self.divisor, self.max_aspect)
+        return _sizes(self.side_px, self.divisor, self.max_aspect)
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def check(ds: Dataset, goal: Goal, on_progress: Progress | None = None) -> Healt
     known = remembered(ds)
     missing = [p for p in pictures if p.usable and p.sha256 not in known]
     try:
-        for done, (digest, found) in enumerate(gated(missing, _measured), 1):
+        for done, (digest, found) in enumerate(gated(missing, _measured, min(4, os.cpu_count() or 1)), 1):
             if found is not None:
                 known[digest] = Measured(**found)
             if on_progress:
@@ -140,7 +145,7 @@ def print_of(pictures: Sequence[Picture], goal: Goal) -> str:
     """A short text that changes with whatever the outcome depends on."""
     import hashlib
 
-    return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.captions) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.captions, p.focus) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def _measured(gate: Gate, picture: Picture) -> tuple[str, dict | None]:
@@ -198,7 +203,7 @@ def _pictures_found(used: Sequence[Picture], seen: Mapping[str, Measured], goal:
         ("plain", "bad", "Almost one colour", "There is nothing to see in them that could be learnt.", "Take them out.", all_with(lambda p, m: m.spread < ONE_COLOUR)),
         ("compressed", "warn", "Strongly compressed", f"JPEG quality below {QUALITY}: the blocks and halos around edges are learnt as part of the picture.", "Use better copies where you have them.", all_with(lambda p, m: 0 < m.quality < QUALITY and scales[p.id] > SHRUNK)),
         ("framed", "warn", "A frame or bars around it", "Plain bars lie at two opposite sides; an adapter soon draws such frames everywhere.", "Cut them off in an image editor.", all_with(lambda p, m: m.frame >= FRAME)),
-        ("cut", "warn", "Much is cut off", f"To fit a training size, more than {LOST:.0%} of each is cut away.", "Open them to see what is left; cut them yourself where it is the wrong part.", all_with(lambda p, m: crops[p.id].lost > LOST)),
+        ("cut", "warn", "Much is cut off", f"To fit a training size, more than {LOST:.0%} of each is cut away.", "Open them, and drag the crop to what matters.", all_with(lambda p, m: crops[p.id].lost > LOST)),
     ]  # fmt: skip
     return [Finding(*row) for row in rows if row[-1]]
 

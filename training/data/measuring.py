@@ -9,9 +9,10 @@ import base64
 import io
 import math
 from dataclasses import asdict, dataclass, fields
+from functools import reduce
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 WORK_PX = 1024  # a picture is looked at with at most this many pixels squared; more would cost time and tell nothing about training
 TINY_PX = 12  # side of the small picture that is compared with those of the others
@@ -60,13 +61,14 @@ def measure(data: bytes, rgb: Image.Image) -> dict:
     if width * height > WORK_PX * WORK_PX:
         shrink = WORK_PX / (width * height) ** 0.5
         rgb = rgb.resize((max(8, round(width * shrink)), max(8, round(height * shrink))), Image.Resampling.BOX, reducing_gap=2.0)
-    pixels = np.asarray(rgb)
-    grey = np.asarray(rgb.convert("L"))
-    low, high = np.percentile(grey, (1, 99))
+    lumen = rgb.convert("L")
+    grey = np.asarray(lumen)
+    low, high = np.searchsorted(np.cumsum(lumen.histogram()), [0.01 * grey.size, 0.99 * grey.size])
+    white = sum(reduce(ImageChops.darker, rgb.split()).histogram()[250:]) / grey.size
     blur = blur_of(grey)
     said = Measured(
-        round(blur * width / rgb.width, 2), round(float(low), 1), round(float(high), 1), round(float((pixels.min(axis=2) >= 250).mean()), 3),
-        round(float(pixels.reshape(-1, 3).std(axis=0).max()), 2), quality, round(frame_of(grey), 3),
+        round(blur * width / rgb.width, 2), float(low), float(high), round(white, 3),
+        round(max(ImageStat.Stat(rgb).stddev), 2), quality, round(frame_of(grey), 3),
         base64.b64encode(tiny.tobytes()).decode("ascii"),
     )  # fmt: skip
     return asdict(said)

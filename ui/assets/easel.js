@@ -85,14 +85,14 @@
       const zoom = event.target.closest("[data-zoom]");
       if (zoom && !event.ctrlKey && !event.metaKey) {
         event.preventDefault();
-        return easel.zoom([...element.querySelectorAll("[data-zoom]")], zoom);
+        return easel.zoom([...element.querySelectorAll("[data-zoom]")], zoom, fire);
       }
       const button = event.target.closest("[data-act]");
       if (!button || button.disabled) return;
       const { act, page } = button.dataset;
       if (act === "all") return setAll(true);
       if (act === "none") return setAll(false);
-      fire({ act, page: Number(page || 0), ids: ids(element) });
+      fire({ act, page: Number(page || 0), ids: ids(element), key: button.dataset.key || "" });
       if (act === "page") element.scrollIntoView({ block: "start" });
     });
     element.addEventListener("change", (event) => {
@@ -169,14 +169,69 @@
     }
   };
 
-  easel.zoom = (links, link) => {
+  // The part of a picture that is learnt, drawn on it; dragged, or moved with Shift and the arrows, it is cut elsewhere from then on.
+  easel.crop = (box, moved) => {
+    const frame = box.querySelector(".ez-crop");
+    let shares = null;
+    let link = null;
+    const draw = () => {
+      const [left, top, width, height] = shares.map((share) => `${share * 100}%`);
+      Object.assign(frame.firstChild.style, { left, top, width, height });
+    };
+    const move = (x, y) => {
+      shares[0] = Math.min(Math.max(x, 0), 1 - shares[2]);
+      shares[1] = Math.min(Math.max(y, 0), 1 - shares[3]);
+      draw();
+    };
+    const keep = () => {
+      link.dataset.crop = shares.join(" ");
+      moved(link, shares[0] + shares[2] / 2, shares[1] + shares[3] / 2);
+    };
+    const loose = () => shares && (shares[2] < 0.999 || shares[3] < 0.999);
+    let from = null;
+    frame.addEventListener("pointerdown", (event) => {
+      if (!loose()) return;
+      const { width, height } = frame.getBoundingClientRect();
+      from = { x: event.clientX, y: event.clientY, left: shares[0], top: shares[1], width, height };
+      frame.setPointerCapture(event.pointerId);
+      event.preventDefault();
+    });
+    frame.addEventListener("pointermove", (event) => from && move(from.left + (event.clientX - from.x) / from.width, from.top + (event.clientY - from.y) / from.height));
+    frame.addEventListener("pointerup", () => {
+      const changed = from && (from.left !== shares[0] || from.top !== shares[1]);
+      from = null;
+      if (changed) keep();
+    });
+    frame.addEventListener("pointercancel", () => {
+      if (from) move(from.left, from.top);
+      from = null;
+    });
+    box.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: [-0.02, 0], ArrowRight: [0.02, 0], ArrowUp: [0, -0.02], ArrowDown: [0, 0.02] }[event.key];
+      if (!by || !event.shiftKey || !loose()) return;
+      event.preventDefault();
+      move(shares[0] + by[0], shares[1] + by[1]);
+      keep();
+    });
+    return (shown) => {
+      link = shown;
+      shares = link.dataset.crop ? link.dataset.crop.split(" ").map(Number) : null;
+      frame.hidden = !shares;
+      frame.classList.toggle("ez-loose", !!loose());
+      if (shares) draw();
+      return loose() ? ", drag to move it" : "";
+    };
+  };
+
+  easel.zoom = (links, link, fire) => {
     let at = links.indexOf(link);
     const box = document.createElement("dialog");
     box.className = "ez-zoom";
     box.setAttribute("aria-label", "Picture");
     box.innerHTML =
       '<button type="button" class="ez-zoom-x" aria-label="Close">×</button><button type="button" class="ez-zoom-p" aria-label="Previous">‹</button>' +
-      '<figure><img alt=""><video controls autoplay loop muted playsinline hidden></video><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
+      '<figure><span class="ez-shown"><img alt=""><span class="ez-crop" hidden><i></i></span></span><video controls autoplay loop muted playsinline hidden></video><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
+    const crop = easel.crop(box, (of, x, y) => fire?.({ act: "focus", page: 0, ids: [of.closest("[data-id]").dataset.id], key: `${x.toFixed(4)} ${y.toFixed(4)}` }));
     const show = (to) => {
       at = (to + links.length) % links.length;
       const [picture, video] = [box.querySelector("img"), box.querySelector("video")];
@@ -188,14 +243,18 @@
         picture.src = links[at].href;
         picture.alt = links[at].dataset.zoom;
       }
-      box.querySelector("figcaption").textContent = `${links[at].dataset.zoom}   ${at + 1} / ${links.length}`;
+      box.querySelector(".ez-shown").hidden = plays;
+      const can = crop(links[at]);
+      const { zoom, size } = links[at].dataset;
+      box.querySelector("figcaption").textContent = [zoom, `${at + 1} / ${links.length}`, ...(size ? [size + can] : [])].join("   ");
     };
     box.addEventListener("click", (event) => {
       if (event.target.closest(".ez-zoom-p")) return show(at - 1);
       if (event.target.closest(".ez-zoom-n")) return show(at + 1);
-      if (!event.target.closest("img, video")) box.close();
+      if (!event.target.closest("img, video, .ez-crop")) box.close();
     });
     box.addEventListener("keydown", (event) => {
+      if (event.shiftKey) return;
       if (event.key === "ArrowLeft") show(at - 1);
       if (event.key === "ArrowRight") show(at + 1);
     });
