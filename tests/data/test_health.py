@@ -162,3 +162,30 @@ def test_the_gate_measures_what_is_broken_as_refused(tmp_path):
         assert not report.ok and report.measured is None
         drawing(1, (80, 80)).save(tmp_path / "b.png")
         assert gate.check(tmp_path / "b.png").measured is None and gate.measure(tmp_path / "b.png").measured["quality"] == 0
+
+
+def test_a_focus_is_kept_beside_undone_and_counts_in_the_fingerprint(ds):
+    put(ds, "a.png", drawing(1, (600, 300)))
+    data, before = (ds.path / "a.png").read_bytes(), ds.fingerprint()
+    ds.set_focus("a.png", 0.2, 0.5)
+    assert ds.get("a.png").focus == (0.2, 0.5) and ds.fingerprint() != before
+    ds.set_focus("a.png", 0.9, 0.5)
+    assert ds.can_undo() == "1 crop" and ds.undo() == "1 crop put back" and ds.get("a.png").focus == (0.2, 0.5)
+    (ds.path / "a.png").rename(ds.path / "b.png")
+    assert ds.get("b.png").focus == (0.2, 0.5)  # kept by what it is, not by its name
+    assert ds.undo() == "1 crop put back" and ds.get("b.png").focus == (0.5, 0.5) and ds.fingerprint() == before
+    assert (ds.path / "b.png").read_bytes() == data and ds.can_undo() == ""
+    for x, y in ((-0.1, 0.5), (0.5, 1.5), (float("nan"), 0.5)):
+        with pytest.raises(ValueError, match="shares of the picture, 0 to 1"):
+            ds.set_focus("b.png", x, y)
+
+
+def test_a_focus_that_somebody_else_wrote_is_looked_at(ds):
+    put(ds, "a.png", drawing(1, (600, 300)))
+    digest = ds.get("a.png").sha256
+    for wrong in ([digest], {digest: [2, 0.5]}, {digest: "ab"}, {digest: [0.5]}, {digest: [True, None]}):
+        (ds.meta / "focus.json").write_text(json.dumps(wrong))
+        assert ds.get("a.png").focus == (0.5, 0.5)
+    with open(ds.meta / "edits.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps({"op": "x", "t": 1, "focus": [1]}) + "\n" + json.dumps({"op": "y", "t": 1, "focus": {digest: [[5, 5], [0.1, 0.1]]}}) + "\n")
+    assert ds.undo() == "nothing was left to put back" and ds.get("a.png").focus == (0.5, 0.5) and ds.undo() == ""
