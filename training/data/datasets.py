@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..engine.buckets import MIDDLE
 from ..home import Home
 from ..names import folder_name
 from ..outside import is_plain, read_json
@@ -53,6 +52,7 @@ HIDDEN = ".easel"
 MAX_ABOUT_BYTES = 1_000_000
 MAX_REPEATS_BYTES = 16_000_000
 MAX_REPEATS = 1000
+MIDDLE = (0.5, 0.5)
 BY_HAND = ("typed", "replaced", "prefix", "suffix")  # sources of captions that somebody edited in the grid
 LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand

@@ -14,14 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from ..engine.buckets import Crop, bucket_sizes, choose, crop_to
 from ..outside import read_json
 from . import captions
 from .datasets import Dataset, Picture, Progress
 from .gate import Gate, gated
 from .measuring import TINY_PX, Measured, is_measured
 from .memory import write_text_whole
+
+if TYPE_CHECKING:
+    from ..engine.buckets import Crop
 
 FILE = "health.json"
 MAX_BYTES = 256 << 20
@@ -45,7 +48,11 @@ USUAL_WORDS = frozenset((  # what captions begin with anyway
 ))  # fmt: skip
 
 
-_sizes = lru_cache(maxsize=32)(bucket_sizes)
+@lru_cache(maxsize=32)
+def _sizes(side_px: int, divisor: int, max_aspect: float) -> list[tuple[int, int]]:
+    from ..engine.buckets import bucket_sizes
+
+    return bucket_sizes(side_px, divisor, max_aspect)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class Goal:
 
     def crop(self, picture: Picture) -> Crop:
         """How a picture becomes a training picture."""
+        from ..engine.buckets import choose, crop_to  # the page is built without the engine
+
         return crop_to(picture.width, picture.height, choose(picture.width, picture.height, self.sizes()), picture.focus)
 
     def sizes(self) -> list[tuple[int, int]]:
@@ -242,12 +251,11 @@ def near(used: Sequence[Picture], seen: Mapping[str, Measured]) -> list[list[str
     for start in range(0, len(still), 512):
         block = shapes[start : start + 512]
         for others, colours in ((shapes, tiny), (mirrored, tiny[:, :, ::-1])):
-            for a, b in np.argwhere(block @ others.T >= SAME_SHAPE):
-                a += start
-                if a < b:
-                    apart = np.abs(tiny[a] - colours[b])
-                    if apart.mean() <= SAME_COLOUR and apart.max() <= SAME_CELL:
-                        owner[root(int(b))] = root(int(a))
+            for a, like in enumerate(block @ others.T >= SAME_SHAPE, start):
+                found = a + 1 + np.flatnonzero(like[a + 1 :])
+                apart = np.abs(tiny[a] - colours[found]).reshape(len(found), 3 * TINY_PX**2)
+                for b in found[(apart.mean(axis=1) <= SAME_COLOUR) & (apart.max(axis=1) <= SAME_CELL)]:
+                    owner[root(int(b))] = root(a)
     groups: dict[int, list[str]] = {}
     for n, p in enumerate(still):
         groups.setdefault(root(n), []).append(p.id)

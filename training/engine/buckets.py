@@ -6,8 +6,6 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-MIDDLE = (0.5, 0.5)
-
 
 @dataclass(frozen=True)
 class Crop:
@@ -51,7 +49,7 @@ def choose(width: int, height: int, sizes: Sequence[tuple[int, int]]) -> tuple[i
     return min(sizes, key=lambda s: (abs(math.log(s[0] / s[1]) - shape), -s[0] * s[1]))
 
 
-def crop_to(width: int, height: int, bucket: tuple[int, int], focus: tuple[float, float] = MIDDLE) -> Crop:
+def crop_to(width: int, height: int, bucket: tuple[int, int], focus: tuple[float, float] = (0.5, 0.5)) -> Crop:
     """The crop that brings a width x height picture to `bucket` with the least loss.
 
     focus: where in the picture its middle lies as far as the picture goes, (from the left, from the top) as shares.
