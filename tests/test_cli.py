@@ -249,3 +249,16 @@ def test_generate_draws_a_grid(home, tmp_path):
 def test_generate_says_what_is_missing(words, said, home, monkeypatch, capsys):
     code, told = typed(home, monkeypatch, capsys, "generate", *words)
     assert code == 2 and said in told and not list_runs(home.outputs)
+
+
+def test_health_says_the_grade_and_which_pictures(here, capsys, monkeypatch):
+    from tests.data.scenes import drawing
+
+    folder = here.root / "looked at"
+    folder.mkdir()
+    for n in range(3):
+        drawing(n, (300, 300)).save(folder / f"{n}.png")
+    drawing(1, (100, 100)).save(folder / "tiny.png")
+    code, said = typed(here, monkeypatch, capsys, "health", folder, "--side", 256)
+    assert code in (0, None) and "D: Mend this first (4 pictures, for 256 px)" in said and "[bad] Too small: 1" in said and "tiny.png" in said
+    assert "256x256: 4" in said

@@ -353,6 +353,21 @@ def controls(
 
 
 @app.command()
+def health(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
+    side: Annotated[int, typer.Option(help="Side of a square training picture, px.")] = 1024,
+    trigger: Annotated[str, typer.Option(help="The trigger word, where there is one.")] = "",
+    batch: Annotated[int, typer.Option(min=1, help="Pictures in one step.")] = 1,
+    home: HomeOption = None,
+):
+    """Is this dataset good?  A grade, what is wrong with which pictures, and what to do."""
+    from .data import datasets
+    from .data import health as judged
+
+    print(judged.report(judged.check(datasets.resolve(_use(home), dataset), judged.Goal(side, batch=batch, trigger=trigger))))
+
+
+@app.command()
 def pack(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
     target: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The ZIP to write.")],

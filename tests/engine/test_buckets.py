@@ -42,3 +42,15 @@ def test_an_epoch_holds_every_item_once_and_no_batch_mixes_buckets():
         assert all(len({buckets[n] for n in b}) == 1 and len(b) <= 4 for b in batches)
         assert len(batches) == 2 + 2 + 1
     assert plan_epoch(buckets, 4, 1, 0) == plan_epoch(buckets, 4, 1, 0) != plan_epoch(buckets, 4, 1, 1)
+
+
+@pytest.mark.parametrize(("focus", "left", "top"), [((0.5, 0.5), 256, 0), ((0.0, 0.0), 0, 0), ((1.0, 0.2), 512, 0), ((0.3, 0.9), 51, 0)])
+def test_a_crop_is_cut_around_its_focus_as_far_as_the_picture_goes(focus, left, top):
+    crop = crop_to(2000, 1000, (512, 512), focus)
+    assert (crop.scaled, crop.left, crop.top) == ((1024, 512), left, top)
+
+
+@pytest.mark.parametrize("size", [(1001, 700), (640, 479), (333, 1234)])
+def test_without_a_focus_a_crop_lies_where_it_always_lay(size):
+    crop = crop_to(*size, (512, 512))
+    assert (crop.left, crop.top) == ((crop.scaled[0] - 512) // 2, (crop.scaled[1] - 512) // 2)

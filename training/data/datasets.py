@@ -53,6 +53,7 @@ HIDDEN = ".easel"
 MAX_ABOUT_BYTES = 1_000_000
 MAX_REPEATS_BYTES = 16_000_000
 MAX_REPEATS = 1000
+MIDDLE = (0.5, 0.5)
 BY_HAND = ("typed", "replaced", "prefix", "suffix", "tags")  # sources of captions that somebody edited in the grid
 LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand
@@ -84,6 +85,7 @@ class Picture:
     captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
     caption_guess: str = ""  # the codec that its file was read in where that was a guess
     repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
+    focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top
 
     @property
     def usable(self) -> bool:
@@ -160,11 +162,11 @@ class Dataset:
         with memory_of(self.meta).lock:
             return self._built(scan, scan.names)
 
-    def page(self, offset: int, count: int, query: str = "", only: str = "") -> tuple[list[Picture], int]:
-        """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'."""
+    def page(self, offset: int, count: int, query: str = "", only: str = "", among: Collection[str] | None = None) -> tuple[list[Picture], int]:
+        """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'.  among: ids, None for all."""
         with memory_of(self.meta).lock:
             scan = scan_folder(self.path)
-            names = scan.names
+            names = scan.names if among is None else [n for n in scan.names if n in among]
             if query.strip() or only:
                 wanted = captions.clean_caption(query).casefold().split()
                 names = [p.id for p in self._built(scan, names) if _matches(p, wanted, only)]
@@ -217,7 +219,8 @@ class Dataset:
 
         def row(p: Picture) -> tuple[str, ...]:
             beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
-            return p.sha256, "\n".join(p.captions), *beside, *([f"x{p.repeats}"] if p.repeats > 1 else [])
+            told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
+            return p.sha256, "\n".join(p.captions), *beside, *told
 
         rows = sorted(row(p) for p in self.pictures() if p.usable)
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
@@ -315,6 +318,35 @@ class Dataset:
             made = {id: count for id, count in (self.repeats() | dict(changes)).items() if count > 1}
             write_text_whole(self.meta / "repeats.json", json.dumps(made))
 
+    def focuses(self) -> dict[str, tuple[float, float]]:
+        """{sha256: focus} of the pictures whose crop is not cut around their middle."""
+        try:
+            data = read_json(self.meta / "focus.json", MAX_REPEATS_BYTES)
+        except (OSError, ValueError):
+            return {}
+        return {k: (v[0], v[1]) for k, v in data.items() if is_focus(v)} if isinstance(data, dict) else {}
+
+    def set_focus(self, id: str, x: float, y: float) -> None:
+        """Cut the crop of a picture around this point, shares from the left and from the top; undo brings the old one back.
+
+        It is kept by what the picture is, beside it: the file stays as it is.
+        """
+        after = [round(x, 4), round(y, 4)]
+        if not is_focus(after):
+            raise ValueError(f"the crop cannot be cut around {x:g}, {y:g}; both are shares of the picture, 0 to 1")
+        digest = self.get(id).sha256
+        if not digest:
+            raise ValueError(f"{id} cannot be read, so it has no crop")
+        with self._locked():
+            before = list(self.focuses().get(digest, MIDDLE))
+            if before != after:
+                self._edits().focus(new_op(), {digest: (before, after)})
+                self._write_focus({digest: after})
+
+    def _write_focus(self, changes: Mapping[str, Sequence[float]]) -> None:
+        made = {k: list(v) for k, v in (self.focuses() | dict(changes)).items() if tuple(v) != MIDDLE}
+        write_text_whole(self.meta / "focus.json", json.dumps(made))
+
     def set_caption(self, id: str, text: str, source: str = "typed") -> str:
         """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""
         self.set_captions({id: text}, source)
@@ -374,7 +406,7 @@ class Dataset:
             if not step:
                 return ""
             scan = scan_folder(self.path)
-            restored, changed_since, pictures = set(), set(), 0
+            restored, changed_since, pictures, crops = set(), set(), 0, 0
             for record in reversed(step):
                 for id, (before, after) in record.get("captions", {}).items():
                     if id in scan.files and self._caption_of(scan, id).text == after:
@@ -383,8 +415,13 @@ class Dataset:
                     elif id not in restored:
                         changed_since.add(id)
                 pictures += self._put_back(record["op"], record.get("removed", []))
+                back = {digest: before for digest, (before, after) in record.get("focus", {}).items() if is_focus(before)}
+                if back:
+                    self._write_focus(back)
+                    crops += len(back)
             edits.undo(step[0]["op"])
         said = [_count(pictures, "picture") + " put back"] if pictures else []
+        said += [_count(crops, "crop") + " put back"] if crops else []
         said += [_count(len(restored), "caption") + " put back"] if restored else []
         said += [_count(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
         return ", ".join(said) or "nothing was left to put back"
@@ -394,6 +431,8 @@ class Dataset:
         step = self._edits().last()
         if not step:
             return ""
+        if "focus" in step[0]:
+            return _count(len(step[0]["focus"]), "crop")
         if "removed" in step[0]:
             return f"removal of {_count(sum(len(r.get('removed', [])) for r in step), 'picture')}"
         return f"{_count(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
@@ -458,7 +497,7 @@ class Dataset:
             record = memory.records.get(name)
             if record and record["ok"]:
                 kept.setdefault(record["sha256"], name)
-        lines, repeats, made = self.lines, self.repeats(), []
+        lines, repeats, focuses, made = self.lines, self.repeats(), self.focuses(), []
         for name in names:
             found = scan.stat(name)
             record = memory.fresh(name, found)
@@ -467,14 +506,14 @@ class Dataset:
             asides = tuple((n, memory.fresh(n, scan.stat(n))) for held in (scan.masks, scan.controls) if (n := held.get(stem)))
             first = kept[record["sha256"]] if record and record["ok"] else name
             source = sources.get((name, said.text), "file") if said.text else ""
-            inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1))
+            inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1), focuses.get(record["sha256"], MIDDLE) if record else MIDDLE)
             known = memory.built.get(name)
             if known is None or known[0] != inputs:
                 known = memory.built[name] = inputs, self._one(scan, name, *inputs)
             made.append(known[1])
         return made
 
-    def _one(self, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int) -> Picture:  # fmt: skip
+    def _one(self, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float]) -> Picture:  # fmt: skip
         """A picture out of what is known of it.  first: the picture of the same bytes that is used.  asides: what lies beside it, which `scan` names."""
         words = {"captions": captions.split(said.text, lines), "caption_guess": said.guessed}
         if record is None:
@@ -489,7 +528,7 @@ class Dataset:
         beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
         return Picture(
             name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
-            **words, **beside, seconds=record["seconds"], repeats=repeats,
+            **words, **beside, seconds=record["seconds"], repeats=repeats, focus=focus,
         )  # fmt: skip
 
     def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:
@@ -728,6 +767,11 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     said += [f"{_count(number, name)} left out" for kind, name in LEFT_OUT.items() if (number := sum(v.kind == kind and not v.ok for v in verdicts))]
     said += [v.reason for v in verdicts if v.kind == "skipped"]
     return ", ".join(said)
+
+
+def is_focus(found: object) -> bool:
+    """Whether something read from a file is a point of a picture."""
+    return isinstance(found, (list, tuple)) and len(found) == 2 and all(type(v) in (int, float) and 0 <= v <= 1 for v in found)
 
 
 def _matches(picture: Picture, words: Sequence[str], only: str) -> bool:

@@ -1,6 +1,7 @@
 """The journal of what was changed in a dataset: append-only, shared by the page and the captioning worker, and the way back.
 
-A record is {op, t, source, captions: {picture: [before, after]}} or {op, t, removed: [picture]} or {op, t, undo: op}.
+A record is {op, t, source, captions: {picture: [before, after]}} or {op, t, removed: [picture]} or {op, t, focus: {sha256: [before, after]}} or
+{op, t, undo: op}.
 Records with the same `op` are one step for undo: a captioner's run, a find-and-replace, one edit.
 """
 
@@ -76,12 +77,18 @@ class Edits:
         """Note that pictures were put aside."""
         self._append({"op": op, "removed": list(names)})
 
+    def focus(self, op: str, changes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
+        """Note what crops are cut around: {sha256 of a picture: (before, after)}."""
+        self._append({"op": op, "focus": {k: [list(before), list(after)] for k, (before, after) in changes.items()}})
+
     def undo(self, op: str) -> None:
         """Note that a step was taken back."""
         self._append({"op": new_op(), "undo": op})
 
     def _fold(self, record: dict) -> None:
         if not isinstance(record["op"], str):
+            raise TypeError
+        if not all(len(pair) == 2 for pair in record.get("focus", {}).values()):
             raise TypeError
         if "undo" in record:
             self.undone.add(record["undo"])

@@ -2,7 +2,7 @@
 
     python -m training.data.gate
 
-The child reads one JSON line a picture ({path, thumb}) and writes one JSON line back ({ok, reason, ...}).  A picture that
+The child reads one JSON line a picture ({path, thumb, measure}) and writes one JSON line back ({ok, reason, ...}).  A picture that
 kills it or runs out of time gets that as its reason, and a new child goes on with the rest.
 """
 
@@ -32,7 +32,7 @@ REPO = Path(__file__).resolve().parents[2]
 class Report:
     """What the gate says of one picture or clip.  width, height: px, upright.  note: what is done to it on reading.
 
-    alpha: has transparent parts.  seconds: of a clip, else 0.
+    alpha: has transparent parts.  seconds: of a clip, else 0.  measured: for the health check (measuring.py), where it was asked for.
     """
 
     ok: bool
@@ -43,6 +43,7 @@ class Report:
     note: str = ""
     alpha: bool = False
     seconds: float = 0.0
+    measured: dict | None = None
 
 
 class Gate:
@@ -62,9 +63,16 @@ class Gate:
 
     def check(self, path: Path, thumb: Path | None = None) -> Report:
         """The report on one picture; writes its thumbnail to `thumb`.  Never raises for what is in the file."""
+        return self._ask(path, thumb, measure=False)
+
+    def measure(self, path: Path) -> Report:
+        """The report on one picture, with what the health check measures on it.  Never raises for what is in the file."""
+        return self._ask(path, None, measure=True)
+
+    def _ask(self, path: Path, thumb: Path | None, measure: bool) -> Report:
         if self._child is None or self._child.poll() is not None:
             self._start()
-        job = json.dumps({"path": os.path.abspath(path), "thumb": os.path.abspath(thumb) if thumb else ""})
+        job = json.dumps({"path": os.path.abspath(path), "thumb": os.path.abspath(thumb) if thumb else "", "measure": measure})
         try:
             self._child.stdin.write(job.encode("ascii") + b"\n")
             self._child.stdin.flush()
@@ -226,13 +234,18 @@ def _allow_cpu(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + seconds, hard))
 
 
-def _look_at(path: str, thumb: str) -> Report:
+def _look_at(path: str, thumb: str, measure: bool) -> Report:
     from .clips import is_clip, read_clip
     from .pictures import Refused, read, read_regular, thumbnail_bytes
 
     try:
         data = read_regular(path)
-        rgb, facts = read_clip(data) if is_clip(data) else read(path, draft=True)
+        rgb, facts = read_clip(data) if is_clip(data) else read(path, draft=not measure)
+        measured = None
+        if measure:
+            from . import measuring  # brings numpy, which an import of pictures does without
+
+            measured = measuring.measure(data, rgb)
         if thumb:
             _write_whole(thumb, thumbnail_bytes(rgb))
     except Refused as error:
@@ -241,7 +254,7 @@ def _look_at(path: str, thumb: str) -> Report:
         return Report(False, _TOO_MUCH_MEMORY)
     except OSError as error:
         return Report(False, f"cannot be read: {error.strerror or error}")
-    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes), facts.alpha, facts.seconds)
+    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes), facts.alpha, facts.seconds, measured)
 
 
 def _write_whole(path: str, data: bytes) -> None:
@@ -260,7 +273,7 @@ def main(memory_bytes: int, cpu_s: int) -> None:
         job = json.loads(line)
         _allow_cpu(cpu_s)
         try:
-            report = _look_at(job["path"], job["thumb"])
+            report = _look_at(job["path"], job["thumb"], job["measure"])
         except MemoryError:
             os._exit(_EXIT_MEMORY)
         except Exception as error:  # noqa: BLE001 the last word on this picture, so that the rest of the batch goes on

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Crop:
-    """How a picture becomes a training picture: scaled to cover the bucket, then cut around its middle.  All px."""
+    """How a picture becomes a training picture: scaled to cover the bucket, then cut around its focus.  All px."""
 
     scaled: tuple[int, int]  # width, height after scaling
     left: int
@@ -49,11 +49,15 @@ def choose(width: int, height: int, sizes: Sequence[tuple[int, int]]) -> tuple[i
     return min(sizes, key=lambda s: (abs(math.log(s[0] / s[1]) - shape), -s[0] * s[1]))
 
 
-def crop_to(width: int, height: int, bucket: tuple[int, int]) -> Crop:
-    """The crop that brings a width x height picture to `bucket` with the least loss."""
+def crop_to(width: int, height: int, bucket: tuple[int, int], focus: tuple[float, float] = (0.5, 0.5)) -> Crop:
+    """The crop that brings a width x height picture to `bucket` with the least loss.
+
+    focus: where in the picture its middle lies as far as the picture goes, (from the left, from the top) as shares.
+    """
     scale = max(bucket[0] / width, bucket[1] / height)
     scaled = max(bucket[0], round(width * scale)), max(bucket[1], round(height * scale))
-    return Crop(scaled, (scaled[0] - bucket[0]) // 2, (scaled[1] - bucket[1]) // 2, *bucket)
+    left, top = (min(max(math.floor(at * whole - part / 2), 0), whole - part) for at, whole, part in zip(focus, scaled, bucket, strict=True))
+    return Crop(scaled, left, top, *bucket)
 
 
 def plan_epoch(buckets: Sequence[Hashable], batch: int, seed: int, epoch: int) -> list[list[int]]:

@@ -184,7 +184,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     for number_, (use, name, picture) in enumerate(pictures):
         for side in config.data.resolutions:
             sizes = bucket_sizes(side, divisor, config.data.max_aspect if config.data.aspect_buckets else 1.0)
-            crop = crop_to(picture.width, picture.height, choose(picture.width, picture.height, sizes))
+            crop = crop_to(picture.width, picture.height, choose(picture.width, picture.height, sizes), picture.focus)
             if not config.data.upscale and (crop.scaled[0] > picture.width or crop.scaled[1] > picture.height):
                 small.append(picture.id)
                 continue

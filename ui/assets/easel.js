@@ -102,7 +102,7 @@
       if (zoom) {
         event.preventDefault();
         const box = zoom.closest("[data-id]")?.querySelector("[data-pick]");
-        if (!box || !(event.ctrlKey || event.metaKey || event.shiftKey)) return easel.zoom(element, zoom);
+        if (!box || !(event.ctrlKey || event.metaKey || event.shiftKey)) return easel.zoom(element, zoom, fire);
         box.checked = event.shiftKey || !box.checked; // as in a file manager
         return pick(box, event.shiftKey);
       }
@@ -111,7 +111,7 @@
       const { act, page } = button.dataset;
       if (act === "all") return setAll(true);
       if (act === "none") return setAll(false);
-      fire({ act, page: Number(page || 0), ids: ids(element) });
+      fire({ act, page: Number(page || 0), ids: ids(element), key: button.dataset.key || "" });
       if (act === "page") element.scrollIntoView({ block: "start" });
     });
     element.addEventListener("click", (event) => {
@@ -185,8 +185,62 @@
     }
   };
 
+  // The part of a picture that is learnt, drawn on it; dragged, or moved with Shift and the arrows, it is cut elsewhere from then on.
+  easel.crop = (box, moved) => {
+    const frame = box.querySelector(".ez-crop");
+    let shares = null;
+    let link = null;
+    const draw = () => {
+      const [left, top, width, height] = shares.map((share) => `${share * 100}%`);
+      Object.assign(frame.firstChild.style, { left, top, width, height });
+    };
+    const move = (x, y) => {
+      shares[0] = Math.min(Math.max(x, 0), 1 - shares[2]);
+      shares[1] = Math.min(Math.max(y, 0), 1 - shares[3]);
+      draw();
+    };
+    const keep = () => {
+      link.dataset.crop = shares.join(" ");
+      moved(link, shares[0] + shares[2] / 2, shares[1] + shares[3] / 2);
+    };
+    const loose = () => shares && (shares[2] < 0.999 || shares[3] < 0.999);
+    let from = null;
+    frame.addEventListener("pointerdown", (event) => {
+      if (!loose()) return;
+      const { width, height } = frame.getBoundingClientRect();
+      from = { x: event.clientX, y: event.clientY, left: shares[0], top: shares[1], width, height };
+      frame.setPointerCapture(event.pointerId);
+      event.preventDefault();
+    });
+    frame.addEventListener("pointermove", (event) => from && move(from.left + (event.clientX - from.x) / from.width, from.top + (event.clientY - from.y) / from.height));
+    frame.addEventListener("pointerup", () => {
+      const changed = from && (from.left !== shares[0] || from.top !== shares[1]);
+      from = null;
+      if (changed) keep();
+    });
+    frame.addEventListener("pointercancel", () => {
+      if (from) move(from.left, from.top);
+      from = null;
+    });
+    box.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: [-0.02, 0], ArrowRight: [0.02, 0], ArrowUp: [0, -0.02], ArrowDown: [0, 0.02] }[event.key];
+      if (!by || !event.shiftKey || !loose()) return;
+      event.preventDefault();
+      move(shares[0] + by[0], shares[1] + by[1]);
+      keep();
+    });
+    return (shown) => {
+      link = shown;
+      shares = link.dataset.crop ? link.dataset.crop.split(" ").map(Number) : null;
+      frame.hidden = !shares;
+      frame.classList.toggle("ez-loose", !!loose());
+      if (shares) draw();
+      return loose() ? ", drag to move it" : "";
+    };
+  };
+
   // A picture large.  Where it has a caption on the page, that is typed below it, and the keys go from one to the next, over all pages.
-  easel.zoom = (element, link) => {
+  easel.zoom = (element, link, fire) => {
     let links = [...element.querySelectorAll("[data-zoom]")];
     let at = links.indexOf(link);
     let turning = 0; // to another page: from its first picture (1) or its last (-1)
@@ -195,13 +249,14 @@
     box.setAttribute("aria-label", "Picture");
     box.innerHTML =
       '<button type="button" class="ez-zoom-x" aria-label="Close">×</button><button type="button" class="ez-zoom-p" aria-label="Previous">‹</button>' +
-      '<figure><img alt=""><video controls autoplay loop muted playsinline hidden></video><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
+      '<figure><span class="ez-shown"><img alt=""><span class="ez-crop" hidden><i></i></span></span><video controls autoplay loop muted playsinline hidden></video><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
     const field = document.createElement("div");
     field.className = "ez-zoom-text";
     field.innerHTML = '<textarea class="ez-area" rows="3" spellcheck="true"></textarea><p><span>Ctrl Enter: save, next · Page Up and Page Down: go on · Esc: close</span><b aria-live="polite"></b></p>';
     const [text, told] = [field.querySelector("textarea"), field.querySelector("b")];
     const own = () => links[at]?.closest("[data-id]")?.querySelector("[data-caption]");
     if (own()) box.querySelector("figure").append(field);
+    const crop = easel.crop(box, (of, x, y) => fire?.({ act: "focus", page: 0, ids: [of.closest("[data-id]").dataset.id], key: `${x.toFixed(4)} ${y.toFixed(4)}` }));
     const show = (to) => {
       at = (to + links.length) % links.length;
       const [picture, video] = [box.querySelector("img"), box.querySelector("video")];
@@ -213,7 +268,10 @@
         picture.src = links[at].href;
         picture.alt = links[at].dataset.zoom;
       }
-      box.querySelector("figcaption").textContent = `${links[at].dataset.zoom}   ${at + 1} / ${links.length}`;
+      box.querySelector(".ez-shown").hidden = plays;
+      const can = crop(links[at]);
+      const { zoom, size } = links[at].dataset;
+      box.querySelector("figcaption").textContent = [zoom, `${at + 1} / ${links.length}`, ...(size ? [size + can] : [])].join("   ");
       if (!own()) return;
       text.value = own().value;
       text.setAttribute("aria-label", own().getAttribute("aria-label"));
@@ -245,10 +303,11 @@
     box.addEventListener("click", (event) => {
       if (event.target.closest(".ez-zoom-p")) return go(-1);
       if (event.target.closest(".ez-zoom-n")) return go(1);
-      if (!event.target.closest("img, video, .ez-zoom-text")) box.close();
+      if (!event.target.closest("img, video, .ez-crop, .ez-zoom-text")) box.close();
     });
     box.addEventListener("keydown", (event) => {
       const typing = event.target === text;
+      if (event.shiftKey && event.key.startsWith("Arrow")) return;
       const next = event.key === "PageDown" || (event.key === "Enter" && (event.ctrlKey || event.metaKey)) || (event.key === "ArrowRight" && !typing);
       if (!next && event.key !== "PageUp" && !(event.key === "ArrowLeft" && !typing)) return;
       event.preventDefault();

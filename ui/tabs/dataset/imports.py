@@ -9,8 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from training.data import datasets, importing
+from training.data import datasets, health, importing
 from training.data.datasets import LEFT_OUT, Dataset, Progress, Verdict
+from training.data.health import Goal, Health
+
+JUDGED_AGAIN = 1000  # pictures, which takes some tenths of a second
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Import:
     error: str = ""
     thread: threading.Thread | None = field(default=None, repr=False)
     paths: Sequence[Path] = ()
+    checks: bool = False  # is a health check, which adds nothing
 
     @property
     def refused(self) -> list[Verdict]:
@@ -48,6 +52,7 @@ class Imports:
     def __init__(self, uploads: Path):
         self.uploads = uploads  # where Gradio leaves uploads; they are copied into the dataset and then not needed any more
         self._by_name: dict[str, Import] = {}
+        self._health: dict[str, Health] = {}
         self._lock = threading.Lock()
 
     def of(self, name: str) -> Import | None:
@@ -80,12 +85,42 @@ class Imports:
         """Begins to make control pictures for those that have none.  Raises ValueError as files() does."""
         return self._begin(ds, lambda tell: importing.make_controls(ds, kind, tell), ())
 
-    def _begin(self, ds: Dataset, work: Callable[[Progress], Sequence[Verdict]], paths: Sequence[Path]) -> Import:
+    def check(self, ds: Dataset, goal: Goal) -> Import:
+        """Begins the health check, whose outcome health() gives.  Raises ValueError as files() does."""
+
+        def work(tell: Progress) -> Sequence[Verdict]:
+            self._health[ds.name] = health.check(ds, goal, tell)
+            return ()
+
+        return self._begin(ds, work, (), checks=True)
+
+    def health(self, ds: Dataset, goal: Goal | None) -> tuple[Health | None, bool]:
+        """(the outcome of the newest check, whether something has changed since that it does not know).
+
+        Where all that is new was measured before, it is judged again; a large dataset is not, as the page would wait for it.
+        """
+        found = self._health.get(ds.name)
+        if found is None:
+            return None, False
+        pictures, goal = ds.pictures(check=False), goal or found.goal
+        if health.print_of(pictures, goal) == found.print:
+            return found, False
+        known = health.remembered(ds)
+        if len(pictures) > JUDGED_AGAIN or any(p.verdict == "unchecked" or (p.usable and p.sha256 not in known) for p in pictures):
+            return found, True
+        self._health[ds.name] = health.judge(pictures, known, goal)
+        return self._health[ds.name], False
+
+    def forget_health(self, name: str) -> None:
+        """The outcome is not to be seen any more."""
+        self._health.pop(name, None)
+
+    def _begin(self, ds: Dataset, work: Callable[[Progress], Sequence[Verdict]], paths: Sequence[Path], checks: bool = False) -> Import:
         with self._lock:
             going = self._by_name.get(ds.name)
             if going and not going.ended:
                 raise ValueError("other pictures are still being added; wait for them to be done")
-            job = self._by_name[ds.name] = Import(paths=tuple(paths))
+            job = self._by_name[ds.name] = Import(paths=tuple(paths), checks=checks)
             job.thread = threading.Thread(target=self._run, args=(job, work, paths), name="easel-import", daemon=True)
         job.thread.start()
         return job

@@ -12,6 +12,7 @@ import gradio as gr
 
 from training.data import controls, datasets, exporting
 from training.data.datasets import Dataset
+from training.data.health import Goal
 from training.plan import hardware
 
 from ... import views
@@ -21,14 +22,14 @@ from ...theme import ASSETS
 from ...words import in_words
 from ..train import draft
 from ..train.missing import chosen, missing_html
-from . import tiles, welcome
+from . import judged, tiles, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = "Dataset"
 JS = (ASSETS / "drop.js").read_text(encoding="utf-8")
 SHOWN_REFUSED = 200  # rows in the list of refused files
 FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
-FIRST_VIEW = {"page": 0, "query": "", "only": ""}
+FIRST_VIEW = {"page": 0, "query": "", "only": "", "finding": ""}
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
 EMPTY = (
     '<div class="ez-empty"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" '
@@ -58,7 +59,9 @@ class Parts:
     tools: gr.Row
     query: gr.Textbox
     only: gr.Dropdown
+    check: gr.Button
     undo: gr.Button
+    health: gr.HTML
     grid: gr.HTML
     kind: gr.Dropdown
     make: gr.Button
@@ -99,7 +102,9 @@ def build(ctx: UiContext) -> Parts:
         with gr.Row(elem_classes=["ez-row", "ez-tools"], visible=False) as tools:
             query = gr.Textbox(label="Search names and captions", show_label=False, container=False, placeholder="Search names and captions", max_lines=1, elem_classes="ez-grow")
             only = gr.Dropdown(FILTERS, value="", label="Show", show_label=False, container=False, min_width=180, interactive=True, elem_id="ez-only")
+            check = gr.Button("Check this dataset", size="md", elem_classes="ez-fit", min_width=0, elem_id="ez-check")
             undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+        health = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-health")
         grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=GRID_JS, elem_id="ez-pictures")
         with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
             options = [(f"{title}: {says}", kind) for kind, (title, says) in controls.KINDS.items()]
@@ -118,7 +123,7 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, undo, grid, kind, make, away, manage,
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, kind, make, away, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)),
     )  # fmt: skip
 
@@ -145,6 +150,8 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
     parts.make.click(tab.make_controls, [parts.kind, *asked], [ctx.timer, *out], **QUIET)
     parts.grid.act(tab.act, asked, out, **QUIET)
+    parts.health.act(tab.act_health, asked, [ctx.timer, *out], **QUIET)
+    parts.check.click(tab.check, asked, [ctx.timer, *out], **QUIET)
     parts.outcome.act(tab.act, asked, out, **INSTANT)
     gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.undo.click(tab.undo, asked, out, **QUIET)
@@ -176,7 +183,7 @@ class _Tab:
     def outputs(self) -> list:
         p = self.parts
         return [
-            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name,
+            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health,
         ]  # fmt: skip
 
     def show(self, name: str, view: dict):
@@ -185,17 +192,20 @@ class _Tab:
         there = datasets.list_datasets(home)
         ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
-            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 9]
-        pictures, total, view = _page_of(ds, view)
-        everything = total if not (view["query"] or view["only"]) else ds.counts().total
+            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 10]
+        goal = goal_of(draft.aim(home, hardware.machine(home.root)))
+        health, stale = self.parts.imports.health(ds, goal)
+        filtered = judged.shown(health, view.get("finding", ""))
+        pictures, total, view = _page_of(ds, view, filtered[1] if filtered else None)
+        everything = total if not (view["query"] or view["only"] or filtered) else ds.counts().total
         undo = ds.can_undo()
         job = self.parts.imports.of(ds.name)
         return [
             gr.skip() if ds.name == name else ds.name, view, _print(job), gr.Column(visible=False), gr.Column(visible=True),
             gr.Dropdown(choices=[(d.title, d.name) for d in there], value=ds.name), missing_html(home, ds.name, "dataset"), outcome_html(job),
             gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
-            self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
-            gr.Accordion(visible=True), ds.title,
+            (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
+            gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
@@ -204,10 +214,11 @@ class _Tab:
         if not total:
             return '<div class="ez-empty"><h2>Nothing matches</h2><p>No picture fits this search.</p></div>'
         aim = draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root))
+        goal = goal_of(aim)
         shown = lambda file, version: (media.thumb_url(self.ctx, ds.name, file, version), media.picture_url(self.ctx, ds.name, file, version))
         made = [
             tiles.picture_tile(
-                p, lambda p: shown(p.id, p.sha256)[0], lambda p: shown(p.id, p.sha256)[1], aim, shown(p.control.path.name, p.control.sha256) if p.control else None
+                p, lambda p: shown(p.id, p.sha256)[0], lambda p: shown(p.id, p.sha256)[1], aim, shown(p.control.path.name, p.control.sha256) if p.control else None, goal
             )
             for p in pictures
         ]
@@ -227,7 +238,7 @@ class _Tab:
 
     def search(self, name: str, query: str, only: str):
         """Something was typed or filtered."""
-        return self.show(name, {"page": 0, "query": query or "", "only": only or ""})
+        return self.show(name, {**FIRST_VIEW, "query": query or "", "only": only or ""})
 
     def tick(self, name: str, view: dict, seen: str):
         """An import went on or came to its end."""
@@ -275,7 +286,27 @@ class _Tab:
             self.parts.imports.dismiss(name)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
+        if act == "finding":
+            return self.show(name, {**view, "page": 0, "finding": str(event.key)})
+        if act == "close":
+            self.parts.imports.forget_health(name)
+        if act == "focus" and ds:
+            x, y = (float(share) for share in str(event.key).split())
+            self._said(lambda: ds.set_focus(str(event.ids[0]), x, y))
         return self.show(name, view)
+
+    def check(self, name: str, view: dict):
+        """The health check is asked for."""
+        ds, goal = chosen(self.ctx.home, name), goal_of(draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root)))
+        if ds:
+            self._begin(lambda: self.parts.imports.check(ds, goal or Goal()))
+        return [self.ctx.soon(), *self.show(name, {**view, "finding": ""})]
+
+    def act_health(self, name: str, view: dict, event: gr.EventData):
+        """Something on the outcome of a check was clicked."""
+        if str(event.act) == "check":
+            return self.check(name, view)
+        return [gr.skip(), *self.act(name, view, event)]
 
     def undo(self, name: str, view: dict):
         """The newest change is taken back."""
@@ -314,6 +345,7 @@ class _Tab:
                 raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
             self._said(lambda: datasets.delete(ds))
             self.parts.imports.dismiss(ds.name)
+            self.parts.imports.forget_health(ds.name)
         left = datasets.latest(self.ctx.home)
         return [gr.Row(visible=False), *self.choose(left.name if left else "")]
 
@@ -334,6 +366,11 @@ class _Tab:
             return work()
         except ValueError as error:
             raise gr.Error(in_words(str(error)), print_exception=False) from None
+
+
+def goal_of(aim: draft.Aim | None) -> Goal | None:
+    """What the Train form, as it stands, makes of pictures, for the health check."""
+    return Goal(aim.side_px, aim.max_aspect, aim.divisor, aim.batch, aim.trigger) if aim and aim.side_px >= aim.divisor else None
 
 
 def folder_info(ctx: UiContext) -> str:
@@ -361,14 +398,14 @@ def title_for(paths: Sequence[Path]) -> str:
     return archive[1] if archive else "My pictures"
 
 
-def _page_of(ds: Dataset, view: dict) -> tuple[list, int, dict]:
+def _page_of(ds: Dataset, view: dict, among: frozenset[str] | None) -> tuple[list, int, dict]:
     """(pictures, how many match, the view with a page that exists)."""
     number = max(0, int(view["page"]))
-    pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"])
+    pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"], among)
     last = tiles.pages(total) - 1
     if number > last:
         number = last
-        pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"])
+        pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"], among)
     return pictures, total, {**view, "page": number}
 
 
@@ -378,13 +415,13 @@ def _print(job: Import | None) -> str:
 
 def outcome_html(job: Import | None) -> str:
     """Progress of an import, then what became of the files."""
-    if job is None:
+    if job is None or (job.checks and job.ended and not job.error):
         return ""
     if not job.ended:
         share = f'<div class="ez-bar"><i style="width:{100 * job.done / job.of:.1f}%"></i></div>' if job.of and job.done else '<div class="ez-bar ez-busy"><i></i></div>'
         count = f"{job.done:,} of {job.of:,}" if job.of else ""
         return (
-            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>Checking pictures</b><span class="ez-muted ez-num">{count}</span></div>{share}'
+            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>{"Looking closely at the pictures" if job.checks else "Checking pictures"}</b><span class="ez-muted ez-num">{count}</span></div>{share}'
             f'<p class="ez-muted ez-small ez-oneline">{escape(job.file)}</p></div>'
         )
     look = "ez-bad" if job.error else "ez-warn" if job.refused else "ez-ok"

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from training.data.captions import SEPARATOR, TOKEN_LIMIT, about_tokens, has_place, longest
 from training.data.datasets import Picture
+from training.data.health import Goal
 
 from ... import views
 from ...icons import icon
 from ...server.media import CLIP_TYPES
 from ..train.draft import Aim
+from .judged import crop_attributes
 
 PER_PAGE = 48
 TICK = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="m5 12.5 4.5 4.5L19 7.5"/></svg>'
@@ -34,14 +36,14 @@ def pages(total: int) -> int:
     return max(1, -(-total // PER_PAGE))
 
 
-def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | None = None, control: tuple[str, str] | None = None) -> str:
+def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | None = None, control: tuple[str, str] | None = None, goal: Goal | None = None) -> str:
     """A tile of the Dataset tab: picture, size, verdict, caption, with a tick to select it.
 
-    aim: what the Train form would make of it.  control: (thumbnail, address) of its control picture, which is shown in its corner.
+    aim, goal: what the Train form would make of it.  control: (thumbnail, address) of its control picture, which is shown in its corner.
     """
     id, name = escape(picture.id, quote=True), escape(picture.id)
     if picture.usable:
-        view = _thumb(picture, thumb, full)
+        view = _thumb(picture, thumb, full, goal)
     else:
         view = f'<div class="ez-thumb ez-lacks"><span>{escape(picture.note)}</span></div>'
     size = f"{picture.width} × {picture.height}" if picture.width else views.size(picture.bytes)
@@ -70,13 +72,13 @@ def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[
     )
 
 
-def _thumb(picture: Picture, thumb: Address, full: Address) -> str:
+def _thumb(picture: Picture, thumb: Address, full: Address, goal: Goal | None = None) -> str:
     """The thumbnail, which opens the picture or plays the clip; a clip is marked with its length."""
     name = escape(picture.id, quote=True)
     plays = Path(picture.id).suffix.lower() in CLIP_TYPES
     mark = f'<span class="ez-length ez-num">clip, {picture.seconds:.1f} s</span>' if picture.seconds else ""
     return (
-        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""} title="{name}">'
+        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""} title="{name}">'
         f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +13,7 @@ from training import registry
 from training.config import DataPart, TrainConfig
 from training.data import concepts, datasets
 from training.formats.adapting import stands_alone
-from training.formats.basemodel import local_folder, single_file
+from training.formats.basemodel import local_folder, read_configs, single_file
 from training.formats.beside import is_beside
 from training.home import Home
 from training.hub.download import hindrance
@@ -34,6 +35,7 @@ HIDDEN = (*TOP, "preset")
 ABOVE = "keep.on"  # a setting like any other, whose switch stands above the folded ones
 WORDS = "concept.targets"  # so this one, where words say what changes
 MAX_TYPED = 20_000
+AIMED = ("data.resolutions", "data.max_aspect", "data.aspect_buckets", "data.batch_size")
 MUCH_CUT = 0.15  # share of a picture that is lost
 MUCH_LARGER = 1.3  # times that a picture is enlarged
 FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measurement
@@ -359,6 +361,9 @@ class Aim:
 
     side_px: int
     max_aspect: float
+    divisor: int = 8  # of the sides of a training picture, px
+    batch: int = 1
+    trigger: str = ""
 
     def remark(self, width: int, height: int) -> tuple[str, str]:
         """(a word, the sentence to it) on a picture that is enlarged or cut a good deal to be learnt; ("", "") for any other."""
@@ -373,17 +378,28 @@ class Aim:
 
 
 def aim(home: Home, machine: Machine) -> Aim | None:
-    """What the form, as it stands, trains at; None where no preset can be used.  Cheap: no base model is looked at."""
+    """What the form, as it stands, trains at; None where no preset can be used.  Cheap: of a base model at most its settings are read."""
     draft, found = drafts.load(home, FORM, Draft), list_presets(plugins=home.plugins)
     try:
         chosen = next((p for p in found if p.id == draft.preset and p.ok), None) or recommend(found, machine)
+        divisor = _divisor(chosen, home)
     except ValueError:
         return None
     usual, own = DataPart.model_fields, chosen.config.get("data", {})
-    typed = forms.parsed(TrainConfig, {p: t for p, t in draft.edits.items() if p in ("data.resolutions", "data.max_aspect", "data.aspect_buckets")})[0]
+    typed = forms.parsed(TrainConfig, {p: t for p, t in draft.edits.items() if p in AIMED})[0]
     sides = typed.get("data.resolutions") or own.get("resolutions") or usual["resolutions"].default
     buckets = typed.get("data.aspect_buckets", own.get("aspect_buckets", usual["aspect_buckets"].default))
-    return Aim(max(sides), float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0)
+    aspect = float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0
+    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.trigger.strip())
+
+
+def _divisor(preset: Preset, home: Home) -> int:
+    """What the sides of a training picture divide by, px: as the base model's settings say where they are here, else as its family usually has it."""
+    family = registry.get("families", preset.family, home.plugins)
+    with suppress(OSError, ValueError, KeyError):  # not on this computer, or not whole: the Train tab says so
+        if folder := local_folder(str(preset.config["model"]["source"])):
+            return family.grid(read_configs(folder, family.SPEC))[1]
+    return family.SPEC.divisor
 
 
 def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "") -> Run:

@@ -1,0 +1,37 @@
+"""A dataset is checked on its page, a finding filters it, and a crop is dragged and put back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.data.scenes import drawing
+from training.data import datasets
+
+from .easel import wait
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+def test_a_dataset_is_checked_and_a_crop_is_dragged(easel, open_page, nasty, size):
+    app = easel()
+    ds = datasets.create(app.home, "judged")
+    for n in range(11):
+        drawing(n, (400, 400)).save(ds.path / f"{n}.png")
+    drawing(20, (1600, 400)).save(ds.path / "wide.png")
+    page = open_page(app.url, size)
+    page.get_by_role("button", name="Check this dataset").click()
+    page.locator("#ez-health .ez-grade").wait_for()
+    page.locator('#ez-health [data-key="cut"]').click()
+    page.locator(".ez-filtered").wait_for()
+    assert page.locator("#ez-pictures .ez-tile").count() == 1
+    page.locator('[data-zoom="wide.png"]').click()
+    box = page.locator(".ez-crop").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - box["width"] / 2, y, steps=4)
+    page.mouse.up()
+    wait(lambda: ds.get("wide.png").focus[0] < 0.5, "the crop did not move", 20)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Undo 1 crop").click()
+    wait(lambda: ds.get("wide.png").focus == (0.5, 0.5), "the crop was not put back", 20)

@@ -1,0 +1,96 @@
+"""The health check as the page shows it: a grade, findings as cards that filter the grid, and the training sizes.  Pure; escaped."""
+
+from __future__ import annotations
+
+from html import escape
+
+from training.data.datasets import Picture
+from training.data.health import Bucket, Finding, Goal, Health
+
+from ... import views
+
+LOOKS = {"A": "ez-ok", "B": "ez-ok", "C": "ez-warn", "D": "ez-bad"}
+LEVELS = {"bad": ("ez-bad", "Mend"), "warn": ("ez-warn", "Look"), "note": ("ez-idle", "Note")}
+SHOWN_SIZES = 12
+
+
+def health_html(health: Health | None, chosen: str, stale: bool) -> str:
+    """The outcome of a check; "" where there was none.  chosen: key of what the grid shows.  stale: something has changed since."""
+    if health is None:
+        return ""
+    told = f"{views.count(health.count, 'picture')}, judged for {health.goal.side_px} px"
+    old = '<div class="ez-note ez-warn">The dataset or the Train form has changed since. <button type="button" class="ez-link" data-act="check">Check again</button></div>' if stale else ""
+    cards = "".join(_card(f, f.key == chosen) for f in health.findings) or '<p class="ez-muted">Nothing was found that should be mended.</p>'
+    return (
+        f'<section class="ez-card ez-health" aria-label="Health of this dataset"><div class="ez-health-head"><b class="ez-grade {LOOKS[health.grade]}" aria-label="Grade {health.grade}">{health.grade}</b>'
+        f'<div><b>{escape(health.word)}</b><p class="ez-muted ez-small">{told}</p></div><button type="button" class="ez-link" data-act="close">Close</button></div>{old}'
+        f'<div class="ez-findings">{cards}</div>{_sizes(health, chosen)}</section>'
+    )
+
+
+def _card(finding: Finding, chosen: bool) -> str:
+    look, word = LEVELS[finding.level]
+    return (
+        f'<button type="button" class="ez-finding" data-act="finding" data-key="{escape(finding.key)}" aria-pressed="{str(chosen).lower()}">'
+        f'<span class="ez-finding-head"><b>{escape(finding.title)}</b><span class="ez-chip {look} ez-num" title="{word}">{len(finding.ids):,}</span></span>'
+        f'<span class="ez-small">{escape(finding.says)}</span><span class="ez-small ez-muted">{escape(finding.todo)}</span></button>'
+    )
+
+
+def _sizes(health: Health, chosen: str) -> str:
+    """How many pictures are trained at which size."""
+    if not health.buckets:
+        return ""
+    most = len(health.buckets[0].ids)
+    rows = "".join(
+        f'<li><button type="button" class="ez-size" data-act="finding" data-key="{key_of(b)}" aria-pressed="{str(key_of(b) == chosen).lower()}">'
+        f'<span class="ez-num">{b.width} × {b.height}</span><i><i style="width:{100 * len(b.ids) / most:.0f}%"></i></i><span class="ez-num">{len(b.ids):,}</span></button></li>'
+        for b in health.buckets[:SHOWN_SIZES]
+    )
+    rest = sum(len(b.ids) for b in health.buckets[SHOWN_SIZES:])
+    more = f'<p class="ez-muted ez-small">and {views.count(rest, "picture")} of other sizes</p>' if rest else ""
+    return (
+        f'<details class="ez-sizes"{" open" if chosen.startswith("size ") else ""}><summary>Training sizes: {len(health.buckets)}</summary>'
+        f'<ul>{rows}</ul>{more}<p class="ez-muted ez-small">{escape(_batches(health))}</p></details>'
+    )
+
+
+def _batches(health: Health) -> str:
+    """What sizes mean for batches."""
+    batch = health.goal.batch
+    if batch == 1:
+        return "Each step learns one picture, so that different sizes cost nothing."
+    if not health.partial:
+        return f"Each step learns {batch} pictures of one size, and every step is full."
+    steps = sum(-(-len(b.ids) // batch) for b in health.buckets)
+    return f"Each step learns {batch} pictures of one size: {health.partial} of {steps} in an epoch hold fewer, as nothing is repeated to fill one up."
+
+
+def key_of(bucket: Bucket) -> str:
+    """The key by which the grid shows a bucket."""
+    return f"size {bucket.width}x{bucket.height}"
+
+
+def shown(health: Health | None, key: str) -> tuple[str, frozenset[str]] | None:
+    """(title, ids) of what was clicked; None where nothing is, or it is not there any more."""
+    if health is None or not key:
+        return None
+    if finding := health.finding(key):
+        return finding.title, frozenset(finding.ids)
+    return next(((f"{b.width} × {b.height}", frozenset(b.ids)) for b in health.buckets if key_of(b) == key), None)
+
+
+def filter_html(title: str, count: int) -> str:
+    """What the grid is filtered to, and the way back."""
+    return f'<div class="ez-filtered"><span><b>{escape(title)}</b> · {views.count(count, "picture")}</span><button type="button" class="ez-link" data-act="finding" data-key="">Show all</button></div>'
+
+
+def crop_attributes(picture: Picture, goal: Goal) -> str:
+    """What the large view draws on a picture: the part that is learnt, left, top, width and height as shares of the picture, and its size."""
+    if not picture.usable or not picture.width:
+        return ""
+    crop = goal.crop(picture)
+    wide, high = crop.scaled
+    shares = (crop.left / wide, crop.top / high, crop.width / wide, crop.height / high)
+    lost = f", {crop.lost:.0%} cut off" if crop.lost >= 0.005 else ""
+    return f' data-crop="{" ".join(f"{share:.5f}" for share in shares)}" data-size="learnt at {crop.width} × {crop.height}{lost}"'
