@@ -99,12 +99,14 @@ def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Co
 
 
 def notice(home: Home, now: Settings) -> str:
-    """What the captioner says about itself for these options, such as the size of its download; '' for nothing."""
+    """What the captioner says about itself for these options, such as the size of its download, or where pictures go; '' for nothing."""
     plugin = plugins(home).get(now.captioner)
-    if plugin is None or not plugin.ok or not hasattr(plugin.module, "fetch"):
+    if plugin is None or not plugin.ok or not (hasattr(plugin.module, "fetch") or hasattr(plugin.module, "says")):
         return ""
     options, _ = forms.assemble(plugin.module.Options(), now.edits)
-    return plugin.module.needs(options) if options is not None else ""
+    if options is None:
+        return ""
+    return (plugin.module.needs(options) if hasattr(plugin.module, "needs") else "") or (plugin.module.says(options) if hasattr(plugin.module, "says") else "")
 
 
 def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = False) -> str:
