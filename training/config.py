@@ -106,7 +106,10 @@ class DataPart(Part):
         0.25, ge=0, le=1, description="The same for pictures that are kept as they are: it holds the prediction without words, which guidance leads away from."
     )
     shuffle_tags: bool = Field(False, description="Shuffle the comma-separated parts of a caption at every use.")
-    keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled; in a caption with |||, what stands before that does.")
+    keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled or dropped; in a caption with |||, what stands before that does.")
+    tag_dropout: float = Field(
+        0.0, ge=0, le=0.9, description="Share of the comma-separated parts of a caption that are left out at a use; those that stay in front, and the trigger word, never are."
+    )
     frames: int = Field(1, ge=1, le=1025, description="Frames of a training clip, for families that make video; 1 means still pictures only.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which clips are learnt, whatever rate they were filmed at.")
     segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, evenly spaced; 1 takes its middle.")

@@ -49,6 +49,7 @@ CHANGED = {
     "data.prior_caption_dropout": (1.0, {"data__datasets": None}),  # a dataset to learn from and one that stays as it is, made in the test
     "data.shuffle_tags": (True, {}),
     "data.keep_tags": (0, {"data__shuffle_tags": True}),
+    "data.tag_dropout": (0.6, {}),
     "data.held_out": (2, {}),
     "adapter.type": ("loha", {}),
     "adapter.rank": (2, {}),

@@ -21,6 +21,7 @@ from ..data.masks import Mask
 from ..family import CONTROL, GEOMETRY, PICTURE, Cond, FamilySpec
 from ..formats.beside import needs_control
 from ..home import Home
+from ..plan.shots import variant, variants
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
 from .imageprompts import ImagePrompts
@@ -278,23 +279,34 @@ def _held_out(config: TrainConfig, count: int) -> set[int]:
 
 def _captions(config: TrainConfig, captions: tuple[str, ...], trigger: str) -> tuple[str, ...]:
     """The picture's captions as they are trained, each as often as the others: one of the tuple is drawn at each use."""
-    made = [_orders(config, " ".join(caption.split()), trigger) for caption in captions or ("",)]
+    made = [tuple(o for wording in _wordings(config, " ".join(caption.split())) for o in _orders(config, wording, trigger)) for caption in captions or ("",)]
     if len(made) == 1:
         return made[0]
     most = max(map(len, made))
     return tuple(orders[n % len(orders)] for n in range(most) for orders in made)
 
 
+def _wordings(config: TrainConfig, caption: str) -> tuple[str, ...]:
+    """What a caption with {a|b} stands for: all of it, or TAG_ORDERS of more."""
+    count = variants(caption)
+    if count == 1:
+        return (caption,)
+    chosen = range(count) if count <= TAG_ORDERS else (number("wording", config.seed, caption, n) % count for n in range(TAG_ORDERS))
+    return tuple(dict.fromkeys(variant(caption, n) for n in chosen))
+
+
 def _orders(config: TrainConfig, caption: str, trigger: str) -> tuple[str, ...]:
-    """One caption as it is trained: with the trigger word, and in several tag orders when they are shuffled."""
-    if not config.data.shuffle_tags:
+    """One caption as it is trained: with the trigger word; where tags are shuffled or dropped, in several orders, each without some of them."""
+    if not config.data.shuffle_tags and not config.data.tag_dropout:
         return (trained(caption, trigger),)
     caption = with_trigger(caption, trigger)
     front, middle, back = (_tags(part) for part in kept_apart(caption))
     if SEPARATOR not in caption:
         front, middle = middle[: config.data.keep_tags], middle[config.data.keep_tags :]
-    orders = [[middle[i] for i in permutation(len(middle), config.seed, "tags", caption, n)] for n in range(TAG_ORDERS)]
-    return tuple(dict.fromkeys(", ".join([*front, *order, *back]) for order in orders))
+    orders = [permutation(len(middle), config.seed, "tags", caption, n) if config.data.shuffle_tags else range(len(middle)) for n in range(TAG_ORDERS)]
+    stays = lambda n, i: (trigger and concepts.mentions(middle[i], trigger)) or unit("tag dropout", config.seed, caption, n, i) >= config.data.tag_dropout
+    kept = [[middle[i] for i in order if stays(n, i)] or [middle[i] for i in order if not front and not back] for n, order in enumerate(orders)]
+    return tuple(dict.fromkeys(", ".join([*front, *order, *back]) for order in kept))
 
 
 def _tags(text: str) -> list[str]:

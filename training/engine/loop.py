@@ -155,8 +155,8 @@ class Session:
             said.append("save.validate_every has no effect: data.held_out is 0, so there is nothing to measure on")
         if c.sample.every and not c.sample.prompts:
             said.append("sample.every has no effect: there are no sample prompts")
-        if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not c.data.shuffle_tags:
-            said.append("data.keep_tags has no effect: data.shuffle_tags is off")
+        if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not (c.data.shuffle_tags or c.data.tag_dropout):
+            said.append("data.keep_tags has no effect: data.shuffle_tags is off and data.tag_dropout is 0")
         if not any(use.prior for use in c.data.datasets):
             for part, name in (("loss", "prior_target"), ("data", "prior_caption_dropout")):
                 if getattr(getattr(c, part), name) != type(getattr(c, part)).model_fields[name].default:

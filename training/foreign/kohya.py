@@ -99,7 +99,7 @@ TABLE: dict[str, Rule] = {
     "min_bucket_reso": Why("Easel's buckets follow from the resolution and ‘Max aspect’", ()), "max_bucket_reso": Why("Easel's buckets follow from the resolution and ‘Max aspect’", ()),
     "bucket_reso_steps": Why("the base model says by how many px a side divides", ()),
     "color_aug": Why("Easel changes no colours"), "random_crop": Why("Easel crops the middle, or where the focus point is"),
-    "caption_dropout_every_n_epochs": Why("captions are left out by share here, see ‘Caption dropout’"), "caption_tag_dropout_rate": Why("single tags are not dropped here"),
+    "caption_dropout_every_n_epochs": Why("captions are left out by share here, see ‘Caption dropout’"), "caption_tag_dropout_rate": "data.tag_dropout",
     "clip_skip": Why("the base model's own text encoding is used", (None, "", 1, 0)), "max_token_length": Why("captions are read as far as the base model's encoder does", (75, "75", None, "")),
     "weighted_captions": Why("a caption is learnt as it stands"), "no_token_padding": Why("captions are padded as the base model does it"),
     "adaptive_noise_scale": Why("noise offset is the same for every picture here"), "ip_noise_gamma": Why("there is no perturbation of the input here"),

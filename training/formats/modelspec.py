@@ -98,6 +98,7 @@ def modelspec_metadata(
         "ss_enable_bucket": str(config.data.aspect_buckets),
         "ss_caption_dropout_rate": str(config.data.caption_dropout),
         "ss_shuffle_caption": str(config.data.shuffle_tags),
+        "ss_caption_tag_dropout_rate": str(config.data.tag_dropout),
         "ss_keep_tokens": str(config.data.keep_tags),
         "ss_seed": str(config.seed),
         "ss_mixed_precision": {"fp32": "no"}.get(config.model.dtype, config.model.dtype),

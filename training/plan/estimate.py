@@ -344,8 +344,13 @@ def _held_texts(config: TrainConfig, spec: FamilySpec, items: int, home: Home) -
     """Captions in the cache that are there to keep what the base model knows."""
     if not config.keep.on:
         return 0
-    own = items * (8 if config.data.shuffle_tags else 1) if config.keep.own and config.trigger and not config.keep.drawn else 0
+    own = items * _wordings(config) if config.keep.own and config.trigger and not config.keep.drawn else 0
     return len(words.sentences_of(config, spec, home)) + own
+
+
+def _wordings(config: TrainConfig) -> int:
+    """How many wordings of one caption are encoded; engine.data.TAG_ORDERS, which a file of the front half does not import."""
+    return 8 if config.data.shuffle_tags or config.data.tag_dropout else 1
 
 
 def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
@@ -359,7 +364,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     side = max(config.data.resolutions)
     one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
     latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
-    captions = items * (8 if config.data.shuffle_tags else 1)
+    captions = items * _wordings(config)
     if concepts.by_words(objective):
         captions = len({s for lesson in concepts.all_lessons(config, objective) for s in lesson.sentences})
     texts = captions * _text_bytes(config, model)
