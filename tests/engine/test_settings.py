@@ -63,6 +63,7 @@ CHANGED = {
     "adapter.factor": (2, {"adapter__type": "lokr"}),
     "adapter.block_size": (2, {"adapter__type": "oft"}),
     "adapter.control_dropout": (0.5, {}),  # there is no control picture here, so it warns; what it does: test_beside.py
+    "adapter.norms": (True, {}),  # of a control LoRA alone, so it warns; what it does: tests/families/test_control_lora.py
     "adapter.plus": (True, {}),  # an IP-Adapter's, as the next: a LoRA says that they do nothing; what they do: test_ip_adapter.py
     "adapter.image_encoder": ("somebody/encoder", {}),
     "adapter.picture_dropout": (0.2, {}),

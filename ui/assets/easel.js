@@ -281,10 +281,15 @@
     const go = (ahead) => {
       keep();
       const beyond = at + ahead < 0 || at + ahead >= links.length;
-      const turn = beyond && own() && element.querySelector(`[data-act=page][aria-label="${ahead > 0 ? "Next" : "Previous"} page"]:not(:disabled)`);
-      if (!turn) return show(at + ahead);
+      const turn = () => element.querySelector(`[data-act=page][aria-label="${ahead > 0 ? "Next" : "Previous"} page"]:not(:disabled)`);
+      if (!beyond || !own() || !turn()) return show(at + ahead);
       turning = ahead;
-      turn.click();
+      const ask = () => {
+        if (!turning || !box.isConnected) return;
+        turn()?.click();
+        setTimeout(ask, 1500); // a click is lost while an answer to another is under way; the button names the page, so twice is no harm
+      };
+      ask();
     };
     const turned = () => {
       links = [...element.querySelectorAll("[data-zoom]")];
