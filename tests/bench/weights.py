@@ -182,7 +182,7 @@ def compare(root: Path, checkout: Path, packages: list[str], turns: int) -> None
 def extract(root: Path, checkout: Path, packages: list[str]) -> None:
     """Two SD 1.5 models of full size: random numbers, and those with a LoRA of rank 32 in each matrix."""
     import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from training.families.sd15 import SPEC
@@ -200,6 +200,7 @@ def extract(root: Path, checkout: Path, packages: list[str]) -> None:
         for folder in folders:
             for name, part in parts.items():
                 part.save_pretrained(folder / name)
+            DDPMScheduler(beta_schedule="scaled_linear").save_pretrained(folder / "scheduler")
             (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
             if folder == folders[0]:
                 for name, weight in unet.named_parameters():
