@@ -5,7 +5,7 @@
 PATH_OF_SD_SCRIPTS is a checkout of kohya-ss/sd-scripts; the packages that its library imports (opencv-python-headless, imagesize, toml, einops,
 voluptuous) may lie in DIR.  Two LoRAs of SD 1.5's full size (rank 32, attention and feed-forward) are made of random numbers.  Timed is the work alone,
 libraries imported, from reading the files to having written the result; each side takes turns.  --extract also makes two whole SD 1.5 models (4 GB
-on disk, one file each) and takes minutes: their script loads the whole models, ours reads them layer by layer.
+on disk, twice) and takes minutes: their script loads the whole models from single files, ours reads the folders layer by layer.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def extract(root: Path, checkout: Path, packages: list[str]) -> None:
         assembly(folder, SPEC).write(singles[-1], {}, {}, lambda *_: None)
     words = ["--model_org", str(singles[0]), "--model_tuned", str(singles[1]), "--save_to", str(root / "theirs.safetensors"), "--dim", str(RANK), "--save_precision", "float"]
     mine, their = side_by_side(
-        f"extract, rank {RANK}", ["ours", "extract", json.dumps({"family": "sd15", "tuned": str(singles[1]), "base": str(singles[0]), "rank": RANK, "targets": "attention+ff"}), str(root / "home")],
+        f"extract, rank {RANK}", ["ours", "extract", json.dumps({"family": "sd15", "tuned": str(folders[1]), "base": str(folders[0]), "rank": RANK, "targets": "attention+ff"}), str(root / "home")],
         ["theirs", "extract_lora_from_models", json.dumps(words), str(checkout)], packages, 1,
     )  # fmt: skip
     for who, file in (("ours", mine), ("theirs", their)):
