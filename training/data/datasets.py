@@ -420,10 +420,10 @@ class Dataset:
                     self._write_focus(back)
                     crops += len(back)
             edits.undo(step[0]["op"])
-        said = [_count(pictures, "picture") + " put back"] if pictures else []
-        said += [_count(crops, "crop") + " put back"] if crops else []
-        said += [_count(len(restored), "caption") + " put back"] if restored else []
-        said += [_count(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
+        said = [counted(pictures, "picture") + " put back"] if pictures else []
+        said += [counted(crops, "crop") + " put back"] if crops else []
+        said += [counted(len(restored), "caption") + " put back"] if restored else []
+        said += [counted(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
         return ", ".join(said) or "nothing was left to put back"
 
     def can_undo(self) -> str:
@@ -432,10 +432,10 @@ class Dataset:
         if not step:
             return ""
         if "focus" in step[0]:
-            return _count(len(step[0]["focus"]), "crop")
+            return counted(len(step[0]["focus"]), "crop")
         if "removed" in step[0]:
-            return f"removal of {_count(sum(len(r.get('removed', [])) for r in step), 'picture')}"
-        return f"{_count(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
+            return f"removal of {counted(sum(len(r.get('removed', [])) for r in step), 'picture')}"
+        return f"{counted(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
 
     # -- removing
 
@@ -757,14 +757,14 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     controls = sum(v.ok and v.kind == "control" for v in verdicts)
     refused = sum(not v.ok and v.kind not in ("duplicate", "skipped", *LEFT_OUT) for v in verdicts)
     clips = sum(v.ok and v.kind == "clip" for v in verdicts)
-    said = [f"{_count(pictures, 'picture')} added"] if pictures or not (clips or controls) else []
-    said += [f"{_count(clips, 'clip')} added"] if clips else []
-    said += [f"{_count(texts, 'caption')} paired"] if texts else []
-    said += [f"{_count(masks, 'mask')} paired"] if masks else []
-    said += [f"{_count(controls, 'control picture')} paired"] if controls else []
+    said = [f"{counted(pictures, 'picture')} added"] if pictures or not (clips or controls) else []
+    said += [f"{counted(clips, 'clip')} added"] if clips else []
+    said += [f"{counted(texts, 'caption')} paired"] if texts else []
+    said += [f"{counted(masks, 'mask')} paired"] if masks else []
+    said += [f"{counted(controls, 'control picture')} paired"] if controls else []
     said += [f"{twice} already there"] if twice else []
     said += [f"{refused} refused"] if refused else []
-    said += [f"{_count(number, name)} left out" for kind, name in LEFT_OUT.items() if (number := sum(v.kind == kind and not v.ok for v in verdicts))]
+    said += [f"{counted(number, name)} left out" for kind, name in LEFT_OUT.items() if (number := sum(v.kind == kind and not v.ok for v in verdicts))]
     said += [v.reason for v in verdicts if v.kind == "skipped"]
     return ", ".join(said)
 
@@ -810,5 +810,6 @@ def _free_folder(home: Home, title: str) -> Path:
     return home.datasets / next(n for n in names if n.casefold() not in taken)
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """'1 picture', '24 pictures'."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -21,7 +21,7 @@ from ..outside import check_plain, open_fd, read_plain
 from . import captions, encodings, noise, rereading, tars, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
-from .datasets import BY_HAND, Dataset, Progress, Verdict, create, delete, list_datasets
+from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets
 from .edits import new_op
 from .gate import Gate, Report, gated
 from .listed import Tables
@@ -466,14 +466,10 @@ def _kept_as_it_is(ds: Dataset, regular: list[Offered], offered: list[Offered], 
         return [v for v in verdicts if not v.ok]
     ds.set_prior(other.name)
     text = (
-        f"{_count(count, 'regularisation picture')} came along: learnt with the others they would be taken for the thing itself, so they are the dataset “{other.title}” now, "
+        f"{counted(count, 'regularisation picture')} came along: learnt with the others they would be taken for the thing itself, so they are the dataset “{other.title}” now, "
         "which the Train tab keeps as it is beside this one"
     )
     return [Verdict("", True, text, other.name, "folder"), *(v for v in verdicts if not v.ok)]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _is_zip(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..outside import Refused, read_plain
 from . import captions, tables
-from .datasets import BY_HAND, Dataset, Verdict
+from .datasets import BY_HAND, Dataset, Verdict, counted
 from .edits import new_op
 from .memory import scan as scan_folder
 from .offered import Left, Offered, Pairs, place
@@ -91,12 +91,8 @@ class Tables:
         verdicts = [Verdict(table.label, True, "", id, "caption") for id in used]
         if len(read.rows) == 1 and used:
             return verdicts
-        said = [f"{_count(kept, 'picture')} keep the caption that they have" if kept > 1 else "1 picture keeps the caption that it has"] if kept else []
-        said += [f"{_count(lost, 'line')} of it {'speaks' if lost == 1 else 'speak'} of no picture that is here"] if lost else []
+        said = [f"{counted(kept, 'picture')} keep the caption that they have" if kept > 1 else "1 picture keeps the caption that it has"] if kept else []
+        said += [f"{counted(lost, 'line')} of it {'speaks' if lost == 1 else 'speak'} of no picture that is here"] if lost else []
         if used:
-            said.insert(0, f"{read.title}: {_count(len(used), 'caption')} taken from it")
+            said.insert(0, f"{read.title}: {counted(len(used), 'caption')} taken from it")
         return [*verdicts, Verdict(table.label, bool(used or kept), "; ".join(said) or f"{read.title}: it holds no captions", kind="table")]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
