@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,7 +15,7 @@ from training.data.datasets import Dataset
 from training.data.health import Goal
 from training.plan import hardware
 
-from ... import views
+from ... import turns, views
 from ...server import media, uploads
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...theme import ASSETS
@@ -141,10 +141,10 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     out = tab.outputs
     asked = [ctx.dataset, parts.view]
     ctx.busy.append(parts.imports.busy)
-    ctx.at_load(tab.load, [ctx.dataset], out)
+    ctx.at_load(tab.show, asked, out, tab="dataset")
     ctx.every_tick(tab.tick, [*asked, parts.seen], out, tab="dataset")
     ctx.items["dataset"].select(tab.show, asked, out, **QUIET)
-    parts.picker.input(tab.choose, parts.picker, out, **INSTANT)
+    parts.picker.input(tab.choose, [parts.picker, parts.view], out, **INSTANT)
     for drop in (parts.drop, parts.welcome.drop):
         drop.upload(tab.take_in, [drop, *asked], [drop, ctx.timer, *out], **QUIET)
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
@@ -153,11 +153,11 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.health.act(tab.act_health, asked, [ctx.timer, *out], **QUIET)
     parts.check.click(tab.check, asked, [ctx.timer, *out], **QUIET)
     parts.outcome.act(tab.act, asked, out, **INSTANT)
-    gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
+    gr.on([parts.query.change, parts.only.input], tab.search, [*asked, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.undo.click(tab.undo, asked, out, **QUIET)
     _wire_names(parts, ctx, tab)
     for button in (parts.welcome.start, parts.example):
-        button.click(tab.try_it, None, [parts.welcome.fault, ctx.run, ctx.tabs, ctx.timer, parts.new_row, *out], **QUIET)
+        button.click(tab.try_it, parts.view, [parts.welcome.fault, ctx.run, ctx.tabs, ctx.timer, parts.new_row, *out], **QUIET)
 
 
 def _wire_names(parts: Parts, ctx: UiContext, tab: _Tab) -> None:
@@ -165,11 +165,11 @@ def _wire_names(parts: Parts, ctx: UiContext, tab: _Tab) -> None:
     hide = (lambda: gr.Row(visible=False)), None
     parts.new.click(lambda: (gr.Row(visible=True), ""), None, [parts.new_row, parts.new_name], **INSTANT)
     parts.cancel.click(*hide, parts.new_row, **INSTANT)
-    gr.on([parts.create.click, parts.new_name.submit], tab.create, parts.new_name, [parts.new_row, *tab.outputs], **QUIET)
+    gr.on([parts.create.click, parts.new_name.submit], tab.create, [parts.new_name, parts.view], [parts.new_row, *tab.outputs], **QUIET)
     gr.on([parts.rename.click, parts.name.submit], tab.rename, [parts.name, ctx.dataset, parts.view], tab.outputs, **QUIET)
     parts.delete.click(tab.ask, ctx.dataset, [parts.sure, parts.sure_text], **INSTANT)
     parts.keep.click(*hide, parts.sure, **INSTANT)
-    parts.really.click(tab.delete, ctx.dataset, [parts.sure, *tab.outputs], **QUIET)
+    parts.really.click(tab.delete, [ctx.dataset, parts.view], [parts.sure, *tab.outputs], **QUIET)
 
 
 @dataclass
@@ -186,17 +186,23 @@ class _Tab:
             self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health,
         ]  # fmt: skip
 
-    def show(self, name: str, view: dict):
-        """The tab for a dataset; for the one that was worked on last when that one is gone."""
+    def show(self, name: str, view: dict, change: Mapping | None = None):
+        """The tab for a dataset; for the one that was worked on last when that one is gone.  change: what is looked at from now on."""
+        turn = turns.begin(view, change)
+        made = self._shown(name, view)
+        return made if turns.newest(view, turn) else [gr.skip()] * len(self.outputs)
+
+    def _shown(self, name: str, view: dict) -> list:
         home = self.ctx.home
         there = datasets.list_datasets(home)
         ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
-            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 10]
+            view.update(FIRST_VIEW)
+            return ["" if name else gr.skip(), view, "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 10]
         goal = goal_of(draft.aim(home, hardware.machine(home.root)))
         health, stale = self.parts.imports.health(ds, goal)
         filtered = judged.shown(health, view.get("finding", ""))
-        pictures, total, view = _page_of(ds, view, filtered[1] if filtered else None)
+        pictures, total, view["page"] = _page_of(ds, view, filtered[1] if filtered else None)
         everything = total if not (view["query"] or view["only"] or filtered) else ds.counts().total
         undo = ds.can_undo()
         job = self.parts.imports.of(ds.name)
@@ -228,17 +234,16 @@ class _Tab:
         """The dataset as files that other programs take."""
         return tiles.away([(title, says, media.dataset_url(self.ctx, ds.name, kind)) for kind, (title, says) in exporting.KINDS.items()])
 
-    def load(self, name: str):
-        """A page was opened."""
-        return self.show(name, dict(FIRST_VIEW))
+    def choose(self, name: str, view: dict):
+        """Another dataset was picked: nothing that is on its way for the one before is painted over it."""
+        turns.begin(view, FIRST_VIEW)
+        made = self._shown(name, view)
+        turns.begin(view)
+        return [name, *made[1:]]
 
-    def choose(self, name: str):
-        """Another dataset was picked."""
-        return [name, *self.show(name, dict(FIRST_VIEW))[1:]]
-
-    def search(self, name: str, query: str, only: str):
+    def search(self, name: str, view: dict, query: str, only: str):
         """Something was typed or filtered."""
-        return self.show(name, {**FIRST_VIEW, "query": query or "", "only": only or ""})
+        return self.show(name, view, {**FIRST_VIEW, "query": query or "", "only": only or ""})
 
     def tick(self, name: str, view: dict, seen: str):
         """An import went on or came to its end."""
@@ -257,7 +262,7 @@ class _Tab:
         paths = [Path(f) for f in files or []]
         ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, title_for(paths))
         self._begin(lambda: self.parts.imports.files(ds, paths))
-        return [None, self.ctx.soon(), *self.choose(ds.name)]
+        return [None, self.ctx.soon(), *self.choose(ds.name, view)]
 
     def take_folder(self, folder: str, name: str, view: dict):
         """A folder of this computer was named."""
@@ -267,7 +272,7 @@ class _Tab:
         path = Path(text).expanduser() if self.ctx.local else self._said(lambda: allowed_folder(text, self.ctx.folders))
         ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, path.name or "My pictures")
         self._begin(lambda: self.parts.imports.folder(ds, path))
-        return ["", self.ctx.soon(), *self.choose(ds.name)]
+        return ["", self.ctx.soon(), *self.choose(ds.name, view)]
 
     def make_controls(self, kind: str, name: str, view: dict):
         """Control pictures are asked for."""
@@ -281,13 +286,13 @@ class _Tab:
         ds = chosen(self.ctx.home, name)
         act = str(event.act)
         if act == "page":
-            return self.show(name, {**view, "page": int(event.page)})
+            return self.show(name, view, {"page": int(event.page)})
         if act == "dismiss":
             self.parts.imports.dismiss(name)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
         if act == "finding":
-            return self.show(name, {**view, "page": 0, "finding": str(event.key)})
+            return self.show(name, view, {"page": 0, "finding": str(event.key)})
         if act == "close":
             self.parts.imports.forget_health(name)
         if act == "focus" and ds:
@@ -300,7 +305,7 @@ class _Tab:
         ds, goal = chosen(self.ctx.home, name), goal_of(draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root)))
         if ds:
             self._begin(lambda: self.parts.imports.check(ds, goal or Goal()))
-        return [self.ctx.soon(), *self.show(name, {**view, "finding": ""})]
+        return [self.ctx.soon(), *self.show(name, view, {"finding": ""})]
 
     def act_health(self, name: str, view: dict, event: gr.EventData):
         """Something on the outcome of a check was clicked."""
@@ -316,10 +321,10 @@ class _Tab:
             gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
         return self.show(name, view)
 
-    def create(self, title: str):
+    def create(self, title: str, view: dict):
         """A new, empty dataset."""
         ds = self._said(lambda: datasets.create(self.ctx.home, title))
-        return [gr.Row(visible=False), *self.choose(ds.name)]
+        return [gr.Row(visible=False), *self.choose(ds.name, view)]
 
     def rename(self, title: str, name: str, view: dict):
         """Another name for the dataset."""
@@ -337,7 +342,7 @@ class _Tab:
         count = views.count(ds.counts().total, "picture")
         return gr.Row(visible=True), f"<p>Delete <b>{escape(ds.title)}</b> with {count} and all captions? This cannot be undone. What you copied them from stays.</p>"
 
-    def delete(self, name: str):
+    def delete(self, name: str, view: dict):
         """The dataset is gone."""
         ds = chosen(self.ctx.home, name)
         if ds:
@@ -347,15 +352,15 @@ class _Tab:
             self.parts.imports.dismiss(ds.name)
             self.parts.imports.forget_health(ds.name)
         left = datasets.latest(self.ctx.home)
-        return [gr.Row(visible=False), *self.choose(left.name if left else "")]
+        return [gr.Row(visible=False), *self.choose(left.name if left else "", view)]
 
-    def try_it(self):
+    def try_it(self, view: dict):
         """The example is being trained, and Results shows it."""
         try:
             name, run = welcome.start_example(self.ctx.home)
         except (ValueError, OSError) as error:
             return [welcome.fault_html(str(error)), *[gr.skip()] * (4 + len(self.outputs))]
-        return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name)]
+        return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name, view)]
 
     def _begin(self, begin) -> None:
         self._said(begin)
@@ -398,15 +403,15 @@ def title_for(paths: Sequence[Path]) -> str:
     return archive[1] if archive else "My pictures"
 
 
-def _page_of(ds: Dataset, view: dict, among: frozenset[str] | None) -> tuple[list, int, dict]:
-    """(pictures, how many match, the view with a page that exists)."""
+def _page_of(ds: Dataset, view: dict, among: frozenset[str] | None) -> tuple[list, int, int]:
+    """(pictures, how many match, a page that exists)."""
     number = max(0, int(view["page"]))
     pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"], among)
     last = tiles.pages(total) - 1
     if number > last:
         number = last
         pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"], among)
-    return pictures, total, {**view, "page": number}
+    return pictures, total, number
 
 
 def _print(job: Import | None) -> str:
