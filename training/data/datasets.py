@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..home import Home
 from ..names import folder_name
-from . import captions, tags, undoing
+from . import captions, restoring, tags, undoing, versions
 from .clips import load_still as load_pixels
 from .edits import new_op
 from .folder import MIDDLE, Folder, about, is_focus, looks, write_about
@@ -81,6 +81,7 @@ class Dataset(Folder):
         return list(seen)
 
     def _looked(self, check: bool, on_progress: Progress | None = None) -> list[Picture]:
+        restoring.finish(self)
         scan = scan_folder(self.path)
         if check and self._check(scan, None, on_progress):
             scan = scan_folder(self.path)
@@ -89,6 +90,7 @@ class Dataset(Folder):
 
     def page(self, offset: int, count: int, query: str = "", only: str = "", among: Collection[str] | None = None) -> tuple[list[Picture], int]:
         """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'.  among: ids, None for all."""
+        restoring.finish(self)
         with memory_of(self.meta).lock:
             scan = scan_folder(self.path)
             names = scan.names if among is None else [n for n in scan.names if n in among]
@@ -213,6 +215,7 @@ class Dataset(Folder):
         if not digest:
             raise ValueError(f"{id} cannot be read, so it has no crop")
         with self._locked():
+            versions.typing(self)
             before = list(self.focuses().get(digest, MIDDLE))
             if before != after:
                 self._edits().focus(new_op(), {digest: (before, after)})
@@ -226,6 +229,8 @@ class Dataset(Folder):
     def set_captions(self, changes: Mapping[str, str], source: str, op: str = "") -> int:
         """Save captions as one step for undo (`op` joins several calls into one).  How many changed."""
         with self._locked():
+            if source == "typed":
+                versions.typing(self)
             scan = scan_folder(self.path)
             for id in changes:
                 if id not in scan.files:
@@ -287,9 +292,16 @@ class Dataset(Folder):
 
     def _each_caption(self, change: Callable[[str], str], source: str, ids: Collection[str] | None) -> int:
         with self._locked():
+            restoring.finish(self)
             scan = scan_folder(self.path)
             now = {n: self._caption_of(scan, n).text for n in scan.names if ids is None or n in ids}
-            return self.set_captions({n: change(text) for n, text in now.items() if text}, source)
+            made = {n: after for n, text in now.items() if text and (after := change(text)) != text}
+            if not made:
+                return 0
+            with versions.step(self) as step:
+                count = self.set_captions(made, source)
+                step.did = versions.captions_said(count, source)
+            return count
 
     def _looked_at(self, gate: Gate, name: str) -> tuple[str, dict]:
         """(name, record) of a picture that lies in the folder."""
