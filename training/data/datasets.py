@@ -361,7 +361,7 @@ def create(home: Home, title: str) -> Dataset:
     if not title:
         raise ValueError("the name is empty; type one, for example 'my-cat'")
     home.datasets.mkdir(parents=True, exist_ok=True)
-    path = _free_folder(home, title)
+    path = free_folder(home, title)
     path.mkdir()
     ds = _own(path)
     write_about(ds.meta, {"title": title, "created": round(time.time(), 3)})
@@ -393,7 +393,7 @@ def rename(ds: Dataset, title: str) -> Dataset:
     moved = ds
     if folder_name(title) != ds.name:
         with ds._locked():
-            target = _free_folder(home, title)
+            target = free_folder(home, title)
         try:
             os.rename(ds.path, target)
         except OSError as error:
@@ -437,7 +437,7 @@ def _own(path: Path) -> Dataset:
     return Dataset(path, path / HIDDEN)
 
 
-def _free_folder(home: Home, title: str) -> Path:
+def free_folder(home: Home, title: str) -> Path:
     wanted = folder_name(title)
     taken = {p.name.casefold() for p in home.datasets.iterdir()}
     names = [wanted, *(f"{folder_name(wanted[:80])}-{n}" for n in range(2, 10_000))]

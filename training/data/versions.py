@@ -129,6 +129,17 @@ def read(folder: Folder, id: int) -> State:
         return state
 
 
+def every(folder: Folder) -> Iterator[tuple[Version, State]]:
+    """Each version with what the dataset was then, oldest first, at the price of reading each once.  Raises ValueError at a damaged one."""
+    before = None
+    for version in listed(folder):
+        if before and version.before == before[0].id:
+            before = version, states.applied(before[1], _body(folder, version.id)[1])
+        else:
+            before = version, read(folder, version.id)
+        yield before
+
+
 def pending(folder: Folder) -> str:
     """What was done since the newest version as far as the journal knows, in words; "" for nothing.  Does not look at the folder."""
     last = newest(folder)
