@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -379,6 +380,7 @@ def versions(
     """List the versions of a dataset, bring one back, or empty the bin of removed pictures."""
     from .data import bin, datasets, states
     from .data import versions as kept
+    from .data.verdicts import counted
     from .outside import size
 
     place = _use(home)
@@ -399,6 +401,7 @@ def versions(
 
 def _restored(ds, id: int) -> str:
     from .data import restoring
+    from .data.verdicts import counted
 
     done = restoring.restore(ds, id)
     lost = f", without {counted(len(done.missing), 'file')} that are gone for good: {', '.join(done.missing[:10])}" if done.missing else ""

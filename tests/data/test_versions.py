@@ -53,7 +53,7 @@ def test_an_import_a_bulk_edit_a_removal_and_an_undo_are_a_version_each(ds):
     ds.undo()
     assert said(ds) == ["3 pictures added, 2 captions paired, 1 mask paired", "Text put in front of 2 captions", "1 picture removed", "Undone: removal of 1 picture"]
     assert [(v.id, v.pictures, v.captions, v.change) for v in versions.listed(ds)] == [
-        (1, 3, 2, "4 files added"), (2, 3, 2, "2 captions changed"), (3, 2, 2, "1 file removed"), (4, 3, 2, "1 file added"),
+        (1, 3, 2, "3 pictures added, 1 mask added"), (2, 3, 2, "2 captions changed"), (3, 2, 2, "1 picture removed"), (4, 3, 2, "1 picture added"),
     ]  # fmt: skip
     assert ds.prefix("zibbo, ") == 0 and len(said(ds)) == 4, "what changes nothing is none"
 
@@ -109,7 +109,7 @@ def test_two_versions_are_compared(ds):
     found = states.compare(versions.read(ds, first.id), versions.read(ds, versions.newest(ds).id))
     assert (found.added, set(found.removed), found.replaced) == (("new.png",), {"cat 1.mask.png", "cat 1.png"}, ())
     assert found.captions == {"cat 3.png": ("", "a third")} and (found.crops, found.repeats, found.words) == (1, ("cat 2.png",), ("lines",))
-    assert found.says() == "1 file added, 2 files removed, 1 caption changed, 1 crop moved, 1 picture counted otherwise, lines of captions read otherwise"
+    assert found.says() == "1 picture added, 1 picture removed, 1 mask removed, 1 caption changed, 1 crop moved, 1 picture counted otherwise, lines of captions read otherwise"
     assert not states.compare(states.now(ds), states.now(ds))
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import fsync_folder
-from ..outside import is_folder, read_json
+from ..outside import is_folder, open_plain, read_json
 from . import captions
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .controls import is_control
@@ -136,9 +136,11 @@ def link_or_copy(source: Path, target: Path, link: Callable[[Path, Path], None] 
     except OSError:  # another disk, or one without hard links (FAT, some network disks)
         temporary = target.with_name(f".{target.name[:40]}.tmp-{secrets.token_hex(4)}")
         try:
-            shutil.copy2(source, temporary)
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
+            with open_plain(source) as file, open(temporary, "xb") as copy:
+                shutil.copyfileobj(file, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+            shutil.copystat(source, temporary)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)

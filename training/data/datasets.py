@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from ..home import Home
 from ..names import folder_name
+from ..outside import is_plain
 from . import captions, restoring, tags, undoing, versions
 from .clips import load_still as load_pixels
 from .edits import new_op
@@ -188,6 +190,12 @@ class Dataset(Folder):
         if not record["ok"]:
             raise ValueError(f"{id}: {record['note']}")
         return self._thumb(record["sha256"])
+
+    def thumbnail_of(self, sha256: str) -> Path:
+        """The thumbnail of a picture that the dataset holds or held.  Raises ValueError if there is none."""
+        if not re.fullmatch("[0-9a-f]{64}", sha256) or not is_plain(self._thumb(sha256)):
+            raise ValueError(f"there is no thumbnail of {sha256!r}")
+        return self._thumb(sha256)
 
     # -- captions
 

@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import captions
+from .controls import is_control
 from .folder import MAX_REPEATS, Folder, is_focus
+from .masks import is_mask
 from .memory import Memory, Scan, hash_of, memory_of
 from .memory import scan as scan_folder
 from .pictures import SUFFIXES, Refused
@@ -62,15 +64,20 @@ class Difference:
         return bool(self.added or self.removed or self.replaced or self.captions or self.crops or self.repeats or self.words)
 
     def says(self) -> str:
-        """In a few words: '2 files added, 5 captions changed'; "" for nothing."""
-        said = [f"{counted(len(self.added), 'file')} added"] if self.added else []
-        said += [f"{counted(len(self.removed), 'file')} removed"] if self.removed else []
-        said += [f"{counted(len(self.replaced), 'file')} replaced"] if self.replaced else []
+        """In a few words: '2 pictures added, 5 captions changed'; "" for nothing."""
+        said = [*_files_said(self.added, "added"), *_files_said(self.removed, "removed"), *_files_said(self.replaced, "replaced")]
         said += [f"{counted(len(self.captions), 'caption')} changed"] if self.captions else []
         said += [f"{counted(self.crops, 'crop')} moved"] if self.crops else []
         said += [f"{counted(len(self.repeats), 'picture')} counted otherwise"] if self.repeats else []
         said += [{"lines": "lines of captions read otherwise", "prior": "another dataset kept as it is beside it"}[word] for word in self.words]
         return ", ".join(said)
+
+
+def _files_said(names: Sequence[str], verb: str) -> list[str]:
+    """How many pictures, masks and control pictures, as far as their names tell."""
+    masks, controls = sum(map(is_mask, names)), sum(map(is_control, names))
+    rows = ((len(names) - masks - controls, "picture"), (masks, "mask"), (controls, "control picture"))
+    return [f"{counted(count, noun)} {verb}" for count, noun in rows if count]
 
 
 def now(folder: Folder) -> State:

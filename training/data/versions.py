@@ -100,10 +100,13 @@ def newest(folder: Folder) -> Version | None:
 
 def get(folder: Folder, id: int) -> Version:
     """One of them.  Raises ValueError where there is none."""
-    for version in listed(folder):
-        if version.id == id:
-            return version
-    raise ValueError(f"{folder.title!r} has no version {id}" + (f"; it has {_range(there)}" if (there := [v.id for v in listed(folder)]) else ""))
+    try:
+        return _head(_path(folder, id), id)
+    except FileNotFoundError:
+        there = [v.id for v in listed(folder)]
+        raise ValueError(f"{folder.title!r} has no version {id}" + (f"; it has {_range(there)}" if there else "")) from None
+    except OSError as error:
+        raise ValueError(f"version {id} of {folder.title!r} cannot be read: {error.strerror}") from None
 
 
 def read(folder: Folder, id: int) -> State:
