@@ -20,7 +20,7 @@ def undo(folder: Folder) -> str:
         step = folder._edits().last()
         if not step:
             return ""
-        with versions.step(folder, f"undone: {can_undo(folder)}"):
+        with versions.step(folder, f"undone: {_said_of(folder, step)}"):
             return _taken_back(folder, step)
 
 
@@ -49,6 +49,13 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
     said += [counted(len(restored), "caption") + " put back"] if restored else []
     said += [counted(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
     return ", ".join(said) or "nothing was left to put back"
+
+
+def _said_of(folder: Folder, step: list[dict]) -> str:
+    """A step as the versions call it."""
+    if "source" not in step[0]:
+        return can_undo(folder)
+    return versions.captions_said(len({id for r in step for id in r.get("captions", {})}), str(step[0]["source"]))
 
 
 def can_undo(folder: Folder) -> str:

@@ -124,13 +124,19 @@ def _pending(said: str) -> str:
 
 def _row(version: Version, current: bool, titles: Sequence[str], now: float) -> str:
     chips = ('<span class="ez-chip ez-ok">now</span>' if current else "") + "".join(f'<span class="ez-chip" title="A run was trained on it">{icon("bolt")}{escape(t)}</span>' for t in titles[:3])
-    facts = " · ".join(filter(None, (views.when(version.t, now), views.count(version.pictures, "picture"), version.change if version.change.casefold() != version.did.casefold() else "")))
+    facts = " · ".join(filter(None, (views.when(version.t, now), views.count(version.pictures, "picture"), _unsaid(version))))
     back = "" if current else f'<button type="button" class="ez-btn" data-act="restore" data-key="{version.id}" aria-label="Bring back version {version.id}">{icon("clock")}Bring back</button>'
     return (
         f'<li class="ez-version"><span class="ez-version-id ez-num">{version.id}</span><div class="ez-version-text"><b>{escape(version.did)}{chips}</b>'
         f'<span class="ez-muted ez-small ez-num">{escape(facts)}</span></div><div class="ez-acts">'
         f'<button type="button" class="ez-btn ez-quiet" data-act="compare" data-key="{version.id}:{NOW}" aria-label="Compare version {version.id} with the dataset as it is">Compare</button>{back}</div></li>'
     )
+
+
+def _unsaid(version: Version) -> str:
+    """What a version came to, as far as its name does not say so already."""
+    parts = version.change.split(", ")
+    return "" if all(" ".join(part.split()[:2]) in version.did for part in parts) else version.change
 
 
 def _compared(ds: Dataset, there: Sequence[Version], pair: tuple[int, int], thumb: Thumb) -> str:
@@ -232,9 +238,9 @@ def bin_html(kept: Sequence[Kept], size_bytes: int, emptying: bool, lost: str, t
 
 
 def _kept(kept: Kept, thumb: Thumb, now: float) -> str:
-    name, when = escape(kept.name, quote=True), f"removed {views.when(kept.t, now)}" if kept.t else "removed"
+    name, when = escape(kept.name, quote=True), views.when(kept.t, now) if kept.t else views.size(kept.size_bytes)
     return (
         f'<div class="ez-tile" role="listitem" data-id="{escape(kept.key, quote=True)}"><div class="ez-thumb"><img src="{escape(thumb(kept.sha256))}" alt="{name}" loading="lazy"></div>'
-        f'<label class="ez-tick ez-whole" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>'
-        f'<div class="ez-tile-text"><p class="ez-name" title="{name}">{name}</p><p class="ez-name">{escape(when)} · {views.size(kept.size_bytes)}</p></div></div>'
+        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>'
+        f'<div class="ez-tile-text"><p class="ez-name" title="{name}">{name}</p><p class="ez-name" title="Removed; {views.size(kept.size_bytes)}">{escape(when)}</p></div></div>'
     )

@@ -201,7 +201,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         leaving=status in views.RESUMABLE and run.locked(),
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
-        longer=longer_of(run, status), again=again_of(ctx, run, view), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
+        longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers),
     )  # fmt: skip
@@ -318,12 +318,9 @@ def train_longer(ctx, run: Run, value: str) -> str:
     return made.id
 
 
-def again_of(ctx, run: Run, view: RunView) -> str | None:
-    """Why a run that has begun cannot be trained again on exactly the same pictures; "" where it can, None where it learns from none."""
-    try:
-        return exactly.hindrance(run, ctx.home) if view.attempt and exactly.names_of(run.config()) else None
-    except (ValueError, OSError):
-        return None  # a job that this version cannot read; Duplicate says why
+def again_of(ctx, run: Run) -> str | None:
+    """Why a run cannot be trained again on exactly the same pictures; "" where it can, None where it says of none which they were."""
+    return exactly.hindrance(run, ctx.home) if exactly.learnt(run) else None
 
 
 def train_again(ctx, run: Run, rest: bool) -> tuple[Any, str, str]:
