@@ -1,4 +1,4 @@
-"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | runs | jobs | plugins | doctor.
+"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | versions | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -404,7 +404,7 @@ def _restored(ds, id: int) -> str:
     from .data.verdicts import counted
 
     done = restoring.restore(ds, id)
-    lost = f", without {counted(len(done.missing), 'file')} that are gone for good: {', '.join(done.missing[:10])}" if done.missing else ""
+    lost = f", without {counted(len(done.missing), 'file')} that {'is' if len(done.missing) == 1 else 'are'} gone for good: {', '.join(done.missing[:10])}" if done.missing else ""
     copied = f"; {counted(done.copied, 'file')} had to be copied, as this disk knows no hard links" if done.copied else ""
     return f"{ds.title} is what it was in version {id}{lost}{copied}."
 

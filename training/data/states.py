@@ -14,7 +14,7 @@ from . import captions
 from .controls import is_control
 from .folder import MAX_REPEATS, Folder, is_focus
 from .masks import is_mask
-from .memory import Memory, Scan, hash_of, memory_of
+from .memory import Memory, Scan, hash_of, memory_of, natural_key
 from .memory import scan as scan_folder
 from .pictures import SUFFIXES, Refused
 from .verdicts import counted
@@ -111,13 +111,13 @@ def _digest_of(folder: Folder, memory: Memory, scan: Scan, name: str) -> str:
 
 def compare(before: State, after: State) -> Difference:
     """What became of the first."""
-    both = [name for name, digest in after.files.items() if before.files.get(name) == digest]
-    kept = [name for name in after.files if name in before.files]
+    kept = sorted((name for name in after.files if name in before.files), key=natural_key)
+    both = [name for name in kept if before.files[name] == after.files[name]]
     texts = {n: (old, new) for n in kept if (old := before.captions.get(n, "")) != (new := after.captions.get(n, ""))}
     crops = sum(before.focus.get(d) != after.focus.get(d) for d in {before.files[n] for n in both} if d in before.focus or d in after.focus)
     repeats = tuple(n for n in kept if before.repeats.get(n, 1) != after.repeats.get(n, 1))
     return Difference(
-        tuple(n for n in after.files if n not in before.files), tuple(n for n in before.files if n not in after.files),
+        tuple(sorted((n for n in after.files if n not in before.files), key=natural_key)), tuple(sorted((n for n in before.files if n not in after.files), key=natural_key)),
         tuple(n for n in kept if before.files[n] != after.files[n]), texts, crops, repeats, tuple(w for w in WORDS if getattr(before, w) != getattr(after, w)),
     )  # fmt: skip
 

@@ -53,11 +53,10 @@ def panel(ctx, ds: Dataset, look: Look) -> str:
     thumb = lambda digest: media.kept_url(ctx, ds.name, digest)
     kept = bin.contents(ds)
     runs = {(row["version"], row["title"]) for row in versions.runs(ds) if is_folder(ctx.home.outputs / row["run"])}
-    compared = _compared(ds, there, look.compared, thumb) if look.compared else ""
-    lacking = _lacking(ds, look.lacking) if look.lacking else ""
+    opened = _compared(ds, there, look.compared, thumb) if look.compared else _lacking(ds, look.lacking) if look.lacking else ""
     lost = exactly.lost_with_bin(ds, ctx.home) if look.emptying and kept else ""
     return (
-        f'<div class="ez-past">{compared}{lacking}{listed_html(there, versions.pending(ds), runs, look, time.time())}</div>'
+        f'<div class="ez-past">{listed_html(there, versions.pending(ds), runs, look, time.time(), opened)}</div>'
         f"{bin_html(kept, bin.size_bytes(ds), look.emptying, lost, thumb, time.time())}"
     )
 
@@ -98,13 +97,17 @@ def _restored(ds: Dataset, id: int) -> str:
 # -- HTML
 
 
-def listed_html(there: Sequence[Version], pending: str, runs: set[tuple[int, str]], look: Look, now: float) -> str:
-    """The versions, newest first."""
+def listed_html(there: Sequence[Version], pending: str, runs: set[tuple[int, str]], look: Look, now: float, opened: str = "") -> str:
+    """The versions, newest first.  opened: what was asked of one of them, shown below it."""
     if not there:
         return '<p class="ez-muted ez-small">Every import, change of many captions and removal will be kept here as a version that can be brought back.</p>'
     rows = _pending(pending) if pending else ""
     shown = list(reversed(there))[: None if look.everything else LISTED]
-    rows += "".join(_row(v, v is there[-1] and not pending, sorted(title for id, title in runs if id == v.id), now) for v in shown)
+    below = look.lacking or (max(look.compared) if look.compared else 0)
+    below = below if any(v.id == below for v in shown) else shown[-1].id
+    for v in shown:
+        rows += _row(v, v is there[-1] and not pending, sorted(title for id, title in runs if id == v.id), now)
+        rows += f'<li class="ez-opened">{opened}</li>' if opened and v.id == below else ""
     word = "Show fewer" if look.everything else f"Show all {len(there):,}"
     more = f'<button type="button" class="ez-link" data-act="everything">{word}</button>' if len(there) > LISTED else ""
     size = views.size(sum(v.size_bytes for v in there))

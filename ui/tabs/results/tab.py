@@ -226,10 +226,10 @@ def stopping(run: Run, view: RunView) -> float | None:
 
 
 def about(run: Run) -> str:
-    """Base model, datasets, size of the adapter: one line."""
-    job = run.job()
+    """Base model, datasets with the versions it was trained on, size of the adapter: one line."""
+    job, learnt = run.job(), exactly.learnt(run)
     try:
-        names = [use["name"] for use in job["data"]["datasets"]]
+        names = [f"{name} (version {learnt[name].version})" if name in learnt else name for name in (use["name"] for use in job["data"]["datasets"])]
         family = job["model"]["family"]
         try:
             family = registry.get("families", family).SPEC.called(job["model"]["source"])
