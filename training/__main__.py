@@ -1,4 +1,4 @@
-"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | runs | jobs | plugins | doctor.
+"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | versions | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -365,6 +366,61 @@ def health(
     from .data import health as judged
 
     print(judged.report(judged.check(datasets.resolve(_use(home), dataset), judged.Goal(side, batch=batch, trigger=trigger))))
+
+
+@app.command()
+def versions(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
+    restore: Annotated[int | None, typer.Option(metavar="ID", help="Bring this version back; that is a version of its own, so nothing is lost.")] = None,
+    compare: Annotated[int | None, typer.Option(metavar="ID", help="Say what has changed since this version.")] = None,
+    empty_bin: Annotated[bool, typer.Option("--empty-bin", help="Delete the removed pictures for good.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the bin is emptied.")] = False,
+    home: HomeOption = None,
+):
+    """List the versions of a dataset, bring one back, or empty the bin of removed pictures."""
+    from .data import bin, datasets, states
+    from .data import versions as kept
+    from .data.verdicts import counted
+    from .outside import size
+
+    place = _use(home)
+    ds = datasets.resolve(place, dataset)
+    if compare is not None:
+        print(states.compare(kept.read(ds, compare), states.now(ds)).says() or "Nothing has changed since.")
+    elif restore is not None:
+        print(_restored(ds, restore))
+    elif empty_bin:
+        _empty(ds, place, yes)
+    else:
+        kept.gather(ds)
+        for version in kept.listed(ds):
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version.t))
+            print(f"{version.id:>5}  {when}  {counted(version.pictures, 'picture'):>14}  {version.did}" + (f" ({version.change})" if version.change else ""))
+        print(f"Bin: {size(bin.size_bytes(ds))}")
+
+
+def _restored(ds, id: int) -> str:
+    from .data import restoring
+    from .data.verdicts import counted
+
+    done = restoring.restore(ds, id)
+    lost = f", without {counted(len(done.missing), 'file')} that {'is' if len(done.missing) == 1 else 'are'} gone for good: {', '.join(done.missing[:10])}" if done.missing else ""
+    copied = f"; {counted(done.copied, 'file')} had to be copied, as this disk knows no hard links" if done.copied else ""
+    return f"{ds.title} is what it was in version {id}{lost}{copied}."
+
+
+def _empty(ds, place: Home, sure: bool) -> None:
+    from .data import bin
+    from .outside import size
+    from .runs import exactly
+
+    there = bin.size_bytes(ds)
+    if not there:
+        print("The bin is empty.")
+        return
+    print(exactly.lost_with_bin(ds, place) or "No version needs what is in it.")
+    if sure or typer.confirm(f"Delete {size(there)} for good?"):
+        print(f"{size(bin.empty(ds))} are free again.")
 
 
 @app.command()

@@ -18,16 +18,16 @@ from ..files import write_atomic
 from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
-from . import captions, encodings, noise, rereading, tars, zips
+from . import bin, captions, encodings, noise, rereading, tars, versions, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
-from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets
+from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets, summary
 from .edits import new_op
 from .gate import Gate, Report, gated
 from .listed import Tables
 from .masks import SUFFIX as MASK_SUFFIX
 from .masks import Mask, is_mask, masked_stem, misfit
-from .memory import memory_of, natural_key, record_of
+from .memory import hash_of, memory_of, natural_key, record_of
 from .memory import scan as scan_folder
 from .offered import Left, Offered, Pairs, place
 from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
@@ -157,6 +157,14 @@ def open_regular_zip(path: Path) -> int:
 
 
 def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], left: Left, on_progress: Progress | None) -> list[Verdict]:
+    """Everything of one import, which becomes one version."""
+    with versions.step(ds, "an import") as step:
+        verdicts = _all_of(ds, room, offered, verdicts, left, on_progress)
+        step.did = summary(verdicts)
+    return verdicts
+
+
+def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], left: Left, on_progress: Progress | None) -> list[Verdict]:
     texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
     archives = [o for o in offered if noise.is_archive(o.name)]
     verdicts = verdicts + [Verdict(o.label, False, noise.UNPACK, kind="archive") for o in archives]
@@ -308,13 +316,20 @@ def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pa
         data = taken.temp.read_bytes() if report.format == "PNG" else _as_png(taken.temp, role.kind)
         with ds._locked():
             for id in ids:
-                write_atomic(ds.path / f"{Path(id).stem}{suffix}", data)
+                _put_beside(ds, f"{Path(id).stem}{suffix}", data)
         if role.kind == "control":
             controlled |= dict.fromkeys(ids, offered.label)
         verdicts.append(Verdict(offered.label, True, report.note, ids[0], role.kind))
     if beside:
         ds.check()
     return verdicts
+
+
+def _put_beside(ds: Dataset, name: str, data: bytes) -> None:
+    """A mask or control picture; another one that it takes the place of goes into the bin."""
+    if os.path.lexists(ds.path / name) and hash_of(ds.path / name) != hashlib.sha256(data).hexdigest():
+        bin.put_aside(ds, scan_folder(ds.path), [name], new_op())
+    write_atomic(ds.path / name, data)
 
 
 def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: Pairs) -> str:
@@ -343,15 +358,17 @@ def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image], on_p
     ds.check()
     bare = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and p.control is None]
     verdicts = []
-    for done, picture in enumerate(bare):
-        if on_progress:
-            on_progress(done, len(bare), picture.id)
-        stream = io.BytesIO()
-        draw(load_pixels(picture.path)).save(stream, "PNG")
-        with ds._locked():
-            write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
-        verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
-    ds.check()
+    with versions.step(ds, "control pictures") as step:
+        for done, picture in enumerate(bare):
+            if on_progress:
+                on_progress(done, len(bare), picture.id)
+            stream = io.BytesIO()
+            draw(load_pixels(picture.path)).save(stream, "PNG")
+            with ds._locked():
+                write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
+            verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
+        ds.check()
+        step.did = f"{counted(len(verdicts), 'control picture')} made"
     return verdicts
 
 

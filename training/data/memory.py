@@ -78,6 +78,9 @@ class Memory:
         self.index_key: tuple | None = None
         self.texts: dict[str, tuple] = {}
         self.built: dict[str, tuple] = {}  # picture -> (what it was made of, the Picture): most are as they were at the last look
+        self.unchecked: dict[str, tuple] = {}  # file that nobody has checked -> (what it was then, its sha256)
+        self.version: tuple | None = None  # (number, State) of the newest version that was written or read
+        self.stepping: set[int] = set()  # the threads that are in the middle of a step, which becomes one version
         self.encoding: str | None = None  # what captions that do not say theirs are in together; None until one was met
         self.edits = Edits(meta / "edits.jsonl")
         self._file_lock = None
@@ -94,7 +97,7 @@ class Memory:
             return
         try:
             data = read_json(path, MAX_INDEX_BYTES)
-            self.records = {n: r for n, r in data["pictures"].items() if _is_record(r)} | self.records
+            self.records = {n: r for n, r in data["pictures"].items() if is_record(r)} | self.records
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass  # it is only a memory: everything is looked at again
         self.index_key = key
@@ -138,7 +141,7 @@ MAX_INDEX_BYTES = 256 << 20
 RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format", "alpha", "seconds"}
 
 
-def _is_record(record: object) -> bool:
+def is_record(record: object) -> bool:
     """Whether an entry of index.json is one that record_of() could have made: the folder may be somebody else's."""
     if not isinstance(record, dict) or set(record) != RECORD_KEYS:
         return False

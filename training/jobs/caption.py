@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from .. import jobfile, registry
 from ..config import JobConfig
-from ..data import datasets
+from ..data import datasets, versions
 from ..data.captions import clean_caption, with_trigger
 from ..data.datasets import Dataset, Picture
 from ..runs.context import Context, Stopped
@@ -80,7 +80,8 @@ def run(config: Config, ctx: Context) -> None:
     tally.done = len(before)
     if todo:
         state = _loaded(captioner, options, config.device, ctx)
-        _caption_all(todo, captioner, state, getattr(options, "batch_size", 1 if captioner.NEEDS_PIXELS else 50), ds, config, ctx, tally)
+        with versions.step(ds, f"captions by {captioner.TITLE}"):
+            _caption_all(todo, captioner, state, getattr(options, "batch_size", 1 if captioner.NEEDS_PIXELS else 50), ds, config, ctx, tally)
     ctx.emit("finished", path="", summary=str(tally))
 
 

@@ -22,7 +22,7 @@ from ...theme import ASSETS
 from ...words import in_words
 from ..train import draft
 from ..train.missing import chosen, missing_html
-from . import judged, tiles, welcome
+from . import judged, tiles, versions, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = "Dataset"
@@ -63,6 +63,7 @@ class Parts:
     undo: gr.Button
     health: gr.HTML
     grid: gr.HTML
+    past: gr.HTML
     kind: gr.Dropdown
     make: gr.Button
     away: gr.HTML
@@ -106,6 +107,8 @@ def build(ctx: UiContext) -> Parts:
             undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         health = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-health")
         grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=GRID_JS, elem_id="ez-pictures")
+        with gr.Accordion("Versions, and pictures that were removed", open=False, elem_classes="ez-fold", elem_id="ez-past"):
+            past = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-versions")
         with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
             options = [(f"{title}: {says}", kind) for kind, (title, says) in controls.KINDS.items()]
             elsewhere = "Depth is made on the Tools tab, by a model. Poses are not made here: bring them as name.control.png beside name.jpg."
@@ -123,7 +126,7 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, kind, make, away, manage,
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, past, kind, make, away, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)),
     )  # fmt: skip
 
@@ -153,6 +156,7 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.health.act(tab.act_health, asked, [ctx.timer, *out], **QUIET)
     parts.check.click(tab.check, asked, [ctx.timer, *out], **QUIET)
     parts.outcome.act(tab.act, asked, out, **INSTANT)
+    parts.past.act(tab.act_past, asked, out, **QUIET)
     gr.on([parts.query.change, parts.only.input], tab.search, [*asked, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.undo.click(tab.undo, asked, out, **QUIET)
     _wire_names(parts, ctx, tab)
@@ -183,7 +187,7 @@ class _Tab:
     def outputs(self) -> list:
         p = self.parts
         return [
-            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health,
+            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health, p.past,
         ]  # fmt: skip
 
     def show(self, name: str, view: dict, change: Mapping | None = None):
@@ -198,7 +202,7 @@ class _Tab:
         ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
             view.update(FIRST_VIEW)
-            return ["" if name else gr.skip(), view, "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 10]
+            return ["" if name else gr.skip(), view, "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 11]
         goal = goal_of(draft.aim(home, hardware.machine(home.root)))
         health, stale = self.parts.imports.health(ds, goal)
         filtered = judged.shown(health, view.get("finding", ""))
@@ -212,6 +216,7 @@ class _Tab:
             gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
             (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
             gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale),
+            versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}))),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
@@ -312,6 +317,19 @@ class _Tab:
         if str(event.act) == "check":
             return self.check(name, view)
         return [gr.skip(), *self.act(name, view, event)]
+
+    def act_past(self, name: str, view: dict, event: gr.EventData):
+        """Something on the versions or the bin was clicked."""
+        ds = chosen(self.ctx.home, name)
+        if ds is None:
+            return self.show(name, view)
+        if (job := self.parts.imports.of(ds.name)) and not job.ended and str(event.act) not in ("everything", "compare", "close", "ask"):
+            raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
+        past = versions.Look.of(view.get("past", {}))
+        past, said = self._said(lambda: versions.act(ds, self.ctx.home, past, str(event.act), str(event.key), [str(i) for i in event.ids]))
+        if said:
+            gr.Info(said, duration=6)
+        return self.show(name, view, {"past": past.told()})
 
     def undo(self, name: str, view: dict):
         """The newest change is taken back."""
