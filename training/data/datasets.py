@@ -55,7 +55,7 @@ MAX_REPEATS_BYTES = 16_000_000
 MAX_REPEATS = 1000
 MIDDLE = (0.5, 0.5)
 BY_HAND = ("typed", "replaced", "prefix", "suffix", "tags")  # sources of captions that somebody edited in the grid
-LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
+LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results", "unused": "unused picture"}  # kinds of verdicts
 Progress = Callable[[int, int, str], None]  # done, of, the file in hand
 
 

@@ -23,6 +23,7 @@ from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets
 from .edits import new_op
+from .folders import Folders
 from .gate import Gate, Report, gated
 from .listed import Tables
 from .masks import SUFFIX as MASK_SUFFIX
@@ -157,19 +158,22 @@ def open_regular_zip(path: Path) -> int:
 
 
 def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], left: Left, on_progress: Progress | None) -> list[Verdict]:
-    texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
     archives = [o for o in offered if noise.is_archive(o.name)]
     verdicts = verdicts + [Verdict(o.label, False, noise.UNPACK, kind="archive") for o in archives]
     listed, said = Tables.read(offered, left)
-    offered = [o for o in offered if o not in listed.files]
-    verdicts += said
+    folders = Folders(listed, [o for o in offered if o not in listed.files])
+    written, missing = folders.texts(room)
+    offered = [o for o in offered if o not in listed.files and o not in folders.prompts] + written
+    texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
+    verdicts += said + missing
     ds.check()
     state = memory_of(ds.meta)
     with state.lock:
         there = ds.pictures(check=False)
     known = {p.sha256: p.id for p in there if p.usable}
     stems = {_folded(p.id) for p in there}
-    pictures, beside, kept_out = _sorted([o for o in offered if o not in texts and o not in archives], texts, [p.id for p in there], listed.roles())
+    apart = {*texts, *archives}
+    pictures, beside, kept_out = _sorted([o for o in offered if o not in apart], texts, [p.id for p in there], folders.roles() | listed.roles())
     came: dict[tuple[str, str], list[str]] = {}  # (folder, name) as offered -> pictures of the dataset
     jobs = list(enumerate(pictures))
 
@@ -196,7 +200,8 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
     lost = {(o.folder, o.stem) for o, _ in (*kept_out, *beside)}
     verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
     verdicts += listed.laid_on(ds, came, pairs, new)
-    return verdicts + _kohya(ds, came, new)
+    verdicts += _kohya(ds, came, new)
+    return verdicts + folders.laid_on(ds, came, new)
 
 
 def _sorted(offered: list[Offered], texts: list[Offered], there: list[str], told: dict[Offered, Role]) -> tuple[list[Offered], list[tuple[Offered, Role]], list[tuple[Offered, Role]]]:
