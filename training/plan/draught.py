@@ -16,7 +16,6 @@ from .estimate import estimate
 from .hardware import Machine, machine
 from .translating import Imported, Pictures
 
-
 FOLDERS = 1000  # below a folder whose sub-folders are meant too: more of them are no dataset
 
 
