@@ -18,7 +18,7 @@ from ..files import write_atomic
 from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
-from . import captions, encodings, noise, rereading, tars, zips
+from . import captions, encodings, noise, parquet, rereading, sevens, tars, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets
@@ -59,7 +59,7 @@ def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Prog
     with _importing(ds, need) as room:
         offered, verdicts, left = [], [], Left()
         for number, path in enumerate(paths):
-            if _is_zip(path) or tars.is_tar(path.name):
+            if _unpacker(path):
                 found, said = _open_archive(path, number, room / f"zip{number}", left)
                 offered += found
                 verdicts += said
@@ -137,7 +137,7 @@ def _open_archive(path: Path, number: int, into: Path, left: Left) -> tuple[list
     try:
         with os.fdopen(open_regular_zip(path), "rb"):
             pass
-        for entry in (zips if _is_zip(path) else tars).unpack(path, into):
+        for entry in _unpacker(path)(path, into):
             if left.takes(entry.folder, entry.name):
                 continue
             if entry.path is None:
@@ -151,6 +151,36 @@ def _open_archive(path: Path, number: int, into: Path, left: Left) -> tuple[list
     return offered, verdicts
 
 
+def _unpacker(path: Path) -> Callable[[Path, Path], Iterable[zips.Entry]] | None:
+    """What opens an archive of this name; None for what is none, or is not opened here."""
+    if _is_zip(path) or tars.is_tar(path.name):
+        return (zips if _is_zip(path) else tars).unpack
+    return sevens.unpack if path.suffix.lower() == sevens.SUFFIX and sevens.can_read() else None
+
+
+def _out_of_parquet(offered: list[Offered], room: Path, left: Left) -> tuple[list[Offered], list[Verdict]]:
+    """(the files with what Parquet files hold in their place, what is wrong with those)."""
+    found: list[Offered] = []
+    verdicts = []
+    for number, one in enumerate(offered):
+        if not one.name.lower().endswith(parquet.SUFFIX):
+            found.append(one)
+            continue
+        into, folder = room / f"parquet{number}", "/".join(p for p in (place(one), one.name) if p)
+        into.mkdir()
+        try:
+            for entry in parquet.unpack(one.path, into):
+                if entry.path is None:
+                    verdicts.append(Verdict(_shown(f"{one.label}/{entry.name}"), False, entry.reason, kind="archive"))
+                else:
+                    found.append(Offered(_shown(f"{one.label}/{entry.name}"), folder, entry.name, entry.path, ours=True))
+        except parquet.NoPictures:
+            left.others.append(one.name)
+        except ValueError as error:
+            verdicts.append(Verdict(one.label, False, str(error), kind="archive"))
+    return found, verdicts
+
+
 def open_regular_zip(path: Path) -> int:
     """A file descriptor of a plain file of any size; Refused for a link, pipe or device."""
     check_plain(os.lstat(path))
@@ -158,6 +188,8 @@ def open_regular_zip(path: Path) -> int:
 
 
 def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], left: Left, on_progress: Progress | None) -> list[Verdict]:
+    offered, unread = _out_of_parquet(offered, room, left)
+    verdicts = verdicts + unread
     archives = [o for o in offered if noise.is_archive(o.name)]
     verdicts = verdicts + [Verdict(o.label, False, noise.UNPACK, kind="archive") for o in archives]
     listed, said = Tables.read(offered, left)
