@@ -100,7 +100,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, clip, caption, empty (a caption), table (of captions), mask, control, duplicate, skipped, archive, folder, or one of LEFT_OUT
+    kind: str = "picture"  # picture, clip, caption, empty (a caption), table (of captions), mask, control, duplicate, skipped, archive, folder, prompts (that may become captions), or one of LEFT_OUT
 
 
 @dataclass(frozen=True)

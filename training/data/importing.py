@@ -18,7 +18,7 @@ from ..files import write_atomic
 from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
-from . import captions, encodings, noise, parquet, rereading, sevens, tars, zips
+from . import captions, embedded, encodings, noise, parquet, rereading, sevens, tars, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets
@@ -233,7 +233,15 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
     verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
     verdicts += listed.laid_on(ds, came, pairs, new)
     verdicts += _kohya(ds, came, new)
-    return verdicts + folders.laid_on(ds, came, new)
+    verdicts += folders.laid_on(ds, came, new)
+    return verdicts + _prompts(ds, new)
+
+
+def _prompts(ds: Dataset, new: set[str]) -> list[Verdict]:
+    """A line where pictures that came without a caption carry the prompt that they were drawn from; whether that is their caption is the person's to say."""
+    count = len(embedded.found(ds, new))
+    carry = "1 picture without a caption carries" if count == 1 else f"{count} pictures without a caption carry"
+    return [Verdict("", True, f"{carry} the prompt that {'it was' if count == 1 else 'they were'} drawn from", kind="prompts")] if count else []
 
 
 def _sorted(offered: list[Offered], texts: list[Offered], there: list[str], told: dict[Offered, Role]) -> tuple[list[Offered], list[tuple[Offered, Role]], list[tuple[Offered, Role]]]:

@@ -43,7 +43,12 @@ class Import:
     @property
     def noted(self) -> list[Verdict]:
         """What was taken with a remark."""
-        return [v for v in self.verdicts if v.ok and v.reason]
+        return [v for v in self.verdicts if v.ok and v.reason and v.kind != "prompts"]
+
+    @property
+    def prompts(self) -> str:
+        """What pictures say of the prompts in them, "" for none."""
+        return next((v.reason for v in self.verdicts if v.kind == "prompts"), "")
 
 
 class Imports:

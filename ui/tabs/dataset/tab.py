@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from training.data import controls, datasets, exporting
+from training.data import controls, datasets, embedded, exporting
 from training.data.datasets import Dataset
 from training.data.health import Goal
 from training.plan import hardware
@@ -284,6 +284,8 @@ class _Tab:
             return self.show(name, {**view, "page": int(event.page)})
         if act == "dismiss":
             self.parts.imports.dismiss(name)
+        if act == "prompts" and ds:
+            self._use_prompts(ds)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
         if act == "finding":
@@ -294,6 +296,13 @@ class _Tab:
             x, y = (float(share) for share in str(event.key).split())
             self._said(lambda: ds.set_focus(str(event.ids[0]), x, y))
         return self.show(name, view)
+
+    def _use_prompts(self, ds: Dataset) -> None:
+        """The prompts in pictures become their captions; the offer is taken, so it goes."""
+        count = self._said(lambda: embedded.use(ds))
+        if job := self.parts.imports.of(ds.name):
+            job.verdicts = [v for v in job.verdicts if v.kind != "prompts"]
+        gr.Info(f"{views.count(count, 'caption')} written. Undo takes them back.", duration=4)
 
     def check(self, name: str, view: dict):
         """The health check is asked for."""
@@ -429,8 +438,15 @@ def outcome_html(job: Import | None) -> str:
     close = '<button type="button" class="ez-link" data-act="dismiss">Dismiss</button>'
     return (
         f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(in_words(said))}</b>{close}</div>'
-        f"{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
+        f"{_prompts(job)}{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
     )
+
+
+def _prompts(job: Import) -> str:
+    """That pictures carry the prompts that they were drawn from, and the button that makes captions of them."""
+    if not job.prompts:
+        return ""
+    return f'<div class="ez-acts ez-gap-above"><span>{escape(in_words(job.prompts))}</span><button type="button" class="ez-btn" data-act="prompts">Use as captions</button></div>'
 
 
 def _rows(title: str, verdicts: list) -> str:
