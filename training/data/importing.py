@@ -76,7 +76,28 @@ def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | N
     folder = folder.resolve()
     if folder == ds.path.resolve() or ds.path.resolve() in folder.parents or folder in ds.path.resolve().parents:
         raise ValueError(f"{folder} holds this dataset or lies inside it; choose another folder")
-    offered, verdicts, left = [], [], Left()
+    left = Left()
+    offered, verdicts = _below(folder, left, ours=False)
+    with _importing(ds, sum(_size(o.path) for o in offered)) as room:
+        return _take_in(ds, room, offered, verdicts, left, on_progress) + left.verdicts()
+
+
+def take_folder(ds: Dataset, folder: Path, on_progress: Progress | None = None) -> list[Verdict]:
+    """The same of a folder that was made for this import: its files are moved, not copied, and its archives are opened."""
+    left = Left()
+    offered, verdicts = _below(folder, left, ours=True)
+    archives = [o for o in offered if _unpacker(o.path)]
+    with _importing(ds, sum(zips.real_bytes(o.path) if _is_zip(o.path) else _size(o.path) for o in archives)) as room:
+        for number, archive in enumerate(archives):
+            found, said = _open_archive(archive.path, number, room / f"zip{number}", left)
+            offered += found
+            verdicts += said
+        return _take_in(ds, room, [o for o in offered if o not in archives], verdicts, left, on_progress) + left.verdicts()
+
+
+def _below(folder: Path, left: Left, ours: bool) -> tuple[list[Offered], list[Verdict]]:
+    """(everything below a folder, what is not even looked at).  ours: its files may be moved, and its archives opened."""
+    offered, verdicts = [], []
     for root, folders, files in os.walk(folder):
         place = Path(root).relative_to(folder).as_posix()
         place = "" if place == "." else place
@@ -88,12 +109,11 @@ def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | N
             label = f"{place}/{name}" if place else name
             if left.takes("", name):
                 continue
-            if name.lower().endswith(".zip"):
+            if name.lower().endswith(".zip") and not ours:
                 verdicts.append(Verdict(_shown(label), False, "is a ZIP inside the folder and was not opened; add it by itself", kind="archive"))
             else:
-                offered.append(Offered(_shown(label), place, name, Path(root, name)))
-    with _importing(ds, sum(_size(o.path) for o in offered)) as room:
-        return _take_in(ds, room, offered, verdicts, left, on_progress) + left.verdicts()
+                offered.append(Offered(_shown(label), place, name, Path(root, name), ours=ours))
+    return offered, verdicts
 
 
 class _importing:
