@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = unquote(urlsplit(self.path).path)
         self.kind = "datasets/" if asked.startswith(("/api/datasets/", "/datasets/")) else ""
         path = asked.replace("/api/datasets/", "/api/models/", 1).removeprefix("/datasets") if self.kind else asked
-        method = "GET" if self.command == "HEAD" else self.command
+        method, self.status = "GET" if self.command == "HEAD" else self.command, 200
         found = ((name, re.fullmatch(p, path)) for name, (m, p) in ENDPOINTS.items() if m == method)
         endpoint, match = next(((n, m) for n, m in found if m), ("", None))
         self.hub.seen.append((endpoint, f"{self.command} {asked}"))
@@ -238,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(refused.status, {"error": refused.error}, {"X-Error-Message": refused.error, **refused.headers})
         if failure and failure.how == "lost answer":
             return self._break()
-        self._answer(200, *(answer if isinstance(answer, tuple) else (answer,)))
+        self._answer(self.status, *(answer if isinstance(answer, tuple) else (answer,)))
 
     def _break(self):
         """The connection is reset in the middle, as when a cable is pulled."""
@@ -324,7 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self._at(found, rev or "main")
         return {
             "_id": "1", "id": repo, "modelId": repo, "author": repo.split("/")[0], "sha": commit.oid, "private": found.private, "disabled": False,
-            "gated": "auto" if found.gated else False, "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": path, "size": len(file.data)} for path, file in commit.tree.items()], "cardData": {"license": "cc-by-4.0"} if self.kind else None,
+            "gated": "auto" if found.gated else False, "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": path, "blobId": (told := file.info(path))["oid"], "size": told["size"], "lfs": {"sha256": told["lfs"]["oid"], **told["lfs"]} if file.lfs else None} for path, file in commit.tree.items()], "cardData": {"license": "cc-by-4.0"} if self.kind else None,
         }  # fmt: skip
 
     def _auth(self, body, repo):
@@ -404,7 +404,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path not in commit.tree:
             raise _Refused(404, "Entry not found", **{"X-Error-Code": "EntryNotFound"})
         file = commit.tree[path]
-        return file.data, {"X-Repo-Commit": commit.oid, "ETag": f'"{file.sha256 if file.lfs else file.oid}"'}
+        start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if start:
+            self.status = 206
+        return file.data[int(start[1]) if start else 0 :], {"X-Repo-Commit": commit.oid, "ETag": f'"{file.sha256 if file.lfs else file.oid}"'}
 
     def _page(self, body, repo):
         found = self.hub.repos.get(self.kind + repo)

@@ -42,7 +42,7 @@ def test_a_private_dataset_is_looked_at_fetched_and_taken_in(hub, token, home, t
     put(hub)
     found, ears = fetched(hub, token, tmp_path / "x")
     assert found.told() == f"2 pictures, {collect.size(found.size_bytes)} to download; its licence is cc-by-4.0; private; 5 other files stay there"
-    assert sorted(p for p, _ in found.files) == ["metadata.jsonl", "train/a.png", "train/b.jpg"]
+    assert sorted(f.path for f in found.files) == ["metadata.jsonl", "train/a.png", "train/b.jpg"]
     assert ears[-1][:2] == (found.size_bytes, found.size_bytes) and [e[0] for e in ears] == sorted(e[0] for e in ears)
     ds = datasets.create(home, "foxes")
     verdicts = importing.take_folder(ds, tmp_path / "x")
@@ -58,13 +58,61 @@ def _zipped_once(hub, token, tmp_path):
     return tmp_path / "y"
 
 
+@pytest.fixture
+def alone(hub, token, monkeypatch):
+    """The Hub that this computer uses, and the account that it is signed in with."""
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_TOKEN", token)
+
+
+def test_the_page_brings_one_in_and_cancel_leaves_nothing(hub, token, home, alone, monkeypatch):
+    from ui.tabs.dataset import onhub
+    from ui.tabs.dataset.imports import Imports, outcome
+    from ui.tabs.dataset.tab import outcome_html
+
+    put(hub)
+    found = collect.look("alice/foxes", None)
+    assert 'data-key="alice/foxes@' in onhub.found_html(found) and "2 pictures" in onhub.found_html(found)
+    imports, ds = Imports(home.root), datasets.create(home, "foxes")
+    hub.fail("resolve", 503, times=-1)
+    monkeypatch.setattr(collect, "FIRST_WAIT_S", 30.0)
+    job = imports.hub(ds, found, None)
+    imports.cancel(ds.name)
+    job.thread.join(20)
+    assert job.cancelled and "Cancelled; nothing was added" in outcome_html(job) and not list(ds.meta.glob("hub/*"))
+    hub.heal()
+    job = imports.hub(ds, found, None)
+    job.thread.join(60)
+    assert outcome(job).startswith("2 pictures added, 2 captions paired"), outcome(job)
+    assert not list(ds.meta.glob("hub/*")) and ds.counts().captioned == 2
+
+
+def test_the_command_says_the_size_first(hub, home, alone):
+    from typer.testing import CliRunner
+
+    from training.__main__ import app
+
+    put(hub)
+    asked = CliRunner().invoke(app, ["get-dataset", "hf:alice/foxes", "--home", str(home.root)], input="n\n")
+    assert "2 pictures" in asked.output and asked.exit_code == 130 and not datasets.list_datasets(home)
+    done = CliRunner().invoke(app, ["get-dataset", "alice/foxes", "--yes", "--home", str(home.root)])
+    assert "2 pictures added" in done.output and datasets.open_dataset(home, "foxes").counts().captioned == 2, done.output
+
+
 def test_what_passes_is_tried_again_and_what_is_there_is_not_fetched_twice(hub, token, tmp_path):
     put(hub)
-    hub.fail("resolve", "broken", times=2)
+    for how in ("broken", 503, "bad json"):
+        hub.fail("resolve", how)
+    (tmp_path / "x" / "train").mkdir(parents=True)
+    (tmp_path / "x/train/b.jpg.part").write_bytes(HELD["train/b.jpg"][:500])  # of an earlier time
     fetched(hub, token, tmp_path / "x")
-    before = sum(path.startswith("GET") for endpoint, path in hub.seen if endpoint == "resolve")
+    before = hub.count("resolve")
+    assert before == 6 and all((tmp_path / "x" / name).read_bytes() == HELD[name] for name in ("train/a.png", "train/b.jpg", "metadata.jsonl"))
+    (tmp_path / "x/train/a.png").write_bytes(HELD["train/a.png"][::-1])  # of the right size, but another
     fetched(hub, token, tmp_path / "x")
-    assert sum(path.startswith("GET") for endpoint, path in hub.seen if endpoint == "resolve") == before
+    assert hub.count("resolve") == before + 1 and (tmp_path / "x/train/a.png").read_bytes() == HELD["train/a.png"] and not list((tmp_path / "x").rglob("*.part"))
 
 
 def test_cancel_ends_it(hub, token, tmp_path):

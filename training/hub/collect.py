@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 import threading
@@ -10,11 +12,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import quote
 
 from ..data import captions, parquet, tabled, tars
 from ..data.noise import is_system
 from ..data.pictures import SUFFIXES
-from ..outside import size
+from ..outside import open_plain, size
 from . import client as hub_client
 from .client import Cancelled, Fault, HubError
 from .download import SPARE_BYTES
@@ -23,6 +27,7 @@ from .secrets import Secret
 ASK_S = 20.0  # for the list of files
 SIDE_BY_SIDE = 6  # files on their way at once; most are small
 TRIES, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 2.0, 60.0
+PIECE_BYTES = 1 << 18
 MOST_FILES = 100_000
 TABLE_BYTES = 64_000_000
 _ID = r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}"
@@ -31,13 +36,21 @@ _PAGE = re.compile(rf"(?:https?://)?(?:www\.)?[^/\s]+/(datasets/)?({_ID})(?:/(?:
 Progress = Callable[[int, int, str], None]  # bytes done, bytes of, the file in hand
 
 
+class File(NamedTuple):
+    """One file on the Hub.  oid: its SHA-256 where it is a large one, else that of git; "" where the Hub does not say."""
+
+    path: str
+    size_bytes: int
+    oid: str
+
+
 @dataclass(frozen=True)
 class Found:
-    """A dataset as it stands on the Hub.  files: (path, bytes) of what is taken; left: how many files are not; kind: pictures, archives or parquet."""
+    """A dataset as it stands on the Hub.  files: what is taken; left: how many files are not; kind: pictures, archives or parquet."""
 
     id: str
     revision: str
-    files: tuple[tuple[str, int], ...]
+    files: tuple[File, ...]
     left: int
     kind: str
     licence: str
@@ -45,12 +58,12 @@ class Found:
 
     @property
     def size_bytes(self) -> int:
-        return sum(count for _, count in self.files)
+        return sum(file.size_bytes for file in self.files)
 
     @property
     def holding(self) -> int:
         """How many of the files are what the pictures are in."""
-        return sum(_kind(path) == self.kind for path, _ in self.files)
+        return sum(_kind(file.path) == self.kind for file in self.files)
 
     def told(self) -> str:
         """What it is, in a sentence."""
@@ -84,7 +97,7 @@ def look(text: str, token: Secret | None, endpoint: str = "") -> Found:
         info = HfApi(endpoint=hub_client.checked_endpoint(endpoint), token=_given(token)).dataset_info(id, revision=revision or None, files_metadata=True, timeout=ASK_S)
     except Exception as error:  # noqa: BLE001 _words raises again what is not the Hub's
         raise _words(error, id, revision) from None
-    siblings = [(s.rfilename, s.size or 0) for s in info.siblings or []]
+    siblings = [File(s.rfilename, s.size or 0, s.lfs.sha256 if s.lfs else s.blob_id or "") for s in info.siblings or []]
     if len(siblings) > MOST_FILES:
         raise ValueError(f"{id} holds {len(siblings):,} files; {MOST_FILES:,} is the most")
     kind, files = _wanted(siblings)
@@ -117,29 +130,30 @@ def _kind(path: str) -> str:
     return "beside" if suffix in (*captions.SUFFIXES, *tabled.SUFFIXES) else ""
 
 
-def _wanted(siblings: list[tuple[str, int]]) -> tuple[str, tuple[tuple[str, int], ...]]:
+def _wanted(siblings: list[File]) -> tuple[str, tuple[File, ...]]:
     """(what the pictures are in, the files that are taken): of plain pictures, archives and Parquet that of which there is most, and what lies beside."""
-    kinds = {path: _kind(path) for path, _ in siblings}
-    total = {kind: sum(count for path, count in siblings if kinds[path] == kind) + ("pictures" == kind) for kind in set(kinds.values()) & {"pictures", "archives", "parquet"}}
+    kinds = {file.path: _kind(file.path) for file in siblings}
+    total = {kind: sum(f.size_bytes for f in siblings if kinds[f.path] == kind) + (kind == "pictures") for kind in set(kinds.values()) & {"pictures", "archives", "parquet"}}
     if not total:
         return "", ()
     kind = max(total, key=total.__getitem__)
-    return kind, tuple((path, count) for path, count in siblings if kinds[path] == kind or (kinds[path] == "beside" and count <= TABLE_BYTES))
+    return kind, tuple(f for f in siblings if kinds[f.path] == kind or (kinds[f.path] == "beside" and f.size_bytes <= TABLE_BYTES))
 
 
 def fetch(found: Found, into: Path, token: Secret | None, progress: Progress, stop: Callable[[], bool], endpoint: str = "") -> None:
-    """The files of a dataset in the folder `into`, as they lie on the Hub; what is there already is not fetched again.
+    """The files of a dataset in the folder `into`, as they lie on the Hub, each compared with what it must be; what is there already is not fetched again.
 
     Raises Cancelled, HubError and ValueError in plain words; what arrived stays for the next time.
     """
     into.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(into).free
-    there = sum((into / path).stat().st_size for path, _ in found.files if (into / path).is_file())
+    there = sum((into / file.path).stat().st_size for file in found.files if (into / file.path).is_file())
     if found.size_bytes - there + SPARE_BYTES > free_bytes:
         raise ValueError(f"{found.id} takes {size(found.size_bytes - there)} more, but only {size(free_bytes)} are free on the disk of {into}; free some, or move Easel's folder with --home")
     count = _Count(found, progress, stop)
-    with ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="hub") as pool:
-        jobs = [pool.submit(_one, found, path, into, token, count, endpoint) for path, _ in found.files]
+    with hub_client.Client(count.over) as client, ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="hub") as pool:
+        way = _Way(client, found, into, token, hub_client.checked_endpoint(endpoint))
+        jobs = [pool.submit(_one, way, file, count) for file in found.files]
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -149,73 +163,102 @@ def fetch(found: Found, into: Path, token: Secret | None, progress: Progress, st
             raise
 
 
+@dataclass(frozen=True)
+class _Way:
+    """From where to where."""
+
+    client: hub_client.Client
+    found: Found
+    into: Path
+    token: Secret | None
+    endpoint: str
+
+
 class _Count:
     """The bytes that have arrived, of all files together."""
 
     def __init__(self, found: Found, progress: Progress, stop: Callable[[], bool]):
         self.of, self.progress, self.stop, self.ended = found.size_bytes, progress, stop, False
-        self._sizes, self._done, self._total, self._lock = dict(found.files), {}, 0, threading.Lock()
+        self._done: dict[str, int] = {}
+        self._total, self._lock = 0, threading.Lock()
+
+    def over(self) -> bool:
+        """Whether nobody waits for the rest."""
+        return self.ended or self.stop()
 
     def check(self) -> None:
         """Raises Cancelled where nobody waits for the rest."""
-        if self.ended or self.stop():
+        if self.over():
             raise Cancelled
 
     def at(self, path: str, done: int) -> None:
         """So many bytes of a file are here."""
         with self._lock:
-            done = min(done, self._sizes[path])
             self._total += done - self._done.get(path, 0)
             self._done[path] = done
             self.progress(self._total, self.of, path)
 
-    def whole(self, path: str) -> None:
-        """A file is here."""
-        self.at(path, self._sizes[path])
 
-
-def _one(found: Found, path: str, into: Path, token: Secret | None, count: _Count, endpoint: str) -> None:
+def _one(way: _Way, file: File, count: _Count) -> None:
     """One file, tried again where that may help."""
-    from huggingface_hub import hf_hub_download
-
+    target = way.into / file.path
+    if target.is_file() and _same(target, file):
+        return count.at(file.path, file.size_bytes)
     for attempt in range(1, TRIES + 1):
         count.check()
         try:
-            hf_hub_download(
-                found.id, path, repo_type="dataset", revision=found.revision, token=_given(token), local_dir=into, endpoint=hub_client.checked_endpoint(endpoint), tqdm_class=_bar(path, count),
-            )  # fmt: skip
-            count.whole(path)
-            return
+            return _stream(way, file, count)
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 _words raises again what is not the Hub's
-            said = _words(error, found.id, found.revision)
-            fault = said.__cause__
-            if not (isinstance(fault, Fault) and fault.passing) or attempt == TRIES:
-                raise said from None
-            end = time.monotonic() + min(LONGEST_WAIT_S, fault.wait_s or FIRST_WAIT_S * 2 ** (attempt - 1))
+            said = _words(error, way.found.id, way.found.revision)
+        fault = said.__cause__
+        if not (isinstance(fault, Fault) and fault.passing) or attempt == TRIES:
+            raise said from None
+        end = time.monotonic() + min(LONGEST_WAIT_S, fault.wait_s or FIRST_WAIT_S * 2 ** (attempt - 1))
         while time.monotonic() < end:
             count.check()
             time.sleep(0.1)
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _bar(path: str, count: _Count):
-    from tqdm.auto import tqdm
+def _stream(way: _Way, file: File, count: _Count) -> None:
+    """One file, from where an earlier try ended; it appears whole or not at all.  Raises what the Hub answers, Fault where something else arrived."""
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-    class Bar(tqdm):
-        """Counts bytes instead of drawing."""
+    target = way.into / file.path
+    part = target.with_name(f"{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    had = part.stat().st_size if part.is_file() else 0
+    headers = build_hf_headers(token=_given(way.token)) | ({"Range": f"bytes={had}-"} if 0 < had < file.size_bytes else {})
+    url = f"{way.endpoint}/datasets/{way.found.id}/resolve/{way.found.revision}/{quote(file.path)}"
+    with way.client.stream("GET", url, headers=headers) as answer:
+        hf_raise_for_status(answer)
+        done = had if answer.status_code == 206 else 0
+        with open(part, "ab" if done else "wb") as out:
+            for piece in answer.iter_bytes(PIECE_BYTES):
+                count.check()
+                done += len(piece)
+                if done > file.size_bytes:
+                    break
+                out.write(piece)
+                count.at(file.path, done)
+    if not _same(part, file):
+        part.unlink(missing_ok=True)
+        count.at(file.path, 0)
+        raise Fault(0, f"{file.path} did not arrive as the Hub has it", passing=True)
+    os.replace(part, target)
 
-        def __init__(self, *args, **kwargs):
-            self._bytes = int(kwargs.get("initial") or 0)
-            kwargs.pop("name", None)
-            super().__init__(*args, **{**kwargs, "disable": True})
 
-        def update(self, n=1):
-            self._bytes += int(n or 0)
-            count.check()
-            count.at(path, self._bytes)
-
-    return Bar
+def _same(path: Path, file: File) -> bool:
+    """Whether a file here is the one on the Hub."""
+    if path.stat().st_size != file.size_bytes:
+        return False
+    digest = hashlib.sha256() if len(file.oid) == 64 else hashlib.sha1(b"blob %d\0" % file.size_bytes, usedforsecurity=False)  # git's, as the Hub names small files
+    with open_plain(path) as held:
+        while piece := held.read(PIECE_BYTES):
+            digest.update(piece)
+    return not file.oid or digest.hexdigest() == file.oid
 
 
 def _words(error: Exception, id: str, revision: str) -> HubError:
