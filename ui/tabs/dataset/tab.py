@@ -10,9 +10,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from training.data import controls, datasets, exporting
+from training.data import controls, datasets, embedded, exporting
 from training.data.datasets import Dataset
 from training.data.health import Goal
+from training.hub import arriving
 from training.plan import hardware
 
 from ... import turns, views
@@ -22,7 +23,7 @@ from ...theme import ASSETS
 from ...words import in_words
 from ..train import draft
 from ..train.missing import chosen, missing_html
-from . import judged, tiles, versions, welcome
+from . import judged, onhub, tiles, versions, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = "Dataset"
@@ -78,6 +79,8 @@ class Parts:
     view: gr.State
     seen: gr.State  # the print of the import that the page shows
     imports: Imports
+    arrive: onhub.Arrive
+    leave: onhub.Leave
 
 
 def build(ctx: UiContext) -> Parts:
@@ -99,6 +102,7 @@ def build(ctx: UiContext) -> Parts:
         with gr.Accordion(f"Add a folder of {'this computer' if ctx.local else 'the computer that Easel runs on'}", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
             folder = gr.Textbox(label="Folder", placeholder="/home/me/pictures/cat" if ctx.local else "cat", info=folder_info(ctx), max_lines=1, elem_classes="ez-grow")
             add_folder = gr.Button("Add folder", elem_classes="ez-fit", min_width=0)
+        arrive = onhub.build_arrive(GRID_JS)
         report = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-outcome")
         with gr.Row(elem_classes=["ez-row", "ez-tools"], visible=False) as tools:
             query = gr.Textbox(label="Search names and captions", show_label=False, container=False, placeholder="Search names and captions", max_lines=1, elem_classes="ez-grow")
@@ -116,6 +120,7 @@ def build(ctx: UiContext) -> Parts:
             make = gr.Button("Make", elem_classes="ez-fit", min_width=0)
         with gr.Accordion("Download this dataset", open=False, elem_classes="ez-fold"):
             away = gr.HTML(apply_default_css=False)
+        leave = onhub.build_leave(GRID_JS)
         with gr.Accordion("Rename or delete this dataset", open=False, visible=False, elem_classes="ez-fold") as manage:
             with gr.Row(elem_classes="ez-row"):
                 name = gr.Textbox(label="Name", max_lines=1, elem_classes="ez-grow")
@@ -127,7 +132,7 @@ def build(ctx: UiContext) -> Parts:
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
         first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, past, kind, make, away, manage,
-        name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)),
+        name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)), arrive, leave,
     )  # fmt: skip
 
 
@@ -160,6 +165,8 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     gr.on([parts.query.change, parts.only.input], tab.search, [*asked, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.undo.click(tab.undo, asked, out, **QUIET)
     _wire_names(parts, ctx, tab)
+    onhub.wire_arrive(parts.arrive, ctx, parts.imports, asked, tab)
+    onhub.wire_leave(parts.leave, ctx)
     for button in (parts.welcome.start, parts.example):
         button.click(tab.try_it, parts.view, [parts.welcome.fault, ctx.run, ctx.tabs, ctx.timer, parts.new_row, *out], **QUIET)
 
@@ -294,6 +301,10 @@ class _Tab:
             return self.show(name, view, {"page": int(event.page)})
         if act == "dismiss":
             self.parts.imports.dismiss(name)
+        if act == "stop":
+            self.parts.imports.cancel(name)
+        if act == "prompts" and ds:
+            self._use_prompts(ds)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
         if act == "finding":
@@ -304,6 +315,13 @@ class _Tab:
             x, y = (float(share) for share in str(event.key).split())
             self._said(lambda: ds.set_focus(str(event.ids[0]), x, y))
         return self.show(name, view)
+
+    def _use_prompts(self, ds: Dataset) -> None:
+        """The prompts in pictures become their captions; the offer is taken, so it goes."""
+        count = self._said(lambda: embedded.use(ds))
+        if job := self.parts.imports.of(ds.name):
+            job.verdicts = [v for v in job.verdicts if v.kind != "prompts"]
+        gr.Info(f"{views.count(count, 'caption')} written. Undo takes them back.", duration=4)
 
     def check(self, name: str, view: dict):
         """The health check is asked for."""
@@ -442,18 +460,28 @@ def outcome_html(job: Import | None) -> str:
         return ""
     if not job.ended:
         share = f'<div class="ez-bar"><i style="width:{100 * job.done / job.of:.1f}%"></i></div>' if job.of and job.done else '<div class="ez-bar ez-busy"><i></i></div>'
-        count = f"{job.done:,} of {job.of:,}" if job.of else ""
+        fetching = job.doing == arriving.FETCHING
+        count = (f"{views.size(job.done)} of {views.size(job.of)}" if fetching else f"{job.done:,} of {job.of:,}") if job.of else ""
+        title = job.doing or ("Looking closely at the pictures" if job.checks else "Checking pictures")
+        stop = '<button type="button" class="ez-link" data-act="stop">Cancel</button>' if fetching and job.stop and not job.stop.is_set() else ""
         return (
-            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>{"Looking closely at the pictures" if job.checks else "Checking pictures"}</b><span class="ez-muted ez-num">{count}</span></div>{share}'
-            f'<p class="ez-muted ez-small ez-oneline">{escape(job.file)}</p></div>'
+            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>{title}</b><span class="ez-muted ez-num">{count}</span></div>{share}'
+            f'<div class="ez-spread"><p class="ez-muted ez-small ez-oneline">{escape(job.file)}</p>{stop}</div></div>'
         )
-    look = "ez-bad" if job.error else "ez-warn" if job.refused else "ez-ok"
+    look = "" if job.cancelled else "ez-bad" if job.error else "ez-warn" if job.refused else "ez-ok"
     said = outcome(job)
     close = '<button type="button" class="ez-link" data-act="dismiss">Dismiss</button>'
     return (
         f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(in_words(said))}</b>{close}</div>'
-        f"{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
+        f"{_prompts(job)}{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
     )
+
+
+def _prompts(job: Import) -> str:
+    """That pictures carry the prompts that they were drawn from, and the button that makes captions of them."""
+    if not job.prompts:
+        return ""
+    return f'<div class="ez-acts"><span>{escape(in_words(job.prompts))}</span><button type="button" class="ez-btn" data-act="prompts">Use as captions</button></div>'
 
 
 def _rows(title: str, verdicts: list) -> str:
