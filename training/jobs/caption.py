@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+import sys
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -16,7 +19,7 @@ from ..data.datasets import Dataset, Picture
 from ..runs.context import Context, Stopped
 
 TITLE = "Caption"
-NEEDS_TOKEN = False
+NEEDS_TOKEN = True  # a captioner's model may ask for its licence to be accepted
 USES_GPU = True
 HOPELESS = 5  # so many errors and not one caption: it is not the pictures' fault
 
@@ -66,11 +69,21 @@ def options_of(captioner: ModuleType, config: Config) -> BaseModel:
     return jobfile.parse(captioner.Options, given, f"options of {captioner.TITLE}")
 
 
+def lacks(captioner: ModuleType) -> str:
+    """Which package a captioner needs that is not installed, with the command that brings it, a sentence; "" where none is missing."""
+    for module, package in getattr(captioner, "NEEDS", {}).items():
+        if module not in sys.modules and importlib.util.find_spec(module) is None:
+            return f'{captioner.TITLE} needs the Python package {package}, which is not installed; install it with "{sys.executable}" -m pip install {package}, then start again'
+    return ""
+
+
 def run(config: Config, ctx: Context) -> None:
     """Captions until all are done (and says so) or raises Stopped; either way what was made is saved."""
     ds = datasets.resolve(ctx.home, config.dataset)
     captioner = registry.get("captioning", config.captioner, ctx.home.plugins)
     options = options_of(captioner, config)
+    if lacking := lacks(captioner):
+        raise ValueError(lacking)
     pictures = ds.pictures(on_progress=lambda done, of, _: ctx.phase("checking pictures", done, of, "pictures"))
     if not any(p.usable for p in pictures):
         raise ValueError(f"the dataset {ds.title!r} has no picture that can be captioned; add some on the Dataset tab")
@@ -100,7 +113,8 @@ def _wanted(picture: Picture, config: Config, ctx: Context, tally: Tally) -> boo
 def _loaded(captioner: ModuleType, options: BaseModel, device: str, ctx: Context) -> Any:
     if hasattr(captioner, "fetch"):
         ctx.phase("looking for the captioner's weights")
-        here = captioner.fetch(options, lambda done, of: ctx.phase("downloading captioner", done, of, "bytes"), ctx.stop_requested)
+        asked = {"token": ctx.secrets["hf_token"].reveal()} if "hf_token" in ctx.secrets and "token" in inspect.signature(captioner.fetch).parameters else {}
+        here = captioner.fetch(options, lambda done, of: ctx.phase("downloading captioner", done, of, "bytes"), ctx.stop_requested, **asked)
         if not here:
             raise Stopped(step=0)
     ctx.phase("loading captioner")

@@ -79,6 +79,8 @@ def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Co
     if now.captioner not in found or not found[now.captioner].ok:
         return None, {"": "choose a captioner first"}
     module = found[now.captioner].module
+    if lacking := caption.lacks(module):
+        return None, {"": lacking}
     options, wrong = forms.assemble(module.Options(), now.edits)
     if options is None:
         return None, wrong
@@ -101,6 +103,8 @@ def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Co
 def notice(home: Home, now: Settings) -> str:
     """What the captioner says about itself for these options, such as the size of its download, or where pictures go; '' for nothing."""
     plugin = plugins(home).get(now.captioner)
+    if plugin and plugin.ok and (lacking := caption.lacks(plugin.module)):
+        return lacking
     if plugin is None or not plugin.ok or not (hasattr(plugin.module, "fetch") or hasattr(plugin.module, "says")):
         return ""
     options, _ = forms.assemble(plugin.module.Options(), now.edits)
