@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from .. import jobfile, registry
 from ..config import JobConfig
-from ..data import datasets
+from ..data import clips, datasets
 from ..data.captions import clean_caption, with_trigger
 from ..data.datasets import Dataset, Picture
 from ..runs.context import Context, Stopped
@@ -77,13 +77,18 @@ def lacks(captioner: ModuleType) -> str:
     return ""
 
 
+def refusal(captioner: ModuleType, options: BaseModel) -> str:
+    """Why a captioner cannot start with these options, a sentence; "" where it can."""
+    return captioner.refuses(options) if hasattr(captioner, "refuses") else ""
+
+
 def run(config: Config, ctx: Context) -> None:
     """Captions until all are done (and says so) or raises Stopped; either way what was made is saved."""
     ds = datasets.resolve(ctx.home, config.dataset)
     captioner = registry.get("captioning", config.captioner, ctx.home.plugins)
     options = options_of(captioner, config)
-    if lacking := lacks(captioner):
-        raise ValueError(lacking)
+    if hindrance := lacks(captioner) or refusal(captioner, options):
+        raise ValueError(hindrance)
     pictures = ds.pictures(on_progress=lambda done, of, _: ctx.phase("checking pictures", done, of, "pictures"))
     if not any(p.usable for p in pictures):
         raise ValueError(f"the dataset {ds.title!r} has no picture that can be captioned; add some on the Dataset tab")
@@ -93,7 +98,7 @@ def run(config: Config, ctx: Context) -> None:
     tally.done = len(before)
     if todo:
         state = _loaded(captioner, options, config.device, ctx)
-        _caption_all(todo, captioner, state, getattr(options, "batch_size", 1 if captioner.NEEDS_PIXELS else 50), ds, config, ctx, tally)
+        _caption_all(todo, captioner, state, options, ds, config, ctx, tally)
     ctx.emit("finished", path="", summary=str(tally))
 
 
@@ -121,12 +126,13 @@ def _loaded(captioner: ModuleType, options: BaseModel, device: str, ctx: Context
     return captioner.load(options, device)
 
 
-def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, batch: int, ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
+def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, options: BaseModel, ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
+    batch = getattr(options, "batch_size", 1 if captioner.NEEDS_PIXELS else 50)
     for start in range(0, len(todo), batch):
         ctx.phase("captioning", start, len(todo), "pictures")
         if ctx.stop_requested():
             raise Stopped(step=tally.done)
-        rows = _answers(todo[start : start + batch], captioner, state, tally)
+        rows = _answers(todo[start : start + batch], captioner, state, options, tally)
         _save(rows, ds, config, ctx, tally)
         if not tally.done and len(tally.errors) >= HOPELESS:
             raise tally.errors[0]
@@ -135,12 +141,12 @@ def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, batch: 
         raise tally.errors[0]
 
 
-def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, tally: Tally) -> list[tuple[Picture, str, str]]:
+def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, options: BaseModel, tally: Tally) -> list[tuple[Picture, str, str]]:
     """[(picture, text, why there is none)].  One bad picture does not cost the others of its batch their caption."""
     rows, opened = [], []
     for picture in pictures:
         try:
-            opened.append((picture, datasets.load_pixels(picture.path) if captioner.NEEDS_PIXELS else None))
+            opened.append((picture, _seen(picture, captioner, options)))
         except (ValueError, OSError, MemoryError) as error:
             rows.append((picture, "", f"cannot be read: {error}"))
     for group in [opened] if len(opened) < 2 else [opened, *([one] for one in opened)]:
@@ -157,6 +163,15 @@ def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, tally: 
         if len(group) == len(opened):
             break  # the batch went well as a whole
     return rows
+
+
+def _seen(picture: Picture, captioner: ModuleType, options: BaseModel) -> Any:
+    """What a captioner is given of a picture; of a clip the frame in its middle, or the frames that it asks for."""
+    if not captioner.NEEDS_PIXELS:
+        return None
+    if picture.seconds and hasattr(captioner, "frames"):
+        return clips.sampled(picture.path, picture.seconds, captioner.frames(options))
+    return datasets.load_pixels(picture.path)
 
 
 def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:

@@ -90,13 +90,15 @@ def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Co
             name=folder_name(f"{ds.title[:60]} captions"), dataset=ds.name, captioner=now.captioner, options=given, mode=now.mode,
             trigger=now.trigger, device=device,
         )  # fmt: skip
-        problem = module.needs(caption.options_of(module, config))
+        given = caption.options_of(module, config)
+        problem = module.needs(given) if hasattr(module, "needs") else ""
+        hindrance = caption.refusal(module, given)
     except ValidationError as error:
         return None, {"@trigger" if e["loc"] == ("trigger",) else "": str(e.get("ctx", {}).get("error", e["msg"])) for e in error.errors()}
     except ValueError as error:
         return None, {"": str(error)}
-    if problem and not hasattr(module, "fetch"):
-        return None, {"": problem}
+    if hindrance or (problem and not hasattr(module, "fetch")):
+        return None, {"": hindrance or problem}
     return config, {}
 
 
