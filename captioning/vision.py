@@ -178,13 +178,18 @@ def asked(processor: Any, question: str, count: int) -> str:
     place = processor.image_token
     parts = [*({"type": "image"} for _ in range(count)), {"type": "text", "text": words}]
     for content in (parts, words, place * count + "\n" + words):  # JoyCaption's template writes the place for its picture itself
-        try:
-            text = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
-        except Exception:  # noqa: BLE001 a template is a program of somebody's, which may not know one of these ways
-            continue
+        text = _in_template(processor, content)
         if text.count(place) == count:
             return text
     raise ValueError(f"this model's chat template has no place for {count} pictures at once; set frames to 1" if count > 1 else "this model has no chat template that takes a picture, so it cannot be asked; use an Instruct version")
+
+
+def _in_template(processor: Any, content: Any) -> str:
+    """The prompt by the chat template; "" where it does not take what is asked in this form, or is none."""
+    try:
+        return processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True)
+    except Exception:  # noqa: BLE001 a template is a program of somebody's, and fails in its own way
+        return ""
 
 
 def said(text: str, cut: bool = False) -> str:
@@ -218,7 +223,7 @@ def _processor(folder: str, config: Any) -> Any:
     from transformers import AutoProcessor
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-    of = PROCESSOR_MAPPING[type(config)] if type(config) in PROCESSOR_MAPPING else None
+    of = PROCESSOR_MAPPING.get(type(config), None)
     parts = of.get_attributes() if of else []
     if parts and parts[-1] == "video_processor":
         stills = type(of.__name__, (of,), {"get_attributes": classmethod(lambda cls: parts[:-1])})

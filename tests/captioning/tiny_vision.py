@@ -62,7 +62,6 @@ def _tokenizer(kind: str):
 def _made(kind: str, names: list[str]):
     """(config, picture processor) of a kind."""
     from transformers import (
-        CLIPImageProcessor,
         Gemma3Config,
         Gemma3ImageProcessor,
         LlavaConfig,

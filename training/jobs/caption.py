@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field, field_validator
 from .. import jobfile, registry
 from ..config import JobConfig
 from ..data import clips, datasets
-from ..data.captions import clean_caption, with_trigger
+from ..data.captions import clean_caption
+from ..data.combining import ONE_LINE, combined
 from ..data.datasets import Dataset, Picture
 from ..runs.context import Context, Stopped
 
@@ -34,6 +35,12 @@ class Config(JobConfig):
     mode: Literal["overwrite", "missing", "append"] = Field(
         "missing", description="Write all captions anew, only the missing ones, or add to what is there."
     )
+    place: Literal["behind", "front", "line"] = Field(
+        "behind", description="Where added text goes: behind what is there, in front of it, or on a line of its own, which is one more caption of the picture."
+    )
+    apart: bool = Field(True, description="Put ||| between a list of tags and sentences that are added to each other, so that shuffling the tags leaves the sentences whole.")
+    pictures: tuple[str, ...] = Field((), max_length=1_000_000, description="Names of the pictures that are captioned; none for all of the dataset.")
+    trial: bool = Field(False, description="Write nothing: only show what would be written.")
     trigger: str = Field("", max_length=100, description="Word that calls up what is learnt; it is put in front of captions that lack it.")
     device: Literal["cpu", "cuda", "xpu", "mps"] = Field("cpu", description="Where the captioner runs.")
 
@@ -54,8 +61,10 @@ class Tally:
     failed: int = 0
     errors: list[Exception] = field(default_factory=list)  # raised by the captioner, not by a picture
 
+    trial: bool = False
+
     def __str__(self) -> str:
-        parts = [f"{self.done} captioned"]
+        parts = [f"{self.done} tried, nothing written" if self.trial else f"{self.done} captioned"]
         parts += [f"{self.skipped} had one already"] if self.skipped else []
         parts += [f"{self.failed} failed"] if self.failed else []
         return ", ".join(parts)
@@ -89,17 +98,37 @@ def run(config: Config, ctx: Context) -> None:
     options = options_of(captioner, config)
     if hindrance := lacks(captioner) or refusal(captioner, options):
         raise ValueError(hindrance)
-    pictures = ds.pictures(on_progress=lambda done, of, _: ctx.phase("checking pictures", done, of, "pictures"))
+    _warn_of_no_effect(config, ctx)
+    pictures = _chosen(ds.pictures(on_progress=lambda done, of, _: ctx.phase("checking pictures", done, of, "pictures")), config)
     if not any(p.usable for p in pictures):
         raise ValueError(f"the dataset {ds.title!r} has no picture that can be captioned; add some on the Dataset tab")
-    before = {id for id, status, _ in ctx.run.view().items if status == "done"} if ctx.attempt > 1 else set()
-    tally = Tally()
+    before = {id for id, status, _ in ctx.run.view().items if status in ("done", "tried")} if ctx.attempt > 1 else set()
+    tally = Tally(trial=config.trial)
     todo = [p for p in pictures if p.id not in before and _wanted(p, config, ctx, tally)]
     tally.done = len(before)
+    if config.mode == "append" and config.place == "line" and ds.lines == "one":
+        raise ValueError(ONE_LINE)
     if todo:
         state = _loaded(captioner, options, config.device, ctx)
         _caption_all(todo, captioner, state, options, ds, config, ctx, tally)
     ctx.emit("finished", path="", summary=str(tally))
+
+
+def _warn_of_no_effect(config: Config, ctx: Context) -> None:
+    for name in ("place", "apart"):
+        if getattr(config, name) != Config.model_fields[name].default and (config.mode != "append" or (name == "apart" and config.place == "line")):
+            ctx.warn(f"{name} has no effect: mode is {config.mode!r}" if config.mode != "append" else "apart has no effect: place is 'line'")
+
+
+def _chosen(pictures: list[Picture], config: Config) -> list[Picture]:
+    """The pictures that the job is about.  Raises ValueError where one of them is not there at all."""
+    if not config.pictures:
+        return pictures
+    there = {p.id for p in pictures}
+    if not there.intersection(config.pictures):
+        raise ValueError(f"none of the {len(config.pictures):,} named pictures is in the dataset any more, such as {config.pictures[0]!r}; choose them again")
+    named = set(config.pictures)
+    return [p for p in pictures if p.id in named]
 
 
 def _wanted(picture: Picture, config: Config, ctx: Context, tally: Tally) -> bool:
@@ -186,12 +215,13 @@ def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx
             problems[picture.id] = problem
         else:
             text = clean_caption(text)  # paragraphs of one answer are one caption
-            text = f"{now}, {text}" if now and config.mode == "append" else text
-            captions[picture.id] = with_trigger(text, config.trigger)
-    ds.set_captions(captions, config.captioner, op=f"{ctx.run.id}:{ctx.attempt}")
+            kept = now if config.mode == "append" else ""
+            captions[picture.id] = combined(kept, text, config.place, config.apart, config.trigger, ds.lines)
+    if not config.trial:
+        ds.set_captions(captions, config.captioner, op=f"{ctx.run.id}:{ctx.attempt}")
     tally.done += len(captions)
     tally.failed += len(problems)
     for id, text in captions.items():
-        ctx.emit("item", id=id, status="done", text=text)
+        ctx.emit("item", id=id, status="tried" if config.trial else "done", text=text)
     for id, problem in problems.items():
         ctx.emit("item", id=id, status="failed", text=problem)
