@@ -6,6 +6,8 @@ it stays in front, what stands behind a second one stays behind, and only the ta
 
 from __future__ import annotations
 
+import re
+
 from . import tags
 from .captions import SEPARATOR, split, with_trigger
 
@@ -27,7 +29,9 @@ def combined(now: str, new: str, place: str, apart: bool = True, trigger: str = 
 
 
 def joined(now: str, new: str, front: bool, apart: bool = True, trigger: str = "") -> str:
-    """One caption with `new` in front of it or behind it.  Of a list of tags only those are added that are missing."""
+    """One caption with `new` in front of it or behind it.  What is there already is not put in twice; of a list of tags only those are added that are missing."""
+    if re.search(rf"(?<!\w){re.escape(new)}(?!\w)", now, re.IGNORECASE):
+        return now
     if tags.is_tags(new):
         new = ", ".join(tag for tag in tags.parse(new).tags if not tags.holds(now, tag))
     if not new:

@@ -148,7 +148,7 @@ def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = Fal
     fault = f'<p class="ez-error" role="alert">{escape(in_words(wrong[""]))}</p>' if wrong.get("") else ""
     return (
         f'<div class="ez-captioner"><div role="radiogroup" aria-label="Captioner" class="ez-choices">{cards}</div>{note}{options}'
-        f"{_modes(now)}{_trigger(now, wrong)}{fault}{_start(busy, reach)}</div>"
+        f"{_modes(now)}{_trigger(now, wrong)}{_start(busy, reach, fault)}</div>"
     )
 
 
@@ -203,14 +203,14 @@ def _segs(act: str, label: str, choices: Sequence[tuple[str, str, str]], now: st
     return f'<div role="radiogroup" aria-label="{label}" class="ez-segs">{buttons}</div><p>{help}</p>'
 
 
-def _start(busy: bool, reach: str) -> str:
+def _start(busy: bool, reach: str, fault: str) -> str:
     state = ' disabled title="One captioning at a time"' if busy else ""
     word = "Captioning …" if busy else "Start captioning"
     whom = f'<p class="ez-small ez-muted" id="ez-caption-reach">{escape(reach)}</p>' if reach else ""
     # data-collect sends along what is in the boxes: a box that is left by this very click is not saved yet
     return (
-        f'{whom}<div class="ez-row ez-caption-go"><button type="button" id="ez-caption-start" class="ez-btn ez-primary" data-act="start" data-collect{state}>{word}</button>'
-        f'<button type="button" id="ez-caption-try" class="ez-btn" data-act="try" data-collect{state or TRY}>Try on three</button></div>'
+        f'<div class="ez-caption-go">{fault}{whom}<div class="ez-row"><button type="button" id="ez-caption-start" class="ez-btn ez-primary" data-act="start" data-collect{state}>{word}</button>'
+        f'<button type="button" id="ez-caption-try" class="ez-btn" data-act="try" data-collect{state or TRY}>Try on three</button></div></div>'
     )
 
 
