@@ -131,6 +131,7 @@ def caption(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or the path of a folder of pictures.")],
     captioner: Annotated[str | None, typer.Option(help="Captioner; 'jobs' lists them.")] = None,
     mode: Annotated[str | None, typer.Option(help="What happens to captions that are there: overwrite, missing (write only those) or append.")] = None,
+    where: Annotated[str | None, typer.Option("--place", help="With append: behind what is there, front, or line (a caption of its own).")] = None,
     trigger: Annotated[str | None, typer.Option(help="Trigger word that is put into each caption.")] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the captioner; may be given several times.")] = None,
     home: HomeOption = None,
@@ -145,7 +146,7 @@ def caption(
     place = _use(home)
     here = Path(dataset).expanduser()
     name = str(here.resolve()) if not (place.datasets / dataset).is_dir() and here.is_dir() else dataset
-    given = {"captioner": captioner, "mode": mode, "trigger": trigger, "options": _options(option or []) or None}
+    given = {"captioner": captioner, "mode": mode, "place": where, "trigger": trigger, "options": _options(option or []) or None}
     data = {"kind": "caption", "name": folder_name(f"Captions of {Path(name).name}"), "dataset": name, "device": machine(place.root).device}
     job = registry.get("jobs", "caption", place.plugins)
     config = parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command")

@@ -26,8 +26,8 @@ from ...words import in_words
 from ..dataset import tiles
 from ..train.draft import FORM, Draft
 from ..train.missing import chosen, missing_html
-from . import captioner, editing, notes, panel
-from .scope import ALL, CUT, FILTERS, FIRST_VIEW, matching, reached, tagged
+from . import captioner, editing, notes, panel, tried
+from .scope import ALL, CUT, FILTERS, FIRST_VIEW, matching, reached, tagged, to_caption
 
 TITLE = "Captions"
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch, server)"
@@ -131,7 +131,7 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.cut.act(tab.note_act, asked, [*out, parts.only], **INSTANT)
     parts.cut.edit(tab.note_edit, [*asked, parts.choice], [parts.choice, *out], **INSTANT)
     parts.form.act(tab.form_act, asked, [ctx.timer, *out], **INSTANT)
-    parts.form.edit(tab.edit, ctx.dataset, parts.form, **INSTANT)
+    parts.form.edit(tab.edit, asked, parts.form, **INSTANT)
     parts.job.act(tab.job_act, asked, [ctx.timer, *out], **QUIET)
     parts.undo.click(tab.undo, asked, out, **QUIET)
     parts.swap.click(tab.swap, [*looked_for, parts.swap, *asked], [parts.preview, *out], **QUIET)
@@ -185,7 +185,7 @@ class _Tab:
         run, run_view, status = self._job(ds)
         return [
             view, _print(run, status, run_view), missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
-            self._form(ds, status, wrong), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
+            self._form(status, wrong, look), self._job_panel(ds, look.pictures, run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
             self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(look),
         ]  # fmt: skip
 
@@ -218,9 +218,12 @@ class _Tab:
 
     def _job(self, ds: Dataset) -> tuple[Run | None, RunView, str]:
         """The newest captioning run of a dataset, its view and status."""
-        names = {ds.name, str(ds.path)}
-        for run in list_runs(self.ctx.home.outputs, {"caption"}):
+        names, settled, closed = {ds.name, str(ds.path)}, self._kept_now().settled, False
+        for run in list_runs(self.ctx.home.outputs, {"caption"}):  # the newest first
             if run.job().get("dataset") in names:
+                closed = closed or run.id == settled
+                if closed and tried.is_trial(run):
+                    continue
                 view, status = self.ctx.watch.status(run)
                 return run, view, "starting" if supervisor.starting(run) else status
         return None, RunView(), ""
@@ -240,8 +243,8 @@ class _Tab:
     def _went_on(self, ds: Dataset, view: dict, seen: str, now: str, run: Run | None, run_view: RunView, status: str) -> list:
         look = self._look(ds, view)
         return [
-            now, job_html(run, run_view, status), _patch(ds, look.page, _items(run_view)),
-            gr.skip() if _busy(status) == seen.startswith("busy") else self._form(ds, status, {}), missing_html(self.ctx.home, ds.name, "captions"),
+            now, self._job_panel(ds, look.pictures, run, run_view, status), _patch(ds, look.page, _items(run_view)),
+            gr.skip() if _busy(status) == seen.startswith("busy") else self._form(status, {}, look), missing_html(self.ctx.home, ds.name, "captions"),
             _undo_button(ds), _cut_html(ds, look.told),
         ]  # fmt: skip
 
@@ -265,12 +268,13 @@ class _Tab:
             return self._beside_the_grid(ds, view)
 
     def _beside_the_grid(self, ds: Dataset, view: dict) -> list:
-        """All but the grid, which somebody is at work in, and the form."""
+        """All but the grid, which somebody is at work in."""
         turn = turns.now(view)
         look, values = self._look(ds, view), [gr.skip()] * len(self.outputs)
         if not turns.newest(view, turn):
             return values
         values[0], values[2], values[7], values[8] = view, missing_html(self.ctx.home, ds.name, "captions"), _undo_button(ds), _cut_html(ds, look.told)
+        values[5] = self._form(self._job(ds)[2], {}, look)
         values[10:] = [*_bulk_buttons(look), self._card(look)]
         return values
 
@@ -320,50 +324,63 @@ class _Tab:
         """What the form holds, after `how`."""
         return drafts.change(self.ctx.home, DRAFT, captioner.Kept, how)
 
-    def _now(self) -> captioner.Settings:
-        return captioner.complete(drafts.load(self.ctx.home, DRAFT, captioner.Kept), captioner.plugins(self.ctx.home))
+    def _kept_now(self) -> captioner.Kept:
+        return drafts.load(self.ctx.home, DRAFT, captioner.Kept)
 
-    def _form(self, ds: Dataset, status: str, wrong: dict[str, str]) -> str:
-        return captioner.render(self.ctx.home, self._now(), wrong, _busy(status))
+    def _now(self) -> captioner.Settings:
+        return captioner.complete(self._kept_now(), captioner.plugins(self.ctx.home))
+
+    def _form(self, status: str, wrong: dict[str, str], look: Look) -> str:
+        return captioner.render(self.ctx.home, self._now(), wrong, _busy(status), to_caption(look.shown, look.view, look.pictures)[1])
+
+    def _job_panel(self, ds: Dataset, pictures: list[Picture], run: Run | None, view: RunView, status: str) -> str:
+        """The newest captioning; of a trial what it would write."""
+        if run is None or not tried.is_trial(run) or _busy(status) or not tried.proposals(_items(view)):
+            return job_html(run, view, status)
+        return tried.card({p.id: p for p in pictures}, _items(view), lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), self._now().mode == "missing")
 
     def form_act(self, name: str, view: dict, event: gr.EventData):
         """A captioner or a mode was chosen, an option reset, or Start pressed."""
         id = self._now().captioner
         for path, value in (getattr(event, "fields", None) or {}).items():
             self._kept(lambda kept, p=str(path), v=str(value): captioner.edited(kept, id, p, v))
-        if event.act == "start":
-            return self.start(name, view)
-        if event.act in ("captioner", "mode"):
+        if event.act in ("start", "try"):
+            return self.start(name, view, trial=event.act == "try")
+        if event.act in ("captioner", "mode", "place"):
             self._kept(lambda kept: kept.model_copy(update={event.act: str(event.id)}))
         elif event.act == "reset":
             self._kept(lambda kept: captioner.reset(kept, id, str(event.field)))
-        return [gr.skip(), *self._only_form(name)]
+        return [gr.skip(), *self._only_form(name, view)]
 
-    def _only_form(self, name: str) -> list:
+    def _only_form(self, name: str, view: dict) -> list:
         values = [gr.skip()] * len(self.outputs)
-        values[5] = self.edited_form(name)
+        values[5] = self.edited_form(name, view)
         return values
 
-    def edit(self, name: str, event: gr.EventData):
+    def edit(self, name: str, view: dict, event: gr.EventData):
         """A field was changed."""
         id = self._now().captioner
         self._kept(lambda kept: captioner.edited(kept, id, str(event.field), str(event.value)))
-        return self.edited_form(name)
+        return self.edited_form(name, view)
 
-    def edited_form(self, name: str) -> str:
+    def edited_form(self, name: str, view: dict) -> str:
         """The form after a change, with what is wrong beside its field; what concerns the whole waits for Start."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return ""
         wrong = captioner.job(self.ctx.home, ds, self._now(), "cpu")[1]
-        return self._form(ds, self._job(ds)[2], {k: v for k, v in wrong.items() if k})
+        with ds.one_look():
+            return self._form(self._job(ds)[2], {k: v for k, v in wrong.items() if k}, self._look(ds, editing.plain(view)))
 
-    def start(self, name: str, view: dict):
-        """A captioning run begins, or the form says what is wrong."""
+    def start(self, name: str, view: dict, trial: bool = False):
+        """A captioning run begins, or the form says what is wrong.  trial: on a few, and nothing is written."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return [gr.skip(), *self.show(name, view)]
-        config, wrong = captioner.job(self.ctx.home, ds, self._now(), hardware.machine(self.ctx.home.root).device)
+        pictures, why = self._whom(ds, editing.plain(view), trial)
+        if why:
+            return [gr.skip(), *self.show(name, view, wrong={"": why})]
+        config, wrong = captioner.job(self.ctx.home, ds, self._now(), hardware.machine(self.ctx.home.root).device, pictures, trial)
         if config is None:
             return [gr.skip(), *self.show(name, view, wrong=wrong)]
         run, _, status = self._job(ds)
@@ -377,6 +394,28 @@ class _Tab:
             return [gr.skip(), *self.show(name, view, wrong={"": str(error)})]
         return [self.ctx.soon(), *self.show(name, view)]
 
+    def _whom(self, ds: Dataset, view: dict, trial: bool) -> tuple[list[str], str]:
+        """(names of the pictures that are captioned, [] for all; why there are none, or "")."""
+        look = self._look(ds, view)
+        among, reach = to_caption(look.shown, look.view, look.pictures)
+        if not (trial or reach):
+            return [], ""
+        if self._now().mode == "missing":
+            left = [p for p in among if not p.caption]
+            if among and not left:
+                return [], f"{'The selected picture has' if len(among) == 1 else f'All {len(among):,} of them have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
+            among = left
+        if not among:
+            return [], "no picture is shown, so there is none to caption; clear the search first"
+        return [p.id for p in among[: tried.COUNT if trial else None]], ""
+
+    def _tried_act(self, ds: Dataset, run: Run, act: str, id: str) -> None:
+        """A proposal was accepted, or the trial is done with."""
+        if act == tried.ACCEPTED:
+            _tell(tried.accept(ds, run, _items(self.ctx.watch.status(run)[0]), id))
+        else:
+            self._kept(lambda kept: kept.model_copy(update={"settled": run.id}))
+
     def job_act(self, name: str, view: dict, event: gr.EventData):
         """Stop, resume or end the job."""
         ds = chosen(self.ctx.home, name)
@@ -389,8 +428,12 @@ class _Tab:
                     supervisor.start_soon(run, self.ctx.home)
                 elif event.act == "kill":
                     supervisor.kill(run)
+                elif tried.is_trial(run):
+                    self._tried_act(ds, run, str(event.act), str(getattr(event, "id", "") or ""))
             except (ValueError, OSError) as error:
                 raise gr.Error(in_words(str(error)), print_exception=False) from None
+        if event.act == "go":
+            return self.start(name, view)
         return [self.ctx.soon(), *self.show(name, view)]
 
     def undo(self, name: str, view: dict):

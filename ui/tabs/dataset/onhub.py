@@ -102,7 +102,7 @@ def wire_arrive(parts: Arrive, ctx, imports: Imports, asked: list, tab) -> None:
             imports.hub(ds, found, token)
         except ValueError as error:
             raise gr.Error(in_words(str(error)), print_exception=False) from None
-        return ["", "", ctx.soon(), *tab.show(ds.name, view)]
+        return ["", "", ctx.soon(), *tab.choose(ds.name, view)]
 
     def look_here(text, token: gr.OAuthToken | None):
         return look(text, Secret(token.token) if token else None)
