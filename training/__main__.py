@@ -1,4 +1,5 @@
-"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | versions | runs | jobs | plugins | doctor.
+"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
+get-dataset | push-dataset | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -130,6 +131,7 @@ def caption(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or the path of a folder of pictures.")],
     captioner: Annotated[str | None, typer.Option(help="Captioner; 'jobs' lists them.")] = None,
     mode: Annotated[str | None, typer.Option(help="What happens to captions that are there: overwrite, missing (write only those) or append.")] = None,
+    where: Annotated[str | None, typer.Option("--place", help="With append: behind what is there, front, or line (a caption of its own).")] = None,
     trigger: Annotated[str | None, typer.Option(help="Trigger word that is put into each caption.")] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the captioner; may be given several times.")] = None,
     home: HomeOption = None,
@@ -144,7 +146,7 @@ def caption(
     place = _use(home)
     here = Path(dataset).expanduser()
     name = str(here.resolve()) if not (place.datasets / dataset).is_dir() and here.is_dir() else dataset
-    given = {"captioner": captioner, "mode": mode, "trigger": trigger, "options": _options(option or []) or None}
+    given = {"captioner": captioner, "mode": mode, "place": where, "trigger": trigger, "options": _options(option or []) or None}
     data = {"kind": "caption", "name": folder_name(f"Captions of {Path(name).name}"), "dataset": name, "device": machine(place.root).device}
     job = registry.get("jobs", "caption", place.plugins)
     config = parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command")
@@ -435,6 +437,55 @@ def pack(
 
     count = exporting.write(datasets.resolve(_use(home), dataset), kind, target)
     print(f"{target}: {count} pictures with what belongs to them")
+
+
+@app.command(name="get-dataset")
+def get_dataset(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A dataset of the Hub: owner/name, hf:owner/name, owner/name@revision, or the address of its page.")],
+    into: Annotated[str | None, typer.Option(metavar="DATASET", help="A dataset that is there, to which it is added; without it, a new one of its name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is downloaded.")] = False,
+    home: HomeOption = None,
+):
+    """Bring a dataset of the Hub here: its pictures, captions and tables; its size is said first.  Ctrl-C stops it, what arrived is kept."""
+    from .data import datasets
+    from .hub import arriving, collect
+
+    place = _use(home)
+    found = collect.look(source, None)
+    print(f"{found.id}: {found.told()}", flush=True)
+    if not yes and not typer.confirm("Download it?"):
+        raise typer.Exit(130)
+    ds = datasets.open_dataset(place, into) if into else datasets.create(place, found.id.partition("/")[2])
+    verdicts = arriving.take(ds, found, None, lambda what, done, of, name: print(f"\r{what} {100 * done // max(of, 1):3} %", end="", file=sys.stderr, flush=True), lambda: False)
+    print(file=sys.stderr)
+    print(f"{ds.name}: {datasets.summary(verdicts)}")
+    for verdict in verdicts:
+        if not verdict.ok and verdict.kind not in ("skipped", *datasets.LEFT_OUT):
+            print(f"  {verdict.file}: {verdict.reason}")
+
+
+@app.command(name="push-dataset")
+def push_dataset(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Repository on the Hub: name, or namespace/name.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; without it, only you and those you invite.")] = False,
+    licence: Annotated[str, typer.Option(help="Licence of the pictures as the Hub names it, e.g. cc-by-4.0; without it, the card names none.")] = "",
+    about: Annotated[str, typer.Option(help="What its card says of the dataset.")] = "",
+    home: HomeOption = None,
+    detach: DetachOption = False,
+):
+    """Publish a dataset to the Hub: pictures, captions, masks and control pictures with a card, in one commit.  Private unless you say otherwise."""
+    from .data import datasets
+    from .jobfile import parse
+    from .jobs.publish_dataset import Config
+    from .names import folder_name
+
+    place = _use(home)
+    here = Path(dataset).expanduser()
+    name = str(here.resolve()) if not (place.datasets / dataset).is_dir() and here.is_dir() else dataset
+    title = datasets.resolve(place, name).title
+    data = {"kind": "publish_dataset", "name": folder_name(f"publish {title}"), "dataset": name, "repo_id": repo, "private": not public, "licence": licence, "about": about}
+    _launch(parse(Config, data, "the command"), place, detach)
 
 
 @app.command()

@@ -111,7 +111,7 @@ class Folder:
             if name not in memory.texts or memory.texts[name][0] != key:
                 memory.texts[name] = (key, self._read(memory, scan, name))
             return memory.texts[name][1]
-        return captions.Decoded("")
+        return memory.tabled.of(self.path, scan.names, scan.tables, id)
 
     def _read(self, memory: Memory, scan: Scan, name: str) -> captions.Decoded:
         """A caption from its file; where that does not say its encoding, the others beside it tell along with it."""
@@ -131,7 +131,9 @@ class Folder:
                 (self.path / name).unlink(missing_ok=True)
                 scan.text_entries.pop(name, None)
             scan.texts.pop(stem, None)
-            return
+            if not memory_of(self.meta, reread=False).tabled.of(self.path, scan.names, scan.tables, id).text:
+                return  # else an empty file says that what the table says does not hold any more
+            present = []
         written = text + "\n"
         path = os.path.join(self.path, target)
         write_text_whole(path, written)

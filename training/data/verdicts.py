@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results"}  # kinds of verdicts
+LEFT_OUT = {"control": "control picture", "regular": "regularisation picture", "drawn": "picture of earlier results", "unused": "unused picture"}  # kinds of verdicts
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, clip, caption, empty (a caption), table (of captions), mask, control, duplicate, skipped, archive, folder, or one of LEFT_OUT
+    kind: str = "picture"  # picture, clip, caption, empty (a caption), table (of captions), mask, control, duplicate, skipped, archive, folder, prompts (that may become captions), or one of LEFT_OUT
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:

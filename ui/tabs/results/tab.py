@@ -92,7 +92,7 @@ def wire(parts: Parts, ctx) -> None:
     def act_here(chosen, seen, event: gr.EventData, token: gr.OAuthToken | None):
         return answer(ctx, chosen, seen, event._data or {}, Secret(token.token) if token else None)
 
-    ctx.at_load(look, [ctx.run, parts.seen], parts.outputs())
+    ctx.at_load(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
     ctx.every_tick(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
     ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
