@@ -223,8 +223,11 @@ def record(folder: Folder, did: str, gathered: bool = False) -> Version | None:
         difference = states.compare(before, state)
         if gathered and not did:
             did = pending(folder) if last else "as it was found"
-            if not did or difference.added or difference.removed or difference.replaced:
-                did = f"{did}, {IN_FOLDER}" if did and last else did or IN_FOLDER
+            files = difference.added or difference.removed or difference.replaced
+            if last and files:
+                did = f"{did}, {IN_FOLDER}" if did else IN_FOLDER
+            elif not did:
+                did = IN_FOLDER if difference.captions else difference.says()
         on = last if last and last.depth < WHOLE_EVERY - 1 else None
         change = states.delta(before if on else State(), state)
         made = Version(
