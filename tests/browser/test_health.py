@@ -1,4 +1,4 @@
-"""A dataset is checked on its page, a finding filters it, and a crop is dragged and put back."""
+"""A dataset is checked on its page, a finding filters it, a crop is dragged and put back, and a version and a removed picture come back."""
 
 from __future__ import annotations
 
@@ -35,3 +35,15 @@ def test_a_dataset_is_checked_and_a_crop_is_dragged(easel, open_page, nasty, siz
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Undo 1 crop").click()
     wait(lambda: ds.get("wide.png").focus == (0.5, 0.5), "the crop was not put back", 20)
+
+    page.get_by_role("button", name="Versions, and pictures that were removed").click()
+    page.locator(".ez-version", has_text="1 crop moved").get_by_role("button", name="Compare").click()
+    page.locator(".ez-compared").get_by_text("1 crop moved").wait_for()
+    page.locator(".ez-version", has_text="1 crop moved").get_by_role("button", name="Bring back").click()
+    wait(lambda: ds.get("wide.png").focus[0] < 0.5, "the version did not come back", 30)
+    ds.remove(["3.png"])
+    page.reload()
+    page.get_by_role("button", name="Versions, and pictures that were removed").click()
+    page.locator(".ez-binned [data-pick]").check(force=True)
+    page.get_by_role("button", name="Put back").click()
+    wait(lambda: len(ds.pictures()) == 12, "the picture did not come back", 30)

@@ -16,7 +16,7 @@ import shutil
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -235,10 +235,22 @@ class Dataset(Folder):
         return self.caption(id)
 
     def set_captions(self, changes: Mapping[str, str], source: str, op: str = "") -> int:
-        """Save captions as one step for undo (`op` joins several calls into one).  How many changed."""
+        """Save captions as one step for undo (`op` joins several calls into one).  How many changed.
+
+        Many at once are a version; what is typed, and what several calls write, is gathered.
+        """
         with self._locked():
+            if len(changes) > 1 and source != "typed" and not op:
+                with versions.step(self) as step:
+                    count = self._save_captions(changes, source, op)
+                    step.did = versions.captions_said(count, source)
+                return count
             if source == "typed":
                 versions.typing(self)
+            return self._save_captions(changes, source, op)
+
+    def _save_captions(self, changes: Mapping[str, str], source: str, op: str) -> int:
+        with self._locked():
             scan = scan_folder(self.path)
             for id in changes:
                 if id not in scan.files:
@@ -304,12 +316,8 @@ class Dataset(Folder):
             scan = scan_folder(self.path)
             now = {n: self._caption_of(scan, n).text for n in scan.names if ids is None or n in ids}
             made = {n: after for n, text in now.items() if text and (after := change(text)) != text}
-            if not made:
-                return 0
-            with versions.step(self) as step:
-                count = self.set_captions(made, source)
-                step.did = versions.captions_said(count, source)
-            return count
+            with versions.step(self, versions.captions_said(len(made), source)) if made else nullcontext():
+                return self.set_captions(made, source)
 
     def _looked_at(self, gate: Gate, name: str) -> tuple[str, dict]:
         """(name, record) of a picture that lies in the folder."""
