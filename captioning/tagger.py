@@ -42,8 +42,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Literal["eva02-large", "vit", "swinv2"] = Field("vit", description="Which tagger: eva02-large finds most, vit is the fastest and smallest, swinv2 lies between.")
-    general: float = Field(0.35, ge=0, le=1, description="Confidence from which a tag is written; lower writes more tags, and more wrong ones.")
-    character: float = Field(0.85, ge=0, le=1, description="Confidence from which a known character's name is written; 1 writes none.")
+    general_threshold: float = Field(0.35, ge=0, le=1, description="Confidence from which a tag is written; lower writes more tags, and more wrong ones.")
+    character_threshold: float = Field(0.85, ge=0, le=1, description="Confidence from which a known character's name is written; 1 writes none.")
     spaces: bool = Field(True, description="Write long hair instead of long_hair; faces such as ^_^ stay.")
     order: Literal["confidence", "name", "characters first"] = Field("confidence", description="Order of the tags: the surest first, by the alphabet, or characters in front and then the surest.")
     blacklist: str = Field("", max_length=4000, description="Tags that are never written, with commas between; with _ or a blank.")
@@ -131,7 +131,7 @@ def prepared(picture: Any, side: int) -> Any:
 def written(sure: Sequence[float], tags: Sequence[Tag], options: Options) -> str:
     """The caption that these probabilities make."""
     never = {_plain(tag) for tag in options.blacklist.split(",")}
-    least = {GENERAL: options.general, CHARACTER: options.character}
+    least = {GENERAL: options.general_threshold, CHARACTER: options.character_threshold}
     chosen = [(p, tag) for p, tag in zip(sure, tags, strict=True) if p > least.get(tag.category, 1) and _plain(tag.name) not in never]
     chosen.sort(key=lambda one: _rank(one, options.order))
     ratings = [(p, tag) for p, tag in zip(sure, tags, strict=True) if tag.category == RATING]

@@ -51,7 +51,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Literal["Qwen3-VL 2B", "Qwen3-VL 4B", "Qwen3-VL 8B", "JoyCaption beta one", "Gemma 3 4B"] = Field("Qwen3-VL 2B", description="Which model: a larger one sees more and takes more memory. Gemma asks you to accept its licence on the Hub first.")
-    other: str = Field("", max_length=500, description="Another image-text model, used instead: its Hub id, such as owner/name, or a folder on this computer; empty for none.")
+    other_model: str = Field("", max_length=500, description="Another image-text model, used instead: its Hub id, such as owner/name, or a folder on this computer; empty for none.")
     ask: Literal["short", "detailed", "tags", "training", "without style"] = Field("detailed", description="What the model is asked: a sentence, several, a list of tags, a caption with the trigger word for the subject, or the content alone.")
     prompt: str = Field("", max_length=4000, description="A question of your own, used instead of that; {trigger} stands for the trigger word. Empty for none.")
     trigger: str = Field("", max_length=100, description="Word that {trigger} stands for; the trigger word of the job unless given here.")
@@ -87,7 +87,7 @@ def refuses(options: Options) -> str:
     if "{trigger}" in _question(options) and not options.trigger:
         return "the question asks for {trigger}: type a trigger word, or choose another question"
     if _folder(options) is None:
-        return f"{options.other!r} is neither a folder on this computer nor a Hub id of the form owner/name; name the folder with the model's config.json, or its id"
+        return f"{options.other_model!r} is neither a folder on this computer nor a Hub id of the form owner/name; name the folder with the model's config.json, or its id"
     folder = _folder(options)
     return _folder_problem(folder) if folder else ""
 
@@ -298,12 +298,12 @@ def _kind(folder: Path) -> str:
 
 def _folder(options: Options) -> Path | str | None:
     """The folder that is named; "" where the Hub is meant, None where what is named is neither."""
-    if not options.other.strip():
+    if not options.other_model.strip():
         return ""
-    path = Path(options.other.strip()).expanduser()
+    path = Path(options.other_model.strip()).expanduser()
     if path.is_dir():
         return path
-    return "" if _HUB_ID.fullmatch(options.other.strip()) else None
+    return "" if _HUB_ID.fullmatch(options.other_model.strip()) else None
 
 
 def _folder_problem(folder: Path) -> str:
@@ -315,11 +315,11 @@ def _folder_problem(folder: Path) -> str:
 
 
 def _repo(options: Options) -> str:
-    return options.other.strip() or MODELS[options.model][0]
+    return options.other_model.strip() or MODELS[options.model][0]
 
 
 def _wanted(options: Options) -> Weights:
-    size = "" if options.other.strip() else MODELS[options.model][1]
+    size = "" if options.other_model.strip() else MODELS[options.model][1]
     return Weights(_repo(options), size, FILES, _weights.SAFETENSORS, _whole, "choose another captioner")
 
 
