@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -73,6 +74,15 @@ class State:
 def needs(options: Options) -> str:
     """What is missing, a sentence; "" when it can start at once.  A sentence about a download is no obstacle."""
     return _folder_problem(Path(options.folder).expanduser()) if options.folder else _weights.needs(_wanted(options))
+
+
+def says(options: Options) -> str:
+    """Where it computes, where that is not the fastest place."""
+    try:
+        metadata.version("onnxruntime-gpu")
+    except metadata.PackageNotFoundError:
+        return "it runs on the processor; with onnxruntime-gpu installed in place of onnxruntime it uses an NVIDIA card"
+    return ""
 
 
 def fetch(options: Options, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> bool:
@@ -169,10 +179,13 @@ def _session(path: Path, device: str) -> Any:
         onnxruntime.preload_dlls()  # of CUDA and cuDNN, which torch brought
         providers.insert(0, "CUDAExecutionProvider")
     try:
-        return onnxruntime.InferenceSession(str(path), providers=providers)
+        session = onnxruntime.InferenceSession(str(path), providers=providers)
     except Exception as error:  # noqa: BLE001 its errors have a class of their own each, made in C++
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(f"{path} does not load: {first}; get it again from {MODELS['vit'][0]}") from None
+    if lost := set(providers) - set(session.get_providers()):  # it goes on without them, and does not say so
+        raise ValueError(f"onnxruntime-gpu cannot use the graphics card here ({', '.join(lost)} does not start: CUDA or cuDNN is missing or of another version); install onnxruntime in its place, which uses the processor")
+    return session
 
 
 def _folder_problem(folder: Path) -> str:

@@ -67,12 +67,12 @@ def test_what_a_folder_lacks_is_told(nasty):
         tagger.read_tags(nasty / "selected_tags.csv")
 
 
-# -- with the runtime itself, which requirements-dev.txt names
+# -- with the runtime itself, which is optional
 
 
 @pytest.fixture(scope="module")
 def runtime():
-    return pytest.importorskip("onnxruntime", reason="needs onnxruntime, which requirements-dev.txt names")
+    return pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime==1.32.0")
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2])

@@ -160,7 +160,7 @@ def _card(id: str, plugin: Plugin, on: bool) -> str:
         )
     return (
         f'<button type="button" class="ez-choice{" is-on" if on else ""}" role="radio" aria-checked="{str(on).lower()}" tabindex="{0 if on else -1}" '
-        f'data-act="captioner" data-id="{escape(id, quote=True)}"><b>{escape(plugin.module.TITLE)}</b><span>{escape(plugin.module.BLURB)}</span></button>'
+        f'data-act="captioner" data-id="{escape(id, quote=True)}" title="{escape(plugin.module.BLURB, quote=True)}"><b>{escape(plugin.module.TITLE)}</b><span>{escape(plugin.module.BLURB)}</span></button>'
     )
 
 
