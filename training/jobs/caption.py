@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from .. import jobfile, registry
 from ..config import JobConfig
-from ..data import clips, datasets
+from ..data import clips, datasets, versions
 from ..data.captions import clean_caption
 from ..data.combining import ONE_LINE, combined
 from ..data.datasets import Dataset, Picture
@@ -110,7 +110,8 @@ def run(config: Config, ctx: Context) -> None:
         raise ValueError(ONE_LINE)
     if todo:
         state = _loaded(captioner, options, config.device, ctx)
-        _caption_all(todo, captioner, state, options, ds, config, ctx, tally)
+        with versions.step(ds, f"captions by {captioner.TITLE}"):
+            _caption_all(todo, captioner, state, options, ds, config, ctx, tally)
     ctx.emit("finished", path="", summary=str(tally))
 
 
