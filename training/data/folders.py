@@ -9,7 +9,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from . import captions
-from .datasets import MAX_REPEATS, Dataset, Verdict, counted
+from .datasets import Dataset, Verdict, counted
+from .folder import MAX_REPEATS
 from .listed import Tables
 from .offered import Offered, place
 from .pictures import SUFFIXES
