@@ -405,7 +405,7 @@ class _Tab:
         if self._now().mode == "missing":
             left = [p for p in among if not p.caption]
             if among and not left:
-                return [], f"{'The selected picture has' if len(among) == 1 else f'All {len(among):,} of them have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
+                return [], f"{'The selected picture has' if len(among) == 1 else f'These {len(among):,} pictures have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
             among = left
         if not among:
             return [], "no picture is shown, so there is none to caption; clear the search first"
