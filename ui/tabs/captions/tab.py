@@ -345,7 +345,7 @@ class _Tab:
         for path, value in (getattr(event, "fields", None) or {}).items():
             self._kept(lambda kept, p=str(path), v=str(value): captioner.edited(kept, id, p, v))
         if event.act in ("start", "try"):
-            return self.start(name, view, trial=event.act == "try")
+            return self.start(name, view, trial=event.act == "try", said=str(getattr(event, "reach", "")))
         if event.act in ("captioner", "mode", "place"):
             self._kept(lambda kept: kept.model_copy(update={event.act: str(event.id)}))
         elif event.act == "reset":
@@ -372,12 +372,12 @@ class _Tab:
         with ds.one_look():
             return self._form(self._job(ds)[2], {k: v for k, v in wrong.items() if k}, self._look(ds, editing.plain(view)))
 
-    def start(self, name: str, view: dict, trial: bool = False):
-        """A captioning run begins, or the form says what is wrong.  trial: on a few, and nothing is written."""
+    def start(self, name: str, view: dict, trial: bool = False, said: str | None = None):
+        """A captioning run begins, or the form says what is wrong.  trial: on a few, and nothing is written.  said: whom the page said it reaches; None for wherever it did not."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return [gr.skip(), *self.show(name, view)]
-        pictures, why = self._whom(ds, editing.plain(view), trial)
+        pictures, why = self._whom(ds, editing.plain(view), trial, said)
         if why:
             return [gr.skip(), *self.show(name, view, wrong={"": why})]
         config, wrong = captioner.job(self.ctx.home, ds, self._now(), hardware.machine(self.ctx.home.root).device, pictures, trial)
@@ -394,16 +394,18 @@ class _Tab:
             return [gr.skip(), *self.show(name, view, wrong={"": str(error)})]
         return [self.ctx.soon(), *self.show(name, view)]
 
-    def _whom(self, ds: Dataset, view: dict, trial: bool) -> tuple[list[str], str]:
+    def _whom(self, ds: Dataset, view: dict, trial: bool, said: str | None) -> tuple[list[str], str]:
         """(names of the pictures that are captioned, [] for all; why there are none, or "")."""
         look = self._look(ds, view)
         among, reach = to_caption(look.shown, look.view, look.pictures)
+        if said is not None and said != reach:
+            return [], "by now it would reach other pictures than the page said; look again, and press again"
         if not (trial or reach):
             return [], ""
         if self._now().mode == "missing":
             left = [p for p in among if not p.caption]
             if among and not left:
-                return [], f"{'The selected picture has' if len(among) == 1 else f'All {len(among):,} of them have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
+                return [], f"{'The selected picture has' if len(among) == 1 else f'These {len(among):,} pictures have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
             among = left
         if not among:
             return [], "no picture is shown, so there is none to caption; clear the search first"
