@@ -92,6 +92,9 @@ ALSO = {
     "save.keep": "max_step_saves_to_keep save_last_n_steps", "save.validate_every": "validate_every_n_steps",
 }  # fmt: skip
 
+# columns of a table that another place of the page fills in, and that are not shown while nothing stands in them
+SELDOM = {"data.datasets": ("trigger", "resolutions", "part")}
+
 Kind = Literal["text", "long", "lines", "pairs", "integer", "number", "numbers", "rows", "switch", "choice"]
 
 
@@ -205,7 +208,7 @@ def _field(dotted: str, group: str, name: str, info: FieldInfo, inner: Any, choi
     if choices and kind != "pairs":
         kind = "choice"
     low, high = _bounds(info) if kind in ("integer", "number") else ("", "")
-    return Field(dotted, group, label_of(dotted), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {})
+    return Field(dotted, group, label_of(dotted), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {}, SELDOM.get(dotted, ()))
 
 
 def _kind(name: str, info: FieldInfo, inner: Any) -> tuple[Kind, Any]:
@@ -324,8 +327,17 @@ def _row(model: type[BaseModel], line: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=False):
         inner = _bare(model.model_fields[name].annotation)
-        row[name] = _yes(cell) if inner is bool else _number(inner, cell) if inner in (int, float) else cell
+        row[name] = _cell(inner, cell)
     return row
+
+
+def _cell(inner: Any, cell: str) -> Any:
+    if inner is bool:
+        return _yes(cell)
+    if get_origin(inner) is tuple:
+        kind = get_args(inner)[0]
+        return [_number(kind, part) for part in cell.replace(";", ",").split(",") if part.strip()]
+    return _number(inner, cell) if inner in (int, float) else cell
 
 
 def _pair(line: str) -> tuple[str, bool | int | float | str]:
@@ -349,8 +361,7 @@ def _yes(cell: str) -> bool:
 
 
 def _row_text(value: BaseModel) -> str:
-    told = lambda cell: ("yes" if cell else "no") if isinstance(cell, bool) else spell(cell) if isinstance(cell, float) else str(cell)
-    cells = [told(getattr(value, name)) for name in type(value).model_fields]
+    cells = [_row_value(getattr(value, name)) for name in type(value).model_fields]
     for name in reversed(list(type(value).model_fields)[1:]):
         if getattr(value, name) != type(value).model_fields[name].default:
             break
@@ -551,6 +562,8 @@ def _cells(field: Field, cells: list[str], names: list[str], hidden: set[str], o
 
 
 def _row_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_row_value, value))
     return ("yes" if value else "no") if isinstance(value, bool) else spell(value) if isinstance(value, int | float) else str(value)
 
 

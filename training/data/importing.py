@@ -18,7 +18,7 @@ from ..files import write_atomic
 from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
-from . import captions, encodings, noise, rereading, tars, zips
+from . import captions, encodings, noise, parts, rereading, tars, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets
@@ -188,6 +188,7 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
         if came:
             ds._save_index()
     new = {v.id for v in verdicts if v.ok}
+    parts.remember(ds, [(place(o), came.get((o.folder, o.name), ())) for o in pictures], new)
     pairs = Pairs(came, [p.id for p in ds.pictures(check=False) if p.id not in new])
     regular = [o for o, role in kept_out if role.kind == "regular"]
     verdicts += [Verdict(o.label, False, role.reason, kind=role.kind) for o, role in kept_out if role.kind != "regular"]
