@@ -145,6 +145,11 @@ class DataPart(Part):
     prior_caption_dropout: float = Field(
         0.25, ge=0, le=1, description="The same for pictures that are kept as they are: it holds the prediction without words, which guidance leads away from."
     )
+    caption_kinds: Literal["all", "tags", "prose", "evenly", "joined"] = Field(
+        "all",
+        description="Of a picture that has several captions, a line each: all are trained alike, only its tags, only its prose (sentences), both equally often (evenly), "
+        "or prose with tags behind it in one (joined). But for all, only tags are shuffled and left out, and prose stays as it is.",
+    )
     shuffle_tags: bool = Field(False, description="Shuffle the comma-separated parts of a caption at every use.")
     keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled or dropped; in a caption with |||, what stands before that does.")
     tag_dropout: float = Field(

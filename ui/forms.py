@@ -43,7 +43,7 @@ NAMED = {
     "adapter.text_encoder": "Train the text encoder", "loss.masked": "Masked", "optimizer.schedule": "Learning rate schedule",
     "optimizer.options": "Options of the optimizer", "optimizer.rates": "Other learning rates", "optimizer.schedule_cycles": "Restarts of the cosine",
     "optimizer.schedule_power": "Power of the polynomial", "optimizer.schedule_decay": "Share in which it falls", "optimizer.schedule_end": "Lowest learning rate",
-    "data.resolutions": "Resolution", "data.held_out": "Pictures held out", "concept.targets": "What changes", "concept.contexts": "Sentences around it",
+    "data.resolutions": "Resolution", "data.caption_kinds": "Captions that are trained", "data.held_out": "Pictures held out", "concept.targets": "What changes", "concept.contexts": "Sentences around it",
     "concept.preserve": "Words that both ends share", "concept.anchors": "Sentences that stay", "concept.anchor_weight": "Weight of the sentences that stay",
     "concept.drawn": "Pictures drawn to train on", "concept.low": "Dataset of the low ends", "concept.focus": "Weight of where a pair differs", "keep.drawn": "Pictures drawn to be held",
 }  # fmt: skip
@@ -62,6 +62,7 @@ ALSO = {
     "data.max_aspect": "max_bucket_reso min_bucket_reso bucket", "data.upscale": "bucket_no_upscale bucket no upscale",
     "data.flip": "flip_aug flip augmentation flip_x random flip mirror", "data.batch_size": "train_batch_size train batch size batch",
     "data.caption_dropout": "caption_dropout_rate caption dropout rate cond dropout unconditional", "data.tag_dropout": "caption_tag_dropout_rate tag dropout",
+    "data.caption_kinds": "tags prose caption types natural language captions enable_wildcard caption_tag",
     "data.shuffle_tags": "shuffle_caption shuffle caption tag shuffling",
     "data.keep_tags": "keep_tokens keep tokens keep tags", "data.frames": "num_frames target_frames", "data.held_out": "validation split validation_split",
     "adapter.type": "controlnet network_module network module lycoris algo peft type lora type dora locon network type", "adapter.rank": "network_dim network dim dimension linear lora rank dim conv_dim conv dim",

@@ -18,7 +18,7 @@ from ..files import write_atomic
 from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
-from . import captions, encodings, noise, parts, rereading, tars, zips
+from . import captions, encodings, kinds, noise, parts, rereading, tars, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets
@@ -392,7 +392,8 @@ def _pair(ds: Dataset, texts: list[Offered], pairs: Pairs, new: set[str]) -> lis
             verdicts.append(Verdict(text.label, False, "its picture is here already, and its caption was edited by hand, so that one is kept; add the .txt alone to replace it", ids[0], "caption"))
             continue
         for id in ids:
-            (first if id in new else changed)[id] = caption
+            said = first if id in new else changed
+            said[id] = kinds.together(said.get(id, ""), caption)
             guesses.pop(id, None)
             if guessed:
                 guesses[id] = (guessed, read_plain(text.path, captions.MAX_BYTES))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import concepts, datasets, pairs, parts
+from ..data import concepts, datasets, kinds, pairs, parts
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.controls import Control
@@ -172,7 +172,9 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
     held = _held_out(config, pictures, new)
-    for text in (*_without_word(config, [pictures[at] for at in new], words), *_idle_words(config, words)):
+    changing = config.data.shuffle_tags or config.data.tag_dropout > 0
+    about = [] if words else kinds.remarks([pictures[at][2].captions for at in new], config.data.caption_kinds, changing)
+    for text in (*_without_word(config, [pictures[at] for at in new], words), *_idle_words(config, words), *about):
         warn(text)
     _say_masks(config, [pictures[at][2] for at in new], warn)
 
@@ -298,11 +300,22 @@ def _idle_words(config: TrainConfig, words: bool) -> list[str]:
 
 def _captions(config: TrainConfig, captions: tuple[str, ...], trigger: str) -> tuple[str, ...]:
     """The picture's captions as they are trained, each as often as the others: one of the tuple is drawn at each use."""
-    made = [tuple(o for wording in _wordings(config, " ".join(caption.split())) for o in _orders(config, wording, trigger)) for caption in captions or ("",)]
+    groups = kinds.chosen(captions, config.data.caption_kinds)
+    return _evenly([_evenly([_worded(config, wording, trigger) for wording in group]) for group in groups])
+
+
+def _evenly(made: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """All of them by turns, those of a short one again as often as those of the longest."""
     if len(made) == 1:
         return made[0]
     most = max(map(len, made))
     return tuple(orders[n % len(orders)] for n in range(most) for orders in made)
+
+
+def _worded(config: TrainConfig, wording: kinds.Wording, trigger: str) -> tuple[str, ...]:
+    """All that is trained of one caption."""
+    texts = _wordings(config, " ".join(wording.text.split()))
+    return tuple(o for text in texts for o in (_orders(config, text, trigger) if wording.loose else (trained(text, trigger),)))
 
 
 def _wordings(config: TrainConfig, caption: str) -> tuple[str, ...]:

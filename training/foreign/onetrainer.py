@@ -299,12 +299,17 @@ def _concept(reading: Reading, n: int, concept: Mapping[str, Any]) -> None:
     used = concept.get("enabled", True)
     if used and concept.get("path"):
         kind = str(concept.get("type", "STANDARD"))
-        reading.datasets.append(Pictures(str(concept["path"]), max(1, round(number(concept.get("balancing", 1) or 1))), number(concept.get("loss_weight", 1.0) or 1.0), kind == "PRIOR_PREDICTION"))
+        own = reading.of_one(f"{at}.image.resolution_override", "resolutions", lambda v: sides([s for s in str(v).split(",") if s.strip()])) if values.get(f"{at}.image.enable_resolution_override") and values.get(f"{at}.image.resolution_override") else {}
+        if own:
+            reading.rest(f"{at}.image.enable_resolution_override", "listed below")
+        reading.datasets.append(Pictures(str(concept["path"]), max(1, round(number(concept.get("balancing", 1) or 1))), number(concept.get("loss_weight", 1.0) or 1.0), kind == "PRIOR_PREDICTION", **own))
     table: dict[str, Rule] = {
         "image.enable_random_flip": ("data.flip", switch), "text.enable_tag_shuffling": ("data.shuffle_tags", switch), "text.keep_tags_count": ("data.keep_tags", whole),
     }  # fmt: skip
     for key, value in values.items():
         inner = key.removeprefix(f"{at}.")
+        if key not in reading.left:
+            continue  # listed with the folder
         rule = table.get(inner)
         if not used:
             reading.rest(key, "this concept is switched off there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import tables
+from ..tags import is_tags
 
 TITLE = "JSON beside a picture"
 BLURB = "NAME.json or NAME.jpg.json: a caption, or the tags of Danbooru, Gelbooru, e621 and others as gallery-dl and grabbers save them."
@@ -23,7 +24,8 @@ def rows(text: str, name: str) -> list[tables.Row] | None:
     if not isinstance(value, dict):
         return None
     lower = {str(k).lower(): v for k, v in value.items()}
-    said = tables.texts({k: v for k, v in lower.items() if k != "description" or "tags" not in lower}) or _tags(lower)
+    said = tables.texts({k: v for k, v in lower.items() if k != "description" or "tags" not in lower})
+    said += () if any(map(is_tags, said)) else _tags(lower)  # tags and prose are two captions, a line each
     return [tables.Row(name[: -len(".json")], said)] if said else None
 
 

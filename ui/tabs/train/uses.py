@@ -179,7 +179,7 @@ def _block(one: Shown, others: Sequence[tuple[str, str]], usual: Mapping[str, st
     use, at = one.use, f"{PLACE}.{one.use.key}"
     kept = use.prior == "on"
     if first:
-        head = f'<div class="ez-use-name"><b>{escape(one.title)}</b></div>'
+        head = f'<div class="ez-use-name"><b>{escape(one.title + (f" / {use.part}" if use.part else ""))}</b></div>'
     else:
         named = [*others, *([(use.name, use.name)] if use.name and use.name not in dict(others) else [])]
         options = "".join(f'<option value="{escape(n)}"{" selected" if n == use.name else ""}>{escape(t)}</option>' for n, t in [("", "Choose …"), *named])
@@ -187,12 +187,12 @@ def _block(one: Shown, others: Sequence[tuple[str, str]], usual: Mapping[str, st
         head += (_folders(f"{at}.part", one, wrong) if one.parts or use.part else "") + "</div>"
     count = f'<span class="ez-muted ez-small">{views.count(one.count, "picture")}</span>' if use.name else ""
     out = "" if first else f'<button type="button" class="ez-link ez-use-out" data-act="drop-use" data-id="{escape(use.key)}" data-collect aria-label="Take {escape(one.title or "this row")} out" title="Take it out of this run; the dataset stays">{icon("close")}</button>'
-    word = "the trigger word above" if usual["trigger"] else "none"
+    word = f"Calls up what these pictures show; empty: {usual['trigger']}, {NO_WORD} for none" if usual["trigger"] else "Calls up what these pictures show; empty for none"
     fields = [
-        _small(at, use, "trigger", "Trigger word", usual["trigger"] or "none", f"Calls up what these pictures show. Empty: {word}; {NO_WORD} for none.", wrong) if not first and not kept else "",
-        _small(at, use, "repeats", "Repeats", "1", "How often each picture is seen, compared to the others.", wrong, "decimal"),
-        _small(at, use, "weight", "Weight", "1", "How much it counts: 0.5 is half, 2 is double.", wrong, "decimal"),
-        _small(at, use, "resolutions", "Resolution", usual["resolutions"], "Side in px of a square picture; several with commas.", wrong, "decimal"),
+        _as_above(usual["trigger"]) if first else "" if kept else _small(at, use, "trigger", "Trigger word", usual["trigger"] or "none", word, wrong, first),
+        _small(at, use, "repeats", "Repeats", "1", "How often each picture is seen, compared to the others.", wrong, first, "decimal"),
+        _small(at, use, "weight", "Weight", "1", "How much it counts: 0.5 is half, 2 is double.", wrong, first, "decimal"),
+        _small(at, use, "resolutions", "Resolution", usual["resolutions"], "Side in px of a square picture; several with commas.", wrong, first, "decimal"),
     ]
     keep = "" if first else (
         f'<label class="ez-use-keep"><input type="checkbox" role="switch" class="ez-switch" {_common(f"{at}.prior", "on" if kept else "", wrong)}{" checked" if kept else ""}>'
@@ -209,12 +209,20 @@ def _folders(path: str, one: Shown, wrong: Mapping[str, str]) -> str:
     return f'<select class="ez-input" aria-label="Folder" {_common(path, one.use.part, wrong)}><option value="">All of its folders</option>{options}</select>'
 
 
-def _small(at: str, use: Use, field: str, word: str, usual: str, help: str, wrong: Mapping[str, str], mode: str = "text") -> str:
+def _as_above(trigger: str) -> str:
+    return (
+        f'<div class="ez-use-field"><span class="ez-use-label">Trigger word</span><p class="ez-use-said{"" if trigger else " ez-muted"}">{escape(trigger or "none")}</p>'
+        '<p class="ez-help">As above; the others may have their own.</p></div>'
+    )
+
+
+def _small(at: str, use: Use, field: str, word: str, usual: str, help: str, wrong: Mapping[str, str], told: bool, mode: str = "text") -> str:
+    """One field of a row.  told: its help is in plain sight, as in the first row; in the others it is there for the pointer and for screen readers."""
     path, value = f"{at}.{field}", getattr(use, field)
     return (
         f'<div class="ez-use-field"><label for="train-{path}">{word}</label><input type="text" class="ez-input" inputmode="{mode}" value="{escape(value)}" '
-        f'placeholder="{escape(usual)}" autocomplete="off" spellcheck="false" maxlength="100" {_common(path, value, wrong)}>'
-        f'{_fault(path, wrong)}<p class="ez-help" id="train-{path}-help">{escape(help)}</p></div>'
+        f'placeholder="{escape(usual)}" title="{escape(help)}" autocomplete="off" spellcheck="false" maxlength="100" {_common(path, value, wrong)}>'
+        f"{_fault(path, wrong)}" + (f'<p class="ez-help">{escape(help)}</p>' if told else "") + "</div>"
     )
 
 
