@@ -158,3 +158,11 @@ def test_the_table_in_all_settings_fills_the_rows_and_what_they_cannot_show_stay
     assert act(ctx, pets, "reset", field="data.datasets").edits == {}
     bad, _ = draft.typed_rows(ctx.home, Draft(), f"{pets} | many", pets)
     assert "not a number" in draft.plan(ctx.home, bad, pets, LAPTOP).wrong["data.datasets"]
+
+
+def test_captions_are_judged_by_the_word_of_their_own_dataset(ctx, pets, tmp_path):
+    birds = made(ctx.home, tmp_path, "birds", {"": 4})
+    act(ctx, pets, "add-use")
+    form = typed(ctx, pets, m0_name=birds, m0_trigger="quux").edited("trigger", "zibbo")
+    assert (form.word_of(pets), form.word_of(birds)) == ("zibbo", "quux")
+    assert form.edited(f"use.{form.more[0].key}.trigger", "-").word_of(birds) == ""

@@ -183,19 +183,19 @@ class _Tab:
         return [
             look.view, _print(run, status, run_view), missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
             self._form(ds, status, wrong), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
-            self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(look),
+            self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(ds, look),
         ]  # fmt: skip
 
-    def _trigger(self) -> str:
-        """The trigger word of the Train form."""
-        return drafts.load(self.ctx.home, FORM, Draft).trigger.strip()
+    def _trigger(self, ds: Dataset) -> str:
+        """The trigger word that the Train form has for its pictures."""
+        return drafts.load(self.ctx.home, FORM, Draft).word_of(ds.name)
 
     def _look(self, ds: Dataset, view: dict) -> Look:
-        return look_at(ds, view, self._trigger())
+        return look_at(ds, view, self._trigger(ds))
 
-    def _card(self, look: Look) -> str:
+    def _card(self, ds: Dataset, look: Look) -> str:
         among = reached(look.matches, look.view, look.pictures)
-        return panel.card(look.told, look.tags, look.view, len(look.reach), len(tagged(among, look.view["tags"], True)) if look.view["tags"] else 0, self._trigger())
+        return panel.card(look.told, look.tags, look.view, len(look.reach), len(tagged(among, look.view["tags"], True)) if look.view["tags"] else 0, self._trigger(ds))
 
     def _grid(self, ds: Dataset, look: Look, items: dict) -> str:
         total, view, picks = len(look.shown), look.view, set(look.view["picks"])
@@ -260,7 +260,7 @@ class _Tab:
         """All but the grid, which somebody is at work in, and the form."""
         look, values = self._look(ds, view), [gr.skip()] * len(self.outputs)
         values[0], values[2], values[7], values[8] = look.view, missing_html(self.ctx.home, ds.name, "captions"), _undo_button(ds), _cut_html(ds, look.told)
-        values[10:] = [*_bulk_buttons(look), self._card(look)]
+        values[10:] = [*_bulk_buttons(look), self._card(ds, look)]
         return values
 
     def panel_act(self, name: str, view: dict, event: gr.EventData):
@@ -276,7 +276,7 @@ class _Tab:
         with ds.one_look():
             look = self._look(ds, view)
             whom = reached(look.matches, view, look.pictures) if act in ("rename", "untagged") else look.reach
-        number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(), [p.id for p in whom]))
+        number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(ds), [p.id for p in whom]))
         _tell(number)
         return [*self.show(name, editing.after(view, act, value) if number else view), gr.skip(), gr.skip()]
 

@@ -66,7 +66,7 @@ def take(file: Path, form: Draft, home: Home, local: bool) -> tuple[Draft, Broug
 def filled(form: Draft, made: Imported) -> Draft:
     """A form with these settings alone; what it learns from, on which card and how thoroughly stays as it was."""
     known = {f.path: f for f in forms.fields(TrainConfig)}
-    new = Draft(prior=form.prior, gpu=form.gpu, quality=form.quality, preset=made.preset or form.preset, trigger=form.trigger, name=form.name)
+    new = Draft(prior=form.prior, gpu=form.gpu, quality=form.quality, preset=made.preset or form.preset, trigger=form.trigger, name=form.name, own=form.own, more=form.more)
     for path, value in made.settings.items():
         new = new.edited(path, _typed(known, path, value))
     return new

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from training import registry
-from training.config import DataPart, DatasetUse, TrainConfig
+from training.config import NO_WORD, DataPart, DatasetUse, TrainConfig
 from training.data import concepts, datasets, parts
 from training.data.parts import taken
 from training.formats.adapting import stands_alone
@@ -82,6 +82,11 @@ class Draft(BaseModel):
         if path in TOP:
             return self.model_copy(update={path: text})
         return self.model_copy(update={"edits": {**self.edits, path: text}})
+
+    def word_of(self, dataset: str) -> str:
+        """The trigger word that the pictures of a dataset are learnt with."""
+        own = next((use.trigger for use in self.more if use.name == dataset and use.trigger), self.trigger).strip()
+        return "" if own == NO_WORD else own
 
     def of(self, dataset: str, path: str) -> Draft:
         """The draft after a field of the chosen dataset was left: what was said holds for that one."""
