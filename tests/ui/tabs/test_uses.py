@@ -119,6 +119,14 @@ def test_the_folders_of_a_dataset_are_offered_and_set_apart(ctx, pets):
     assert f"{pets} / dogs" in page(ctx, pets)["plan"]
 
 
+def test_folders_are_not_set_apart_where_some_pictures_lie_in_none(ctx, tmp_path):
+    mixed = made(ctx.home, tmp_path, "mixed", {"": 1, "cats": 3, "dogs": 2})
+    essentials = page(ctx, mixed)["essentials"]
+    assert "cats (3)" in essentials and "split-uses" not in essentials, "one picture would be left out and nobody told"
+    one = made(ctx.home, tmp_path, "one", {"": 2, "cats": 1})
+    assert "cats (1)" in page(ctx, one)["essentials"]
+
+
 def test_a_row_that_is_kept_as_it_is_gets_no_trigger_and_the_one_above_still_counts_alike(ctx, pets, tmp_path):
     old, reg = made(ctx.home, tmp_path, "old", {"": 2}), made(ctx.home, tmp_path, "reg", {"": 10})
     act(ctx, pets, "add-use")

@@ -324,7 +324,8 @@ def typed_rows(home: Home, draft: Draft, text: str, dataset: str) -> tuple[Draft
 
 def apart(home: Home, draft: Draft, dataset: str) -> Draft:
     """The draft with each sub-folder of its dataset as a row of its own."""
-    first, *others = uses.split(parts.counts(datasets.open_dataset(home, dataset))) or ("",)
+    ds = datasets.open_dataset(home, dataset)
+    first, *others = uses.split(parts.counts(ds), count_pictures(home, ds.name)) or ("",)
     more = tuple(uses.new(name=dataset, part=part) for part in others)
     return draft.model_copy(update={"own": draft.own.model_copy(update={"part": first, "name": dataset}), "more": (*draft.more, *more)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import gradio as gr
 from training import registry
 from training.config import TrainConfig
 from training.data import datasets
+from training.data.datasets import Dataset
+from training.home import Home
 from training.hub import account
 from training.hub.secrets import Secret
 from training.plan import timelaw
@@ -130,9 +133,21 @@ def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
     has = machine(ctx.home.root).on(form.gpu)
     found = [(ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in dict(found) else found[0][0] if len(found) == 1 else ""
-    made = draft.plan(ctx.home, form, dataset, has)
-    prints, values = changes(seen.get("prints", {}), _pieces(ctx, form, made, found, seen, has))
+    with ExitStack() as looks:
+        for ds in _of_form(ctx.home, form, dataset):
+            looks.enter_context(ds.one_look())
+        made = draft.plan(ctx.home, form, dataset, has)
+        prints, values = changes(seen.get("prints", {}), _pieces(ctx, form, made, found, seen, has))
     return [{**seen, "prints": prints}, *values]
+
+
+def _of_form(home: Home, form: Draft, dataset: str) -> list[Dataset]:
+    """The datasets that the form names and that are there, each of which is looked at once while the page is made."""
+    found = {}
+    for name in filter(None, (dataset, *(use.name for use in form.more))):
+        with suppress(ValueError):
+            found[name] = datasets.resolve(home, name)
+    return list(found.values())
 
 
 def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:

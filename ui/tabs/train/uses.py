@@ -113,12 +113,17 @@ def _nothing_there(home: Home, use: Use) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows of one dataset.  parts: {sub-folder: pictures}, where it came from several; count: pictures that are taken."""
+    """What the page shows of one dataset.  parts: {sub-folder: pictures}, where it has some to choose; count: pictures that are taken.
+
+    whole: what taking no part means; total: pictures of that.
+    """
 
     use: Use
     title: str
     parts: Mapping[str, int]
     count: int
+    whole: str = "All of its folders"
+    total: int = 0
 
 
 def shown(home: Home, own: Use, more: Sequence[Use], dataset: str) -> list[Shown]:
@@ -129,18 +134,23 @@ def shown(home: Home, own: Use, more: Sequence[Use], dataset: str) -> list[Shown
 
 
 def _shown(home: Home, use: Use) -> Shown:
+    if not use.name:
+        return Shown(use, "", {}, 0)
     try:
-        ds = datasets.resolve(home, use.name) if use.name else None
-        found = parts.counts(ds) if ds else {}
-        count = parts.taken(home, DatasetUse(name=use.name, part=use.part)).count() if ds else 0
+        ds = datasets.resolve(home, use.name)
+        found, total = parts.counts(ds), parts.taken(home, DatasetUse(name=use.name)).count()
+        count = parts.taken(home, DatasetUse(name=use.name, part=use.part)).count() if use.part else total
     except (ValueError, OSError):
         return Shown(use, use.name, {}, 0)
-    return Shown(use, ds.title if ds else "", found if len(found) > 1 else {}, count)
+    if ds.in_place:
+        return Shown(use, ds.title, found, count, "The folder itself", total)
+    return Shown(use, ds.title, found if any(n < total for n in found.values()) else {}, count, total=total)
 
 
-def split(found: Mapping[str, int]) -> tuple[str, ...]:
-    """The sub-folders that together are the whole: those that lie in no other."""
-    return tuple(part for part in found if "/" not in part)[:MOST]
+def split(found: Mapping[str, int], total: int) -> tuple[str, ...]:
+    """The sub-folders that together are all `total` pictures: those that lie in no other; () where some pictures lie in none, or there is only one."""
+    top = tuple(part for part in found if "/" not in part)
+    return top if 1 < len(top) <= MOST and sum(found[part] for part in top) == total else ()
 
 
 # -- the page
@@ -151,7 +161,7 @@ def folder_choice(first: Shown | None, alone: bool, wrong: Mapping[str, str]) ->
     if first is None or not (first.parts or first.use.part):
         return ""
     path = f"{PLACE}.{OWN}.part"
-    apart = '<button type="button" class="ez-link" data-act="split-uses" data-collect>Set each folder by itself</button>' if alone and len(split(first.parts)) > 1 and not first.use.part else ""
+    apart = '<button type="button" class="ez-link" data-act="split-uses" data-collect>Set each folder by itself</button>' if alone and not first.use.part and split(first.parts, first.total) else ""
     return f'<div class="ez-use-folders"><label for="train-{path}">Folders</label>{_folders(path, first, wrong)}{apart}{_fault(path, wrong)}</div>'
 
 
@@ -206,7 +216,7 @@ def _folders(path: str, one: Shown, wrong: Mapping[str, str]) -> str:
     known = {**one.parts, **({one.use.part: 0} if one.use.part and one.use.part not in one.parts else {})}
     indented = lambda part: "\N{NO-BREAK SPACE}" * 3 * part.count("/") + part.rpartition("/")[2]
     options = "".join(f'<option value="{escape(p)}"{" selected" if p == one.use.part else ""}>{escape(indented(p))} ({n})</option>' for p, n in known.items())
-    return f'<select class="ez-input" aria-label="Folder" {_common(path, one.use.part, wrong)}><option value="">All of its folders</option>{options}</select>'
+    return f'<select class="ez-input" aria-label="Folder" {_common(path, one.use.part, wrong)}><option value="">{one.whole}</option>{options}</select>'
 
 
 def _as_above(trigger: str) -> str:
