@@ -14,7 +14,9 @@ from training.config import TrainConfig
 from training.data import datasets, importing, parts
 from training.engine.data import bare_captions, caption_record, plan
 from training.families import sd15
+from training.formats.modelspec import modelspec_metadata
 from training.plan.estimate import buckets_of_epoch, steps_per_epoch
+from training.plan.fit import _smaller_pictures, all_with
 from training.plan.pace import _sides
 
 from .conftest import state_files
@@ -118,6 +120,16 @@ def test_a_picture_that_two_datasets_have_is_held_out_of_both(home, dataset):
     assert not {i.sha256 for i in made.held_out} & {i.sha256 for i in made.items}
     assert len({i.sha256 for i in made.held_out}) == 2
     assert len(caption_record(made)) == 10  # each use of each picture is on record
+
+
+def test_what_the_file_says_of_itself_and_what_makes_it_fit_know_of_all_of_them():
+    config = job({"name": "a"}, {"name": "b", "trigger": "quux", "resolutions": [512, 1024]}, {"name": "c", "prior": True}, data__resolutions=[768])
+    told = modelspec_metadata(config, sd15.SPEC, prediction_type="epsilon", pictures=3, date="2026-01-31T00:00:00")
+    assert (told["modelspec.trigger_phrase"], told["modelspec.resolution"]) == ("zibbo, quux", "1024x1024")
+    assert told["modelspec.usage_hint"] == "Trigger words: zibbo, quux"
+    smaller = all_with(config, next(_smaller_pictures(config)).settings)
+    assert smaller.data.all_sides == (512, 768) and [use.resolutions for use in smaller.data.datasets] == [(), (512, 768), ()]
+    assert next(_smaller_pictures(job({"name": "a"}, data__resolutions=[768]))).settings == {"data.resolutions": (576,)}
 
 
 @pytest.mark.slow

@@ -140,16 +140,15 @@ def test_a_row_that_is_kept_as_it_is_gets_no_trigger_and_the_one_above_still_cou
     assert "pictures to learn from" in twice.wrong["prior"]
 
 
-@pytest.mark.parametrize("prior", ["", "reg"])
-def test_use_these_settings_again_brings_the_rows_back(ctx, pets, tmp_path, prior):
+def test_use_these_settings_again_brings_the_rows_back(ctx, pets, tmp_path):
     birds = made(ctx.home, tmp_path, "birds", {"": 4})
     made(ctx.home, tmp_path, "reg", {"": 8})
     act(ctx, pets, "split-uses")
     act(ctx, pets, "add-use")
-    form = typed(ctx, pets, m1_name=birds, m1_trigger="quux", m1_resolutions="64", own_weight="2").edited("prior", prior).edited("trigger", "zibbo")
+    form = typed(ctx, pets, m1_name=birds, m1_trigger="quux", m1_resolutions="64", own_weight="2").edited("prior", "reg").edited("trigger", "zibbo")
     made_ = draft.plan(ctx.home, form, pets, LAPTOP)
     again, of = draft.of_run(ctx.home, create(ctx.home.outputs, made_.config), LAPTOP)
-    assert of == pets and "data.datasets" not in again.edits and [use.said | {"name": use.name} for use in again.more][-1]["trigger"] == "quux" or prior
+    assert of == pets and again.prior == "reg" and "data.datasets" not in again.edits and again.more[-1].said == {"trigger": "quux", "resolutions": "64"}
     assert draft.plan(ctx.home, again, of, LAPTOP).config == made_.config
 
 
