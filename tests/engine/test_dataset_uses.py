@@ -11,7 +11,7 @@ from tests import tiny
 from tests.data.make import write
 from training import jobfile
 from training.config import TrainConfig
-from training.data import datasets, importing, parts
+from training.data import datasets, importing, parts, twin, versions
 from training.engine.data import bare_captions, caption_record, plan
 from training.families import sd15
 from training.formats.modelspec import modelspec_metadata
@@ -147,3 +147,10 @@ def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab
     assert plain.view().losses != whole.view().losses
     rows = json.loads((whole.path / "pictures.json").read_text(encoding="utf-8"))
     assert len({tuple(row["bucket"]) for row in rows}) >= 2 and all(row["times"] == 1 for row in rows)
+
+
+def test_a_version_as_a_dataset_of_its_own_still_has_its_parts(home, parted):
+    first = versions.gather(parted)
+    parted.set_caption(parted.pictures()[0].id, "another")
+    made = twin.twin(home, parted, first.id).dataset
+    assert made.name != parted.name and parts.counts(made) == parts.counts(parted) == {"cats": 3, "dogs": 3, "dogs/small": 1}

@@ -60,6 +60,13 @@ def remember(ds: Dataset, came: Iterable[tuple[str, Collection[str]]], new: Coll
             write_text_whole(ds.meta / FILE, json.dumps(made))
 
 
+def copy(ds: Dataset, to: Dataset, names: Collection[str]) -> None:
+    """Note for a twin of a dataset where these of its pictures came from."""
+    made = {id: place for id, place in of(ds).items() if id in names}
+    if made:
+        write_text_whole(to.meta / FILE, json.dumps(made))
+
+
 def counts(ds: Dataset) -> dict[str, int]:
     """{sub-folder: pictures that can be trained on, those of the folders inside it too}, in the order of their names; {} where all came from one place."""
     if ds.in_place:
