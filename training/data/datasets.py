@@ -143,15 +143,15 @@ class Dataset(Folder):
             said.append("1 picture is not checked yet" if counts.unchecked == 1 else f"{counts.unchecked} pictures are not checked yet")
         return said
 
-    def fingerprint(self, masks: bool = False, controls: bool = False) -> str:
-        """SHA-256 over the usable pictures' bytes and captions, and of what lies beside them if asked for, whatever the files are called."""
+    def fingerprint(self, masks: bool = False, controls: bool = False, among: Collection[str] | None = None) -> str:
+        """SHA-256 over the usable pictures' bytes and captions, and of what lies beside them if asked for, whatever the files are called.  among: ids, None for all."""
 
         def row(p: Picture) -> tuple[str, ...]:
             beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
             told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
             return p.sha256, "\n".join(p.captions), *beside, *told
 
-        rows = sorted(row(p) for p in self.pictures() if p.usable)
+        rows = sorted(row(p) for p in self.pictures() if p.usable and (among is None or p.id in among))
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:

@@ -186,23 +186,23 @@ class _Tab:
         return [
             view, _print(run, status, run_view), missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
             self._form(status, wrong, look), self._job_panel(ds, look.pictures, run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
-            self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(look),
+            self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(ds, look),
         ]  # fmt: skip
 
-    def _trigger(self) -> str:
-        """The trigger word of the Train form."""
-        return drafts.load(self.ctx.home, FORM, Draft).trigger.strip()
+    def _trigger(self, ds: Dataset) -> str:
+        """The trigger word that the Train form has for its pictures."""
+        return drafts.load(self.ctx.home, FORM, Draft).word_of(ds.name)
 
     def _look(self, ds: Dataset, view: dict) -> Look:
         """What is to be seen; written into the view: a page that exists, and the selected that are there."""
         before = {key: view[key] for key in ("page", "picks")}
-        look = look_at(ds, view, self._trigger())
+        look = look_at(ds, view, self._trigger(ds))
         view.update({key: look.view[key] for key, value in before.items() if view[key] is value})  # unless it was changed meanwhile
         return look
 
-    def _card(self, look: Look) -> str:
+    def _card(self, ds: Dataset, look: Look) -> str:
         among = reached(look.matches, look.view, look.pictures)
-        return panel.card(look.told, look.tags, look.view, len(look.reach), len(tagged(among, look.view["tags"], True)) if look.view["tags"] else 0, self._trigger())
+        return panel.card(look.told, look.tags, look.view, len(look.reach), len(tagged(among, look.view["tags"], True)) if look.view["tags"] else 0, self._trigger(ds))
 
     def _grid(self, ds: Dataset, look: Look, items: dict) -> str:
         total, view, picks = len(look.shown), look.view, set(look.view["picks"])
@@ -275,7 +275,7 @@ class _Tab:
             return values
         values[0], values[2], values[7], values[8] = view, missing_html(self.ctx.home, ds.name, "captions"), _undo_button(ds), _cut_html(ds, look.told)
         values[5] = self._form(self._job(ds)[2], {}, look)
-        values[10:] = [*_bulk_buttons(look), self._card(look)]
+        values[10:] = [*_bulk_buttons(look), self._card(ds, look)]
         return values
 
     def panel_act(self, name: str, view: dict, event: gr.EventData):
@@ -296,7 +296,7 @@ class _Tab:
         if str(getattr(event, "of", "")) != str(reach):
             _tell_other(views.count(int(getattr(event, "of", 0)), "caption"), reach)
             return [*self.show(name, view), gr.skip(), gr.skip()]
-        number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(), [p.id for p in whom]))
+        number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(ds), [p.id for p in whom]))
         _tell(number)
         return [*self.show(name, view, editing.after(view, act, value) if number else None), gr.skip(), gr.skip()]
 
