@@ -23,7 +23,7 @@ from pathlib import Path
 from ..home import Home
 from ..names import folder_name
 from ..outside import is_plain, read_json
-from . import captions, tags
+from . import absorbing, captions, tags, treatment
 from .clips import load_still as load_pixels
 from .controls import Control
 from .edits import Edits, new_op
@@ -46,6 +46,7 @@ from .memory import (
 )
 from .memory import scan as scan_folder
 from .pictures import SUFFIXES, Refused, check_regular
+from .treatment import PLAIN, Treatment
 
 __all__ = ["Dataset", "Picture", "Verdict", "create", "delete", "list_datasets", "load_pixels", "open_dataset", "rename", "resolve", "summary"]
 
@@ -64,7 +65,7 @@ _looks = threading.local()  # {hidden folder: the pictures of one_look()}
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture or clip of a dataset.  width, height: px, upright; 0 where unknown.  note: what is done on reading, or why not usable."""
+    """One picture or clip of a dataset.  width, height: px, upright and turned as it is learnt; 0 where unknown.  note: what is done on reading, or why not usable."""
 
     id: str  # its file name
     path: Path
@@ -72,7 +73,7 @@ class Picture:
     height: int
     bytes: int
     sha256: str
-    verdict: str  # ok, refused, duplicate, unchecked
+    verdict: str  # ok, out (left out by its owner), refused, duplicate, unchecked
     note: str
     caption: str  # as it stands in its file, with its lines; '' is none
     caption_source: str  # '' (none), file, typed, or the captioner that wrote it
@@ -85,7 +86,8 @@ class Picture:
     captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
     caption_guess: str = ""  # the codec that its file was read in where that was a guess
     repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
-    focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top
+    focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top, of the picture as it is learnt
+    treatment: Treatment = PLAIN  # how it is turned and mirrored before anything else; what lies beside it is turned along
 
     @property
     def usable(self) -> bool:
@@ -113,6 +115,7 @@ class Counts:
     duplicate: int
     unchecked: int
     captioned: int
+    out: int = 0  # left out by their owner
 
 
 @dataclass(frozen=True)
@@ -196,8 +199,8 @@ class Dataset:
     def counts(self) -> Counts:
         """How many pictures there are of each sort, without checking new ones."""
         pictures = self.pictures(check=False)
-        by = {v: sum(p.verdict == v for p in pictures) for v in ("ok", "refused", "duplicate", "unchecked")}
-        return Counts(len(pictures), by["ok"], by["refused"], by["duplicate"], by["unchecked"], sum(p.usable and bool(p.caption) for p in pictures))
+        by = {v: sum(p.verdict == v for p in pictures) for v in ("ok", "refused", "duplicate", "unchecked", "out")}
+        return Counts(len(pictures), by["ok"], by["refused"], by["duplicate"], by["unchecked"], sum(p.usable and bool(p.caption) for p in pictures), by["out"])
 
     def readiness(self, counts: Counts | None = None) -> list[str]:
         """What is missing before training, a sentence each; [] when nothing is.  counts: those of a moment ago, None to count now."""
@@ -205,6 +208,8 @@ class Dataset:
         said = []
         if not counts.total:
             said.append("there are no pictures yet")
+        elif not counts.usable and not counts.unchecked and counts.out:
+            said.append("all pictures that can be used are left out; take some back")
         elif not counts.usable and not counts.unchecked:
             said.append("none of the pictures can be used; see the reason under each")
         bare = counts.usable - counts.captioned
@@ -220,6 +225,7 @@ class Dataset:
         def row(p: Picture) -> tuple[str, ...]:
             beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
             told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
+            told += [f"turned {p.treatment.view}"] if p.treatment.view else []
             return p.sha256, "\n".join(p.captions), *beside, *told
 
         rows = sorted(row(p) for p in self.pictures() if p.usable)
@@ -300,6 +306,24 @@ class Dataset:
         with self._locked():
             _write_about(self.meta, _about(self.meta) | {"prior": name})
 
+    @property
+    def absorbs(self) -> tuple[str, ...]:
+        """Traits that captions leave out on purpose, so that the trigger word stands for them."""
+        found = _about(self.meta).get("absorbs")
+        return tuple(t for t in found[: absorbing.MOST] if isinstance(t, str) and 0 < len(t) <= absorbing.MOST_LETTERS) if isinstance(found, list) else ()
+
+    def set_absorbs(self, traits: Sequence[str]) -> None:
+        """Remember what the trigger word should absorb.  Raises ValueError for what is no trait, or too many."""
+        made = list(dict.fromkeys(map(absorbing.clean, traits)))
+        if len(made) > absorbing.MOST:
+            raise ValueError(f"a trigger word cannot stand for {len(made)} traits; {absorbing.MOST} at most")
+        with self._locked():
+            _write_about(self.meta, _about(self.meta) | {"absorbs": made})
+
+    def take_out(self, traits: Sequence[str]) -> int:
+        """Take the tags that say these traits out of all captions, as one step for undo; sentences stay.  How many captions changed."""
+        return self.edit_tags(lambda caption: absorbing.without(caption, traits), "tags")
+
     def repeats(self) -> dict[str, int]:
         """{picture: how often it counts in an epoch}, of those that count more than once."""
         try:
@@ -334,7 +358,8 @@ class Dataset:
         after = [round(x, 4), round(y, 4)]
         if not is_focus(after):
             raise ValueError(f"the crop cannot be cut around {x:g}, {y:g}; both are shares of the picture, 0 to 1")
-        digest = self.get(id).sha256
+        picture = self.get(id)
+        digest, after = picture.sha256, [round(share, 4) for share in picture.treatment.back((after[0], after[1]))]
         if not digest:
             raise ValueError(f"{id} cannot be read, so it has no crop")
         with self._locked():
@@ -346,6 +371,19 @@ class Dataset:
     def _write_focus(self, changes: Mapping[str, Sequence[float]]) -> None:
         made = {k: list(v) for k, v in (self.focuses() | dict(changes)).items() if tuple(v) != MIDDLE}
         write_text_whole(self.meta / "focus.json", json.dumps(made))
+
+    def treat(self, ids: Sequence[str], act: str) -> int:
+        """Turn, mirror, leave out or take back these pictures: an act of treatment.ACTS.  Undo brings them back.  How many changed."""
+        pictures = [p for p in map(self.get, ids) if p.sha256 and not (p.seconds and act in treatment.NO_CLIPS)]
+        if not pictures:
+            raise ValueError("clips cannot be turned or mirrored here; do it in a video editor" if act in treatment.NO_CLIPS else "none of these pictures can be used")
+        with self._locked():
+            known = treatment.read(self.meta)
+            made = {p.sha256: (before, after) for p in pictures if (before := known.get(p.sha256, PLAIN)) != (after := treatment.ACTS[act](before))}
+            if made:
+                self._edits().treated(new_op(), {k: (before.text, after.text) for k, (before, after) in made.items()})
+                treatment.write(self.meta, {k: after for k, (_, after) in made.items()})
+        return len(made)
 
     def set_caption(self, id: str, text: str, source: str = "typed") -> str:
         """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""
@@ -406,7 +444,7 @@ class Dataset:
             if not step:
                 return ""
             scan = scan_folder(self.path)
-            restored, changed_since, pictures, crops = set(), set(), 0, 0
+            restored, changed_since, pictures, crops, treated = set(), set(), 0, 0, 0
             for record in reversed(step):
                 for id, (before, after) in record.get("captions", {}).items():
                     if id in scan.files and self._caption_of(scan, id).text == after:
@@ -419,9 +457,13 @@ class Dataset:
                 if back:
                     self._write_focus(back)
                     crops += len(back)
+                if ways := {digest: way for digest, (before, _) in record.get("treated", {}).items() if (way := treatment.of_text(before)) is not None}:
+                    treatment.write(self.meta, ways)
+                    treated += len(ways)
             edits.undo(step[0]["op"])
         said = [counted(pictures, "picture") + " put back"] if pictures else []
         said += [counted(crops, "crop") + " put back"] if crops else []
+        said += [counted(treated, "picture") + " as before"] if treated else []
         said += [counted(len(restored), "caption") + " put back"] if restored else []
         said += [counted(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
         return ", ".join(said) or "nothing was left to put back"
@@ -433,6 +475,8 @@ class Dataset:
             return ""
         if "focus" in step[0]:
             return counted(len(step[0]["focus"]), "crop")
+        if "treated" in step[0]:
+            return treatment.told(step[0]["treated"])
         if "removed" in step[0]:
             return f"removal of {counted(sum(len(r.get('removed', [])) for r in step), 'picture')}"
         return f"{counted(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
@@ -497,7 +541,7 @@ class Dataset:
             record = memory.records.get(name)
             if record and record["ok"]:
                 kept.setdefault(record["sha256"], name)
-        lines, repeats, focuses, made = self.lines, self.repeats(), self.focuses(), []
+        lines, repeats, focuses, treated, made = self.lines, self.repeats(), self.focuses(), treatment.read(self.meta), []
         for name in names:
             found = scan.stat(name)
             record = memory.fresh(name, found)
@@ -506,19 +550,21 @@ class Dataset:
             asides = tuple((n, memory.fresh(n, scan.stat(n))) for held in (scan.masks, scan.controls) if (n := held.get(stem)))
             first = kept[record["sha256"]] if record and record["ok"] else name
             source = sources.get((name, said.text), "file") if said.text else ""
-            inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1), focuses.get(record["sha256"], MIDDLE) if record else MIDDLE)
+            inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1), focuses.get(record["sha256"], MIDDLE) if record else MIDDLE, treated.get(record["sha256"], PLAIN) if record else PLAIN)
             known = memory.built.get(name)
             if known is None or known[0] != inputs:
                 known = memory.built[name] = inputs, self._one(scan, name, *inputs)
             made.append(known[1])
         return made
 
-    def _one(self, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float]) -> Picture:  # fmt: skip
+    def _one(self, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float], treated: Treatment) -> Picture:  # fmt: skip
         """A picture out of what is known of it.  first: the picture of the same bytes that is used.  asides: what lies beside it, which `scan` names."""
         words = {"captions": captions.split(said.text, lines), "caption_guess": said.guessed}
         if record is None:
             return Picture(name, self.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", said.text, source, said.note, **words)
         verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
+        if record["ok"] and treated.out:
+            verdict, note = "out", "left out of training; its file and its caption stay"
         if first != name:
             verdict, note = "duplicate", f"the same picture as {first}, byte for byte; only one of them is used"
         if kept_out is not None:
@@ -527,8 +573,8 @@ class Dataset:
         control, control_note = self._control_of(scan, name, record)
         beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
         return Picture(
-            name, self.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
-            **words, **beside, seconds=record["seconds"], repeats=repeats, focus=focus,
+            name, self.path / name, *treated.size(record["width"], record["height"]), size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
+            **words, **beside, seconds=record["seconds"], repeats=repeats, focus=treated.point(focus), treatment=treated,
         )  # fmt: skip
 
     def _mask_of(self, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:

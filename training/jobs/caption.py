@@ -126,7 +126,7 @@ def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, tally: 
     rows, opened = [], []
     for picture in pictures:
         try:
-            opened.append((picture, datasets.load_pixels(picture.path) if captioner.NEEDS_PIXELS else None))
+            opened.append((picture, picture.treatment.apply(datasets.load_pixels(picture.path)) if captioner.NEEDS_PIXELS else None))
         except (ValueError, OSError, MemoryError) as error:
             rows.append((picture, "", f"cannot be read: {error}"))
     for group in [opened] if len(opened) < 2 else [opened, *([one] for one in opened)]:

@@ -203,7 +203,7 @@ class _Tab:
             return '<div class="ez-empty"><h2>Nothing matches</h2><p>No caption fits this search.</p></div>'
         made = [
             tiles.caption_tile(
-                p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p), p.id in picks
+                p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p), p.id in picks
             )
             for p in look.page
         ]

@@ -16,19 +16,20 @@ from training.data.health import Goal
 from training.plan import hardware
 
 from ... import views
-from ...server import media, uploads
+from ...server import client, media, uploads
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...theme import ASSETS
 from ...words import in_words
 from ..train import draft
 from ..train.missing import chosen, missing_html
-from . import judged, tiles, welcome
+from . import absorbed, judged, tiles, treated, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = "Dataset"
-JS = (ASSETS / "drop.js").read_text(encoding="utf-8")
+JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("drop.js", "treated.js"))
+CSS = (ASSETS / "dataset.css").read_text(encoding="utf-8")
 SHOWN_REFUSED = 200  # rows in the list of refused files
-FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
+FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Left out", "out"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
 FIRST_VIEW = {"page": 0, "query": "", "only": "", "finding": ""}
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
 EMPTY = (
@@ -63,6 +64,7 @@ class Parts:
     undo: gr.Button
     health: gr.HTML
     grid: gr.HTML
+    absorb: gr.HTML
     kind: gr.Dropdown
     make: gr.Button
     away: gr.HTML
@@ -106,6 +108,8 @@ def build(ctx: UiContext) -> Parts:
             undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         health = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-health")
         grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=GRID_JS, elem_id="ez-pictures")
+        with gr.Accordion("What should the trigger word absorb?", open=False, elem_classes="ez-fold"):
+            absorb = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-absorb")
         with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
             options = [(f"{title}: {says}", kind) for kind, (title, says) in controls.KINDS.items()]
             elsewhere = "Depth is made on the Tools tab, by a model. Poses are not made here: bring them as name.control.png beside name.jpg."
@@ -123,7 +127,7 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, kind, make, away, manage,
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, absorb, kind, make, away, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)),
     )  # fmt: skip
 
@@ -131,7 +135,7 @@ def build(ctx: UiContext) -> Parts:
 EMPTY_AWAY = '<p class="ez-muted ez-small">There is nothing to download yet.</p>'
 PICKS = (
     '<div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="all">Select page</button>'
-    '<button type="button" class="ez-btn" data-act="none">Clear</button><button type="button" class="ez-btn ez-bad" data-act="remove">Delete</button></div>'
+    '<button type="button" class="ez-btn" data-act="none">Clear</button>' + treated.BUTTONS + '<button type="button" class="ez-btn ez-bad" data-act="remove">Delete</button></div>'
 )
 
 
@@ -150,6 +154,7 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
     parts.make.click(tab.make_controls, [parts.kind, *asked], [ctx.timer, *out], **QUIET)
     parts.grid.act(tab.act, asked, out, **QUIET)
+    parts.absorb.act(tab.act_absorb, asked, out, **QUIET)
     parts.health.act(tab.act_health, asked, [ctx.timer, *out], **QUIET)
     parts.check.click(tab.check, asked, [ctx.timer, *out], **QUIET)
     parts.outcome.act(tab.act, asked, out, **INSTANT)
@@ -183,7 +188,7 @@ class _Tab:
     def outputs(self) -> list:
         p = self.parts
         return [
-            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health,
+            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health, p.absorb,
         ]  # fmt: skip
 
     def show(self, name: str, view: dict):
@@ -192,7 +197,12 @@ class _Tab:
         there = datasets.list_datasets(home)
         ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
-            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 10]
+            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 11]
+        with ds.one_look():
+            return self._shown(ds, name, view, there)
+
+    def _shown(self, ds: Dataset, name: str, view: dict, there: Sequence[Dataset]) -> list:
+        home = self.ctx.home
         goal = goal_of(draft.aim(home, hardware.machine(home.root)))
         health, stale = self.parts.imports.health(ds, goal)
         filtered = judged.shown(health, view.get("finding", ""))
@@ -205,7 +215,7 @@ class _Tab:
             gr.Dropdown(choices=[(d.title, d.name) for d in there], value=ds.name), missing_html(home, ds.name, "dataset"), outcome_html(job),
             gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
             (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
-            gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale),
+            gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale), absorbed.of(ds, goal.trigger if goal else ""),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
@@ -215,14 +225,14 @@ class _Tab:
             return '<div class="ez-empty"><h2>Nothing matches</h2><p>No picture fits this search.</p></div>'
         aim = draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root))
         goal = goal_of(aim)
-        shown = lambda file, version: (media.thumb_url(self.ctx, ds.name, file, version), media.picture_url(self.ctx, ds.name, file, version))
+        shown = lambda file, version, view: (media.thumb_url(self.ctx, ds.name, file, version, view), media.picture_url(self.ctx, ds.name, file, version))
         made = [
             tiles.picture_tile(
-                p, lambda p: shown(p.id, p.sha256)[0], lambda p: shown(p.id, p.sha256)[1], aim, shown(p.control.path.name, p.control.sha256) if p.control else None, goal
+                p, lambda p: shown(p.id, p.sha256, p.treatment.view)[0], lambda p: shown(p.id, p.sha256, "")[1], aim, shown(p.control.path.name, p.control.sha256, p.treatment.view) if p.control else None, goal
             )
             for p in pictures
         ]
-        return tiles.page(made, view["page"], total, "ez-pictures")
+        return tiles.page(made, view["page"], total, "ez-pictures", treated.left_out(ds) if not view["only"] else "")
 
     def _away(self, ds: Dataset) -> str:
         """The dataset as files that other programs take."""
@@ -286,6 +296,11 @@ class _Tab:
             self.parts.imports.dismiss(name)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
+        if act == "treat" and ds and event.ids:
+            self._said(lambda: ds.treat([str(i) for i in event.ids], str(event.key)))
+        if act == "absorb" and ds:
+            count = self._said(lambda: ds.take_out([str(event.key).removeprefix("leak ")]))
+            gr.Info(f"{views.count(count, 'caption')} changed.", duration=4)
         if act == "finding":
             return self.show(name, {**view, "page": 0, "finding": str(event.key)})
         if act == "close":
@@ -307,6 +322,14 @@ class _Tab:
         if str(event.act) == "check":
             return self.check(name, view)
         return [gr.skip(), *self.act(name, view, event)]
+
+    def act_absorb(self, name: str, view: dict, event: gr.EventData):
+        """A trait is added to those that captions leave out, or let go."""
+        if ds := chosen(self.ctx.home, name):
+            data, traits = dict(event._data or {}), ds.absorbs
+            trait = str(data.get("value" if data.get("act") == "absorb-typed" else "trait", ""))
+            self._said(lambda: ds.set_absorbs([t for t in traits if t != trait] if data.get("act") == "release" else [*traits, trait]))
+        return self.show(name, view)
 
     def undo(self, name: str, view: dict):
         """The newest change is taken back."""
@@ -370,7 +393,7 @@ class _Tab:
 
 def goal_of(aim: draft.Aim | None) -> Goal | None:
     """What the Train form, as it stands, makes of pictures, for the health check."""
-    return Goal(aim.side_px, aim.max_aspect, aim.divisor, aim.batch, aim.trigger) if aim and aim.side_px >= aim.divisor else None
+    return Goal(aim.side_px, aim.max_aspect, aim.divisor, aim.batch, aim.trigger, aim.what) if aim and aim.side_px >= aim.divisor else None
 
 
 def folder_info(ctx: UiContext) -> str:
