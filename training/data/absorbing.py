@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from . import tags
+from . import coverage, tags
 from .finding import Finding, some
 
 MOST, MOST_LETTERS = 100, 60
@@ -34,7 +34,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 # What a part of the body is doing, which changes from picture to picture and belongs into the caption.
 STATES = frozenset(["closed", "half", "open", "wide", "shut", "one", "no", "wet", "messy", "floating", "crossed", "rolling", "empty", "blank", "covered", "adjusting", "hand", "hands", "playing", "grabbing", "removed", "undressing", "holding", "narrowed", "squinting"])  # fmt: skip
 SUGGESTED, IN_SHARE = 12, 0.3
-# Tags that say how many, how well drawn and how seen: nothing of a subject.
+FRONT = 0.6  # share of the captions that begin with one tag, which is the trigger word then
+# Tags that say how many, how well drawn and how seen: nothing of a subject.  What coverage.py knows of sides, frames, places, light and faces is none either.
 NO_TRAITS = frozenset(["1girl", "1boy", "solo", "2girls", "2boys", "multiple girls", "multiple boys", "looking at viewer", "smile", "open mouth", "closed mouth", "blush", "upper body", "full body", "cowboy shot", "portrait", "close-up", "standing", "sitting", "simple background", "white background", "grey background", "outdoors", "indoors", "day", "night", "sky", "masterpiece", "best quality", "highres", "absurdres", "high quality", "from side", "from behind", "from above", "from below", "profile", "female focus", "male focus", "no humans", "photo", "photograph", "woman", "man", "girl", "boy", "person", "teeth", "parted lips", "blurry", "blurry background", "depth of field"])  # fmt: skip
 _WORD = re.compile(r"[^\W_]+")
 
@@ -128,8 +129,11 @@ def suggested(captions: Sequence[Sequence[str]], traits: Sequence[str], trigger:
     """[(tag or words, in how many pictures)] that most pictures share and no trait covers yet, the commonest first; groups that stand in captions before them."""
     of = sum(bool(mine) for mine in captions)
     covered = lambda tag: any(names(tag, trait) for trait in traits)
+    fronts = Counter(tags.key_of(pieces[0]) for mine in captions for c in mine[:1] if (pieces := tags.parse(c).tags))
+    front = next((tag for tag, n in fronts.most_common(1) if n >= FRONT * of), "")
+    no_traits = {*map(tags.key_of, (trigger, front)), *NO_TRAITS, *(word for m in coverage.MATTERS for words in m.kinds.values() for word in words)}
     made = [(group, n) for group in GROUPS if group not in {t.casefold() for t in traits} and (n := sum(any(any(leaking(c, group)) for c in mine) for mine in captions))]
     for tag, number in tags.counts(captions):
-        if number >= max(2, IN_SHARE * of) and tags.spaced(tags.key_of(tag)) not in NO_TRAITS and tags.key_of(tag) != trigger.casefold() and not covered(tag):
+        if number >= max(2, IN_SHARE * of) and tags.spaced(tags.key_of(tag)) not in no_traits and not covered(tag):
             made.append((tag, number))
     return made[:SUGGESTED]

@@ -374,6 +374,8 @@ class Dataset:
 
     def treat(self, ids: Sequence[str], act: str) -> int:
         """Turn, mirror, leave out or take back these pictures: an act of treatment.ACTS.  Undo brings them back.  How many changed."""
+        if act not in treatment.ACTS:
+            raise ValueError(f"pictures cannot be treated as {act!r}; they can be: {', '.join(treatment.ACTS)}")
         pictures = [p for p in map(self.get, ids) if p.sha256 and not (p.seconds and act in treatment.NO_CLIPS)]
         if not pictures:
             raise ValueError("clips cannot be turned or mirrored here; do it in a video editor" if act in treatment.NO_CLIPS else "none of these pictures can be used")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,9 +166,9 @@ def _here(word: str, captions: Iterable[Sequence[str]]) -> Iterator[Remark]:
 
 def _nearly(word: str, told: Sequence[Sequence[str]]) -> str:
     """A word that most captions begin with and that is this one but for a letter; "" for none."""
-    firsts = [first for mine in told for c in mine[:1] if (first := re.split(r"[\s,]", c.strip(), maxsplit=1)[0])]
-    often = max(set(firsts), key=lambda f: (firsts.count(f), f), default="") if len(firsts) <= 2000 else firsts[0]
-    many = firsts.count(often) >= max(3, len(told) / 2)
+    firsts = Counter(first for mine in told for c in mine[:1] if (first := re.split(r"[\s,]", c.strip(), maxsplit=1)[0]))
+    often, number = firsts.most_common(1)[0] if firsts else ("", 0)
+    many = number >= max(3, len(told) / 2)
     close = difflib.SequenceMatcher(None, vocabulary.plain(often), vocabulary.plain(word)).ratio() >= 0.75
     return often if many and close and len(often) >= SHORT else ""
 
@@ -189,19 +190,16 @@ SHAPES = ("{a}o{b}ix", "z{a}i{b}u", "{a}u{b}zo", "v{a}y{b}o", "{a}i{b}qua", "k{b
 
 def offered(title: str, captions: Iterable[Sequence[str]] = (), base: Path | None = None) -> list[str]:
     """Free words that sound like the title of a dataset, the same each time; three of them."""
-    captions = [tuple(mine) for mine in captions]
+    here = " ".join(caption.casefold() for mine in captions for caption in mine)
     words = [w for w in vocabulary.parts(title) if w not in PLAIN_WORDS and w.isascii()]
     letters = [c for w in sorted(words, key=len, reverse=True) for c in w if c not in "aeiouyhwqxz"] or list("mbl")
     first, second = letters[0], next((c for c in letters[1:] if c != letters[0]), "b")
     made: list[str] = []
     for shape in SHAPES:
         word = shape.format(a=first, b=second)
-        if word not in made and not _taken(word, captions, base):
+        if word not in made and word not in here and not judge(word, (), base).remarks:
             made.append(word)
         if len(made) == OFFERED:
             break
     return made
 
-
-def _taken(word: str, captions: Sequence[Sequence[str]], base: Path | None) -> bool:
-    return bool(judge(word, captions, base).remarks)

@@ -18,7 +18,7 @@ SAYS = (
 
 def of(ds: Dataset, trigger: str) -> str:
     """The chips of a dataset.  trigger: the trigger word that stands in the Train form."""
-    told = [p.captions for p in ds.pictures(check=False) if p.usable and p.captions]
+    told = [p.captions for p in ds.pictures(check=False) if p.captions and p.verdict in ("ok", "unchecked")]
     return html(ds.absorbs, _suggested(tuple(told[:: max(1, len(told) // SAMPLE)]), ds.absorbs, trigger))
 
 

@@ -32,6 +32,8 @@ SHOWN_REFUSED = 200  # rows in the list of refused files
 FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Left out", "out"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
 FIRST_VIEW = {"page": 0, "query": "", "only": "", "finding": ""}
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
+TREATED_JS = "easel.grid(element, (data) => (data.act === 'treat' ? trigger('treat', data) : trigger('act', data)), watch)"
+IN_TURN = {"trigger_mode": "multiple", "concurrency_limit": 1}  # three quick presses are three quarter turns
 EMPTY = (
     '<div class="ez-empty"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" '
     'aria-hidden="true"><rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="8.7" cy="8.7" r="1.6"/><path d="m4 17 4.5-4.5 4 4 3-3L21 18"/></svg>'
@@ -107,7 +109,7 @@ def build(ctx: UiContext) -> Parts:
             check = gr.Button("Check this dataset", size="md", elem_classes="ez-fit", min_width=0, elem_id="ez-check")
             undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         health = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-health")
-        grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=GRID_JS, elem_id="ez-pictures")
+        grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=TREATED_JS, elem_id="ez-pictures")
         with gr.Accordion("What should the trigger word absorb?", open=False, elem_classes="ez-fold"):
             absorb = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-absorb")
         with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
@@ -154,6 +156,7 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
     parts.make.click(tab.make_controls, [parts.kind, *asked], [ctx.timer, *out], **QUIET)
     parts.grid.act(tab.act, asked, out, **QUIET)
+    parts.grid.treat(tab.treat, asked, out, **QUIET | IN_TURN)
     parts.absorb.act(tab.act_absorb, asked, out, **QUIET)
     parts.health.act(tab.act_health, asked, [ctx.timer, *out], **QUIET)
     parts.check.click(tab.check, asked, [ctx.timer, *out], **QUIET)
@@ -296,8 +299,6 @@ class _Tab:
             self.parts.imports.dismiss(name)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
-        if act == "treat" and ds and event.ids:
-            self._said(lambda: ds.treat([str(i) for i in event.ids], str(event.key)))
         if act == "absorb" and ds:
             count = self._said(lambda: ds.take_out([str(event.key).removeprefix("leak ")]))
             gr.Info(f"{views.count(count, 'caption')} changed.", duration=4)
@@ -308,6 +309,12 @@ class _Tab:
         if act == "focus" and ds:
             x, y = (float(share) for share in str(event.key).split())
             self._said(lambda: ds.set_focus(str(event.ids[0]), x, y))
+        return self.show(name, view)
+
+    def treat(self, name: str, view: dict, event: gr.EventData):
+        """Pictures are turned, mirrored, left out or taken back."""
+        if (ds := chosen(self.ctx.home, name)) and event.ids:
+            self._said(lambda: ds.treat([str(i) for i in event.ids], str(event.key)))
         return self.show(name, view)
 
     def check(self, name: str, view: dict):

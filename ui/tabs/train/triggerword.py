@@ -25,7 +25,7 @@ def line(home: Home, form: Draft, made: Plan) -> str:
     if made.words or "trigger" in made.wrong:
         return ""
     base, ds = folder_of(made), chosen(home, made.dataset) if made.dataset else None
-    captions = [p.captions for p in ds.pictures(check=False) if p.usable] if ds else []
+    captions = [p.captions for p in ds.pictures(check=False) if p.verdict in ("ok", "unchecked")] if ds else []
     word = form.trigger.strip()
     judged = trigger.judge(word, captions, base) if word else None
     asked = judged is None or judged.verdict != "free"
