@@ -35,7 +35,7 @@ NEVER_OF_ONE: tuple[tuple[frozenset[str], frozenset[str]], ...] = (
     (frozenset(["black hair"]), frozenset(["blonde hair", "white hair", "red hair", "pink hair"])),
 )  # fmt: skip
 GREY = frozenset(["monochrome", "greyscale", "grayscale", "black and white"])
-COLOURED = 24.0  # levels between the channels, of a picture's most coloured parts; sepia has some 20, and a compressed grey one 3
+COLOURED = 12.0  # levels by which its coloured parts differ from one tint; a toned print has 0, a compressed grey one 3
 
 
 def clashing(captions: Sequence[str]) -> list[tuple[str, str]]:
@@ -76,9 +76,10 @@ def coloured(measured: Measured) -> bool:
     import numpy as np
 
     tiny = np.frombuffer(base64.b64decode(measured.tiny), np.uint8).reshape(TINY_PX * TINY_PX, 3).astype(np.float32)
-    apart = tiny - tiny.mean(axis=1, keepdims=True)
-    tint = apart - np.median(apart, axis=0)  # sepia and blue prints are one tint everywhere
-    return float(np.quantile(np.abs(tint).max(axis=1), 0.8)) > COLOURED
+    light = tiny.mean(axis=1, keepdims=True)
+    toned = np.concatenate([light, np.ones_like(light)], axis=1)  # sepia and blue prints: the lighter, the more of one tint
+    apart = tiny - toned @ np.linalg.lstsq(toned, tiny, rcond=None)[0]
+    return float(np.quantile(np.abs(apart).max(axis=1), 0.8)) > COLOURED
 
 
 def _told_twice(used: Sequence, every: Sequence) -> list[Finding]:
