@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import fnmatch
 import json
-import os
-import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from captioning import _weights
+from captioning._weights import Weights
 
 TITLE = "Florence-2"
 BLURB = "Looks at each picture and describes it in English. Runs on any graphics card and, slowly, on a CPU."
@@ -27,8 +25,6 @@ MODELS = {
 }
 TASKS = {"brief": "<CAPTION>", "detailed": "<DETAILED_CAPTION>", "more detailed": "<MORE_DETAILED_CAPTION>"}
 FILES = ("*.json", "*.txt", "*.safetensors", "*.jinja")  # never a pickle
-SPARE_BYTES = 2 * 1024**3  # left free on the disk besides the download
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -59,46 +55,12 @@ def needs(options: Options) -> str:
     """What is missing, a sentence; '' when it can start at once.  A sentence about a download is no obstacle.  No network, no torch."""
     if options.folder:
         return _folder_problem(Path(options.folder).expanduser())
-    repo, size = MODELS[options.model]
-    if _snapshot(repo):
-        return ""
-    if _offline():
-        return f"{repo} is not on this computer, and HF_HUB_OFFLINE forbids to download it; name a folder that holds it, or use another captioner"
-    return f"{repo} ({size}) is downloaded from the Hugging Face Hub at the first use"
+    return _weights.needs(_wanted(options))
 
 
 def fetch(options: Options, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> bool:
-    """Whether everything is here, after downloading what was not; False when stop() ended it.  progress(bytes done, bytes of).
-
-    Raises ValueError in plain words: no network, not found, disk too small.  What has arrived is kept for the next time.
-    """
-    if options.folder or _snapshot(MODELS[options.model][0]):
-        return True
-    from huggingface_hub import HfApi, hf_hub_download
-
-    repo, size = MODELS[options.model]
-    try:
-        info = HfApi().model_info(repo, files_metadata=True, timeout=20)
-        wanted = [f for f in info.siblings if "/" not in f.rfilename and any(fnmatch.fnmatch(f.rfilename, p) for p in FILES)]
-        if not any(f.rfilename in WEIGHTS for f in wanted):
-            raise ValueError(f"{repo} has no weights in the safetensors format; name a folder with converted ones, or use another captioner")
-        total, done = sum(f.size or 0 for f in wanted), 0
-        _check_room(repo, total)
-        for file in wanted:
-            hf_hub_download(repo, file.rfilename, tqdm_class=_byte_bar(lambda n, before=done: progress(before + n, total), stop))
-            done += file.size or 0
-            progress(done, total)
-    except _Ended:
-        return False
-    except (ValueError, MemoryError):
-        raise
-    except Exception as error:  # offline, DNS, proxy, 5xx, a broken connection: the cure is the same
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            raise
-        if getattr(getattr(error, "response", None), "status_code", 0) in (401, 403, 404):
-            raise ValueError(f"the Hugging Face Hub does not show {repo} to you; name a folder with its weights, or use another captioner") from error
-        raise ValueError(_absent(repo, size)) from error
-    return True
+    """Whether everything is here, after downloading what was not; False when stop() ended it.  Raises ValueError in plain words."""
+    return bool(options.folder) or _weights.fetch(_wanted(options), progress, stop)
 
 
 def load(options: Options, device: str) -> State:
@@ -106,10 +68,9 @@ def load(options: Options, device: str) -> State:
     problem = _folder_problem(Path(options.folder).expanduser()) if options.folder else ""
     if problem:
         raise ValueError(problem)
-    repo, size = MODELS[options.model]
-    folder = str(Path(options.folder).expanduser()) if options.folder else _snapshot(repo)
+    folder = str(Path(options.folder).expanduser()) if options.folder else _weights.snapshot(_wanted(options))
     if not folder:
-        raise ValueError(_absent(repo, size))
+        raise ValueError(_weights.absent(_wanted(options)))
     import torch
     from safetensors import SafetensorError
     from transformers import AutoProcessor, Florence2ForConditionalGeneration
@@ -157,7 +118,7 @@ def _folder_problem(folder: Path) -> str:
         return f"there is no folder {folder}; name the one that holds Florence-2's config.json and model.safetensors"
     if not (folder / "config.json").is_file():
         return f"{folder} has no config.json; name the folder that holds Florence-2's config.json and model.safetensors"
-    if not any((folder / name).is_file() for name in WEIGHTS):
+    if not any((folder / name).is_file() for name in _weights.SAFETENSORS):
         return f"{folder} has no model.safetensors; weights in other formats (pickle) are not opened"
     return _layout_problem(folder)
 
@@ -175,73 +136,11 @@ def _layout_problem(folder: Path) -> str:
     return ""
 
 
-def _snapshot(repo: str) -> str:
-    """The folder of the downloaded model in the Hub's cache; '' if it is not there whole."""
-    from huggingface_hub import try_to_load_from_cache
-
-    config = try_to_load_from_cache(repo, "config.json")
-    if not isinstance(config, str):
-        return ""
-    folder = Path(config).parent
-    has = {name: (folder / name).exists() for name in (*WEIGHTS, *("tokenizer_config.json", "tokenizer.json", "vocab.json"), *PROCESSOR)}
-    weights = has[WEIGHTS[0]] or (has[WEIGHTS[1]] and _all_shards(folder / WEIGHTS[1]))
-    tokenizer = has["tokenizer_config.json"] and (has["tokenizer.json"] or has["vocab.json"])
-    return str(folder) if weights and tokenizer and any(has[name] for name in PROCESSOR) else ""
+def _wanted(options: Options) -> Weights:
+    repo, size = MODELS[options.model]
+    return Weights(repo, size, FILES, _weights.SAFETENSORS, _whole, "use the file name or fixed text captioner instead")
 
 
-def _all_shards(index: Path) -> bool:
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError):
-        return False
-    return all((index.parent / name).exists() for name in names)
-
-
-def _offline() -> bool:
-    return any(os.environ.get(name, "").strip().upper() in ("1", "ON", "YES", "TRUE") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-
-
-def _absent(repo: str, size: str) -> str:
-    return (
-        f"{repo} ({size}) is not on this computer and cannot be downloaded now. Connect to the internet and start again; "
-        f"or download https://huggingface.co/{repo} on another computer and name its folder in the options; "
-        "or use the file name or fixed text captioner. No caption was changed"
-    )
-
-
-class _Ended(Exception):
-    """The user asked to stop while a file was under way."""
-
-
-def _check_room(repo: str, total_bytes: int) -> None:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    Path(HF_HUB_CACHE).mkdir(parents=True, exist_ok=True)
-    free_bytes = shutil.disk_usage(HF_HUB_CACHE).free
-    if total_bytes + SPARE_BYTES > free_bytes:
-        raise ValueError(
-            f"{repo} takes {total_bytes / 1e9:.1f} GB, but only {free_bytes / 1e9:.1f} GB are free where the Hub's cache lies ({HF_HUB_CACHE}); "
-            "free some, or set HF_HOME to a larger disk"
-        )
-
-
-def _byte_bar(report: Callable[[int], None], stop: Callable[[], bool]):
-    """A tqdm class for the Hub's download that tells bytes instead of drawing, and ends the download on Stop."""
-    from tqdm.auto import tqdm
-
-    class Bar(tqdm):
-        def __init__(self, *args, **kwargs):
-            kwargs.pop("name", None)
-            self.told_t = 0.0
-            super().__init__(*args, **{**kwargs, "file": open(os.devnull, "w", encoding="utf-8")})  # noqa: SIM115 closed with the process
-
-        def update(self, n=1):
-            super().update(n)
-            if stop():
-                raise _Ended
-            if time.monotonic() - self.told_t > 0.3:
-                self.told_t = time.monotonic()
-                report(int(self.n))
-
-    return Bar
-
+def _whole(folder: Path) -> bool:
+    has = lambda *names: any((folder / name).exists() for name in names)
+    return _weights.has_safetensors(folder) and has("tokenizer_config.json") and has("tokenizer.json", "vocab.json") and has(*PROCESSOR)

@@ -1,4 +1,6 @@
-"""A small Hub on this computer: the endpoints that huggingface_hub uses to publish a model, over real HTTP.
+"""A small Hub on this computer: the endpoints that huggingface_hub uses to publish and fetch models and datasets, over real HTTP.
+
+A dataset alice/x is hub.repos["datasets/alice/x"].
 
 It checks what the real one checks (token, rights, parent commit, sha256 of every uploaded object) and fails on demand:
 
@@ -32,6 +34,7 @@ import yaml
 
 LFS_FROM_BYTES = 10_000_000
 LFS_SUFFIXES = (".safetensors", ".bin", ".zip")
+MOST_PATHS = 1000  # of one question for paths
 ENDPOINTS = {
     "whoami": ("GET", r"/api/whoami-v2"),
     "create": ("POST", r"/api/repos/create"),
@@ -83,7 +86,7 @@ class Commit:
 
 @dataclass
 class Repo:
-    """A model repository; its first commit holds .gitattributes, as on the Hub."""
+    """A repository; its first commit holds .gitattributes, as on the Hub."""
 
     id: str
     private: bool
@@ -206,11 +209,13 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_HEAD = do_GET
 
     def _serve(self):
-        path = unquote(urlsplit(self.path).path)
-        method = "GET" if self.command == "HEAD" else self.command
+        asked = unquote(urlsplit(self.path).path)
+        self.kind = "datasets/" if asked.startswith(("/api/datasets/", "/datasets/")) else ""
+        path = asked.replace("/api/datasets/", "/api/models/", 1).removeprefix("/datasets") if self.kind else asked
+        method, self.status = "GET" if self.command == "HEAD" else self.command, 200
         found = ((name, re.fullmatch(p, path)) for name, (m, p) in ENDPOINTS.items() if m == method)
         endpoint, match = next(((n, m) for n, m in found if m), ("", None))
-        self.hub.seen.append((endpoint, f"{self.command} {path}"))
+        self.hub.seen.append((endpoint, f"{self.command} {asked}"))
         failure = self.hub.take_failure(endpoint) if endpoint else None
         if failure and failure.how == "broken":
             self.rfile.read(min(1000, int(self.headers.get("Content-Length") or 0)))
@@ -233,7 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(refused.status, {"error": refused.error}, {"X-Error-Message": refused.error, **refused.headers})
         if failure and failure.how == "lost answer":
             return self._break()
-        self._answer(200, *(answer if isinstance(answer, tuple) else (answer,)))
+        self._answer(self.status, *(answer if isinstance(answer, tuple) else (answer,)))
 
     def _break(self):
         """The connection is reset in the middle, as when a cable is pulled."""
@@ -272,9 +277,10 @@ class _Handler(BaseHTTPRequestHandler):
         return token
 
     def _repo(self, id: str, write: bool = False) -> Repo:
-        token = self._token()
-        repo = self.hub.repos.get(id)
-        mine = self.hub.may_write(token, id.split("/")[0])
+        repo = self.hub.repos.get(self.kind + id)
+        if not write and repo and not repo.private and not self.headers.get("Authorization"):
+            return repo  # what is public needs no token
+        mine = self.hub.may_write(self._token(), id.split("/")[0])
         if repo is None or (repo.private and not mine):
             raise _Refused(404, "Repository not found", **{"X-Error-Code": "RepoNotFound"})
         if write and not mine:
@@ -296,11 +302,12 @@ class _Handler(BaseHTTPRequestHandler):
         id = f"{namespace}/{asked['name']}"
         if not self.hub.may_write(token, namespace):
             raise _Refused(403, f'You don\'t have the rights to create a model under the namespace "{namespace}"')
-        if id in self.hub.repos:
-            raise _Refused(409, "You already created this model repo")
-        repo = self.hub.repos[id] = Repo(id, asked.get("visibility") == "private" or asked.get("private") is True)
+        kind = "datasets/" if asked.get("type") == "dataset" else ""
+        if kind + id in self.hub.repos:
+            raise _Refused(409, "You already created this repo")
+        repo = self.hub.repos[kind + id] = Repo(id, asked.get("visibility") == "private" or asked.get("private") is True)
         repo.commit("initial commit", {".gitattributes": File(b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n", False)})
-        return {"url": f"{self.hub.url}/{id}", "name": id, "id": id}
+        return {"url": f"{self.hub.url}/{kind}{id}", "name": id, "id": id}
 
     def _yaml(self, body):
         content = json.loads(body)["content"]
@@ -317,7 +324,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self._at(found, rev or "main")
         return {
             "_id": "1", "id": repo, "modelId": repo, "author": repo.split("/")[0], "sha": commit.oid, "private": found.private, "disabled": False,
-            "gated": "auto" if found.gated else False, "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": path, "size": len(file.data)} for path, file in commit.tree.items()],
+            "gated": "auto" if found.gated else False, "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": path, "blobId": (told := file.info(path))["oid"], "size": told["size"], "lfs": {"sha256": told["lfs"]["oid"], **told["lfs"]} if file.lfs else None} for path, file in commit.tree.items()], "cardData": {"license": "cc-by-4.0"} if self.kind else None,
         }  # fmt: skip
 
     def _auth(self, body, repo):
@@ -384,7 +391,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _paths(self, body, repo, rev):
         tree = self._at(self._repo(repo), rev).tree
-        return [tree[path].info(path) for path in parse_qs(body.decode())["paths"] if path in tree]
+        asked = parse_qs(body.decode())["paths"]
+        if len(asked) > MOST_PATHS:
+            raise _Refused(400, f"at most {MOST_PATHS} paths")
+        return [tree[path].info(path) for path in asked if path in tree]
 
     def _tree(self, body, repo, rev):
         return [file.info(path) for path, file in self._at(self._repo(repo), rev).tree.items()]
@@ -394,10 +404,13 @@ class _Handler(BaseHTTPRequestHandler):
         if path not in commit.tree:
             raise _Refused(404, "Entry not found", **{"X-Error-Code": "EntryNotFound"})
         file = commit.tree[path]
-        return file.data, {"X-Repo-Commit": commit.oid, "ETag": f'"{file.sha256 if file.lfs else file.oid}"'}
+        start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if start:
+            self.status = 206
+        return file.data[int(start[1]) if start else 0 :], {"X-Repo-Commit": commit.oid, "ETag": f'"{file.sha256 if file.lfs else file.oid}"'}
 
     def _page(self, body, repo):
-        found = self.hub.repos.get(repo)
+        found = self.hub.repos.get(self.kind + repo)
         return f"<h1>{repo}</h1><p>{'private' if found.private else 'public'}, {len(found.commits) - 1} commits</p>" if found else None
 
 

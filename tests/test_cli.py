@@ -262,3 +262,25 @@ def test_health_says_the_grade_and_which_pictures(here, capsys, monkeypatch):
     code, said = typed(here, monkeypatch, capsys, "health", folder, "--side", 256)
     assert code in (0, None) and "D: Mend this first (4 pictures, for 256 px)" in said and "[bad] Too small: 1" in said and "tiny.png" in said
     assert "256x256: 4" in said
+
+
+def test_versions_are_listed_compared_brought_back_and_the_bin_is_emptied(here, capsys, monkeypatch):
+    from PIL import Image
+
+    from training.data import datasets
+
+    ds = datasets.create(here, "cats")
+    for n in range(2):
+        Image.new("RGB", (80, 64), (n * 90, 30, 60)).save(ds.path / f"{n}.png")
+    ds.pictures()
+    ds.remove(["0.png"])
+    _, said = typed(here, monkeypatch, capsys, "versions", "cats")
+    assert "As it was found" in said and "1 picture removed" in said and "Bin: " in said
+    assert "1 picture removed" in typed(here, monkeypatch, capsys, "versions", "cats", "--compare", "1")[1]
+    assert "is what it was in version 1." in typed(here, monkeypatch, capsys, "versions", "cats", "--restore", "1")[1] and len(ds.pictures()) == 2
+    ds.remove(["1.png"])
+    said = typed(here, monkeypatch, capsys, "versions", "cats", "--empty-bin", "--yes")[1]
+    assert "no longer come back whole" in said and "are free again" in said
+    assert "1 file that is gone for good: 1.png" in typed(here, monkeypatch, capsys, "versions", "cats", "--restore", "1")[1]
+    code, said = typed(here, monkeypatch, capsys, "versions", "cats", "--restore", "99")
+    assert code == 2 and "no version 99" in said

@@ -1,4 +1,5 @@
-"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | runs | jobs | plugins | doctor.
+"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
+get-dataset | push-dataset | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -129,6 +131,7 @@ def caption(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or the path of a folder of pictures.")],
     captioner: Annotated[str | None, typer.Option(help="Captioner; 'jobs' lists them.")] = None,
     mode: Annotated[str | None, typer.Option(help="What happens to captions that are there: overwrite, missing (write only those) or append.")] = None,
+    where: Annotated[str | None, typer.Option("--place", help="With append: behind what is there, front, or line (a caption of its own).")] = None,
     trigger: Annotated[str | None, typer.Option(help="Trigger word that is put into each caption.")] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="An option of the captioner; may be given several times.")] = None,
     home: HomeOption = None,
@@ -143,7 +146,7 @@ def caption(
     place = _use(home)
     here = Path(dataset).expanduser()
     name = str(here.resolve()) if not (place.datasets / dataset).is_dir() and here.is_dir() else dataset
-    given = {"captioner": captioner, "mode": mode, "trigger": trigger, "options": _options(option or []) or None}
+    given = {"captioner": captioner, "mode": mode, "place": where, "trigger": trigger, "options": _options(option or []) or None}
     data = {"kind": "caption", "name": folder_name(f"Captions of {Path(name).name}"), "dataset": name, "device": machine(place.root).device}
     job = registry.get("jobs", "caption", place.plugins)
     config = parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command")
@@ -369,6 +372,61 @@ def health(
 
 
 @app.command()
+def versions(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
+    restore: Annotated[int | None, typer.Option(metavar="ID", help="Bring this version back; that is a version of its own, so nothing is lost.")] = None,
+    compare: Annotated[int | None, typer.Option(metavar="ID", help="Say what has changed since this version.")] = None,
+    empty_bin: Annotated[bool, typer.Option("--empty-bin", help="Delete the removed pictures for good.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before the bin is emptied.")] = False,
+    home: HomeOption = None,
+):
+    """List the versions of a dataset, bring one back, or empty the bin of removed pictures."""
+    from .data import bin, datasets, states
+    from .data import versions as kept
+    from .data.verdicts import counted
+    from .outside import size
+
+    place = _use(home)
+    ds = datasets.resolve(place, dataset)
+    if compare is not None:
+        print(states.compare(kept.read(ds, compare), states.now(ds)).says() or "Nothing has changed since.")
+    elif restore is not None:
+        print(_restored(ds, restore))
+    elif empty_bin:
+        _empty(ds, place, yes)
+    else:
+        kept.gather(ds)
+        for version in kept.listed(ds):
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version.t))
+            print(f"{version.id:>5}  {when}  {counted(version.pictures, 'picture'):>14}  {version.did}" + (f" ({version.change})" if version.change else ""))
+        print(f"Bin: {size(bin.size_bytes(ds))}")
+
+
+def _restored(ds, id: int) -> str:
+    from .data import restoring
+    from .data.verdicts import counted
+
+    done = restoring.restore(ds, id)
+    lost = f", without {counted(len(done.missing), 'file')} that {'is' if len(done.missing) == 1 else 'are'} gone for good: {', '.join(done.missing[:10])}" if done.missing else ""
+    copied = f"; {counted(done.copied, 'file')} had to be copied, as this disk knows no hard links" if done.copied else ""
+    return f"{ds.title} is what it was in version {id}{lost}{copied}."
+
+
+def _empty(ds, place: Home, sure: bool) -> None:
+    from .data import bin
+    from .outside import size
+    from .runs import exactly
+
+    there = bin.size_bytes(ds)
+    if not there:
+        print("The bin is empty.")
+        return
+    print(exactly.lost_with_bin(ds, place) or "No version needs what is in it.")
+    if sure or typer.confirm(f"Delete {size(there)} for good?"):
+        print(f"{size(bin.empty(ds))} are free again.")
+
+
+@app.command()
 def pack(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
     target: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The ZIP to write.")],
@@ -380,6 +438,55 @@ def pack(
 
     count = exporting.write(datasets.resolve(_use(home), dataset), kind, target)
     print(f"{target}: {count} pictures with what belongs to them")
+
+
+@app.command(name="get-dataset")
+def get_dataset(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A dataset of the Hub: owner/name, hf:owner/name, owner/name@revision, or the address of its page.")],
+    into: Annotated[str | None, typer.Option(metavar="DATASET", help="A dataset that is there, to which it is added; without it, a new one of its name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is downloaded.")] = False,
+    home: HomeOption = None,
+):
+    """Bring a dataset of the Hub here: its pictures, captions and tables; its size is said first.  Ctrl-C stops it, what arrived is kept."""
+    from .data import datasets
+    from .hub import arriving, collect
+
+    place = _use(home)
+    found = collect.look(source, None)
+    print(f"{found.id}: {found.told()}", flush=True)
+    if not yes and not typer.confirm("Download it?"):
+        raise typer.Exit(130)
+    ds = datasets.open_dataset(place, into) if into else datasets.create(place, found.id.partition("/")[2])
+    verdicts = arriving.take(ds, found, None, lambda what, done, of, name: print(f"\r{what} {100 * done // max(of, 1):3} %", end="", file=sys.stderr, flush=True), lambda: False)
+    print(file=sys.stderr)
+    print(f"{ds.name}: {datasets.summary(verdicts)}")
+    for verdict in verdicts:
+        if not verdict.ok and verdict.kind not in ("skipped", *datasets.LEFT_OUT):
+            print(f"  {verdict.file}: {verdict.reason}")
+
+
+@app.command(name="push-dataset")
+def push_dataset(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name of a dataset, or a folder of pictures.")],
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="Repository on the Hub: name, or namespace/name.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; without it, only you and those you invite.")] = False,
+    licence: Annotated[str, typer.Option(help="Licence of the pictures as the Hub names it, e.g. cc-by-4.0; without it, the card names none.")] = "",
+    about: Annotated[str, typer.Option(help="What its card says of the dataset.")] = "",
+    home: HomeOption = None,
+    detach: DetachOption = False,
+):
+    """Publish a dataset to the Hub: pictures, captions, masks and control pictures with a card, in one commit.  Private unless you say otherwise."""
+    from .data import datasets
+    from .jobfile import parse
+    from .jobs.publish_dataset import Config
+    from .names import folder_name
+
+    place = _use(home)
+    here = Path(dataset).expanduser()
+    name = str(here.resolve()) if not (place.datasets / dataset).is_dir() and here.is_dir() else dataset
+    title = datasets.resolve(place, name).title
+    data = {"kind": "publish_dataset", "name": folder_name(f"publish {title}"), "dataset": name, "repo_id": repo, "private": not public, "licence": licence, "about": about}
+    _launch(parse(Config, data, "the command"), place, detach)
 
 
 @app.command()

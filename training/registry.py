@@ -135,7 +135,7 @@ def _built_in(kind: str) -> list[str]:
     if not package:
         return []
     folder = Path(importlib.import_module(package).__file__).parent
-    return sorted(info.name for info in pkgutil.iter_modules([str(folder)]))
+    return sorted(info.name for info in pkgutil.iter_modules([str(folder)]) if not info.name.startswith("_"))  # such a one is what several of them share
 
 
 def _added(kind: str, plugins: Path | None) -> Iterator[tuple[str, str, Callable[[], ModuleType]]]:

@@ -79,9 +79,9 @@ class UiContext:
         """
         self.ticks.append(Hook(fn, list(inputs), list(outputs), tab))
 
-    def at_load(self, fn: Callable, inputs: Sequence, outputs: Sequence) -> None:
-        """Calls fn when a browser opens or refreshes the page."""
-        self.loads.append(Hook(fn, list(inputs), list(outputs)))
+    def at_load(self, fn: Callable, inputs: Sequence, outputs: Sequence, tab: str = "") -> None:
+        """Calls fn when a browser opens or refreshes the page; with `tab`, only where that one is shown then (the others are asked when they are chosen)."""
+        self.loads.append(Hook(fn, list(inputs), list(outputs), tab))
 
     def go(self, tab: str):
         """The value for the output ctx.tabs that selects a tab."""
@@ -149,7 +149,7 @@ def head(css: str, scripts: list[str]) -> str:
 
 def _wire_hooks(demo: gr.Blocks, ctx: UiContext) -> None:
     """The one load hook and the one tick, each calling all that tabs registered."""
-    demo.load(_merged(ctx.loads), [ctx.tab, *_flat(ctx.loads, "inputs")], _flat(ctx.loads, "outputs"), **QUIET)
+    demo.load(_merged(ctx.loads), [ctx.tab, *_flat(ctx.loads, "inputs")], _flat(ctx.loads, "outputs"), js=SAY_TAB, **QUIET)
     ctx.timer.tick(_merged(ctx.ticks), [ctx.tab, *_flat(ctx.ticks, "inputs")], _flat(ctx.ticks, "outputs"), js=SAY_TAB, **INSTANT)
 
 

@@ -73,10 +73,14 @@ def add_pictures(page, pictures: list[Path], app: Easel) -> None:
 
 
 def write_captions(page, app: Easel) -> None:
-    """File names become captions; one is edited by hand and is on disk as soon as its box is left."""
+    """File names become captions, tried on three first; one is edited by hand and is on disk as soon as its box is left."""
     tab(page, "Captions")
     page.locator("#ez-captioner").get_by_text("File name", exact=False).first.click()
-    page.locator("#ez-caption-start").click()
+    page.locator("#ez-caption-try").click()
+    tried = page.locator(".ez-tried")
+    tried.get_by_text("Nothing is written until you accept it.").wait_for(timeout=120_000)
+    assert tried.locator("li").count() == 3 and len(list(app.home.datasets.glob("*/*.txt"))) == 1, "a trial writes nothing"
+    tried.get_by_role("button", name="Start on the rest").click()
     box = page.get_by_label("Caption of zibbo_on_a_red-background (3).png")
     wait(lambda: box.input_value() == "zibbo on a red background", "the captions do not arrive", 120)
     kept = page.get_by_label("Caption of zibbo_on_a_red-background (1).png")

@@ -87,6 +87,28 @@ def test_append_and_overwrite(home, ds):
     assert [p.caption for p in ds.pictures()] == ["a cat", "", ""]
 
 
+def test_a_trial_writes_nothing_and_shows_what_it_would(home, ds):
+    run = captioned(home, ds, captioner="filename", mode="append", place="front", trial=True, pictures=("blue cat.png", "red fox.png"), trigger="zibbo")
+    assert items(run) == {"blue cat.png": ("tried", "zibbo, blue cat, a cat"), "red fox.png": ("tried", "zibbo, red fox")}
+    assert run.view().summary == "2 tried, nothing written"
+    assert {p.id: p.caption for p in ds.pictures()} == {"blue cat.png": "a cat", "IMG_0001.png": "", "red fox.png": ""} and ds.can_undo() == ""
+
+
+def test_only_the_named_pictures_and_each_way_of_adding(home, ds):
+    ds.set_caption("red fox.png", "1girl, solo")
+    captioned(home, ds, captioner="template", mode="append", options={"text": "A fox sits. It looks up."}, pictures=("red fox.png", "gone.png"))
+    assert ds.caption("red fox.png") == "||| 1girl, solo ||| A fox sits. It looks up." and ds.caption("blue cat.png") == "a cat"
+    captioned(home, ds, captioner="filename", mode="append", place="line", pictures=("red fox.png",), trigger="zibbo")
+    assert ds.get("red fox.png").captions[1] == "zibbo, red fox"
+    assert ds.undo() == ds.undo() == "1 caption put back" and ds.caption("red fox.png") == "1girl, solo"
+    run = captioned(home, ds, captioner="filename", mode="overwrite", place="front", apart=False, pictures=("red fox.png",))
+    assert list(run.view().warnings) == ["place has no effect: mode is 'overwrite'", "apart has no effect: mode is 'overwrite'"]
+    for fields, reason in (({"pictures": ("gone.png",)}, "none of the 1 named pictures"), ({"mode": "append", "place": "line"}, "read as one caption")):
+        ds.set_lines("one")
+        with pytest.raises(ValueError, match=reason):
+            captioned(home, ds, captioner="filename", **fields)
+
+
 def test_pictures_reach_a_captioner_upright_and_a_bad_one_costs_only_itself(home, ds):
     for name in ("angry", "mute"):
         write(ds.path / f"{name}.png", hash(name) % 1000, size=(99, 80))

@@ -47,6 +47,9 @@ LAYOUTS = {
     "a booru's": ({"a.json": '{"tag_string_general": "red_fur solo ^_^", "tag_string_character": "fox_(story)", "tag_string_meta": "highres"}'}, {"a": ("fox (story), red fur, solo, ^_^",), "b": ()}),
     "e621's": ({"a.json": '{"post": {"tags": {"general": ["red_fur"], "species": ["fox"], "meta": ["hi_res"]}}}'}, {"a": ("fox, red fur",), "b": ()}),
     "gallery-dl": ({"a.png.json": '{"tags": ["red_fur", "fox"], "description": "my page", "width": 5}'}, {"a": ("red fur, fox",), "b": ()}),
+    "gallery-dl of pixiv": ({"a.json": '{"category": "pixiv", "caption": "<a href=x>my page</a>", "tags": ["fox", "\u72d0"]}'}, {"a": ("fox, \u72d0",), "b": ()}),
+    "gelbooru's": ({"a.json": '{"@attributes": {"limit": 1}, "post": [{"id": 1, "tags": "red_fur fox"}]}'}, {"a": ("red fur, fox",), "b": ()}),
+    "tags by the line": ({"a.png.txt": "red_fur\nfox\nsolo\n", "b.txt": "hen\nblue eyes\ncharacter:ada hen\nsolo\ngrass\nsun\n"}, {"a": ("red_fur, fox, solo",), "b": ("hen, blue eyes, character:ada hen, solo, grass, sun",)}),
     "a .txt goes before": ({"a.txt": "by hand", "metadata.jsonl": '{"file_name": "a.png", "text": "a fox"}\n{"file_name": "b.png", "text": "a hen"}\n'}, {"a": ("by hand",), "b": ("a hen",)}),
 }  # fmt: skip
 

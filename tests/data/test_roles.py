@@ -31,6 +31,9 @@ def kinds(*files: str, texts: tuple[str, ...] = (), there: tuple[str, ...] = ())
         (("set/a.png", "set/conditioning/a.png", "set/conditioning/z.png"), {"set/conditioning/a.png": "control", "set/conditioning/z.png": "control"}),
         (("source/1.png", "target/1.png"), {"source/1.png": "control"}),
         (("source/1.png", "other/1.png"), {}),
+        (("p/originals/1.png", "p/edited/1.png"), {"p/originals/1.png": "control"}),
+        (("Input/1.jpg", "Output/1.png", "Output/1_mask.png"), {"Input/1.jpg": "control", "Output/1_mask.png": "mask"}),
+        (("originals/1.png", "originals/2.png"), {}),  # whoever keeps originals has no pair yet
         (("img/a.png", "mask/a.png"), {"mask/a.png": "mask"}),
         (("r_start.png", "r_end.png"), {"r_start.png": "control"}),  # fal
         (("r_start.png", "r_end.png", "b.png", "c.png"), {}),

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.data.make import clip, encoded, scene
-from training.data import datasets, exporting, importing, treatment
+from training.data import datasets, exporting, importing, restoring, states, treatment, versions
 from training.data.masks import Mask
 from training.data.treatment import ACTS, PLAIN, Treatment
 from training.home import Home
@@ -140,3 +140,17 @@ def test_packed_is_what_is_learnt(ds):
         if p.mask:
             mask = Mask(p.path if p.mask.kind == "alpha" else ds.path / "a.mask.png", "", p.mask.kind).load()
             assert np.array_equal(Image.open(packed.open(name.replace(".png", ".mask.png"))), p.treatment.apply(mask))
+
+
+def test_a_version_knows_how_pictures_were_treated_and_brings_it_back(ds):
+    first = versions.gather(ds) or versions.newest(ds)
+    plain = states.now(ds)
+    assert "treated" not in plain.told()  # versions of before have the digests that they had
+    ds.treat(["a.png"], "right"), ds.treat(["b.jpg"], "out")
+    assert "2 pictures turned, mirrored or left out" in versions.pending(ds)
+    second = versions.gather(ds)
+    assert "2 pictures turned, mirrored or left out otherwise" in states.compare(plain, states.now(ds)).says() and second.id != first.id
+    restoring.restore(ds, first.id)
+    assert [p.treatment for p in ds.pictures()] == [PLAIN] * 3
+    restoring.restore(ds, second.id)
+    assert [p.treatment.text for p in ds.pictures()] == ["1", "x", ""]

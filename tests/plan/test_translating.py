@@ -125,6 +125,28 @@ def test_onetrainer_means_here_what_it_means_there(tmp_path):
     assert {"sample_after", "loss_weight_fn"} <= {w.key for w in made.without}
 
 
+def test_onetrainers_concepts_are_read_from_the_file_that_it_names(tmp_path, home):
+    from tests.data.make import write
+    from training.plan import draught
+
+    write(tmp_path / "cats" / "a.png", 1), write(tmp_path / "cats" / "more" / "b.png", 2), write(tmp_path / "dogs" / "c.png", 3)
+    concepts = [
+        {"path": str(tmp_path / "cats"), "balancing": 0.5, "include_subdirectories": True, "text": {"prompt_source": "filename"}},
+        {"path": str(tmp_path / "dogs"), "balancing": 2, "type": "PRIOR_PREDICTION", "loss_weight": 0.25, "image": {}},
+        {"path": "/off", "enabled": False, "text": {}}, {"path": "/held", "type": "VALIDATION", "text": {}}, {"path": "/old", "validation_concept": True, "text": {}},
+        {"path": "/few", "balancing": 40, "balancing_strategy": "SAMPLES", "text": {}},
+    ]  # fmt: skip
+    (tmp_path / "training_concepts").mkdir()
+    (tmp_path / "training_presets").mkdir()
+    (tmp_path / "training_concepts" / "concepts.json").write_text(json.dumps(concepts))
+    data = {"training_method": "LORA", "model_type": "FLUX_DEV_1", "concept_file_name": "training_concepts/concepts.json", "sample_definition_file_name": "gone.json"}
+    made = read(tmp_path / "training_presets", data)
+    assert [(d.path, d.repeats, d.weight, d.prior) for d in made.datasets] == [(str(tmp_path / "cats"), 1, 1, False), (str(tmp_path / "dogs"), 4, 0.25, True), ("/few", 2, 1, False)]
+    assert [row["name"] for row in draught.folders(made, home)] == [str(tmp_path / "cats"), str(tmp_path / "cats" / "more"), str(tmp_path / "dogs")]
+    why = {w.key: w.why for w in made.without}
+    assert set(why) >= {"concepts.0.text.prompt_source", "concepts.3.path", "concepts.4.path", "concepts.5.balancing", "sample_definition_file_name"} and "concept_file_name" not in why
+
+
 def test_diffusion_pipe_and_simpletuner_set_alpha_to_the_rank(tmp_path):
     pipe = {"micro_batch_size_per_gpu": 2, "model": {"type": "qwen_image", "diffusers_path": "Qwen/Qwen-Image", "dtype": "bfloat16"}, "adapter": {"type": "lora", "rank": 24}, "optimizer": {"type": "AdamW8bitKahan", "lr": 2e-5}}
     s = read(tmp_path, pipe).settings

@@ -20,6 +20,8 @@ SUFFIXES = (".txt", ".caption")  # kohya writes either; .txt wins
 TOKEN_LIMIT = 77  # CLIP's context, start and end included
 SEPARATOR = "|||"  # kohya's: what stands before it stays in front when tags are shuffled, what stands behind a second one stays behind
 LINES = {"": "Decide by how they look", "several": "Each line is a caption", "one": "The lines are one caption"}
+TAG_LINES = 3  # from which lines of a word each are tags; where some have more words, twice as many
+TAG_WORDS = 2.2  # on average: the shortest captions that people write by the line have more
 WRAP_FROM = 50  # letters: programs wrap at 60 to 120
 
 _BEGINS = {"a", "an", "the", "photo", "portrait", "picture", "image"}  # what captions begin with, and lines in the middle of one seldom do
@@ -96,9 +98,19 @@ def clean_lines(text: str) -> str:
 def split(text: str, lines: str = "") -> tuple[str, ...]:
     """The captions that the lines of one file hold, each once; () for none.  lines: a key of LINES."""
     found = [line for line in text.split("\n") if line.strip()]
+    if lines != "several" and looks_tags(found):
+        return (", ".join(dict.fromkeys(line.strip(" ,") for line in found)),)
     if len(found) > 1 and (lines == "several" or (not lines and looks_several(text))):
         return tuple(dict.fromkeys(found))
     return (" ".join(found),) if found else ()
+
+
+def looks_tags(lines: Collection[str]) -> bool:
+    """Whether the lines of a file are the tags of one picture, one in each, as gallery-dl and Hydrus write them."""
+    if len(lines) < TAG_LINES or any("," in line or line.endswith((".", "!", "?")) for line in lines):
+        return False
+    words = [len(line.split()) for line in lines]
+    return max(words) == 1 or (len(lines) >= 2 * TAG_LINES and sum(words) <= TAG_WORDS * len(lines))
 
 
 def looks_several(text: str) -> bool:

@@ -7,6 +7,7 @@ is open already and the one container and the few codecs that they may be in, so
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -93,6 +94,11 @@ def frames_at(path: str | os.PathLike, start: int, count: int, fps: float) -> It
             raise Refused(CUT_OFF)
         for _ in range(count - given):
             yield _rgb(shown, shape)
+
+
+def sampled(path: str | os.PathLike, seconds: float, count: int) -> list[Image.Image]:
+    """`count` RGB frames of a clip of so many seconds, evenly spread: the middle of each of `count` equal parts.  Raises Refused or OSError."""
+    return list(itertools.islice(frames_at(path, 1, 2 * count - 1, 2 * count / seconds), 0, None, 2))
 
 
 def mp4(frames: Sequence[Image.Image], fps: float) -> bytes:

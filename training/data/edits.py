@@ -1,7 +1,7 @@
 """The journal of what was changed in a dataset: append-only, shared by the page and the captioning worker, and the way back.
 
 A record is {op, t, source, captions: {picture: [before, after]}} or {op, t, removed: [picture]} or {op, t, focus: {sha256: [before, after]}} or
-{op, t, treated: {sha256: [before, after]}} or {op, t, undo: op}.
+{op, t, treated: {sha256: [before, after]}} or {op, t, restored: version, before: version} or {op, t, undo: op}.
 Records with the same `op` are one step for undo: a captioner's run, a find-and-replace, one edit.
 """
 
@@ -85,6 +85,10 @@ class Edits:
         """Note how pictures are turned, mirrored or left out: {sha256 of a picture: (before, after)}, as treatment.py writes it."""
         self._append({"op": op, "treated": {k: list(v) for k, v in changes.items()}})
 
+    def restored(self, op: str, version: int, before: int) -> None:
+        """Note that a version was brought back, and which one says what was there before."""
+        self._append({"op": op, "restored": version, "before": before})
+
     def undo(self, op: str) -> None:
         """Note that a step was taken back."""
         self._append({"op": new_op(), "undo": op})
@@ -93,6 +97,8 @@ class Edits:
         if not isinstance(record["op"], str):
             raise TypeError
         if not all(len(pair) == 2 for pair in [*record.get("focus", {}).values(), *record.get("treated", {}).values()]):
+            raise TypeError
+        if "restored" in record and not (type(record["restored"]) is int and type(record["before"]) is int):
             raise TypeError
         if "undo" in record:
             self.undone.add(record["undo"])

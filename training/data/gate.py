@@ -152,9 +152,9 @@ R = TypeVar("R")
 
 
 def gated(items: Iterable[T], work: Callable[[Gate, T], R], workers: int = 0) -> Iterator[R]:
-    """work(gate, item) of each item, in order, by a few children side by side.  workers 0: half the cores, at most 4."""
+    """work(gate, item) of each item, in order, by a few children side by side.  workers 0: one a core, at most 4."""
     items = list(items)
-    workers = min(len(items), workers or min(4, max(1, (os.cpu_count() or 2) // 2)))
+    workers = min(len(items), workers or min(4, os.cpu_count() or 2))
     if workers <= 1:
         with Gate() as gate:
             yield from (work(gate, item) for item in items)
@@ -268,6 +268,8 @@ def main(memory_bytes: int, cpu_s: int) -> None:
     """The child: a report a line until stdin ends, which it also does when the parent is gone."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # whatever a decoder prints must not look like an answer
+    if hasattr(os, "nice"):
+        os.nice(5)  # all cores may be at it: the page and a training go first
     _limit(memory_bytes)
     for line in sys.stdin.buffer:
         job = json.loads(line)

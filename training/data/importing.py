@@ -18,16 +18,17 @@ from ..files import write_atomic
 from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
-from . import captions, encodings, noise, rereading, tars, zips
+from . import bin, captions, embedded, encodings, noise, parquet, rereading, sevens, tars, versions, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
-from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets
+from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets, summary
 from .edits import new_op
+from .folders import Folders
 from .gate import Gate, Report, gated
 from .listed import Tables
 from .masks import SUFFIX as MASK_SUFFIX
 from .masks import Mask, is_mask, masked_stem, misfit
-from .memory import memory_of, natural_key, record_of
+from .memory import hash_of, memory_of, natural_key, record_of
 from .memory import scan as scan_folder
 from .offered import Left, Offered, Pairs, place
 from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
@@ -58,7 +59,7 @@ def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Prog
     with _importing(ds, need) as room:
         offered, verdicts, left = [], [], Left()
         for number, path in enumerate(paths):
-            if _is_zip(path) or tars.is_tar(path.name):
+            if _unpacker(path):
                 found, said = _open_archive(path, number, room / f"zip{number}", left)
                 offered += found
                 verdicts += said
@@ -75,7 +76,28 @@ def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | N
     folder = folder.resolve()
     if folder == ds.path.resolve() or ds.path.resolve() in folder.parents or folder in ds.path.resolve().parents:
         raise ValueError(f"{folder} holds this dataset or lies inside it; choose another folder")
-    offered, verdicts, left = [], [], Left()
+    left = Left()
+    offered, verdicts = _below(folder, left, ours=False)
+    with _importing(ds, sum(_size(o.path) for o in offered)) as room:
+        return _take_in(ds, room, offered, verdicts, left, on_progress) + left.verdicts()
+
+
+def take_folder(ds: Dataset, folder: Path, on_progress: Progress | None = None) -> list[Verdict]:
+    """The same of a folder that was made for this import: its files are moved, not copied, and its archives are opened."""
+    left = Left()
+    offered, verdicts = _below(folder, left, ours=True)
+    archives = [o for o in offered if _unpacker(o.path)]
+    with _importing(ds, sum(zips.real_bytes(o.path) if _is_zip(o.path) else _size(o.path) for o in archives)) as room:
+        for number, archive in enumerate(archives):
+            found, said = _open_archive(archive.path, number, room / f"zip{number}", left)
+            offered += found
+            verdicts += said
+        return _take_in(ds, room, [o for o in offered if o not in archives], verdicts, left, on_progress) + left.verdicts()
+
+
+def _below(folder: Path, left: Left, ours: bool) -> tuple[list[Offered], list[Verdict]]:
+    """(everything below a folder, what is not even looked at).  ours: its files may be moved, and its archives opened."""
+    offered, verdicts = [], []
     for root, folders, files in os.walk(folder):
         place = Path(root).relative_to(folder).as_posix()
         place = "" if place == "." else place
@@ -87,12 +109,11 @@ def add_folder(ds: Dataset, folder: os.PathLike | str, on_progress: Progress | N
             label = f"{place}/{name}" if place else name
             if left.takes("", name):
                 continue
-            if name.lower().endswith(".zip"):
+            if name.lower().endswith(".zip") and not ours:
                 verdicts.append(Verdict(_shown(label), False, "is a ZIP inside the folder and was not opened; add it by itself", kind="archive"))
             else:
-                offered.append(Offered(_shown(label), place, name, Path(root, name)))
-    with _importing(ds, sum(_size(o.path) for o in offered)) as room:
-        return _take_in(ds, room, offered, verdicts, left, on_progress) + left.verdicts()
+                offered.append(Offered(_shown(label), place, name, Path(root, name), ours=ours))
+    return offered, verdicts
 
 
 class _importing:
@@ -136,7 +157,7 @@ def _open_archive(path: Path, number: int, into: Path, left: Left) -> tuple[list
     try:
         with os.fdopen(open_regular_zip(path), "rb"):
             pass
-        for entry in (zips if _is_zip(path) else tars).unpack(path, into):
+        for entry in _unpacker(path)(path, into):
             if left.takes(entry.folder, entry.name):
                 continue
             if entry.path is None:
@@ -150,6 +171,36 @@ def _open_archive(path: Path, number: int, into: Path, left: Left) -> tuple[list
     return offered, verdicts
 
 
+def _unpacker(path: Path) -> Callable[[Path, Path], Iterable[zips.Entry]] | None:
+    """What opens an archive of this name; None for what is none, or is not opened here."""
+    if _is_zip(path) or tars.is_tar(path.name):
+        return (zips if _is_zip(path) else tars).unpack
+    return sevens.unpack if path.suffix.lower() == sevens.SUFFIX and sevens.can_read() else None
+
+
+def _out_of_parquet(offered: list[Offered], room: Path, left: Left) -> tuple[list[Offered], list[Verdict]]:
+    """(the files with what Parquet files hold in their place, what is wrong with those)."""
+    found: list[Offered] = []
+    verdicts = []
+    for number, one in enumerate(offered):
+        if not one.name.lower().endswith(parquet.SUFFIX):
+            found.append(one)
+            continue
+        into, folder = room / f"parquet{number}", "/".join(p for p in (place(one), one.name) if p)
+        into.mkdir()
+        try:
+            for entry in parquet.unpack(one.path, into):
+                if entry.path is None:
+                    verdicts.append(Verdict(_shown(f"{one.label}/{entry.name}"), False, entry.reason, kind="archive"))
+                else:
+                    found.append(Offered(_shown(f"{one.label}/{entry.name}"), folder, entry.name, entry.path, ours=True))
+        except parquet.NoPictures:
+            left.others.append(one.name)
+        except ValueError as error:
+            verdicts.append(Verdict(one.label, False, str(error), kind="archive"))
+    return found, verdicts
+
+
 def open_regular_zip(path: Path) -> int:
     """A file descriptor of a plain file of any size; Refused for a link, pipe or device."""
     check_plain(os.lstat(path))
@@ -157,19 +208,32 @@ def open_regular_zip(path: Path) -> int:
 
 
 def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], left: Left, on_progress: Progress | None) -> list[Verdict]:
-    texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
+    """Everything of one import, which becomes one version."""
+    with versions.step(ds, "an import") as step:
+        verdicts = _all_of(ds, room, offered, verdicts, left, on_progress)
+        step.did = summary(verdicts)
+    return verdicts
+
+
+def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verdict], left: Left, on_progress: Progress | None) -> list[Verdict]:
+    offered, unread = _out_of_parquet(offered, room, left)
+    verdicts = verdicts + unread
     archives = [o for o in offered if noise.is_archive(o.name)]
     verdicts = verdicts + [Verdict(o.label, False, noise.UNPACK, kind="archive") for o in archives]
     listed, said = Tables.read(offered, left)
-    offered = [o for o in offered if o not in listed.files]
-    verdicts += said
+    folders = Folders(listed, [o for o in offered if o not in listed.files])
+    written, missing = folders.texts(room)
+    offered = [o for o in offered if o not in listed.files and o not in folders.prompts] + written
+    texts = [o for o in offered if Path(o.name).suffix.lower() in captions.SUFFIXES]
+    verdicts += said + missing
     ds.check()
     state = memory_of(ds.meta)
     with state.lock:
         there = ds.pictures(check=False)
     known = {p.sha256: p.id for p in there if p.usable or p.verdict == "out"}
     stems = {_folded(p.id) for p in there}
-    pictures, beside, kept_out = _sorted([o for o in offered if o not in texts and o not in archives], texts, [p.id for p in there], listed.roles())
+    apart = {*texts, *archives}
+    pictures, beside, kept_out = _sorted([o for o in offered if o not in apart], texts, [p.id for p in there], folders.roles() | listed.roles())
     came: dict[tuple[str, str], list[str]] = {}  # (folder, name) as offered -> pictures of the dataset
     jobs = list(enumerate(pictures))
 
@@ -196,7 +260,16 @@ def _take_in(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Ver
     lost = {(o.folder, o.stem) for o, _ in (*kept_out, *beside)}
     verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
     verdicts += listed.laid_on(ds, came, pairs, new)
-    return verdicts + _kohya(ds, came, new)
+    verdicts += _kohya(ds, came, new)
+    verdicts += folders.laid_on(ds, came, new)
+    return verdicts + _prompts(ds, new)
+
+
+def _prompts(ds: Dataset, new: set[str]) -> list[Verdict]:
+    """A line where pictures that came without a caption carry the prompt that they were drawn from; whether that is their caption is the person's to say."""
+    count = len(embedded.found(ds, new))
+    carry = "1 picture without a caption carries" if count == 1 else f"{count} pictures without a caption carry"
+    return [Verdict("", True, f"{carry} the prompt that {'it was' if count == 1 else 'they were'} drawn from", kind="prompts")] if count else []
 
 
 def _sorted(offered: list[Offered], texts: list[Offered], there: list[str], told: dict[Offered, Role]) -> tuple[list[Offered], list[tuple[Offered, Role]], list[tuple[Offered, Role]]]:
@@ -308,13 +381,20 @@ def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pa
         data = taken.temp.read_bytes() if report.format == "PNG" else _as_png(taken.temp, role.kind)
         with ds._locked():
             for id in ids:
-                write_atomic(ds.path / f"{Path(id).stem}{suffix}", data)
+                _put_beside(ds, f"{Path(id).stem}{suffix}", data)
         if role.kind == "control":
             controlled |= dict.fromkeys(ids, offered.label)
         verdicts.append(Verdict(offered.label, True, report.note, ids[0], role.kind))
     if beside:
         ds.check()
     return verdicts
+
+
+def _put_beside(ds: Dataset, name: str, data: bytes) -> None:
+    """A mask or control picture; another one that it takes the place of goes into the bin."""
+    if os.path.lexists(ds.path / name) and hash_of(ds.path / name) != hashlib.sha256(data).hexdigest():
+        bin.put_aside(ds, scan_folder(ds.path), [name], new_op())
+    write_atomic(ds.path / name, data)
 
 
 def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: Pairs) -> str:
@@ -343,16 +423,18 @@ def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image], on_p
     ds.check()
     bare = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and p.control is None]
     verdicts = []
-    for done, picture in enumerate(bare):
-        if on_progress:
-            on_progress(done, len(bare), picture.id)
-        stream = io.BytesIO()
-        turned = picture.treatment
-        turned.undo(draw(turned.apply(load_pixels(picture.path)))).save(stream, "PNG")  # it lies beside the file, and is turned along with it
-        with ds._locked():
-            write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
-        verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
-    ds.check()
+    with versions.step(ds, "control pictures") as step:
+        for done, picture in enumerate(bare):
+            if on_progress:
+                on_progress(done, len(bare), picture.id)
+            stream = io.BytesIO()
+            turned = picture.treatment
+            turned.undo(draw(turned.apply(load_pixels(picture.path)))).save(stream, "PNG")  # it lies beside the file, and is turned along with it
+            with ds._locked():
+                write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
+            verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
+        ds.check()
+        step.did = f"{counted(len(verdicts), 'control picture')} made"
     return verdicts
 
 

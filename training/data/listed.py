@@ -40,6 +40,10 @@ class Tables:
             found[one] = said or tables.Read("", reason="another program's")
         return cls(offered, found), verdicts
 
+    def folders(self) -> list[tuple[Offered, tables.Folder]]:
+        """(the table, what it says of a folder) of all of them."""
+        return [(table, folder) for table, read in self._read.items() for folder in read.folders]
+
     def roles(self) -> dict[Offered, Role]:
         """What the tables call masks and control pictures, each with its picture."""
         found = {}
@@ -59,6 +63,8 @@ class Tables:
         captioned = {p.id: p for p in ds.pictures(check=False) if p.caption}
         verdicts, first, changed, several = [], {}, {}, False
         for table, read in self._read.items():
+            if read.folders:
+                continue
             lost, kept, used = 0, 0, []
             for row in read.rows:
                 if not row.captions:

@@ -26,6 +26,8 @@ from .gate import Report
 from .masks import is_mask, masked_stem
 from .pictures import SUFFIXES, Refused, open_regular
 from .roles import ANOTHER, Pairing, beside
+from .tabled import SUFFIXES as TABLES
+from .tabled import Tabled
 
 FILES_ASKED = 300
 
@@ -42,6 +44,7 @@ class Scan:
     controls: dict[str, str]  # stem -> the control picture's file
     beside: dict[str, os.DirEntry]  # both of these by their names
     kept_out: dict[str, str]  # files that are no pictures to learn from, and why
+    tables: dict[str, os.DirEntry]  # files that may speak of the pictures' captions, by name
 
     def stat(self, name: str) -> os.stat_result | None:
         """Of a picture, a mask or a control picture; None if it is gone."""
@@ -78,7 +81,11 @@ class Memory:
         self.index_key: tuple | None = None
         self.texts: dict[str, tuple] = {}
         self.built: dict[str, tuple] = {}  # picture -> (what it was made of, the Picture): most are as they were at the last look
+        self.unchecked: dict[str, tuple] = {}  # file that nobody has checked -> (what it was then, its sha256)
+        self.version: tuple | None = None  # (number, State) of the newest version that was written or read
+        self.stepping: set[int] = set()  # the threads that are in the middle of a step, which becomes one version
         self.encoding: str | None = None  # what captions that do not say theirs are in together; None until one was met
+        self.tabled = Tabled()
         self.edits = Edits(meta / "edits.jsonl")
         self._file_lock = None
 
@@ -94,7 +101,7 @@ class Memory:
             return
         try:
             data = read_json(path, MAX_INDEX_BYTES)
-            self.records = {n: r for n, r in data["pictures"].items() if _is_record(r)} | self.records
+            self.records = {n: r for n, r in data["pictures"].items() if is_record(r)} | self.records
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass  # it is only a memory: everything is looked at again
         self.index_key = key
@@ -138,7 +145,7 @@ MAX_INDEX_BYTES = 256 << 20
 RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "format", "alpha", "seconds"}
 
 
-def _is_record(record: object) -> bool:
+def is_record(record: object) -> bool:
     """Whether an entry of index.json is one that record_of() could have made: the folder may be somebody else's."""
     if not isinstance(record, dict) or set(record) != RECORD_KEYS:
         return False
@@ -176,8 +183,8 @@ def scan(folder: Path) -> Scan:
     _looks[folder] = key, known
     for other in list(_looks)[:-MAX_LOOKS]:
         _looks.pop(other, None)
-    files, text_entries, aside = ({name: entries[name] for name in part} for part in (known.files, known.text_entries, known.beside))
-    return replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside)
+    files, text_entries, aside, tables = ({name: entries[name] for name in part} for part in (known.files, known.text_entries, known.beside, known.tables))
+    return replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside, tables=tables)
 
 
 MAX_LOOKS = 16  # folders whose names are remembered sorted out
@@ -186,10 +193,12 @@ _looks: dict[Path, tuple[tuple, Scan]] = {}
 
 def _sorted_out(entries: dict[str, os.DirEntry]) -> Scan:
     """Which of a folder's files is what."""
-    files, texts, text_entries, masks, aside = {}, {}, {}, {}, {}
+    files, texts, text_entries, masks, aside, tables = {}, {}, {}, {}, {}, {}
     for name, entry in entries.items():
         stem, dot, suffix = name.rpartition(".")
         suffix = (dot + suffix).lower()
+        if suffix in TABLES and name[0] != "." and _is_text(name):
+            tables[name] = entry
         if name[0] == "." or not (suffix in SUFFIXES or suffix in captions.SUFFIXES) or not _is_text(name):
             continue
         if suffix in captions.SUFFIXES:
@@ -211,7 +220,7 @@ def _sorted_out(entries: dict[str, os.DirEntry]) -> Scan:
         else:
             kept_out[name] = ANOTHER.format(owner=role.owner[1], used=used)
     texts = _beside_their_pictures(texts, [n for n in files if n not in kept_out])
-    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, controls, aside, kept_out)
+    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, controls, aside, kept_out, tables)
 
 
 def _beside_their_pictures(texts: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ SYSTEM_FOLDERS = {
 # caches, settings, weights, tables, notes: kohya, OneTrainer, ai-toolkit, taggers, browsers and editors leave them beside pictures
 OTHERS = (
     ".npz", ".npy", ".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf", ".toml", ".json", ".jsonl", ".yaml", ".yml", ".ini", ".cfg", ".csv", ".tsv",
-    ".parquet", ".db", ".sqlite", ".sqlite3", ".log", ".xmp", ".aae", ".thm", ".md", ".py", ".bat", ".sh", ".lnk", ".url", ".bak", ".old", ".orig", ".tmp", ".part",
+    ".db", ".sqlite", ".sqlite3", ".log", ".xmp", ".aae", ".thm", ".md", ".py", ".bat", ".sh", ".lnk", ".url", ".bak", ".old", ".orig", ".tmp", ".part",
     ".crdownload", ".swp", "~", "zone.identifier",
 )  # fmt: skip
 ARCHIVES = (".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".lzma", ".cbz", ".cbr")

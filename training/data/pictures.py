@@ -88,6 +88,15 @@ def read(path: str | os.PathLike, draft: bool = False) -> tuple[Image.Image, Fac
     return rgb, Facts("JPEG" if kind == "MPO" else kind, *size, tuple(notes), ON_WHITE in notes)
 
 
+def says_place(path: str | os.PathLike) -> bool:
+    """Whether a picture says in itself where it was taken.  Raises Refused or OSError."""
+    image, _ = _open(read_regular(path))
+    try:
+        return any(image.getexif().get_ifd(_GPS).values())
+    except Exception:  # noqa: BLE001 a broken EXIF block tells nobody anything
+        return False
+
+
 def read_regular(path: str | os.PathLike) -> bytes:
     """The bytes of a regular file of at most 100 MB.  Never follows a link, never waits on a pipe."""
     fd = open_regular(path)
@@ -170,6 +179,7 @@ def _damage(error: Exception) -> str:
     return f"the picture is damaged: {text}"
 
 
+_GPS = 0x8825  # EXIF's tag of the part with the place
 _TURN = Image.Transpose
 _TURNS = {  # EXIF orientation -> what turns the picture upright
     2: _TURN.FLIP_LEFT_RIGHT, 3: _TURN.ROTATE_180, 4: _TURN.FLIP_TOP_BOTTOM,

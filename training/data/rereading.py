@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..outside import read_json
-from . import captions, encodings
+from . import captions, encodings, versions
 from .edits import new_op
 from .memory import write_text_whole
 
@@ -68,8 +68,9 @@ def reread(ds: Dataset, encoding: str, ids: Sequence[str] = ()) -> int:
     wrong = [id for id, text in texts.items() if text is None]
     if wrong:
         raise ValueError(f"the caption of {wrong[0]} is not in {encodings.CHOICES[encoding]}; choose another encoding")
-    remember(ds, {g.id: (encoding, g.data) for g in rows})
-    return ds.set_captions(texts, SOURCE, new_op())
+    with versions.step(ds, versions.captions_said(len(rows), SOURCE)):
+        remember(ds, {g.id: (encoding, g.data) for g in rows})
+        return ds.set_captions(texts, SOURCE, new_op())
 
 
 def _read(data: bytes, codec: str) -> str | None:

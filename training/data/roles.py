@@ -35,8 +35,8 @@ _CONTROL_FOLDER = re.compile(
     re.IGNORECASE,
 )
 _ALWAYS_CONTROL = re.compile(r"^_controls$", re.IGNORECASE)  # ai-toolkit makes it itself
-_SOURCE_FOLDER = re.compile(r"^(?:sources?|src|inputs?|before|start|references?|refs?)$", re.IGNORECASE)
-_TARGET_FOLDER = re.compile(r"^(?:targets?|tgt|outputs?|after|end|edited)$", re.IGNORECASE)
+_SOURCE_FOLDER = re.compile(r"^(?:sources?|src|inputs?|before|start|references?|refs?|originals?|orig|unedited)$", re.IGNORECASE)
+_TARGET_FOLDER = re.compile(r"^(?:targets?|tgt|outputs?|after|end|edit(?:ed|s)?)$", re.IGNORECASE)
 _REGULAR_FOLDER = re.compile(r"^(?:reg(?:s|ulari[sz]ation)?|class)(?:[-_ ]?(?:images?|data|dir))?$", re.IGNORECASE)
 _DRAWN_FOLDER = re.compile(r"^(?:models?|logs?|samples?)$", re.IGNORECASE)
 _KOHYA = re.compile(r"^(\d{1,3})_(\S.*)$")

@@ -1,7 +1,7 @@
 """Captions that come as a table beside the pictures, or as JSON: read by the plugins of training/data/formats/, laid on the pictures that came along.
 
 A plugin there has TITLE, BLURB, reads(name), whether a file of this name may be one of its kind, and rows(text, name): what it says of which
-picture; None where it turns out to be something else, ValueError where it is damaged.
+picture (Row) or of which folder of pictures (Folder); None where it turns out to be something else, ValueError where it is damaged.
 """
 
 from __future__ import annotations
@@ -39,12 +39,29 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Folder:
+    """What a list says of a whole folder of pictures.  path: as written there, often of another computer."""
+
+    path: str
+    name: str = ""
+    below: bool = False  # the folders in it are meant too
+    repeats: float = 1.0  # how often each picture counts in an epoch
+    samples: float = 0.0  # or how many pictures of it an epoch takes; 0 where repeats say it
+    captions: str = "beside"  # beside (a .txt each), name (the picture's own), file (one text for all)
+    file: str = ""  # that file
+    prior: bool = False  # is to stay as the base model has it
+    off: str = ""  # why it is not learnt; "" where it is
+    on: tuple[str, ...] = ()  # what is done to its pictures in training there, in words
+
+
+@dataclass(frozen=True)
 class Read:
-    """A table that was read: the plugin's TITLE, and its rows; or why it cannot be used."""
+    """A table that was read: the plugin's TITLE, and its rows and folders; or why it cannot be used."""
 
     title: str
     rows: tuple[Row, ...] = ()
     reason: str = ""
+    folders: tuple[Folder, ...] = ()
 
 
 class Formats:
@@ -71,7 +88,7 @@ class Formats:
                 broken = broken or Read(module.TITLE, reason=str(error))
                 continue
             if rows is not None:
-                return Read(module.TITLE, tuple(rows))
+                return Read(module.TITLE, tuple(r for r in rows if isinstance(r, Row)), folders=tuple(r for r in rows if isinstance(r, Folder)))
         return broken
 
 

@@ -18,6 +18,7 @@ from ..files import write_atomic
 from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
 from ..plan import optimizing, timelaw
+from ..runs import exactly
 from ..runs.context import Context, Stopped
 from . import memory
 from .cache import Cache, fill, key
@@ -64,6 +65,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     hashes = _hash_base(config, ctx, family, folder)
     stride, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
     ctx.phase("checking the pictures")
+    exactly.note(config, ctx)
     work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
     write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..data.folders import proportions
+from ..data.formats import onetrainer as lists
 from ..plan.translating import (
     Base,
     Differs,
@@ -27,6 +29,7 @@ from ..plan.translating import (
 )
 
 TITLE = "OneTrainer"
+BESIDE = {"concept_file_name": "concepts", "sample_definition_file_name": "samples"}  # keys that name a file -> the key that its list stands for
 # what the program takes where the file is silent, of what matters to the result
 DEFAULTS = {"lora_rank": 16, "lora_alpha": 1.0, "learning_rate_scheduler": "CONSTANT", "learning_rate_warmup_steps": 200, "epochs": 100, "batch_size": 1, "timestep_shift": 1.0, "timestep_distribution": "UNIFORM"}
 
@@ -87,8 +90,8 @@ TABLE: dict[str, Rule] = {
     "force_v_prediction": Why("the base model's own scheduler says it"), "force_epsilon_prediction": Why("the base model's own scheduler says it"), "force_circular_padding": _PART, "learning_rate_scaler": Why("the learning rate is used as it is typed", ("NONE", None)), "custom_learning_rate_scheduler": _PART, "scheduler_params": _PART,
     "loss_scaler": Why("losses are not scaled by the batch here", ("NONE", None)), "ema_update_step_interval": Why("the average is taken at every step here", (1,)), "unmasked_probability": Why("masks hold at every step here", (0, 0.0)), "normalize_masked_area_loss": Why("a picture's loss is the weighted mean here, whatever its mask", ()),
     "masked_prior_preservation_weight": Why("‘Keep what the base model knows’ is the way here"), "custom_conditioning_image": _PART, "validation": Why("‘Pictures held out’ does it here"), "validate_after": _AUTO, "validate_after_unit": _AUTO, "lora_decompose": _AUTO, "lora_decompose_norm_epsilon": _AUTO, "lora_decompose_output_axis": _PART,
-    "oft_block_share": _PART, "oft_scaled": _PART, "lokr_decompose_both": _PART, "lokr_use_tucker": _PART, "lokr_weight_decompose": _PART, "lokr_dora_on_output": _AUTO, "lokr_full_matrix": _PART, "lokr_vec_trick": _AUTO, "concept_file_name": Why("its pictures are listed in another file; choose the dataset here"),
-    "sample_definition_file_name": Why("its samples are in another file; paste the prompts under ‘Sample prompts’"), "include_train_config": _AUTO, "output_model_format": Why("Easel writes .safetensors; Export makes other layouts", ()), "output_dtype": Why("Easel writes the adapter in fp32", ("FLOAT_32",)), "lora_weight_dtype": Why("the adapter is always fp32 here", ("FLOAT_32",)),
+    "oft_block_share": _PART, "oft_scaled": _PART, "lokr_decompose_both": _PART, "lokr_use_tucker": _PART, "lokr_weight_decompose": _PART, "lokr_dora_on_output": _AUTO, "lokr_full_matrix": _PART, "lokr_vec_trick": _AUTO, "concept_file_name": Why("its pictures are listed in that file, which is not here; choose the dataset, or import that list with its pictures"),
+    "sample_definition_file_name": Why("its samples are in that file, which is not here; paste the prompts under ‘Sample prompts’"), "include_train_config": _AUTO, "output_model_format": Why("Easel writes .safetensors; Export makes other layouts", ()), "output_dtype": Why("Easel writes the adapter in fp32", ("FLOAT_32",)), "lora_weight_dtype": Why("the adapter is always fp32 here", ("FLOAT_32",)),
     "weight_dtype": Why("each part's own format says it", ()), "compile": _MACHINE, "text_encoder_sequence_length": Same("captions are read as far as the base model's encoder does"), "text_encoder_2_sequence_length": Same("captions are read as far as the base model's encoder does"), "rolling_backup": _AUTO, "rolling_backup_count": ("save.keep", whole),
     "sample_skip_first": Why("samples begin before the first step here"), "save_skip_first": Why("checkpoints begin with the first here"), "non_ema_sampling": Why("samples are drawn with the average where there is one"), "mse_strength": Why("the loss is the square or huber here", (1, 1.0)), "noising_bias": ("loss.timestep_mean", number),
     **dict.fromkeys(("debug_mode", "offline_mode", "tensorboard", "tensorboard_expose", "tensorboard_always_on", "tensorboard_port", "multi_gpu", "device_indexes", "gradient_reduce_precision", "fused_gradient_reduce", "async_gradient_reduce", "async_gradient_reduce_buffer", "async_offloading", "dataloader_threads", "train_device", "temp_device",
@@ -123,8 +126,10 @@ def translate(data: Mapping[str, Any]) -> Reading:
     _parts(reading)
     _loss(reading)
     _times(reading)
-    for n, concept in enumerate(reading.left.pop("concepts", None) or ()):
-        _concept(reading, n, concept)
+    for key, list_key in BESIDE.items():
+        if reading.get(key) and reading.get(list_key):
+            reading.rest(key, "the list in it is read along with this file")
+    _concepts(reading, reading.left.pop("concepts", None) or ())
     if samples := [s for s in reading.get("samples") or () if isinstance(s, Mapping) and s.get("enabled", True)]:
         said = {"width": "w", "height": "h", "seed": "d", "cfg_scale": "l", "diffusion_steps": "s", "negative_prompt": "n"}
         reading.take("samples", "sample.prompts", [prompt_with({**s, "seed": None if s.get("random_seed") else s.get("seed")}, said) for s in samples][:16])
@@ -291,15 +296,24 @@ def _times(reading: Reading) -> None:
         reading.rest("backup_after_unit", "its unit")
 
 
-def _concept(reading: Reading, n: int, concept: Mapping[str, Any]) -> None:
-    """A folder with what is done to its pictures; what holds for all of them here is taken from the first that is used."""
+def _concepts(reading: Reading, found: Sequence[Mapping[str, Any]]) -> None:
+    """The folders that are learnt or kept, each with its repeats; where one has a part of a repeat, whole numbers in the same proportions."""
+    learnt = [n for n, one in enumerate(found) if one.get("enabled", True) and one.get("path") and lists.kind(one) != "VALIDATION"]
+    wished = [lists.counts(found[n])[0] for n in learnt]
+    repeats = dict(zip(learnt, [int(w) for w in wished] if all(w >= 1 and w == int(w) for w in wished) else proportions(wished), strict=True))
+    for n, one in enumerate(found):
+        _concept(reading, n, one, repeats.get(n, 0))
+
+
+def _concept(reading: Reading, n: int, concept: Mapping[str, Any], repeats: int) -> None:
+    """A folder with what is done to its pictures; what holds for all of them here is taken from the first that is used.  repeats 0: it is not learnt."""
     at = f"concepts.{n}"
     values = {f"{at}.{k}": v for k, v in flat(concept).items()}
     reading.left |= values
-    used = concept.get("enabled", True)
-    if used and concept.get("path"):
-        kind = str(concept.get("type", "STANDARD"))
-        reading.datasets.append(Pictures(str(concept["path"]), max(1, round(number(concept.get("balancing", 1) or 1))), number(concept.get("loss_weight", 1.0) or 1.0), kind == "PRIOR_PREDICTION"))
+    used, held = concept.get("enabled", True), lists.kind(concept) == "VALIDATION"
+    if repeats:
+        prior, below = lists.kind(concept) == "PRIOR_PREDICTION", bool(concept.get("include_subdirectories"))
+        reading.datasets.append(Pictures(str(concept["path"]), repeats, number(concept.get("loss_weight", 1.0) or 1.0), prior, below))
     table: dict[str, Rule] = {
         "image.enable_random_flip": ("data.flip", switch), "text.enable_tag_shuffling": ("data.shuffle_tags", switch), "text.keep_tags_count": ("data.keep_tags", whole),
     }  # fmt: skip
@@ -308,11 +322,19 @@ def _concept(reading: Reading, n: int, concept: Mapping[str, Any]) -> None:
         rule = table.get(inner)
         if not used:
             reading.rest(key, "this concept is switched off there")
-        elif inner in ("path", "balancing", "loss_weight", "type", "enabled", "name", "balancing_strategy", "seed", "concept_stats") or inner.startswith("concept_stats."):
+        elif held and inner == "path":
+            reading.leave(key, "its pictures only measure the training there; ‘Pictures held out’ does that here")
+        elif held:
+            reading.rest(key, "it belongs to pictures that only measure the training there")
+        elif inner == "balancing" and lists.counts(concept)[1]:
+            reading.leave(key, "it is the number of this folder's pictures in an epoch there; set the dataset's repeats here")
+        elif inner == "text.prompt_source" and value not in ("sample", "", None):
+            reading.leave(key, "captions of a folder that is used in place are the .txt files beside its pictures; import it with its concepts.json on the Dataset tab, which reads that")
+        elif inner in ("path", "balancing", "repeats", "loss_weight", "type", "enabled", "name", "balancing_strategy", "seed", "include_subdirectories", "validation_concept", "concept_stats") or inner.startswith("concept_stats."):
             reading.rest(key, "listed below")
         elif rule and rule[0] not in reading.settings:
             reading.by({key: rule})
-        elif not value or value == 1 or isinstance(value, dict) or inner.endswith(("_mode", "_delimiter", "prompt_source", "_strength", "_angle", "resolution_override")):
+        elif not value or value == 1 or isinstance(value, dict) or inner.endswith(("_mode", "_delimiter", "prompt_source", "prompt_path", "_strength", "_angle", "resolution_override")):
             reading.rest(key, "off there, or the usual")
         else:
             reading.leave(key, f"pictures and captions of one concept are not changed like that here ({shown(value)})")

@@ -17,6 +17,8 @@ from .client import Cancelled, Fault, HubError
 from .secrets import Secret
 
 WRITES = {"write", "god"}
+BUFFER_BYTES = 512  # of each file of a push; reads are as large as whoever reads asks for
+ASKED = 500  # files in one question for what is there already; the Hub takes 1,000
 
 
 class Planned(NamedTuple):
@@ -68,11 +70,12 @@ def push(
     *,
     private: bool = True,
     message: str = "Upload LoRA",
+    kind: str = "model",
     endpoint: str = "",
     watcher: Watcher | None = None,
     patience: Patience = Patience(),
 ) -> Pushed:
-    """Everything in one commit, or nothing.  Repeatable: what is there already is not sent again.
+    """Everything in one commit, or nothing.  Repeatable: what is there already is not sent again.  kind: model or dataset.
 
     Tries again on 408, 429, 5xx, network faults and nonsense; after any error it looks whether the commit landed after all.
     Raises HubError with a sentence, Cancelled, ValueError.  Runs in the publish worker: it gives huggingface_hub its client.
@@ -86,7 +89,7 @@ def push(
     logging.set_verbosity_error()  # it warns that open files go by plain HTTP, which is what we want
     set_client_factory(lambda: hub_client.Client(watcher.cancelled))
     api = HfApi(endpoint=endpoint, token=token.reveal())
-    once = _Push(api, token, files, repo_id, private, message, watcher)
+    once = _Push(api, token, files, repo_id, kind, private, message, watcher)
     for attempt in range(1, patience.tries + 1):
         try:
             return once.run()
@@ -119,8 +122,8 @@ def _countdown(wait_s: float, fault: Fault, attempt: int, patience: Patience, wa
 class _Push:
     """One push: what is sent, where to, and how to see whether it arrived."""
 
-    def __init__(self, api, token: Secret, files: list[Planned], repo_id: str, private: bool, message: str, watcher: Watcher):
-        self.api, self.token, self.files = api, token, files
+    def __init__(self, api, token: Secret, files: list[Planned], repo_id: str, kind: str, private: bool, message: str, watcher: Watcher):
+        self.api, self.token, self.files, self.kind = api, token, files, kind
         self.repo_id, self.private, self.message, self.watcher = repo_id, private, message, watcher
         self.checked = False  # the account, once a push
 
@@ -133,9 +136,12 @@ class _Push:
         self.watcher.phase("reading the files")
         with _Uploads(self.files, self.watcher) as operations:
             commit = self.api.create_commit(
-                self.repo_id, operations, commit_message=self.message, parent_commit=head.sha, revision="main", num_threads=2
+                self.repo_id, operations, commit_message=self.message, parent_commit=head.sha, revision="main", num_threads=2, repo_type=self.kind
             )
-        return Pushed(f"{self.api.endpoint}/{self.repo_id}", commit.oid, head.private, new_commit=True)
+        return Pushed(self._url(), commit.oid, head.private, new_commit=True)
+
+    def _url(self) -> str:
+        return f"{self.api.endpoint}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo_id}"
 
     def _check_account(self) -> None:
         if self.checked:
@@ -165,7 +171,7 @@ class _Push:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            info = self.api.model_info(self.repo_id)
+            info = self.api.repo_info(self.repo_id, repo_type=self.kind)
         except RepositoryNotFoundError:
             return None
         if self.private and info.private is False:
@@ -178,7 +184,7 @@ class _Push:
 
     def _create(self):
         self.watcher.phase("making the repository")
-        self.api.create_repo(self.repo_id, private=self.private, exist_ok=True)
+        self.api.create_repo(self.repo_id, private=self.private, exist_ok=True, repo_type=self.kind)
         head = self._head()
         if head is None:
             raise Fault(404, "made a moment ago, but not there yet", passing=True)
@@ -188,7 +194,9 @@ class _Push:
         """Whether the head holds every file, byte for byte."""
         if not sha:
             return False
-        there = {f.path: f for f in self.api.get_paths_info(self.repo_id, [i.remote for i in self.files], revision=sha)}
+        names = [i.remote for i in self.files]
+        asked = [names[at : at + ASKED] for at in range(0, len(names), ASKED)]
+        there = {f.path: f for some in asked for f in self.api.get_paths_info(self.repo_id, some, revision=sha, repo_type=self.kind)}
         return all(item.remote in there and _same(item, there[item.remote]) for item in self.files)
 
     def landed(self) -> Pushed | None:
@@ -205,7 +213,7 @@ class _Push:
             return None
 
     def _pushed(self, head, new_commit: bool) -> Pushed:
-        return Pushed(f"{self.api.endpoint}/{self.repo_id}", head.sha, bool(head.private), new_commit)
+        return Pushed(self._url(), head.sha, bool(head.private), new_commit)
 
 
 def _same(item: Planned, there) -> bool:
@@ -224,6 +232,48 @@ def _open(item: Planned):
     if isinstance(item.local, bytes):
         return io.BytesIO(item.local)
     return open_plain(item.local)
+
+
+class _Late(io.RawIOBase):
+    """A file that is open only while it is read: a dataset has more of them than a process may hold open."""
+
+    def __init__(self, item: Planned):
+        self._item, self._size, self._at, self._file = item, item.size_bytes, 0, None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, into) -> int:
+        if self._file is None:
+            if self._at >= self._size:
+                return 0
+            self._file = _open(self._item)
+        self._file.seek(self._at)
+        data = self._file.read(len(into))
+        into[: len(data)] = data
+        self._at += len(data)
+        if self._at >= self._size or not data:
+            self._release()
+        return len(data)
+
+    def _release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        self._release()
+        super().close()
 
 
 class _Told(io.BufferedReader):
@@ -257,7 +307,7 @@ class _Uploads:
         operations = []
         try:
             for item in self.files:
-                file = _Told(io.BytesIO(item.local) if isinstance(item.local, bytes) else _open(item).detach())
+                file = _Told(_Late(item), BUFFER_BYTES)
                 self.opened.append(file)
                 operations.append(CommitOperationAdd(item.remote, file))
                 file.tell_to = lambda at, remote=item.remote: self._count(remote, at)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
+import sys
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -10,13 +13,14 @@ from pydantic import BaseModel, Field, field_validator
 
 from .. import jobfile, registry
 from ..config import JobConfig
-from ..data import datasets
-from ..data.captions import clean_caption, with_trigger
+from ..data import clips, datasets, versions
+from ..data.captions import clean_caption
+from ..data.combining import ONE_LINE, combined
 from ..data.datasets import Dataset, Picture
 from ..runs.context import Context, Stopped
 
 TITLE = "Caption"
-NEEDS_TOKEN = False
+NEEDS_TOKEN = True  # a captioner's model may ask for its licence to be accepted
 USES_GPU = True
 HOPELESS = 5  # so many errors and not one caption: it is not the pictures' fault
 
@@ -31,6 +35,12 @@ class Config(JobConfig):
     mode: Literal["overwrite", "missing", "append"] = Field(
         "missing", description="Write all captions anew, only the missing ones, or add to what is there."
     )
+    place: Literal["behind", "front", "line"] = Field(
+        "behind", description="Where added text goes: behind what is there, in front of it, or on a line of its own, which is one more caption of the picture."
+    )
+    apart: bool = Field(True, description="Put ||| between a list of tags and sentences that are added to each other, so that shuffling the tags leaves the sentences whole.")
+    pictures: tuple[str, ...] = Field((), max_length=1_000_000, description="Names of the pictures that are captioned; none for all of the dataset.")
+    trial: bool = Field(False, description="Write nothing: only show what would be written.")
     trigger: str = Field("", max_length=100, description="Word that calls up what is learnt; it is put in front of captions that lack it.")
     device: Literal["cpu", "cuda", "xpu", "mps"] = Field("cpu", description="Where the captioner runs.")
 
@@ -51,8 +61,10 @@ class Tally:
     failed: int = 0
     errors: list[Exception] = field(default_factory=list)  # raised by the captioner, not by a picture
 
+    trial: bool = False
+
     def __str__(self) -> str:
-        parts = [f"{self.done} captioned"]
+        parts = [f"{self.done} tried, nothing written" if self.trial else f"{self.done} captioned"]
         parts += [f"{self.skipped} had one already"] if self.skipped else []
         parts += [f"{self.failed} failed"] if self.failed else []
         return ", ".join(parts)
@@ -66,22 +78,58 @@ def options_of(captioner: ModuleType, config: Config) -> BaseModel:
     return jobfile.parse(captioner.Options, given, f"options of {captioner.TITLE}")
 
 
+def lacks(captioner: ModuleType) -> str:
+    """Which package a captioner needs that is not installed, with the command that brings it, a sentence; "" where none is missing."""
+    for module, package in getattr(captioner, "NEEDS", {}).items():
+        if module not in sys.modules and importlib.util.find_spec(module) is None:
+            return f'{captioner.TITLE} needs the Python package {package}, which is not installed; install it with "{sys.executable}" -m pip install {package}, then start again'
+    return ""
+
+
+def refusal(captioner: ModuleType, options: BaseModel) -> str:
+    """Why a captioner cannot start with these options, a sentence; "" where it can."""
+    return captioner.refuses(options) if hasattr(captioner, "refuses") else ""
+
+
 def run(config: Config, ctx: Context) -> None:
     """Captions until all are done (and says so) or raises Stopped; either way what was made is saved."""
     ds = datasets.resolve(ctx.home, config.dataset)
     captioner = registry.get("captioning", config.captioner, ctx.home.plugins)
     options = options_of(captioner, config)
-    pictures = ds.pictures(on_progress=lambda done, of, _: ctx.phase("checking pictures", done, of, "pictures"))
+    if hindrance := lacks(captioner) or refusal(captioner, options):
+        raise ValueError(hindrance)
+    _warn_of_no_effect(config, ctx)
+    pictures = _chosen(ds.pictures(on_progress=lambda done, of, _: ctx.phase("checking pictures", done, of, "pictures")), config)
     if not any(p.usable for p in pictures):
         raise ValueError(f"the dataset {ds.title!r} has no picture that can be captioned; add some on the Dataset tab")
-    before = {id for id, status, _ in ctx.run.view().items if status == "done"} if ctx.attempt > 1 else set()
-    tally = Tally()
+    before = {id for id, status, _ in ctx.run.view().items if status in ("done", "tried")} if ctx.attempt > 1 else set()
+    tally = Tally(trial=config.trial)
     todo = [p for p in pictures if p.id not in before and _wanted(p, config, ctx, tally)]
     tally.done = len(before)
+    if config.mode == "append" and config.place == "line" and ds.lines == "one":
+        raise ValueError(ONE_LINE)
     if todo:
         state = _loaded(captioner, options, config.device, ctx)
-        _caption_all(todo, captioner, state, getattr(options, "batch_size", 1 if captioner.NEEDS_PIXELS else 50), ds, config, ctx, tally)
+        with versions.step(ds, f"captions by {captioner.TITLE}"):
+            _caption_all(todo, captioner, state, options, ds, config, ctx, tally)
     ctx.emit("finished", path="", summary=str(tally))
+
+
+def _warn_of_no_effect(config: Config, ctx: Context) -> None:
+    for name in ("place", "apart"):
+        if getattr(config, name) != Config.model_fields[name].default and (config.mode != "append" or (name == "apart" and config.place == "line")):
+            ctx.warn(f"{name} has no effect: mode is {config.mode!r}" if config.mode != "append" else "apart has no effect: place is 'line'")
+
+
+def _chosen(pictures: list[Picture], config: Config) -> list[Picture]:
+    """The pictures that the job is about.  Raises ValueError where one of them is not there at all."""
+    if not config.pictures:
+        return pictures
+    there = {p.id for p in pictures}
+    if not there.intersection(config.pictures):
+        raise ValueError(f"none of the {len(config.pictures):,} named pictures is in the dataset any more, such as {config.pictures[0]!r}; choose them again")
+    named = set(config.pictures)
+    return [p for p in pictures if p.id in named]
 
 
 def _wanted(picture: Picture, config: Config, ctx: Context, tally: Tally) -> bool:
@@ -100,19 +148,21 @@ def _wanted(picture: Picture, config: Config, ctx: Context, tally: Tally) -> boo
 def _loaded(captioner: ModuleType, options: BaseModel, device: str, ctx: Context) -> Any:
     if hasattr(captioner, "fetch"):
         ctx.phase("looking for the captioner's weights")
-        here = captioner.fetch(options, lambda done, of: ctx.phase("downloading captioner", done, of, "bytes"), ctx.stop_requested)
+        asked = {"token": ctx.secrets["hf_token"].reveal()} if "hf_token" in ctx.secrets and "token" in inspect.signature(captioner.fetch).parameters else {}
+        here = captioner.fetch(options, lambda done, of: ctx.phase("downloading captioner", done, of, "bytes"), ctx.stop_requested, **asked)
         if not here:
             raise Stopped(step=0)
     ctx.phase("loading captioner")
     return captioner.load(options, device)
 
 
-def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, batch: int, ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
+def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, options: BaseModel, ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
+    batch = getattr(options, "batch_size", 1 if captioner.NEEDS_PIXELS else 50)
     for start in range(0, len(todo), batch):
         ctx.phase("captioning", start, len(todo), "pictures")
         if ctx.stop_requested():
             raise Stopped(step=tally.done)
-        rows = _answers(todo[start : start + batch], captioner, state, tally)
+        rows = _answers(todo[start : start + batch], captioner, state, options, tally)
         _save(rows, ds, config, ctx, tally)
         if not tally.done and len(tally.errors) >= HOPELESS:
             raise tally.errors[0]
@@ -121,12 +171,12 @@ def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, batch: 
         raise tally.errors[0]
 
 
-def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, tally: Tally) -> list[tuple[Picture, str, str]]:
+def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, options: BaseModel, tally: Tally) -> list[tuple[Picture, str, str]]:
     """[(picture, text, why there is none)].  One bad picture does not cost the others of its batch their caption."""
     rows, opened = [], []
     for picture in pictures:
         try:
-            opened.append((picture, picture.treatment.apply(datasets.load_pixels(picture.path)) if captioner.NEEDS_PIXELS else None))
+            opened.append((picture, _seen(picture, captioner, options)))
         except (ValueError, OSError, MemoryError) as error:
             rows.append((picture, "", f"cannot be read: {error}"))
     for group in [opened] if len(opened) < 2 else [opened, *([one] for one in opened)]:
@@ -145,6 +195,15 @@ def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, tally: 
     return rows
 
 
+def _seen(picture: Picture, captioner: ModuleType, options: BaseModel) -> Any:
+    """What a captioner is given of a picture; of a clip the frame in its middle, or the frames that it asks for."""
+    if not captioner.NEEDS_PIXELS:
+        return None
+    if picture.seconds and hasattr(captioner, "frames"):
+        return clips.sampled(picture.path, picture.seconds, captioner.frames(options))
+    return picture.treatment.apply(datasets.load_pixels(picture.path))
+
+
 def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
     """Captions written, as one step for undo over the whole run, and an event for each picture."""
     captions, problems = {}, {}
@@ -157,12 +216,13 @@ def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx
             problems[picture.id] = problem
         else:
             text = clean_caption(text)  # paragraphs of one answer are one caption
-            text = f"{now}, {text}" if now and config.mode == "append" else text
-            captions[picture.id] = with_trigger(text, config.trigger)
-    ds.set_captions(captions, config.captioner, op=f"{ctx.run.id}:{ctx.attempt}")
+            kept = now if config.mode == "append" else ""
+            captions[picture.id] = combined(kept, text, config.place, config.apart, config.trigger, ds.lines)
+    if not config.trial:
+        ds.set_captions(captions, config.captioner, op=f"{ctx.run.id}:{ctx.attempt}")
     tally.done += len(captions)
     tally.failed += len(problems)
     for id, text in captions.items():
-        ctx.emit("item", id=id, status="done", text=text)
+        ctx.emit("item", id=id, status="tried" if config.trial else "done", text=text)
     for id, problem in problems.items():
         ctx.emit("item", id=id, status="failed", text=problem)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from . import presets
 from .estimate import estimate
 from .hardware import Machine, machine
 from .translating import Imported, Pictures
+
+FOLDERS = 1000  # below a folder whose sub-folders are meant too: more of them are no dataset
 
 
 def folders(made: Imported, home: Home) -> list[dict[str, Any]]:
@@ -27,10 +31,12 @@ def folders(made: Imported, home: Home) -> list[dict[str, Any]]:
 
 
 def _places(one: Pictures) -> list[tuple[Path, int]]:
-    """The folder, or the folders in it that say their repeats in their names."""
+    """The folder, all of those in it where they are meant too, or the folders in it that say their repeats in their names."""
     path = Path(one.path).expanduser()
     if not path.is_absolute() or not path.is_dir():
         return []
+    if one.below:
+        return [(place, one.repeats) for place in sorted(Path(root) for root, _, _ in islice(os.walk(path), FOLDERS)) if not any(p[0] == "." for p in place.relative_to(path).parts)]
     inner = [(p, int(number)) for p in sorted(path.iterdir()) if p.is_dir() for number, line, _ in [p.name.partition("_")] if line and number.isdigit() and int(number)]
     return inner or [(path, one.repeats)]
 

@@ -55,12 +55,13 @@ class Left:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A folder of pictures that the file names.  prior: it must stay as it is (a regularisation folder)."""
+    """A folder of pictures that the file names.  prior: it must stay as it is (a regularisation folder).  below: the folders in it are meant too."""
 
     path: str
     repeats: int = 1
     weight: float = 1.0
     prior: bool = False
+    below: bool = False
 
 
 @dataclass(frozen=True)
@@ -276,12 +277,34 @@ def read(path: Path, plugins: Path | None = None, local: bool = True) -> Importe
     for plugin in [p for p in found.values() if p.ok]:
         try:
             if plugin.module.recognises(data):
+                data = with_lists(data, path, getattr(plugin.module, "BESIDE", {})) if local else data
                 return plugin.module.translate(data).done(local, plugins)
         except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
             raise ValueError(f"{path.name} looks like a job of {plugin.module.TITLE}, but something in it is not what that program writes: {shown(error)}") from None
     programs = ", ".join(p.module.TITLE for p in found.values() if p.ok)
     keys = ", ".join(shown(k) for k in list(data)[:6])
     raise ValueError(f"{path.name} is no job file that is known; its first keys are {keys or 'none'}. Known are those of {programs}")
+
+
+def with_lists(data: Mapping[str, Any], path: Path, beside: Mapping[str, str]) -> dict[str, Any]:
+    """The mapping with the lists that it names as files of their own, where those are on this computer.  beside: {key with a file's name: key of its list}.
+
+    Such a name is seen from the program's own folder, in which the settings lie one deeper.
+    """
+    made = dict(data)
+    for key, list_key in beside.items():
+        name = data.get(key)
+        if data.get(list_key) or not isinstance(name, str) or not name.strip():
+            continue
+        for place in (path.parent, path.parent.parent):
+            try:
+                found = outside.read_json(place / Path(name).expanduser(), jobfile.MAX_BYTES, linked=True)
+            except (OSError, ValueError):
+                continue  # its key says that it is not here
+            if isinstance(found, list) and all(isinstance(one, dict) for one in found):
+                made[list_key] = found
+                break
+    return made
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "validation": ("step", "loss"),
     "sample": ("step", "index", "prompt", "path", "seed"),
     "checkpoint": ("step", "path"),
-    "item": ("id", "status", "text"),  # one picture of a captioning or import job: done, skipped, failed
+    "item": ("id", "status", "text"),  # one picture of a captioning or import job: done, tried, skipped, failed
     "warning": ("text",),
     "finished": ("path", "summary"),
     "stopped": ("step",),

@@ -2,6 +2,7 @@
 (() => {
   const easel = (window.easel = window.easel || {});
   const PART_BYTES = 1e9; // of one upload; the server takes 2 GB
+  const PART_FILES = 20000; // what the server opens of one ZIP
   const JUNK = /(^\.)|^(thumbs\.db|desktop\.ini)$/i;
 
   // A file box that can take something now: the first screen's, or the one of the tab.
@@ -76,7 +77,7 @@
     const packs = [[]];
     let size = 0;
     for (const one of files.sort((a, b) => (a.path < b.path ? -1 : 1))) {
-      if (packs.at(-1).length && (size + one.file.size > PART_BYTES || packs.at(-1).length >= 60000)) {
+      if (packs.at(-1).length && (size + one.file.size > PART_BYTES || packs.at(-1).length >= PART_FILES)) {
         packs.push([]);
         size = 0;
       }

@@ -97,6 +97,7 @@
       last = box;
       tell();
     };
+    const keys = (fields) => (fields ? [...element.querySelectorAll(fields)].map((field) => field.value).join(":") : "");
     element.addEventListener("click", (event) => {
       const zoom = event.target.closest("[data-zoom]");
       if (zoom) {
@@ -111,7 +112,7 @@
       const { act, page } = button.dataset;
       if (act === "all") return setAll(true);
       if (act === "none") return setAll(false);
-      fire({ act, page: Number(page || 0), ids: ids(element), key: button.dataset.key || "" });
+      fire({ act, page: Number(page || 0), ids: ids(element), key: button.dataset.key || keys(button.dataset.keys) });
       if (act === "page") element.scrollIntoView({ block: "start" });
     });
     element.addEventListener("click", (event) => {

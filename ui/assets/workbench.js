@@ -16,7 +16,7 @@
         data.value = field.value;
         field.value = "";
       }
-      if ("collect" in data) data.fields = unsent(source.closest("[id^=ez-]:not([id^=ez-tab])") || document);
+      if ("collect" in data) data.fields = unsent(source.parentElement.closest("[id^=ez-]:not([id^=ez-tab])") || document);
       sent.clear();
       source.closest("details.ez-menu")?.removeAttribute("open");
       trigger("act", data);

@@ -50,6 +50,11 @@ def picture_url(ctx, dataset: str, picture: str, version: str = "") -> str:
     return ctx.url(f"/easel/picture/{_quote(dataset)}/{_quote(picture)}{_version(version)}")
 
 
+def kept_url(ctx, dataset: str, sha256: str) -> str:
+    """Address of the thumbnail of a picture that a dataset holds or held, by its bytes: one in the bin, or of a version."""
+    return ctx.url(f"/easel/kept/{_quote(dataset)}/{_quote(sha256)}?v=1")
+
+
 def sample_url(ctx, run: str, file: str, version: str = "") -> str:
     """Address of a sample.  file: the path in the `sample` event, with or without its 'samples/'."""
     return ctx.url(f"/easel/sample/{_quote(run)}/{_quote(file.removeprefix('samples/'))}{_version(version)}")
@@ -83,6 +88,11 @@ def routes(home: Home) -> list[Route]:
         path = _original(home, request)
         return _picture(request, path if path.suffix.lower() in PICTURE_TYPES | CLIP_TYPES else _thumbnail(home, request))
 
+    def kept(request: Request) -> Response:
+        dataset = datasets.open_dataset(home, request.path_params["dataset"])
+        path = dataset.thumbnail_of(request.path_params["sha256"])
+        return _picture(request, outside.inside(dataset.path, path.relative_to(dataset.path)))
+
     def sample(request: Request) -> Response:
         run = Run.open(home.outputs, request.path_params["run"])
         return _picture(request, inside(outside.folder_inside(run.path, "samples"), request.path_params["file"]))
@@ -101,6 +111,7 @@ def routes(home: Home) -> list[Route]:
     return [
         Route("/easel/thumb/{dataset}/{picture}", _guarded(thumb)),
         Route("/easel/picture/{dataset}/{picture}", _guarded(picture)),
+        Route("/easel/kept/{dataset}/{sha256}", _guarded(kept)),
         Route("/easel/sample/{run}/{file}", _guarded(sample)),
         Route("/easel/example/{file}", _guarded(example)),
         Route("/easel/file/{run}/{what}", _guarded(file)),

@@ -409,6 +409,33 @@ def test_duplicate_puts_the_run_into_the_form(ctx):
     assert answered[-1] == "zibbo" and train.form_of(ctx).trigger == "zibbo" and train.form_of(ctx).edits["steps"] == "100"
 
 
+def test_a_run_is_trained_on_exactly_the_same_again_and_what_is_gone_is_said_before(ctx):
+    from training.data import bin, datasets
+    from training.runs import exactly
+    from training.runs.context import Context
+
+    ds = datasets.open_dataset(ctx.home, story.pictures(ctx.home))
+    run = story.run(ctx.home, 20, "finished")
+    assert "again" not in buttons(shown(ctx, run.id)["head"]), "it does not say what it was trained on"
+    exactly.note(run.config(), Context(run, ctx.home, 1))
+    page = shown(ctx, run.id)
+    assert buttons(page["head"])["again"] and "zibbo (version 1)" in page["head"]
+    results.answer(ctx, run.id, {}, {"act": "again"})
+    assert train.form_of(ctx).trigger == "zibbo" and len(datasets.list_datasets(ctx.home)) == 1, "nothing has changed since"
+    first = ds.pictures()[0].id
+    ds.remove([first])
+    assert results.answer(ctx, run.id, {}, {"act": "again"})[-1] == "zibbo, version 1"
+    assert len(datasets.open_dataset(ctx.home, "zibbo, version 1").pictures()) == len(ds.pictures()) + 1
+    datasets.delete(datasets.open_dataset(ctx.home, "zibbo, version 1"))
+    bin.empty(ds)
+    answered = results.answer(ctx, run.id, {}, {"act": "again"})
+    assert len(datasets.list_datasets(ctx.home)) == 1 and first in str(answered) and "gone for good" in str(answered)
+    results.answer(ctx, run.id, {}, {"act": "again", "value": "rest"})
+    assert len(datasets.open_dataset(ctx.home, "zibbo, version 1").pictures()) == len(ds.pictures())
+    datasets.delete(ds)
+    assert buttons(shown(ctx, run.id)["head"])["again"] is False
+
+
 def test_the_form_is_still_there_after_a_reload(ctx):
     form = Draft(name="ä & b").edited("steps", "700").edited("adapter.rank", "8").reset("steps")
     assert train.changed(ctx, lambda _: form) == form == train.form_of(ctx)

@@ -9,6 +9,8 @@ BLURB = "NAME.json or NAME.jpg.json: a caption, or the tags of Danbooru, Gelboor
 # in the order in which taggers write: whom, from where, what, and last what holds for the drawing as such
 GROUPS = ("character", "copyright", "species", "general", "artist")
 
+_TO_READERS = ("description", "caption", "text")  # what gallery-dl keeps of what an artist wrote under a picture; `category` is its name of the site
+
 
 def reads(name: str) -> bool:
     """Whether a file of this name may be one."""
@@ -18,12 +20,13 @@ def reads(name: str) -> bool:
 def rows(text: str, name: str) -> list[tables.Row] | None:
     """The one row, of the picture of the same name; None where nothing in it is a caption."""
     value = tables.as_json(text, name)
-    if isinstance(value, dict) and isinstance(value.get("post"), dict):
-        value = value["post"]
+    if isinstance(value, dict) and isinstance(post := value.get("post"), (dict, list)):
+        value = post[0] if isinstance(post, list) and len(post) == 1 else post
     if not isinstance(value, dict):
         return None
     lower = {str(k).lower(): v for k, v in value.items()}
-    said = tables.texts({k: v for k, v in lower.items() if k != "description" or "tags" not in lower}) or _tags(lower)
+    theirs = _TO_READERS if "tags" in lower or "category" in lower else ()
+    said = tables.texts({k: v for k, v in lower.items() if k not in theirs}) or _tags(lower)
     return [tables.Row(name[: -len(".json")], said)] if said else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -19,11 +19,18 @@ from ... import forms
 from ...words import in_words
 
 FIRST = "florence2"
+ORDER = (FIRST, "vision", "tagger", "server", "filename", "template")  # what looks, then what does not; others behind
 MODES = (
     ("missing", "Missing", "Only pictures without a caption; the others keep theirs."),
     ("overwrite", "All anew", "Every caption is replaced; undo brings the old ones back."),
-    ("append", "Add to", "The new text follows the old one."),
+    ("append", "Add to", "The new text is put beside the old one; tags that are there already are left out."),
 )
+PLACES = (
+    ("behind", "Behind", "After what is there."),
+    ("front", "In front", "Before what is there; the trigger word stays first."),
+    ("line", "One more", "A line of its own: one more caption of the picture. One of them is drawn at each use."),
+)
+TRY = ' title="Shows beside the present captions what it would write; nothing is written until you accept it"'
 OWN_FIELDS = ("trigger",)  # the job's trigger word goes to a captioner that has a place for it
 
 
@@ -32,7 +39,10 @@ class Kept(BaseModel):
 
     captioner: str = FIRST
     mode: str = "missing"
+    place: str = "behind"
+    apart: bool = True
     trigger: str = ""
+    settled: str = ""  # the trial that was closed
     options: dict[str, dict[str, str]] = {}  # captioner -> field -> typed text
 
 
@@ -42,14 +52,16 @@ class Settings:
 
     captioner: str
     mode: str
+    place: str
+    apart: bool
     trigger: str
     edits: Mapping[str, str]  # of the chosen captioner
 
 
 def plugins(home: Home) -> dict[str, Plugin]:
-    """The captioners that were found; Florence-2 first, broken ones last."""
+    """The captioners that were found, in ORDER; broken ones last."""
     found = registry.find("captioning", home.plugins)
-    return dict(sorted(found.items(), key=lambda item: (not item[1].ok, item[0] != FIRST, item[0])))
+    return dict(sorted(found.items(), key=lambda item: (not item[1].ok, ORDER.index(item[0]) if item[0] in ORDER else len(ORDER), item[0])))
 
 
 def complete(kept: Kept, found: Mapping[str, Plugin]) -> Settings:
@@ -57,13 +69,16 @@ def complete(kept: Kept, found: Mapping[str, Plugin]) -> Settings:
     usable = [id for id, plugin in found.items() if plugin.ok]
     id = kept.captioner if kept.captioner in usable else (usable[0] if usable else "")
     mode = kept.mode if kept.mode in [m for m, _, _ in MODES] else "missing"
-    return Settings(id, mode, kept.trigger, kept.options.get(id, {}))
+    place = kept.place if kept.place in [p for p, _, _ in PLACES] else "behind"
+    return Settings(id, mode, place, kept.apart, kept.trigger, kept.options.get(id, {}))
 
 
 def edited(kept: Kept, id: str, path: str, value: str) -> Kept:
     """`kept` after one field was changed.  id: the captioner that is shown.  Paths of the job's own fields start with '@'."""
     if path == "@trigger":
         return kept.model_copy(update={"trigger": value})
+    if path == "@apart":
+        return kept.model_copy(update={"apart": value == "on"})
     return kept.model_copy(update={"options": {**kept.options, id: {**kept.options.get(id, {}), path: value}}})
 
 
@@ -73,12 +88,14 @@ def reset(kept: Kept, id: str, path: str) -> Kept:
     return kept.model_copy(update={"options": {**kept.options, id: left}})
 
 
-def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Config | None, dict[str, str]]:
-    """(the job, {}), or (None, {field: what is wrong with it}); '' is the field of what concerns the whole."""
+def job(home: Home, ds: Dataset, now: Settings, device: str, pictures: Sequence[str] = (), trial: bool = False) -> tuple[caption.Config | None, dict[str, str]]:
+    """(the job, {}), or (None, {field: what is wrong with it}); '' is the field of what concerns the whole.  pictures: whom it reaches; none for all."""
     found = plugins(home)
     if now.captioner not in found or not found[now.captioner].ok:
         return None, {"": "choose a captioner first"}
     module = found[now.captioner].module
+    if lacking := caption.lacks(module):
+        return None, {"": lacking}
     options, wrong = forms.assemble(module.Options(), now.edits)
     if options is None:
         return None, wrong
@@ -86,21 +103,32 @@ def job(home: Home, ds: Dataset, now: Settings, device: str) -> tuple[caption.Co
     try:
         config = caption.Config(
             name=folder_name(f"{ds.title[:60]} captions"), dataset=ds.name, captioner=now.captioner, options=given, mode=now.mode,
-            trigger=now.trigger, device=device,
+            trigger=now.trigger, device=device, pictures=tuple(pictures), trial=trial, **_beside(now),
         )  # fmt: skip
-        problem = module.needs(caption.options_of(module, config))
+        given = caption.options_of(module, config)
+        problem = module.needs(given) if hasattr(module, "needs") else ""
+        hindrance = caption.refusal(module, given)
     except ValidationError as error:
         return None, {"@trigger" if e["loc"] == ("trigger",) else "": str(e.get("ctx", {}).get("error", e["msg"])) for e in error.errors()}
     except ValueError as error:
         return None, {"": str(error)}
-    if problem and not hasattr(module, "fetch"):
-        return None, {"": problem}
+    if hindrance or (problem and not hasattr(module, "fetch")):
+        return None, {"": hindrance or problem}
     return config, {}
+
+
+def _beside(now: Settings) -> dict[str, object]:
+    """How new text is put beside the old one, where it is."""
+    if now.mode != "append":
+        return {}
+    return {"place": now.place} | ({"apart": now.apart} if now.place != "line" else {})
 
 
 def notice(home: Home, now: Settings) -> str:
     """What the captioner says about itself for these options, such as the size of its download, or where pictures go; '' for nothing."""
     plugin = plugins(home).get(now.captioner)
+    if plugin and plugin.ok and (lacking := caption.lacks(plugin.module)):
+        return lacking
     if plugin is None or not plugin.ok or not (hasattr(plugin.module, "fetch") or hasattr(plugin.module, "says")):
         return ""
     options, _ = forms.assemble(plugin.module.Options(), now.edits)
@@ -109,8 +137,8 @@ def notice(home: Home, now: Settings) -> str:
     return (plugin.module.needs(options) if hasattr(plugin.module, "needs") else "") or (plugin.module.says(options) if hasattr(plugin.module, "says") else "")
 
 
-def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = False) -> str:
-    """The whole form as HTML, for a gr.HTML bound with client.BIND.  busy: a captioning run is going, so none can be started."""
+def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = False, reach: str = "") -> str:
+    """The whole form as HTML, for a gr.HTML bound with client.BIND.  busy: a captioning run is going, so none can be started.  reach: which pictures, where not all."""
     found = plugins(home)
     cards = "".join(_card(id, plugin, id == now.captioner) for id, plugin in found.items())
     chosen = found[now.captioner].module if now.captioner in found else None
@@ -120,7 +148,7 @@ def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = Fal
     fault = f'<p class="ez-error" role="alert">{escape(in_words(wrong[""]))}</p>' if wrong.get("") else ""
     return (
         f'<div class="ez-captioner"><div role="radiogroup" aria-label="Captioner" class="ez-choices">{cards}</div>{note}{options}'
-        f"{_modes(now)}{_trigger(now, wrong)}{fault}{_start(busy)}</div>"
+        f"{_modes(now)}{_trigger(now, wrong)}{_start(busy, reach, fault)}</div>"
     )
 
 
@@ -154,20 +182,36 @@ def _setting(field: forms.Field, base: BaseModel, now: Settings, wrong: Mapping[
 
 
 def _modes(now: Settings) -> str:
+    how = ""
+    if now.mode == "append":
+        how = _segs("place", "Where the new text goes", PLACES, now.place)
+        if now.place != "line":
+            how += (
+                f'<label class="ez-switched"><input type="checkbox" role="switch" class="ez-switch" data-path="@apart" data-value="{"on" if now.apart else "off"}"{" checked" if now.apart else ""}>'
+                "<span>Keep tags and sentences apart: <code>|||</code> between them, so that shuffled tags leave the sentences whole</span></label>"
+            )
+    return f'<div class="ez-field"><span class="ez-label">Pictures</span>{_segs("mode", "Which pictures", MODES, now.mode)}{how}</div>'
+
+
+def _segs(act: str, label: str, choices: Sequence[tuple[str, str, str]], now: str) -> str:
     buttons = "".join(
-        f'<button type="button" role="radio" aria-checked="{str(id == now.mode).lower()}" tabindex="{0 if id == now.mode else -1}" class="ez-seg'
-        f'{" is-on" if id == now.mode else ""}" data-act="mode" data-id="{id}">{word}</button>'
-        for id, word, _ in MODES
+        f'<button type="button" role="radio" aria-checked="{str(id == now).lower()}" tabindex="{0 if id == now else -1}" class="ez-seg'
+        f'{" is-on" if id == now else ""}" data-act="{act}" data-id="{id}">{word}</button>'
+        for id, word, _ in choices
     )
-    help = next(text for id, _, text in MODES if id == now.mode)
-    return f'<div class="ez-field"><span class="ez-label">Pictures</span><div role="radiogroup" aria-label="Which pictures" class="ez-segs">{buttons}</div><p>{help}</p></div>'
+    help = next(text for id, _, text in choices if id == now)
+    return f'<div role="radiogroup" aria-label="{label}" class="ez-segs">{buttons}</div><p>{help}</p>'
 
 
-def _start(busy: bool) -> str:
+def _start(busy: bool, reach: str, fault: str) -> str:
     state = ' disabled title="One captioning at a time"' if busy else ""
     word = "Captioning …" if busy else "Start captioning"
+    whom = f'<p class="ez-small ez-muted" id="ez-caption-reach">{escape(reach)}</p>' if reach else ""
     # data-collect sends along what is in the boxes: a box that is left by this very click is not saved yet
-    return f'<button type="button" id="ez-caption-start" class="ez-btn ez-primary" data-act="start" data-collect{state}>{word}</button>'
+    return (
+        f'<div class="ez-caption-go">{fault}{whom}<div class="ez-row"><button type="button" id="ez-caption-start" class="ez-btn ez-primary" data-act="start" data-collect{state}>{word}</button>'
+        f'<button type="button" id="ez-caption-try" class="ez-btn" data-act="try" data-collect{state or TRY}>Try on three</button></div></div>'
+    )
 
 
 def _trigger(now: Settings, wrong: Mapping[str, str]) -> str:

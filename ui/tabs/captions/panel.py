@@ -100,7 +100,7 @@ def _chosen(view: dict, reach: int) -> str:
         how = f'<button type="button" class="ez-link ez-small" data-act="any" title="Change it">that have {word} of them</button>'
     of = f"in {views.count(reach, 'caption')}"
     word, verb = ("Merge into", "Merge") if several else ("Rename to", "Rename")
-    off = "" if reach else " disabled"
+    off = f' data-of="{reach}"{"" if reach else " disabled"}'  # what the button says that it reaches goes with the press
     return (
         f'<div class="ez-chosen"><div class="ez-row"><span class="ez-muted ez-small">Shown are pictures with</span>{chips}{how}'
         '<button type="button" class="ez-link ez-small" data-act="untag">Show all again</button></div>'
@@ -112,7 +112,7 @@ def _chosen(view: dict, reach: int) -> str:
 
 def _tidy(view: dict, reach: int) -> str:
     whom = "the selected ones that have one" if view["picks"] else "all that are shown, on every page" if view["tags"] or view["query"] or view["only"] != scope.ALL else "all"
-    off = "" if reach else " disabled"
+    off = f' data-of="{reach}"{"" if reach else " disabled"}'
     tidy = "".join(f'<button type="button" class="ez-btn" data-act="{act}" title="{escape(why, quote=True)}"{off}>{escape(word)}</button>' for act, word, why in TIDY)
     return (
         '<details class="ez-tidy" data-key="caption-tidy"><summary>Add a tag, or tidy up</summary>'

@@ -36,3 +36,18 @@ def reached(matches: Sequence[Picture], view: dict, pictures: Iterable[Picture])
     """Those that have a caption, of the selected ones; of all that match where none is selected."""
     picks = set(view["picks"])
     return [p for p in (pictures if picks else matches) if p.usable and p.caption and (not picks or p.id in picks)]
+
+
+def to_caption(shown: Sequence[Picture], view: dict, pictures: Sequence[Picture]) -> tuple[list[Picture], str]:
+    """(whom a captioner reaches, that in a sentence where it is not all): the selected ones; what is shown where something is looked for; else all."""
+    picks = set(view["picks"])
+    if picks:
+        found = [p for p in pictures if p.usable and p.id in picks]
+        return found, f"Only {_these(len(found), 'selected')}."
+    if view["tags"] or view["query"] or view["only"] != ALL:
+        return list(shown), f"Only {_these(len(shown), 'shown')}, on every page." if shown else "No picture is shown, so none is reached."
+    return [p for p in pictures if p.usable], ""
+
+
+def _these(number: int, how: str) -> str:
+    return f"the picture that is {how}" if number == 1 else f"the {number:,} pictures that are {how}"

@@ -19,15 +19,15 @@ from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, create, list_runs
 
-from ... import drafts, views
+from ... import drafts, turns, views
 from ...server import client, media
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...words import in_words
 from ..dataset import tiles
 from ..train.draft import FORM, Draft
 from ..train.missing import chosen, missing_html
-from . import captioner, editing, notes, panel
-from .scope import ALL, CUT, FILTERS, FIRST_VIEW, matching, reached, tagged
+from . import captioner, editing, notes, panel, tried
+from .scope import ALL, CUT, FILTERS, FIRST_VIEW, matching, reached, tagged, to_caption
 
 TITLE = "Captions"
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch, server)"
@@ -118,7 +118,7 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     tab = _Tab(parts, ctx)
     asked = [ctx.dataset, parts.view]
     out = tab.outputs
-    ctx.at_load(tab.show, asked, out)
+    ctx.at_load(tab.show, asked, out, tab="captions")
     ctx.items["captions"].select(tab.show, asked, out, **QUIET)
     ctx.every_tick(tab.tick, [*asked, parts.seen], [parts.seen, parts.job, parts.patch, parts.form, parts.missing, parts.undo, parts.cut], tab="captions")
     gr.on([parts.query.change, parts.only.input], tab.search, [*asked, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
@@ -131,12 +131,12 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.cut.act(tab.note_act, asked, [*out, parts.only], **INSTANT)
     parts.cut.edit(tab.note_edit, [*asked, parts.choice], [parts.choice, *out], **INSTANT)
     parts.form.act(tab.form_act, asked, [ctx.timer, *out], **INSTANT)
-    parts.form.edit(tab.edit, ctx.dataset, parts.form, **INSTANT)
+    parts.form.edit(tab.edit, asked, parts.form, **INSTANT)
     parts.job.act(tab.job_act, asked, [ctx.timer, *out], **QUIET)
     parts.undo.click(tab.undo, asked, out, **QUIET)
-    parts.swap.click(tab.swap, [*looked_for, *asked], [parts.preview, *out], **QUIET)
-    gr.on([parts.add_front.click, parts.front.submit], tab.add_front, [parts.front, *asked], out, **QUIET)
-    gr.on([parts.add_behind.click, parts.behind.submit], tab.add_behind, [parts.behind, *asked], out, **QUIET)
+    parts.swap.click(tab.swap, [*looked_for, parts.swap, *asked], [parts.preview, *out], **QUIET)
+    gr.on([parts.add_front.click, parts.front.submit], tab.add_front, [parts.front, parts.add_front, *asked], out, **QUIET)
+    gr.on([parts.add_behind.click, parts.behind.submit], tab.add_behind, [parts.behind, parts.add_behind, *asked], out, **QUIET)
 
 
 def _saver(ctx: UiContext):
@@ -164,25 +164,28 @@ class _Tab:
         p = self.parts
         return [p.view, p.seen, p.missing, p.empty, p.body, p.form, p.job, p.undo, p.cut, p.grid, p.swap, p.add_front, p.add_behind, p.panel]
 
-    def show(self, name: str, view: dict, wrong: dict[str, str] | None = None):
-        """The whole tab, as it is now."""
+    def show(self, name: str, view: dict, change: dict | None = None, wrong: dict[str, str] | None = None):
+        """The whole tab, as it is now.  change: what is looked at from now on."""
+        turn = turns.begin(view, editing.plain(view) | (change or {}))
         ds = chosen(self.ctx.home, name)
         if ds is None:
-            return self._nothing(name)
+            return self._nothing(name, view)
         with ds.one_look():
-            return self._shown(ds, name, editing.plain(view), wrong or {})
+            made = self._shown(ds, name, view, wrong or {})
+        return made if turns.newest(view, turn) else [gr.skip()] * len(self.outputs)
 
-    def _nothing(self, name: str) -> list:
-        return [dict(FIRST_VIEW), "", missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=True), gr.Row(visible=False), *[gr.skip()] * 9]
+    def _nothing(self, name: str, view: dict) -> list:
+        view.update(FIRST_VIEW)
+        return [view, "", missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=True), gr.Row(visible=False), *[gr.skip()] * 9]
 
     def _shown(self, ds: Dataset, name: str, view: dict, wrong: dict[str, str]) -> list:
         look = self._look(ds, view)
         if not look.pictures:
-            return self._nothing(name)
+            return self._nothing(name, view)
         run, run_view, status = self._job(ds)
         return [
-            look.view, _print(run, status, run_view), missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
-            self._form(ds, status, wrong), job_html(run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
+            view, _print(run, status, run_view), missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
+            self._form(status, wrong, look), self._job_panel(ds, look.pictures, run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
             self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(look),
         ]  # fmt: skip
 
@@ -191,7 +194,11 @@ class _Tab:
         return drafts.load(self.ctx.home, FORM, Draft).trigger.strip()
 
     def _look(self, ds: Dataset, view: dict) -> Look:
-        return look_at(ds, view, self._trigger())
+        """What is to be seen; written into the view: a page that exists, and the selected that are there."""
+        before = {key: view[key] for key in ("page", "picks")}
+        look = look_at(ds, view, self._trigger())
+        view.update({key: look.view[key] for key, value in before.items() if view[key] is value})  # unless it was changed meanwhile
+        return look
 
     def _card(self, look: Look) -> str:
         among = reached(look.matches, look.view, look.pictures)
@@ -211,9 +218,12 @@ class _Tab:
 
     def _job(self, ds: Dataset) -> tuple[Run | None, RunView, str]:
         """The newest captioning run of a dataset, its view and status."""
-        names = {ds.name, str(ds.path)}
-        for run in list_runs(self.ctx.home.outputs, {"caption"}):
+        names, settled, closed = {ds.name, str(ds.path)}, self._kept_now().settled, False
+        for run in list_runs(self.ctx.home.outputs, {"caption"}):  # the newest first
             if run.job().get("dataset") in names:
+                closed = closed or run.id == settled
+                if closed and tried.is_trial(run):
+                    continue
                 view, status = self.ctx.watch.status(run)
                 return run, view, "starting" if supervisor.starting(run) else status
         return None, RunView(), ""
@@ -233,60 +243,70 @@ class _Tab:
     def _went_on(self, ds: Dataset, view: dict, seen: str, now: str, run: Run | None, run_view: RunView, status: str) -> list:
         look = self._look(ds, view)
         return [
-            now, job_html(run, run_view, status), _patch(ds, look.page, _items(run_view)),
-            gr.skip() if _busy(status) == seen.startswith("busy") else self._form(ds, status, {}), missing_html(self.ctx.home, ds.name, "captions"),
+            now, self._job_panel(ds, look.pictures, run, run_view, status), _patch(ds, look.page, _items(run_view)),
+            gr.skip() if _busy(status) == seen.startswith("busy") else self._form(status, {}, look), missing_html(self.ctx.home, ds.name, "captions"),
             _undo_button(ds), _cut_html(ds, look.told),
         ]  # fmt: skip
 
     def search(self, name: str, view: dict, query: str, only: str):
         """Something was typed or filtered."""
-        return self.show(name, editing.plain(view) | {"page": 0, "query": query or "", "only": only or ALL})
+        return self.show(name, view, {"page": 0, "query": query or "", "only": only or ALL})
 
     def turn(self, name: str, view: dict, event: gr.EventData):
         """Another page of the grid; a caption was saved there, or pictures selected, which changes what there is to undo, missing or reached."""
-        view, act = editing.plain(view), str(event.act)
+        act = str(event.act)
+        view.update(editing.plain(view))
         ds = chosen(self.ctx.home, name)
         if ds is None or act == "page":
-            return self.show(name, view | {"page": int(event.page)})
+            return self.show(name, view, {"page": int(event.page)})
         if act in ("clear", "matching"):
-            return self.show(name, view | {"picks": [p.id for p in self._look(ds, view).shown] if act == "matching" else []})
+            return self.show(name, view, {"picks": [p.id for p in self._look(ds, view).shown] if act == "matching" else []})
         if act == "pick":
             there = set(map(str, event.shown))
-            view = view | {"picks": [id for id in view["picks"] if id not in there] + list(map(str, event.ids))}
+            view["picks"] = [id for id in view["picks"] if id not in there] + list(map(str, event.ids))
         with ds.one_look():
             return self._beside_the_grid(ds, view)
 
     def _beside_the_grid(self, ds: Dataset, view: dict) -> list:
-        """All but the grid, which somebody is at work in, and the form."""
+        """All but the grid, which somebody is at work in."""
+        turn = turns.now(view)
         look, values = self._look(ds, view), [gr.skip()] * len(self.outputs)
-        values[0], values[2], values[7], values[8] = look.view, missing_html(self.ctx.home, ds.name, "captions"), _undo_button(ds), _cut_html(ds, look.told)
+        if not turns.newest(view, turn):
+            return values
+        values[0], values[2], values[7], values[8] = view, missing_html(self.ctx.home, ds.name, "captions"), _undo_button(ds), _cut_html(ds, look.told)
+        values[5] = self._form(self._job(ds)[2], {}, look)
         values[10:] = [*_bulk_buttons(look), self._card(look)]
         return values
 
     def panel_act(self, name: str, view: dict, event: gr.EventData):
         """A tag was chosen, a number pressed, or captions changed by their tags."""
-        view, act, ds = editing.plain(view), str(event.act), chosen(self.ctx.home, name)
+        act, ds = str(event.act), chosen(self.ctx.home, name)
+        view.update(editing.plain(view))
         if ds is None:
             return [*self.show(name, view), gr.skip(), gr.skip()]
         if act in editing.VIEWS:
-            view = editing.looked(view, act, event)
-            box = (view["only"], view["query"]) if act == "only" else (gr.skip(), gr.skip())
-            return [*self.show(name, view), *box]
+            change = editing.looked(view, act, event)
+            box = (change["only"], change["query"]) if act == "only" else (gr.skip(), gr.skip())
+            return [*self.show(name, view, change), *box]
         value = str(getattr(event, "value", "") or "")
         with ds.one_look():
             look = self._look(ds, view)
             whom = reached(look.matches, view, look.pictures) if act in ("rename", "untagged") else look.reach
+            reach = len(tagged(whom, view["tags"], True)) if act in ("rename", "untagged") else len(whom)
+        if str(getattr(event, "of", "")) != str(reach):
+            _tell_other(views.count(int(getattr(event, "of", 0)), "caption"), reach)
+            return [*self.show(name, view), gr.skip(), gr.skip()]
         number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(), [p.id for p in whom]))
         _tell(number)
-        return [*self.show(name, editing.after(view, act, value) if number else view), gr.skip(), gr.skip()]
+        return [*self.show(name, view, editing.after(view, act, value) if number else None), gr.skip(), gr.skip()]
 
     def panel_edit(self, name: str, view: dict, event: gr.EventData):
         """A tag is looked for."""
-        return self.show(name, editing.plain(view) | {"find": str(event.value)[:200]})
+        return self.show(name, view, {"find": str(event.value)[:200]})
 
     def note_act(self, name: str, view: dict, event: gr.EventData):
         """Only the captions that are too long."""
-        return [*self.show(name, editing.plain(view) | {"page": 0, "query": "", "only": CUT, "tags": []}), CUT]
+        return [*self.show(name, view, {"page": 0, "query": "", "only": CUT, "tags": []}), CUT]
 
     def note_edit(self, name: str, view: dict, which: str, event: gr.EventData):
         """How lines are read, which captions are to be read in another encoding, or that encoding was chosen."""
@@ -304,62 +324,97 @@ class _Tab:
         """What the form holds, after `how`."""
         return drafts.change(self.ctx.home, DRAFT, captioner.Kept, how)
 
-    def _now(self) -> captioner.Settings:
-        return captioner.complete(drafts.load(self.ctx.home, DRAFT, captioner.Kept), captioner.plugins(self.ctx.home))
+    def _kept_now(self) -> captioner.Kept:
+        return drafts.load(self.ctx.home, DRAFT, captioner.Kept)
 
-    def _form(self, ds: Dataset, status: str, wrong: dict[str, str]) -> str:
-        return captioner.render(self.ctx.home, self._now(), wrong, _busy(status))
+    def _now(self) -> captioner.Settings:
+        return captioner.complete(self._kept_now(), captioner.plugins(self.ctx.home))
+
+    def _form(self, status: str, wrong: dict[str, str], look: Look) -> str:
+        return captioner.render(self.ctx.home, self._now(), wrong, _busy(status), to_caption(look.shown, look.view, look.pictures)[1])
+
+    def _job_panel(self, ds: Dataset, pictures: list[Picture], run: Run | None, view: RunView, status: str) -> str:
+        """The newest captioning; of a trial what it would write."""
+        if run is None or not tried.is_trial(run) or _busy(status) or not tried.proposals(_items(view)):
+            return job_html(run, view, status)
+        return tried.card({p.id: p for p in pictures}, _items(view), lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), self._now().mode == "missing")
 
     def form_act(self, name: str, view: dict, event: gr.EventData):
         """A captioner or a mode was chosen, an option reset, or Start pressed."""
         id = self._now().captioner
         for path, value in (getattr(event, "fields", None) or {}).items():
             self._kept(lambda kept, p=str(path), v=str(value): captioner.edited(kept, id, p, v))
-        if event.act == "start":
-            return self.start(name, view)
-        if event.act in ("captioner", "mode"):
+        if event.act in ("start", "try"):
+            return self.start(name, view, trial=event.act == "try")
+        if event.act in ("captioner", "mode", "place"):
             self._kept(lambda kept: kept.model_copy(update={event.act: str(event.id)}))
         elif event.act == "reset":
             self._kept(lambda kept: captioner.reset(kept, id, str(event.field)))
-        return [gr.skip(), *self._only_form(name)]
+        return [gr.skip(), *self._only_form(name, view)]
 
-    def _only_form(self, name: str) -> list:
+    def _only_form(self, name: str, view: dict) -> list:
         values = [gr.skip()] * len(self.outputs)
-        values[5] = self.edited_form(name)
+        values[5] = self.edited_form(name, view)
         return values
 
-    def edit(self, name: str, event: gr.EventData):
+    def edit(self, name: str, view: dict, event: gr.EventData):
         """A field was changed."""
         id = self._now().captioner
         self._kept(lambda kept: captioner.edited(kept, id, str(event.field), str(event.value)))
-        return self.edited_form(name)
+        return self.edited_form(name, view)
 
-    def edited_form(self, name: str) -> str:
+    def edited_form(self, name: str, view: dict) -> str:
         """The form after a change, with what is wrong beside its field; what concerns the whole waits for Start."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return ""
         wrong = captioner.job(self.ctx.home, ds, self._now(), "cpu")[1]
-        return self._form(ds, self._job(ds)[2], {k: v for k, v in wrong.items() if k})
+        with ds.one_look():
+            return self._form(self._job(ds)[2], {k: v for k, v in wrong.items() if k}, self._look(ds, editing.plain(view)))
 
-    def start(self, name: str, view: dict):
-        """A captioning run begins, or the form says what is wrong."""
+    def start(self, name: str, view: dict, trial: bool = False):
+        """A captioning run begins, or the form says what is wrong.  trial: on a few, and nothing is written."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return [gr.skip(), *self.show(name, view)]
-        config, wrong = captioner.job(self.ctx.home, ds, self._now(), hardware.machine(self.ctx.home.root).device)
+        pictures, why = self._whom(ds, editing.plain(view), trial)
+        if why:
+            return [gr.skip(), *self.show(name, view, wrong={"": why})]
+        config, wrong = captioner.job(self.ctx.home, ds, self._now(), hardware.machine(self.ctx.home.root).device, pictures, trial)
         if config is None:
-            return [gr.skip(), *self.show(name, view, wrong)]
+            return [gr.skip(), *self.show(name, view, wrong=wrong)]
         run, _, status = self._job(ds)
         if _busy(status):
-            return [gr.skip(), *self.show(name, view, {"": f"'{run.title}' is still going; stop it first"})]
+            return [gr.skip(), *self.show(name, view, wrong={"": f"'{run.title}' is still going; stop it first"})]
         if kept_out := supervisor.no_accelerator():
-            return [gr.skip(), *self.show(name, view, {"": kept_out})]
+            return [gr.skip(), *self.show(name, view, wrong={"": kept_out})]
         try:
             create(self.ctx.home.outputs, config)  # the app's queue starts it within a second
         except (ValueError, OSError) as error:
-            return [gr.skip(), *self.show(name, view, {"": str(error)})]
+            return [gr.skip(), *self.show(name, view, wrong={"": str(error)})]
         return [self.ctx.soon(), *self.show(name, view)]
+
+    def _whom(self, ds: Dataset, view: dict, trial: bool) -> tuple[list[str], str]:
+        """(names of the pictures that are captioned, [] for all; why there are none, or "")."""
+        look = self._look(ds, view)
+        among, reach = to_caption(look.shown, look.view, look.pictures)
+        if not (trial or reach):
+            return [], ""
+        if self._now().mode == "missing":
+            left = [p for p in among if not p.caption]
+            if among and not left:
+                return [], f"{'The selected picture has' if len(among) == 1 else f'All {len(among):,} of them have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
+            among = left
+        if not among:
+            return [], "no picture is shown, so there is none to caption; clear the search first"
+        return [p.id for p in among[: tried.COUNT if trial else None]], ""
+
+    def _tried_act(self, ds: Dataset, run: Run, act: str, id: str) -> None:
+        """A proposal was accepted, or the trial is done with."""
+        if act == tried.ACCEPTED:
+            _tell(tried.accept(ds, run, _items(self.ctx.watch.status(run)[0]), id))
+        else:
+            self._kept(lambda kept: kept.model_copy(update={"settled": run.id}))
 
     def job_act(self, name: str, view: dict, event: gr.EventData):
         """Stop, resume or end the job."""
@@ -373,8 +428,12 @@ class _Tab:
                     supervisor.start_soon(run, self.ctx.home)
                 elif event.act == "kill":
                     supervisor.kill(run)
+                elif tried.is_trial(run):
+                    self._tried_act(ds, run, str(event.act), str(getattr(event, "id", "") or ""))
             except (ValueError, OSError) as error:
                 raise gr.Error(in_words(str(error)), print_exception=False) from None
+        if event.act == "go":
+            return self.start(name, view)
         return [self.ctx.soon(), *self.show(name, view)]
 
     def undo(self, name: str, view: dict):
@@ -393,23 +452,29 @@ class _Tab:
         captions = {p.id: p.caption for p in self._look(ds, editing.plain(view)).reach}
         return panel.previewed(_said(lambda: rewriting.preview(captions, rewriting.replacing(find or "", replace or "", pattern, case))))
 
-    def swap(self, find: str, replace: str, pattern: bool, case: bool, name: str, view: dict):
+    def swap(self, find: str, replace: str, pattern: bool, case: bool, said: str, name: str, view: dict):
         """Find and replace in the captions that are reached."""
         change = _said(lambda: rewriting.replacing(find or "", replace or "", pattern, case))
-        return ["", *self._bulk(name, view, lambda ds, ids: ds.rewrite(change, "replaced", ids))]
+        return ["", *self._bulk(name, view, said, lambda ds, ids: ds.rewrite(change, "replaced", ids))]
 
-    def add_front(self, text: str, name: str, view: dict):
+    def add_front(self, text: str, said: str, name: str, view: dict):
         """A text in front of the captions that are shown."""
-        return self._bulk(name, view, lambda ds, ids: ds.prefix(text or "", ids))
+        return self._bulk(name, view, said, lambda ds, ids: ds.prefix(text or "", ids))
 
-    def add_behind(self, text: str, name: str, view: dict):
+    def add_behind(self, text: str, said: str, name: str, view: dict):
         """A text behind the captions that are shown."""
-        return self._bulk(name, view, lambda ds, ids: ds.suffix(text or "", ids))
+        return self._bulk(name, view, said, lambda ds, ids: ds.suffix(text or "", ids))
 
-    def _bulk(self, name: str, view: dict, work):
+    def _bulk(self, name: str, view: dict, said: str, work):
+        """An edit of several.  said: what stood on the button, which tells how many it reaches."""
         ds = chosen(self.ctx.home, name)
         if ds:
-            _tell(_said(lambda: work(ds, [p.id for p in self._look(ds, editing.plain(view)).reach])))
+            view.update(editing.plain(view))
+            ids = [p.id for p in self._look(ds, view).reach]
+            if not said.endswith(_of(len(ids))):
+                _tell_other(said, len(ids))
+            else:
+                _tell(_said(lambda: work(ds, ids)))
         return self.show(name, view)
 
 
@@ -444,6 +509,11 @@ def _tell(changed: int) -> None:
     gr.Info(f"{views.count(changed, 'caption')} changed." if changed else "No caption was changed.", duration=4)
 
 
+def _tell_other(said: str, reach: int) -> None:
+    """What a press would reach has changed between what the page said and the press."""
+    gr.Warning(f"Nothing was changed. The page said {said!r}; by now it would be {views.count(reach, 'caption')}. Look again, and press again.", duration=8)
+
+
 def _picks_bar(look: Look) -> str:
     """What is selected; the script counts the page's own ticks to those elsewhere."""
     here = {p.id for p in look.page}
@@ -467,8 +537,11 @@ def _said(work) -> Any:
 def _bulk_buttons(look: Look) -> list:
     """The three buttons of the edit of several, each with how many captions it reaches."""
     number = len(look.reach)
-    of = f"in {views.count(number, 'caption')}" if number else "in no caption"
-    return [gr.Button(f"{word} {of}", interactive=bool(number)) for word in ("Replace", "Add in front", "Add behind")]
+    return [gr.Button(f"{word} {_of(number)}", interactive=bool(number)) for word in ("Replace", "Add in front", "Add behind")]
+
+
+def _of(number: int) -> str:
+    return f"in {views.count(number, 'caption')}" if number else "in no caption"
 
 
 def _items(view: RunView) -> dict[str, tuple[str, str]]:

@@ -12,6 +12,10 @@ from pathlib import Path
 from training.data import datasets, health, importing
 from training.data.datasets import LEFT_OUT, Dataset, Progress, Verdict
 from training.data.health import Goal, Health
+from training.hub import arriving
+from training.hub.client import Cancelled, HubError
+from training.hub.collect import Found
+from training.hub.secrets import Secret
 
 JUDGED_AGAIN = 1000  # pictures, which takes some tenths of a second
 
@@ -29,6 +33,9 @@ class Import:
     thread: threading.Thread | None = field(default=None, repr=False)
     paths: Sequence[Path] = ()
     checks: bool = False  # is a health check, which adds nothing
+    doing: str = ""  # what it does now, where that is not one thing all the time
+    stop: threading.Event | None = None  # set by whoever cancels it, where it can be
+    cancelled: bool = False
 
     @property
     def refused(self) -> list[Verdict]:
@@ -43,7 +50,12 @@ class Import:
     @property
     def noted(self) -> list[Verdict]:
         """What was taken with a remark."""
-        return [v for v in self.verdicts if v.ok and v.reason]
+        return [v for v in self.verdicts if v.ok and v.reason and v.kind != "prompts"]
+
+    @property
+    def prompts(self) -> str:
+        """What pictures say of the prompts in them, "" for none."""
+        return next((v.reason for v in self.verdicts if v.kind == "prompts"), "")
 
 
 class Imports:
@@ -85,6 +97,25 @@ class Imports:
         """Begins to make control pictures for those that have none.  Raises ValueError as files() does."""
         return self._begin(ds, lambda tell: importing.make_controls(ds, kind, tell), ())
 
+    def hub(self, ds: Dataset, found: Found, token: Secret | None) -> Import:
+        """Begins to fetch a dataset of the Hub and to take it in.  Raises ValueError as files() does."""
+        stop = threading.Event()
+
+        def work(tell: Progress) -> Sequence[Verdict]:
+            def told(doing: str, done: int, of: int, file: str) -> None:
+                self._by_name[ds.name].doing = doing
+                tell(done, of, file)
+
+            return arriving.take(ds, found, token, told, stop.is_set)
+
+        return self._begin(ds, work, (), stop=stop)
+
+    def cancel(self, name: str) -> None:
+        """The import into a dataset is to end, where it can be ended."""
+        job = self._by_name.get(name)
+        if job and job.stop:
+            job.stop.set()
+
     def check(self, ds: Dataset, goal: Goal) -> Import:
         """Begins the health check, whose outcome health() gives.  Raises ValueError as files() does."""
 
@@ -115,12 +146,12 @@ class Imports:
         """The outcome is not to be seen any more."""
         self._health.pop(name, None)
 
-    def _begin(self, ds: Dataset, work: Callable[[Progress], Sequence[Verdict]], paths: Sequence[Path], checks: bool = False) -> Import:
+    def _begin(self, ds: Dataset, work: Callable[[Progress], Sequence[Verdict]], paths: Sequence[Path], checks: bool = False, stop: threading.Event | None = None) -> Import:
         with self._lock:
             going = self._by_name.get(ds.name)
             if going and not going.ended:
                 raise ValueError("other pictures are still being added; wait for them to be done")
-            job = self._by_name[ds.name] = Import(paths=tuple(paths), checks=checks)
+            job = self._by_name[ds.name] = Import(paths=tuple(paths), checks=checks, stop=stop)
             job.thread = threading.Thread(target=self._run, args=(job, work, paths), name="easel-import", daemon=True)
         job.thread.start()
         return job
@@ -131,7 +162,9 @@ class Imports:
 
         try:
             job.verdicts = work(tell)
-        except ValueError as error:
+        except Cancelled:
+            job.cancelled, job.error = True, "cancelled; nothing was added"
+        except (ValueError, HubError) as error:
             job.error = str(error)
         except OSError as error:
             full = error.errno == errno.ENOSPC

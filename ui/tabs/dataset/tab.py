@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import gradio as gr
 
-from training.data import controls, datasets, exporting
+from training.data import controls, datasets, embedded, exporting
 from training.data.datasets import Dataset
 from training.data.health import Goal
+from training.hub import arriving
 from training.plan import hardware
 
-from ... import views
+from ... import turns, views
 from ...server import client, media, uploads
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...theme import ASSETS
 from ...words import in_words
 from ..train import draft
 from ..train.missing import chosen, missing_html
-from . import absorbed, judged, tiles, treated, welcome
+from . import absorbed, judged, onhub, tiles, treated, versions, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = "Dataset"
@@ -66,6 +67,7 @@ class Parts:
     undo: gr.Button
     health: gr.HTML
     grid: gr.HTML
+    past: gr.HTML
     absorb: gr.HTML
     kind: gr.Dropdown
     make: gr.Button
@@ -81,6 +83,8 @@ class Parts:
     view: gr.State
     seen: gr.State  # the print of the import that the page shows
     imports: Imports
+    arrive: onhub.Arrive
+    leave: onhub.Leave
 
 
 def build(ctx: UiContext) -> Parts:
@@ -102,6 +106,7 @@ def build(ctx: UiContext) -> Parts:
         with gr.Accordion(f"Add a folder of {'this computer' if ctx.local else 'the computer that Easel runs on'}", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
             folder = gr.Textbox(label="Folder", placeholder="/home/me/pictures/cat" if ctx.local else "cat", info=folder_info(ctx), max_lines=1, elem_classes="ez-grow")
             add_folder = gr.Button("Add folder", elem_classes="ez-fit", min_width=0)
+        arrive = onhub.build_arrive(GRID_JS)
         report = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-outcome")
         with gr.Row(elem_classes=["ez-row", "ez-tools"], visible=False) as tools:
             query = gr.Textbox(label="Search names and captions", show_label=False, container=False, placeholder="Search names and captions", max_lines=1, elem_classes="ez-grow")
@@ -112,6 +117,8 @@ def build(ctx: UiContext) -> Parts:
         grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=TREATED_JS, elem_id="ez-pictures")
         with gr.Accordion("What should the trigger word absorb?", open=False, elem_classes="ez-fold"):
             absorb = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-absorb")
+        with gr.Accordion("Versions, and pictures that were removed", open=False, elem_classes="ez-fold", elem_id="ez-past"):
+            past = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-versions")
         with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
             options = [(f"{title}: {says}", kind) for kind, (title, says) in controls.KINDS.items()]
             elsewhere = "Depth is made on the Tools tab, by a model. Poses are not made here: bring them as name.control.png beside name.jpg."
@@ -119,6 +126,7 @@ def build(ctx: UiContext) -> Parts:
             make = gr.Button("Make", elem_classes="ez-fit", min_width=0)
         with gr.Accordion("Download this dataset", open=False, elem_classes="ez-fold"):
             away = gr.HTML(apply_default_css=False)
+        leave = onhub.build_leave(GRID_JS)
         with gr.Accordion("Rename or delete this dataset", open=False, visible=False, elem_classes="ez-fold") as manage:
             with gr.Row(elem_classes="ez-row"):
                 name = gr.Textbox(label="Name", max_lines=1, elem_classes="ez-grow")
@@ -129,8 +137,8 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, absorb, kind, make, away, manage,
-        name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)),
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, past, absorb, kind, make, away, manage,
+        name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)), arrive, leave,
     )  # fmt: skip
 
 
@@ -147,10 +155,10 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     out = tab.outputs
     asked = [ctx.dataset, parts.view]
     ctx.busy.append(parts.imports.busy)
-    ctx.at_load(tab.load, [ctx.dataset], out)
+    ctx.at_load(tab.show, asked, out, tab="dataset")
     ctx.every_tick(tab.tick, [*asked, parts.seen], out, tab="dataset")
     ctx.items["dataset"].select(tab.show, asked, out, **QUIET)
-    parts.picker.input(tab.choose, parts.picker, out, **INSTANT)
+    parts.picker.input(tab.choose, [parts.picker, parts.view], out, **INSTANT)
     for drop in (parts.drop, parts.welcome.drop):
         drop.upload(tab.take_in, [drop, *asked], [drop, ctx.timer, *out], **QUIET)
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
@@ -161,11 +169,14 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.health.act(tab.act_health, asked, [ctx.timer, *out], **QUIET)
     parts.check.click(tab.check, asked, [ctx.timer, *out], **QUIET)
     parts.outcome.act(tab.act, asked, out, **INSTANT)
-    gr.on([parts.query.change, parts.only.input], tab.search, [ctx.dataset, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
+    parts.past.act(tab.act_past, asked, out, **QUIET)
+    gr.on([parts.query.change, parts.only.input], tab.search, [*asked, parts.query, parts.only], out, trigger_mode="always_last", **INSTANT)
     parts.undo.click(tab.undo, asked, out, **QUIET)
     _wire_names(parts, ctx, tab)
+    onhub.wire_arrive(parts.arrive, ctx, parts.imports, asked, tab)
+    onhub.wire_leave(parts.leave, ctx)
     for button in (parts.welcome.start, parts.example):
-        button.click(tab.try_it, None, [parts.welcome.fault, ctx.run, ctx.tabs, ctx.timer, parts.new_row, *out], **QUIET)
+        button.click(tab.try_it, parts.view, [parts.welcome.fault, ctx.run, ctx.tabs, ctx.timer, parts.new_row, *out], **QUIET)
 
 
 def _wire_names(parts: Parts, ctx: UiContext, tab: _Tab) -> None:
@@ -173,11 +184,11 @@ def _wire_names(parts: Parts, ctx: UiContext, tab: _Tab) -> None:
     hide = (lambda: gr.Row(visible=False)), None
     parts.new.click(lambda: (gr.Row(visible=True), ""), None, [parts.new_row, parts.new_name], **INSTANT)
     parts.cancel.click(*hide, parts.new_row, **INSTANT)
-    gr.on([parts.create.click, parts.new_name.submit], tab.create, parts.new_name, [parts.new_row, *tab.outputs], **QUIET)
+    gr.on([parts.create.click, parts.new_name.submit], tab.create, [parts.new_name, parts.view], [parts.new_row, *tab.outputs], **QUIET)
     gr.on([parts.rename.click, parts.name.submit], tab.rename, [parts.name, ctx.dataset, parts.view], tab.outputs, **QUIET)
     parts.delete.click(tab.ask, ctx.dataset, [parts.sure, parts.sure_text], **INSTANT)
     parts.keep.click(*hide, parts.sure, **INSTANT)
-    parts.really.click(tab.delete, ctx.dataset, [parts.sure, *tab.outputs], **QUIET)
+    parts.really.click(tab.delete, [ctx.dataset, parts.view], [parts.sure, *tab.outputs], **QUIET)
 
 
 @dataclass
@@ -191,25 +202,31 @@ class _Tab:
     def outputs(self) -> list:
         p = self.parts
         return [
-            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health, p.absorb,
+            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health, p.past, p.absorb,
         ]  # fmt: skip
 
-    def show(self, name: str, view: dict):
-        """The tab for a dataset; for the one that was worked on last when that one is gone."""
+    def show(self, name: str, view: dict, change: Mapping | None = None):
+        """The tab for a dataset; for the one that was worked on last when that one is gone.  change: what is looked at from now on."""
+        turn = turns.begin(view, change)
+        made = self._shown(name, view)
+        return made if turns.newest(view, turn) else [gr.skip()] * len(self.outputs)
+
+    def _shown(self, name: str, view: dict) -> list:
         home = self.ctx.home
         there = datasets.list_datasets(home)
         ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
-            return ["" if name else gr.skip(), dict(FIRST_VIEW), "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 11]
+            view.update(FIRST_VIEW)
+            return ["" if name else gr.skip(), view, "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 12]
         with ds.one_look():
-            return self._shown(ds, name, view, there)
+            return self._whole(ds, name, view, there)
 
-    def _shown(self, ds: Dataset, name: str, view: dict, there: Sequence[Dataset]) -> list:
+    def _whole(self, ds: Dataset, name: str, view: dict, there: Sequence[Dataset]) -> list:
         home = self.ctx.home
         goal = goal_of(draft.aim(home, hardware.machine(home.root)))
         health, stale = self.parts.imports.health(ds, goal)
         filtered = judged.shown(health, view.get("finding", ""))
-        pictures, total, view = _page_of(ds, view, filtered[1] if filtered else None)
+        pictures, total, view["page"] = _page_of(ds, view, filtered[1] if filtered else None)
         everything = total if not (view["query"] or view["only"] or filtered) else ds.counts().total
         undo = ds.can_undo()
         job = self.parts.imports.of(ds.name)
@@ -218,7 +235,8 @@ class _Tab:
             gr.Dropdown(choices=[(d.title, d.name) for d in there], value=ds.name), missing_html(home, ds.name, "dataset"), outcome_html(job),
             gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
             (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
-            gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale), absorbed.of(ds, goal.trigger if goal else ""),
+            gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale),
+            versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}))), absorbed.of(ds, goal.trigger if goal else ""),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
@@ -241,17 +259,16 @@ class _Tab:
         """The dataset as files that other programs take."""
         return tiles.away([(title, says, media.dataset_url(self.ctx, ds.name, kind)) for kind, (title, says) in exporting.KINDS.items()])
 
-    def load(self, name: str):
-        """A page was opened."""
-        return self.show(name, dict(FIRST_VIEW))
+    def choose(self, name: str, view: dict):
+        """Another dataset was picked: nothing that is on its way for the one before is painted over it."""
+        turns.begin(view, FIRST_VIEW)
+        made = self._shown(name, view)
+        turns.begin(view)
+        return [name, *made[1:]]
 
-    def choose(self, name: str):
-        """Another dataset was picked."""
-        return [name, *self.show(name, dict(FIRST_VIEW))[1:]]
-
-    def search(self, name: str, query: str, only: str):
+    def search(self, name: str, view: dict, query: str, only: str):
         """Something was typed or filtered."""
-        return self.show(name, {**FIRST_VIEW, "query": query or "", "only": only or ""})
+        return self.show(name, view, {**FIRST_VIEW, "query": query or "", "only": only or ""})
 
     def tick(self, name: str, view: dict, seen: str):
         """An import went on or came to its end."""
@@ -270,7 +287,7 @@ class _Tab:
         paths = [Path(f) for f in files or []]
         ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, title_for(paths))
         self._begin(lambda: self.parts.imports.files(ds, paths))
-        return [None, self.ctx.soon(), *self.choose(ds.name)]
+        return [None, self.ctx.soon(), *self.choose(ds.name, view)]
 
     def take_folder(self, folder: str, name: str, view: dict):
         """A folder of this computer was named."""
@@ -280,7 +297,7 @@ class _Tab:
         path = Path(text).expanduser() if self.ctx.local else self._said(lambda: allowed_folder(text, self.ctx.folders))
         ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, path.name or "My pictures")
         self._begin(lambda: self.parts.imports.folder(ds, path))
-        return ["", self.ctx.soon(), *self.choose(ds.name)]
+        return ["", self.ctx.soon(), *self.choose(ds.name, view)]
 
     def make_controls(self, kind: str, name: str, view: dict):
         """Control pictures are asked for."""
@@ -294,16 +311,20 @@ class _Tab:
         ds = chosen(self.ctx.home, name)
         act = str(event.act)
         if act == "page":
-            return self.show(name, {**view, "page": int(event.page)})
+            return self.show(name, view, {"page": int(event.page)})
         if act == "dismiss":
             self.parts.imports.dismiss(name)
+        if act == "stop":
+            self.parts.imports.cancel(name)
+        if act == "prompts" and ds:
+            self._use_prompts(ds)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
         if act == "absorb" and ds:
             count = self._said(lambda: ds.take_out([str(event.key).removeprefix("leak ")]))
             gr.Info(f"{views.count(count, 'caption')} changed.", duration=4)
         if act == "finding":
-            return self.show(name, {**view, "page": 0, "finding": str(event.key)})
+            return self.show(name, view, {"page": 0, "finding": str(event.key)})
         if act == "close":
             self.parts.imports.forget_health(name)
         if act == "focus" and ds:
@@ -311,24 +332,18 @@ class _Tab:
             self._said(lambda: ds.set_focus(str(event.ids[0]), x, y))
         return self.show(name, view)
 
+    def _use_prompts(self, ds: Dataset) -> None:
+        """The prompts in pictures become their captions; the offer is taken, so it goes."""
+        count = self._said(lambda: embedded.use(ds))
+        if job := self.parts.imports.of(ds.name):
+            job.verdicts = [v for v in job.verdicts if v.kind != "prompts"]
+        gr.Info(f"{views.count(count, 'caption')} written. Undo takes them back.", duration=4)
+
     def treat(self, name: str, view: dict, event: gr.EventData):
         """Pictures are turned, mirrored, left out or taken back."""
         if (ds := chosen(self.ctx.home, name)) and event.ids:
             self._said(lambda: ds.treat([str(i) for i in event.ids], str(event.key)))
         return self.show(name, view)
-
-    def check(self, name: str, view: dict):
-        """The health check is asked for."""
-        ds, goal = chosen(self.ctx.home, name), goal_of(draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root)))
-        if ds:
-            self._begin(lambda: self.parts.imports.check(ds, goal or Goal()))
-        return [self.ctx.soon(), *self.show(name, {**view, "finding": ""})]
-
-    def act_health(self, name: str, view: dict, event: gr.EventData):
-        """Something on the outcome of a check was clicked."""
-        if str(event.act) == "check":
-            return self.check(name, view)
-        return [gr.skip(), *self.act(name, view, event)]
 
     def act_absorb(self, name: str, view: dict, event: gr.EventData):
         """A trait is added to those that captions leave out, or let go."""
@@ -338,6 +353,32 @@ class _Tab:
             self._said(lambda: ds.set_absorbs([t for t in traits if t != trait] if data.get("act") == "release" else [*traits, trait]))
         return self.show(name, view)
 
+    def check(self, name: str, view: dict):
+        """The health check is asked for."""
+        ds, goal = chosen(self.ctx.home, name), goal_of(draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root)))
+        if ds:
+            self._begin(lambda: self.parts.imports.check(ds, goal or Goal()))
+        return [self.ctx.soon(), *self.show(name, view, {"finding": ""})]
+
+    def act_health(self, name: str, view: dict, event: gr.EventData):
+        """Something on the outcome of a check was clicked."""
+        if str(event.act) == "check":
+            return self.check(name, view)
+        return [gr.skip(), *self.act(name, view, event)]
+
+    def act_past(self, name: str, view: dict, event: gr.EventData):
+        """Something on the versions or the bin was clicked."""
+        ds = chosen(self.ctx.home, name)
+        if ds is None:
+            return self.show(name, view)
+        if (job := self.parts.imports.of(ds.name)) and not job.ended and str(event.act) not in ("everything", "compare", "close", "ask"):
+            raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
+        past = versions.Look.of(view.get("past", {}))
+        past, said = self._said(lambda: versions.act(ds, self.ctx.home, past, str(event.act), str(event.key), [str(i) for i in event.ids]))
+        if said:
+            gr.Info(said, duration=6)
+        return self.show(name, view, {"past": past.told()})
+
     def undo(self, name: str, view: dict):
         """The newest change is taken back."""
         ds = chosen(self.ctx.home, name)
@@ -346,10 +387,10 @@ class _Tab:
             gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
         return self.show(name, view)
 
-    def create(self, title: str):
+    def create(self, title: str, view: dict):
         """A new, empty dataset."""
         ds = self._said(lambda: datasets.create(self.ctx.home, title))
-        return [gr.Row(visible=False), *self.choose(ds.name)]
+        return [gr.Row(visible=False), *self.choose(ds.name, view)]
 
     def rename(self, title: str, name: str, view: dict):
         """Another name for the dataset."""
@@ -367,7 +408,7 @@ class _Tab:
         count = views.count(ds.counts().total, "picture")
         return gr.Row(visible=True), f"<p>Delete <b>{escape(ds.title)}</b> with {count} and all captions? This cannot be undone. What you copied them from stays.</p>"
 
-    def delete(self, name: str):
+    def delete(self, name: str, view: dict):
         """The dataset is gone."""
         ds = chosen(self.ctx.home, name)
         if ds:
@@ -377,15 +418,15 @@ class _Tab:
             self.parts.imports.dismiss(ds.name)
             self.parts.imports.forget_health(ds.name)
         left = datasets.latest(self.ctx.home)
-        return [gr.Row(visible=False), *self.choose(left.name if left else "")]
+        return [gr.Row(visible=False), *self.choose(left.name if left else "", view)]
 
-    def try_it(self):
+    def try_it(self, view: dict):
         """The example is being trained, and Results shows it."""
         try:
             name, run = welcome.start_example(self.ctx.home)
         except (ValueError, OSError) as error:
             return [welcome.fault_html(str(error)), *[gr.skip()] * (4 + len(self.outputs))]
-        return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name)]
+        return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name, view)]
 
     def _begin(self, begin) -> None:
         self._said(begin)
@@ -428,15 +469,15 @@ def title_for(paths: Sequence[Path]) -> str:
     return archive[1] if archive else "My pictures"
 
 
-def _page_of(ds: Dataset, view: dict, among: frozenset[str] | None) -> tuple[list, int, dict]:
-    """(pictures, how many match, the view with a page that exists)."""
+def _page_of(ds: Dataset, view: dict, among: frozenset[str] | None) -> tuple[list, int, int]:
+    """(pictures, how many match, a page that exists)."""
     number = max(0, int(view["page"]))
     pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"], among)
     last = tiles.pages(total) - 1
     if number > last:
         number = last
         pictures, total = ds.page(number * tiles.PER_PAGE, tiles.PER_PAGE, view["query"], view["only"], among)
-    return pictures, total, {**view, "page": number}
+    return pictures, total, number
 
 
 def _print(job: Import | None) -> str:
@@ -449,18 +490,28 @@ def outcome_html(job: Import | None) -> str:
         return ""
     if not job.ended:
         share = f'<div class="ez-bar"><i style="width:{100 * job.done / job.of:.1f}%"></i></div>' if job.of and job.done else '<div class="ez-bar ez-busy"><i></i></div>'
-        count = f"{job.done:,} of {job.of:,}" if job.of else ""
+        fetching = job.doing == arriving.FETCHING
+        count = (f"{views.size(job.done)} of {views.size(job.of)}" if fetching else f"{job.done:,} of {job.of:,}") if job.of else ""
+        title = job.doing or ("Looking closely at the pictures" if job.checks else "Checking pictures")
+        stop = '<button type="button" class="ez-link" data-act="stop">Cancel</button>' if fetching and job.stop and not job.stop.is_set() else ""
         return (
-            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>{"Looking closely at the pictures" if job.checks else "Checking pictures"}</b><span class="ez-muted ez-num">{count}</span></div>{share}'
-            f'<p class="ez-muted ez-small ez-oneline">{escape(job.file)}</p></div>'
+            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>{title}</b><span class="ez-muted ez-num">{count}</span></div>{share}'
+            f'<div class="ez-spread"><p class="ez-muted ez-small ez-oneline">{escape(job.file)}</p>{stop}</div></div>'
         )
-    look = "ez-bad" if job.error else "ez-warn" if job.refused else "ez-ok"
+    look = "" if job.cancelled else "ez-bad" if job.error else "ez-warn" if job.refused else "ez-ok"
     said = outcome(job)
     close = '<button type="button" class="ez-link" data-act="dismiss">Dismiss</button>'
     return (
         f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(in_words(said))}</b>{close}</div>'
-        f"{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
+        f"{_prompts(job)}{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
     )
+
+
+def _prompts(job: Import) -> str:
+    """That pictures carry the prompts that they were drawn from, and the button that makes captions of them."""
+    if not job.prompts:
+        return ""
+    return f'<div class="ez-acts"><span>{escape(in_words(job.prompts))}</span><button type="button" class="ez-btn" data-act="prompts">Use as captions</button></div>'
 
 
 def _rows(title: str, verdicts: list) -> str:

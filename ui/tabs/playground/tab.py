@@ -101,7 +101,7 @@ def wire(parts: Parts, ctx) -> None:
     def follow(seen):
         yield from followed(ctx, seen)
 
-    ctx.at_load(look, inputs, parts.outputs())
+    ctx.at_load(look, inputs, parts.outputs(), tab="playground")
     ctx.every_tick(look, inputs, parts.outputs(), tab="playground")
     ctx.items["playground"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.run.change(follow_run, inputs, parts.outputs(), **shell.INSTANT)

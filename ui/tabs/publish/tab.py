@@ -132,7 +132,7 @@ def wire(parts: Parts, ctx) -> None:
         change(ctx, chosen, {"card": ""})
         return paint(ctx, chosen, seen)
 
-    ctx.at_load(look, inputs, parts.outputs())
+    ctx.at_load(look, inputs, parts.outputs(), tab="publish")
     ctx.every_tick(look, inputs, parts.outputs(), tab="publish")
     ctx.items["publish"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.run.change(look, inputs, parts.outputs(), **shell.INSTANT)

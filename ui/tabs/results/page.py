@@ -51,6 +51,8 @@ class Page:
     foreign: str | None = None  # of a run that was not made here: what it would use of this computer, "" for nothing; None for our own
     notice: tuple[str, str] = ("", "")  # (class, sentence) after an action
     longer: tuple[int, tuple[str, ...]] = (0, ())  # (how many more steps are proposed, what they mean), or (0, why it cannot be trained longer)
+    again: str | None = None  # why it cannot be trained again on exactly the same pictures; "" where it can, None where nobody would ask
+    gone: str = ""  # what of these pictures is gone for good, once that was asked for
     links: dict[str, str] = field(default_factory=dict)  # what media serves -> URL
     downloads: tuple[tuple[str, str], ...] = ()  # (layout, the programs that read it) of the files in which the LoRA can be had
 
@@ -96,7 +98,7 @@ def _run_card(card: Card, chosen: bool, src: Source, now: float) -> str:
 
 def head(page: Page, now: float) -> str:
     """Title, status, progress, figures, what can be done, and how it ended."""
-    parts = [_title(page, now), _progress(page), _figures(page), _result(page), _ending(page), _sample_row(page), _notice(page)]
+    parts = [_title(page, now), _progress(page), _figures(page), _result(page), _ending(page), _sample_row(page), _gone(page), _notice(page)]
     return f'<section class="ez-card ez-head">{"".join(filter(None, parts))}</section>'
 
 
@@ -132,6 +134,8 @@ def _actions(page: Page) -> str:
     if page.longer[1]:
         acts.append(_longer(page))
     acts.append(button("duplicate", "Duplicate", "copy"))
+    if page.again is not None:
+        acts.append(button("again", "Exactly again", "clock", page.again and in_words(page.again)))
     if running or starting:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
     else:
@@ -255,6 +259,17 @@ def _sample_row(page: Page) -> str:
         'aria-label="Prompt of a sample picture, optional" placeholder="A prompt to try now; empty draws all sample prompts" autocomplete="off">'
         f'<button type="button" class="ez-btn" data-act="sample" data-with="#ez-sample-prompt"'
         f'{f" aria-disabled=true title={chr(34)}{blocked}{chr(34)}" if blocked else ""}>{icon("brush")}Sample now</button></div>'
+    )
+
+
+def _gone(page: Page) -> str:
+    """Before a run is trained again on what is left of its pictures."""
+    if not page.gone:
+        return ""
+    return (
+        f'<div class="ez-note ez-warn" role="status"><p><b>It cannot be trained on exactly the same again.</b> {escape(page.gone)}.</p>'
+        '<div class="ez-acts"><button type="button" class="ez-btn" data-act="again" data-value="rest">Train again without them</button>'
+        '<button type="button" class="ez-btn ez-quiet" data-act="leave">Leave it</button></div></div>'
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -15,7 +15,7 @@ from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import longer, origin, placing, supervisor
+from training.runs import exactly, longer, origin, placing, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
@@ -92,7 +92,7 @@ def wire(parts: Parts, ctx) -> None:
     def act_here(chosen, seen, event: gr.EventData, token: gr.OAuthToken | None):
         return answer(ctx, chosen, seen, event._data or {}, Secret(token.token) if token else None)
 
-    ctx.at_load(look, [ctx.run, parts.seen], parts.outputs())
+    ctx.at_load(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
     ctx.every_tick(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
     ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
@@ -123,6 +123,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     else:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
+        page = replace(page, gone=seen["gone"][1] if seen.get("gone", ("",))[0] == run.id else "")
         pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
@@ -200,7 +201,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         leaving=status in views.RESUMABLE and run.locked(),
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
-        longer=longer_of(run, status), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
+        longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers),
     )  # fmt: skip
@@ -225,10 +226,10 @@ def stopping(run: Run, view: RunView) -> float | None:
 
 
 def about(run: Run) -> str:
-    """Base model, datasets, size of the adapter: one line."""
-    job = run.job()
+    """Base model, datasets with the versions it was trained on, size of the adapter: one line."""
+    job, learnt = run.job(), exactly.learnt(run)
     try:
-        names = [use["name"] for use in job["data"]["datasets"]]
+        names = [f"{name} (version {learnt[name].version})" if name in learnt else name for name in (use["name"] for use in job["data"]["datasets"])]
         family = job["model"]["family"]
         try:
             family = registry.get("families", family).SPEC.called(job["model"]["source"])
@@ -261,7 +262,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
     """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset].  token: of whoever is signed in to a Space."""
     tabs = dataset = gr.skip()
     notice = ("", "")
-    seen = {k: v for k, v in seen.items() if k != "notice"}
+    seen = {k: v for k, v in seen.items() if k not in ("notice", "gone")}
     act = str(data.get("act", ""))
     if act == "all":
         seen["all"] = not seen.get("all")
@@ -277,6 +278,15 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                 form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
                 train.changed(ctx, lambda _: form)
                 tabs = ctx.go("train")
+            elif act == "again":
+                form, name, gone = train_again(ctx, run, str(data.get("value", "")) == "rest")
+                if gone:
+                    seen["gone"] = (run.id, gone)
+                else:
+                    train.changed(ctx, lambda _: form)
+                    dataset, tabs = name, ctx.go("train")
+            elif act == "leave":
+                pass
             elif act == "longer":
                 chosen = train_longer(ctx, run, str(data.get("value", "")))
             elif act == "delete":
@@ -306,6 +316,21 @@ def train_longer(ctx, run: Run, value: str) -> str:
     made = longer.begin(run, int(value), ctx.home)
     threading.Thread(target=supervisor.tick, args=(ctx.home,), name="easel-start", daemon=True).start()
     return made.id
+
+
+def again_of(ctx, run: Run) -> str | None:
+    """Why a run cannot be trained again on exactly the same pictures; "" where it can, None where it says of none which they were."""
+    return exactly.hindrance(run, ctx.home) if exactly.learnt(run) else None
+
+
+def train_again(ctx, run: Run, rest: bool) -> tuple[Any, str, str]:
+    """(the Train form, its dataset, "") to train on exactly the same again; (None, "", what is gone) where something is, unless `rest` will do.  Raises ValueError, OSError."""
+    if not rest and (gone := exactly.said_of(exactly.missing(run, ctx.home))):
+        return None, "", gone
+    names, said = exactly.again(run, ctx.home)
+    form, dataset = of_run(ctx.home, run, machine(ctx.home.root), names)
+    gr.Info(" ".join(said), duration=10)
+    return form, dataset, ""
 
 
 def longer_of(run: Run, status: str) -> tuple[int, tuple[str, ...]]:

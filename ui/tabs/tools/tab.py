@@ -57,7 +57,7 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     """One paint for everything."""
     tab = _Tab(ctx)
     outputs = [parts.seen, parts.tools, parts.form, parts.done]
-    ctx.at_load(lambda: tab.paint({}), [], outputs)
+    ctx.at_load(lambda: tab.paint({}), [], outputs, tab="tools")
     ctx.every_tick(tab.tick, [parts.seen], outputs, tab="tools")
     ctx.items["tools"].select(tab.paint, [parts.seen], outputs, **INSTANT)
     parts.tools.act(tab.choose, [parts.seen], [*outputs, parts.contents], **INSTANT)

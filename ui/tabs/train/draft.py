@@ -24,7 +24,7 @@ from training.plan.estimate import Estimate, estimate
 from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Answers, Preset, Wrong, fits, list_presets, recommend, resolve, resolve_and_tell
-from training.runs import placing, supervisor
+from training.runs import exactly, placing, supervisor
 from training.runs.run import Run, create, list_runs
 
 from ... import drafts, forms
@@ -431,9 +431,9 @@ def free_card(home: Home, made: Plan, draft: Draft, machine: Machine) -> str:
     return "" if "" in busy else next((card for card in placing.among(machine.cards, draft.gpu, made.estimate.vram_bytes) if card not in busy), "")
 
 
-def of_run(home: Home, run: Run, machine: Machine) -> tuple[Draft, str]:
-    """(a draft that would make the same run again, its dataset).  Raises ValueError for a run that cannot be read."""
-    config = run.config()
+def of_run(home: Home, run: Run, machine: Machine, datasets_now: Mapping[str, str] | None = None) -> tuple[Draft, str]:
+    """(a draft that would make the same run again, its dataset).  datasets_now: {a dataset of it: what stands in its place}.  Raises ValueError for a run that cannot be read."""
+    config = exactly.with_datasets(run.config(), datasets_now) if datasets_now else run.config()
     uses = config.data.datasets
     told = {f.path: forms.typed(f, forms.get(config, f.path)) for f in forms.fields(TrainConfig, leave_out=HIDDEN)}
     prior = uses[1].name if [use.prior for use in uses] == [False, True] else ""

@@ -93,7 +93,7 @@ def wire(parts: Parts, ctx) -> None:
     def act_here(dataset, seen, event: gr.EventData, token: gr.OAuthToken | None):
         return answer(ctx, dataset, _fresh(seen), dict(event._data or {}), Secret(token.token) if token else None)
 
-    ctx.at_load(look, inputs, parts.outputs())
+    ctx.at_load(look, inputs, parts.outputs(), tab="train")
     ctx.items["train"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
     for name in ("essentials", "settings"):

@@ -1,0 +1,79 @@
+"""A captioner tried on a few pictures, and whom it reaches: what is shown, what is written and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ui import story
+from training.data import datasets
+from training.home import Home
+from training.jobs import caption
+from training.runs.run import create
+from ui.tabs.captions import captioner, scope, tried
+from ui.tabs.captions.tab import look_at
+
+EVIL = '"><img src=x onerror=alert(1)>'
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return Home(tmp_path_factory.mktemp("tried") / "home").made()
+
+
+@pytest.fixture(scope="module")
+def ds(home):
+    """Four pictures; whoever changes a caption takes it back."""
+    made = datasets.open_dataset(home, story.pictures(home, 4))
+    made.set_captions({"p0.png": "1girl, solo", "p1.png": "", "p2.png": EVIL, "p3.png": ""}, "typed")
+    return made
+
+
+def test_a_trial_is_shown_beside_what_is_there_and_written_when_it_is_accepted(home, ds):
+    run = create(home.outputs, caption.Config(name="words", dataset=ds.name, captioner="filename", trial=True))
+    items = {"p0.png": ("tried", "1girl, solo, hat"), "p1.png": ("failed", EVIL), "p2.png": ("tried", f"{EVIL}!"), "gone.png": ("tried", "x")}
+    shown = lambda: tried.card({p.id: p for p in ds.pictures(check=False)}, items, lambda p: "/thumb", True)
+    html = shown()
+    assert tried.is_trial(run) and "Tried on 3 pictures" in html and "Accept all 2" in html and "Start on the rest" in html and "gone.png" not in html
+    assert "1girl, solo<ins>, </ins><ins>hat</ins>" in html.replace("<ins>, hat</ins>", "<ins>, </ins><ins>hat</ins>") and "<img src=x" not in html
+    assert tried.accept(ds, run, items, "p0.png") == 1 and ds.caption("p0.png") == "1girl, solo, hat" and ds.get("p0.png").caption_source == "filename"
+    assert "As proposed" in shown() and "Accept it" in shown()
+    assert tried.accept(ds, run, items, "") == 1 and ds.caption("p2.png") == f"{EVIL}!" and "Nothing is left to accept" in shown()
+    assert ds.undo() == ds.undo() == "1 caption put back" and ds.caption("p0.png") == "1girl, solo"
+    with pytest.raises(ValueError, match="nothing to accept"):
+        tried.accept(ds, run, items, "p1.png")
+
+
+def test_whom_a_captioner_reaches(ds):
+    def reached(**view):
+        look = look_at(ds, scope.FIRST_VIEW | view, "")
+        found, said = scope.to_caption(look.shown, look.view, look.pictures)
+        return [p.id for p in found], said
+
+    assert reached() == (["p0.png", "p1.png", "p2.png", "p3.png"], "")
+    assert reached(picks=["p3.png", "gone.png"]) == (["p3.png"], "Only the picture that is selected.")
+    assert reached(picks=["p0.png", "p1.png"], only=scope.BARE) == (["p0.png", "p1.png"], "Only the 2 pictures that are selected.")
+    assert reached(only=scope.BARE) == (["p1.png", "p3.png"], "Only the 2 pictures that are shown, on every page.")
+    assert reached(query="nothing has this") == ([], "No picture is shown, so none is reached.")
+
+
+def test_how_new_text_is_put_beside_the_old_one_is_part_of_the_job(home, ds):
+    found = captioner.plugins(home)
+    made = lambda kept, **more: captioner.job(home, ds, captioner.complete(kept, found), "cpu", **more)[0]
+    kept = captioner.edited(captioner.Kept(captioner="filename", mode="append", place="front"), "filename", "@apart", "off")
+    config = made(kept, pictures=["p1.png"], trial=True)
+    assert (config.place, config.apart, config.pictures, config.trial) == ("front", False, ("p1.png",), True)
+    assert made(kept.model_copy(update={"place": "line"})).apart and made(kept.model_copy(update={"mode": "missing"})).place == "behind"
+    html = lambda kept, **more: captioner.render(home, captioner.complete(kept, found), {}, **more)
+    assert "@apart" in html(kept) and "@apart" not in html(kept.model_copy(update={"place": "line"})) and 'data-act="place"' not in html(captioner.Kept())
+    assert "Only <b>" not in html(kept, reach="Only <b>") and "Only &lt;b&gt;" in html(kept, reach="Only <b>")
+
+
+def test_a_package_that_a_captioner_lacks_keeps_it_from_starting(home, ds, monkeypatch):
+    found = captioner.plugins(home)
+    monkeypatch.setattr(found["tagger"].module, "NEEDS", {"no_such_module": "no-such-package"})
+    now = captioner.complete(captioner.Kept(captioner="tagger"), found)
+    config, wrong = captioner.job(home, ds, now, "cpu")
+    assert config is None and "-m pip install no-such-package" in wrong[""] and wrong[""] == captioner.notice(home, now)
+    asks = captioner.complete(captioner.edited(captioner.Kept(captioner="vision"), "vision", "ask", "training"), found)
+    assert "type a trigger word" in captioner.job(home, ds, asks, "cpu")[1][""]
+    assert list(found)[:3] == ["florence2", "vision", "tagger"]

@@ -1,0 +1,124 @@
+"""The pictures of a dataset as they are now: out of a look at its folder, what is remembered of each, and what lies beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import captions, treatment
+from .controls import Control
+from .folder import MIDDLE, Folder
+from .masks import Mask, misfit
+from .memory import Scan, memory_of, stem_of
+from .treatment import PLAIN, Treatment
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture or clip of a dataset.  width, height: px, upright and turned as it is learnt; 0 where unknown.  note: what is done on reading, or why not usable."""
+
+    id: str  # its file name
+    path: Path
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    verdict: str  # ok, out (left out by its owner), refused, duplicate, unchecked
+    note: str
+    caption: str  # as it stands in its file, with its lines; '' is none
+    caption_source: str  # '' (none), file, typed, or the captioner that wrote it
+    caption_note: str = ""
+    mask: Mask | None = None  # its own file, else its transparency
+    mask_note: str = ""  # why its mask's file is not used
+    control: Control | None = None
+    control_note: str = ""  # why its control picture is not used
+    seconds: float = 0.0  # of a clip; 0 for a picture
+    captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
+    caption_guess: str = ""  # the codec that its file was read in where that was a guess
+    repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
+    focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top, of the picture as it is learnt
+    treatment: Treatment = PLAIN  # how it is turned and mirrored before anything else; what lies beside it is turned along
+
+    @property
+    def usable(self) -> bool:
+        return self.verdict == "ok"
+
+
+def built(folder: Folder, scan: Scan, names: Sequence[str]) -> list[Picture]:
+    memory = memory_of(folder.meta)
+    sources = folder._edits().refresh().sources
+    kept: dict[str, str] = {}  # of the same bytes, the first in order is the one that is used
+    for name in scan.names:
+        record = memory.records.get(name)
+        if record and record["ok"]:
+            kept.setdefault(record["sha256"], name)
+    lines, repeats, focuses, treated, made = folder.lines, folder.repeats(), folder.focuses(), treatment.read(folder.meta), []
+    for name in names:
+        found = scan.stat(name)
+        record = memory.fresh(name, found)
+        said = folder._caption_of(scan, name)
+        stem = stem_of(name)
+        asides = tuple((n, memory.fresh(n, scan.stat(n))) for held in (scan.masks, scan.controls) if (n := held.get(stem)))
+        first = kept[record["sha256"]] if record and record["ok"] else name
+        source = sources.get((name, said.text), "file") if said.text else ""
+        inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1), focuses.get(record["sha256"], MIDDLE) if record else MIDDLE, treated.get(record["sha256"], PLAIN) if record else PLAIN)
+        known = memory.built.get(name)
+        if known is None or known[0] != inputs:
+            known = memory.built[name] = inputs, _one(folder, scan, name, *inputs)
+        made.append(known[1])
+    return made
+
+
+def _one(folder: Folder, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float], treated: Treatment) -> Picture:  # fmt: skip
+    """A picture out of what is known of it.  first: the picture of the same bytes that is used.  asides: what lies beside it, which `scan` names."""
+    words = {"captions": captions.split(said.text, lines), "caption_guess": said.guessed}
+    if record is None:
+        return Picture(name, folder.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", said.text, source, said.note, **words)
+    verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
+    if record["ok"] and treated.out:
+        verdict, note = "out", "left out of training; its file and its caption stay"
+    if first != name:
+        verdict, note = "duplicate", f"the same picture as {first}, byte for byte; only one of them is used"
+    if kept_out is not None:
+        verdict, note = "refused", kept_out
+    mask, mask_note = _mask_of(folder, scan, name, record)
+    control, control_note = _control_of(folder, scan, name, record)
+    beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
+    return Picture(
+        name, folder.path / name, *treated.size(record["width"], record["height"]), size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
+        **words, **beside, seconds=record["seconds"], repeats=repeats, focus=treated.point(focus), treatment=treated,
+    )  # fmt: skip
+
+
+def _mask_of(folder: Folder, scan: Scan, id: str, record: dict) -> tuple[Mask | None, str]:
+    """(mask, why its file is not used) of a picture that was looked at."""
+    own = Mask(folder.path / id, record["sha256"], "alpha") if record["alpha"] else None
+    name, digest, why = _beside(folder, scan, scan.masks.get(stem_of(id)), record)
+    return (Mask(folder.path / name, digest, "file"), "") if digest else (own, why)
+
+
+def _control_of(folder: Folder, scan: Scan, id: str, record: dict) -> tuple[Control | None, str]:
+    """(control picture, why its file is not used) of a picture that was looked at."""
+    name, digest, why = _beside(folder, scan, scan.controls.get(stem_of(id)), record)
+    return (Control(folder.path / name, digest), "") if digest else (None, why)
+
+
+def _beside(folder: Folder, scan: Scan, name: str | None, record: dict) -> tuple[str, str, str]:
+    """(its name, its sha256, "") of a file that must have its picture's shape; ("", "", why not) where it cannot be used, all empty for none."""
+    if name is None:
+        return "", "", ""
+    found = memory_of(folder.meta, reread=False).fresh(name, scan.stat(name))
+    if found is None:
+        return "", "", f"{name} is not checked yet"
+    why = found["note"] if not found["ok"] else misfit((found["width"], found["height"]), (record["width"], record["height"]))
+    return ("", "", f"{name} {why}") if why else (name, found["sha256"], "")
+
+
+def matches(picture: Picture, words: Sequence[str], only: str) -> bool:
+    if only == "no caption" and (picture.caption or not (picture.usable or picture.verdict == "unchecked")):
+        return False
+    if only not in ("", "no caption") and picture.verdict != only:
+        return False
+    text = f"{picture.id} {picture.caption}".casefold()
+    return all(word in text for word in words)

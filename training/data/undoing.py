@@ -1,0 +1,110 @@
+"""Pictures put aside, and the way back from that and from every other step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from . import bin, restoring, treatment, versions
+from .edits import new_op
+from .folder import Folder, is_focus
+from .memory import scan as scan_folder
+from .states import State
+from .verdicts import counted
+
+
+def undo(folder: Folder) -> str:
+    """Take back the newest step: an edit, a bulk edit, a captioner's run, a removal, a version brought back.  A sentence on it; '' if there is none."""
+    with folder._locked():
+        restoring.finish(folder)
+        step = folder._edits().last()
+        if not step:
+            return ""
+        with versions.step(folder, f"undone: {_said_of(folder, step)}"):
+            return _taken_back(folder, step)
+
+
+def _taken_back(folder: Folder, step: list[dict]) -> str:
+    scan = scan_folder(folder.path)
+    restored, changed_since, pictures, crops, treated, said = set(), set(), 0, 0, 0, []
+    for record in reversed(step):
+        for id, (before, after) in record.get("captions", {}).items():
+            if id in scan.files and folder._caption_of(scan, id).text == after:
+                folder._write_caption(scan, id, before)
+                restored.add(id)
+            elif id not in restored:
+                changed_since.add(id)
+        pictures += _put_back(folder, record["op"], record.get("removed", []))
+        back = {digest: before for digest, (before, after) in record.get("focus", {}).items() if is_focus(before)}
+        if back:
+            folder._write_focus(back)
+            crops += len(back)
+        if ways := {digest: way for digest, (before, _) in record.get("treated", {}).items() if (way := treatment.of_text(before)) is not None}:
+            treatment.write(folder.meta, ways)
+            treated += len(ways)
+        if "restored" in record:
+            wanted = versions.read(folder, record["before"]) if record["before"] else State()
+            restoring.reach(folder, wanted, new_op())
+            said.append(f"version {record['restored']} taken away again")
+    folder._edits().undo(step[0]["op"])
+    said += [counted(pictures, "picture") + " put back"] if pictures else []
+    said += [counted(crops, "crop") + " put back"] if crops else []
+    said += [counted(treated, "picture") + " as before"] if treated else []
+    said += [counted(len(restored), "caption") + " put back"] if restored else []
+    said += [counted(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
+    return ", ".join(said) or "nothing was left to put back"
+
+
+def _said_of(folder: Folder, step: list[dict]) -> str:
+    """A step as the versions call it."""
+    if "source" not in step[0]:
+        return can_undo(folder)
+    return versions.captions_said(len({id for r in step for id in r.get("captions", {})}), str(step[0]["source"]))
+
+
+def can_undo(folder: Folder) -> str:
+    """What undo would take back, as a short text; '' if there is nothing."""
+    step = folder._edits().last()
+    if not step:
+        return ""
+    if "restored" in step[0]:
+        return f"version {step[0]['restored']} brought back"
+    if "focus" in step[0]:
+        return counted(len(step[0]["focus"]), "crop")
+    if "treated" in step[0]:
+        return treatment.told(step[0]["treated"])
+    if "removed" in step[0]:
+        return f"removal of {counted(sum(len(r.get('removed', [])) for r in step), 'picture')}"
+    return f"{counted(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
+
+
+def remove(folder: Folder, ids: Sequence[str]) -> int:
+    """Put pictures with their captions, masks and control pictures aside; undo brings them back.  How many."""
+    if folder.in_place:
+        raise ValueError(f"{folder.path} is used in place, and Easel does not take files out of your own folders; remove them there")
+    for id in ids:
+        folder._path_of(id)
+    with folder._locked():
+        restoring.finish(folder)
+        there = scan_folder(folder.path).files
+        ids = [i for i in dict.fromkeys(ids) if i in there]
+        if not ids:
+            return 0
+        with versions.step(folder, f"{counted(len(ids), 'picture')} removed"):
+            op, scan = new_op(), scan_folder(folder.path)
+            folder._edits().removed(op, ids)
+            bin.put_aside(folder, scan, [n for n in bin.with_beside(scan, ids) if os.path.lexists(folder.path / n)], op)
+            return len(ids)
+
+
+def _put_back(folder: Folder, op: str, names: Sequence[str]) -> int:
+    aside = folder.meta / bin.FOLDER / op
+    if not names or not aside.is_dir():
+        return 0
+    back, known = 0, {kept.path: kept for kept in bin.contents(folder)}
+    for found in sorted(aside.iterdir()):
+        if not os.path.lexists(folder.path / found.name):
+            back += found.name in names
+            bin.place(folder, found, found.name, move=True, record=known[found].record if found in known else None)
+    bin.sweep(folder)
+    return back

@@ -1,0 +1,145 @@
+"""Which version of each of its datasets a run was trained on, and how the same can be trained on exactly these again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .. import outside
+from ..config import TrainConfig
+from ..data import bin, datasets, restoring, states, twin, versions
+from ..data.datasets import Dataset
+from ..data.verdicts import counted
+from ..files import write_atomic
+from ..home import Home
+from .context import Context
+from .run import Run
+
+RECORD = "datasets.json"  # in the run's folder: {dataset as job.yaml names it: [{t, version, digest}]}, another row where it had changed at a resume
+MAX_RECORD_BYTES = 1_000_000
+NAMED = 5  # missing pictures that are called by their names
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What a run was trained on last.  changed: it was resumed on changed pictures, so that no single version is all of it."""
+
+    version: int
+    digest: str
+    changed: bool
+
+
+def names_of(config: TrainConfig) -> tuple[str, ...]:
+    """Every dataset that a config names, as it names it."""
+    return tuple(dict.fromkeys([*(use.name for use in config.data.datasets), *([config.concept.low] if config.concept.low else [])]))
+
+
+def note(config: TrainConfig, ctx: Context) -> None:
+    """The version of each dataset, as it is now, is kept and written into the run's folder; where it cannot be, that is said."""
+    record = _read(ctx.run)
+    for name in names_of(config):
+        ds = datasets.resolve(ctx.home, name)
+        try:
+            restoring.finish(ds)
+            ds.check()
+            version = versions.gather(ds)
+            if version is None:
+                continue
+            rows = record.setdefault(name, [])
+            if not rows or rows[-1]["digest"] != version.digest:
+                rows.append({"t": round(time.time(), 3), "version": version.id, "digest": version.digest})
+                write_atomic(ctx.path(RECORD), json.dumps(record, ensure_ascii=False, indent=1).encode())
+            versions.trained(ds, version.id, ctx.run.id, ctx.run.title)
+        except OSError as error:
+            ctx.warn(f"which version of {ds.title!r} this run is trained on cannot be kept ({error.strerror or error}), so it cannot be trained again on exactly these pictures once they change")
+
+
+def learnt(run: Run) -> dict[str, Learnt]:
+    """{dataset: what of it the run was trained on}; {} for a run that says nothing of it."""
+    return {name: Learnt(rows[-1]["version"], rows[-1]["digest"], len(rows) > 1) for name, rows in _read(run).items() if rows}
+
+
+def hindrance(run: Run, home: Home) -> str:
+    """Why a run cannot be trained again on exactly the same, as far as file names tell; "" where it can."""
+    found = learnt(run)
+    if not found:
+        return "which pictures it was trained on was not written down: it is older than that, or never began"
+    for name, one in found.items():
+        try:
+            there = versions.get(datasets.resolve(home, name), one.version)
+        except ValueError as error:
+            return str(error)
+        if there.digest != one.digest:
+            return f"version {one.version} of {name!r} is another one than it was trained on; the dataset was replaced by one of the same name"
+    return ""
+
+
+def missing(run: Run, home: Home) -> dict[str, list[str]]:
+    """{dataset: the files of its version that are gone for good}, of those where some are.  Raises ValueError."""
+    rows = {name: restoring.missing(ds := datasets.resolve(home, name), versions.read(ds, one.version)) for name, one in learnt(run).items()}
+    return {name: files for name, files in rows.items() if files}
+
+
+def said_of(gone: Mapping[str, list[str]]) -> str:
+    """What is missing, in a sentence; "" for nothing."""
+    parts = []
+    for name, files in gone.items():
+        more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+        parts.append(f"{counted(len(files), 'file')} of “{name}” {'is' if len(files) == 1 else 'are'} gone for good: {', '.join(files[:NAMED])}{more}")
+    return "; ".join(parts)
+
+
+def again(run: Run, home: Home) -> tuple[dict[str, str], list[str]]:
+    """({dataset as the run names it: the one that is exactly what it was trained on}, what to know, a sentence each).  Raises ValueError."""
+    if refused := hindrance(run, home):
+        raise ValueError(refused)
+    names, said = {}, []
+    for name, one in learnt(run).items():
+        ds = datasets.resolve(home, name)
+        made = twin.twin(home, ds, one.version)
+        names[name] = name if made.dataset == ds else made.dataset.name
+        if made.dataset == ds:
+            said.append(f"“{ds.title}” is still what it was trained on.")
+        else:
+            room = f"; {counted(made.copied, 'file')} had to be copied, as this disk knows no hard links" if made.copied else ", whose pictures take no room of their own"
+            said.append(f"What “{ds.title}” was then is the dataset “{made.dataset.title}”{room}.")
+        if one.changed:
+            said.append(f"“{ds.title}” had changed when it was resumed: taken is what it ended with.")
+    return names, said
+
+
+def with_datasets(config: TrainConfig, names: Mapping[str, str]) -> TrainConfig:
+    """The config with other datasets in the place of its own."""
+    told = config.model_dump(mode="json")
+    for use in told["data"]["datasets"]:
+        use["name"] = names.get(use["name"], use["name"])
+    told["concept"]["low"] = names.get(told["concept"]["low"], told["concept"]["low"])
+    return TrainConfig.model_validate(told)
+
+
+def lost_with_bin(ds: Dataset, home: Home) -> str:
+    """What can no longer be brought back or repeated once the bin of a dataset is emptied, in a sentence; "" for nothing."""
+    only = {kept.sha256 for kept in bin.contents(ds) if kept.sha256} - set(states.now(ds).files.values())
+    broken = [version.id for version, state in versions.every(ds) if not only.isdisjoint(state.files.values())] if only else []
+    if not broken:
+        return ""
+    titles = list(dict.fromkeys(r["title"] for r in versions.runs(ds) if r["version"] in broken and outside.is_folder(home.outputs / r["run"])))
+    which = f"Version {broken[0]}" if len(broken) == 1 else f"Versions {broken[0]} to {broken[-1]}"
+    runs = f", nor can {'the run' if len(titles) == 1 else 'the runs'} {', '.join(f'“{t}”' for t in titles[:NAMED])}{f' and {len(titles) - NAMED} more' if len(titles) > NAMED else ''} be trained again on exactly the same" if titles else ""
+    return f"{which} can then no longer come back whole{runs}: {counted(len(only), 'picture')} {'is' if len(only) == 1 else 'are'} kept nowhere else in this dataset."
+
+
+def _read(run: Run) -> dict[str, list[dict[str, Any]]]:
+    try:
+        data = outside.read_json(run.path / RECORD, MAX_RECORD_BYTES)
+    except (OSError, ValueError):
+        return {}
+    rows = {name: [row for row in found if _is_row(row)] for name, found in data.items() if isinstance(found, list)} if isinstance(data, dict) else {}
+    return {name: found for name, found in rows.items() if found}
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, dict) and type(row.get("version")) is int and isinstance(row.get("digest"), str) and isinstance(row.get("t"), (int, float))

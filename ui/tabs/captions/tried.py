@@ -1,0 +1,62 @@
+"""A captioner tried on a few pictures: what it would write beside what is there, and what to do with it.  HTML, and what a press means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+
+from training.data.datasets import Dataset, Picture
+from training.data.rewriting import compared
+from training.runs.run import Run
+
+from ... import views
+
+COUNT = 3  # pictures of a trial
+ACCEPTED = "accept"  # the act of taking one; of all: ACCEPTED with no id
+
+
+def is_trial(run: Run) -> bool:
+    """Whether a captioning run writes nothing."""
+    return run.job().get("trial") is True
+
+
+def proposals(items: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """{picture: what would be written}, of the items of a trial's view."""
+    return {id: text for id, (status, text) in items.items() if status == "tried"}
+
+
+def accept(ds: Dataset, run: Run, items: Mapping[str, tuple[str, str]], id: str) -> int:
+    """Write what was proposed for one picture, or with id "" for each, as one step for undo.  How many captions changed.  Raises ValueError."""
+    there = {p.id for p in ds.pictures(check=False)}
+    wanted = {picture: text for picture, text in proposals(items).items() if id in ("", picture) and picture in there}
+    if not wanted:
+        raise ValueError("there is nothing to accept: the pictures of this trial are gone; try again")
+    return ds.set_captions(wanted, str(run.job().get("captioner", "captioner")))
+
+
+def card(pictures: Mapping[str, Picture], items: Mapping[str, tuple[str, str]], thumb: Callable[[Picture], str], rest: bool) -> str:
+    """What a finished trial would write, a row each.  pictures: those of the dataset by name.  rest: a start would reach only pictures without a caption."""
+    rows = [_row(pictures[id], status, text, thumb) for id, (status, text) in items.items() if id in pictures and status in ("tried", "failed")]
+    open = [id for id, text in proposals(items).items() if id in pictures and pictures[id].caption != text]
+    every = f'<button type="button" class="ez-btn" data-act="{ACCEPTED}" data-id="">Accept {"it" if len(open) == 1 else f"all {len(open)}"}</button>' if open else ""
+    return (
+        f'<div class="ez-card ez-tried" role="status" aria-label="Trial"><div class="ez-spread"><b>Tried on {views.count(len(rows), "picture")}</b>'
+        f'<span class="ez-muted ez-small">{"Nothing is written until you accept it." if open else "Nothing is left to accept."}</span></div>'
+        f'<ul>{"".join(rows)}</ul><div class="ez-row">{every}<button type="button" class="ez-btn" data-act="go">Start on {"the rest" if rest else "all"}</button>'
+        '<button type="button" class="ez-btn ez-quiet" data-act="close">Close</button></div></div>'
+    )
+
+
+def _row(picture: Picture, status: str, text: str, thumb: Callable[[Picture], str]) -> str:
+    name = escape(picture.id, quote=True)
+    shown = f'<img src="{escape(thumb(picture))}" alt="{name}" title="{name}" loading="lazy">'
+    now = escape(picture.caption) or '<span class="ez-muted">No caption</span>'
+    if status == "failed":
+        return f'<li>{shown}<div><span class="ez-label">Now</span><p>{now}</p></div><div><span class="ez-label">Tried</span><p class="ez-error">{escape(text)}</p></div><span></span></li>'
+    if picture.caption == text:
+        return f'<li>{shown}<div class="ez-tried-same"><span class="ez-label">Now</span><p>{now}</p></div><span class="ez-chip ez-ok">As proposed</span></li>'
+    marked = "".join(f"<ins>{escape(p.text)}</ins>" if p.kind == "new" else escape(p.text) for p in compared(picture.caption, text) if p.kind != "out") if picture.caption else escape(text)
+    return (
+        f'<li>{shown}<div><span class="ez-label">Now</span><p>{now}</p></div><div><span class="ez-label">Proposed</span><p>{marked}</p></div>'
+        f'<button type="button" class="ez-btn" data-act="{ACCEPTED}" data-id="{name}" aria-label="Accept the caption of {name}">Accept</button></li>'
+    )
