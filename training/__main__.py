@@ -363,13 +363,14 @@ def health(
     side: Annotated[int, typer.Option(help="Side of a square training picture, px.")] = 1024,
     trigger: Annotated[str, typer.Option(help="The trigger word, where there is one.")] = "",
     batch: Annotated[int, typer.Option(min=1, help="Pictures in one step.")] = 1,
+    what: Annotated[str, typer.Option("--for", help="What is to be learnt: character, object or style; then it is told what is missing for it.")] = "",
     home: HomeOption = None,
 ):
     """Is this dataset good?  A grade, what is wrong with which pictures, and what to do."""
     from .data import datasets
     from .data import health as judged
 
-    print(judged.report(judged.check(datasets.resolve(_use(home), dataset), judged.Goal(side, batch=batch, trigger=trigger))))
+    print(judged.report(judged.check(datasets.resolve(_use(home), dataset), judged.Goal(side, batch=batch, trigger=trigger, what=what))))
 
 
 @app.command()

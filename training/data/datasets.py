@@ -23,7 +23,7 @@ from pathlib import Path
 from ..home import Home
 from ..names import folder_name
 from ..outside import is_plain
-from . import captions, restoring, tags, undoing, versions
+from . import absorbing, captions, restoring, tags, treatment, undoing, versions
 from .clips import load_still as load_pixels
 from .edits import new_op
 from .folder import MIDDLE, Folder, about, is_focus, looks, write_about
@@ -32,6 +32,7 @@ from .listing import Picture, built, matches
 from .memory import Scan, file_key, forget, hash_of, lstat_of, memory_of, natural_key, record_of, stem_of, write_text_whole
 from .memory import scan as scan_folder
 from .pictures import Refused, check_regular
+from .treatment import PLAIN
 from .verdicts import LEFT_OUT, Verdict, counted, summary
 
 __all__ = [
@@ -53,6 +54,7 @@ class Counts:
     duplicate: int
     unchecked: int
     captioned: int
+    out: int = 0  # left out by their owner
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ class Dataset(Folder):
     def counts(self) -> Counts:
         """How many pictures there are of each sort, without checking new ones."""
         pictures = self.pictures(check=False)
-        by = {v: sum(p.verdict == v for p in pictures) for v in ("ok", "refused", "duplicate", "unchecked")}
-        return Counts(len(pictures), by["ok"], by["refused"], by["duplicate"], by["unchecked"], sum(p.usable and bool(p.caption) for p in pictures))
+        by = {v: sum(p.verdict == v for p in pictures) for v in ("ok", "refused", "duplicate", "unchecked", "out")}
+        return Counts(len(pictures), by["ok"], by["refused"], by["duplicate"], by["unchecked"], sum(p.usable and bool(p.caption) for p in pictures), by["out"])
 
     def readiness(self, counts: Counts | None = None) -> list[str]:
         """What is missing before training, a sentence each; [] when nothing is.  counts: those of a moment ago, None to count now."""
@@ -134,6 +136,8 @@ class Dataset(Folder):
         said = []
         if not counts.total:
             said.append("there are no pictures yet")
+        elif not counts.usable and not counts.unchecked and counts.out:
+            said.append("all pictures that can be used are left out; take some back")
         elif not counts.usable and not counts.unchecked:
             said.append("none of the pictures can be used; see the reason under each")
         bare = counts.usable - counts.captioned
@@ -149,6 +153,7 @@ class Dataset(Folder):
         def row(p: Picture) -> tuple[str, ...]:
             beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
             told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
+            told += [f"turned {p.treatment.view}"] if p.treatment.view else []
             return p.sha256, "\n".join(p.captions), *beside, *told
 
         rows = sorted(row(p) for p in self.pictures() if p.usable and (among is None or p.id in among))
@@ -219,7 +224,8 @@ class Dataset(Folder):
         after = [round(x, 4), round(y, 4)]
         if not is_focus(after):
             raise ValueError(f"the crop cannot be cut around {x:g}, {y:g}; both are shares of the picture, 0 to 1")
-        digest = self.get(id).sha256
+        picture = self.get(id)
+        digest, after = picture.sha256, [round(share, 4) for share in picture.treatment.back((after[0], after[1]))]
         if not digest:
             raise ValueError(f"{id} cannot be read, so it has no crop")
         with self._locked():
@@ -228,6 +234,26 @@ class Dataset(Folder):
             if before != after:
                 self._edits().focus(new_op(), {digest: (before, after)})
                 self._write_focus({digest: after})
+
+    def treat(self, ids: Sequence[str], act: str) -> int:
+        """Turn, mirror, leave out or take back these pictures: an act of treatment.ACTS.  Undo brings them back.  How many changed."""
+        if act not in treatment.ACTS:
+            raise ValueError(f"pictures cannot be treated as {act!r}; they can be: {', '.join(treatment.ACTS)}")
+        pictures = [p for p in map(self.get, ids) if p.sha256 and not (p.seconds and act in treatment.NO_CLIPS)]
+        if not pictures:
+            raise ValueError("clips cannot be turned or mirrored here; do it in a video editor" if act in treatment.NO_CLIPS else "none of these pictures can be used")
+        with self._locked():
+            versions.typing(self)
+            known = treatment.read(self.meta)
+            made = {p.sha256: (before, after) for p in pictures if (before := known.get(p.sha256, PLAIN)) != (after := treatment.ACTS[act](before))}
+            if made:
+                self._edits().treated(new_op(), {k: (before.text, after.text) for k, (before, after) in made.items()})
+                treatment.write(self.meta, {k: after for k, (_, after) in made.items()})
+        return len(made)
+
+    def take_out(self, traits: Sequence[str]) -> int:
+        """Take the tags that say these traits out of all captions, as one step for undo; sentences stay.  How many captions changed."""
+        return self.edit_tags(lambda caption: absorbing.without(caption, traits), "tags")
 
     def set_caption(self, id: str, text: str, source: str = "typed") -> str:
         """Save one caption beside its picture; an empty one takes the file away.  The caption as saved."""

@@ -1,7 +1,7 @@
 """The journal of what was changed in a dataset: append-only, shared by the page and the captioning worker, and the way back.
 
 A record is {op, t, source, captions: {picture: [before, after]}} or {op, t, removed: [picture]} or {op, t, focus: {sha256: [before, after]}} or
-{op, t, restored: version, before: version} or {op, t, undo: op}.
+{op, t, treated: {sha256: [before, after]}} or {op, t, restored: version, before: version} or {op, t, undo: op}.
 Records with the same `op` are one step for undo: a captioner's run, a find-and-replace, one edit.
 """
 
@@ -81,6 +81,10 @@ class Edits:
         """Note what crops are cut around: {sha256 of a picture: (before, after)}."""
         self._append({"op": op, "focus": {k: [list(before), list(after)] for k, (before, after) in changes.items()}})
 
+    def treated(self, op: str, changes: Mapping[str, tuple[str, str]]) -> None:
+        """Note how pictures are turned, mirrored or left out: {sha256 of a picture: (before, after)}, as treatment.py writes it."""
+        self._append({"op": op, "treated": {k: list(v) for k, v in changes.items()}})
+
     def restored(self, op: str, version: int, before: int) -> None:
         """Note that a version was brought back, and which one says what was there before."""
         self._append({"op": op, "restored": version, "before": before})
@@ -92,7 +96,7 @@ class Edits:
     def _fold(self, record: dict) -> None:
         if not isinstance(record["op"], str):
             raise TypeError
-        if not all(len(pair) == 2 for pair in record.get("focus", {}).values()):
+        if not all(len(pair) == 2 for pair in [*record.get("focus", {}).values(), *record.get("treated", {}).values()]):
             raise TypeError
         if "restored" in record and not (type(record["restored"]) is int and type(record["before"]) is int):
             raise TypeError

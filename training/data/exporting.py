@@ -1,4 +1,7 @@
-"""A dataset as other programs take it, in one ZIP that is written while it is sent: no second copy lies on the disk meanwhile."""
+"""A dataset as other programs take it, in one ZIP that is written while it is sent: no second copy lies on the disk meanwhile.
+
+It is what is learnt here: pictures that are left out stay behind, and one that is turned or mirrored goes along as a PNG that is.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..names import folder_name
 from ..outside import open_plain
-from .datasets import Dataset, Picture
+from .datasets import Dataset, Picture, load_pixels
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 KINDS = {
     "text": ("Pictures with .txt", "a .txt beside each picture; what most trainers read"),
@@ -34,26 +41,39 @@ def check(ds: Dataset, kind: str) -> list[Picture]:
 def entries(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[tuple[str, Path | bytes]]:
     """(name in the ZIP, its file or its bytes) of all that belongs to these pictures: captions, masks and control pictures too."""
     rows = []
+    taken = {p.id.casefold() for p in pictures}
     for p in pictures:
-        stem = Path(p.id).stem
+        name, stem = p.id, Path(p.id).stem
+        if p.treatment.view:
+            if f"{stem}.png".casefold() in taken - {p.id.casefold()}:
+                stem += " turned"
+            name = f"{stem}.png"
         home = f"img/{p.repeats}_{folder_name(ds.title, 'pictures')}/" if kind == "kohya" else ""
-        yield home + p.id, p.path
-        row = {"file_name": p.id, "text": p.captions[0] if p.captions else ""}
+        yield home + name, _as_png(p, load_pixels(p.path)) if p.treatment.view else p.path
+        row = {"file_name": name, "text": p.captions[0] if p.captions else ""}
         if len(p.captions) > 1:
             row["captions"] = list(p.captions)
         if p.captions and kind != "imagefolder":
             yield f"{home}{stem}.txt", ("\n".join(p.captions) + "\n").encode()
-        for what, column, found in (("mask", "mask_file_name", p.mask if p.mask and p.mask.kind == "file" else None), ("control", "conditioning_image_file_name", p.control)):
+        mask = p.mask if p.mask and (p.mask.kind == "file" or p.treatment.view) else None  # a PNG that was made has no transparency of its own
+        for what, column, found in (("mask", "mask_file_name", mask), ("control", "conditioning_image_file_name", p.control)):
             if found is None:
                 continue
             name = f"{stem}.{what}.png" if kind == "text" else f"{what if what == 'mask' else 'conditioning'}/{stem}.png"
             row[column] = name
-            yield name, found.path
+            yield name, _as_png(p, found.load()) if p.treatment.view else found.path
         rows.append(row)
     if kind == "imagefolder":
         columns = {c for row in rows for c in row}  # load_dataset wants the same columns in every line
         whole = [row | {c: None for c in sorted(columns - set(row)) if c != "captions"} | ({"captions": row.get("captions") or [row["text"]]} if "captions" in columns else {}) for row in rows]
         yield "metadata.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in whole).encode()
+
+
+def _as_png(picture: Picture, pixels: Image.Image) -> bytes:
+    """What belongs to a picture, turned and mirrored as it is learnt."""
+    out = io.BytesIO()
+    picture.treatment.apply(pixels).save(out, "PNG")
+    return out.getvalue()
 
 
 def stream(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..outside import is_plain, read_json
-from . import captions
+from . import absorbing, captions
 from .edits import Edits
 from .masks import is_mask
 from .memory import Memory, Scan, encoding_together, memory_of, read_caption, stem_of, write_text_whole
@@ -67,6 +67,20 @@ class Folder:
         """Remember the dataset that is kept as it is beside this one."""
         with self._locked():
             write_about(self.meta, about(self.meta) | {"prior": name})
+
+    @property
+    def absorbs(self) -> tuple[str, ...]:
+        """Traits that captions leave out on purpose, so that the trigger word stands for them."""
+        found = about(self.meta).get("absorbs")
+        return tuple(t for t in found[: absorbing.MOST] if isinstance(t, str) and 0 < len(t) <= absorbing.MOST_LETTERS) if isinstance(found, list) else ()
+
+    def set_absorbs(self, traits: Sequence[str]) -> None:
+        """Remember what the trigger word should absorb.  Raises ValueError for what is no trait, or too many."""
+        made = list(dict.fromkeys(map(absorbing.clean, traits)))
+        if len(made) > absorbing.MOST:
+            raise ValueError(f"a trigger word cannot stand for {len(made)} traits; {absorbing.MOST} at most")
+        with self._locked():
+            write_about(self.meta, about(self.meta) | {"absorbs": made})
 
     def repeats(self) -> dict[str, int]:
         """{picture: how often it counts in an epoch}, of those that count more than once."""

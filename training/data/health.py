@@ -12,13 +12,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..outside import read_json
-from . import captions
+from . import absorbing, captions, contradictions, coverage
 from .datasets import Dataset, Picture, Progress
+from .finding import Finding
 from .gate import Gate, gated
 from .measuring import TINY_PX, Measured, is_measured
 from .memory import write_text_whole
@@ -57,13 +58,22 @@ def _sizes(side_px: int, divisor: int, max_aspect: float) -> list[tuple[int, int
 
 @dataclass(frozen=True)
 class Goal:
-    """What the dataset is to be learnt at.  side_px: of a square training picture; batch: pictures in one step."""
+    """What the dataset is to be learnt at.  side_px: of a square training picture; batch: pictures in one step.
+
+    what: what is learnt, as presets say it (character, object, style), "" where that is not known.  absorbs: traits that captions leave out.
+    """
 
     side_px: int = 1024
     max_aspect: float = 2.0
     divisor: int = 32
     batch: int = 1
     trigger: str = ""
+    what: str = ""
+    absorbs: tuple[str, ...] = ()
+
+    def of(self, ds: Dataset) -> Goal:
+        """The goal with what a dataset itself says of it."""
+        return replace(self, absorbs=ds.absorbs)
 
     def crop(self, picture: Picture) -> Crop:
         """How a picture becomes a training picture."""
@@ -74,18 +84,6 @@ class Goal:
     def sizes(self) -> list[tuple[int, int]]:
         """The buckets, (width, height) px each."""
         return _sizes(self.side_px, self.divisor, self.max_aspect)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong or worth knowing.  level: bad, warn, note.  todo: what helps."""
-
-    key: str
-    level: str
-    title: str
-    says: str
-    todo: str
-    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -108,6 +106,7 @@ class Health:
     buckets: tuple[Bucket, ...]
     goal: Goal
     print: str  # of what was judged: another one, and the outcome is old
+    out: int = 0  # pictures that their owner left out, which are not judged
 
     def finding(self, key: str) -> Finding | None:
         """The finding of that key."""
@@ -124,6 +123,7 @@ GRADES = ((90, "A", "Ready to train"), (75, "B", "Good, with something to look a
 
 def check(ds: Dataset, goal: Goal, on_progress: Progress | None = None) -> Health:
     """The health of a dataset; what was never measured is measured first, by the gate.  Raises ValueError for a goal that has no buckets."""
+    goal = goal.of(ds)
     goal.sizes()
     ds.check(on_progress=on_progress)
     pictures = ds.pictures()
@@ -154,7 +154,7 @@ def print_of(pictures: Sequence[Picture], goal: Goal) -> str:
     """A short text that changes with whatever the outcome depends on."""
     import hashlib
 
-    return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.captions, p.focus) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.captions, p.focus, p.treatment.view) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def _measured(gate: Gate, picture: Picture) -> tuple[str, dict | None]:
@@ -167,8 +167,10 @@ def judge(pictures: Sequence[Picture], known: Mapping[str, Measured], goal: Goal
     used = [p for p in pictures if p.usable and p.sha256 in known]
     seen = {p.id: known[p.sha256] for p in used}
     groups = near(used, seen)
+    different = len(used) - sum(len(g) - 1 for g in groups)
     found = [
-        *_pictures_found(used, seen, goal), *_copies(pictures, used, groups), *_words(used, goal), *_refused(pictures), *_few(len(used) - sum(len(g) - 1 for g in groups), used),
+        *_pictures_found(used, seen, goal), *_copies(pictures, used, groups), *_words(used, goal), *_refused(pictures), *_few(different, used),
+        *contradictions.found(used, pictures, groups, seen), *absorbing.found({p.id: p.captions for p in used}, goal.absorbs), *coverage.found(used, seen, goal.what, different),
     ]  # fmt: skip
     order = {"bad": 0, "warn": 1, "note": 2}
     found.sort(key=lambda f: (order[f.level], -len(f.ids)))
@@ -176,7 +178,7 @@ def judge(pictures: Sequence[Picture], known: Mapping[str, Measured], goal: Goal
     if not used:
         points = 0
     grade, word = next((g, w) for least, g, w in GRADES if points >= least or least == 0)
-    return Health(grade, word, len(used), tuple(found), buckets(used, goal), goal, print_of(pictures, goal))
+    return Health(grade, word, len(used), tuple(found), buckets(used, goal), goal, print_of(pictures, goal), sum(p.verdict == "out" for p in pictures))
 
 
 def buckets(pictures: Sequence[Picture], goal: Goal) -> tuple[Bucket, ...]:
@@ -240,6 +242,9 @@ def near(used: Sequence[Picture], seen: Mapping[str, Measured]) -> list[list[str
         return []
     raw = b"".join(base64.b64decode(seen[p.id].tiny) for p in still)
     tiny = np.frombuffer(raw, np.uint8).reshape(len(still), TINY_PX, TINY_PX, 3).astype(np.float32)
+    for at, p in enumerate(still):  # as it is learnt; mirrored ones are compared anyway
+        if p.treatment.turns:
+            tiny[at] = np.rot90(tiny[at], -p.treatment.turns)
     shapes, mirrored = _shapes(tiny), _shapes(tiny[:, :, ::-1])
     owner = list(range(len(still)))
 
@@ -330,7 +335,8 @@ def _short(said: Sequence[str]) -> str:
 
 def report(health: Health) -> str:
     """The outcome as text for a terminal."""
-    lines = [f"{health.grade}: {health.word} ({health.count} pictures, for {health.goal.side_px} px)"]
+    aside = f", {health.out} left out" if health.out else ""
+    lines = [f"{health.grade}: {health.word} ({health.count} pictures, for {health.goal.side_px} px{aside})"]
     for f in health.findings:
         names = ", ".join(f.ids[:5]) + (f" and {len(f.ids) - 5} more" if len(f.ids) > 5 else "")
         lines += ["", f"[{f.level}] {f.title}: {len(f.ids)}", f"  {f.says} {f.todo}"] + ([f"  {names}"] if f.key != "few" else [])

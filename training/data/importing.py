@@ -230,7 +230,7 @@ def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verd
     state = memory_of(ds.meta)
     with state.lock:
         there = ds.pictures(check=False)
-    known = {p.sha256: p.id for p in there if p.usable}
+    known = {p.sha256: p.id for p in there if p.usable or p.verdict == "out"}
     stems = {_folded(p.id) for p in there}
     apart = {*texts, *archives}
     pictures, beside, kept_out = _sorted([o for o in offered if o not in apart], texts, [p.id for p in there], folders.roles() | listed.roles())
@@ -409,7 +409,7 @@ def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: Pa
     if not report.ok:
         return report.reason
     picture = ds.get(ids[0])
-    return misfit((report.width, report.height), (picture.width, picture.height))
+    return misfit((report.width, report.height), picture.treatment.size(picture.width, picture.height))
 
 
 def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -> list[Verdict]:
@@ -429,7 +429,8 @@ def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image], on_p
             if on_progress:
                 on_progress(done, len(bare), picture.id)
             stream = io.BytesIO()
-            draw(load_pixels(picture.path)).save(stream, "PNG")
+            turned = picture.treatment
+            turned.undo(draw(turned.apply(load_pixels(picture.path)))).save(stream, "PNG")  # it lies beside the file, and is turned along with it
             with ds._locked():
                 write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
             verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))

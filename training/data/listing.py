@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import captions
+from . import captions, treatment
 from .controls import Control
 from .folder import MIDDLE, Folder
 from .masks import Mask, misfit
 from .memory import Scan, memory_of, stem_of
+from .treatment import PLAIN, Treatment
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture or clip of a dataset.  width, height: px, upright; 0 where unknown.  note: what is done on reading, or why not usable."""
+    """One picture or clip of a dataset.  width, height: px, upright and turned as it is learnt; 0 where unknown.  note: what is done on reading, or why not usable."""
 
     id: str  # its file name
     path: Path
@@ -23,7 +24,7 @@ class Picture:
     height: int
     bytes: int
     sha256: str
-    verdict: str  # ok, refused, duplicate, unchecked
+    verdict: str  # ok, out (left out by its owner), refused, duplicate, unchecked
     note: str
     caption: str  # as it stands in its file, with its lines; '' is none
     caption_source: str  # '' (none), file, typed, or the captioner that wrote it
@@ -36,7 +37,8 @@ class Picture:
     captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
     caption_guess: str = ""  # the codec that its file was read in where that was a guess
     repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
-    focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top
+    focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top, of the picture as it is learnt
+    treatment: Treatment = PLAIN  # how it is turned and mirrored before anything else; what lies beside it is turned along
 
     @property
     def usable(self) -> bool:
@@ -51,7 +53,7 @@ def built(folder: Folder, scan: Scan, names: Sequence[str]) -> list[Picture]:
         record = memory.records.get(name)
         if record and record["ok"]:
             kept.setdefault(record["sha256"], name)
-    lines, repeats, focuses, made = folder.lines, folder.repeats(), folder.focuses(), []
+    lines, repeats, focuses, treated, made = folder.lines, folder.repeats(), folder.focuses(), treatment.read(folder.meta), []
     for name in names:
         found = scan.stat(name)
         record = memory.fresh(name, found)
@@ -60,7 +62,7 @@ def built(folder: Folder, scan: Scan, names: Sequence[str]) -> list[Picture]:
         asides = tuple((n, memory.fresh(n, scan.stat(n))) for held in (scan.masks, scan.controls) if (n := held.get(stem)))
         first = kept[record["sha256"]] if record and record["ok"] else name
         source = sources.get((name, said.text), "file") if said.text else ""
-        inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1), focuses.get(record["sha256"], MIDDLE) if record else MIDDLE)
+        inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1), focuses.get(record["sha256"], MIDDLE) if record else MIDDLE, treated.get(record["sha256"], PLAIN) if record else PLAIN)
         known = memory.built.get(name)
         if known is None or known[0] != inputs:
             known = memory.built[name] = inputs, _one(folder, scan, name, *inputs)
@@ -68,12 +70,14 @@ def built(folder: Folder, scan: Scan, names: Sequence[str]) -> list[Picture]:
     return made
 
 
-def _one(folder: Folder, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float]) -> Picture:  # fmt: skip
+def _one(folder: Folder, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float], treated: Treatment) -> Picture:  # fmt: skip
     """A picture out of what is known of it.  first: the picture of the same bytes that is used.  asides: what lies beside it, which `scan` names."""
     words = {"captions": captions.split(said.text, lines), "caption_guess": said.guessed}
     if record is None:
         return Picture(name, folder.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", said.text, source, said.note, **words)
     verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
+    if record["ok"] and treated.out:
+        verdict, note = "out", "left out of training; its file and its caption stay"
     if first != name:
         verdict, note = "duplicate", f"the same picture as {first}, byte for byte; only one of them is used"
     if kept_out is not None:
@@ -82,8 +86,8 @@ def _one(folder: Folder, scan: Scan, name: str, record: dict | None, said: capti
     control, control_note = _control_of(folder, scan, name, record)
     beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
     return Picture(
-        name, folder.path / name, record["width"], record["height"], size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
-        **words, **beside, seconds=record["seconds"], repeats=repeats, focus=focus,
+        name, folder.path / name, *treated.size(record["width"], record["height"]), size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
+        **words, **beside, seconds=record["seconds"], repeats=repeats, focus=treated.point(focus), treatment=treated,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..files import write_atomic
 from ..outside import read_json
-from . import bin, states, versions
+from . import bin, states, treatment, versions
 from .edits import new_op
 from .folder import Folder, about, write_about
 from .memory import scan as scan_folder
@@ -92,6 +92,8 @@ def reach(folder: Folder, wanted: State, op: str) -> Restored:
         now = states.now(folder)
         if now.focus != wanted.focus:
             write_text_whole(folder.meta / "focus.json", json.dumps({k: list(v) for k, v in wanted.focus.items()}))
+        if now.treated != wanted.treated:
+            write_text_whole(folder.meta / treatment.FILE, json.dumps(dict(wanted.treated)))
         if now.repeats != wanted.repeats:
             write_text_whole(folder.meta / "repeats.json", json.dumps(dict(wanted.repeats)))
         if (now.lines, now.prior) != (wanted.lines, wanted.prior):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import captions
+from . import captions, treatment
 from .controls import is_control
 from .folder import MAX_REPEATS, Folder, is_focus
 from .masks import is_mask
@@ -19,7 +19,7 @@ from .memory import scan as scan_folder
 from .pictures import SUFFIXES, Refused
 from .verdicts import counted
 
-MAPS = ("files", "captions", "focus", "repeats")
+MAPS = ("files", "captions", "focus", "repeats", "treated")
 WORDS = ("lines", "prior")
 
 
@@ -27,7 +27,7 @@ WORDS = ("lines", "prior")
 class State:
     """files: {name: sha256} of pictures, clips, masks and control pictures.  captions: {picture: text}.  focus: {sha256: (x, y)}.
 
-    repeats: {picture: how often it counts}.  lines: how captions of several lines are read.  prior: the dataset that is kept as it is beside it.
+    repeats: {picture: how often it counts}.  treated: {sha256: Treatment.text}.  lines: how captions of several lines are read.  prior: the dataset that is kept as it is beside it.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -37,6 +37,7 @@ class State:
     lines: str = ""
     prior: str = ""
     pictures: int = field(default=0, compare=False)  # how many of the files are pictures or clips; known only of a dataset as it is now
+    treated: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -45,7 +46,7 @@ class State:
 
     def told(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {name: dict(getattr(self, name)) for name in MAPS} | {name: getattr(self, name) for name in WORDS}
+        return {name: dict(getattr(self, name)) for name in MAPS if name != "treated" or self.treated} | {name: getattr(self, name) for name in WORDS}
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,17 @@ class Difference:
     crops: int
     repeats: tuple[str, ...]
     words: tuple[str, ...]  # of WORDS
+    treated: int = 0  # pictures that are turned, mirrored or left out otherwise
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.replaced or self.captions or self.crops or self.repeats or self.words)
+        return bool(self.added or self.removed or self.replaced or self.captions or self.crops or self.treated or self.repeats or self.words)
 
     def says(self) -> str:
         """In a few words: '2 pictures added, 5 captions changed'; "" for nothing."""
         said = [*_files_said(self.added, "added"), *_files_said(self.removed, "removed"), *_files_said(self.replaced, "replaced")]
         said += [f"{counted(len(self.captions), 'caption')} changed"] if self.captions else []
         said += [f"{counted(self.crops, 'crop')} moved"] if self.crops else []
+        said += [f"{counted(self.treated, 'picture')} turned, mirrored or left out otherwise"] if self.treated else []
         said += [f"{counted(len(self.repeats), 'picture')} counted otherwise"] if self.repeats else []
         said += [{"lines": "lines of captions read otherwise", "prior": "another dataset kept as it is beside it"}[word] for word in self.words]
         return ", ".join(said)
@@ -90,7 +93,8 @@ def now(folder: Folder) -> State:
         texts = {name: text for name in scan.files if name in files and (text := folder._caption_of(scan, name).text)}
         repeats = {name: count for name, count in folder.repeats().items() if name in files}
         focus = {digest: (float(x), float(y)) for digest, (x, y) in folder.focuses().items()}
-        return State(files, texts, focus, repeats, folder.lines, folder.prior, sum(name in files for name in scan.files))
+        treated = {digest: how.text for digest, how in treatment.read(folder.meta).items()}
+        return State(files, texts, focus, repeats, folder.lines, folder.prior, sum(name in files for name in scan.files), treated)
 
 
 def _digest_of(folder: Folder, memory: Memory, scan: Scan, name: str) -> str:
@@ -115,10 +119,11 @@ def compare(before: State, after: State) -> Difference:
     both = [name for name in kept if before.files[name] == after.files[name]]
     texts = {n: (old, new) for n in kept if (old := before.captions.get(n, "")) != (new := after.captions.get(n, ""))}
     crops = sum(before.focus.get(d) != after.focus.get(d) for d in {before.files[n] for n in both} if d in before.focus or d in after.focus)
+    treated = len({d for d in map(before.files.get, both) if before.treated.get(d) != after.treated.get(d)})
     repeats = tuple(n for n in kept if before.repeats.get(n, 1) != after.repeats.get(n, 1))
     return Difference(
         tuple(sorted((n for n in after.files if n not in before.files), key=natural_key)), tuple(sorted((n for n in before.files if n not in after.files), key=natural_key)),
-        tuple(n for n in kept if before.files[n] != after.files[n]), texts, crops, repeats, tuple(w for w in WORDS if getattr(before, w) != getattr(after, w)),
+        tuple(n for n in kept if before.files[n] != after.files[n]), texts, crops, repeats, tuple(w for w in WORDS if getattr(before, w) != getattr(after, w)), treated,
     )  # fmt: skip
 
 
@@ -180,6 +185,8 @@ def _checked(name: str, key: str, value: Any) -> Any:
     """A row of one of MAPS.  Raises ValueError for one that now() could not have made."""
     if name == "focus":
         good = re.fullmatch("[0-9a-f]{64}", key) and is_focus(value)
+    elif name == "treated":
+        good = re.fullmatch("[0-9a-f]{64}", key) and treatment.of_text(value) is not None and value
     elif not is_name(key):
         good = False
     elif name == "files":

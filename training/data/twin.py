@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..home import Home
 from ..outside import is_plain
-from . import bin, datasets, parts, restoring, states, versions
+from . import bin, datasets, parts, restoring, states, treatment, versions
 from .datasets import Dataset
 from .folder import about, write_about
 from .memory import memory_of, write_text_whole
@@ -96,4 +96,6 @@ def _texts(made: Dataset, wanted: State) -> None:
         if os.path.lexists(made.path / name):
             write_text_whole(made.path / f"{os.path.splitext(name)[0]}.txt", text + "\n")
     write_text_whole(made.meta / "focus.json", json.dumps({k: list(v) for k, v in wanted.focus.items()}))
+    if wanted.treated:
+        write_text_whole(made.meta / treatment.FILE, json.dumps(dict(wanted.treated)))
     write_text_whole(made.meta / "repeats.json", json.dumps(dict(wanted.repeats)))

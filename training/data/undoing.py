@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from . import bin, restoring, versions
+from . import bin, restoring, treatment, versions
 from .edits import new_op
 from .folder import Folder, is_focus
 from .memory import scan as scan_folder
@@ -26,7 +26,7 @@ def undo(folder: Folder) -> str:
 
 def _taken_back(folder: Folder, step: list[dict]) -> str:
     scan = scan_folder(folder.path)
-    restored, changed_since, pictures, crops, said = set(), set(), 0, 0, []
+    restored, changed_since, pictures, crops, treated, said = set(), set(), 0, 0, 0, []
     for record in reversed(step):
         for id, (before, after) in record.get("captions", {}).items():
             if id in scan.files and folder._caption_of(scan, id).text == after:
@@ -39,6 +39,9 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
         if back:
             folder._write_focus(back)
             crops += len(back)
+        if ways := {digest: way for digest, (before, _) in record.get("treated", {}).items() if (way := treatment.of_text(before)) is not None}:
+            treatment.write(folder.meta, ways)
+            treated += len(ways)
         if "restored" in record:
             wanted = versions.read(folder, record["before"]) if record["before"] else State()
             restoring.reach(folder, wanted, new_op())
@@ -46,6 +49,7 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
     folder._edits().undo(step[0]["op"])
     said += [counted(pictures, "picture") + " put back"] if pictures else []
     said += [counted(crops, "crop") + " put back"] if crops else []
+    said += [counted(treated, "picture") + " as before"] if treated else []
     said += [counted(len(restored), "caption") + " put back"] if restored else []
     said += [counted(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
     return ", ".join(said) or "nothing was left to put back"
@@ -67,6 +71,8 @@ def can_undo(folder: Folder) -> str:
         return f"version {step[0]['restored']} brought back"
     if "focus" in step[0]:
         return counted(len(step[0]["focus"]), "crop")
+    if "treated" in step[0]:
+        return treatment.told(step[0]["treated"])
     if "removed" in step[0]:
         return f"removal of {counted(sum(len(r.get('removed', [])) for r in step), 'picture')}"
     return f"{counted(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"

@@ -154,7 +154,7 @@ def pending(folder: Folder) -> str:
     if last is None:
         return ""
     counts: Counter[str] = Counter()
-    seen, crops = set(), set()
+    seen, crops, treated = set(), set(), set()
     for record in reversed(folder._edits().refresh().records):
         if record.get("t", 0) <= last.t:
             break
@@ -162,7 +162,9 @@ def pending(folder: Folder) -> str:
         counts[str(record.get("source", ""))] += len(texts)
         seen |= texts
         crops |= record.get("focus", {}).keys()
+        treated |= record.get("treated", {}).keys()
     said = [captions_said(n, source) for source, n in counts.items() if n]
+    said += [f"{counted(len(treated), 'picture')} turned, mirrored or left out"] if treated else []
     return ", ".join(said + ([f"{counted(len(crops), 'crop')} moved"] if crops else []))
 
 

@@ -19,6 +19,7 @@ from ..data.clips import frames_at
 from ..data.controls import Control
 from ..data.frames import STILL, Segment, left_out, segments
 from ..data.masks import Mask
+from ..data.treatment import PLAIN, Treatment
 from ..family import CONTROL, GEOMETRY, PICTURE, Cond, FamilySpec
 from ..formats.beside import needs_control
 from ..home import Home
@@ -43,7 +44,7 @@ class Item:
     path: str
     sha256: str
     captions: tuple[str, ...]  # as trained: with the trigger word; several when the picture has several, or tags are shuffled
-    size: tuple[int, int]  # width, height of the file's picture, px
+    size: tuple[int, int]  # width, height of the picture before it is scaled, px
     crop: Crop
     flips: tuple[bool, ...]  # (False,) or (False, True)
     weight: float = 1.0  # of its loss
@@ -54,6 +55,7 @@ class Item:
     low: Item | None = None  # the low end of a pair whose high end this is
     places: tuple[tuple[int, str], ...] = ()  # (number of a target, context) that it may be trained with, where words are changed
     control: Control | None = None
+    treatment: Treatment = PLAIN  # done to the file's picture, and to what lies beside it, before anything else
 
     @property
     def bucket(self) -> tuple[int, int, int]:
@@ -64,7 +66,12 @@ class Item:
         """Where its latents are cached; depends on what the pixels are, not on where the file lies."""
         c, s = self.crop, self.segment
         piece = () if s == STILL else (s.start, s.frames, s.fps)
-        return key("latents", encoder, self.sha256, c.scaled, c.left, c.top, c.width, c.height, flip, *piece)
+        return key("latents", encoder, self.sha256, c.scaled, c.left, c.top, c.width, c.height, flip, *piece, *self.turned)
+
+    @property
+    def turned(self) -> tuple[str, ...]:
+        """What a cache's key says of the treatment: nothing for a picture that is as its file."""
+        return ("turned", self.treatment.view) if self.treatment.view else ()
 
     def geometry(self, flip: bool) -> dict[str, Tensor]:
         """GEOMETRY of this picture, [6]; mirrored, the crop's left edge is what was its right one."""
@@ -90,7 +97,7 @@ class Item:
     def mask_key(self, stride: int, flip: bool) -> str:
         """Where its mask is cached; depends on what the mask is, not on where its file lies."""
         c = self.crop
-        return key("mask", self.mask.sha256, self.mask.kind, stride, c.scaled, c.left, c.top, c.width, c.height, flip)
+        return key("mask", self.mask.sha256, self.mask.kind, stride, c.scaled, c.left, c.top, c.width, c.height, flip, *self.turned)
 
     def mask_cells(self, stride: int, flip: bool) -> Tensor:
         """How much of each latent cell its mask shows, [1,h,w] in [0, 1]: scaled and cut like the picture, then averaged."""
@@ -104,7 +111,7 @@ class Item:
     def control_key(self, encoder: str, flip: bool) -> str:
         """Where its control picture is cached; depends on what it is, not on where its file lies.  encoder: "" for pixels."""
         c = self.crop
-        return key("control", encoder, self.control.sha256, c.scaled, c.left, c.top, c.width, c.height, flip)
+        return key("control", encoder, self.control.sha256, c.scaled, c.left, c.top, c.width, c.height, flip, *self.turned)
 
     def control_pixels(self, flip: bool) -> Tensor:
         """Its control picture, [3,H,W] bytes: scaled, cut and mirrored like the picture."""
@@ -115,7 +122,7 @@ class Item:
 
     def _cut(self, picture, resampling):
         c = self.crop
-        return picture.resize(c.scaled, resampling).crop((c.left, c.top, c.left + c.width, c.top + c.height))
+        return self.treatment.apply(picture).resize(c.scaled, resampling).crop((c.left, c.top, c.left + c.width, c.top + c.height))
 
 
 @dataclass(frozen=True)
@@ -197,7 +204,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
                     _targets_said(config, places) if words else _captions(config, picture.captions or (other.captions if other else ()), word),
                     weight=use.weight, prior=use.prior, named=bool(word), mask=picture.mask if config.loss.masked and not use.prior else None, places=places, control=picture.control if controlled else None,
-                    low=Item(f"{name}/{other.id}", str(other.path), other.sha256, (), **shape) if other else None, **shape,
+                    low=Item(f"{name}/{other.id}", str(other.path), other.sha256, (), treatment=other.treatment, **shape) if other else None, treatment=picture.treatment, **shape,
                 )  # fmt: skip
                 if number_ in held:
                     kept_back.append(item)
@@ -556,6 +563,6 @@ def caption_record(plan: Plan) -> list[dict]:
         piece |= {"weight": item.weight} if item.weight != 1 else {}
         rows[item.id, c.width, c.height, s.start, item.captions, item.weight] = {
             "id": item.id, "captions": list(dict.fromkeys(item.captions)), "bucket": [c.width, c.height], "scaled": list(c.scaled),
-            "crop": [c.left, c.top], "times": times[item], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}),
+            "crop": [c.left, c.top], "times": times[item], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}), **({"turned": item.treatment.view} if item.turned else {}),
         }  # fmt: skip
     return list(rows.values())

@@ -64,7 +64,7 @@ class ImagePrompts:
         fill(self.cache, wanted, say, BATCH, told)
 
     def _key(self, item, flip: bool) -> str:
-        return key("picture", self._print, item.sha256, flip)
+        return key("picture", self._print, item.sha256, flip, *item.turned)
 
 
 def source_of(config: TrainConfig, beside: Beside) -> str:
@@ -75,7 +75,7 @@ def source_of(config: TrainConfig, beside: Beside) -> str:
 def _mirrored(item, flip: bool):
     from PIL import ImageOps
 
-    picture = load_pixels(item.path)
+    picture = item.treatment.apply(load_pixels(item.path))
     return ImageOps.mirror(picture) if flip else picture
 
 

@@ -65,7 +65,7 @@ def shown(item: Item, width: int, height: int) -> list[Image.Image]:
 
     crop = crop_to(*item.size, (width, height))
     cut = lambda picture: picture.resize(crop.scaled, Image.Resampling.LANCZOS).crop((crop.left, crop.top, crop.left + width, crop.top + height))
-    return [cut(picture) for picture in ([item.control.load()] if item.control else []) + [load_pixels(item.path)]]
+    return [cut(item.treatment.apply(picture)) for picture in ([item.control.load()] if item.control else []) + [load_pixels(item.path)]]
 
 
 def strip(pictures: list[Image.Image]) -> Image.Image:

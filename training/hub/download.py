@@ -205,6 +205,16 @@ def _cached(source: str, revision: str, heavy: set[str], error: Exception) -> Pa
     return folder
 
 
+def snapshot_here(source: str, revision: str) -> Path | None:
+    """The folder of what was downloaded of a Hub model before, whole or not; None where nothing was.  Asks no network."""
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return _snapshot(source, revision or "main")
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+
+
 def _snapshot(source: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 

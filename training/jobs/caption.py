@@ -201,7 +201,7 @@ def _seen(picture: Picture, captioner: ModuleType, options: BaseModel) -> Any:
         return None
     if picture.seconds and hasattr(captioner, "frames"):
         return clips.sampled(picture.path, picture.seconds, captioner.frames(options))
-    return datasets.load_pixels(picture.path)
+    return picture.treatment.apply(datasets.load_pixels(picture.path))
 
 
 def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:

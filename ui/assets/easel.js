@@ -258,6 +258,7 @@
     const own = () => links[at]?.closest("[data-id]")?.querySelector("[data-caption]");
     if (own()) box.querySelector("figure").append(field);
     const crop = easel.crop(box, (of, x, y) => fire?.({ act: "focus", page: 0, ids: [of.closest("[data-id]").dataset.id], key: `${x.toFixed(4)} ${y.toFixed(4)}` }));
+    const asLearnt = easel.treated(element, box, () => links[at], fire);
     const show = (to) => {
       at = (to + links.length) % links.length;
       const [picture, video] = [box.querySelector("img"), box.querySelector("video")];
@@ -271,6 +272,7 @@
       }
       box.querySelector(".ez-shown").hidden = plays;
       const can = crop(links[at]);
+      asLearnt(links[at]);
       const { zoom, size } = links[at].dataset;
       box.querySelector("figcaption").textContent = [zoom, `${at + 1} / ${links.length}`, ...(size ? [size + can] : [])].join("   ");
       if (!own()) return;
@@ -297,6 +299,7 @@
       if (!links.length) return box.close();
       if (turning) show(turning > 0 ? 0 : links.length - 1);
       else at = Math.min(at, links.length - 1);
+      if (!own() && !turning) show(at); // it may have been turned, or cut elsewhere
       turning = 0;
     };
     element.addEventListener("ez-turned", turned);

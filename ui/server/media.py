@@ -6,6 +6,7 @@ With --auth they ask for the same login as Gradio's routes; only the icon and th
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from training import outside
-from training.data import datasets, exporting
+from training.data import datasets, exporting, treatment
 from training.data.pictures import MAX_FILE_BYTES
 from training.home import BUILTIN, Home
 from training.hub.publish import export_weights, offers_of
@@ -39,9 +40,9 @@ MAX_TEXT_BYTES = 4_000_000
 LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<layout>diffusers|kohya|comfyui))?")
 
 
-def thumb_url(ctx, dataset: str, picture: str, version: str = "") -> str:
-    """Address of a 256 px thumbnail.  version: anything that changes with the picture, such as its sha256."""
-    return ctx.url(f"/easel/thumb/{_quote(dataset)}/{_quote(picture)}{_version(version)}")
+def thumb_url(ctx, dataset: str, picture: str, version: str = "", view: str = "") -> str:
+    """Address of a 256 px thumbnail.  version: anything that changes with the picture, such as its sha256.  view: Treatment.view, turned so."""
+    return ctx.url(f"/easel/thumb/{_quote(dataset)}/{_quote(picture)}{_version(version)}" + (f"{'&' if version else '?'}turned={_quote(view)}" if view else ""))
 
 
 def picture_url(ctx, dataset: str, picture: str, version: str = "") -> str:
@@ -78,7 +79,10 @@ def routes(home: Home) -> list[Route]:
     """The routes, for launch(app_kwargs={"routes": …}): they come before Gradio's own."""
 
     def thumb(request: Request) -> Response:
-        return _picture(request, _thumbnail(home, request))
+        path = _thumbnail(home, request)
+        if view := treatment.of_text(request.query_params.get("turned", "")):
+            return _turned(path, view) if view.view else _picture(request, path)
+        raise ValueError("turned is no view of a picture")
 
     def picture(request: Request) -> Response:
         path = _original(home, request)
@@ -169,6 +173,16 @@ def _picture(request: Request, path: Path) -> Response:
         raise FileNotFoundError(path)
     outside.check_length(path, MAX_FILE_BYTES)
     return FileResponse(path, media_type=kind, headers={"Cache-Control": FOREVER if "v" in request.query_params else BRIEFLY})
+
+
+def _turned(path: Path, how: treatment.Treatment) -> Response:
+    """A thumbnail, which the gate has made, as its picture is learnt."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(outside.read_plain(path, MAX_FILE_BYTES)), formats=("WEBP",)) as image:
+        how.apply(image.convert("RGB")).save(out, "WEBP", quality=90)
+    return Response(out.getvalue(), media_type="image/webp", headers={"Cache-Control": FOREVER})
 
 
 def _download(run: Run, what: str) -> Response:

@@ -210,7 +210,7 @@ class _Tab:
             return '<div class="ez-empty"><h2>Nothing matches</h2><p>No caption fits this search.</p></div>'
         made = [
             tiles.caption_tile(
-                p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p), p.id in picks
+                p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p), p.id in picks
             )
             for p in look.page
         ]
@@ -337,7 +337,7 @@ class _Tab:
         """The newest captioning; of a trial what it would write."""
         if run is None or not tried.is_trial(run) or _busy(status) or not tried.proposals(_items(view)):
             return job_html(run, view, status)
-        return tried.card({p.id: p for p in pictures}, _items(view), lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256), self._now().mode == "missing")
+        return tried.card({p.id: p for p in pictures}, _items(view), lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), self._now().mode == "missing")
 
     def form_act(self, name: str, view: dict, event: gr.EventData):
         """A captioner or a mode was chosen, an option reset, or Start pressed."""

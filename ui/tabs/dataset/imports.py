@@ -133,7 +133,7 @@ class Imports:
         found = self._health.get(ds.name)
         if found is None:
             return None, False
-        pictures, goal = ds.pictures(check=False), goal or found.goal
+        pictures, goal = ds.pictures(check=False), (goal or found.goal).of(ds)
         if health.print_of(pictures, goal) == found.print:
             return found, False
         known = health.remembered(ds)

@@ -18,7 +18,7 @@ def health_html(health: Health | None, chosen: str, stale: bool) -> str:
     """The outcome of a check; "" where there was none.  chosen: key of what the grid shows.  stale: something has changed since."""
     if health is None:
         return ""
-    told = f"{views.count(health.count, 'picture')}, judged for {health.goal.side_px} px"
+    told = f"{views.count(health.count, 'picture')}, judged for {health.goal.side_px} px" + (f", {health.out:,} left out" if health.out else "")
     old = '<div class="ez-note ez-warn">The dataset or the Train form has changed since. <button type="button" class="ez-link" data-act="check">Check again</button></div>' if stale else ""
     cards = "".join(_card(f, f.key == chosen) for f in health.findings) or '<p class="ez-muted">Nothing was found that should be mended.</p>'
     return (
@@ -30,11 +30,15 @@ def health_html(health: Health | None, chosen: str, stale: bool) -> str:
 
 def _card(finding: Finding, chosen: bool) -> str:
     look, word = LEVELS[finding.level]
-    return (
+    card = (
         f'<button type="button" class="ez-finding" data-act="finding" data-key="{escape(finding.key)}" aria-pressed="{str(chosen).lower()}">'
         f'<span class="ez-finding-head"><b>{escape(finding.title)}</b><span class="ez-chip {look} ez-num" title="{word}">{len(finding.ids):,}</span></span>'
         f'<span class="ez-small">{escape(finding.says)}</span><span class="ez-small ez-muted">{escape(finding.todo)}</span></button>'
     )
+    if not finding.act:
+        return card
+    act, label = finding.act
+    return f'<div class="ez-finding-both">{card}<button type="button" class="ez-btn" data-act="{escape(act)}" data-key="{escape(finding.key)}">{escape(label)}</button></div>'
 
 
 def _sizes(health: Health, chosen: str) -> str:

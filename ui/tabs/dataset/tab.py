@@ -17,21 +17,24 @@ from training.hub import arriving
 from training.plan import hardware
 
 from ... import turns, views
-from ...server import media, uploads
+from ...server import client, media, uploads
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...theme import ASSETS
 from ...words import in_words
 from ..train import draft
 from ..train.missing import chosen, missing_html
-from . import judged, onhub, tiles, versions, welcome
+from . import absorbed, judged, onhub, tiles, treated, versions, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = "Dataset"
-JS = (ASSETS / "drop.js").read_text(encoding="utf-8")
+JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("drop.js", "treated.js"))
+CSS = (ASSETS / "dataset.css").read_text(encoding="utf-8")
 SHOWN_REFUSED = 200  # rows in the list of refused files
-FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
+FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Left out", "out"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
 FIRST_VIEW = {"page": 0, "query": "", "only": "", "finding": ""}
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
+TREATED_JS = "easel.grid(element, (data) => (data.act === 'treat' ? trigger('treat', data) : trigger('act', data)), watch)"
+IN_TURN = {"trigger_mode": "multiple", "concurrency_limit": 1}  # three quick presses are three quarter turns
 EMPTY = (
     '<div class="ez-empty"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" '
     'aria-hidden="true"><rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="8.7" cy="8.7" r="1.6"/><path d="m4 17 4.5-4.5 4 4 3-3L21 18"/></svg>'
@@ -65,6 +68,7 @@ class Parts:
     health: gr.HTML
     grid: gr.HTML
     past: gr.HTML
+    absorb: gr.HTML
     kind: gr.Dropdown
     make: gr.Button
     away: gr.HTML
@@ -110,7 +114,9 @@ def build(ctx: UiContext) -> Parts:
             check = gr.Button("Check this dataset", size="md", elem_classes="ez-fit", min_width=0, elem_id="ez-check")
             undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         health = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-health")
-        grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=GRID_JS, elem_id="ez-pictures")
+        grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=TREATED_JS, elem_id="ez-pictures")
+        with gr.Accordion("What should the trigger word absorb?", open=False, elem_classes="ez-fold"):
+            absorb = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-absorb")
         with gr.Accordion("Versions, and pictures that were removed", open=False, elem_classes="ez-fold", elem_id="ez-past"):
             past = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-versions")
         with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
@@ -131,7 +137,7 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, past, kind, make, away, manage,
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, past, absorb, kind, make, away, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)), arrive, leave,
     )  # fmt: skip
 
@@ -139,7 +145,7 @@ def build(ctx: UiContext) -> Parts:
 EMPTY_AWAY = '<p class="ez-muted ez-small">There is nothing to download yet.</p>'
 PICKS = (
     '<div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="all">Select page</button>'
-    '<button type="button" class="ez-btn" data-act="none">Clear</button><button type="button" class="ez-btn ez-bad" data-act="remove">Delete</button></div>'
+    '<button type="button" class="ez-btn" data-act="none">Clear</button>' + treated.BUTTONS + '<button type="button" class="ez-btn ez-bad" data-act="remove">Delete</button></div>'
 )
 
 
@@ -158,6 +164,8 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
     parts.make.click(tab.make_controls, [parts.kind, *asked], [ctx.timer, *out], **QUIET)
     parts.grid.act(tab.act, asked, out, **QUIET)
+    parts.grid.treat(tab.treat, asked, out, **QUIET | IN_TURN)
+    parts.absorb.act(tab.act_absorb, asked, out, **QUIET)
     parts.health.act(tab.act_health, asked, [ctx.timer, *out], **QUIET)
     parts.check.click(tab.check, asked, [ctx.timer, *out], **QUIET)
     parts.outcome.act(tab.act, asked, out, **INSTANT)
@@ -194,7 +202,7 @@ class _Tab:
     def outputs(self) -> list:
         p = self.parts
         return [
-            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health, p.past,
+            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health, p.past, p.absorb,
         ]  # fmt: skip
 
     def show(self, name: str, view: dict, change: Mapping | None = None):
@@ -209,7 +217,12 @@ class _Tab:
         ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
             view.update(FIRST_VIEW)
-            return ["" if name else gr.skip(), view, "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 11]
+            return ["" if name else gr.skip(), view, "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 12]
+        with ds.one_look():
+            return self._whole(ds, name, view, there)
+
+    def _whole(self, ds: Dataset, name: str, view: dict, there: Sequence[Dataset]) -> list:
+        home = self.ctx.home
         goal = goal_of(draft.aim(home, hardware.machine(home.root)))
         health, stale = self.parts.imports.health(ds, goal)
         filtered = judged.shown(health, view.get("finding", ""))
@@ -223,7 +236,7 @@ class _Tab:
             gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
             (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
             gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale),
-            versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}))),
+            versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}))), absorbed.of(ds, goal.trigger if goal else ""),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
@@ -233,14 +246,14 @@ class _Tab:
             return '<div class="ez-empty"><h2>Nothing matches</h2><p>No picture fits this search.</p></div>'
         aim = draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root))
         goal = goal_of(aim)
-        shown = lambda file, version: (media.thumb_url(self.ctx, ds.name, file, version), media.picture_url(self.ctx, ds.name, file, version))
+        shown = lambda file, version, view: (media.thumb_url(self.ctx, ds.name, file, version, view), media.picture_url(self.ctx, ds.name, file, version))
         made = [
             tiles.picture_tile(
-                p, lambda p: shown(p.id, p.sha256)[0], lambda p: shown(p.id, p.sha256)[1], aim, shown(p.control.path.name, p.control.sha256) if p.control else None, goal
+                p, lambda p: shown(p.id, p.sha256, p.treatment.view)[0], lambda p: shown(p.id, p.sha256, "")[1], aim, shown(p.control.path.name, p.control.sha256, p.treatment.view) if p.control else None, goal
             )
             for p in pictures
         ]
-        return tiles.page(made, view["page"], total, "ez-pictures")
+        return tiles.page(made, view["page"], total, "ez-pictures", treated.left_out(ds) if not view["only"] else "")
 
     def _away(self, ds: Dataset) -> str:
         """The dataset as files that other programs take."""
@@ -307,6 +320,9 @@ class _Tab:
             self._use_prompts(ds)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
+        if act == "absorb" and ds:
+            count = self._said(lambda: ds.take_out([str(event.key).removeprefix("leak ")]))
+            gr.Info(f"{views.count(count, 'caption')} changed.", duration=4)
         if act == "finding":
             return self.show(name, view, {"page": 0, "finding": str(event.key)})
         if act == "close":
@@ -322,6 +338,20 @@ class _Tab:
         if job := self.parts.imports.of(ds.name):
             job.verdicts = [v for v in job.verdicts if v.kind != "prompts"]
         gr.Info(f"{views.count(count, 'caption')} written. Undo takes them back.", duration=4)
+
+    def treat(self, name: str, view: dict, event: gr.EventData):
+        """Pictures are turned, mirrored, left out or taken back."""
+        if (ds := chosen(self.ctx.home, name)) and event.ids:
+            self._said(lambda: ds.treat([str(i) for i in event.ids], str(event.key)))
+        return self.show(name, view)
+
+    def act_absorb(self, name: str, view: dict, event: gr.EventData):
+        """A trait is added to those that captions leave out, or let go."""
+        if ds := chosen(self.ctx.home, name):
+            data, traits = dict(event._data or {}), ds.absorbs
+            trait = str(data.get("value" if data.get("act") == "absorb-typed" else "trait", ""))
+            self._said(lambda: ds.set_absorbs([t for t in traits if t != trait] if data.get("act") == "release" else [*traits, trait]))
+        return self.show(name, view)
 
     def check(self, name: str, view: dict):
         """The health check is asked for."""
@@ -411,7 +441,7 @@ class _Tab:
 
 def goal_of(aim: draft.Aim | None) -> Goal | None:
     """What the Train form, as it stands, makes of pictures, for the health check."""
-    return Goal(aim.side_px, aim.max_aspect, aim.divisor, aim.batch, aim.trigger) if aim and aim.side_px >= aim.divisor else None
+    return Goal(aim.side_px, aim.max_aspect, aim.divisor, aim.batch, aim.trigger, aim.what) if aim and aim.side_px >= aim.divisor else None
 
 
 def folder_info(ctx: UiContext) -> str:

@@ -17,18 +17,19 @@ from ... import views
 from ...icons import icon
 from ...server.media import CLIP_TYPES
 from ..train.draft import Aim
+from . import treated
 from .judged import crop_attributes
 
 PER_PAGE = 48
 TICK = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="m5 12.5 4.5 4.5L19 7.5"/></svg>'
-VERDICTS = {"refused": ("Can’t be used", "ez-bad"), "duplicate": ("Same picture twice", "ez-warn"), "unchecked": ("Not checked", "ez-idle")}
+VERDICTS = {"refused": ("Can’t be used", "ez-bad"), "duplicate": ("Same picture twice", "ez-warn"), "unchecked": ("Not checked", "ez-idle"), "out": ("Left out", "ez-idle")}
 
 Address = Callable[[Picture], str]
 
 
-def page(tiles: Sequence[str], number: int, total: int, kind: str) -> str:
-    """A page of tiles with its pager.  number: from 0.  kind: ez-pictures or ez-captions."""
-    return f'<div class="ez-grid {kind}" role="list">{"".join(tiles)}</div>{pager(number, total)}'
+def page(tiles: Sequence[str], number: int, total: int, kind: str, aside: str = "") -> str:
+    """A page of tiles with its pager.  number: from 0.  kind: ez-pictures or ez-captions.  aside: what is said behind the count."""
+    return f'<div class="ez-grid {kind}" role="list">{"".join(tiles)}</div>{pager(number, total, aside)}'
 
 
 def pages(total: int) -> int:
@@ -42,7 +43,8 @@ def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | Non
     aim, goal: what the Train form would make of it.  control: (thumbnail, address) of its control picture, which is shown in its corner.
     """
     id, name = escape(picture.id, quote=True), escape(picture.id)
-    if picture.usable:
+    out = (" ez-out", " data-out") if picture.verdict == "out" else ("", "")
+    if picture.usable or picture.verdict == "out":
         view = _thumb(picture, thumb, full, goal)
     else:
         view = f'<div class="ez-thumb ez-lacks"><span>{escape(picture.note)}</span></div>'
@@ -50,10 +52,10 @@ def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | Non
     note = escape(picture.note) if picture.usable and picture.note else ""
     caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
     return (
-        f'<div class="ez-tile" role="listitem" data-id="{id}">{view}'
+        f'<div class="ez-tile{out[0]}" role="listitem" data-id="{id}"{out[1]}>{view}'
         f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_beside(picture)}{_twin(picture, control)}'
         f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture, aim)}</div>'
-        f"{caption if picture.usable else ''}"
+        f"{caption if picture.usable or picture.verdict == 'out' else ''}"
         f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></div>'
     )
 
@@ -78,7 +80,7 @@ def _thumb(picture: Picture, thumb: Address, full: Address, goal: Goal | None = 
     plays = Path(picture.id).suffix.lower() in CLIP_TYPES
     mark = f'<span class="ez-length ez-num">clip, {picture.seconds:.1f} s</span>' if picture.seconds else ""
     return (
-        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""} title="{name}">'
+        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""}{treated.attributes(picture)} title="{name}">'
         f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'
     )
 
@@ -108,13 +110,13 @@ def source_note(source: str) -> str:
     return escape({"file": "came with the picture", "folder": "its folder’s name"}.get(source, source))
 
 
-def pager(number: int, total: int) -> str:
+def pager(number: int, total: int, aside: str = "") -> str:
     """Where this page stands, and buttons to the others."""
     last = pages(total) - 1
     first, until = number * PER_PAGE + 1, min(total, (number + 1) * PER_PAGE)
-    said = f'<span class="ez-muted ez-num">{first:,}–{until:,} of {total:,}</span>'
+    said = f'<span class="ez-muted ez-num">{first:,}–{until:,} of {total:,}{aside}</span>'
     if last == 0:
-        return f'<nav class="ez-pager" aria-label="Pages"><span class="ez-muted ez-num">{views.count(total, "picture")}</span></nav>'
+        return f'<nav class="ez-pager" aria-label="Pages"><span class="ez-muted ez-num">{views.count(total, "picture")}{aside}</span></nav>'
     buttons = [_turn(number - 1, "Previous page", "‹", number > 0)]
     shown = sorted({0, last, *range(max(0, number - 1), min(last, number + 1) + 1)})
     before = -1
@@ -135,7 +137,7 @@ def _turn(to: int, label: str, sign: str, possible: bool) -> str:
 def _beside(picture: Picture) -> str:
     """Chips on the picture's corner: how often it counts, its mask and its control picture."""
     often = f'<span class="ez-chip ez-idle" title="Counts {picture.repeats} times in an epoch">×{picture.repeats}</span>' if picture.repeats > 1 else ""
-    chips = often + _mask(picture) + _control(picture)
+    chips = often + treated.chip(picture) + _mask(picture) + _control(picture)
     return f'<span class="ez-mask">{chips}</span>' if chips else ""
 
 
@@ -161,7 +163,7 @@ def _twin(picture: Picture, control: tuple[str, str] | None) -> str:
         return ""
     name = escape(picture.control.path.name, quote=True)
     return (
-        f'<a class="ez-twin" href="{escape(control[1])}" data-zoom="{name}" title="{name}: its control picture, what a ControlNet is shown of it">'
+        f'<a class="ez-twin" href="{escape(control[1])}" data-zoom="{name}"{treated.attributes(picture)} title="{name}: its control picture, what a ControlNet is shown of it">'
         f'<img src="{escape(control[0])}" alt="{name}" loading="lazy"></a>'
     )
 

@@ -440,6 +440,7 @@ class Aim:
     divisor: int = 8  # of the sides of a training picture, px
     batch: int = 1
     trigger: str = ""
+    what: str = ""  # is learnt: the preset's goal
 
     def remark(self, width: int, height: int) -> tuple[str, str]:
         """(a word, the sentence to it) on a picture that is enlarged or cut a good deal to be learnt; ("", "") for any other."""
@@ -466,7 +467,7 @@ def aim(home: Home, machine: Machine) -> Aim | None:
     sides = typed.get("data.resolutions") or own.get("resolutions") or usual["resolutions"].default
     buckets = typed.get("data.aspect_buckets", own.get("aspect_buckets", usual["aspect_buckets"].default))
     aspect = float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0
-    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.trigger.strip())
+    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.trigger.strip(), chosen.goal)
 
 
 def _divisor(preset: Preset, home: Home) -> int:

@@ -34,8 +34,10 @@ LONG_S = 2 * 86_400  # a training that takes longer than this here is hardly wha
 SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "concept.targets", "concept.low", "prior", "gpu", "preset", "epochs")  # their faults stand beside the field, in plain sight
 
 
-def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str], cards: Sequence[tuple[str, str]] = (), learnt: Sequence[uses.Shown] = ()) -> str:
-    """The dataset, name, trigger word and what must stay as it is, each with its fault below it; a choice of cards, (UUID, name), where there are several.
+def essentials(
+    draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str], cards: Sequence[tuple[str, str]] = (), learnt: Sequence[uses.Shown] = (), word: str = "",
+) -> str:
+    """The dataset, name, trigger word and what must stay as it is, each with its fault below it; a choice of cards, (UUID, name), where there are several.  word: what is known of the trigger word.
 
     Where words say what changes, they are asked for instead of pictures and a trigger word; pairs of pictures need nothing that stays as it is.
     learnt: the datasets of the run, the first one is the one that is chosen.
@@ -68,7 +70,7 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
         + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 400), "Of the run, and of the file it makes.", wrong)
         + _field(
             "trigger", "Trigger word", _text("trigger", draft.trigger, "for example zibbo", wrong, 400),
-            "A made-up word that calls up what was learnt.", wrong,
+            "A made-up word that calls up what was learnt.", wrong, word,
         )
         + _field("keep.on", "Keep what the base model knows", _switch("keep.on", _keeps(draft, plan), wrong), _keep_help(plan), wrong)
         + (_field(

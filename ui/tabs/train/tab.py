@@ -27,7 +27,7 @@ from ... import drafts, forms, shell
 from ...poll import changes
 from ...server import client, media
 from ...words import plain
-from . import brought, draft, lawchart, uses
+from . import brought, draft, lawchart, triggerword, uses
 from . import page as trainpage
 from .draft import Draft, Plan
 from .missing import Missing, missing
@@ -161,7 +161,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     learnt = [] if made.words else uses.shown(ctx.home, holds.own, holds.more, made.dataset)
     busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
-        "essentials": trainpage.essentials(holds, made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else [], learnt),
+        "essentials": trainpage.essentials(holds, made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else [], learnt, triggerword.line(ctx.home, form, made)),
         "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
         "plan": trainpage.plan_card(
@@ -200,7 +200,7 @@ def thumbs(ctx, name: str) -> list[str]:
     ds = open_chosen(ctx.home, name)
     if ds is None:
         return []
-    return [media.thumb_url(ctx, ds.name, p.id, p.sha256) for p in ds.page(0, 12)[0] if p.usable][:THUMBS]
+    return [media.thumb_url(ctx, ds.name, p.id, p.sha256, p.treatment.view) for p in ds.page(0, 12)[0] if p.usable][:THUMBS]
 
 
 def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = None) -> list:
@@ -256,6 +256,8 @@ def pressed(form: Draft, data: dict) -> Draft:
     act = str(data.get("act", ""))
     if act in ("preset", "quality"):
         return form.model_copy(update={act: str(data.get("id", ""))})
+    if act == "word":
+        return form.edited("trigger", str(data.get("id", "")))
     if act in ("reset", "reset-all"):
         return form.reset(str(data.get("field", "")) if act == "reset" else "")
     for path, value in (data.get("fields") or {}).items():
