@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -43,13 +44,26 @@ def pytest_collection_modifyitems(items):
 
 
 gc.disable()  # until all is imported
+_MANY_MODULES = 20  # a library, not a plugin or two
+_frozen = {"modules": 0}
+
+
+def _freeze():
+    """What is imported by now stays: looking through it for garbage at each of the engine's own collections is half of a small run's time."""
+    gc.collect()
+    gc.freeze()
+    _frozen["modules"] = len(sys.modules)
 
 
 def pytest_collection_finish():
-    """What is imported by now stays: looking through it for garbage at each of the engine's own collections is a good part of the time."""
-    gc.collect()
-    gc.freeze()
+    _freeze()
     gc.enable()
+
+
+def pytest_runtest_logfinish():
+    """The heavy libraries come with the first run that needs them, which is long after the collection."""
+    if len(sys.modules) > _frozen["modules"] + _MANY_MODULES:
+        _freeze()
 
 
 def pytest_unconfigure():
