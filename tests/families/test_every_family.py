@@ -29,6 +29,8 @@ from training.engine import noise
 from training.family import GEOMETRY, Cond, Placement
 
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(training.families.__path__))
+# one of those that are trained alike: the run around the model is the same for them
+OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC)}.values())
 CAPTIONS = ("a cat", "an old wooden castle near a huge river and a painted glass robot on a tiny green horse")
 
 
@@ -326,6 +328,7 @@ def test_a_run_in_bf16_with_gradient_checkpointing_keeps_near_the_plain_one(kit,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kit", OF_EACH_KIND, indirect=True)
 @pytest.mark.parametrize("when", ["loading text encoder", "reading captions", "encoding pictures", "drawing samples", "training"])
 def test_stop_works_in_every_phase(kit, lab, dataset, when):  # noqa: F811
     run = lab.make(**job(kit, dataset, steps=4))
