@@ -38,9 +38,21 @@ for _folder in ("home", "easel", "gradio"):
     (_SCRATCH / _folder).mkdir()
 
 
+# what takes minutes a file, the longest first
+LONG = ("builtin", "launchers", "families", "plan")
+
+
 def pytest_collection_modifyitems(items):
-    """Fast tests first, then the slow ones, the browser last: a plain mistake shows early."""
-    items.sort(key=lambda item: (item.get_closest_marker("browser") is not None, item.get_closest_marker("slow") is not None))
+    """Fast tests first, the browser last: a plain mistake shows early.  Of the slow ones the longest first, so that both processes end together."""
+    items.sort(key=_turn)
+
+
+def _turn(item) -> tuple[bool, bool, int]:
+    browser, slow = (item.get_closest_marker(name) is not None for name in ("browser", "slow"))
+    part = item.path.relative_to(Path(__file__).parent).parts[0]
+    if browser:
+        return True, True, int(item.path.name != "test_whole_path.py")
+    return False, slow, LONG.index(part) if slow and part in LONG else len(LONG)
 
 
 gc.disable()  # until all is imported
