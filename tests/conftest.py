@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -37,19 +38,44 @@ for _folder in ("home", "easel", "gradio"):
     (_SCRATCH / _folder).mkdir()
 
 
+# what takes minutes a file, the longest first
+LONG = ("builtin", "launchers", "families", "plan")
+
+
 def pytest_collection_modifyitems(items):
-    """Fast tests first, then the slow ones, the browser last: a plain mistake shows early."""
-    items.sort(key=lambda item: (item.get_closest_marker("browser") is not None, item.get_closest_marker("slow") is not None))
+    """Fast tests first, the browser last: a plain mistake shows early.  Of the slow ones the longest first, so that both processes end together."""
+    items.sort(key=_turn)
+
+
+def _turn(item) -> tuple[bool, bool, int]:
+    browser, slow = (item.get_closest_marker(name) is not None for name in ("browser", "slow"))
+    part = item.path.relative_to(Path(__file__).parent).parts[0]
+    if browser:
+        return True, True, int(item.path.name != "test_whole_path.py")
+    return False, slow, LONG.index(part) if slow and part in LONG else len(LONG)
 
 
 gc.disable()  # until all is imported
+_MANY_MODULES = 20  # a library, not a plugin or two
+_frozen = {"modules": 0}
+
+
+def _freeze():
+    """What is imported by now stays: looking through it for garbage at each of the engine's own collections is half of a small run's time."""
+    gc.collect()
+    gc.freeze()
+    _frozen["modules"] = len(sys.modules)
 
 
 def pytest_collection_finish():
-    """What is imported by now stays: looking through it for garbage at each of the engine's own collections is a good part of the time."""
-    gc.collect()
-    gc.freeze()
+    _freeze()
     gc.enable()
+
+
+def pytest_runtest_logfinish():
+    """The heavy libraries come with the first run that needs them, which is long after the collection."""
+    if len(sys.modules) > _frozen["modules"] + _MANY_MODULES:
+        _freeze()
 
 
 def pytest_unconfigure():

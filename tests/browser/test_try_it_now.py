@@ -9,7 +9,25 @@ import pytest
 from training.data.examples import install_example
 
 from .conftest import overflow
-from .easel import quick, wait
+from .easel import Easel, quick, wait
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """An app with nothing in its home; the tests that share it only look."""
+    app = Easel(tmp_path_factory.mktemp("empty") / "home").start()
+    yield app
+    app.end_everything()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """One with the example's pictures; so with this one."""
+    app = Easel(tmp_path_factory.mktemp("filled") / "home")
+    install_example(app.home)
+    yield app.start()
+    app.end_everything()
+
 
 TABS = ("Dataset", "Captions", "Train", "Results", "Playground", "Tools", "Publish")
 
@@ -38,16 +56,13 @@ def test_one_click_trains_the_example(base, easel, open_page, shots):
     other.locator(".ez-shot").first.wait_for()
 
 
-@pytest.mark.parametrize("size", ["desktop", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_tab_fits_and_is_without_errors(easel, open_page, shots, size, scheme):
-    app = easel()
-    page = open_page(app.url, size, scheme)
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "dark"), ("phone", "light")])  # every width in both schemes: test_every_tab.py
+def test_every_tab_fits_and_is_without_errors(empty, filled, open_page, shots, size, scheme):
+    page = open_page(empty.url, size, scheme)
     page.locator("#ez-try").wait_for()
     assert not overflow(page)
     page.screenshot(path=str(shots / f"welcome-{size}-{scheme}.png"))
-    install_example(app.home)
-    page.reload()
+    page = open_page(filled.url, size, scheme)
     page.locator("#ez-pictures .ez-tile").first.wait_for()
     picker, new = (page.locator(where).bounding_box() for where in ("#ez-picker", "#ez-work button:text-is('New')"))
     assert abs(picker["y"] - new["y"]) < 8 and new["width"] < 100, "the choice of a dataset and New stand side by side"
@@ -58,11 +73,9 @@ def test_every_tab_fits_and_is_without_errors(easel, open_page, shots, size, sch
         page.screenshot(path=str(shots / f"{name.lower()}-{size}-{scheme}.png"))
 
 
-def test_the_address_names_the_tab(easel, open_page):
+def test_the_address_names_the_tab(filled, open_page):
     """A refresh, Back and a bookmark show the tab that was meant."""
-    app = easel()
-    install_example(app.home)
-    page = open_page(f"{app.url}#captions")
+    page = open_page(f"{filled.url}#captions")
     page.locator("#ez-captioner").wait_for()
     page.get_by_role("tab", name="Train", exact=True).click()
     page.locator(".ez-start").wait_for()
@@ -74,9 +87,9 @@ def test_the_address_names_the_tab(easel, open_page):
 
 
 @pytest.mark.parametrize("chosen", ["", "dark"])
-def test_the_page_is_never_empty_while_it_loads(easel, open_page, shots, chosen):
+def test_the_page_is_never_empty_while_it_loads(empty, open_page, shots, chosen):
     """A slow line: before any script has come, the first picture is there in the colours that were chosen; afterwards it is out of the way."""
-    page = open_page(easel().url)
+    page = open_page(empty.url)
     page.evaluate("theme => theme && localStorage.setItem('easel-theme', theme)", chosen)
     page.route("**/assets/index-*.js", lambda route: (time.sleep(1), route.continue_()))
     page.reload(wait_until="commit")
@@ -91,9 +104,9 @@ def test_the_page_is_never_empty_while_it_loads(easel, open_page, shots, chosen)
     page.locator("#ez-try").click(trial=True)
 
 
-def test_the_keyboard_reaches_start(easel, open_page):
+def test_the_keyboard_reaches_start(empty, open_page):
     """Tab alone gets from the top of the page to the one-click button, and the focus can be seen there."""
-    page = open_page(easel().url)
+    page = open_page(empty.url)
     page.locator("#ez-try").wait_for()
     for _ in range(40):
         page.keyboard.press("Tab")

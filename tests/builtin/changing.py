@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -33,16 +34,17 @@ INSTEAD = "square"
 
 @dataclass(frozen=True)
 class Slid:
-    """Shares of the prompts, 0 to 1.  monotone: where the area grows at each step from -2 to 2; colours, base_colours: both colours as asked for, at all
+    """Shares of the prompts, 0 to 1.  monotone: where the area grows at each step of `strengths`; colours, base_colours: both colours as asked for, at all
     strengths together and by the base alone.  areas: mean share of the picture, by strength."""
 
     monotone: float
     colours: float
     base_colours: float
     areas: tuple[float, ...]
+    strengths: tuple[float, ...] = STRENGTHS
 
     def __str__(self) -> str:
-        areas = ", ".join(f"{a:.1%} at {s:+g}" for s, a in zip(STRENGTHS, self.areas, strict=True))
+        areas = ", ".join(f"{a:.1%} at {s:+g}" for s, a in zip(self.strengths, self.areas, strict=True))
         return f"area grows at each step for {self.monotone:.0%}; mean area {areas}; colours right {self.colours:.0%} (base {self.base_colours:.0%})"
 
 
@@ -133,17 +135,26 @@ class loaded:
         self.pipe.unload_lora_weights()
 
 
-def slid(pipe, run: Run) -> Slid:
-    """The figures of a size slider."""
+@cache
+def bare(pipe, asks: tuple[Ask, ...]) -> list[Image.Image]:
+    """What the base draws of them, painted once: two runs are judged by the same."""
+    return figures.paint(pipe, [a.prompt for a in asks], SEED)
+
+
+def slid(pipe, run: Run, strengths: Sequence[float] = STRENGTHS) -> Slid:
+    """The figures of a size slider.  strengths: those that are looked at, 0 among them, which is the base."""
     asks, areas, right = size_asks(), [], []
-    for strength in STRENGTHS:
-        with loaded(pipe, run, strength):
-            pictures = figures.paint(pipe, [a.prompt for a in asks], SEED)
+    for strength in strengths:
+        if strength == 0:
+            pictures = bare(pipe, tuple(asks))
+        else:
+            with loaded(pipe, run, strength):
+                pictures = figures.paint(pipe, [a.prompt for a in asks], SEED)
         areas.append([area(p) for p in pictures])
         right.append([(seen := read(p)).colour == a.colour and seen.background == a.background for p, a in zip(pictures, asks, strict=True)])
     table = np.array(areas)  # [strength, prompt]
-    base = right[STRENGTHS.index(0.0)]
-    return Slid(float((np.diff(table, axis=0) > 0).all(axis=0).mean()), float(np.mean(right)), float(np.mean(base)), tuple(map(float, table.mean(axis=1))))
+    base = right[list(strengths).index(0.0)]
+    return Slid(float((np.diff(table, axis=0) > 0).all(axis=0).mean()), float(np.mean(right)), float(np.mean(base)), tuple(map(float, table.mean(axis=1))), tuple(strengths))
 
 
 def shown(pictures: Iterable[Image.Image], shape: str) -> float:
@@ -155,8 +166,8 @@ def changed(pipe, run: Run) -> Changed:
     """The figures of forgetting or replacing the shape that the run's first target names."""
     shape = run.config().concept.targets[0].target
     asks, others = named_asks(shape), other_asks(shape)
-    before = figures.paint(pipe, [a.prompt for a in asks], SEED)
-    base = figures.accuracy(figures.paint(pipe, [a.prompt for a in others], SEED), others)
+    before = bare(pipe, tuple(asks))
+    base = figures.accuracy(bare(pipe, tuple(others)), others)
     with loaded(pipe, run):
         after = figures.paint(pipe, [a.prompt for a in asks], SEED)
         rest = figures.accuracy(figures.paint(pipe, [a.prompt for a in others], SEED), others)

@@ -8,6 +8,9 @@ import sys
 import pytest
 
 from tests.families.sd15 import build
+from training import jobfile, registry
+from training.config import TrainConfig
+from training.engine import libraries
 
 SCRIPT = """
 import gc, json, sys
@@ -31,11 +34,15 @@ def base(tmp_path_factory):
 
 def loaded(base, **job):
     """What a fresh process has, once the libraries of such a run are there."""
-    given = {"kind": "train", "name": "x", "data": {"datasets": [{"name": "x"}]}, **job}
-    given["model"] = {"family": "sd15", "source": str(base), **given.get("model", {})}
-    done = subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(given)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(given(base, **job))], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def given(base, **job) -> dict:
+    """The mapping of a job on this base."""
+    whole = {"kind": "train", "name": "x", "data": {"datasets": [{"name": "x"}]}, **job}
+    return whole | {"model": {"family": "sd15", "source": str(base), **whole.get("model", {})}}
 
 
 @pytest.mark.slow
@@ -44,16 +51,32 @@ def test_a_plain_run_does_without_them_and_whoever_asks_still_gets_them(base):
 
 
 @pytest.mark.slow
+def test_they_are_there_where_they_are_needed(base):
+    assert loaded(base, model={"quantise": "nf4"})[1:] == [True, True, True, "bitsandbytes"]
+
+
 @pytest.mark.parametrize(
-    "job", [{"model": {"quantise": "nf4"}}, {"model": {"quantise_text": "int8"}}, {"optimizer": {"type": "adamw8bit"}}, {"model": {"source": "owner/not-here"}}], ids=str
+    ("job", "needed"),
+    [
+        ({}, False),
+        ({"model": {"quantise": "nf4"}}, True),
+        ({"model": {"quantise_text": "int8"}}, True),
+        ({"optimizer": {"type": "adamw8bit"}}, True),
+        ({"model": {"source": "owner/not-here"}}, True),
+    ],
+    ids=str,
 )
-def test_they_are_there_where_they_are_needed_or_may_be(base, job):
-    assert loaded(base, **job)[1:] == [True, True, True, "bitsandbytes"]
+def test_what_may_need_them(base, job, needed):
+    assert may_quantise(base, **job) is needed
 
 
-@pytest.mark.slow
 def test_a_base_that_is_quantised_itself_needs_them(base, tmp_path):
     folder = shutil.copytree(base, tmp_path / "base")
     file = folder / "unet" / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "quantization_config": {"quant_method": "bitsandbytes"}}))
-    assert loaded(folder)[1:3] == [True, True]
+    assert may_quantise(folder)
+
+
+def may_quantise(base, **job) -> bool:
+    config = jobfile.parse(TrainConfig, given(base, **job))
+    return libraries._may_quantise(config, registry.get("families", "sd15").SPEC, registry.get("optimizers", config.optimizer.type))

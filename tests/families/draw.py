@@ -1,41 +1,71 @@
-"""Draws with a toy base model and a LoRA through the public pipeline, in a process of its own.  Called by test_every_family.py."""
+"""Draws with toy base models and LoRAs through the public pipeline, in a process that never trained.  Called by test_every_family.py.
 
+Each line on stdin is an order in JSON, answered by a line with the exit code of the fork that drew it: so nothing of one drawing is
+left for the next, and the libraries are imported once for all families.
+"""
+
+import gc
 import json
+import os
 import sys
+import traceback
+
+gc.disable()  # until all is imported
 
 import diffusers
+import peft  # noqa: F401 which load_lora_weights would import in every fork
 import torch
 
 
 def main() -> None:
-    args = json.loads(sys.argv[1])
-    with open(f"{args['folder']}/model_index.json", encoding="utf-8") as stream:
-        name = json.load(stream)["_class_name"]
-    pipe = getattr(diffusers, name).from_pretrained(args["folder"]) if hasattr(diffusers, name) else ours(args)
-    pipe.set_progress_bar_config(disable=True)
-    height, width = args["size"]
-    more = {"num_frames": args["frames"]} if args["frames"] else {}
+    for line in sys.stdin:
+        order = json.loads(line)
+        with open(f"{order['folder']}/model_index.json", encoding="utf-8") as stream:
+            pipeline = getattr(diffusers, json.load(stream)["_class_name"], None)
+        gc.freeze()
+        fork = os.fork()
+        if fork == 0:
+            os.dup2(2, 1)  # what a library prints is no answer
+            os._exit(_done(order, pipeline))
+        print(os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]), flush=True)
 
-    def draw():
+
+def _done(order: dict, pipeline: type | None) -> int:
+    try:
+        draw(order, pipeline)
+    except BaseException:  # noqa: BLE001 a fork may not go on with its parent's loop
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def draw(order: dict, pipeline: type | None) -> None:
+    """Writes what the pipeline draws without the LoRA and with it to order["out"]."""
+    pipe = pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
+    pipe.set_progress_bar_config(disable=True)
+    height, width = order["size"]
+    more = {"num_frames": order["frames"]} if order["frames"] else {}
+
+    def picture():
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)
         return torch.as_tensor((out.frames if hasattr(out, "frames") else out.images)[0])
 
-    pictures = {"base": draw()}
-    pipe.load_lora_weights(args["lora"])
-    pictures["lora"] = draw()
-    torch.save(pictures, args["out"])
+    pictures = {"base": picture()}
+    pipe.load_lora_weights(order["lora"])
+    pictures["lora"] = picture()
+    torch.save(pictures, order["out"])
 
 
-def ours(args):
+def ours(order):
     """The pipeline of a family that diffusers does not have, from its own parts."""
     from pathlib import Path
 
     from training import registry
     from training.family import Placement
 
-    family = registry.get("families", args["family"])
+    family = registry.get("families", order["family"])
     parts = {name for names in family.SPEC.parts.values() for name in names}
-    return family.pipeline(family.load(Path(args["folder"]), parts, Placement(torch.float32, "cpu")))
+    return family.pipeline(family.load(Path(order["folder"]), parts, Placement(torch.float32, "cpu")))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from .fit import all_with, make_it_fit
 from .hardware import Machine
 from .layers import Network
 
+USUAL_KIND = AdapterPart().type
 QUALITIES = ("quick", "balanced", "thorough")
 FOLDER = REPO / "presets"
 GOALS = FOLDER / "goals"
@@ -178,7 +179,7 @@ def _suits(base: Preset, goal: GoalFile, plugins: Path | None) -> bool:
 
 
 def _kind(goal: GoalFile) -> str:
-    return str(goal.config.get("adapter", {}).get("type", AdapterPart().type))
+    return str(goal.config.get("adapter", {}).get("type", USUAL_KIND))
 
 
 def _beside(goal: GoalFile, plugins: Path | None) -> ModuleType | None:
