@@ -65,6 +65,6 @@ cd "$here/.."
 # side by side: the tests are independent of each other, and each runs on one thread
 side_by_side="-n auto --maxprocesses 4 --dist worksteal"
 if [ -n "$all" ]; then
-  exec "$python" -m pytest $side_by_side -m "" "$@"
+  exec "$python" -m pytest $side_by_side -m "" --durations=25 --durations-min=5 "$@"
 fi
 exec "$python" -m pytest $side_by_side "$@"
