@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,8 +43,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Literal["eva02-large", "vit", "swinv2"] = Field("vit", description="Which tagger: eva02-large finds most, vit is the fastest and smallest, swinv2 lies between.")
-    general: float = Field(0.35, ge=0, le=1, description="Confidence from which a tag is written; lower writes more tags, and more wrong ones.")
-    character: float = Field(0.85, ge=0, le=1, description="Confidence from which a known character's name is written; 1 writes none.")
+    general_threshold: float = Field(0.35, ge=0, le=1, description="Confidence from which a tag is written; lower writes more tags, and more wrong ones.")
+    character_threshold: float = Field(0.85, ge=0, le=1, description="Confidence from which a known character's name is written; 1 writes none.")
     spaces: bool = Field(True, description="Write long hair instead of long_hair; faces such as ^_^ stay.")
     order: Literal["confidence", "name", "characters first"] = Field("confidence", description="Order of the tags: the surest first, by the alphabet, or characters in front and then the surest.")
     blacklist: str = Field("", max_length=4000, description="Tags that are never written, with commas between; with _ or a blank.")
@@ -73,6 +74,15 @@ class State:
 def needs(options: Options) -> str:
     """What is missing, a sentence; "" when it can start at once.  A sentence about a download is no obstacle."""
     return _folder_problem(Path(options.folder).expanduser()) if options.folder else _weights.needs(_wanted(options))
+
+
+def says(options: Options) -> str:
+    """Where it computes, where that is not the fastest place."""
+    try:
+        metadata.version("onnxruntime-gpu")
+    except metadata.PackageNotFoundError:
+        return "it runs on the processor; with onnxruntime-gpu installed in place of onnxruntime it uses an NVIDIA card"
+    return ""
 
 
 def fetch(options: Options, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> bool:
@@ -131,7 +141,7 @@ def prepared(picture: Any, side: int) -> Any:
 def written(sure: Sequence[float], tags: Sequence[Tag], options: Options) -> str:
     """The caption that these probabilities make."""
     never = {_plain(tag) for tag in options.blacklist.split(",")}
-    least = {GENERAL: options.general, CHARACTER: options.character}
+    least = {GENERAL: options.general_threshold, CHARACTER: options.character_threshold}
     chosen = [(p, tag) for p, tag in zip(sure, tags, strict=True) if p > least.get(tag.category, 1) and _plain(tag.name) not in never]
     chosen.sort(key=lambda one: _rank(one, options.order))
     ratings = [(p, tag) for p, tag in zip(sure, tags, strict=True) if tag.category == RATING]
@@ -169,10 +179,13 @@ def _session(path: Path, device: str) -> Any:
         onnxruntime.preload_dlls()  # of CUDA and cuDNN, which torch brought
         providers.insert(0, "CUDAExecutionProvider")
     try:
-        return onnxruntime.InferenceSession(str(path), providers=providers)
+        session = onnxruntime.InferenceSession(str(path), providers=providers)
     except Exception as error:  # noqa: BLE001 its errors have a class of their own each, made in C++
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(f"{path} does not load: {first}; get it again from {MODELS['vit'][0]}") from None
+    if lost := set(providers) - set(session.get_providers()):  # it goes on without them, and does not say so
+        raise ValueError(f"onnxruntime-gpu cannot use the graphics card here ({', '.join(lost)} does not start: CUDA or cuDNN is missing or of another version); install onnxruntime in its place, which uses the processor")
+    return session
 
 
 def _folder_problem(folder: Path) -> str:

@@ -39,6 +39,7 @@ CLIP = "These {count} pictures are frames of one clip, in order. "
 FILES = ("*.json", "*.txt", "*.jinja", "*.model", "model*.safetensors")  # never a pickle
 PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 IN_16_BITS = r"(?:.*\.)?(?:visual|vision_tower|vision_model|multi_modal_projector|lm_head)"  # modules that are never quantised: they are small, and what is lost there is not seen
+IN_FP16 = ("llava", "llava_next", "idefics3", "smolvlm")  # kinds that older cards may compute in fp16: activations of Gemma 3 and Qwen-VL leave its range, so they take emulated bf16
 IN_4_BITS = 0.35  # share of the 16-bit weights that is left: nf4 with its scales, and what stays as it is
 BESIDES_BYTES = 2 * 1024**3  # on the card, for what is computed
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -51,7 +52,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Literal["Qwen3-VL 2B", "Qwen3-VL 4B", "Qwen3-VL 8B", "JoyCaption beta one", "Gemma 3 4B"] = Field("Qwen3-VL 2B", description="Which model: a larger one sees more and takes more memory. Gemma asks you to accept its licence on the Hub first.")
-    other: str = Field("", max_length=500, description="Another image-text model, used instead: its Hub id, such as owner/name, or a folder on this computer; empty for none.")
+    other_model: str = Field("", max_length=500, description="Another image-text model, used instead: its Hub id, such as owner/name, or a folder on this computer; empty for none.")
     ask: Literal["short", "detailed", "tags", "training", "without style"] = Field("detailed", description="What the model is asked: a sentence, several, a list of tags, a caption with the trigger word for the subject, or the content alone.")
     prompt: str = Field("", max_length=4000, description="A question of your own, used instead of that; {trigger} stands for the trigger word. Empty for none.")
     trigger: str = Field("", max_length=100, description="Word that {trigger} stands for; the trigger word of the job unless given here.")
@@ -87,7 +88,7 @@ def refuses(options: Options) -> str:
     if "{trigger}" in _question(options) and not options.trigger:
         return "the question asks for {trigger}: type a trigger word, or choose another question"
     if _folder(options) is None:
-        return f"{options.other!r} is neither a folder on this computer nor a Hub id of the form owner/name; name the folder with the model's config.json, or its id"
+        return f"{options.other_model!r} is neither a folder on this computer nor a Hub id of the form owner/name; name the folder with the model's config.json, or its id"
     folder = _folder(options)
     return _folder_problem(folder) if folder else ""
 
@@ -135,7 +136,7 @@ def load(options: Options, device: str) -> State:
         processor = _processor(where, config)
         how = _how(torch, options, Path(folder), device, config)
         model, info = AutoModelForImageTextToText.from_pretrained(
-            where, dtype=_dtype(torch, device), device_map={"": device}, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **how
+            where, dtype=_dtype(torch, device, kind), device_map={"": device}, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True, **how
         )
     except _Told:
         raise
@@ -260,15 +261,15 @@ def _how(torch: Any, options: Options, folder: Path, device: str, config: Any) -
 
     return {
         "quantization_config": BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=_dtype(torch, device), llm_int8_skip_modules=[IN_16_BITS]
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=_dtype(torch, device, config.model_type), llm_int8_skip_modules=[IN_16_BITS]
         )
     }
 
 
-def _dtype(torch: Any, device: str):
-    """bf16 where the hardware computes in it; fp16 on older cards; fp32 on older processors, which are slow at anything else."""
+def _dtype(torch: Any, device: str, kind: str):
+    """bf16 where the hardware computes in it; on older cards fp16 for models that stay in its range; fp32 on older processors, which are slow at anything else."""
     if device in ("cuda", "xpu"):
-        return torch.bfloat16 if device == "xpu" or torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+        return torch.float16 if device == "cuda" and kind in IN_FP16 and not torch.cuda.is_bf16_supported(including_emulation=False) else torch.bfloat16
     if device == "mps":
         return torch.float16
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
@@ -298,12 +299,12 @@ def _kind(folder: Path) -> str:
 
 def _folder(options: Options) -> Path | str | None:
     """The folder that is named; "" where the Hub is meant, None where what is named is neither."""
-    if not options.other.strip():
+    if not options.other_model.strip():
         return ""
-    path = Path(options.other.strip()).expanduser()
+    path = Path(options.other_model.strip()).expanduser()
     if path.is_dir():
         return path
-    return "" if _HUB_ID.fullmatch(options.other.strip()) else None
+    return "" if _HUB_ID.fullmatch(options.other_model.strip()) else None
 
 
 def _folder_problem(folder: Path) -> str:
@@ -315,11 +316,11 @@ def _folder_problem(folder: Path) -> str:
 
 
 def _repo(options: Options) -> str:
-    return options.other.strip() or MODELS[options.model][0]
+    return options.other_model.strip() or MODELS[options.model][0]
 
 
 def _wanted(options: Options) -> Weights:
-    size = "" if options.other.strip() else MODELS[options.model][1]
+    size = "" if options.other_model.strip() else MODELS[options.model][1]
     return Weights(_repo(options), size, FILES, _weights.SAFETENSORS, _whole, "choose another captioner")
 
 

@@ -141,7 +141,7 @@ def test_caption_writes_a_text_beside_each_picture(here, nasty, monkeypatch, cap
     assert code == 0, said
     assert "finished: 2 captioned" in said
     assert (pictures / "red-fox 1.txt").read_text(encoding="utf-8").startswith("zibbo, red fox")
-    for wrong in (("--captioner", "filenam"), ("--captioner", "filename", "--option", "lowr=true"), ("--captioner", "filename", "--mode", "mising")):
+    for wrong in (("--captioner", "filenam"), ("--captioner", "filename", "--option", "lowr=true"), ("--captioner", "filename", "--mode", "mising"), ("--captioner", "vision", "--option", "ask=training")):
         code, said = typed(here, monkeypatch, capsys, "caption", pictures, *wrong)
         assert code == 2, said
         assert "Traceback" not in said

@@ -151,7 +151,9 @@ def caption(
     job = registry.get("jobs", "caption", place.plugins)
     config = parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command")
     datasets.resolve(place, config.dataset)
-    job.options_of(registry.get("captioning", config.captioner, place.plugins), config)
+    captioner = registry.get("captioning", config.captioner, place.plugins)
+    if hindrance := job.lacks(captioner) or job.refusal(captioner, job.options_of(captioner, config)):
+        raise ValueError(hindrance)
     _launch(config, place, detach)
 
 

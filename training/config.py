@@ -42,6 +42,35 @@ def expression(pattern: str) -> str:
 Pattern = Annotated[str, AfterValidator(expression)]
 
 
+def sane_sides(sides: tuple[int, ...]) -> tuple[int, ...]:
+    """Each side once, the smallest first.  Raises ValueError for one that no picture is trained at."""
+    for side in sides:
+        if not 32 <= side <= 4096:
+            raise ValueError(f"a resolution of {side} px is outside 32-4096 px")
+    return tuple(sorted(set(sides)))
+
+
+Sides = Annotated[tuple[int, ...], AfterValidator(sane_sides)]
+
+
+def one_word(trigger: str) -> str:
+    """The trigger word without blanks around it.  Raises ValueError for what would not stay one tag of a caption."""
+    if any(c in trigger for c in "\n\r\t,|"):
+        raise ValueError("the trigger word holds a comma, bar, tab or line break; use a single word such as 'zibbo'")
+    return trigger.strip()
+
+
+def inner_place(part: str) -> str:
+    """A sub-folder as a/b.  Raises ValueError for one that would lead out of its dataset."""
+    names = part.strip().replace("\\", "/").strip("/").split("/")
+    if part.strip().startswith("~") or any(name in (".", "..") or ":" in name for name in names):
+        raise ValueError(f"{part!r} is no folder inside the dataset; name it as it lies there, for example portraits")
+    return "/".join(name for name in names if name)
+
+
+NO_WORD = "-"  # of a dataset that is learnt without a trigger word
+
+
 class ModelPart(Part):
     """The base model that is trained on."""
 
@@ -84,6 +113,17 @@ class DatasetUse(Part):
     prior: bool = Field(
         False, description="Its pictures show what must stay as it is: they get no trigger word, none is held out, and loss.prior_target holds them."
     )
+    trigger: Annotated[str, Field(max_length=100), AfterValidator(one_word)] = Field(
+        "", description="Word that calls up what these pictures show, in place of the run's own; empty takes the run's, - learns them without one."
+    )
+    resolutions: Sides = Field((), max_length=16, description="Sides in px that its pictures are trained at, in place of data.resolutions; empty takes those.")
+    part: Annotated[str, Field(max_length=300), AfterValidator(inner_place)] = Field(
+        "", description="The sub-folder that its pictures came from, with those inside it, to take only these; empty takes all."
+    )
+
+    def word(self, usual: str) -> str:
+        """The trigger word that its pictures are learnt with.  usual: the run's own."""
+        return "" if self.prior or self.trigger == NO_WORD else self.trigger or usual
 
 
 class DataPart(Part):
@@ -93,7 +133,7 @@ class DataPart(Part):
         description="The datasets to train on: how often each picture counts, how much its loss weighs, and whether it is kept as it is. "
         "None is needed where words say what changes."
     )
-    resolutions: tuple[int, ...] = Field(
+    resolutions: Sides = Field(
         (512,), min_length=1, description="Side in px of a square training picture; several values train at each of them."
     )
     aspect_buckets: bool = Field(True, description="Group pictures by shape, so that little is cropped; off means square crops.")
@@ -105,6 +145,11 @@ class DataPart(Part):
     prior_caption_dropout: float = Field(
         0.25, ge=0, le=1, description="The same for pictures that are kept as they are: it holds the prediction without words, which guidance leads away from."
     )
+    caption_kinds: Literal["all", "tags", "prose", "evenly", "joined"] = Field(
+        "all",
+        description="Of a picture that has several captions, a line each: all are trained alike, only its tags, only its prose (sentences), both equally often (evenly), "
+        "or prose with tags behind it in one (joined). But for all, only tags are shuffled and left out, and prose stays as it is.",
+    )
     shuffle_tags: bool = Field(False, description="Shuffle the comma-separated parts of a caption at every use.")
     keep_tags: int = Field(1, ge=0, le=100, description="How many comma-separated parts stay in front when tags are shuffled or dropped; in a caption with |||, what stands before that does.")
     tag_dropout: float = Field(
@@ -115,13 +160,14 @@ class DataPart(Part):
     segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, evenly spaced; 1 takes its middle.")
     held_out: int = Field(0, ge=0, le=1000, description="Pictures kept out of training, to measure the validation loss on; 0 means none.")
 
-    @field_validator("resolutions")
-    @classmethod
-    def _sane_sides(cls, sides):
-        for side in sides:
-            if not 32 <= side <= 4096:
-                raise ValueError(f"a resolution of {side} px is outside 32-4096 px")
-        return tuple(sorted(set(sides)))
+    def sides(self, use: DatasetUse) -> tuple[int, ...]:
+        """The sides that the pictures of one dataset are trained at, px."""
+        return use.resolutions or self.resolutions
+
+    @property
+    def all_sides(self) -> tuple[int, ...]:
+        """Every side that some picture is trained at, px, the smallest first."""
+        return tuple(sorted({side for use in self.datasets for side in self.sides(use)})) or self.resolutions
 
     @field_validator("datasets")
     @classmethod
@@ -443,6 +489,12 @@ class TrainConfig(JobConfig):
         if any(c in trigger for c in "\n\r\t,"):
             raise ValueError("the trigger word holds a comma, tab or line break; use a single word such as 'zibbo'")
         return trigger.strip()
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """The words that call up what was learnt, each once: the run's own, as far as pictures are learnt with it, and those of its datasets."""
+        words = [use.word(self.trigger) for use in self.data.datasets if not use.prior] or [self.trigger]
+        return tuple(dict.fromkeys(word for word in words if word))
 
     @model_validator(mode="after")
     def _there_is_something_to_learn(self):

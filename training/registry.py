@@ -141,7 +141,7 @@ def _built_in(kind: str) -> list[str]:
 def _added(kind: str, plugins: Path | None) -> Iterator[tuple[str, str, Callable[[], ModuleType]]]:
     """(id, where it comes from, how to load it) of what lies in the home's folder, then of what installed packages offer."""
     extra = (plugins or find_home().plugins) / kind
-    for path in sorted(extra.glob("*.py")) if extra.is_dir() else []:
+    for path in sorted(extra.glob("[!_]*.py")) if extra.is_dir() else []:
         yield path.stem, str(path), partial(_load_file, kind, path)
     for point in _entry_points(f"easel.{kind}"):
         yield point.name, point.value, partial(_load_point, kind, point)

@@ -43,7 +43,7 @@ NAMED = {
     "adapter.text_encoder": "Train the text encoder", "loss.masked": "Masked", "optimizer.schedule": "Learning rate schedule",
     "optimizer.options": "Options of the optimizer", "optimizer.rates": "Other learning rates", "optimizer.schedule_cycles": "Restarts of the cosine",
     "optimizer.schedule_power": "Power of the polynomial", "optimizer.schedule_decay": "Share in which it falls", "optimizer.schedule_end": "Lowest learning rate",
-    "data.resolutions": "Resolution", "data.held_out": "Pictures held out", "concept.targets": "What changes", "concept.contexts": "Sentences around it",
+    "data.resolutions": "Resolution", "data.caption_kinds": "Captions that are trained", "data.held_out": "Pictures held out", "concept.targets": "What changes", "concept.contexts": "Sentences around it",
     "concept.preserve": "Words that both ends share", "concept.anchors": "Sentences that stay", "concept.anchor_weight": "Weight of the sentences that stay",
     "concept.drawn": "Pictures drawn to train on", "concept.low": "Dataset of the low ends", "concept.focus": "Weight of where a pair differs", "keep.drawn": "Pictures drawn to be held",
 }  # fmt: skip
@@ -62,6 +62,7 @@ ALSO = {
     "data.max_aspect": "max_bucket_reso min_bucket_reso bucket", "data.upscale": "bucket_no_upscale bucket no upscale",
     "data.flip": "flip_aug flip augmentation flip_x random flip mirror", "data.batch_size": "train_batch_size train batch size batch",
     "data.caption_dropout": "caption_dropout_rate caption dropout rate cond dropout unconditional", "data.tag_dropout": "caption_tag_dropout_rate tag dropout",
+    "data.caption_kinds": "tags prose caption types natural language captions enable_wildcard caption_tag",
     "data.shuffle_tags": "shuffle_caption shuffle caption tag shuffling",
     "data.keep_tags": "keep_tokens keep tokens keep tags", "data.frames": "num_frames target_frames", "data.held_out": "validation split validation_split",
     "adapter.type": "controlnet network_module network module lycoris algo peft type lora type dora locon network type", "adapter.rank": "network_dim network dim dimension linear lora rank dim conv_dim conv dim",
@@ -91,6 +92,9 @@ ALSO = {
     "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
     "save.keep": "max_step_saves_to_keep save_last_n_steps", "save.validate_every": "validate_every_n_steps",
 }  # fmt: skip
+
+# columns of a table that another place of the page fills in, and that are not shown while nothing stands in them
+SELDOM = {"data.datasets": ("trigger", "resolutions", "part")}
 
 Kind = Literal["text", "long", "lines", "pairs", "integer", "number", "numbers", "rows", "switch", "choice"]
 
@@ -205,7 +209,7 @@ def _field(dotted: str, group: str, name: str, info: FieldInfo, inner: Any, choi
     if choices and kind != "pairs":
         kind = "choice"
     low, high = _bounds(info) if kind in ("integer", "number") else ("", "")
-    return Field(dotted, group, label_of(dotted), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {})
+    return Field(dotted, group, label_of(dotted), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {}, SELDOM.get(dotted, ()))
 
 
 def _kind(name: str, info: FieldInfo, inner: Any) -> tuple[Kind, Any]:
@@ -324,8 +328,17 @@ def _row(model: type[BaseModel], line: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=False):
         inner = _bare(model.model_fields[name].annotation)
-        row[name] = _yes(cell) if inner is bool else _number(inner, cell) if inner in (int, float) else cell
+        row[name] = _cell(inner, cell)
     return row
+
+
+def _cell(inner: Any, cell: str) -> Any:
+    if inner is bool:
+        return _yes(cell)
+    if get_origin(inner) is tuple:
+        kind = get_args(inner)[0]
+        return [_number(kind, part) for part in cell.replace(";", ",").split(",") if part.strip()]
+    return _number(inner, cell) if inner in (int, float) else cell
 
 
 def _pair(line: str) -> tuple[str, bool | int | float | str]:
@@ -349,8 +362,7 @@ def _yes(cell: str) -> bool:
 
 
 def _row_text(value: BaseModel) -> str:
-    told = lambda cell: ("yes" if cell else "no") if isinstance(cell, bool) else spell(cell) if isinstance(cell, float) else str(cell)
-    cells = [told(getattr(value, name)) for name in type(value).model_fields]
+    cells = [_row_value(getattr(value, name)) for name in type(value).model_fields]
     for name in reversed(list(type(value).model_fields)[1:]):
         if getattr(value, name) != type(value).model_fields[name].default:
             break
@@ -551,6 +563,8 @@ def _cells(field: Field, cells: list[str], names: list[str], hidden: set[str], o
 
 
 def _row_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_row_value, value))
     return ("yes" if value else "no") if isinstance(value, bool) else spell(value) if isinstance(value, int | float) else str(value)
 
 

@@ -38,6 +38,9 @@ def test_a_folder_a_picture_beside_the_zone_and_a_paste_all_arrive(easel, open_p
         Image.new("RGB", (96, 96), colour).save(folder / place / "one.png")
         (folder / place / "one.txt").write_text(f"the {colour} one", encoding="utf-8")
     (folder / ".DS_Store").write_text("x", encoding="utf-8")
+    (folder / "b" / "deeper").mkdir()
+    Image.new("RGB", (96, 96), "yellow").save(folder / "b" / "deeper" / "two.png")
+    (folder / "metadata.jsonl").write_text('{"file_name": "b/deeper/two.png", "text": "the yellow one"}', encoding="utf-8")
     for name, colour in (("beside.png", "blue"), ("later.png", "white")):
         Image.new("RGB", (96, 96), colour).save(tmp_path / name)
     app = easel()
@@ -53,7 +56,7 @@ def test_a_folder_a_picture_beside_the_zone_and_a_paste_all_arrive(easel, open_p
     page.wait_for_selector('[data-id^="pasted-"]')
     (ds,) = datasets.list_datasets(app.home)
     assert ds.title == "my cat"
-    assert sorted(p.caption for p in ds.pictures() if p.caption) == ["the green one", "the red one"] and ds.counts().usable == 5
+    assert sorted(p.caption for p in ds.pictures() if p.caption) == ["the green one", "the red one", "the yellow one"] and ds.counts().usable == 6
 
 
 def test_the_page_works_behind_a_proxy_that_rewrites_the_host(tmp_path, chromium):

@@ -34,12 +34,12 @@ def test_a_picture_is_laid_on_white_in_the_middle_of_a_square_blue_first():
 
 def test_the_caption_is_made_as_the_options_say():
     assert write() == "red (game), red hair, green grass, ^_^, blue sky"
-    assert write(general=0.55, character=1) == "red hair, green grass"
-    assert write(spaces=False, general=0.55) == "red_(game), red_hair, green_grass"
+    assert write(general_threshold=0.55, character_threshold=1) == "red hair, green grass"
+    assert write(spaces=False, general_threshold=0.55) == "red_(game), red_hair, green_grass"
     assert write(order="name") == "^_^, blue sky, green grass, red (game), red hair"
-    assert write(general=0.91) == "red (game)" and write(general=1, character=1) == ""
+    assert write(general_threshold=0.91) == "red (game)" and write(general_threshold=1, character_threshold=1) == ""
     assert write(blacklist="Blue Sky, red_hair,,") == "red (game), green grass, ^_^"
-    assert write(ratings=True, general=0.8) == "red (game), red hair, general"
+    assert write(ratings=True, general_threshold=0.8) == "red (game), red hair, general"
     low = (0.7, 0.3, 0.99, 0, 0, 0, 0.9)
     assert tagger.written(low, KNOWN, tagger.Options()) == "blue sky, red (game)"
     assert tagger.written(low, KNOWN, tagger.Options(order="characters first")) == "red (game), blue sky"
@@ -67,17 +67,17 @@ def test_what_a_folder_lacks_is_told(nasty):
         tagger.read_tags(nasty / "selected_tags.csv")
 
 
-# -- with the runtime itself, which requirements-dev.txt names
+# -- with the runtime itself, which is optional
 
 
 @pytest.fixture(scope="module")
 def runtime():
-    return pytest.importorskip("onnxruntime", reason="needs onnxruntime, which requirements-dev.txt names")
+    return pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime==1.32.0")
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2])
 def test_a_real_model_tags_what_it_sees(runtime, nasty, batch):
-    options = tagger.Options(folder=str(tiny_tagger.build(nasty / "tiny", batch=batch)), character=0.5)
+    options = tagger.Options(folder=str(tiny_tagger.build(nasty / "tiny", batch=batch)), character_threshold=0.5)
     assert tagger.needs(options) == ""
     state = tagger.load(options, "cpu")
     assert (state.side, state.at_once) == (tiny_tagger.SIDE, batch)

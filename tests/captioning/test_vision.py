@@ -36,15 +36,15 @@ def test_what_it_cannot_start_with_is_told_before_the_start(nasty):
     with pytest.raises(ValidationError, match="only {trigger} is filled in"):
         vision.Options(prompt="a {colour} thing")
     for other, reason in (("nowhere", "neither a folder"), (str(nasty), "no config.json")):
-        options = vision.Options(other=other)
+        options = vision.Options(other_model=other)
         assert reason in vision.refuses(options) and reason in vision.needs(options)
         with pytest.raises(ValueError, match=reason):
             vision.load(options, "cpu")
     (nasty / "config.json").write_text("{}")
     (nasty / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-00001-of-00002.safetensors"}}')
-    assert "no whole model.safetensors" in vision.refuses(vision.Options(other=str(nasty)))
+    assert "no whole model.safetensors" in vision.refuses(vision.Options(other_model=str(nasty)))
     with pytest.raises(ValueError, match="somebody/something is not on this computer and cannot be downloaded now"):
-        vision.fetch(vision.Options(other="somebody/something"), lambda done, of: None, lambda: False)
+        vision.fetch(vision.Options(other_model="somebody/something"), lambda done, of: None, lambda: False)
     assert "no effect" in vision.says(vision.Options(seed=3)) and vision.says(vision.Options(seed=3, temperature=0.5)) == ""
 
 
@@ -101,7 +101,7 @@ def tiny(tmp_path_factory):
 
 
 def options(folder, **more):
-    return vision.Options(other=str(folder), **{"max_tokens": 8, "side": 128, **more})
+    return vision.Options(other_model=str(folder), **{"max_tokens": 8, "side": 128, **more})
 
 
 RED, BLUE = Image.new("RGB", (300, 200), "red"), Image.new("RGB", (70, 120), "blue")

@@ -50,6 +50,7 @@ LAYOUTS = {
     "gallery-dl of pixiv": ({"a.json": '{"category": "pixiv", "caption": "<a href=x>my page</a>", "tags": ["fox", "\u72d0"]}'}, {"a": ("fox, \u72d0",), "b": ()}),
     "gelbooru's": ({"a.json": '{"@attributes": {"limit": 1}, "post": [{"id": 1, "tags": "red_fur fox"}]}'}, {"a": ("red fur, fox",), "b": ()}),
     "tags by the line": ({"a.png.txt": "red_fur\nfox\nsolo\n", "b.txt": "hen\nblue eyes\ncharacter:ada hen\nsolo\ngrass\nsun\n"}, {"a": ("red_fur, fox, solo",), "b": ("hen, blue eyes, character:ada hen, solo, grass, sun",)}),
+    "tags and prose in two files": ({"a.txt": "1girl, red hat,", "a.caption": "A girl wears a red hat.", "b.txt": "a cat", "b.caption": "a dog"}, {"a": ("1girl, red hat", "A girl wears a red hat."), "b": ("a cat",)}),
     "a .txt goes before": ({"a.txt": "by hand", "metadata.jsonl": '{"file_name": "a.png", "text": "a fox"}\n{"file_name": "b.png", "text": "a hen"}\n'}, {"a": ("by hand",), "b": ("a hen",)}),
 }  # fmt: skip
 

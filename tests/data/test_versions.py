@@ -56,6 +56,10 @@ def test_an_import_a_bulk_edit_a_removal_and_an_undo_are_a_version_each(ds):
         (1, 3, 2, "3 pictures added, 1 mask added"), (2, 3, 2, "2 captions changed"), (3, 2, 2, "1 picture removed"), (4, 3, 2, "1 picture added"),
     ]  # fmt: skip
     assert ds.prefix("zibbo, ") == 0 and len(said(ds)) == 4, "what changes nothing is none"
+    ds.set_captions({"cat 1.png": "a", "cat 2.png": "b"}, "wd_tagger")
+    ds.set_lines("one")
+    ds.suffix("!")
+    assert said(ds)[4:] == ["2 captions by wd_tagger", "Lines of captions read otherwise", "Text put behind 2 captions"]
 
 
 def test_what_is_typed_is_gathered_before_the_next_step_and_after_a_pause(ds, monkeypatch):

@@ -47,6 +47,7 @@ CHANGED = {
     "data.batch_size": (3, {}),
     "data.caption_dropout": (1.0, {}),
     "data.prior_caption_dropout": (1.0, {"data__datasets": None}),  # a dataset to learn from and one that stays as it is, made in the test
+    "data.caption_kinds": ("tags", {"data__shuffle_tags": True}),  # the captions here are prose, which then stays as it is
     "data.shuffle_tags": (True, {}),
     "data.keep_tags": (0, {"data__shuffle_tags": True}),
     "data.tag_dropout": (0.6, {}),
@@ -216,10 +217,11 @@ def test_a_changed_setting_shows(lab, baselines, dataset, field, tmp_path):
         assert changed != baselines[key], f"{field} had no effect and said nothing"
 
 
-@pytest.mark.parametrize("change", [{"repeats": 2}, {"weight": 3.0}, {"prior": True}])
+@pytest.mark.parametrize("change", [{"repeats": 2}, {"weight": 3.0}, {"prior": True}, {"trigger": "quux"}, {"resolutions": [48]}, {"part": "inner"}])
 def test_a_changed_dataset_use_shows(lab, dataset, change, tmp_path):
     from tests import tiny
 
+    tiny.pictures(tmp_path / "others" / "inner", 2)
     others = {"name": str(tiny.pictures(tmp_path / "others", 3))}
     plain, changed = (seen(lab.run(**BASELINE | {"data__datasets": [{"name": str(dataset)}, use]})) for use in (others, others | change))
     assert plain["losses"] != changed["losses"]
@@ -290,6 +292,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(lab, change, says):
         ({"keep__on": True, "keep__own": 0.5, "trigger": ""}, "keep.own has no effect: there is no trigger word"),
         ({"sample__prompts": []}, "sample.every has no effect"),
         ({"data__keep_tags": 3}, "data.keep_tags has no effect"),
+        ({"data__caption_kinds": "evenly"}, "data.caption_kinds has no effect: with"),
         ({"data__aspect_buckets": False, "data__max_aspect": 3.0}, "data.max_aspect has no effect"),
         ({"save__validate_every": 3}, "save.validate_every has no effect"),
         ({"loss__timestep_mean": 1.0}, "loss.timestep_mean has no effect: loss.timestep_law is 'uniform', not 'logit_normal'"),

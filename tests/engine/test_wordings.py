@@ -7,6 +7,8 @@ import pytest
 from tests import tiny
 from training import jobfile
 from training.config import TrainConfig
+from training.data import kinds
+from training.data.captions import split
 from training.engine.data import TAG_ORDERS, _captions
 
 
@@ -52,3 +54,50 @@ def test_a_great_choice_is_some_of_it_and_every_caption_counts_alike():
     both = said(("a {x|y|z} hat", "plain"))
     assert both.count("plain") == 3
     assert len(both) == 6
+
+
+TAGS, PROSE, MORE = "1girl, red hat, snow, smile", "A woman wears a red hat, and smiles in the snow.", "She stands there, in a hat, on a hill."
+
+
+@pytest.mark.parametrize(
+    ("kinds", "made"),
+    [
+        ("all", {f"zibbo, {TAGS}", f"zibbo, {PROSE}", f"zibbo, {MORE}"}),
+        ("tags", {f"zibbo, {TAGS}"}),
+        ("prose", {f"zibbo, {PROSE}", f"zibbo, {MORE}"}),
+        ("evenly", {f"zibbo, {TAGS}", f"zibbo, {PROSE}", f"zibbo, {MORE}"}),
+        ("joined", {f"zibbo, {PROSE[:-1]}, {TAGS}", f"zibbo, {MORE[:-1]}, {TAGS}"}),
+    ],
+)
+def test_tags_and_prose_are_told_apart_and_trained_as_asked(kinds, made):
+    found = said((TAGS, PROSE, MORE), "zibbo", data__caption_kinds=kinds)
+    assert set(found) == made
+    share = sum(text.endswith(TAGS) for text in found) / len(found)
+    assert share == pytest.approx({"all": 1 / 3, "tags": 1, "prose": 0, "evenly": 1 / 2, "joined": 1}[kinds])
+
+
+def test_where_kinds_are_told_apart_only_tags_are_shuffled_and_left_out():
+    plain = {kinds: set(said((TAGS, PROSE), data__caption_kinds=kinds, data__shuffle_tags=True, data__keep_tags=0)) for kinds in ("all", "evenly", "joined")}
+    assert PROSE in plain["evenly"] and len(plain["evenly"]) > 4
+    assert any(text not in plain["evenly"] for text in plain["all"]), "where they are not, the pieces of a sentence are shuffled as ever"
+    assert len(plain["joined"]) > 4 and all(text.startswith(PROSE[:-1]) for text in plain["joined"])
+    kept = said(("1girl, zibbo ||| hat, snow, smile, sky", PROSE), data__caption_kinds="joined", data__shuffle_tags=True, data__tag_dropout=0.5)
+    assert len(set(kept)) > 4 and all(text.startswith(f"{PROSE[:-1]}, 1girl, zibbo") and "|" not in text for text in kept)
+
+
+def test_a_picture_without_the_kind_keeps_what_it_has_and_that_is_said():
+    assert set(said((PROSE,), data__caption_kinds="tags")) == {PROSE} and set(said((), data__caption_kinds="joined")) == {""}
+    assert kinds.remarks([(TAGS, PROSE), (PROSE,), ()], "tags", False) == ["1 of 2 pictures do not have tags as data.caption_kinds asks, and are learnt with what they have"]
+    assert kinds.remarks([(TAGS,), (TAGS,)], "tags", False)[0].startswith("data.caption_kinds has no effect")
+    assert "no effect" in kinds.remarks([(TAGS, PROSE)], "evenly", False)[0], "both are drawn equally often anyway"
+    assert kinds.remarks([(TAGS, PROSE, MORE)], "evenly", False) == kinds.remarks([(TAGS, PROSE)], "evenly", True) == kinds.remarks([(PROSE,)], "all", True) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "both"),
+    [(PROSE, TAGS, f"{TAGS}\n{PROSE}"), (TAGS, f"{PROSE}\n\nMore.", f"{PROSE}\n{TAGS}"), (TAGS, "hat, snow,", "hat, snow,"), ("", TAGS, TAGS), (PROSE, f"{TAGS}, ", f"{TAGS}\n{PROSE}")],
+)
+def test_tags_and_prose_in_two_files_are_two_captions_of_one_picture(before, after, both):
+    made = kinds.together(before, after)
+    assert made.split("\n")[0].startswith(both.split("\n")[0]) and len(made.split("\n")) == len(both.split("\n"))
+    assert len(split(made)) == len(both.split("\n"))

@@ -207,6 +207,27 @@ def test_what_no_program_writes_is_a_sentence_and_never_a_crash(tmp_path):
             assert str(error)
 
 
+def test_what_is_said_of_one_dataset_alone_stays_with_it(tmp_path):
+    pictures = lambda data: [(d.path, d.repeats, d.resolutions, d.trigger) for d in read(tmp_path, data).datasets]
+    process = {"type": "sd_trainer", "trigger_word": "zibbo", "datasets": [{"folder_path": "/a", "resolution": [512]}, {"folder_path": "/b", "resolution": [768, 1024], "trigger_word": "quux", "num_repeats": 2}, {"folder_path": "/c", "trigger_word": "zibbo"}]}
+    assert pictures({"job": "extension", "config": {"name": "x", "process": [process]}}) == [("/a", 1, (), ""), ("/b", 2, (768, 1024), "quux"), ("/c", 1, (), "")]
+    toml = {"datasets": [{"resolution": 512, "subsets": [{"image_dir": "/a"}]}, {"resolution": [1024, 1024], "subsets": [{"image_dir": "/b", "num_repeats": 3}]}, {"resolution": [512, 512], "subsets": [{"image_dir": "/c"}]}]}
+    assert pictures(toml) == [("/a", 1, (), ""), ("/b", 3, (1024,), ""), ("/c", 1, (), "")]
+    process["datasets"][1] |= {"resolution": [8], "trigger_word": "a, b"}
+    made = read(tmp_path, {"job": "extension", "config": {"name": "x", "process": [process]}})
+    assert [d.resolutions for d in made.datasets] == [(), (), ()] and {w.key for w in made.without} >= {"datasets.1.resolution", "datasets.1.trigger_word"}
+    pipe = {"directory": [{"path": "/a"}, {"path": "/b", "resolutions": [768]}], "resolutions": [512], "enable_ar_bucket": True}
+    assert pictures(pipe) == [("/a", 1, (), ""), ("/b", 1, (768,), "")]
+
+
+def test_a_folder_of_another_computer_is_the_dataset_here_that_is_called_like_it(home, tmp_path):
+    from training.data import datasets
+
+    tiny.pictures(datasets.create(home, "my cat").path, 2)
+    rows = draught.folders(translating.Imported("x", {}, datasets=(translating.Pictures("/mnt/d/my cat", 4, resolutions=(64,)), translating.Pictures("D:\\pics\\unknown"))), home, local=False)
+    assert rows == [{"name": datasets.list_datasets(home)[0].name, "repeats": 4, "weight": 1.0, "prior": False, "resolutions": (64,), "trigger": ""}]
+
+
 def test_a_job_is_made_of_it_that_train_takes(home, tmp_path):
     for name in ("10_zibbo dog", "2_other"):
         tiny.pictures(tmp_path / "pics" / name, 4)

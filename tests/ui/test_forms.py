@@ -79,18 +79,18 @@ def test_edits_become_a_config():
         config(),
         {
             "adapter.rank": "32", "optimizer.learning_rate": "3e-4", "data.flip": "on", "data.resolutions": "512, 768",
-            "sample.prompts": "one\n\n  two ", "data.datasets": "cats | 3\ndogs\nanimals | 1 | 0.5 | yes", "optimizer.type": "prodigy", "steps": " 1 500 ",
+            "sample.prompts": "one\n\n  two ", "data.datasets": "cats | 3\ndogs\nanimals | 1 | 0.5 | yes\nbirds | 1 | 1 | no | quux | 512, 768 | small/blue", "optimizer.type": "prodigy", "steps": " 1 500 ",
         },
     )  # fmt: skip
     assert wrong == {}
     assert made.adapter.rank == 32 and made.optimizer.learning_rate == 3e-4 and made.data.flip
     assert made.data.resolutions == (512, 768) and made.sample.prompts == ("one", "two") and made.steps == 1500
     kept = DatasetUse(name="animals", weight=0.5, prior=True)
-    assert made.data.datasets == (DatasetUse(name="cats", repeats=3), DatasetUse(name="dogs"), kept)
+    assert made.data.datasets == (DatasetUse(name="cats", repeats=3), DatasetUse(name="dogs"), kept, DatasetUse(name="birds", trigger="quux", resolutions=(512, 768), part="small/blue"))
     options, _ = forms.assemble(config(), {"optimizer.options": "d_coef: 0.5\n\nsteps=20\nsafeguard_warmup: on\nmode : a b"})
     assert options.optimizer.options == {"d_coef": 0.5, "steps": 20, "safeguard_warmup": True, "mode": "a b"}
     field = next(f for f in forms.fields(TrainConfig) if f.path == "data.datasets")
-    assert forms.typed(field, made.data.datasets) == "cats | 3\ndogs\nanimals | 1 | 0.5 | yes"
+    assert forms.typed(field, made.data.datasets) == "cats | 3\ndogs\nanimals | 1 | 0.5 | yes\nbirds | 1 | 1 | no | quux | 512, 768 | small/blue"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_edits_become_a_config():
         ("data.resolutions", "8", "outside"),
         ("data.datasets", "", "at least 1"),
         ("data.datasets", "cats | 0", "greater than or equal to 1"),
-        ("data.datasets", "a | 2 | 3 | yes | 5", "5 parts"),
+        ("data.datasets", "a | 2 | 3 | yes | b | 5 | c | d", "8 parts"),
         ("data.datasets", "a\nb | 2 | 1 | perhaps", "neither yes nor no"),
         ("data.datasets", "a | 1 | 1 | yes", "nothing to learn"),
         ("optimizer.schedule", "cosinus", "cosine"),

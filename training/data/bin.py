@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -151,6 +152,7 @@ def bring_back(folder: Folder, keys: Collection[str]) -> int:
     """Pictures of the bin in the dataset again, with what lay beside them; one whose name is taken gets another.  How many."""
     with folder._locked():
         there = contents(folder)
+        beside = beside_by_picture(there)
         scan = scan_folder(folder.path)
         stems = {stem_of(n).casefold() for n in scan.names}
         count = 0
@@ -161,7 +163,7 @@ def bring_back(folder: Folder, keys: Collection[str]) -> int:
                 number += 1
                 free = f"{stem}-{number}"
             stems.add(stem_of(free + suffix).casefold())
-            for other in _beside_in_bin(there, kept):
+            for other in beside.get((kept.step, stem_of(kept.name)), []):
                 name = free + other.name[len(stem) :] if other.name.startswith(stem) else other.name
                 if not os.path.lexists(folder.path / name):
                     place(folder, other.path, name, move=True, record=other.record)
@@ -171,9 +173,9 @@ def bring_back(folder: Folder, keys: Collection[str]) -> int:
         return count
 
 
-def take_texts(folder: Folder, there: Collection[Kept], kept: Kept, name: str) -> None:
-    """The caption files of a picture that comes back as `name`, where that is its own name and nothing stands in their place."""
-    for other in _beside_in_bin(there, kept) if kept.name == name else ():
+def take_texts(folder: Folder, beside: Iterable[Kept]) -> None:
+    """The caption files of a picture that comes back under its own name, where nothing stands in their place."""
+    for other in beside:
         if other.kind == TEXT and other.path.exists() and not os.path.lexists(folder.path / other.name):
             os.replace(other.path, folder.path / other.name)
 
@@ -192,12 +194,13 @@ def empty(folder: Folder) -> int:
         return freed
 
 
-def _beside_in_bin(there: Iterable[Kept], kept: Kept) -> list[Kept]:
-    """What was removed together with a picture and belongs to it alone."""
-    own = [k for k in there if k.step == kept.step and k.key != kept.key]
-    if any(k.kind == PICTURE and stem_of(k.name) == stem_of(kept.name) for k in own):
-        return []
-    return [k for k in own if k.kind != PICTURE and k.beside == stem_of(kept.name)]
+def beside_by_picture(there: Iterable[Kept]) -> dict[tuple[str, str], list[Kept]]:
+    """{(step, stem of a picture): what was removed together with it and belongs to it alone}."""
+    pictures, found = Counter((k.step, stem_of(k.name)) for k in there if k.kind == PICTURE), {}
+    for kept in there:
+        if kept.kind != PICTURE and pictures[kept.step, kept.beside] == 1:
+            found.setdefault((kept.step, kept.beside), []).append(kept)
+    return found
 
 
 def _files(folder: Folder) -> Iterable[tuple[str, str, Path, os.stat_result]]:

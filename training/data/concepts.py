@@ -209,7 +209,7 @@ def idle(config: TrainConfig, plugins: Path | None = None) -> list[str]:
             if field not in ("target", "weight", *known) and any(getattr(t, field) != info.default for t in concept.targets):
                 said.append(f"concept.targets: {field} has no effect: the objective is {name!r}")
         said += [f"trigger has no effect: {name!r} changes what concept.targets says"] * bool(config.trigger)
-        said += [f"{path} has no effect: {name!r} changes what concept.targets says, not captions" for path in _changed(config.data, ("caption_dropout", "shuffle_tags", "tag_dropout"))]
+        said += [f"{path} has no effect: {name!r} changes what concept.targets says, not captions" for path in _changed(config.data, ("caption_dropout", "caption_kinds", "shuffle_tags", "tag_dropout"))]
         if not config.data.datasets:
             said += [f"{path} has no effect: there is no dataset" for path in _changed(config.data, ("flip", "aspect_buckets", "max_aspect", "upscale"))]
             said += ["loss.masked has no effect: there is no dataset"] * config.loss.masked

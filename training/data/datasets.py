@@ -16,7 +16,7 @@ import shutil
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,8 +147,8 @@ class Dataset(Folder):
             said.append("1 picture is not checked yet" if counts.unchecked == 1 else f"{counts.unchecked} pictures are not checked yet")
         return said
 
-    def fingerprint(self, masks: bool = False, controls: bool = False) -> str:
-        """SHA-256 over the usable pictures' bytes and captions, and of what lies beside them if asked for, whatever the files are called."""
+    def fingerprint(self, masks: bool = False, controls: bool = False, among: Collection[str] | None = None) -> str:
+        """SHA-256 over the usable pictures' bytes and captions, and of what lies beside them if asked for, whatever the files are called.  among: ids, None for all."""
 
         def row(p: Picture) -> tuple[str, ...]:
             beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
@@ -156,7 +156,7 @@ class Dataset(Folder):
             told += [f"turned {p.treatment.view}"] if p.treatment.view else []
             return p.sha256, "\n".join(p.captions), *beside, *told
 
-        rows = sorted(row(p) for p in self.pictures() if p.usable)
+        rows = sorted(row(p) for p in self.pictures() if p.usable and (among is None or p.id in among))
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     def check(self, ids: Sequence[str] | None = None, on_progress: Progress | None = None) -> int:
@@ -261,10 +261,22 @@ class Dataset(Folder):
         return self.caption(id)
 
     def set_captions(self, changes: Mapping[str, str], source: str, op: str = "") -> int:
-        """Save captions as one step for undo (`op` joins several calls into one).  How many changed."""
+        """Save captions as one step for undo (`op` joins several calls into one).  How many changed.
+
+        Many at once are a version; what is typed, and what several calls write, is gathered.
+        """
         with self._locked():
+            if len(changes) > 1 and source != "typed" and not op:
+                with versions.step(self) as step:
+                    count = self._save_captions(changes, source, op)
+                    step.did = versions.captions_said(count, source)
+                return count
             if source == "typed":
                 versions.typing(self)
+            return self._save_captions(changes, source, op)
+
+    def _save_captions(self, changes: Mapping[str, str], source: str, op: str) -> int:
+        with self._locked():
             scan = scan_folder(self.path)
             for id in changes:
                 if id not in scan.files:
@@ -330,12 +342,8 @@ class Dataset(Folder):
             scan = scan_folder(self.path)
             now = {n: self._caption_of(scan, n).text for n in scan.names if ids is None or n in ids}
             made = {n: after for n, text in now.items() if text and (after := change(text)) != text}
-            if not made:
-                return 0
-            with versions.step(self) as step:
-                count = self.set_captions(made, source)
-                step.did = versions.captions_said(count, source)
-            return count
+            with versions.step(self, versions.captions_said(len(made), source)) if made else nullcontext():
+                return self.set_captions(made, source)
 
     def _looked_at(self, gate: Gate, name: str) -> tuple[str, dict]:
         """(name, record) of a picture that lies in the folder."""

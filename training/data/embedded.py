@@ -12,7 +12,6 @@ from typing import BinaryIO
 from ..outside import Refused, open_plain, parse_json
 from . import captions
 from .datasets import Dataset
-from .edits import new_op
 
 SOURCE = "its prompt"  # of such captions
 MAX_TEXT_BYTES = 200_000
@@ -32,7 +31,7 @@ def found(ds: Dataset, ids: Iterable[str] | None = None) -> dict[str, str]:
 
 def use(ds: Dataset) -> int:
     """How many pictures without a caption have their prompt as caption now: one step for undo."""
-    return ds.set_captions(found(ds), SOURCE, new_op())
+    return ds.set_captions(found(ds), SOURCE)
 
 
 def prompt_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from ..files import write_atomic
 from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
-from . import bin, captions, embedded, encodings, noise, parquet, rereading, sevens, tars, versions, zips
+from . import bin, captions, embedded, encodings, kinds, noise, parquet, parts, rereading, sevens, tars, versions, zips
 from .controls import KINDS, Control, made
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets, summary
@@ -252,6 +252,7 @@ def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verd
         if came:
             ds._save_index()
     new = {v.id for v in verdicts if v.ok}
+    parts.remember(ds, [(place(o), came.get((o.folder, o.name), ())) for o in pictures], new)
     pairs = Pairs(came, [p.id for p in ds.pictures(check=False) if p.id not in new])
     regular = [o for o, role in kept_out if role.kind == "regular"]
     verdicts += [Verdict(o.label, False, role.reason, kind=role.kind) for o, role in kept_out if role.kind != "regular"]
@@ -474,7 +475,8 @@ def _pair(ds: Dataset, texts: list[Offered], pairs: Pairs, new: set[str]) -> lis
             verdicts.append(Verdict(text.label, False, "its picture is here already, and its caption was edited by hand, so that one is kept; add the .txt alone to replace it", ids[0], "caption"))
             continue
         for id in ids:
-            (first if id in new else changed)[id] = caption
+            said = first if id in new else changed
+            said[id] = kinds.together(said.get(id, ""), caption)
             guesses.pop(id, None)
             if guessed:
                 guesses[id] = (guessed, read_plain(text.path, captions.MAX_BYTES))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..outside import read_json
-from . import captions, encodings, versions
-from .edits import new_op
+from . import captions, encodings
 from .memory import write_text_whole
 
 if TYPE_CHECKING:
@@ -68,9 +67,8 @@ def reread(ds: Dataset, encoding: str, ids: Sequence[str] = ()) -> int:
     wrong = [id for id, text in texts.items() if text is None]
     if wrong:
         raise ValueError(f"the caption of {wrong[0]} is not in {encodings.CHOICES[encoding]}; choose another encoding")
-    with versions.step(ds, versions.captions_said(len(rows), SOURCE)):
-        remember(ds, {g.id: (encoding, g.data) for g in rows})
-        return ds.set_captions(texts, SOURCE, new_op())
+    remember(ds, {g.id: (encoding, g.data) for g in rows})
+    return ds.set_captions(texts, SOURCE)
 
 
 def _read(data: bytes, codec: str) -> str | None:

@@ -18,7 +18,7 @@ from . import bin, states, treatment, versions
 from .edits import new_op
 from .folder import Folder, about, write_about
 from .memory import scan as scan_folder
-from .memory import write_text_whole
+from .memory import stem_of, write_text_whole
 from .states import State
 from .verdicts import counted
 
@@ -110,6 +110,7 @@ def _files(folder: Folder, wanted: State, op: str) -> tuple[list[str], int]:
     if out:
         bin.put_aside(folder, scan, [*out, *with_texts], op)
     there = {kept.path: kept for kept in bin.contents(folder)}
+    beside = bin.beside_by_picture(there.values())
     sources: dict[str, list[Path]] = {}
     for name, digest in now.files.items():
         if wanted.files.get(name) == digest:
@@ -131,8 +132,8 @@ def _files(folder: Folder, wanted: State, op: str) -> tuple[list[str], int]:
             lost.append(name)
             continue
         move = source in kept and (len(kept) > 1 or not left[digest])
-        if source in kept:
-            bin.take_texts(folder, there.values(), there[source], name)
+        if source in kept and source.name == name:
+            bin.take_texts(folder, beside.get((there[source].step, stem_of(name)), ()))
         copied += bin.place(folder, source, name, move, there[source].record if source in there else None)
         if move:
             kept.remove(source)

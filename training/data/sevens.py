@@ -72,7 +72,7 @@ def _writers(into: Path, wanted: dict[str, Path], most_bytes: int):
 
     class Writer(Py7zIO):
         def __init__(self, target: Path):
-            self.file = open(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "w+b")  # noqa: SIM115 closed by py7zr
+            self.file = open(target, "x+b")  # noqa: SIM115 closed by py7zr
 
         def write(self, data):
             left[0] -= len(data)

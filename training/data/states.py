@@ -148,7 +148,9 @@ def applied(before: State, change: Mapping[str, Any]) -> State:
         put, gone = change.get(name, {}), change.get(f"-{name}", [])
         if not isinstance(put, dict) or not isinstance(gone, list):
             raise ValueError(f"its {name} are not what Easel writes")
-        left = {k: v for k, v in getattr(before, name).items() if k not in set(map(str, gone))} if gone else dict(getattr(before, name))
+        left = dict(getattr(before, name))
+        for key in gone:
+            left.pop(str(key), None)
         made[name] = left | {k: _checked(name, k, v) for k, v in put.items()}
     for name in WORDS:
         word = change.get(name, made[name])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..home import Home
 from ..outside import is_plain
-from . import bin, datasets, restoring, states, treatment, versions
+from . import bin, datasets, parts, restoring, states, treatment, versions
 from .datasets import Dataset
 from .folder import about, write_about
 from .memory import memory_of, write_text_whole
@@ -55,6 +55,7 @@ def _made(home: Home, ds: Dataset, id: int, wanted: State) -> Twin:
         with ds._locked():
             copied, lost = _files(ds, made, wanted)
             _texts(made, wanted)
+            parts.copy(ds, made, wanted.files)
         title = f"{ds.title}, version {id}"
         write_about(made.meta, {"title": title, "created": round(time.time(), 3), OF: wanted.digest, "lines": wanted.lines, "prior": wanted.prior})
         target = datasets.free_folder(home, title)

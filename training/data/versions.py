@@ -132,15 +132,20 @@ def read(folder: Folder, id: int) -> State:
         return state
 
 
-def every(folder: Folder) -> Iterator[tuple[Version, State]]:
-    """Each version with what the dataset was then, oldest first, at the price of reading each once.  Raises ValueError at a damaged one."""
-    before = None
+def files_of_each(folder: Folder) -> Iterator[tuple[Version, Mapping[str, str]]]:
+    """Each version with the files of then, {name: sha256}, oldest first, at the price of reading each once.  Raises ValueError at a damaged one."""
+    before, files = 0, {}
     for version in listed(folder):
-        if before and version.before == before[0].id:
-            before = version, states.applied(before[1], _body(folder, version.id)[1])
+        if version.before and version.before != before:
+            files = dict(read(folder, version.id).files)
         else:
-            before = version, read(folder, version.id)
-        yield before
+            change = _body(folder, version.id)[1]
+            files = {} if not version.before else files
+            for name in change.get("-files", []):
+                files.pop(name, None)
+            files |= change.get("files", {})
+        before = version.id
+        yield version, files
 
 
 def pending(folder: Folder) -> str:
@@ -225,8 +230,11 @@ def record(folder: Folder, did: str, gathered: bool = False) -> Version | None:
         difference = states.compare(before, state)
         if gathered and not did:
             did = pending(folder) if last else "as it was found"
-            if not did or difference.added or difference.removed or difference.replaced:
-                did = f"{did}, {IN_FOLDER}" if did and last else did or IN_FOLDER
+            files = difference.added or difference.removed or difference.replaced
+            if last and files:
+                did = f"{did}, {IN_FOLDER}" if did else IN_FOLDER
+            elif not did:
+                did = IN_FOLDER if difference.captions else difference.says()
         on = last if last and last.depth < WHOLE_EVERY - 1 else None
         change = states.delta(before if on else State(), state)
         made = Version(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import concepts, datasets, pairs
+from ..data import concepts, datasets, kinds, pairs, parts
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.controls import Control
@@ -48,6 +49,7 @@ class Item:
     flips: tuple[bool, ...]  # (False,) or (False, True)
     weight: float = 1.0  # of its loss
     prior: bool = False  # shows what must stay as it is
+    named: bool = False  # has a trigger word
     mask: Mask | None = None
     segment: Segment = STILL
     low: Item | None = None  # the low end of a pair whose high end this is
@@ -158,9 +160,9 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     pictures = []
     prints = []
     for use in config.data.datasets:
-        dataset = datasets.resolve(home, use.name)
-        prints.append([dataset.fingerprint(config.loss.masked, controlled), use.repeats])
-        pictures += [(use, dataset.name, p) for p in dataset.pictures() if p.usable]
+        taken = parts.taken(home, use)
+        prints.append([taken.fingerprint(config.loss.masked, controlled), use.repeats])
+        pictures += [(use, taken.ds.name, p) for p in taken.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
     others = _low_ends(config, home, pictures, prints, warn) if paired else {}
@@ -176,21 +178,19 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
-    held = {new[at] for at in _held_out(config, len(new))}
-    silent = [pictures[at][2].id for at in new if not pictures[at][2].caption.strip()]
-    if silent and not config.trigger and not words:
-        warn(f"{len(silent)} of {len(new)} pictures have no caption and there is no trigger word: they are learnt without words")
-
-    nameless = [pictures[at][2].id for at in new if has_place(pictures[at][2].caption)]
-    if nameless and not config.trigger and not words:
-        warn(f"{len(nameless)} captions have a place for the trigger word, [trigger] or [name], but there is none: it is left out of them")
+    held = _held_out(config, pictures, new)
+    changing = config.data.shuffle_tags or config.data.tag_dropout > 0
+    about = [] if words else kinds.remarks([pictures[at][2].captions for at in new], config.data.caption_kinds, changing)
+    for text in (*_without_word(config, [pictures[at] for at in new], words), *_idle_words(config, words), *about):
+        warn(text)
     _say_masks(config, [pictures[at][2] for at in new], warn)
 
     items: list[Item] = []
     kept_back: list[Item] = []
     small = []
     for number_, (use, name, picture) in enumerate(pictures):
-        for side in config.data.resolutions:
+        word = use.word(config.trigger)
+        for side in config.data.sides(use):
             sizes = bucket_sizes(side, divisor, config.data.max_aspect if config.data.aspect_buckets else 1.0)
             crop = crop_to(picture.width, picture.height, choose(picture.width, picture.height, sizes), picture.focus)
             if not config.data.upscale and (crop.scaled[0] > picture.width or crop.scaled[1] > picture.height):
@@ -202,8 +202,8 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
                 shape = {"size": (picture.width, picture.height), "crop": crop, "flips": (False, True) if config.data.flip else (False,), "segment": segment}
                 item = Item(
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
-                    _targets_said(config, places) if words else _captions(config, picture.captions or (other.captions if other else ()), "" if use.prior else config.trigger),
-                    weight=use.weight, prior=use.prior, mask=picture.mask if config.loss.masked and not use.prior else None, places=places, control=picture.control if controlled else None,
+                    _targets_said(config, places) if words else _captions(config, picture.captions or (other.captions if other else ()), word),
+                    weight=use.weight, prior=use.prior, named=bool(word), mask=picture.mask if config.loss.masked and not use.prior else None, places=places, control=picture.control if controlled else None,
                     low=Item(f"{name}/{other.id}", str(other.path), other.sha256, (), treatment=other.treatment, **shape) if other else None, treatment=picture.treatment, **shape,
                 )  # fmt: skip
                 if number_ in held:
@@ -226,7 +226,7 @@ def _low_ends(config: TrainConfig, home: Home, pictures: list, prints: list, war
         lows = [p for p in other.pictures() if p.usable]
     found = {}
     for name in dict.fromkeys(name for _, name, _ in pictures):
-        mine = [p for _, of, p in pictures if of == name]
+        mine = list({p.id: p for _, of, p in pictures if of == name}.values())
         found |= {(name, id): low for id, low in pairs.partners(mine, lows).items()}
     told = {(name, p.id): p.caption.strip() for _, name, p in pictures}
     differ = [id for (name, id), low in found.items() if told[name, id] and low.caption.strip() and told[name, id] != low.caption.strip()]
@@ -277,20 +277,52 @@ def _say_masks(config: TrainConfig, pictures: list[datasets.Picture], warn: Call
         warn(f"{len(broken)} masks cannot be used, and their pictures are learnt whole: {'; '.join(broken[:5])}")
 
 
-def _held_out(config: TrainConfig, count: int) -> set[int]:
-    wanted = config.data.held_out
-    if wanted and wanted > count - 1:
-        raise ValueError(f"data.held_out is {wanted}, but there are only {count} pictures; at least one must be left to train on")
-    return set(permutation(count, config.seed, "held out")[:wanted])
+def _held_out(config: TrainConfig, pictures: list[tuple], new: list[int]) -> set[int]:
+    """Which of the (use, name, picture) are kept out of training.  new: those that are learnt; one that several datasets have is held out of all of them."""
+    wanted, first = config.data.held_out, {}
+    for at in new:
+        first.setdefault(pictures[at][2].sha256, len(first))
+    if wanted and wanted > len(first) - 1:
+        raise ValueError(f"data.held_out is {wanted}, but there are only {len(first)} pictures; at least one must be left to train on")
+    drawn = set(permutation(len(first), config.seed, "held out")[:wanted])
+    return {at for at in new if first[pictures[at][2].sha256] in drawn}
+
+
+def _without_word(config: TrainConfig, learnt: list[tuple], words: bool) -> list[str]:
+    """What to know of (use, name, picture) that have no trigger word."""
+    bare = [] if words else [picture for use, _, picture in learnt if not use.word(config.trigger)]
+    silent, nameless = sum(not p.caption.strip() for p in bare), sum(has_place(p.caption) for p in bare)
+    said = [f"{silent} of {len(learnt)} pictures have no caption and there is no trigger word: they are learnt without words"] if silent else []
+    return said + [f"{nameless} captions have a place for the trigger word, [trigger] or [name], but there is none: it is left out of them"] * bool(nameless)
+
+
+def _idle_words(config: TrainConfig, words: bool) -> list[str]:
+    """A sentence on each trigger word that is set and not used."""
+    uses = config.data.datasets
+    why = {use.name: "words say what changes" if words else "it is kept as it is, without one" for use in uses if use.trigger and (words or use.prior)}
+    said = [f"data.datasets has a trigger word of its own for {name!r}, which has no effect: {text}" for name, text in why.items()]
+    unused = not words and config.trigger and config.trigger not in config.triggers
+    return said + ["trigger has no effect on what is learnt: every dataset has a trigger word of its own, or none"] * bool(unused)
 
 
 def _captions(config: TrainConfig, captions: tuple[str, ...], trigger: str) -> tuple[str, ...]:
     """The picture's captions as they are trained, each as often as the others: one of the tuple is drawn at each use."""
-    made = [tuple(o for wording in _wordings(config, " ".join(caption.split())) for o in _orders(config, wording, trigger)) for caption in captions or ("",)]
+    groups = kinds.chosen(captions, config.data.caption_kinds)
+    return _evenly([_evenly([_worded(config, wording, trigger) for wording in group]) for group in groups])
+
+
+def _evenly(made: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """All of them by turns, those of a short one again as often as those of the longest."""
     if len(made) == 1:
         return made[0]
     most = max(map(len, made))
     return tuple(orders[n % len(orders)] for n in range(most) for orders in made)
+
+
+def _worded(config: TrainConfig, wording: kinds.Wording, trigger: str) -> tuple[str, ...]:
+    """All that is trained of one caption."""
+    texts = _wordings(config, " ".join(wording.text.split()))
+    return tuple(o for text in texts for o in (_orders(config, text, trigger) if wording.loose else (trained(text, trigger),)))
 
 
 def _wordings(config: TrainConfig, caption: str) -> tuple[str, ...]:
@@ -320,11 +352,14 @@ def _tags(text: str) -> list[str]:
     return [t.strip() for t in text.split(",") if t.strip()]
 
 
-def bare_captions(item: Item, trigger: str) -> list[str]:
-    """An item's captions without the trigger word, as far as something is left; none where there is no trigger: they are what is learnt."""
-    if not trigger:
+def bare_captions(item: Item, triggers: Sequence[str]) -> list[str]:
+    """An item's captions without any of the trigger words, as far as something is left; none of one that holds no trigger word: they are what is learnt."""
+    if not item.named:
         return []
-    return [bare for caption in item.captions if (bare := without_trigger(caption, trigger))]
+    made = item.captions
+    for trigger in triggers:
+        made = [without_trigger(caption, trigger) for caption in made]
+    return [bare for bare in made if bare]
 
 
 @dataclass
@@ -408,7 +443,7 @@ class Feed:
             return ""
         if isinstance(item, Drawn) and item.prior:
             return item.captions[0]
-        own = [] if self.words else bare_captions(item, self.config.trigger)
+        own = [] if self.words else bare_captions(item, self.config.triggers)
         if chance < keep.empty + keep.own and own:
             return own[number("order", *where) % len(own)]
         return self.sentences[number("sentence", *where) % len(self.sentences)]
@@ -520,13 +555,14 @@ class Feed:
 
 
 def caption_record(plan: Plan) -> list[dict]:
-    """What is trained on, for the run's record: each item with the caption, size and crop it is trained with."""
-    rows = {}
+    """What is trained on, for the run's record: each item with the caption, size and crop it is trained with, and how many times it is seen in an epoch."""
+    rows, times = {}, Counter(plan.items)
     for item in plan.everything:
         c, s = item.crop, item.segment
         piece = {} if s == STILL else {"start": s.start, "frames": s.frames, "fps": s.fps}
-        rows[item.id, c.width, c.height, s.start] = {
+        piece |= {"weight": item.weight} if item.weight != 1 else {}
+        rows[item.id, c.width, c.height, s.start, item.captions, item.weight] = {
             "id": item.id, "captions": list(dict.fromkeys(item.captions)), "bucket": [c.width, c.height], "scaled": list(c.scaled),
-            "crop": [c.left, c.top], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}), **({"turned": item.treatment.view} if item.turned else {}),
+            "crop": [c.left, c.top], "times": times[item], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}), **({"turned": item.treatment.view} if item.turned else {}),
         }  # fmt: skip
     return list(rows.values())

@@ -476,7 +476,7 @@ def _idle_keep_settings(config: TrainConfig) -> list[str]:
     said = ["keep.words has no effect: keep.prompts are there instead"] if keep.words and keep.prompts else []
     if keep.drawn:
         return said + ["keep.own has no effect: keep.drawn holds pictures of the base model's own"] * ("own" in changed)
-    return said + ["keep.own has no effect: there is no trigger word to leave out"] * ("own" in changed and not config.trigger)
+    return said + ["keep.own has no effect: there is no trigger word to leave out"] * ("own" in changed and not config.triggers)
 
 
 def _names(modules: dict) -> dict[str, dict[int, str]]:

@@ -74,7 +74,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     texts = Texts(config, ctx, family, folder, cache, learning=trains_text(config, ctx))
     by_words = concepts.by_words(objective)
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
-    bare = {c for item in work.items for c in bare_captions(item, config.trigger)} if own else set()
+    bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
     asked = taught(config, objective, work.items) if by_words else set()
     texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | texts_of(config) | {""})
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler

@@ -118,8 +118,8 @@ DATASET: dict[str, Rule] = {
     "shuffle_tokens": ("data.shuffle_tags", switch), "keep_tokens": ("data.keep_tags", whole), "resolution": ("data.resolutions", sides), "buckets": ("data.aspect_buckets", switch), "flip_x": ("data.flip", switch),
     "flip_y": Why("pictures are not turned upside down here"), "cache_latents": _AUTO, "cache_latents_to_disk": _AUTO, "cache_text_embeddings": _AUTO, "num_frames": ("data.frames", whole), "fps": ("data.fps", number), "batch_size": Why("one batch size for all datasets here"),
     "mask_path": Why("masks lie beside their pictures here; add that folder to the dataset, then switch on ‘Masked’"), "mask_min_value": ("loss.unmasked_weight", number), "alpha_mask": ("loss.masked", switch), "invert_mask": Why("white is what is learnt here"),
-    "control_path": Why("control pictures lie beside their pictures here; add that folder to the dataset"), "default_caption": Why("write captions on the Captions tab", (None, "")), "token_dropout_rate": Why("single tags are not dropped here"),
-    "trigger_word": Why("one trigger word for all datasets here", (None, "")), "random_scale": _PART, "random_crop": _PART, "scale": Why("pictures have one scale here", (1, 1.0)), "bucket_tolerance": Why("the base model says by how many px a side divides", ()), "prior_reg": _PART, "random_triggers": _PART,
+    "control_path": Why("control pictures lie beside their pictures here; add that folder to the dataset"), "default_caption": Why("write captions on the Captions tab", (None, "")), "token_dropout_rate": ("data.tag_dropout", number),
+    "random_scale": _PART, "random_crop": _PART, "scale": Why("pictures have one scale here", (1, 1.0)), "bucket_tolerance": Why("the base model says by how many px a side divides", ()), "prior_reg": _PART, "random_triggers": _PART,
     "augments": _PART, "augmentations": _PART, "shrink_video_to_frames": _AUTO, "do_i2v": _PART, "do_audio": _PART, "clip_image_path": _PART, "inpaint_path": _PART, "type": _AUTO, "poi": _PART, "controls": _PART, "auto_frame_count": _PART, "enable_ar_bucket": _AUTO, "max_token_length": _AUTO,
 }  # fmt: skip
 
@@ -209,8 +209,9 @@ def _dataset(reading: Reading, n: int, one: Mapping[str, Any]) -> None:
     reading.left |= {f"{at}.{key}": value for key, value in one.items()}
     folder = one.get("folder_path") or one.get("dataset_path")
     repeats, weight = one.get("num_repeats", 1) or 1, one.get("loss_multiplier", 1.0) or 1.0
+    own = _of_it_alone(reading, at, one) if folder else {}
     if folder:
-        reading.datasets.append(Pictures(str(folder), max(1, whole(repeats)), number(weight), bool(one.get("is_reg", False))))
+        reading.datasets.append(Pictures(str(folder), max(1, whole(repeats)), number(weight), bool(one.get("is_reg", False)), **own))
     for key in ("folder_path", "dataset_path", "num_repeats", "loss_multiplier", "is_reg", "network_weight"):
         if key in one:
             reading.rest(f"{at}.{key}", "listed below")
@@ -224,6 +225,19 @@ def _dataset(reading: Reading, n: int, one: Mapping[str, Any]) -> None:
             reading.rest(name, "said already") if same else reading.leave(name, "it is one setting for all datasets here, and another dataset said it first")
         else:
             reading.by({name: rule})
+
+
+def _of_it_alone(reading: Reading, at: str, one: Mapping[str, Any]) -> dict[str, Any]:
+    """What one dataset has in place of what holds for all: its trigger word, and its sizes where they are not those of the first."""
+    own = {}
+    if "trigger_word" in one:
+        word = one["trigger_word"]
+        own = reading.of_one(f"{at}.trigger_word", "trigger", str) if word and word != reading.get("trigger_word") else {}
+        if f"{at}.trigger_word" in reading.left:
+            reading.rest(f"{at}.trigger_word", "said for all" if word else "empty there")
+    if one.get("resolution") and reading.settings.get("data.resolutions", sides(one["resolution"])) != sides(one["resolution"]):
+        own |= reading.of_one(f"{at}.resolution", "resolutions", sides)
+    return own
 
 
 def _samples(reading: Reading) -> None:

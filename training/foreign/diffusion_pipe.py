@@ -159,12 +159,17 @@ def _optimizer(reading: Reading) -> None:
 def _directory(reading: Reading, n: int, one: Mapping[str, Any]) -> None:
     at = f"directory.{n}"
     reading.left |= {f"{at}.{k}": v for k, v in one.items()}
+    own = {}
     if one.get("path"):
-        reading.datasets.append(Pictures(str(one["path"]), max(1, round(number(one.get("num_repeats", reading.get("num_repeats", 1)))))))
+        if one.get("resolutions") and ("resolutions" in reading.left or "data.resolutions" in reading.settings):
+            own = reading.of_one(f"{at}.resolutions", "resolutions", TABLE["resolutions"][1])
+        reading.datasets.append(Pictures(str(one["path"]), max(1, round(number(one.get("num_repeats", reading.get("num_repeats", 1))))), **own))
     for key in one:
         name = f"{at}.{key}"
         if key in ("path", "num_repeats"):
             reading.rest(name, "listed below")
+        elif name not in reading.left:
+            continue  # listed with the folder
         elif key == "mask_path":
             reading.leave(name, "masks lie beside their pictures here; add that folder to the dataset, then switch on ‘Masked’")
         elif key == "control_path":

@@ -76,8 +76,13 @@ def _law(value: Any) -> str:
     return names[value]
 
 
+def _sides(value: Any) -> list[int]:
+    """A list there is width and height, and no two sizes."""
+    return sides(",".join(map(str, value)) if isinstance(value, list) and len(value) == 2 else value)
+
+
 TABLE: dict[str, Rule] = {
-    "output_name": "name", "seed": ("seed", whole), "resolution": ("data.resolutions", sides), "max_resolution": ("data.resolutions", sides),
+    "output_name": "name", "seed": ("seed", whole), "resolution": ("data.resolutions", _sides), "max_resolution": ("data.resolutions", sides),
     "train_batch_size": ("data.batch_size", whole), "batch_size": ("data.batch_size", whole), "enable_bucket": ("data.aspect_buckets", switch),
     "bucket_no_upscale": ("data.upscale", turned), "flip_aug": ("data.flip", switch), "caption_dropout_rate": ("data.caption_dropout", number),
     "shuffle_caption": ("data.shuffle_tags", switch), "keep_tokens": ("data.keep_tags", whole), "masked_loss": ("loss.masked", switch),
@@ -215,21 +220,32 @@ def _pictures(reading: Reading) -> None:
         if key in reading.left:
             reading.rest(key, "empty there")
     for n, dataset in enumerate(reading.left.pop("datasets", None) or ()):
+        own = _own_sides(reading, n, dataset)
         for m, subset in enumerate(dataset.get("subsets", ())):
             at = f"datasets.{n}.subsets.{m}"
             reading.left |= {f"{at}.{k}": v for k, v in subset.items()}
             if folder := subset.get("image_dir") or subset.get("metadata_file"):
                 repeats = int(subset.get("num_repeats", 1) or 1)
-                reading.datasets.append(Pictures(str(folder), repeats, prior=bool(subset.get("is_reg", False))))
+                reading.datasets.append(Pictures(str(folder), repeats, prior=bool(subset.get("is_reg", False)), **own))
                 for key in ("image_dir", "metadata_file", "num_repeats", "is_reg"):
                     if key in subset:
                         reading.rest(f"{at}.{key}", "listed below, with its repeats")
             _of_a_subset(reading, at, subset)
-        own = {k: v for k, v in dataset.items() if k != "subsets"}
-        for key, value in own.items():
+        for key, value in dataset.items():
+            if key == "subsets" or (key == "resolution" and own):
+                continue
             reading.left.setdefault(key, value) if key not in reading.left else reading.left.update({f"datasets.{n}.{key}": value})
             if f"datasets.{n}.{key}" in reading.left:
                 reading.leave(f"datasets.{n}.{key}", "it is one setting for all datasets here, and another dataset said it first")
+
+
+def _own_sides(reading: Reading, n: int, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes of one dataset, where another one said its own first."""
+    size = dataset.get("resolution")
+    if not size or "resolution" not in reading.left or _sides(size) == _sides(reading.left["resolution"]):
+        return {}
+    reading.left[f"datasets.{n}.resolution"] = size
+    return reading.of_one(f"datasets.{n}.resolution", "resolutions", _sides)
 
 
 def _of_a_subset(reading: Reading, at: str, subset: Mapping[str, Any]) -> None:

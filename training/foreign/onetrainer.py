@@ -305,6 +305,17 @@ def _concepts(reading: Reading, found: Sequence[Mapping[str, Any]]) -> None:
         _concept(reading, n, one, repeats.get(n, 0))
 
 
+def _own_sides(reading: Reading, at: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes of one concept, where it has its own."""
+    on, sizes = f"{at}.image.enable_resolution_override", f"{at}.image.resolution_override"
+    if not values.get(on) or not values.get(sizes):
+        return {}
+    own = reading.of_one(sizes, "resolutions", lambda v: sides([s for s in str(v).split(",") if s.strip()]))
+    if own:
+        reading.rest(on, "listed below")
+    return own
+
+
 def _concept(reading: Reading, n: int, concept: Mapping[str, Any], repeats: int) -> None:
     """A folder with what is done to its pictures; what holds for all of them here is taken from the first that is used.  repeats 0: it is not learnt."""
     at = f"concepts.{n}"
@@ -313,12 +324,15 @@ def _concept(reading: Reading, n: int, concept: Mapping[str, Any], repeats: int)
     used, held = concept.get("enabled", True), lists.kind(concept) == "VALIDATION"
     if repeats:
         prior, below = lists.kind(concept) == "PRIOR_PREDICTION", bool(concept.get("include_subdirectories"))
-        reading.datasets.append(Pictures(str(concept["path"]), repeats, number(concept.get("loss_weight", 1.0) or 1.0), prior, below))
+        own = _own_sides(reading, at, values)
+        reading.datasets.append(Pictures(str(concept["path"]), repeats, number(concept.get("loss_weight", 1.0) or 1.0), prior, below, **own))
     table: dict[str, Rule] = {
         "image.enable_random_flip": ("data.flip", switch), "text.enable_tag_shuffling": ("data.shuffle_tags", switch), "text.keep_tags_count": ("data.keep_tags", whole),
     }  # fmt: skip
     for key, value in values.items():
         inner = key.removeprefix(f"{at}.")
+        if key not in reading.left:
+            continue  # listed with the folder
         rule = table.get(inner)
         if not used:
             reading.rest(key, "this concept is switched off there")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..config import TrainConfig
@@ -32,6 +32,11 @@ def scrub(text: str, config: TrainConfig) -> str:
     return _PATHS.sub(lambda m: _last(m[0]), text)
 
 
+def _usage(triggers: Sequence[str], how: str) -> str:
+    word = f"Trigger word{'s' * (len(triggers) > 1)}: {', '.join(triggers)}" if triggers else ""
+    return f"{word}. {how}" if word and how else word or how
+
+
 def _last(path: str) -> str:
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
 
@@ -54,7 +59,7 @@ def modelspec_metadata(
     only when the person asked for it, because it tells the captions.  The hash is added by stamp_hash.  plugins: where objectives
     of the user's own lie.
     """
-    side = max(config.data.resolutions)
+    side = max(config.data.all_sides)
     o = config.optimizer
     what, how = concepts.said_of(config, plugins)
     said = {
@@ -68,8 +73,8 @@ def modelspec_metadata(
         "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence_of(config.model.source)[0],
         "modelspec.tags": ",".join(spec.tags),
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
-        "modelspec.trigger_phrase": config.trigger,
-        "modelspec.usage_hint": " ".join(filter(None, (f"Trigger word: {config.trigger}." if config.trigger and how else f"Trigger word: {config.trigger}" if config.trigger else "", how))),
+        "modelspec.trigger_phrase": ", ".join(config.triggers),
+        "modelspec.usage_hint": _usage(config.triggers, how),
         "ss_output_name": config.name,
         "ss_base_model_version": spec.architecture,
         "ss_sd_model_name": _model_name(config.model.source),

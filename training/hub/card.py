@@ -97,7 +97,7 @@ def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, s
         meta["base_model"] = base
     adapter = registry.get("adapters", config.adapter.type)
     meta["base_model_relation"] = "finetune" if is_whole(adapter) else "adapter"
-    meta["instance_prompt"] = mask(config.trigger) or None
+    meta["instance_prompt"] = mask(", ".join(config.triggers)) or None
     kinds = [config.adapter.type] if is_beside(adapter) else TAGS[1:] if not is_whole(adapter) else []
     meta["tags"] = list(dict.fromkeys((_task(spec), TAGS[0], *kinds, *spec.tags)))
     if shown:
@@ -161,7 +161,7 @@ def code(text: str) -> str:
 
 
 def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str | int, gallery: bool, captions: list[str], plugins: Path | None) -> list[str]:
-    base, trigger = hub_base(config), _plain(config, config.trigger)
+    base, trigger = hub_base(config), _plain(config, next(iter(config.triggers), ""))
     step = config.steps if checkpoint == "final" else int(checkpoint)
     made = "It is the finished result." if checkpoint == "final" else f"It is the checkpoint of step {step} of {config.steps}."
     return [
@@ -170,7 +170,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         f"{_what(config)} for {markdown(spec.called(config.model.source))}, trained with Easel. {made}",
         " ".join(markdown(_plain(config, text)) for text in concepts.said_of(config, plugins)).strip(),
         _about_base(config, spec, base),
-        f"## Trigger word\n\nUse {code(trigger)} in the prompt to call up what it learnt." if trigger else "",
+        _words(config),
         _how_to_use(config, spec, base, repo_id, trigger, plugins),
         f"## Training\n\n{_settings(config, spec, base, step, plugins)}",
         "## Captions\n\n" + "\n".join(f"- {markdown(_plain(config, c))}" for c in captions) if captions else "",
@@ -204,6 +204,13 @@ def _adapter(config: TrainConfig) -> str:
     told = {"rank": f"rank {a.rank}", "alpha": f"alpha {a.alpha:g}", "factor": f"factor {a.factor}", "block_size": f"blocks of {a.block_size}", "targets": a.targets}
     extra = {"rslora": "rank-stabilised", "text_encoder": "text encoder too", "rank_patterns": "ranks of their own for some layers"}
     return ", ".join([a.type, *(word for name, word in told.items() if name in uses), *(word for name, word in extra.items() if name in uses and getattr(a, name))])
+
+
+def _words(config: TrainConfig) -> str:
+    words = [code(_plain(config, trigger)) for trigger in config.triggers]
+    if len(words) > 1:
+        return f"## Trigger words\n\nEach calls up something of its own: {', '.join(words)}."
+    return f"## Trigger word\n\nUse {words[0]} in the prompt to call up what it learnt." if words else ""
 
 
 def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, trigger: str, plugins: Path | None) -> str:
@@ -319,7 +326,7 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int, plugi
         ("Adapter", _adapter(config)),
         ("Steps", f"{step} of {config.steps}"),
         ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
-        ("Resolution", ", ".join(f"{side} px" for side in d.resolutions) + (", aspect buckets" if d.aspect_buckets else ", square")),
+        ("Resolution", ", ".join(f"{side} px" for side in d.all_sides) + (", aspect buckets" if d.aspect_buckets else ", square")),
         ("Optimizer", f"{o.type}, learning rate {o.learning_rate:g}, {optimizing.schedule_in_force(o)}, {o.warmup_steps} warm-up steps"),
         ("Objective", config.loss.objective) if config.loss.objective != "images" else None,
         ("Changed by words", f"{len(config.concept.targets)} targets in {len(config.concept.contexts)} contexts" + (f"; {config.concept.drawn} pictures that the base model drew" if not d.datasets else "")) if words else ("Caption dropout", f"{d.caption_dropout:g}"),

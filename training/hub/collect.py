@@ -18,7 +18,7 @@ from urllib.parse import quote
 from ..data import captions, parquet, tabled, tars
 from ..data.noise import is_system
 from ..data.pictures import SUFFIXES
-from ..outside import open_plain, size
+from ..outside import open_plain, open_to_append, size
 from . import client as hub_client
 from .client import Cancelled, Fault, HubError
 from .download import SPARE_BYTES
@@ -235,7 +235,9 @@ def _stream(way: _Way, file: File, count: _Count) -> None:
     with way.client.stream("GET", url, headers=headers) as answer:
         hf_raise_for_status(answer)
         done = had if answer.status_code == 206 else 0
-        with open(part, "ab" if done else "wb") as out:
+        if not done:
+            part.unlink(missing_ok=True)
+        with os.fdopen(open_to_append(part), "ab") as out:
             for piece in answer.iter_bytes(PIECE_BYTES):
                 count.check()
                 done += len(piece)

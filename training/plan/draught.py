@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from ..config import TrainConfig
 from ..data import datasets
 from ..home import Home
+from ..names import folder_name
 from . import presets
 from .estimate import estimate
 from .hardware import Machine, machine
@@ -19,15 +21,27 @@ from .translating import Imported, Pictures
 FOLDERS = 1000  # below a folder whose sub-folders are meant too: more of them are no dataset
 
 
-def folders(made: Imported, home: Home) -> list[dict[str, Any]]:
-    """The rows of data.datasets for those of its folders that are on this computer and have pictures, each with its repeats.
+def folders(made: Imported, home: Home, local: bool = True) -> list[dict[str, Any]]:
+    """The rows of data.datasets for those of its folders that are on this computer and have pictures, each with what is said of it; of one that
+    is not, the dataset here that is called like it.
 
-    kohya's folders say their repeats in their names: 10_zibbo dog.
+    kohya's folders say their repeats in their names: 10_zibbo dog.  local: whether folders of this computer may be looked at.
     """
     rows = []
     for one in made.datasets:
-        rows += [{"name": str(place), "repeats": min(1000, repeats), "weight": one.weight, "prior": one.prior} for place, repeats in _places(one) if count(home, str(place))]
+        found = [(str(place), repeats) for place, repeats in _places(one) if count(home, str(place))] if local else []
+        own = {"weight": one.weight, "prior": one.prior, "resolutions": one.resolutions, "trigger": "" if one.prior else one.trigger}
+        rows += [{"name": name, "repeats": min(1000, repeats), **own} for name, repeats in found or _called(one, home)]
     return rows
+
+
+def _called(one: Pictures, home: Home) -> list[tuple[str, int]]:
+    """[(dataset of ours, repeats)] that is called like a folder which is on another computer."""
+    name = re.split(r"[\\/]", one.path.rstrip("\\/"))[-1]
+    try:
+        return [(datasets.open_dataset(home, folder_name(name)).name, one.repeats)] if name and count(home, folder_name(name)) else []
+    except ValueError:
+        return []
 
 
 def _places(one: Pictures) -> list[tuple[Path, int]]:

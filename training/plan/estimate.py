@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from .. import registry
 from ..config import SamplePart, TrainConfig
-from ..data import concepts, datasets, pairs, words
+from ..data import concepts, pairs, words
 from ..data.frames import left_out, segments
+from ..data.parts import taken
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..formats.beside import is_beside, needs_control
@@ -118,7 +119,7 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
     if not d.datasets:
         return [(*choose(1, 1, bucket_sizes(side, divisor, 1.0)), 1) for side in d.resolutions for _ in range(config.concept.drawn)], []
     try:
-        uses = [(use, [p for p in datasets.resolve(home, use.name).pictures(check=False) if p.usable]) for use in d.datasets]
+        uses = [(use, [p for p in taken(home, use).pictures(check=False) if p.usable]) for use in d.datasets]
         if concepts.in_pairs(objective):
             uses = [(use, pairs.highs(all_of_it, config.concept.low)) for use, all_of_it in uses]
         usable = [(use, p) for use, all_of_it in uses for p in all_of_it]
@@ -129,13 +130,13 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
             usable = [(use, p) for use, p in usable if p.control]
             if not usable:
                 return [], ["no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab"]
-        cut = [(use, (use.repeats * p.repeats, p.width, p.height, pieces)) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
+        cut = [(use, (use.repeats * p.repeats, p.width, p.height, pieces, d.sides(use))) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
         shapes = [shape for use, shape in cut if not use.prior]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
         kept += [shape for use, shape in cut if use.prior]
-        for side in d.resolutions:
+        for side in d.all_sides:
             sizes = bucket_sizes(side, divisor, d.max_aspect if d.aspect_buckets else 1.0)
-            for repeats, width, height, pieces in kept:
+            for repeats, width, height, pieces, _ in (shape for shape in kept if side in shape[-1]):
                 bucket = choose(width, height, sizes)
                 scaled = crop_to(width, height, bucket).scaled
                 if d.upscale or (scaled[0] <= width and scaled[1] <= height):
@@ -145,7 +146,7 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
     except (ValueError, OSError):
         pass
     repeats = [use.repeats for use in d.datasets if not use.prior]
-    return ["all"] * round(max(pictures - d.held_out, 0) * sum(repeats) / len(repeats) * len(d.resolutions)), []
+    return ["all"] * round(max(pictures - d.held_out, 0) * sum(repeats) / len(repeats) * len(d.all_sides)), []
 
 
 def _spread(at: int, chosen: int, of: int) -> bool:
@@ -234,7 +235,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     def forward(cells: float, pictures: int = 1) -> float:
         return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
 
-    batch, sides, d = config.data.batch_size, config.data.resolutions, config.data
+    batch, sides, d = config.data.batch_size, config.data.all_sides, config.data
     passes = sum(passes_of(config))
     copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
     copying_s = COPIES * copied / COPIED_BYTES_S if config.device in CARDS else 0.0
@@ -308,7 +309,7 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
 
 def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float, dict[str, float]]:
     """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
-    d, side = config.data, max(config.data.resolutions)
+    d, side = config.data, max(config.data.all_sides)
     s = max((p.sample for p in prompts.of_config(config)), key=lambda s: s.width * s.height * s.frames, default=config.sample)
     # a video VAE goes through a clip a latent frame at a time
     at_once, drawn_at_once = min(spec.latent.frame_stride, d.frames), min(spec.latent.frame_stride, s.frames)
@@ -344,7 +345,7 @@ def _held_texts(config: TrainConfig, spec: FamilySpec, items: int, home: Home) -
     """Captions in the cache that are there to keep what the base model knows."""
     if not config.keep.on:
         return 0
-    own = items * _wordings(config) if config.keep.own and config.trigger and not config.keep.drawn else 0
+    own = items * _wordings(config) if config.keep.own and config.triggers and not config.keep.drawn else 0
     return len(words.sentences_of(config, spec, home)) + own
 
 
@@ -361,7 +362,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     checkpoints = one * (min(config.save.keep, saves) + 1)  # the new one is whole before the oldest goes
     objective = concepts.known(config)
     flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
-    side = max(config.data.resolutions)
+    side = max(config.data.all_sides)
     one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
     latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
     captions = items * _wordings(config)

@@ -138,11 +138,13 @@ def _offload(config: TrainConfig) -> Iterator[Change]:
 
 
 def _smaller_pictures(config: TrainConfig) -> Iterator[Change]:
-    largest = max(config.data.resolutions)
+    largest = max(config.data.all_sides)
     side = largest
+    own = any(use.resolutions for use in config.data.datasets)
     while (side := side * 3 // 4 // 64 * 64) >= SMALLEST_PX:
-        sides = tuple(sorted({min(r, side) for r in config.data.resolutions}))
-        yield Change({"data.resolutions": sides}, f"Pictures of {side} px instead of {largest}: finer detail is lost")
+        capped = lambda sides, most=side: tuple(sorted({min(r, most) for r in sides}))
+        uses = [use.model_copy(update={"resolutions": capped(use.resolutions)}).model_dump(mode="json") for use in config.data.datasets] if own else []
+        yield Change({"data.resolutions": capped(config.data.resolutions)} | ({"data.datasets": uses} if own else {}), f"Pictures of {side} px instead of {largest}: finer detail is lost")
 
 
 STEPS = (_smaller_batch, _recompute, _small_optimizer, _tile, _quantise("int8"), _quantise("nf4"), _offload, _smaller_pictures)  # the mildest first

@@ -15,6 +15,6 @@ def drawing_like(run: Run) -> dict[str, Any]:
     s = config.sample
     model = config.model.model_copy(update={"training_adapter": ""})
     return {
-        "model": model.model_dump(mode="json"), "device": config.device, "trigger": config.trigger, "negative": s.negative,
+        "model": model.model_dump(mode="json"), "device": config.device, "trigger": config.trigger or next(iter(config.triggers), ""), "negative": s.negative,
         "sizes": [[s.width, s.height]], "seed": s.seed, "steps": s.steps, "guidance": s.guidance, "frames": s.frames, "fps": s.fps,
     }  # fmt: skip

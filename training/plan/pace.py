@@ -18,7 +18,7 @@ FEWEST = 3  # the first step is slow; fewer say nothing
 # fields that must be equal for two runs to take equally long a picture
 ALIKE = (
     "device", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
-    "data.resolutions", "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
+    "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
     "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve", "concept.anchors",
 )  # fmt: skip
 
@@ -41,7 +41,7 @@ def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
             job = {"keep": KeepPart().model_dump(mode="json"), "concept": ConceptPart().model_dump(mode="json")} | run.job()  # an older one says nothing of it
             if card and run.card() not in ("", card):
                 continue
-            if not all(_at(job, path) == _at(wanted, path) for path in ALIKE):
+            if _sides(job) != _sides(wanted) or not all(_at(job, path) == _at(wanted, path) for path in ALIKE):
                 continue
             pace = _read(run.events_path)
         except (OSError, ValueError, KeyError, TypeError):
@@ -62,6 +62,12 @@ def _read(events: Path) -> Pace | None:
             memory = max(memory, int(record["memory_bytes"]))
     rates = [rate for rate in rates if rate > 0]
     return Pace(1 / median(rates), memory) if len(rates) >= FEWEST else None
+
+
+def _sides(job: dict[str, Any]) -> list[int]:
+    """The sides that its pictures have, each once."""
+    data = job["data"]
+    return sorted({int(side) for use in data["datasets"] for side in use.get("resolutions") or data["resolutions"]} or set(data["resolutions"]))
 
 
 def _at(mapping: dict[str, Any], path: str) -> str:

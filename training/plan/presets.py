@@ -23,8 +23,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, registry
-from ..config import AdapterPart, TrainConfig
+from ..config import NO_WORD, AdapterPart, DatasetUse, TrainConfig
 from ..data import concepts, datasets, frames, words
+from ..data.parts import taken
 from ..family import FamilySpec
 from ..formats import adapting
 from ..formats.beside import is_beside
@@ -122,6 +123,7 @@ class Preset:
 class Answers:
     """What a person said.  dataset, prior: name of a dataset, or path of a folder; prior: what must stay as it is, "" for nothing.
 
+    rows: the datasets as data.datasets has them, where there is more to say than the name of the one; what a row leaves out is chosen here.
     overrides: {"optimizer.learning_rate": value}.
     """
 
@@ -130,6 +132,7 @@ class Answers:
     dataset: str = ""
     prior: str = ""
     quality: str = "balanced"
+    rows: tuple[Mapping[str, Any], ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -323,9 +326,10 @@ def _targets(data: Mapping[str, Any]) -> list[str]:
 
 def _datasets(answers: Answers, pictures: int, home: Home, words: bool) -> list[dict[str, Any]]:
     """The datasets of a run, none where words alone say what changes: the one to learn from, and the one that stays as it is, repeated until they count about alike."""
+    rows = [dict(row) for row in answers.rows] or ([{"name": answers.dataset}] if answers.dataset or not words else [])
     if not answers.prior:
-        return [{"name": answers.dataset}] if answers.dataset or not words else []
-    if answers.prior == answers.dataset:
+        return rows
+    if answers.prior in (answers.dataset, *(row["name"] for row in rows)):
         raise Wrong([("prior", "these are the pictures to learn from; choose others, or nothing")])
     try:
         counts = datasets.resolve(home, answers.prior).counts()
@@ -335,7 +339,19 @@ def _datasets(answers: Answers, pictures: int, home: Home, words: bool) -> list[
     if not kept:
         raise Wrong([("prior", "this dataset has no pictures yet; choose another, or nothing")])
     more = lambda few, many: min(1000, max(1, round(many / few))) if few else 1
-    return [{"name": answers.dataset, "repeats": more(pictures, kept)}, {"name": answers.prior, "repeats": more(kept, pictures), "prior": True}]
+    if answers.rows:
+        pictures = sum(_seen(home, row) for row in rows if not row.get("prior"))
+    rows = [{"repeats": more(pictures, kept), **row} if not row.get("prior") else row for row in rows]
+    return [*rows, {"name": answers.prior, "repeats": more(kept, pictures), "prior": True}]
+
+
+def _seen(home: Home, row: Mapping[str, Any]) -> int:
+    """How many pictures of a row there are in an epoch; 0 where the row does not hold, which the validation says."""
+    try:
+        use = DatasetUse.model_validate(row)
+        return taken(home, use).count() * use.repeats
+    except (ValueError, OSError):
+        return 0
 
 
 # -- what nobody set
@@ -361,7 +377,8 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
         if name in use:
             sample.setdefault(name, use[name])
     if "prompts" not in set_by_user.get("sample", {}):
-        sample["prompts"] = [_worded(p, str(data["trigger"]), preset.noun) for p in _aimed(_listed(sample.get("prompts", ["[trigger]"])), _targets(data))]
+        usual = _aimed(_listed(sample.get("prompts", ["[trigger]"])), _targets(data))
+        sample["prompts"] = [*(_worded(p, str(data["trigger"]), preset.noun) for p in usual), *_of_other_words(usual, data)]
 
     save.setdefault("every", _whole(sample["every"]) if sample["every"] else tenth)  # a checkpoint without samples cannot be judged
     if _whole(use["held_out"]):
@@ -416,6 +433,14 @@ def held_out(pictures: int) -> int:
 def _worded(prompt: str, trigger: str, noun: str) -> str:
     """A sample prompt; without a trigger word the noun takes its place."""
     return prompt if trigger else prompt.replace("[trigger]", noun)
+
+
+def _of_other_words(prompts: Sequence[str], data: Mapping[str, Any]) -> list[str]:
+    """A sample prompt for each trigger word that a dataset has of its own, up to SHOWN of them: the first that asks for the run's."""
+    rows = [row for row in _listed(data["data"]["datasets"]) if isinstance(row, Mapping) and not row.get("prior")] if not _targets(data) else []
+    words = dict.fromkeys(str(row.get("trigger", "")).strip() for row in rows)
+    asking = next((p for p in prompts if "[trigger]" in p), "[trigger]")
+    return [asking.replace("[trigger]", word) for word in words if word not in ("", NO_WORD, data["trigger"])][:SHOWN]
 
 
 def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:

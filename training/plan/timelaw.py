@@ -180,5 +180,5 @@ def expected(config: TrainConfig, spec: FamilySpec) -> tuple[TimeLaw, int]:
     except (OSError, ValueError):
         pass  # whether the base model can be used at all is said beside its own setting
     law = of_config(config.loss, scheduler if spec.prediction == "flow" else None, spec.latent.patch)
-    cells = max(config.data.resolutions) // spec.latent.stride
+    cells = max(config.data.all_sides) // spec.latent.stride
     return law, law.tokens((spec.latent.channels, cells, cells))

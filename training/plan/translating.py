@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import jobfile, outside, registry
-from ..config import TrainConfig
+from ..config import DatasetUse, TrainConfig
 from ..hub.secrets import MASK, mask
 from . import presets
 
@@ -62,6 +62,16 @@ class Pictures:
     weight: float = 1.0
     prior: bool = False
     below: bool = False
+    trigger: str = ""
+    resolutions: tuple[int, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """Where they are, and what is said of them alone."""
+        more = [f"{' or '.join(map(str, self.resolutions))} px"] if self.resolutions else []
+        more += [f"trigger word {self.trigger}"] if self.trigger else []
+        more += ["kept as it is"] if self.prior else []
+        return shown(self.path) + (f" × {self.repeats}" if self.repeats != 1 else "") + "".join(f", {text}" for text in more)
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,19 @@ class Reading:
             self.leave(key, str(why))
         else:
             self.take(key, path, value)
+
+    def of_one(self, key: str, name: str, how: Callable[[Any], Any]) -> dict[str, Any]:
+        """{field: value} of one dataset, as `how` makes it of the key; {} where it does not hold, and then it is said why."""
+        try:
+            value = getattr(DatasetUse.model_validate({"name": "any", name: how(self.left[key])}), name)
+        except ValidationError as error:
+            self.leave(key, "; ".join(dict.fromkeys(text for _, text in jobfile.problems(DatasetUse, error))))
+        except ValueError as why:
+            self.leave(key, str(why))
+        else:
+            self.rest(key, "listed below")
+            return {name: value}
+        return {}
 
     def by(self, table: Mapping[str, Rule]) -> None:
         """What is left, by a table."""
@@ -543,6 +566,6 @@ def told(made: Imported) -> list[tuple[str, list[str]]]:
         ("Not known", [f"{u.key} = {u.value}" for u in made.unknown]),
         ("Secrets, neither taken over nor shown", list(made.secrets)),
         ("Off there, or the same here", [f"{i.key} = {i.value}: {i.why}" for i in made.idle]),
-        ("Folders of pictures", [f"{d.path}{f'  × {d.repeats}' if d.repeats != 1 else ''}{'  (kept as it is)' if d.prior else ''}" for d in made.datasets]),
+        ("Folders of pictures", [d.said for d in made.datasets]),
     ]
     return [(heading, found) for heading, found in lines if found]

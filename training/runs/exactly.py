@@ -123,7 +123,7 @@ def with_datasets(config: TrainConfig, names: Mapping[str, str]) -> TrainConfig:
 def lost_with_bin(ds: Dataset, home: Home) -> str:
     """What can no longer be brought back or repeated once the bin of a dataset is emptied, in a sentence; "" for nothing."""
     only = {kept.sha256 for kept in bin.contents(ds) if kept.sha256} - set(states.now(ds).files.values())
-    broken = [version.id for version, state in versions.every(ds) if not only.isdisjoint(state.files.values())] if only else []
+    broken = [version.id for version, files in versions.files_of_each(ds) if not only.isdisjoint(files.values())] if only else []
     if not broken:
         return ""
     titles = list(dict.fromkeys(r["title"] for r in versions.runs(ds) if r["version"] in broken and outside.is_folder(home.outputs / r["run"])))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.ui import story
@@ -10,7 +12,7 @@ from training.home import Home
 from training.jobs import caption
 from training.runs.run import create
 from ui.tabs.captions import captioner, scope, tried
-from ui.tabs.captions.tab import look_at
+from ui.tabs.captions.tab import _Tab, look_at
 
 EVIL = '"><img src=x onerror=alert(1)>'
 
@@ -54,6 +56,16 @@ def test_whom_a_captioner_reaches(ds):
     assert reached(picks=["p0.png", "p1.png"], only=scope.BARE) == (["p0.png", "p1.png"], "Only the 2 pictures that are selected.")
     assert reached(only=scope.BARE) == (["p1.png", "p3.png"], "Only the 2 pictures that are shown, on every page.")
     assert reached(query="nothing has this") == ([], "No picture is shown, so none is reached.")
+
+
+def test_a_press_reaches_whom_the_page_said_or_nobody(home, ds):
+    tab = _Tab(None, SimpleNamespace(home=home))
+    whom = lambda trial=False, said=None, **view: tab._whom(ds, scope.FIRST_VIEW | view, trial, said)
+    assert whom() == whom(said="") == ([], "") and whom(trial=True) == (["p1.png", "p3.png"], "")  # only what is missing
+    two = "Only the 2 pictures that are selected."
+    assert whom(said=two, picks=["p0.png", "p1.png"]) == (["p1.png"], "")
+    assert "other pictures than the page said" in whom(said=two, picks=["p1.png"])[1] and "other pictures" in whom(said="", query="solo")[1]
+    assert "These 2 pictures have a caption already; choose All anew" in whom(picks=["p0.png", "p2.png"])[1] and "no picture is shown" in whom(query="nothing has this")[1]
 
 
 def test_how_new_text_is_put_beside_the_old_one_is_part_of_the_job(home, ds):

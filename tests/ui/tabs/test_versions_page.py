@@ -56,7 +56,7 @@ def test_versions_are_listed_with_what_was_done_and_who_was_trained_on_them(ctx,
 def test_a_version_is_compared_brought_back_and_pictures_leave_the_bin(ctx, ds):
     ds.suffix(", blue")
     ds.remove(["0.png"])
-    look, _ = panel.act(ds, ctx.home, Look(), "compare", "1:0", [])
+    look, _ = panel.act(ds, ctx.home, Look(), "compare", "1:0:1", [])
     html = panel.panel(ctx, ds, Look.of(look.told()))
     assert "1 picture removed, 2 captions changed" in html and "<ins>, blue</ins>" in html and '<option value="1" selected>' in html
     look, said = panel.act(ds, ctx.home, look, "restore", "1", [])
@@ -90,8 +90,8 @@ def test_user_text_never_becomes_markup():
     html = panel.listed_html([version], EVIL, {(1, EVIL)}, Look(), 0.0)
     html += panel.bin_html([Kept("s", f"{EVIL}.png", Path("x"), 5, "a" * 64, bin.PICTURE, 0.0, "")], 5, True, EVIL, THUMB, 0.0) + panel.lacking_html(1, [EVIL])
     before, after = State({EVIL: "a" * 64}, {"x.png": EVIL}), State({"x.png": "b" * 64}, {"x.png": "y"})
-    html += panel.compared_html([1], (1, 0), states.compare(before, after), before, after, THUMB)
-    html += panel.compared_html([1], (1, 0), states.compare(State({"x.png": "b" * 64}, {"x.png": EVIL}), after), before, after, THUMB)
+    html += panel.compared_html([1], (1, 0), 1, states.compare(before, after), before, after, THUMB)
+    html += panel.compared_html([1], (1, 0), 1, states.compare(State({"x.png": "b" * 64}, {"x.png": EVIL}), after), before, after, THUMB)
     assert "<img src=x" not in html and "&lt;img src=x" in html
 
 

@@ -160,7 +160,7 @@ def _card(id: str, plugin: Plugin, on: bool) -> str:
         )
     return (
         f'<button type="button" class="ez-choice{" is-on" if on else ""}" role="radio" aria-checked="{str(on).lower()}" tabindex="{0 if on else -1}" '
-        f'data-act="captioner" data-id="{escape(id, quote=True)}"><b>{escape(plugin.module.TITLE)}</b><span>{escape(plugin.module.BLURB)}</span></button>'
+        f'data-act="captioner" data-id="{escape(id, quote=True)}" title="{escape(plugin.module.BLURB, quote=True)}"><b>{escape(plugin.module.TITLE)}</b><span>{escape(plugin.module.BLURB)}</span></button>'
     )
 
 
@@ -208,9 +208,10 @@ def _start(busy: bool, reach: str, fault: str) -> str:
     word = "Captioning …" if busy else "Start captioning"
     whom = f'<p class="ez-small ez-muted" id="ez-caption-reach">{escape(reach)}</p>' if reach else ""
     # data-collect sends along what is in the boxes: a box that is left by this very click is not saved yet
+    told = f' data-reach="{escape(reach, quote=True)}"'  # what the press is about: refused where it would reach others by then
     return (
-        f'<div class="ez-caption-go">{fault}{whom}<div class="ez-row"><button type="button" id="ez-caption-start" class="ez-btn ez-primary" data-act="start" data-collect{state}>{word}</button>'
-        f'<button type="button" id="ez-caption-try" class="ez-btn" data-act="try" data-collect{state or TRY}>Try on three</button></div></div>'
+        f'<div class="ez-caption-go">{fault}{whom}<div class="ez-row"><button type="button" id="ez-caption-start" class="ez-btn ez-primary" data-act="start" data-collect{told}{state}>{word}</button>'
+        f'<button type="button" id="ez-caption-try" class="ez-btn" data-act="try" data-collect{told}{state or TRY}>Try on three</button></div></div>'
     )
 
 

@@ -186,23 +186,23 @@ class _Tab:
         return [
             view, _print(run, status, run_view), missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
             self._form(status, wrong, look), self._job_panel(ds, look.pictures, run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
-            self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(look),
+            self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(ds, look),
         ]  # fmt: skip
 
-    def _trigger(self) -> str:
-        """The trigger word of the Train form."""
-        return drafts.load(self.ctx.home, FORM, Draft).trigger.strip()
+    def _trigger(self, ds: Dataset) -> str:
+        """The trigger word that the Train form has for its pictures."""
+        return drafts.load(self.ctx.home, FORM, Draft).word_of(ds.name)
 
     def _look(self, ds: Dataset, view: dict) -> Look:
         """What is to be seen; written into the view: a page that exists, and the selected that are there."""
         before = {key: view[key] for key in ("page", "picks")}
-        look = look_at(ds, view, self._trigger())
+        look = look_at(ds, view, self._trigger(ds))
         view.update({key: look.view[key] for key, value in before.items() if view[key] is value})  # unless it was changed meanwhile
         return look
 
-    def _card(self, look: Look) -> str:
+    def _card(self, ds: Dataset, look: Look) -> str:
         among = reached(look.matches, look.view, look.pictures)
-        return panel.card(look.told, look.tags, look.view, len(look.reach), len(tagged(among, look.view["tags"], True)) if look.view["tags"] else 0, self._trigger())
+        return panel.card(look.told, look.tags, look.view, len(look.reach), len(tagged(among, look.view["tags"], True)) if look.view["tags"] else 0, self._trigger(ds))
 
     def _grid(self, ds: Dataset, look: Look, items: dict) -> str:
         total, view, picks = len(look.shown), look.view, set(look.view["picks"])
@@ -275,7 +275,7 @@ class _Tab:
             return values
         values[0], values[2], values[7], values[8] = view, missing_html(self.ctx.home, ds.name, "captions"), _undo_button(ds), _cut_html(ds, look.told)
         values[5] = self._form(self._job(ds)[2], {}, look)
-        values[10:] = [*_bulk_buttons(look), self._card(look)]
+        values[10:] = [*_bulk_buttons(look), self._card(ds, look)]
         return values
 
     def panel_act(self, name: str, view: dict, event: gr.EventData):
@@ -296,7 +296,7 @@ class _Tab:
         if str(getattr(event, "of", "")) != str(reach):
             _tell_other(views.count(int(getattr(event, "of", 0)), "caption"), reach)
             return [*self.show(name, view), gr.skip(), gr.skip()]
-        number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(), [p.id for p in whom]))
+        number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(ds), [p.id for p in whom]))
         _tell(number)
         return [*self.show(name, view, editing.after(view, act, value) if number else None), gr.skip(), gr.skip()]
 
@@ -345,7 +345,7 @@ class _Tab:
         for path, value in (getattr(event, "fields", None) or {}).items():
             self._kept(lambda kept, p=str(path), v=str(value): captioner.edited(kept, id, p, v))
         if event.act in ("start", "try"):
-            return self.start(name, view, trial=event.act == "try")
+            return self.start(name, view, trial=event.act == "try", said=str(getattr(event, "reach", "")))
         if event.act in ("captioner", "mode", "place"):
             self._kept(lambda kept: kept.model_copy(update={event.act: str(event.id)}))
         elif event.act == "reset":
@@ -372,12 +372,12 @@ class _Tab:
         with ds.one_look():
             return self._form(self._job(ds)[2], {k: v for k, v in wrong.items() if k}, self._look(ds, editing.plain(view)))
 
-    def start(self, name: str, view: dict, trial: bool = False):
-        """A captioning run begins, or the form says what is wrong.  trial: on a few, and nothing is written."""
+    def start(self, name: str, view: dict, trial: bool = False, said: str | None = None):
+        """A captioning run begins, or the form says what is wrong.  trial: on a few, and nothing is written.  said: whom the page said it reaches; None for wherever it did not."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return [gr.skip(), *self.show(name, view)]
-        pictures, why = self._whom(ds, editing.plain(view), trial)
+        pictures, why = self._whom(ds, editing.plain(view), trial, said)
         if why:
             return [gr.skip(), *self.show(name, view, wrong={"": why})]
         config, wrong = captioner.job(self.ctx.home, ds, self._now(), hardware.machine(self.ctx.home.root).device, pictures, trial)
@@ -394,16 +394,18 @@ class _Tab:
             return [gr.skip(), *self.show(name, view, wrong={"": str(error)})]
         return [self.ctx.soon(), *self.show(name, view)]
 
-    def _whom(self, ds: Dataset, view: dict, trial: bool) -> tuple[list[str], str]:
+    def _whom(self, ds: Dataset, view: dict, trial: bool, said: str | None) -> tuple[list[str], str]:
         """(names of the pictures that are captioned, [] for all; why there are none, or "")."""
         look = self._look(ds, view)
         among, reach = to_caption(look.shown, look.view, look.pictures)
+        if said is not None and said != reach:
+            return [], "by now it would reach other pictures than the page said; look again, and press again"
         if not (trial or reach):
             return [], ""
         if self._now().mode == "missing":
             left = [p for p in among if not p.caption]
             if among and not left:
-                return [], f"{'The selected picture has' if len(among) == 1 else f'All {len(among):,} of them have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
+                return [], f"{'The selected picture has' if len(among) == 1 else f'These {len(among):,} pictures have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
             among = left
         if not among:
             return [], "no picture is shown, so there is none to caption; clear the search first"

@@ -58,5 +58,5 @@ def _row(picture: Picture, status: str, text: str, thumb: Callable[[Picture], st
     marked = "".join(f"<ins>{escape(p.text)}</ins>" if p.kind == "new" else escape(p.text) for p in compared(picture.caption, text) if p.kind != "out") if picture.caption else escape(text)
     return (
         f'<li>{shown}<div><span class="ez-label">Now</span><p>{now}</p></div><div><span class="ez-label">Proposed</span><p>{marked}</p></div>'
-        f'<button type="button" class="ez-btn" data-act="{ACCEPTED}" data-id="{name}" aria-label="Accept the caption of {name}">Accept</button></li>'
+        f'<button type="button" class="ez-btn" data-act="{ACCEPTED}" data-id="{name}" aria-label="Accept what is proposed for {name}">Accept</button></li>'
     )

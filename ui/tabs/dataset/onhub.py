@@ -125,7 +125,7 @@ def found_html(found: Found) -> str:
     """What was found, its size before anything is fetched, and the button that fetches it."""
     key = escape(f"{found.id}@{found.revision}")
     return (
-        f'<div class="ez-card ez-spread ez-hub-found" role="status"><div><b>{escape(found.id)}</b><p class="ez-muted ez-small">{escape(in_words(found.told()))}</p></div>'
+        f'<div class="ez-card ez-spread" role="status"><div><b>{escape(found.id)}</b><p class="ez-muted ez-small">{escape(in_words(found.told()))}</p></div>'
         f'<button type="button" class="ez-btn ez-primary" data-act="get" data-key="{key}">Download and add</button></div>'
     )
 

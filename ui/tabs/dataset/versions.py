@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -30,10 +30,14 @@ Thumb = Callable[[str], str]  # sha256 -> address of its thumbnail
 
 @dataclass(frozen=True)
 class Look:
-    """What of it this browser shows.  compared: the numbers of two versions, NOW for the dataset as it is.  lacking: the version that would not come back whole."""
+    """What of it this browser shows.  compared: the numbers of two versions, NOW for the dataset as it is.  at: the version below which that stands.
+
+    lacking: the version that would not come back whole.
+    """
 
     everything: bool = False
     compared: tuple[int, int] | None = None
+    at: int = 0
     lacking: int = 0
     emptying: bool = False
 
@@ -41,10 +45,11 @@ class Look:
     def of(cls, told: Mapping[str, Any]) -> Look:
         """What a browser remembers of it."""
         compared = told.get("compared")
-        return cls(bool(told.get("everything")), (int(compared[0]), int(compared[1])) if compared else None, int(told.get("lacking", 0)), bool(told.get("emptying")))
+        pair = (int(compared[0]), int(compared[1])) if compared else None
+        return cls(bool(told.get("everything")), pair, int(told.get("at", 0)), int(told.get("lacking", 0)), bool(told.get("emptying")))
 
     def told(self) -> dict[str, Any]:
-        return {"everything": self.everything, "compared": list(self.compared) if self.compared else None, "lacking": self.lacking, "emptying": self.emptying}
+        return {"everything": self.everything, "compared": list(self.compared) if self.compared else None, "at": self.at, "lacking": self.lacking, "emptying": self.emptying}
 
 
 def panel(ctx, ds: Dataset, look: Look) -> str:
@@ -53,7 +58,7 @@ def panel(ctx, ds: Dataset, look: Look) -> str:
     thumb = lambda digest: media.kept_url(ctx, ds.name, digest)
     kept = bin.contents(ds)
     runs = {(row["version"], row["title"]) for row in versions.runs(ds) if is_folder(ctx.home.outputs / row["run"])}
-    opened = _compared(ds, there, look.compared, thumb) if look.compared else _lacking(ds, look.lacking) if look.lacking else ""
+    opened = _compared(ds, there, look.compared, look.at, thumb) if look.compared else _lacking(ds, look.lacking) if look.lacking else ""
     lost = exactly.lost_with_bin(ds, ctx.home) if look.emptying and kept else ""
     return (
         f'<div class="ez-past">{listed_html(there, versions.pending(ds), runs, look, time.time(), opened)}</div>'
@@ -65,10 +70,10 @@ def act(ds: Dataset, home: Home, look: Look, word: str, key: str, ids: Sequence[
     """(what is shown now, what to tell) after a button.  Raises ValueError."""
     plain = Look(everything=look.everything)
     if word == "everything":
-        return Look(not look.everything, look.compared), ""
+        return replace(look, everything=not look.everything), ""
     if word == "compare":
-        first, second = (int(number) for number in key.split(":"))
-        return Look(look.everything, (first, second)), ""
+        first, second, at = (int(number) for number in key.split(":"))
+        return Look(look.everything, (first, second), at), ""
     if word == "keep":
         made = versions.gather(ds)
         return plain, f"Version {made.id} is kept." if made else ""
@@ -82,7 +87,7 @@ def act(ds: Dataset, home: Home, look: Look, word: str, key: str, ids: Sequence[
         count = restoring.bring_back(ds, list(ids))
         return plain, f"{views.count(count, 'picture')} put back."
     if word == "ask":
-        return Look(look.everything, look.compared, emptying=True), ""
+        return Look(look.everything, look.compared, look.at, emptying=True), ""
     if word == "empty":
         return plain, f"The bin is empty; {views.size(bin.empty(ds))} are free again."
     return plain, ""
@@ -103,7 +108,7 @@ def listed_html(there: Sequence[Version], pending: str, runs: set[tuple[int, str
         return '<p class="ez-muted ez-small">Every import, change of many captions and removal will be kept here as a version that can be brought back.</p>'
     rows = _pending(pending) if pending else ""
     shown = list(reversed(there))[: None if look.everything else LISTED]
-    below = look.lacking or (max(look.compared) if look.compared else 0)
+    below = look.lacking or look.at
     below = below if any(v.id == below for v in shown) else shown[-1].id
     for v in shown:
         rows += _row(v, v is there[-1] and not pending, sorted(title for id, title in runs if id == v.id), now)
@@ -132,7 +137,7 @@ def _row(version: Version, current: bool, titles: Sequence[str], now: float) -> 
     return (
         f'<li class="ez-version"><span class="ez-version-id ez-num">{version.id}</span><div class="ez-version-text"><b>{escape(version.did)}{chips}</b>'
         f'<span class="ez-muted ez-small ez-num">{escape(facts)}</span></div><div class="ez-acts">'
-        f'<button type="button" class="ez-btn ez-quiet" data-act="compare" data-key="{version.id}:{NOW}" aria-label="Compare version {version.id} with the dataset as it is">Compare</button>{back}</div></li>'
+        f'<button type="button" class="ez-btn ez-quiet" data-act="compare" data-key="{version.id}:{NOW}:{version.id}" aria-label="Compare version {version.id} with the dataset as it is">Compare</button>{back}</div></li>'
     )
 
 
@@ -142,15 +147,15 @@ def _unsaid(version: Version) -> str:
     return "" if all(" ".join(part.split()[:2]) in version.did for part in parts) else version.change
 
 
-def _compared(ds: Dataset, there: Sequence[Version], pair: tuple[int, int], thumb: Thumb) -> str:
+def _compared(ds: Dataset, there: Sequence[Version], pair: tuple[int, int], at: int, thumb: Thumb) -> str:
     try:
         before, after = (states.now(ds) if id == NOW else versions.read(ds, id) for id in pair)
     except ValueError as error:
         return f'<div class="ez-note ez-bad" role="status">{escape(views.sentence_start(str(error)))}</div>'
-    return compared_html([v.id for v in there], pair, states.compare(before, after), before, after, thumb)
+    return compared_html([v.id for v in there], pair, at, states.compare(before, after), before, after, thumb)
 
 
-def compared_html(ids: Sequence[int], pair: tuple[int, int], found: Difference, before: State, after: State, thumb: Thumb) -> str:
+def compared_html(ids: Sequence[int], pair: tuple[int, int], at: int, found: Difference, before: State, after: State, thumb: Thumb) -> str:
     """Two versions, chosen by two lists, and what the second has that the first has not."""
     parts = [
         _pictures("Added", found.added, after, thumb), _pictures("Removed", found.removed, before, thumb), _pictures("Replaced by another file", found.replaced, after, thumb),
@@ -159,7 +164,7 @@ def compared_html(ids: Sequence[int], pair: tuple[int, int], found: Difference, 
     return (
         '<section class="ez-card ez-compared" aria-label="Two versions compared"><div class="ez-spread"><div class="ez-versus">'
         f'{_choice(ids, pair[0], "From")}<span class="ez-muted">→</span>{_choice(ids, pair[1], "To")}'
-        '<button type="button" class="ez-btn" data-act="compare" data-keys=".ez-versus select">Compare</button></div>'
+        f'<input type="hidden" value="{at}"><button type="button" class="ez-btn" data-act="compare" data-keys=".ez-versus :is(select, input)">Compare</button></div>'
         '<button type="button" class="ez-link" data-act="close">Close</button></div>'
         f"<p><b>{escape(views.sentence_start(found.says())) or 'Nothing differs.'}</b></p>{''.join(parts)}</section>"
     )

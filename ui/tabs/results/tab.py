@@ -279,12 +279,12 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                 train.changed(ctx, lambda _: form)
                 tabs = ctx.go("train")
             elif act == "again":
-                form, name, gone = train_again(ctx, run, str(data.get("value", "")) == "rest")
+                form, name, said, gone = train_again(ctx, run, str(data.get("value", "")) == "rest")
                 if gone:
                     seen["gone"] = (run.id, gone)
                 else:
                     train.changed(ctx, lambda _: form)
-                    dataset, tabs = name, ctx.go("train")
+                    dataset, tabs, notice = name, ctx.go("train"), ("ez-ok", said)
             elif act == "leave":
                 pass
             elif act == "longer":
@@ -323,14 +323,15 @@ def again_of(ctx, run: Run) -> str | None:
     return exactly.hindrance(run, ctx.home) if exactly.learnt(run) else None
 
 
-def train_again(ctx, run: Run, rest: bool) -> tuple[Any, str, str]:
-    """(the Train form, its dataset, "") to train on exactly the same again; (None, "", what is gone) where something is, unless `rest` will do.  Raises ValueError, OSError."""
+def train_again(ctx, run: Run, rest: bool) -> tuple[Any, str, str, str]:
+    """(the Train form, its dataset, what to know, "") to train on exactly the same again; (None, "", "", what is gone) where something is, unless `rest` will do.
+
+    Raises ValueError, OSError.
+    """
     if not rest and (gone := exactly.said_of(exactly.missing(run, ctx.home))):
-        return None, "", gone
+        return None, "", "", gone
     names, said = exactly.again(run, ctx.home)
-    form, dataset = of_run(ctx.home, run, machine(ctx.home.root), names)
-    gr.Info(" ".join(said), duration=10)
-    return form, dataset, ""
+    return *of_run(ctx.home, run, machine(ctx.home.root), names), " ".join(said), ""
 
 
 def longer_of(run: Run, status: str) -> tuple[int, tuple[str, ...]]:

@@ -48,7 +48,7 @@ def take(file: Path, form: Draft, home: Home, local: bool) -> tuple[Draft, Broug
         made = translating.read(file, home.plugins, local)
     except (ValueError, OSError) as error:
         return form, Brought(file=file.name, fault=str(error))
-    rows = [DatasetUse(**row) for row in draught.folders(made, home)] if local else []
+    rows = [DatasetUse(**row) for row in draught.folders(made, home, local)]
     known = {f.path: f for f in forms.fields(TrainConfig)}
     family = str(made.settings.get("model.family", ""))
     title = registry.get("families", family, home.plugins).SPEC.called(str(made.settings["model.source"])) if made.preset else ""
@@ -57,7 +57,7 @@ def take(file: Path, form: Draft, home: Home, local: bool) -> tuple[Draft, Broug
         taken=[(f"{t.key} = {t.value}", f"{_label(t.path)}: {_typed(known, t.path, t.ours)}", "its default" if t.presumed else "") for t in made.taken],
         without=[(f"{w.key} = {w.value}", w.why) for w in made.without], unknown=[(f"{u.key} = {u.value}", u.why) for u in made.unknown],
         idle=[(f"{i.key} = {i.value}", i.why) for i in made.idle],
-        folders=[d.path + (f" × {d.repeats}" if d.repeats != 1 else "") + (", kept as it is" if d.prior else "") for d in made.datasets],
+        folders=[d.said for d in made.datasets],
         rows=forms.typed(known["data.datasets"], rows) if any(not row.prior for row in rows) else "",
     )  # fmt: skip
     return filled(form, made), note
@@ -66,7 +66,7 @@ def take(file: Path, form: Draft, home: Home, local: bool) -> tuple[Draft, Broug
 def filled(form: Draft, made: Imported) -> Draft:
     """A form with these settings alone; what it learns from, on which card and how thoroughly stays as it was."""
     known = {f.path: f for f in forms.fields(TrainConfig)}
-    new = Draft(prior=form.prior, gpu=form.gpu, quality=form.quality, preset=made.preset or form.preset, trigger=form.trigger, name=form.name)
+    new = Draft(prior=form.prior, gpu=form.gpu, quality=form.quality, preset=made.preset or form.preset, trigger=form.trigger, name=form.name, own=form.own, more=form.more)
     for path, value in made.settings.items():
         new = new.edited(path, _typed(known, path, value))
     return new

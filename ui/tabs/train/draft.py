@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from training import registry
-from training.config import DataPart, TrainConfig
-from training.data import concepts, datasets
+from training.config import NO_WORD, DataPart, DatasetUse, TrainConfig
+from training.data import concepts, datasets, parts
+from training.data.parts import taken
 from training.formats.adapting import stands_alone
 from training.formats.basemodel import local_folder, read_configs, single_file
 from training.formats.beside import is_beside
@@ -28,6 +29,8 @@ from training.runs import exactly, placing, supervisor
 from training.runs.run import Run, create, list_runs
 
 from ... import drafts, forms
+from . import uses
+from .uses import Use
 
 FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior", "gpu")  # settings that the form shows above the folded ones
@@ -48,7 +51,7 @@ class Draft(BaseModel):
     """The form.  edits: dotted path -> what was typed; only settings that a person touched.  preset "": the recommended one.
 
     prior: the dataset that must stay as it is, "" for the one that came along with the pictures, NOTHING for none.  epochs: how often each picture is to be seen, instead of a number
-    of steps; whichever of the two was typed last holds.
+    of steps; whichever of the two was typed last holds.  own: more about the dataset that is chosen; more: those that were added to it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -60,11 +63,16 @@ class Draft(BaseModel):
     preset: str = ""
     quality: str = "balanced"
     epochs: str = ""
+    own: Use = Use()
+    more: tuple[Use, ...] = ()
     edits: dict[str, str] = {}
 
     def edited(self, path: str, text: str) -> Draft:
         """The draft after one field was left."""
         text = text[:MAX_TYPED]
+        if path.startswith(f"{uses.PLACE}."):
+            own, more = uses.changed(self.own, self.more, path, text)
+            return self.model_copy(update={"own": own, "more": more})
         if path == "epochs":
             return self.model_copy(update={"epochs": text.strip(), "edits": {p: t for p, t in self.edits.items() if p != "steps"}})
         if path == "steps":
@@ -75,8 +83,19 @@ class Draft(BaseModel):
             return self.model_copy(update={path: text})
         return self.model_copy(update={"edits": {**self.edits, path: text}})
 
+    def word_of(self, dataset: str) -> str:
+        """The trigger word that the pictures of a dataset are learnt with."""
+        own = next((use.trigger for use in self.more if use.name == dataset and use.trigger), self.trigger).strip()
+        return "" if own == NO_WORD else own
+
+    def of(self, dataset: str, path: str) -> Draft:
+        """The draft after a field of the chosen dataset was left: what was said holds for that one."""
+        return self.model_copy(update={"own": self.own.model_copy(update={"name": dataset})}) if path.startswith(f"{uses.PLACE}.{uses.OWN}.") else self
+
     def kept(self, home: Home, dataset: str) -> Draft:
-        """The draft with the dataset that is truly kept as it is, "" for nothing."""
+        """The draft as it holds for a dataset: what was said of another one is left out, and prior is what is truly kept as it is, "" for nothing."""
+        if self.own.name not in ("", dataset):
+            return self.model_copy(update={"own": Use()}).kept(home, dataset)
         if self.prior:
             return self.model_copy(update={"prior": ""}) if self.prior == NOTHING else self
         try:
@@ -104,6 +123,7 @@ class Plan:
     pictures: int
     dataset: str
     adapted: tuple[str, ...] = ()  # what of the preset was changed so that it fits this machine
+    counts: tuple[int, ...] = ()  # pictures of each of config.data.datasets
     words: bool = False  # words say what changes; no pictures are asked for
     at_once: bool = True  # pictures are learnt as they are
 
@@ -124,17 +144,22 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     except ValueError as error:
         return replace(empty, wrong={"preset": str(error)})
     chosen = next((p for p in found if p.id == draft.preset and p.ok), best)
-    pictures = count_pictures(home, dataset)
+    pictures = count_pictures(home, dataset, draft.own.part)
     empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     words, at_once = _kind(home, chosen, draft)
     wrong = _top_faults(draft) | (_prior_fault(home, draft, dataset) if at_once else {})
+    rows: tuple = ()
     if words:
         dataset, pictures = "", 0  # the base model draws its own, unless data.datasets names some
+    elif "data.datasets" not in draft.edits:
+        rows, faults = uses.rows(home, draft.own, draft.more, dataset)
+        wrong |= faults
+        pictures = sum(count_pictures(home, row["name"], row.get("part", "")) for row in rows if not row.get("prior")) or pictures
     if not at_once:
         draft = draft.model_copy(update={"prior": ""} | ({"trigger": ""} if words else {}))  # the form does not ask for them
     answers = Answers(
-        dataset=dataset, quality=quality, trigger=draft.trigger if "trigger" not in wrong else "", prior=draft.prior if "prior" not in wrong else ""
+        dataset=dataset, rows=rows, quality=quality, trigger=draft.trigger if "trigger" not in wrong else "", prior=draft.prior if "prior" not in wrong else ""
     )
     try:
         base = resolve(chosen.id, answers, machine, pictures, home)
@@ -160,10 +185,11 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         wrong["epochs"] = fault
     if any(path != "dataset" for path in wrong):
         config = None
-    guess = None
+    guess, counts = None, ()
     if config:
         try:
-            pictures = sum(count_pictures(home, use.name) for use in config.data.datasets if not use.prior)
+            counts = tuple(count_pictures(home, use.name, use.part) for use in config.data.datasets)
+            pictures = sum(count for count, use in zip(counts, config.data.datasets, strict=True) if not use.prior)
             guess = estimate(config, machine, pictures, home)
             if draft.epochs and guess.steps_per_epoch and "epochs" not in wrong:
                 steps = max(1, round(float(draft.epochs) * guess.steps_per_epoch))
@@ -175,7 +201,7 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("dataset", guess.problems[0])
     if config and not config.data.datasets:
         pictures = config.concept.drawn * len(config.data.resolutions)
-    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), words=words, at_once=at_once)
+    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, words=words, at_once=at_once)
 
 
 def _kind(home: Home, preset: Preset, draft: Draft) -> tuple[bool, bool]:
@@ -236,22 +262,72 @@ def _epochs_fault(text: str) -> str:
 
 
 def _prior_fault(home: Home, draft: Draft, dataset: str) -> dict[str, str]:
-    if draft.prior and draft.prior == dataset:
+    if draft.prior and draft.prior in (dataset, *(use.name for use in draft.more)):
         return {"prior": "These are the pictures to learn from; choose others, or nothing"}
     if draft.prior and not count_pictures(home, draft.prior):
         return {"prior": f"The dataset {draft.prior!r} is not there or has no pictures; choose another, or nothing"}
     return {}
 
 
-def count_pictures(home: Home, name: str) -> int:
-    """Pictures of a dataset that can be trained on; 0 where there is no such dataset."""
+def count_pictures(home: Home, name: str, part: str = "") -> int:
+    """Pictures of a dataset that can be trained on, or of one of its parts; 0 where there is no such dataset."""
     if not name:
         return 0
     try:
-        counts = datasets.resolve(home, name).counts()
+        return taken(home, DatasetUse(name=name, part=part)).count()
     except (ValueError, OSError):
         return 0
-    return counts.usable + counts.unchecked
+
+
+def asks_for_pictures(home: Home, draft: Draft, machine: Machine) -> bool:
+    """Whether the form learns from datasets, and not from what words say."""
+    found = list_presets(plugins=home.plugins)
+    try:
+        return not _kind(home, next((p for p in found if p.id == draft.preset and p.ok), None) or recommend(found, machine), draft)[0]
+    except ValueError:
+        return True
+
+
+def spread(home: Home, draft: Draft, rows: Sequence[DatasetUse], prior: str = NOTHING) -> tuple[Draft, str] | None:
+    """(the draft with these rows in its form, the dataset that is chosen there); None where the first is none of ours, or one that is kept as it is."""
+    if not rows or rows[0].prior or rows[0].trigger:
+        return None
+    try:
+        first = datasets.resolve(home, rows[0].name)
+    except ValueError:
+        return None
+    if first.in_place:
+        return None
+    own = uses.of_row(rows[0], uses.OWN).model_copy(update={"name": first.name})
+    more = tuple(uses.of_row(row).model_copy(update={"name": _ours(home, row.name)}) for row in rows[1:])
+    edits = {path: text for path, text in draft.edits.items() if path != "data.datasets"}
+    return draft.model_copy(update={"own": own, "more": more, "prior": prior, "edits": edits}), first.name
+
+
+def _ours(home: Home, name: str) -> str:
+    """The name of a dataset of ours that a path may lead to; else the name as it is."""
+    try:
+        found = datasets.resolve(home, name)
+    except ValueError:
+        return name
+    return name if found.in_place else found.name
+
+
+def typed_rows(home: Home, draft: Draft, text: str, dataset: str) -> tuple[Draft, str]:
+    """(the draft, its dataset) after the table of the datasets was filled in: in the form where that can show it, else as a setting."""
+    field = next(f for f in forms.fields(TrainConfig) if f.path == "data.datasets")
+    with suppress(ValueError):
+        if found := spread(home, draft, [DatasetUse.model_validate(row) for row in forms.read(field, text)]):
+            return found
+    return draft.edited("data.datasets", text), dataset
+
+
+def apart(home: Home, draft: Draft, dataset: str) -> Draft:
+    """The draft with each sub-folder of its dataset as a row of its own."""
+    ds = datasets.open_dataset(home, dataset)
+    first, *others = uses.split(parts.counts(ds), count_pictures(home, ds.name)) or ("",)
+    more = tuple(uses.new(name=dataset, part=part) for part in others)
+    return draft.model_copy(update={"own": draft.own.model_copy(update={"part": first, "name": dataset}), "more": (*draft.more, *more)})
 
 
 def choices(home: Home, family: str = "") -> dict[str, dict[str, tuple[str, str]]]:
@@ -434,27 +510,42 @@ def free_card(home: Home, made: Plan, draft: Draft, machine: Machine) -> str:
 def of_run(home: Home, run: Run, machine: Machine, datasets_now: Mapping[str, str] | None = None) -> tuple[Draft, str]:
     """(a draft that would make the same run again, its dataset).  datasets_now: {a dataset of it: what stands in its place}.  Raises ValueError for a run that cannot be read."""
     config = exactly.with_datasets(run.config(), datasets_now) if datasets_now else run.config()
-    uses = config.data.datasets
     told = {f.path: forms.typed(f, forms.get(config, f.path)) for f in forms.fields(TrainConfig, leave_out=HIDDEN)}
-    prior = uses[1].name if [use.prior for use in uses] == [False, True] else ""
-    first = uses[0].name if uses else ""
     words = concepts.by_words(concepts.objective_of(config, home.plugins))
-    if not uses or (len(uses) == 1 and uses[0].repeats == 1 and not words):
-        del told["data.datasets"]
-    pictures = count_pictures(home, first)
     preset = config.preset if config.preset in {p.id for p in list_presets(plugins=home.plugins) if p.ok} else ""
-    made: list[Draft] = []
-    for quality in QUALITIES:
-        base = _usual(home, preset, Answers(dataset="" if words else first, quality=quality, trigger=config.trigger, prior=prior), pictures, machine)
-        edits = forms.changed(base, told) if base else told
-        made.append(Draft(name=config.name, trigger=config.trigger, prior=prior or NOTHING, gpu=run.wished_card(), preset=preset, quality=quality, edits=edits))
-    return min(made, key=lambda d: len(d.edits)), first
+    empty = Draft(name=config.name, trigger=config.trigger, prior=NOTHING, gpu=run.wished_card(), preset=preset)
+    first = config.data.datasets[0].name if config.data.datasets else ""
+    ways = [(empty, "")] if words else _ways(home, empty, config.data.datasets) or [(empty, first)]
+    made: list[tuple[Draft, str]] = []
+    for draft, dataset in ways:
+        for quality in QUALITIES:
+            base = _usual(home, draft.model_copy(update={"quality": quality}), dataset, machine)
+            edits = forms.changed(base, told) if base else told
+            made.append((draft.model_copy(update={"quality": quality, "edits": edits}), dataset))
+        if any("data.datasets" not in d.edits for d, _ in made):
+            break
+    draft, dataset = min(made, key=lambda one: len(one[0].edits))
+    return draft, dataset or first
 
 
-def _usual(home: Home, preset: str, answers: Answers, pictures: int, machine: Machine) -> TrainConfig | None:
+def _ways(home: Home, draft: Draft, rows: Sequence[DatasetUse]) -> list[tuple[Draft, str]]:
+    """How the form may say these rows, the shortest first."""
+    *learnt, last = rows
+    found = []
+    if learnt and last == DatasetUse(name=last.name, repeats=last.repeats, prior=True):
+        plain = [row.model_copy(update={"repeats": 1}) for row in learnt]
+        found = [spread(home, draft, plain, _ours(home, last.name)), spread(home, draft, learnt, _ours(home, last.name))]
+    return [way for way in (*found, spread(home, draft, rows)) if way]
+
+
+def _usual(home: Home, draft: Draft, dataset: str, machine: Machine) -> TrainConfig | None:
+    """What the preset makes of a draft without edits."""
+    rows = uses.rows(home, draft.own, draft.more, dataset)[0]
+    prior = "" if draft.prior == NOTHING else draft.prior
+    pictures = sum(count_pictures(home, row["name"], row.get("part", "")) for row in rows or ({"name": dataset},) if not row.get("prior"))
     try:
-        id = preset or recommend(list_presets(plugins=home.plugins), machine).id
-        return resolve(id, answers, machine, pictures, home)
+        id = draft.preset or recommend(list_presets(plugins=home.plugins), machine).id
+        return resolve(id, Answers(dataset=dataset, rows=rows, quality=draft.quality, trigger=draft.trigger, prior=prior), machine, pictures, home)
     except ValueError:
         return None
 

@@ -53,7 +53,7 @@ def dull(home: Home, name: str) -> list[str]:
     ds = chosen(home, name)
     if ds is None:
         return []
-    trigger = drafts.load(home, FORM, Draft).trigger.strip()
+    trigger = drafts.load(home, FORM, Draft).word_of(ds.name)
     return remarks([p.caption for p in ds.pictures(check=False) if p.usable], trigger)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
+from types import MappingProxyType
 
 from training import registry
 from training.config import TrainConfig
@@ -19,6 +20,7 @@ from training.plan.presets import QUALITIES, Preset, fits
 from ... import forms, views
 from ...icons import icon
 from ...words import in_words
+from . import uses
 from .draft import Base, Draft, Plan
 from .missing import Missing
 
@@ -32,10 +34,11 @@ LONG_S = 2 * 86_400  # a training that takes longer than this here is hardly wha
 SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "concept.targets", "concept.low", "prior", "gpu", "preset", "epochs")  # their faults stand beside the field, in plain sight
 
 
-def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str], cards: Sequence[tuple[str, str]] = (), word: str = "") -> str:
+def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str], cards: Sequence[tuple[str, str]] = (), learnt: Sequence[uses.Shown] = (), word: str = "") -> str:
     """The dataset, name, trigger word and what must stay as it is, each with its fault below it; a choice of cards, (UUID, name), where there are several.  word: what is known of the trigger word.
 
     Where words say what changes, they are asked for instead of pictures and a trigger word; pairs of pictures need nothing that stays as it is.
+    learnt: the datasets of the run, the first one is the one that is chosen.
     """
     if plan.words:
         return (
@@ -53,9 +56,15 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
     others = [(name, title) for name, title in datasets if name != plan.dataset or name == draft.prior]
     if draft.prior and draft.prior not in dict(datasets):
         others.append((draft.prior, draft.prior))  # a dataset that is gone is shown, with its fault
+    made = plan.config or plan.base
+    usual = {"trigger": draft.trigger, "resolutions": ", ".join(map(str, made.data.resolutions)) if made else ""}
+    block = uses.block(learnt, datasets, usual, wrong)
+    beside = uses.folder_choice(learnt[0] if learnt else None, len(learnt) == 1, wrong) + ("" if block or not learnt else uses.add_button())
+    if "data.datasets" in draft.edits:
+        picker, beside, block = _elsewhere(draft, plan), "", ""
     return (
         '<div class="ez-entries">'
-        + _field("dataset", "Pictures", picker, "The dataset to learn from.", wrong)
+        + _field("dataset", "Pictures", picker, "The dataset to learn from.", wrong, beside)
         + _field("name", "Name", _text("name", draft.name, plan.name, wrong, 400), "Of the run, and of the file it makes.", wrong)
         + _field(
             "trigger", "Trigger word", _text("trigger", draft.trigger, "for example zibbo", wrong, 400),
@@ -67,8 +76,17 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
             "Pictures of what the base model knows and must not lose; they get no trigger word.", wrong,
         ) if plan.at_once else _low(draft, plan, datasets, wrong))
         + _card(draft, cards, wrong)
+        + block
         + "</div>"
     )  # fmt: skip
+
+
+def _elsewhere(draft: Draft, plan: Plan) -> str:
+    """What stands in place of the choice of a dataset while a table of them was filled in that the form cannot show."""
+    rows = plan.config.data.datasets if plan.config else ()
+    named = "".join(f"<li>{escape(use.name)}</li>" for use in rows)
+    back = '<button type="button" class="ez-link" data-act="reset" data-field="data.datasets">Choose a dataset instead</button>'
+    return f'<div class="ez-use-elsewhere" id="train-dataset"><p>{views.count(len(rows), "folder") if rows else "Folders"}, as ‘Datasets’ in All settings says.</p><ul>{named}</ul>{back}</div>'
 
 
 def _words(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
@@ -140,11 +158,11 @@ def _text(path: str, value: str, hint: str, wrong: dict[str, str], longest: int)
     )
 
 
-def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str], below: str = "") -> str:
+def _field(path: str, word: str, control: str, help: str, wrong: dict[str, str], beside: str = "") -> str:
     fault = f'<p class="ez-error" id="train-{path}-fault" role="alert">{escape(in_words(wrong[path]))}</p>' if path in wrong else ""
     return (
         f'<div class="ez-entry"><label for="train-{path}">{escape(word)}</label>{control}{fault}'
-        f'<p class="ez-help" id="train-{path}-help">{escape(help)}</p>{below}</div>'
+        f'<p class="ez-help" id="train-{path}-help">{escape(help)}</p>{beside}</div>'
     )
 
 
@@ -214,10 +232,10 @@ def epochs_row(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
     e, config = plan.estimate, plan.config
     told = ""
     if e and config and e.steps_per_epoch:
-        uses = [use for use in config.data.datasets if not use.prior]
-        repeats = f" × {uses[0].repeats} repeats" if len(uses) == 1 and uses[0].repeats > 1 else ""
+        seen = [(count, use.repeats * len(config.data.sides(use))) for count, use in zip(plan.counts, config.data.datasets, strict=True)]
         batch = config.data.batch_size * config.optimizer.accumulation
-        told = f"{views.count(plan.pictures, 'picture')}{repeats} × {e.epochs:.3g} epochs ÷ {batch} a step: {views.count(e.steps, 'step')}, {views.count(e.steps_per_epoch, 'step')} an epoch."
+        made = uses.pieces_of_epoch(seen) if seen else views.count(plan.pictures, "picture")
+        told = f"{f'({made})' if len(seen) > 1 else made} × {e.epochs:.3g} epochs ÷ {batch} a step: {views.count(e.steps, 'step')}, {views.count(e.steps_per_epoch, 'step')} an epoch."
     fault = f'<p class="ez-error" id="set-epochs-fault" role="alert">{escape(in_words(wrong["epochs"]))}</p>' if "epochs" in wrong else ""
     usual = f"{e.epochs:.3g}" if e else ""
     return (
@@ -228,15 +246,16 @@ def epochs_row(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
     )
 
 
-def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None) -> str:
+def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None, titles: Mapping[str, str] = MappingProxyType({})) -> str:
     """What it will take, what is missing, and Start.
 
     busy: title of the run that uses the machine now.  fault: why the last click on Start did nothing.  anyway: it does not
     fit, that was said, and the next click starts it all the same.  fitted: what "Make it fit" has changed just now, None where it was not pressed.
+    titles: what the datasets are called, by their names.
     """
     e = plan.estimate
     problems = list(e.problems) if e else []
-    faults = [f"{_named(path)}: {text}" if path else text for path, text in plan.wrong.items() if path not in SHOWN_BESIDE]
+    faults = [f"{_named(path)}: {text}" if path else text for path, text in plan.wrong.items() if path not in SHOWN_BESIDE and not path.startswith(f"{uses.PLACE}.")]
     lines = [_line("warn", m.text, "warn", m.tab, m.link) for m in missing]
     lines += [_line("warn", text, "bad") for text in faults]
     lines += [_line("warn", p, "bad") for p in problems]
@@ -275,22 +294,26 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     flag = " data-anyway" if anyway else ""
     said = f'<p class="ez-error" role="alert">{escape(in_words(fault))}</p>' if fault else ""
     return (
-        f'<div class="ez-plan">{_pictures(plan, thumbs, title)}{figures}<ul>{"".join(lines)}</ul><div class="ez-plan-go">'
+        f'<div class="ez-plan">{_pictures(plan, thumbs, title, titles)}{figures}<ul>{"".join(lines)}</ul><div class="ez-plan-go">'
         f'<button type="button" class="ez-btn{" ez-primary" * ready} ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
     )
 
 
-def _pictures(plan: Plan, thumbs: list[str], title: str) -> str:
+def _pictures(plan: Plan, thumbs: list[str], title: str, titles: Mapping[str, str]) -> str:
     if plan.words and not (plan.config and plan.config.data.datasets):
         return '<h2 class="ez-subtitle">Ready to start?</h2><p class="ez-muted ez-small">No pictures are needed: the base model draws what it trains on.</p>'
     if not title:
         return '<h2 class="ez-subtitle">Ready to start?</h2>'
-    kept = [use.name for use in plan.config.data.datasets if use.prior] if plan.config else []
-    beside = f"; {', '.join(kept)} is kept as it is" if kept else ""
+    rows = list(zip(plan.counts, plan.config.data.datasets, strict=True)) if plan.config else []
+    kept = [use.name for _, use in rows if use.prior]
+    beside = f"; {', '.join(kept)} {'are' if len(kept) > 1 else 'is'} kept as it is" if kept else ""
+    several = len(rows) - len(kept) > 1
+    listed = uses.summary([(titles.get(use.name, use.name) + (f" / {use.part}" if use.part else ""), count, use) for count, use in rows]) if several else ""
+    title, beside = (f"{len(rows)} datasets", "") if several else (title, beside)
     row = "".join(f'<img src="{escape(url)}" alt="" loading="lazy">' for url in thumbs)
     return (
         f'<div class="ez-plan-set"><span class="ez-plan-thumbs">{row}</span><div><h2 class="ez-subtitle">{escape(title)}</h2>'
-        f'<span class="ez-muted ez-small">{views.count(plan.pictures, "picture")}{escape(beside)}</span></div></div>'
+        f'<span class="ez-muted ez-small">{views.count(plan.pictures, "picture")}{escape(beside)}</span></div></div>' + (f'<ul class="ez-plan-uses">{listed}</ul>' if listed else "")
     )
 
 

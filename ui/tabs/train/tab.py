@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
@@ -11,6 +12,8 @@ import gradio as gr
 from training import registry
 from training.config import TrainConfig
 from training.data import datasets
+from training.data.datasets import Dataset
+from training.home import Home
 from training.hub import account
 from training.hub.secrets import Secret
 from training.plan import timelaw
@@ -24,11 +27,11 @@ from ... import drafts, forms, shell
 from ...poll import changes
 from ...server import client, media
 from ...words import plain
-from . import brought, draft, lawchart, triggerword
+from . import brought, draft, lawchart, triggerword, uses
 from . import page as trainpage
 from .draft import Draft, Plan
+from .missing import Missing, missing
 from .missing import chosen as open_chosen
-from .missing import missing
 
 TITLE = "Train"
 PIECES = ("essentials", "presets", "settings", "plan", "brought")
@@ -84,8 +87,13 @@ def wire(parts: Parts, ctx) -> None:
         path, value = str(event._data.get("field", "")), str(event._data.get("value", ""))
         if path == "dataset":
             return [*paint(ctx, value, form_of(ctx), _fresh(seen)), value]
-        form = changed(ctx, lambda form: form.edited(path, value))
-        return [*paint(ctx, dataset, form, _fresh(seen)), gr.skip()]
+        chosen, form = dataset, form_of(ctx)
+        if path == "data.datasets" and draft.asks_for_pictures(ctx.home, form, machine(ctx.home.root)):
+            typed, chosen = draft.typed_rows(ctx.home, form, value, dataset)
+            form = changed(ctx, lambda _: typed)
+        else:
+            form = changed(ctx, lambda form: form.edited(path, value).of(dataset, path))
+        return [*paint(ctx, chosen, form, _fresh(seen)), chosen if chosen != dataset else gr.skip()]
 
     def act(dataset, seen, event: gr.EventData):
         return answer(ctx, dataset, _fresh(seen), dict(event._data or {}))
@@ -125,9 +133,21 @@ def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
     has = machine(ctx.home.root).on(form.gpu)
     found = [(ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in dict(found) else found[0][0] if len(found) == 1 else ""
-    made = draft.plan(ctx.home, form, dataset, has)
-    prints, values = changes(seen.get("prints", {}), _pieces(ctx, form, made, found, seen, has))
+    with ExitStack() as looks:
+        for ds in _of_form(ctx.home, form, dataset):
+            looks.enter_context(ds.one_look())
+        made = draft.plan(ctx.home, form, dataset, has)
+        prints, values = changes(seen.get("prints", {}), _pieces(ctx, form, made, found, seen, has))
     return [{**seen, "prints": prints}, *values]
+
+
+def _of_form(home: Home, form: Draft, dataset: str) -> list[Dataset]:
+    """The datasets that the form names and that are there, each of which is looked at once while the page is made."""
+    found = {}
+    for name in filter(None, (dataset, *(use.name for use in form.more))):
+        with suppress(ValueError):
+            found[name] = datasets.resolve(home, name)
+    return list(found.values())
 
 
 def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:
@@ -137,17 +157,26 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     above = (draft.ABOVE, *([draft.WORDS] if made.words else ["concept.low"] if not made.at_once else []))
     parts = forms.groups(TrainConfig, draft.choices(ctx.home, _family(made, form)) | draft.options(ctx.home, made, form.edits), (*draft.HIDDEN, *above, *draft.idle(ctx.home, made, form.edits)))
     settings = forms.render(parts, made.base, form.edits, wrong, shown=made.config, pictures={"steps": trainpage.epochs_row(form, made, wrong), **_drawn(ctx, made)}) if made.base else ""
+    holds = form.kept(ctx.home, made.dataset)
+    learnt = [] if made.words else uses.shown(ctx.home, holds.own, holds.more, made.dataset)
     busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
-        "essentials": trainpage.essentials(form.kept(ctx.home, made.dataset), made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else [], triggerword.line(ctx.home, form, made)),
+        "essentials": trainpage.essentials(holds, made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else [], learnt, triggerword.line(ctx.home, form, made)),
         "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
         "settings": settings,
         "plan": trainpage.plan_card(
-            made, [] if made.words or "data.datasets" in form.edits else missing(ctx.home, made.dataset), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
-            busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"),
+            made, [] if made.words or "data.datasets" in form.edits else _missing(ctx, made.dataset, learnt), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
+            busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"), dict(found),
         ),
         "brought": brought.html(drafts.load(ctx.home, brought.NOTE, brought.Brought)),
     }  # fmt: skip
+
+
+def _missing(ctx, dataset: str, learnt: list[uses.Shown]) -> list[Missing]:
+    """What is still to do before these datasets can be trained on; of those that were added with their titles."""
+    found = missing(ctx.home, dataset)
+    others = {one.use.name: one.title for one in learnt[1:] if one.count and one.use.name != dataset and not datasets.resolve(ctx.home, one.use.name).in_place}
+    return found + [replace(m, text=f"{title}: {m.text}") for name, title in others.items() for m in missing(ctx.home, name)]
 
 
 def _family(made: Plan, form: Draft) -> str:
@@ -180,7 +209,13 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
     if data.get("act") == "base":
         data = draft.same_goal(ctx.home, form_of(ctx), str(data.get("id", "")), machine(ctx.home.root))
     note = drafts.load(ctx.home, brought.NOTE, brought.Brought)
-    form = changed(ctx, lambda form: _of_the_note(pressed(form, data), note, str(data.get("act", ""))))
+    act = str(data.get("act", ""))
+    form = changed(ctx, lambda form: _of_the_note(pressed(form, data), note, act))
+    if act == "brought-folders" and note.rows:
+        form, dataset = draft.typed_rows(ctx.home, form, note.rows, dataset)
+        form = changed(ctx, lambda _: form)
+    if act == "split-uses" and dataset:
+        form = changed(ctx, lambda form: draft.apart(ctx.home, form, dataset))
     if data.get("act") in ("brought-undo", "brought-close"):
         drafts.change(ctx.home, brought.NOTE, brought.Brought, lambda _: brought.Brought())
     if data.get("act") == "start":
@@ -189,7 +224,11 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
     if data.get("act") == "fit":
         has = machine(ctx.home.root).on(form.gpu)
         edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
+        rows = edits.pop("data.datasets", "")
         form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
+        if rows:
+            form, dataset = draft.typed_rows(ctx.home, form, rows, dataset)
+            form = changed(ctx, lambda _: form)
         seen = {**seen, "fitted": said}
     painted = paint(ctx, dataset, form, seen)
     if run is None:
@@ -209,9 +248,7 @@ def brought_file(ctx, file: str | None, dataset: str, seen: dict) -> list:
 
 def _of_the_note(form: Draft, note: brought.Brought, act: str) -> Draft:
     """The form after a button of the note."""
-    if act == "brought-undo" and note.before is not None:
-        return note.before
-    return form.edited("data.datasets", note.rows) if act == "brought-folders" and note.rows else form
+    return note.before if act == "brought-undo" and note.before is not None else form
 
 
 def pressed(form: Draft, data: dict) -> Draft:
@@ -226,6 +263,10 @@ def pressed(form: Draft, data: dict) -> Draft:
     for path, value in (data.get("fields") or {}).items():
         if path != "dataset":
             form = form.edited(str(path), str(value))
+    if act == "add-use" and len(form.more) < uses.MOST:
+        form = form.model_copy(update={"more": (*form.more, uses.new())})
+    if act == "drop-use":
+        form = form.model_copy(update={"more": tuple(use for use in form.more if use.key != data.get("id"))})
     return form
 
 
@@ -251,4 +292,6 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
 def _where(path: str) -> str:
     """A field as the page names it."""
     named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "keep.on": "Keep what the base model knows", "concept.targets": "What changes", "concept.low": "Low ends", "prior": "Keep as it is", "gpu": "Graphics card", "epochs": "Epochs in All settings", "preset": "the preset"}
+    if path.startswith(f"{uses.PLACE}."):
+        return "The datasets of this run"
     return named.get(path) or f"{forms.label_of(path)} in All settings"
