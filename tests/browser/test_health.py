@@ -49,7 +49,7 @@ def test_a_dataset_is_checked_and_a_crop_is_dragged(easel, open_page, nasty, siz
     wait(lambda: len(ds.pictures()) == 12, "the picture did not come back", 30)
 
     page.locator('[data-zoom="wide.png"]').click()
-    page.keyboard.press("r")
+    page.locator(".ez-zoom-tools").get_by_role("button", name="Turn right").click()
     wait(lambda: ds.get("wide.png").treatment.turns == 1, "the picture was not turned", 20)
     page.locator('[data-zoom="wide.png"][data-turned="1"]').wait_for()
     shown, part = (page.locator(f".ez-zoom {where}").bounding_box() for where in (".ez-shown", ".ez-crop > i"))
