@@ -41,12 +41,12 @@ def test_an_answer_that_comes_after_a_newer_question_paints_nothing(page):
     plain, slow = tab._look, []
 
     class Slow(captions._Tab):
-        def _card(self, look):
+        def _card(self, ds, look):
             if not slow:
                 slow.append(True)
                 going.set()
                 assert go.wait(30)
-            return super()._card(look)
+            return super()._card(ds, look)
 
     old = []
     opened = threading.Thread(target=lambda: old.extend(Slow(tab.parts, tab.ctx).show(name, view)))

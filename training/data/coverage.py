@@ -11,9 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from .finding import Finding
-from .measuring import TINY_PX, Measured
+
+if TYPE_CHECKING:
+    from .measuring import Measured
 
 ENOUGH, SPEAK = 8, 0.4  # captions that speak of a matter before anything is concluded from them, and their share of all
 SILENT = 0.2  # share below which a matter cannot be known
@@ -139,6 +142,8 @@ def _unsaid(silent: Sequence[str], told: int, ids: Sequence[str]) -> Finding:
 def _measured(still: Sequence, seen: Mapping[str, Measured]) -> list[Finding]:
     """What the pictures themselves tell: that nearly all are equally light and coloured, or lie on the same ground."""
     import numpy as np
+
+    from .measuring import TINY_PX  # brings numpy, which a list of words does without
 
     if len(still) < JUDGED_FROM:
         return []

@@ -34,9 +34,7 @@ LONG_S = 2 * 86_400  # a training that takes longer than this here is hardly wha
 SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "concept.targets", "concept.low", "prior", "gpu", "preset", "epochs")  # their faults stand beside the field, in plain sight
 
 
-def essentials(
-    draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str], cards: Sequence[tuple[str, str]] = (), learnt: Sequence[uses.Shown] = (), word: str = "",
-) -> str:
+def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong: dict[str, str], cards: Sequence[tuple[str, str]] = (), learnt: Sequence[uses.Shown] = (), word: str = "") -> str:
     """The dataset, name, trigger word and what must stay as it is, each with its fault below it; a choice of cards, (UUID, name), where there are several.  word: what is known of the trigger word.
 
     Where words say what changes, they are asked for instead of pictures and a trigger word; pairs of pictures need nothing that stays as it is.
