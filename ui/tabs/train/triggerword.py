@@ -54,5 +54,5 @@ def html(judged: Judged | None, offers: list[str]) -> str:
     short = judged.remarks[0].text if judged.remarks else "No list here knows it as a word, a name or a style."
     return (
         f'<details class="ez-word" data-key="trigger-word"><summary><span class="ez-chip {look}"><i></i>{says}</span><span class="ez-word-short">{escape(short)}</span></summary>'
-        f'<ul class="ez-word-says">{rows}</ul>{f"<ul class=ez-word-cuts>{cuts}</ul>" if cuts else ""}<p class="ez-muted ez-small">{escape(judged.unknown)}</p></details>{free}'
+        f'<ul>{rows}</ul>{f"<ul class=ez-word-cuts>{cuts}</ul>" if cuts else ""}<p class="ez-muted ez-small">{escape(judged.unknown)}</p></details>{free}'
     )
