@@ -1,11 +1,13 @@
 """Merging, cutting down and extracting beside kohya's scripts: the same files, one after the other, fp32 on the processor.
 
-    python -m tests.bench.weights PATH_OF_SD_SCRIPTS [--packages DIR] [--extract]
+    python -m tests.bench.weights PATH_OF_SD_SCRIPTS [--packages DIR] [--extract] [--older DIR]
 
 PATH_OF_SD_SCRIPTS is a checkout of kohya-ss/sd-scripts; the packages that its library imports (opencv-python-headless, imagesize, toml, einops,
 voluptuous) may lie in DIR.  Two LoRAs of SD 1.5's full size (rank 32, attention and feed-forward) are made of random numbers.  Timed is the work alone,
 libraries imported, from reading the files to having written the result; each side takes turns.  --extract also makes two whole SD 1.5 models (4 GB
 on disk, twice) and takes minutes: their script loads the whole models from single files, ours reads the folders layer by layer.
+Their loader knows CLIP as transformers 4 has it: --older names a folder that holds it, with what fits it, for their side alone
+(pip install --no-deps --target DIR transformers==4.57.3 tokenizers==0.22.1 huggingface_hub==0.36.0 diffusers==0.32.1).
 """
 
 from __future__ import annotations
@@ -128,9 +130,9 @@ def child(packages: list[str], *words: str) -> dict:
     return json.loads(lines[-1][5:])
 
 
-def side_by_side(title: str, mine: list[str], other: list[str], packages: list[str], turns: int) -> tuple[Path, Path]:
-    """Prints the medians and their ratio; the two results."""
-    one, two = zip(*[(child(packages, *mine), child(packages, *other)) for _ in range(turns)], strict=True)
+def side_by_side(title: str, mine: list[str], other: list[str], packages: list[str], turns: int, older: list[str] | None = None) -> tuple[Path, Path]:
+    """Prints the medians and their ratio; the two results.  older: packages for their side alone."""
+    one, two = zip(*[(child(packages, *mine), child([*(older or []), *packages], *other)) for _ in range(turns)], strict=True)
     seconds = [statistics.median(t["s"] for t in side) for side in (one, two)]
     peaks = [max(t["peak"] for t in side) / 2**30 for side in (one, two)]
     print(f"{title}: ours {seconds[0]:.2f} s, theirs {seconds[1]:.2f} s, {seconds[1] / seconds[0]:.1f} x as fast; peak {peaks[0]:.2f} and {peaks[1]:.2f} GiB", flush=True)
@@ -149,13 +151,14 @@ def main() -> None:
     ask.add_argument("checkout", type=Path)
     ask.add_argument("--packages", action="append", default=[])
     ask.add_argument("--extract", action="store_true")
+    ask.add_argument("--older", action="append", default=[])
     ask.add_argument("--turns", type=int, default=TURNS)
     args = ask.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         compare(root, args.checkout.resolve(), args.packages, args.turns)
         if args.extract:
-            extract(root, args.checkout.resolve(), args.packages)
+            extract(root, args.checkout.resolve(), args.packages, args.older)
 
 
 def compare(root: Path, checkout: Path, packages: list[str], turns: int) -> None:
@@ -179,7 +182,7 @@ def compare(root: Path, checkout: Path, packages: list[str], turns: int) -> None
     print(f"    off the best of that rank: ours {off(dense(mine), best):.1e}, theirs {off(dense(their), best):.1e}")
 
 
-def extract(root: Path, checkout: Path, packages: list[str]) -> None:
+def extract(root: Path, checkout: Path, packages: list[str], older: list[str]) -> None:
     """Two SD 1.5 models of full size: random numbers, and those with a LoRA of rank 32 in each matrix."""
     import torch
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -215,7 +218,7 @@ def extract(root: Path, checkout: Path, packages: list[str]) -> None:
     words = ["--model_org", str(singles[0]), "--model_tuned", str(singles[1]), "--save_to", str(root / "theirs.safetensors"), "--dim", str(RANK), "--save_precision", "float"]
     mine, their = side_by_side(
         f"extract, rank {RANK}", ["ours", "extract", json.dumps({"family": "sd15", "tuned": str(folders[1]), "base": str(folders[0]), "rank": RANK, "targets": "attention+ff"}), str(root / "home")],
-        ["theirs", "extract_lora_from_models", json.dumps(words), str(checkout)], packages, 1,
+        ["theirs", "extract_lora_from_models", json.dumps(words), str(checkout)], packages, 1, older,
     )  # fmt: skip
     for who, file in (("ours", mine), ("theirs", their)):
         found = dense(file)
