@@ -55,6 +55,8 @@ def test_from_drop_to_start(easel, open_page, tree):
     page.get_by_label("Rename to").fill("grin")
     page.get_by_role("button", name="Rename in 40 captions").click()
     wait(lambda: ds.caption("p00.png") == "zibbo, grin, long_hair, tag 0" and ds.caption("p39.png") == "zibbo, grin, long_hair, tag 39", "the tag is not renamed", 30)
+    page.get_by_role("button", name="Show all again").click()
+    page.locator(".ez-chosen").wait_for(state="detached")
     page.locator(".ez-cloud .ez-tag", has_text="long_hair").click()
     page.get_by_role("button", name="Remove in 40 captions").click()
     wait(lambda: ds.caption("p39.png") == "zibbo, grin, tag 39", "the tag is not removed", 30)

@@ -49,11 +49,16 @@ def changed(ds: Dataset, act: str, value: str, view: dict, told: Tally, trigger:
     raise ValueError(f"there is no change called {act!r}")
 
 
-def after(view: dict, act: str, value: str) -> dict:
-    """The view after a change: what was renamed stays chosen under its new name, what was removed is chosen no more."""
-    if act == "rename":
-        return view | {"tags": [_tag(value)]}
-    return view | {"tags": []} if act == "untagged" else view
+def after(view: dict, act: str, value: str, changed: list[str] | None = None) -> dict:
+    """The view after a change: what was renamed stays chosen under its new name, what was removed is chosen no more.
+
+    changed: the tags that were chosen when the change began, None for those that are; what was chosen meanwhile stays.
+    """
+    if act not in ("rename", "untagged"):
+        return {}
+    keys = set(map(tags.key_of, view["tags"] if changed is None else changed))
+    left = [t for t in view["tags"] if tags.key_of(t) not in keys]
+    return {"tags": [_tag(value), *left] if act == "rename" else left}
 
 
 def _tag(value: str) -> str:

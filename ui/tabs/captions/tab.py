@@ -296,9 +296,10 @@ class _Tab:
         if str(getattr(event, "of", "")) != str(reach):
             _tell_other(views.count(int(getattr(event, "of", 0)), "caption"), reach)
             return [*self.show(name, view), gr.skip(), gr.skip()]
+        before = list(view["tags"])
         number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(ds), [p.id for p in whom]))
         _tell(number)
-        return [*self.show(name, view, editing.after(view, act, value) if number else None), gr.skip(), gr.skip()]
+        return [*self.show(name, view, editing.after(view, act, value, before) if number else None), gr.skip(), gr.skip()]
 
     def panel_edit(self, name: str, view: dict, event: gr.EventData):
         """A tag is looked for."""
