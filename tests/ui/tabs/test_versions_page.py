@@ -57,7 +57,7 @@ def test_a_version_is_compared_brought_back_and_pictures_leave_the_bin(ctx, ds):
     ds.suffix(", blue")
     ds.remove(["0.png"])
     look, _ = panel.act(ds, ctx.home, Look(), "compare", "1:0:1", [])
-    html = panel.panel(ctx, ds, Look.of(look.told()))
+    html = panel.panel(ctx, ds, Look.of(look.told("cats"), "cats"))
     assert "1 picture removed, 2 captions changed" in html and "<ins>, blue</ins>" in html and '<option value="1" selected>' in html
     look, said = panel.act(ds, ctx.home, look, "restore", "1", [])
     assert look == Look() and "what it was in version 1" in said and [p.caption for p in ds.pictures()] == [f"a cat, number {n}" for n in range(3)]
@@ -83,6 +83,30 @@ def test_what_emptying_the_bin_costs_is_said_before_and_what_is_lacking_after(ct
     assert ds.caption("1.png") == "a cat, number 1"
     with pytest.raises(ValueError, match="no version 9"):
         panel.act(ds, ctx.home, Look(), "restore", "9", [])
+
+
+def test_a_damaged_version_stops_no_page_and_nothing_lacking_shows_nothing(ctx, ds):
+    ds.prefix("zibbo, ")
+    ds.remove(["0.png"])
+    path = ds.meta / "versions" / "000001.version"
+    path.write_bytes(path.read_bytes()[:-4])
+    html = panel.panel(ctx, ds, Look(emptying=True))
+    assert "cannot be told: version 1" in html and 'data-act="empty"' in html
+    assert "gone for good" not in panel.panel(ctx, ds, Look(lacking=2))
+
+
+def test_what_is_asked_of_one_dataset_is_not_asked_of_another():
+    look = Look(True, (1, 0), 1, 2, True, 3)
+    assert Look.of(look.told("cats"), "cats") == look and Look.of(look.told("cats"), "dogs") == Look() == Look.of({}, "cats")
+
+
+def test_all_of_the_bin_can_be_reached():
+    kept = [Kept("s", f"{n}.png", Path("x"), 5, "a" * 64, bin.PICTURE, 0.0, "") for n in range(50)]
+    pages = [panel.bin_html(kept, 5, False, "", THUMB, 0.0, page) for page in (0, 1, 2, 9)]
+    assert [html.count("data-id=") for html in pages] == [24, 24, 2, 2] and all(f'data-id="s/{n}.png"' in "".join(pages) for n in range(50))
+    assert 'data-key="1" aria-label="Next page of the bin">' in pages[0] and "49–50 of 50" in pages[3] and "disabled" in pages[3]
+    look, said = panel.act(None, None, Look(emptying=True), "leaf", "1", [])
+    assert look == Look(emptying=True, page=1) and not said
 
 
 def test_user_text_never_becomes_markup():
