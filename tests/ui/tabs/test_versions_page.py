@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -15,7 +17,9 @@ from training.data.states import State
 from training.data.versions import Version
 from training.home import Home
 from ui.server import media
+from ui.tabs.dataset import tab
 from ui.tabs.dataset import versions as panel
+from ui.tabs.dataset.imports import Imports
 from ui.tabs.dataset.versions import Look
 
 EVIL = '"><img src=x onerror=alert(1)>'
@@ -127,3 +131,29 @@ def test_a_thumbnail_of_what_was_removed_is_served_by_its_bytes_alone(ctx, ds):
     for wrong in ("f" * 64, "../" * 3, digest[:40], ""):
         with pytest.raises(ValueError, match="no thumbnail"):
             ds.thumbnail_of(wrong)
+
+
+def pressed(ctx, name: str, act: str, view: dict, imports: Imports, **data):
+    """What a press on the versions or on Undo does: the page's view after it."""
+    page = tab._Tab(SimpleNamespace(imports=imports), ctx)
+    page.show = lambda name, view, change=None: view | (change or {})
+    return page.undo(name, view) if act == "undo" else page.act_past(name, view, SimpleNamespace(act=act, key="", ids=[], **data))
+
+
+def test_presses_wait_for_an_import_ask_of_one_dataset_and_tell_what_the_disk_refuses(ctx, ds, tmp_path, monkeypatch):
+    imports = Imports(tmp_path)
+    view = pressed(ctx, "cats", "ask", {}, imports)
+    other = datasets.create(ctx.home, "dogs")
+    assert Look.of(view["past"], "cats").emptying and not Look.of(view["past"], other.name).emptying
+    ds.prefix("zibbo, ")
+    go = threading.Event()
+    job = imports._begin(ds, lambda tell: [go.wait(10)][:0], ())
+    for act in ("undo", "keep"):
+        with pytest.raises(gr.Error, match="still being added"):
+            pressed(ctx, "cats", act, {}, imports)
+    go.set()
+    job.thread.join()
+    monkeypatch.setattr(versions, "record", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    for act in ("undo", "keep"):
+        with pytest.raises(gr.Error, match="No space left on device"):
+            pressed(ctx, "cats", act, {}, imports)
