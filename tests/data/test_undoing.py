@@ -131,9 +131,10 @@ def test_taking_a_version_away_again_says_what_is_in_the_bin_or_gone(ds, new):
     write(ds.path / "c.png", 3)
     restoring.restore(ds, 1)
     bin.empty(ds)
+    scene(8, mode="L").save(ds.path / "b.mask.png")
     write(ds.path / "c.jpg", 4)  # would share the caption of the c.png that should come back
-    assert ds.undo() == "version 1 taken away again, 1 file that came since now in the bin, without 1 file that is gone for good (c.png)"
-    assert {"b.png", "c.jpg"} == {k.name for k in bin.contents(ds)}
+    assert ds.undo() == "version 1 taken away again, 2 files that came since now in the bin, without 1 file that is gone for good (c.png)"
+    assert {"b.png", "b.mask.png", "c.jpg"} == {k.name for k in bin.contents(ds)}
 
 
 # -- versions that cost or claim too much
