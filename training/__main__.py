@@ -406,12 +406,9 @@ def versions(
 
 def _restored(ds, id: int) -> str:
     from .data import restoring
-    from .data.verdicts import counted
 
-    done = restoring.restore(ds, id)
-    lost = f", without {counted(len(done.missing), 'file')} that {'is' if len(done.missing) == 1 else 'are'} gone for good: {', '.join(done.missing[:10])}" if done.missing else ""
-    copied = f"; {counted(done.copied, 'file')} had to be copied, as this disk knows no hard links" if done.copied else ""
-    return f"{ds.title} is what it was in version {id}{lost}{copied}."
+    said = restoring.told(ds, id, restoring.restore(ds, id))
+    return f"{said[0].upper() if ds.in_place else said[0]}{said[1:]}."
 
 
 def _empty(ds, place: Home, sure: bool) -> None:

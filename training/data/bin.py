@@ -16,7 +16,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..files import fsync_folder
@@ -29,6 +29,7 @@ from .masks import is_mask, masked_stem
 from .memory import MAX_INDEX_BYTES, Scan, hash_of, is_record, memory_of, natural_key, stem_of, write_text_whole
 from .memory import scan as scan_folder
 from .pictures import SUFFIXES, Refused
+from .roles import Pairing
 
 FOLDER, INDEX = "removed", "bin.json"
 TEXT, PICTURE, BESIDE = "text", "picture", "beside"  # kinds of what lies there
@@ -56,7 +57,7 @@ class Kept:
 
 def contents(folder: Folder) -> list[Kept]:
     """Everything in the bin, what was removed last first."""
-    with folder._locked():
+    with memory_of(folder.meta).lock:  # a look waits for no other process
         rows, known, changed = [], _index(folder), False
         for step, name, path, found in _files(folder):
             row = known.get(f"{step}/{name}")
@@ -70,8 +71,28 @@ def contents(folder: Folder) -> list[Kept]:
             kind = TEXT if text else BESIDE if row["beside"] else PICTURE
             rows.append(Kept(step, name, path, found.st_size, "" if text else row["sha256"], kind, _time_of(step), *((stem_of(name), None) if text else (row["beside"], row["record"]))))
         if changed:
-            _save(folder, known)
-        return sorted(rows, key=lambda k: (-k.t, natural_key(k.name)))
+            with suppress(OSError, ValueError), folder._locked():  # it is only a memory
+                _save(folder, _index(folder) | known)
+        return sorted(_beside_theirs(rows), key=lambda k: (-k.t, natural_key(k.name)))
+
+
+def _beside_theirs(rows: list[Kept]) -> list[Kept]:
+    """The same; a caption whose name is only near that of its picture (1.jpg.txt) lies beside it too."""
+    pictures: dict[str, list[str]] = {}
+    for kept in rows:
+        if kept.kind == PICTURE:
+            pictures.setdefault(kept.step, []).append(kept.name)
+    stems = {step: {stem_of(n) for n in names} for step, names in pictures.items()}
+    pairings: dict[str, Pairing] = {}
+    made = []
+    for kept in rows:
+        if kept.kind == TEXT and kept.step in stems and kept.beside not in stems[kept.step]:
+            if kept.step not in pairings:
+                pairings[kept.step] = Pairing((n, n) for n in pictures[kept.step])
+            owners = {stem_of(n) for n in pairings[kept.step].of(kept.beside)}
+            kept = replace(kept, beside=owners.pop()) if len(owners) == 1 else kept
+        made.append(kept)
+    return made
 
 
 def size_bytes(folder: Folder) -> int:
@@ -152,7 +173,7 @@ def bring_back(folder: Folder, keys: Collection[str]) -> int:
     """Pictures of the bin in the dataset again, with what lay beside them; one whose name is taken gets another.  How many."""
     with folder._locked():
         there = contents(folder)
-        beside = beside_by_picture(there)
+        beside, left = beside_by_picture(there, shared=True), _pictures(there)
         scan = scan_folder(folder.path)
         stems = {stem_of(n).casefold() for n in scan.names}
         count = 0
@@ -163,10 +184,12 @@ def bring_back(folder: Folder, keys: Collection[str]) -> int:
                 number += 1
                 free = f"{stem}-{number}"
             stems.add(stem_of(free + suffix).casefold())
+            left[kept.step, stem_of(kept.name)] -= 1
+            last = not left[kept.step, stem_of(kept.name)]  # of those that share a caption: what lies beside goes with it
             for other in beside.get((kept.step, stem_of(kept.name)), []):
                 name = free + other.name[len(stem) :] if other.name.startswith(stem) else other.name
                 if not os.path.lexists(folder.path / name):
-                    place(folder, other.path, name, move=True, record=other.record)
+                    place(folder, other.path, name, move=last, record=other.record)
             place(folder, kept.path, free + suffix, move=True, record=kept.record)
             count += 1
         sweep(folder)
@@ -194,13 +217,18 @@ def empty(folder: Folder) -> int:
         return freed
 
 
-def beside_by_picture(there: Iterable[Kept]) -> dict[tuple[str, str], list[Kept]]:
-    """{(step, stem of a picture): what was removed together with it and belongs to it alone}."""
-    pictures, found = Counter((k.step, stem_of(k.name)) for k in there if k.kind == PICTURE), {}
+def beside_by_picture(there: Collection[Kept], shared: bool = False) -> dict[tuple[str, str], list[Kept]]:
+    """{(step, stem of a picture): what was removed together with it and belongs to it alone, or also what several share}."""
+    pictures, found = _pictures(there), {}
     for kept in there:
-        if kept.kind != PICTURE and pictures[kept.step, kept.beside] == 1:
+        if kept.kind != PICTURE and (pictures[kept.step, kept.beside] == 1 or shared):
             found.setdefault((kept.step, kept.beside), []).append(kept)
     return found
+
+
+def _pictures(there: Iterable[Kept]) -> Counter[tuple[str, str]]:
+    """How many pictures there are of each step and stem."""
+    return Counter((k.step, stem_of(k.name)) for k in there if k.kind == PICTURE)
 
 
 def _files(folder: Folder) -> Iterable[tuple[str, str, Path, os.stat_result]]:
@@ -211,11 +239,15 @@ def _files(folder: Folder) -> Iterable[tuple[str, str, Path, os.stat_result]]:
     with os.scandir(removed) as steps:
         names = sorted(entry.name for entry in steps if entry.is_dir(follow_symlinks=False))
     for step in names:
-        with os.scandir(removed / step) as files:
-            for entry in files:
+        try:
+            with os.scandir(removed / step) as found:
+                files = list(found)
+        except FileNotFoundError:  # everything in it was put back meanwhile
+            continue
+        for entry in files:
+            with suppress(FileNotFoundError):
                 if entry.is_file(follow_symlinks=False) and os.path.splitext(entry.name)[1].lower() in (*SUFFIXES, *captions.SUFFIXES):
-                    with suppress(FileNotFoundError):
-                        yield step, entry.name, Path(entry.path), os.lstat(entry.path)
+                    yield step, entry.name, Path(entry.path), os.lstat(entry.path)
 
 
 def sweep(folder: Folder) -> None:

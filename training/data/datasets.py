@@ -85,7 +85,7 @@ class Dataset(Folder):
         return list(seen)
 
     def _looked(self, check: bool, on_progress: Progress | None = None) -> list[Picture]:
-        restoring.finish(self)
+        self._finish()
         scan = scan_folder(self.path)
         if check and self._check(scan, None, on_progress):
             scan = scan_folder(self.path)
@@ -94,7 +94,7 @@ class Dataset(Folder):
 
     def page(self, offset: int, count: int, query: str = "", only: str = "", among: Collection[str] | None = None) -> tuple[list[Picture], int]:
         """(count pictures from offset, how many match).  query: words in name or caption.  only: '', a verdict, or 'no caption'.  among: ids, None for all."""
-        restoring.finish(self)
+        self._finish()
         with memory_of(self.meta).lock:
             scan = scan_folder(self.path)
             names = scan.names if among is None else [n for n in scan.names if n in among]
@@ -335,6 +335,11 @@ class Dataset(Folder):
         return undoing.remove(self, ids)
 
     # -- inside
+
+    def _finish(self) -> None:
+        """Carry through a restoration that was cut off.  Where that cannot be (a full disk), what is there can be looked at all the same; the next change tries again and tells."""
+        with suppress(OSError):
+            restoring.finish(self)
 
     def _each_caption(self, change: Callable[[str], str], source: str, ids: Collection[str] | None) -> int:
         with self._locked():

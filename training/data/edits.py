@@ -94,9 +94,11 @@ class Edits:
         self._append({"op": new_op(), "undo": op})
 
     def _fold(self, record: dict) -> None:
-        if not isinstance(record["op"], str):
+        if not _is_op(record["op"]) or type(record.get("t", 0)) not in (int, float):
             raise TypeError
         if not all(len(pair) == 2 for pair in [*record.get("focus", {}).values(), *record.get("treated", {}).values()]):
+            raise TypeError
+        if {} in (record.get("focus"), record.get("treated")) or not all(isinstance(name, str) for name in record.get("removed", [])):
             raise TypeError
         if "restored" in record and not (type(record["restored"]) is int and type(record["before"]) is int):
             raise TypeError
@@ -120,6 +122,11 @@ class Edits:
 def new_op() -> str:
     """A name for one step."""
     return f"{time.time_ns():x}-{secrets.token_hex(3)}"
+
+
+def _is_op(op: object) -> bool:
+    """Whether this can be the name of a step: nothing that leads anywhere, whoever wrote the journal."""
+    return isinstance(op, str) and op not in ("", ".", "..") and not set(op) & set("/\\\0")
 
 
 def _ends_in_newline(path: Path) -> bool:

@@ -261,6 +261,8 @@ def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verd
     lost = {(o.folder, o.stem) for o, _ in (*kept_out, *beside)}
     verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
     verdicts += listed.laid_on(ds, came, pairs, new)
+    if stale := {id for id in ds.repeats() if id and id in new}:  # of pictures of these names that were here before
+        ds.set_repeats(dict.fromkeys(stale, 1))
     verdicts += _kohya(ds, came, new)
     verdicts += folders.laid_on(ds, came, new)
     return verdicts + _prompts(ds, new)
@@ -422,8 +424,10 @@ def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -
 def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image], on_progress: Progress | None = None) -> list[Verdict]:
     """What draw() makes of every usable picture that has no control picture, written beside it; a verdict for each.  on_progress: called before each."""
     ds.check()
-    bare = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and p.control is None]
-    verdicts = []
+    without = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and p.control is None]
+    bare = [p for p in without if not p.control_note]  # one of its own that does not fit stays too: it may be all there is of it
+    kept = [Verdict(p.id, False, f"has one of its own, which is not used but stays: {p.control_note}", p.id, "control") for p in without if p.control_note]
+    verdicts: list[Verdict] = []
     with versions.step(ds, "control pictures") as step:
         for done, picture in enumerate(bare):
             if on_progress:
@@ -436,7 +440,7 @@ def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image], on_p
             verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
         ds.check()
         step.did = f"{counted(len(verdicts), 'control picture')} made"
-    return verdicts
+    return verdicts + kept
 
 
 def _as_png(path: Path, kind: str) -> bytes:

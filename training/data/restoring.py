@@ -28,7 +28,7 @@ MAX_PLAN_BYTES = 10_000
 
 @dataclass(frozen=True)
 class Restored:
-    """What became of it.  missing: files of the version whose bytes are nowhere any more.  copied: files that took room, as the disk knows no hard links."""
+    """What became of it.  missing: files of the version whose bytes are nowhere any more; in a folder used in place, those that are gone or other ones now.  copied: files that took room, as the disk knows no hard links."""
 
     missing: tuple[str, ...]
     copied: int
@@ -62,6 +62,17 @@ def finish(folder: Folder) -> None:
         _carry_out(folder, plan)
 
 
+def told(folder: Folder, id: int, done: Restored) -> str:
+    """What became of a restoration, as a sentence without its full stop."""
+    count = len(done.missing)
+    if folder.in_place:
+        said = f"captions and settings of {folder.title} are what they were in version {id}; its pictures are used in place, and Easel changes none of them"
+        return said + (f": {counted(count, 'file')} of that version {'is gone or another one' if count == 1 else 'are gone or other ones'} now" if count else "")
+    lost = f", without {counted(count, 'file')} that {'is' if count == 1 else 'are'} gone for good: {', '.join(done.missing[:10])}" if count else ""
+    copied = f"; {counted(done.copied, 'file')} had to be copied, as this disk knows no hard links" if done.copied else ""
+    return f"{folder.title} is what it was in version {id}{lost}{copied}"
+
+
 def _carry_out(folder: Folder, plan: dict) -> Restored:
     write_atomic(folder.meta / PLAN, json.dumps(plan).encode())
     edits = folder._edits().refresh()
@@ -69,6 +80,7 @@ def _carry_out(folder: Folder, plan: dict) -> Restored:
         edits.restored(plan["op"], plan["version"], plan["before"])  # first the way back, then the change
     done = reach(folder, versions.read(folder, plan["version"]), plan["op"])
     lost = f", without {counted(len(done.missing), 'file')} that {'is' if len(done.missing) == 1 else 'are'} gone" if done.missing else ""
+    lost = ", captions and settings only" if folder.in_place else lost
     versions.record(folder, f"version {plan['version']} brought back{lost}")
     (folder.meta / PLAN).unlink()
     return done
@@ -83,11 +95,11 @@ def missing(folder: Folder, wanted: State) -> list[str]:
 def reach(folder: Folder, wanted: State, op: str) -> Restored:
     """Make the folder that state, from whatever it is.  What has to go lies in the bin under `op` afterwards.  In a folder used in place only texts change."""
     with folder._locked():
-        lost, copied = ([], 0) if folder.in_place else _files(folder, wanted, op)
-        scan = scan_folder(folder.path)
+        lost, copied = (_others(folder, wanted), 0) if folder.in_place else _files(folder, wanted, op)
+        scan, gone = scan_folder(folder.path), set(lost)
         for name in scan.names:
             text = wanted.captions.get(name, "")
-            if name in wanted.files and folder._caption_of(scan, name).text != text:
+            if name in wanted.files and name not in gone and folder._caption_of(scan, name).text != text:
                 folder._write_caption(scan, name, text)
         now = states.now(folder)
         if now.focus != wanted.focus:
@@ -99,6 +111,12 @@ def reach(folder: Folder, wanted: State, op: str) -> Restored:
         if (now.lines, now.prior) != (wanted.lines, wanted.prior):
             write_about(folder.meta, about(folder.meta) | {"lines": wanted.lines, "prior": wanted.prior})
         return Restored(tuple(lost), copied)
+
+
+def _others(folder: Folder, wanted: State) -> list[str]:
+    """The files of a state that are not there, or have other bytes now."""
+    there = states.now(folder).files
+    return [name for name, digest in wanted.files.items() if there.get(name) != digest]
 
 
 def _files(folder: Folder, wanted: State, op: str) -> tuple[list[str], int]:

@@ -88,13 +88,22 @@ def now(folder: Folder) -> State:
     with folder._locked():
         scan = scan_folder(folder.path)
         memory = memory_of(folder.meta)
-        names = (*scan.files, *scan.beside)
+        names = filter(is_name, (*scan.files, *scan.beside))  # what another system's name cannot hold is no part of it
         files = {name: digest for name in names if (digest := _digest_of(folder, memory, scan, name))}
         texts = {name: text for name in scan.files if name in files and (text := folder._caption_of(scan, name).text)}
         repeats = {name: count for name, count in folder.repeats().items() if name in files}
-        focus = {digest: (float(x), float(y)) for digest, (x, y) in folder.focuses().items()}
-        treated = {digest: how.text for digest, how in treatment.read(folder.meta).items()}
+        focus = {digest: (float(x), float(y)) for digest, (x, y) in folder.focuses().items() if _is_digest(digest)}
+        treated = {digest: how.text for digest, how in treatment.read(folder.meta).items() if _is_digest(digest)}
         return State(files, texts, focus, repeats, folder.lines, folder.prior, sum(name in files for name in scan.files), treated)
+
+
+def known(folder: Folder) -> bool:
+    """Whether now() would read no picture: each was looked at as it is."""
+    scan, memory = scan_folder(folder.path), memory_of(folder.meta)
+    for name in (*scan.files, *scan.beside):
+        if (found := scan.stat(name)) and not memory.fresh(name, found) and memory.unchecked.get(name, ("",))[0] != (found.st_size, found.st_mtime_ns, found.st_ino):
+            return False
+    return True
 
 
 def _digest_of(folder: Folder, memory: Memory, scan: Scan, name: str) -> str:
@@ -175,6 +184,10 @@ def is_name(text: object) -> bool:
     """Whether this can be the name of a file of a dataset: nothing that leads anywhere else."""
     plain = isinstance(text, str) and 0 < len(text) < 256 and text == os.path.basename(text) and not set(text) & set("/\\\0") and not text.startswith(".")
     return plain and os.path.splitext(text)[1].lower() in SUFFIXES
+
+
+def _is_digest(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 def canonical(told: Any) -> bytes:

@@ -16,12 +16,13 @@ from ..outside import is_plain
 from . import bin, datasets, parts, restoring, states, treatment, versions
 from .datasets import Dataset
 from .folder import about, write_about
-from .memory import memory_of, write_text_whole
+from .memory import lstat_of, memory_of, write_text_whole
 from .memory import scan as scan_folder
 from .states import State
 
 OF = "version_of"  # in dataset.json: the digest of the state that it was made as
 MAKING = ".making-"
+OLD_S = 86400.0  # after this, nobody is making it any more
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ def twin(home: Home, ds: Dataset, id: int) -> Twin:
 
 
 def _made(home: Home, ds: Dataset, id: int, wanted: State) -> Twin:
-    for left in home.datasets.glob(f"{MAKING}*"):  # of one that was cut off
-        shutil.rmtree(left, ignore_errors=True)
+    for left in home.datasets.glob(f"{MAKING}*"):  # of one that was cut off: another process may be making one now
+        if (found := lstat_of(left)) and found.st_mtime < time.time() - OLD_S:
+            shutil.rmtree(left, ignore_errors=True)
     room = home.datasets / f"{MAKING}{secrets.token_hex(4)}"
     made = Dataset(room, room / datasets.HIDDEN)
     (made.meta / "thumbs").mkdir(parents=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
-from . import bin, restoring, treatment, versions
+from . import bin, restoring, states, treatment, versions
 from .edits import new_op
 from .folder import Folder, is_focus
 from .memory import scan as scan_folder
+from .memory import stem_of
 from .states import State
 from .verdicts import counted
 
@@ -43,9 +45,7 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
             treatment.write(folder.meta, ways)
             treated += len(ways)
         if "restored" in record:
-            wanted = versions.read(folder, record["before"]) if record["before"] else State()
-            restoring.reach(folder, wanted, new_op())
-            said.append(f"version {record['restored']} taken away again")
+            said += _taken_away(folder, record)
     folder._edits().undo(step[0]["op"])
     said += [counted(pictures, "picture") + " put back"] if pictures else []
     said += [counted(crops, "crop") + " put back"] if crops else []
@@ -53,6 +53,34 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
     said += [counted(len(restored), "caption") + " put back"] if restored else []
     said += [counted(len(changed_since), "caption") + " left alone, because changed since"] if changed_since else []
     return ", ".join(said) or "nothing was left to put back"
+
+
+def _taken_away(folder: Folder, record: dict) -> list[str]:
+    """What a version that was brought back put in and took out is undone; files that came since stay.  What to say of it."""
+    wanted = versions.read(folder, record["before"]) if record["before"] else State()
+    now, scan = states.now(folder), scan_folder(folder.path)
+    try:
+        had = versions.read(folder, record["restored"]).files
+    except ValueError:  # it was thinned out since: what cannot be told from what came later stays
+        had = {}
+    since = {name: digest for name, digest in now.files.items() if wanted.files.get(name) != digest and had.get(name) != digest}
+    stems = {stem_of(name).casefold() for name in wanted.files}
+    taken = set(bin.with_beside(scan, [n for n in since if n in scan.files and stem_of(n).casefold() in stems]))  # their caption's name is that of another
+    stay = {name: digest for name, digest in since.items() if name not in wanted.files and name not in taken}
+    owners = {name: stem for held in (scan.masks, scan.controls) for stem, name in held.items()}
+    left = {stem_of(name) for name in (*wanted.files, *stay) if name not in scan.beside}
+    stay = {name: digest for name, digest in stay.items() if name in scan.files or owners.get(name) in left}  # no mask without its picture
+    of = {kind: {k: v for k, v in getattr(now, kind).items() if k in stay} for kind in ("captions", "repeats")}
+    of |= {kind: {k: v for k, v in getattr(now, kind).items() if k in stay.values()} for kind in ("focus", "treated")}
+    done = restoring.reach(folder, replace(wanted, files={**wanted.files, **stay}, **{kind: {**rows, **getattr(wanted, kind)} for kind, rows in of.items()}), new_op())
+    said = [f"version {record['restored']} taken away again"]
+    if folder.in_place:
+        return said
+    gone, aside = list(done.missing), len(since) - len(stay)
+    names = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
+    said += [f"{counted(len(stay), 'file')} that came since kept"] if stay else []
+    said += [f"{counted(aside, 'file')} that came since now in the bin"] if aside else []
+    return said + ([f"without {counted(len(gone), 'file')} that {'is' if len(gone) == 1 else 'are'} gone for good ({names})"] if gone else [])
 
 
 def _said_of(folder: Folder, step: list[dict]) -> str:
@@ -98,13 +126,15 @@ def remove(folder: Folder, ids: Sequence[str]) -> int:
 
 
 def _put_back(folder: Folder, op: str, names: Sequence[str]) -> int:
-    aside = folder.meta / bin.FOLDER / op
-    if not names or not aside.is_dir():
+    """What a step removed, in the dataset again; what lay beside a picture only with it.  How many pictures."""
+    if not names:
         return 0
-    back, known = 0, {kept.path: kept for kept in bin.contents(folder)}
-    for found in sorted(aside.iterdir()):
-        if not os.path.lexists(folder.path / found.name):
-            back += found.name in names
-            bin.place(folder, found, found.name, move=True, record=known[found].record if found in known else None)
+    there = [kept for kept in bin.contents(folder) if kept.step == op]
+    coming = {k.name for k in there if k.kind == bin.PICTURE and not os.path.lexists(folder.path / k.name)}
+    stems = {stem_of(name) for name in coming}
+    for kept in sorted(there, key=lambda k: k.kind == bin.PICTURE):  # pictures last: one that was cut off goes on
+        with_picture = kept.kind != bin.PICTURE and kept.beside in stems and not os.path.lexists(folder.path / kept.name)
+        if kept.name in coming or with_picture:
+            bin.place(folder, kept.path, kept.name, move=True, record=kept.record)
     bin.sweep(folder)
-    return back
+    return len(coming & set(names))

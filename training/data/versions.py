@@ -203,12 +203,12 @@ def gather(folder: Folder, did: str = "") -> Version | None:
 
 
 def typing(folder: Folder) -> None:
-    """Somebody is about to type or move one thing; after a pause, what was done before it is a version first."""
+    """Somebody is about to type or move one thing; after a pause, what was done before it is a version first, unless pictures would have to be read for that."""
     memory = memory_of(folder.meta)
     if threading.get_ident() in memory.stepping:
         return
     last = next((r.get("t", 0) for r in reversed(folder._edits().refresh().records)), 0)
-    if time.time() - last > QUIET_S:
+    if time.time() - last > QUIET_S and states.known(folder):
         gather(folder)
 
 
@@ -320,7 +320,7 @@ def _body(folder: Folder, id: int) -> tuple[Version, dict[str, Any]]:
         if not unpacking.eof:
             raise ValueError("it is cut off, or too long")
         change = parse_json(text, f"version {id}")
-        if not isinstance(change, dict):
+        if not isinstance(change, dict) or not all(isinstance(change.get(m, {}), dict) and _are_texts(change.get(f"-{m}", [])) for m in states.MAPS):
             raise ValueError("it holds no change")
         return _version(head, id, len(head) + 1 + len(body)), change
     except FileNotFoundError:
@@ -343,10 +343,17 @@ def _prune(folder: Folder) -> None:
             continue
         after = there[at + 1]
         if after.before == version.id:
-            own, change = _body(folder, version.id)
-            _write(folder, replace(after, before=own.before, depth=own.depth), states.joined(change, _body(folder, after.id)[1]))  # before the other goes
+            try:
+                (own, change), (_, later) = _body(folder, version.id), _body(folder, after.id)
+            except ValueError:  # a damaged one stays where it is, and is in nobody's way
+                continue
+            _write(folder, replace(after, before=own.before, depth=own.depth), states.joined(change, later))  # before the other goes
             there[at + 1] = replace(after, before=own.before, depth=own.depth)
         _path(folder, version.id).unlink()
+
+
+def _are_texts(rows: object) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, str) for row in rows)
 
 
 def _sentence(text: str) -> str:

@@ -53,8 +53,8 @@ def note(config: TrainConfig, ctx: Context) -> None:
                 rows.append({"t": round(time.time(), 3), "version": version.id, "digest": version.digest})
                 write_atomic(ctx.path(RECORD), json.dumps(record, ensure_ascii=False, indent=1).encode())
             versions.trained(ds, version.id, ctx.run.id, ctx.run.title)
-        except OSError as error:
-            ctx.warn(f"which version of {ds.title!r} this run is trained on cannot be kept ({error.strerror or error}), so it cannot be trained again on exactly these pictures once they change")
+        except (OSError, ValueError) as error:
+            ctx.warn(f"which version of {ds.title!r} this run is trained on cannot be kept ({getattr(error, 'strerror', None) or error}), so it cannot be trained again on exactly these pictures once they change")
 
 
 def learnt(run: Run) -> dict[str, Learnt]:

@@ -236,7 +236,7 @@ class _Tab:
             gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
             (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
             gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale),
-            versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}))), absorbed.of(ds, goal.trigger if goal else ""),
+            versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}), ds.name)), absorbed.of(ds, goal.trigger if goal else ""),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
@@ -371,18 +371,19 @@ class _Tab:
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return self.show(name, view)
-        if (job := self.parts.imports.of(ds.name)) and not job.ended and str(event.act) not in ("everything", "compare", "close", "ask"):
-            raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
-        past = versions.Look.of(view.get("past", {}))
+        if str(event.act) not in ("everything", "compare", "close", "ask", "leaf"):
+            self._at_rest(ds)
+        past = versions.Look.of(view.get("past", {}), ds.name)
         past, said = self._said(lambda: versions.act(ds, self.ctx.home, past, str(event.act), str(event.key), [str(i) for i in event.ids]))
         if said:
             gr.Info(said, duration=6)
-        return self.show(name, view, {"past": past.told()})
+        return self.show(name, view, {"past": past.told(ds.name)})
 
     def undo(self, name: str, view: dict):
         """The newest change is taken back."""
         ds = chosen(self.ctx.home, name)
         if ds:
+            self._at_rest(ds)
             said = self._said(ds.undo)
             gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
         return self.show(name, view)
@@ -412,8 +413,7 @@ class _Tab:
         """The dataset is gone."""
         ds = chosen(self.ctx.home, name)
         if ds:
-            if (job := self.parts.imports.of(ds.name)) and not job.ended:
-                raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
+            self._at_rest(ds)
             self._said(lambda: datasets.delete(ds))
             self.parts.imports.dismiss(ds.name)
             self.parts.imports.forget_health(ds.name)
@@ -428,15 +428,22 @@ class _Tab:
             return [welcome.fault_html(str(error)), *[gr.skip()] * (4 + len(self.outputs))]
         return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name, view)]
 
+    def _at_rest(self, ds: Dataset) -> None:
+        """Refuses while pictures are being added."""
+        if (job := self.parts.imports.of(ds.name)) and not job.ended:
+            raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
+
     def _begin(self, begin) -> None:
         self._said(begin)
 
     def _said(self, work):
-        """What work() gives back; its ValueError as a message on the page."""
+        """What work() gives back; its ValueError, and what the disk refuses, as a message on the page."""
         try:
             return work()
         except ValueError as error:
             raise gr.Error(in_words(str(error)), print_exception=False) from None
+        except OSError as error:
+            raise gr.Error(f"The disk did not allow that: {error.strerror or error}. Mend that, then try again.", print_exception=False) from None
 
 
 def goal_of(aim: draft.Aim | None) -> Goal | None:

@@ -32,7 +32,7 @@ Thumb = Callable[[str], str]  # sha256 -> address of its thumbnail
 class Look:
     """What of it this browser shows.  compared: the numbers of two versions, NOW for the dataset as it is.  at: the version below which that stands.
 
-    lacking: the version that would not come back whole.
+    lacking: the version that would not come back whole.  page: of the bin.
     """
 
     everything: bool = False
@@ -40,16 +40,19 @@ class Look:
     at: int = 0
     lacking: int = 0
     emptying: bool = False
+    page: int = 0
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Look:
-        """What a browser remembers of it."""
+    def of(cls, told: Mapping[str, Any], name: str) -> Look:
+        """What a browser remembers of the dataset `name`; of another one it says nothing."""
+        if told.get("of") != name:
+            return cls()
         compared = told.get("compared")
         pair = (int(compared[0]), int(compared[1])) if compared else None
-        return cls(bool(told.get("everything")), pair, int(told.get("at", 0)), int(told.get("lacking", 0)), bool(told.get("emptying")))
+        return cls(bool(told.get("everything")), pair, int(told.get("at", 0)), int(told.get("lacking", 0)), bool(told.get("emptying")), int(told.get("page", 0)))
 
-    def told(self) -> dict[str, Any]:
-        return {"everything": self.everything, "compared": list(self.compared) if self.compared else None, "at": self.at, "lacking": self.lacking, "emptying": self.emptying}
+    def told(self, name: str) -> dict[str, Any]:
+        return {"of": name, "page": self.page, "everything": self.everything, "compared": list(self.compared) if self.compared else None, "at": self.at, "lacking": self.lacking, "emptying": self.emptying}
 
 
 def panel(ctx, ds: Dataset, look: Look) -> str:
@@ -59,16 +62,26 @@ def panel(ctx, ds: Dataset, look: Look) -> str:
     kept = bin.contents(ds)
     runs = {(row["version"], row["title"]) for row in versions.runs(ds) if is_folder(ctx.home.outputs / row["run"])}
     opened = _compared(ds, there, look.compared, look.at, thumb) if look.compared else _lacking(ds, look.lacking) if look.lacking else ""
-    lost = exactly.lost_with_bin(ds, ctx.home) if look.emptying and kept else ""
+    lost = _lost(ds, ctx.home) if look.emptying and kept else ""
     return (
         f'<div class="ez-past">{listed_html(there, versions.pending(ds), runs, look, time.time(), opened)}</div>'
-        f"{bin_html(kept, bin.size_bytes(ds), look.emptying, lost, thumb, time.time())}"
+        f"{bin_html(kept, bin.size_bytes(ds), look.emptying, lost, thumb, time.time(), look.page)}"
     )
+
+
+def _lost(ds: Dataset, home: Home) -> str:
+    """What emptying the bin costs, also where a damaged version does not let that be known."""
+    try:
+        return exactly.lost_with_bin(ds, home)
+    except ValueError as error:
+        return f"Which versions need what is in it cannot be told: {error}."
 
 
 def act(ds: Dataset, home: Home, look: Look, word: str, key: str, ids: Sequence[str]) -> tuple[Look, str]:
     """(what is shown now, what to tell) after a button.  Raises ValueError."""
-    plain = Look(everything=look.everything)
+    plain = Look(everything=look.everything, page=look.page)
+    if word == "leaf":
+        return replace(look, page=int(key)), ""
     if word == "everything":
         return replace(look, everything=not look.everything), ""
     if word == "compare":
@@ -95,6 +108,8 @@ def act(ds: Dataset, home: Home, look: Look, word: str, key: str, ids: Sequence[
 
 def _restored(ds: Dataset, id: int) -> str:
     done = restoring.restore(ds, id)
+    if ds.in_place:
+        return f"{views.sentence_start(restoring.told(ds, id, done))}. Undo takes that back."
     copied = f" {views.count(done.copied, 'file')} had to be copied, as this disk knows no hard links." if done.copied else ""
     return f"The dataset is what it was in version {id}. Undo takes that back.{copied}"
 
@@ -208,7 +223,7 @@ def _lacking(ds: Dataset, id: int) -> str:
         gone = restoring.missing(ds, versions.read(ds, id))
     except ValueError as error:
         return f'<div class="ez-note ez-bad" role="status">{escape(views.sentence_start(str(error)))}</div>'
-    return lacking_html(id, gone)
+    return lacking_html(id, gone) if gone else ""
 
 
 def lacking_html(id: int, gone: Sequence[str]) -> str:
@@ -222,13 +237,14 @@ def lacking_html(id: int, gone: Sequence[str]) -> str:
     )
 
 
-def bin_html(kept: Sequence[Kept], size_bytes: int, emptying: bool, lost: str, thumb: Thumb, now: float) -> str:
-    """The removed pictures with what they take, to be put back or deleted."""
+def bin_html(kept: Sequence[Kept], size_bytes: int, emptying: bool, lost: str, thumb: Thumb, now: float, page: int = 0) -> str:
+    """The removed pictures with what they take, a page of them, to be put back or deleted."""
     if not kept:
         return ""
     pictures = [k for k in kept if k.kind == bin.PICTURE]
-    tiles = "".join(_kept(k, thumb, now) for k in pictures[:TILES])
-    more = f'<p class="ez-muted ez-small">and {len(pictures) - TILES:,} more</p>' if len(pictures) > TILES else ""
+    page = max(0, min(page, (len(pictures) - 1) // TILES))
+    tiles = "".join(_kept(k, thumb, now) for k in pictures[page * TILES : (page + 1) * TILES])
+    more = _leaves(page, len(pictures)) if len(pictures) > TILES else ""
     ask = "" if emptying else f'<button type="button" class="ez-btn" data-act="ask">{icon("trash")}Empty the bin</button>'
     sure = (
         f'<div class="ez-note ez-warn" role="status"><p><b>Delete {views.size(size_bytes)} for good?</b> {escape(lost) or "No version needs what is in it."}</p>'
@@ -243,6 +259,14 @@ def bin_html(kept: Sequence[Kept], size_bytes: int, emptying: bool, lost: str, t
         f'<div class="ez-spread"><h3 class="ez-subtitle">Bin <span class="ez-count">{views.count(len(pictures), "picture")}, {views.size(size_bytes)}</span></h3>{ask}</div>'
         f'{sure}<div class="ez-grid ez-binned" role="list">{tiles}</div>{more}</div>'
     )
+
+
+def _leaves(page: int, total: int) -> str:
+    """Which pictures of the bin are shown, and buttons to those before and after."""
+    first, until = page * TILES + 1, min(total, (page + 1) * TILES)
+    rows = ((page - 1, "Previous page of the bin", "‹", page > 0), (page + 1, "Next page of the bin", "›", until < total))
+    turns = "".join(f'<button type="button" data-act="leaf" data-key="{to}" aria-label="{label}"{"" if possible else " disabled"}>{sign}</button>' for to, label, sign, possible in rows)
+    return f'<nav class="ez-pager" aria-label="Pages of the bin"><span class="ez-muted ez-num">{first:,}–{until:,} of {total:,}</span><div>{turns}</div></nav>'
 
 
 def _kept(kept: Kept, thumb: Thumb, now: float) -> str:
