@@ -12,7 +12,7 @@ from training.data import datasets
 from training.home import Home
 from training.jobs import caption
 from training.runs.context import Context
-from training.runs.run import create
+from training.runs.run import create, list_runs
 from ui.tabs.captions import captioner, scope, tried
 from ui.tabs.captions.tab import _Tab, look_at
 
@@ -80,8 +80,17 @@ def test_a_caption_that_was_typed_and_a_selection_are_on_the_card_at_once(home, 
     assert "typed since" in beside() and "Start on the rest (1)" in beside()
     picked = beside(picks=["p3.png"])
     assert "Start on 1 picture<" in picked and 'data-reach="Only the picture that is selected."' in picked
+    tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="captioner", id="filename"))
+    assert "Start on all (4)" in tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="mode", id="overwrite"))[7]
+    tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="mode", id="missing"))
+    press = lambda reach: tab.job_act(ds.name, scope.FIRST_VIEW | {"picks": ["p3.png"]}, SimpleNamespace(act="go", reach=reach))
+    tab.ctx.soon = lambda: "soon"
+    refused = press("")
+    assert "other pictures than the page said" in refused[6] and "Start on 1 picture<" in refused[7] and next(iter(list_runs(home.outputs))).id == run.id
+    assert press("Only the picture that is selected.")[0] == "soon" and list_runs(home.outputs)[0].job()["pictures"] == ["p3.png"]
     ds.undo()
-    shutil.rmtree(run.path)
+    for made in list_runs(home.outputs):
+        shutil.rmtree(made.path)
 
 
 def test_whom_a_captioner_reaches(ds):

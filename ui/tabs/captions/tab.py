@@ -352,11 +352,15 @@ class _Tab:
             self._kept(lambda kept: kept.model_copy(update={event.act: str(event.id)}))
         elif event.act == "reset":
             self._kept(lambda kept: captioner.reset(kept, id, str(event.field)))
-        return [gr.skip(), *self._only_form(name, view)]
+        return [gr.skip(), *self._form_and_job(name, view)]
 
-    def _only_form(self, name: str, view: dict) -> list:
+    def _form_and_job(self, name: str, view: dict) -> list:
+        """The form, and the card of a trial, whose button says whom a start reaches."""
         values = [gr.skip()] * len(self.outputs)
-        values[5] = self.edited_form(name, view)
+        ds = chosen(self.ctx.home, name)
+        if ds:
+            with ds.one_look():
+                values[5], values[6] = self.edited_form(name, view), self._job_panel(ds, self._look(ds, editing.plain(view)), *self._job(ds))
         return values
 
     def edit(self, name: str, view: dict, event: gr.EventData):
@@ -421,9 +425,14 @@ class _Tab:
             self._kept(lambda kept: kept.model_copy(update={"settled": run.id}))
 
     def job_act(self, name: str, view: dict, event: gr.EventData):
-        """Stop, resume or end the job."""
+        """Stop, resume or end the job; of a trial, what becomes of it."""
         ds = chosen(self.ctx.home, name)
         run = self._job(ds)[0] if ds else None
+        if event.act == "go":
+            made = self.start(name, view, said=str(getattr(event, "reach", "")))
+            if run and self._job(ds)[0].id != run.id:  # where nothing began, the trial stays to be seen
+                self._tried_act(ds, run, "go", "")
+            return made
         if run is not None:
             try:
                 if event.act == "stop":
@@ -436,8 +445,6 @@ class _Tab:
                     self._tried_act(ds, run, str(event.act), str(getattr(event, "id", "") or ""))
             except (ValueError, OSError) as error:
                 raise gr.Error(in_words(str(error)), print_exception=False) from None
-        if event.act == "go":
-            return self.start(name, view, said=str(getattr(event, "reach", "")))
         return [self.ctx.soon(), *self.show(name, view)]
 
     def undo(self, name: str, view: dict):
