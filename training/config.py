@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from typing import Annotated, Literal, get_args
 
@@ -61,9 +62,10 @@ def one_word(trigger: str) -> str:
 
 
 def inner_place(part: str) -> str:
-    """A sub-folder as a/b.  Raises ValueError for one that would lead out of its dataset."""
-    names = part.strip().replace("\\", "/").strip("/").split("/")
-    if part.strip().startswith("~") or any(name in (".", "..") or ":" in name for name in names):
+    """A sub-folder as a/b, its names as they are on the disk.  Raises ValueError for one that would lead out of its dataset."""
+    windows = os.name == "nt"
+    names = (part.replace("\\", "/") if windows else part).split("/") if part.strip() else []
+    if any(name.strip() in (".", "..") or "\0" in name or (windows and ":" in name) for name in names):
         raise ValueError(f"{part!r} is no folder inside the dataset; name it as it lies there, for example portraits")
     return "/".join(name for name in names if name)
 

@@ -72,6 +72,11 @@ def test_tokens_are_those_of_the_tokenizer_itself(tmp_path):
     assert [(t.encoder, t.pieces) for t in found] == [("CLIP", ("red", "zibb", "o", "x"))] and silent == ["T5"]
     assert "How T5 cuts it cannot be said" in trigger.judge("zibbo", (), tmp_path / "parts").unknown
     whole = trigger.judge("zibbo", (), tmp_path / "whole")
+    linked = tmp_path / "snapshot" / "tokenizer"  # as the Hub's own store has it
+    linked.mkdir(parents=True)
+    for file in parts.iterdir():
+        (linked / file.name).symlink_to(file)
+    assert tokens.kind_of(linked) == "CLIP" and tokens.of_base(tmp_path / "snapshot", "zibbo")[0]
     assert whole.tokens[0].whole and whole.verdict == "look" and "has a token for it alone" in whole.remarks[0].text
 
 

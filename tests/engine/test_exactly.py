@@ -36,7 +36,7 @@ def test_a_run_is_repeated_to_the_bit_after_its_pictures_have_changed(lab, base,
     other = datasets.open_dataset(home, names["cats"])
     assert other.title.endswith(", version 1") and states.now(other) == versions.read(ds, 1) and "take no room" in said[0]
     assert all((other.path / id).stat().st_nlink == 2 for id in ids), "disk used once"
-    again = run_of(lab, base, exactly.with_datasets(run.config(), names))
+    again = run_of(lab, base, exactly.with_datasets(run.config(), names, home))
     assert _weights(again) == _weights(run)
     assert exactly.again(run, home)[0] == names, "it is made once"
 

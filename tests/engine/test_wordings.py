@@ -101,3 +101,10 @@ def test_tags_and_prose_in_two_files_are_two_captions_of_one_picture(before, aft
     made = kinds.together(before, after)
     assert made.split("\n")[0].startswith(both.split("\n")[0]) and len(made.split("\n")) == len(both.split("\n"))
     assert len(split(made)) == len(both.split("\n"))
+
+
+def test_prose_without_a_full_stop_does_not_run_on_into_the_tags():
+    prose, few = "a woman in a red dress is standing on the beach at sunset", "masterpiece photography, beautiful redhead standing, late evening"
+    for tags in ("beach, dress, red hair, sunset", few):
+        for made in (kinds.together(tags, prose), kinds.together(prose, tags)):
+            assert {part.rstrip(".") for part in split(made)} == {prose, tags}, made

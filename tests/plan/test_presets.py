@@ -304,10 +304,14 @@ def test_the_example_becomes_a_dataset(home):
 
 def test_what_is_kept_as_it_is_counts_about_as_much_as_what_is_learnt(home, tmp_path):
     from tests import tiny
+    from training.data import datasets
 
     name, kept = examples.install_example(home), str(tiny.pictures(tmp_path / "kept", 48))
     uses = resolved(home, examples.PRESET, LAPTOP, pictures=16, dataset=name, prior=kept).data.datasets
     assert [(use.name, use.repeats, use.prior) for use in uses] == [(name, 3, False), (kept, 1, True)]
+    datasets.open_dataset(home, name).set_repeats({p.id: 3 for p in datasets.open_dataset(home, name).pictures()})
+    uses = resolved(home, examples.PRESET, LAPTOP, pictures=16, dataset=name, prior=kept).data.datasets
+    assert [use.repeats for use in uses] == [1, 1], "they are seen as often by themselves"
     with pytest.raises(presets.Wrong, match="pictures to learn from"):
         resolved(home, examples.PRESET, LAPTOP, pictures=16, dataset=name, prior=name)
     with pytest.raises(presets.Wrong, match="no dataset called 'gone'"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from .captions import SEPARATOR, clean_caption
+from .captions import SEPARATOR, clean_caption, split
 from .tags import is_tags
 
 ALL, TAGS, PROSE, EVENLY, JOINED = "all", "tags", "prose", "evenly", "joined"
@@ -58,7 +58,12 @@ def lacks(captions: Sequence[str], kinds: str) -> bool:
 def together(before: str, after: str) -> str:
     """What two files say of one picture: both, a line each, where one is tags and the other is prose; else the later one."""
     one, other = (clean_caption(text).rstrip(" ,") for text in (after, before))
-    return f"{one}\n{other}" if one and other and is_tags(one) != is_tags(other) else after
+    if not (one and other) or is_tags(one) == is_tags(other):
+        return after
+    if len(split(made := f"{one}\n{other}")) > 1:
+        return made
+    prose, tags = (other, one) if is_tags(one) else (one, other)
+    return f"{prose}.\n{tags}"  # else the lines would be read as one text that was wrapped
 
 
 def _as_all(groups: list[list[Wording]], captions: Sequence[str]) -> bool:

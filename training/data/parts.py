@@ -48,11 +48,13 @@ def remember(ds: Dataset, came: Iterable[tuple[str, Collection[str]]], new: Coll
     for folder, ids in came:
         found = _ARCHIVE.match(folder)
         whole = archives.setdefault(found[0].rstrip("/") if found else "", {})
-        whole |= dict.fromkeys((id for id in ids if id in new), folder[found.end() :] if found else folder)
+        for id in ids:
+            if id in new:
+                whole.setdefault(id, folder[found.end() :] if found else folder)  # one that lies in several is of the first
     noted: dict[str, str] = {}
     for places in archives.values():
         shared = len(PurePosixPath(os.path.commonpath([p or "." for p in places.values()]) if all(places.values()) else ".").parts) if places else 0
-        noted |= {id: "/".join(place.split("/")[shared:])[:MAX_LETTERS] for id, place in places.items()}
+        noted = {id: "/".join(place.split("/")[shared:])[:MAX_LETTERS] for id, place in places.items()} | noted
     with ds._locked():
         before = of(ds)
         made = {id: place for id, place in (before | noted).items() if place}
@@ -92,6 +94,11 @@ def _lineage(place: str) -> list[str]:
     return ["/".join(names[:n]) for n in range(1, len(names) + 1)]
 
 
+def inside(place: str, part: str) -> str:
+    """The path of a sub-folder of a folder in place, as `datasets.resolve` takes it; one at its end keeps the blanks of the name."""
+    return f"{place.rstrip('/')}/{part}" + ("/" if part != part.rstrip() else "")
+
+
 def taken(home: Home, use: DatasetUse) -> Taken:
     """The dataset of a run with the pictures that the run takes of it.  Raises ValueError for one that is not there, or has no such part."""
     from . import datasets
@@ -102,7 +109,7 @@ def taken(home: Home, use: DatasetUse) -> Taken:
     if ds.in_place:
         if not (ds.path / use.part).is_dir():
             raise ValueError(f"{ds.path} has no folder {use.part!r}" + _known(ds))
-        return Taken(datasets.resolve(home, str(ds.path / use.part)), None)
+        return Taken(datasets.resolve(home, inside(str(ds.path), use.part)), None)
     among = frozenset(id for id, place in of(ds).items() if place == use.part or place.startswith(f"{use.part}/"))
     if not among:
         raise ValueError(f"no picture of the dataset {ds.title!r} came from a folder {use.part!r}" + _known(ds))
@@ -130,4 +137,11 @@ class Taken:
 
     def count(self) -> int:
         """Pictures that can be trained on, those that nobody has looked at yet too."""
-        return sum(p.verdict in ("ok", "unchecked") for p in self.pictures(check=False))
+        return len(self._likely())
+
+    def seen(self) -> int:
+        """How often all of these are seen in an epoch, where the dataset itself is not repeated: some pictures have repeats of their own."""
+        return sum(p.repeats for p in self._likely())
+
+    def _likely(self) -> list[Picture]:
+        return [p for p in self.pictures(check=False) if p.verdict in ("ok", "unchecked")]

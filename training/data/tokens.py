@@ -61,7 +61,7 @@ def of_base(folder: Path, word: str) -> tuple[list[Tokens], list[str]]:
 def kind_of(place: Path) -> str:
     """'CLIP', 'T5', 'Qwen2': the class that the folder names, without what all of them are called."""
     try:
-        name = read_json(place / "tokenizer_config.json", MAX_SETTINGS_BYTES)["tokenizer_class"]
+        name = read_json(place / "tokenizer_config.json", MAX_SETTINGS_BYTES, linked=True)["tokenizer_class"]
     except (OSError, ValueError, KeyError, TypeError):
         return place.name
     return name.removesuffix("Fast").removesuffix("Tokenizer") if isinstance(name, str) else place.name

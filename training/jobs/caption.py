@@ -206,7 +206,7 @@ def _seen(picture: Picture, captioner: ModuleType, options: BaseModel) -> Any:
 
 def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
     """Captions written, as one step for undo over the whole run, and an event for each picture."""
-    captions, problems = {}, {}
+    captions, problems, was = {}, {}, {}
     for picture, text, problem in rows:
         try:
             now = ds.caption(picture.id)  # it may have been typed since the run began
@@ -216,6 +216,7 @@ def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx
             problems[picture.id] = problem
         else:
             text = clean_caption(text)  # paragraphs of one answer are one caption
+            was[picture.id] = {"was": now} if config.trial else {}
             kept = now if config.mode == "append" else ""
             captions[picture.id] = combined(kept, text, config.place, config.apart, config.trigger, ds.lines)
     if not config.trial:
@@ -223,6 +224,6 @@ def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx
     tally.done += len(captions)
     tally.failed += len(problems)
     for id, text in captions.items():
-        ctx.emit("item", id=id, status="tried" if config.trial else "done", text=text)
+        ctx.emit("item", id=id, status="tried" if config.trial else "done", text=text, **was[id])
     for id, problem in problems.items():
         ctx.emit("item", id=id, status="failed", text=problem)

@@ -333,24 +333,22 @@ def _datasets(answers: Answers, pictures: int, home: Home, words: bool) -> list[
     if answers.prior in (answers.dataset, *(row["name"] for row in rows)):
         raise Wrong([("prior", "these are the pictures to learn from; choose others, or nothing")])
     try:
-        counts = datasets.resolve(home, answers.prior).counts()
+        kept = taken(home, DatasetUse(name=answers.prior)).seen()
     except (ValueError, OSError) as error:
         raise Wrong([("prior", str(error))]) from None
-    kept = counts.usable + counts.unchecked
     if not kept:
         raise Wrong([("prior", "this dataset has no pictures yet; choose another, or nothing")])
     more = lambda few, many: min(1000, max(1, round(many / few))) if few else 1
-    if answers.rows:
-        pictures = sum(_seen(home, row) for row in rows if not row.get("prior"))
+    pictures = sum(_seen(home, row) for row in rows if not row.get("prior")) or pictures
     rows = [{"repeats": more(pictures, kept), **row} if not row.get("prior") else row for row in rows]
     return [*rows, {"name": answers.prior, "repeats": more(kept, pictures), "prior": True}]
 
 
 def _seen(home: Home, row: Mapping[str, Any]) -> int:
-    """How many pictures of a row there are in an epoch; 0 where the row does not hold, which the validation says."""
+    """How often pictures of a row are seen in an epoch; 0 where the row does not hold, which the validation says."""
     try:
         use = DatasetUse.model_validate(row)
-        return taken(home, use).count() * use.repeats
+        return taken(home, use).seen() * use.repeats
     except (ValueError, OSError):
         return 0
 

@@ -28,7 +28,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "stopped": ("step",),
     "failed": ("error", "hint", "trace"),
 }
-MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",)}  # keys that some records of a kind carry besides: a slider's samples
+# keys that some records of a kind carry besides: a slider's samples; of a trial the caption that was there
+MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",), "item": ("was",)}
 ENDINGS = {"finished", "stopped", "failed"}
 
 LARGEST = 3.4028234663852886e38  # of an fp32 number: no loss and no rate is beyond it

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from .. import outside
-from ..config import TrainConfig
-from ..data import bin, datasets, restoring, states, twin, versions
+from ..config import DatasetUse, TrainConfig
+from ..data import bin, datasets, parts, restoring, states, twin, versions
 from ..data.datasets import Dataset
 from ..data.verdicts import counted
 from ..files import write_atomic
@@ -18,7 +19,7 @@ from ..home import Home
 from .context import Context
 from .run import Run
 
-RECORD = "datasets.json"  # in the run's folder: {dataset as job.yaml names it: [{t, version, digest}]}, another row where it had changed at a resume
+RECORD = "datasets.json"  # in the run's folder: {dataset as job.yaml names it, with its part where that is a folder in place: [{t, version, digest}]}, another row where it had changed at a resume
 MAX_RECORD_BYTES = 1_000_000
 NAMED = 5  # missing pictures that are called by their names
 
@@ -32,15 +33,23 @@ class Learnt:
     changed: bool
 
 
-def names_of(config: TrainConfig) -> tuple[str, ...]:
-    """Every dataset that a config names, as it names it."""
-    return tuple(dict.fromkeys([*(use.name for use in config.data.datasets), *([config.concept.low] if config.concept.low else [])]))
+def place_of(home: Home, use: DatasetUse) -> str:
+    """The dataset that a run truly reads: a part of a folder in place is a folder in place itself."""
+    with suppress(ValueError):  # one that is gone is named as the config names it
+        if use.part and datasets.resolve(home, use.name).in_place:
+            return parts.inside(use.name, use.part)
+    return use.name
+
+
+def names_of(config: TrainConfig, home: Home) -> tuple[str, ...]:
+    """Every dataset that a config names, as it is read."""
+    return tuple(dict.fromkeys([*(place_of(home, use) for use in config.data.datasets), *([config.concept.low] if config.concept.low else [])]))
 
 
 def note(config: TrainConfig, ctx: Context) -> None:
     """The version of each dataset, as it is now, is kept and written into the run's folder; where it cannot be, that is said."""
     record = _read(ctx.run)
-    for name in names_of(config):
+    for name in names_of(config, ctx.home):
         ds = datasets.resolve(ctx.home, name)
         try:
             restoring.finish(ds)
@@ -74,7 +83,11 @@ def hindrance(run: Run, home: Home) -> str:
             return str(error)
         if there.digest != one.digest:
             return f"version {one.version} of {name!r} is another one than it was trained on; the dataset was replaced by one of the same name"
-    return ""
+    try:
+        unknown = [name for name in names_of(run.config(), home) if name not in found]
+    except ValueError as error:
+        return str(error)
+    return f"which pictures of {unknown[0]!r} it was trained on was not written down" if unknown else ""
 
 
 def missing(run: Run, home: Home) -> dict[str, list[str]]:
@@ -111,11 +124,13 @@ def again(run: Run, home: Home) -> tuple[dict[str, str], list[str]]:
     return names, said
 
 
-def with_datasets(config: TrainConfig, names: Mapping[str, str]) -> TrainConfig:
+def with_datasets(config: TrainConfig, names: Mapping[str, str], home: Home) -> TrainConfig:
     """The config with other datasets in the place of its own."""
     told = config.model_dump(mode="json")
-    for use in told["data"]["datasets"]:
-        use["name"] = names.get(use["name"], use["name"])
+    for use, row in zip(config.data.datasets, told["data"]["datasets"], strict=True):
+        place = place_of(home, use)
+        if (name := names.get(place, place)) != place:
+            row |= {"name": name} | ({"part": ""} if place != use.name else {})  # what stood for the part is all of it
     told["concept"]["low"] = names.get(told["concept"]["low"], told["concept"]["low"])
     return TrainConfig.model_validate(told)
 

@@ -618,10 +618,10 @@ def test_an_edit_of_several_captions_changes_what_is_shown_and_its_buttons_say_h
 @pytest.mark.parametrize(("size", "word"), [((512, 512), ""), ((1024, 768), ""), ((90, 90), "Small"), ((2000, 500), "Cropped")])
 def test_whether_a_picture_is_good_depends_on_what_is_trained(ctx, size, word):
     train.changed(ctx, lambda f: f.edited("data.resolutions", "512"))
-    aim = draft.aim(ctx.home, LAPTOP)
+    aim = draft.aim(ctx.home, LAPTOP, "")
     assert aim.remark(*size)[0] == word
     train.changed(ctx, lambda f: f.edited("data.resolutions", "64"))
-    assert draft.aim(ctx.home, LAPTOP).remark(90, 90)[0] == "", "the small base learns at 64 px"
+    assert draft.aim(ctx.home, LAPTOP, "").remark(90, 90)[0] == "", "the small base learns at 64 px"
 
 
 def test_epochs_can_be_asked_for_and_are_the_steps_that_the_plan_reckons(ctx):
@@ -631,6 +631,12 @@ def test_epochs_can_be_asked_for_and_are_the_steps_that_the_plan_reckons(ctx):
     assert made.config.steps == 10 * made.estimate.steps_per_epoch == 20 and round(made.estimate.epochs) == 10
     row = trainpage.epochs_row(wish, made, {})
     assert "8 pictures × 10 epochs ÷ 4 a step: 20 steps, 2 steps an epoch" in row
+    ds = datasets.open_dataset(ctx.home, name)
+    ds.set_repeats({ds.pictures()[0].id: 5})
+    made = draft.plan(ctx.home, wish, name, LAPTOP)
+    row = trainpage.epochs_row(wish, made, {})
+    assert made.estimate.steps_per_epoch == 3 and made.counts == (8,) and "12 pictures ×" in row and "Repeats of single pictures are counted in" in row
+    ds.set_repeats({ds.pictures()[0].id: 1})
     assert draft.plan(ctx.home, wish.edited("steps", "77"), name, LAPTOP).config.steps == 77, "the one typed last holds"
     assert "epochs" in draft.plan(ctx.home, wish.edited("epochs", "many"), name, LAPTOP).wrong
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,8 @@ from tests.ui import story
 from training.data import datasets
 from training.home import Home
 from training.jobs import caption
-from training.runs.run import create
+from training.runs.context import Context
+from training.runs.run import create, list_runs
 from ui.tabs.captions import captioner, scope, tried
 from ui.tabs.captions.tab import _Tab, look_at
 
@@ -31,9 +33,9 @@ def ds(home):
 
 
 def test_a_trial_is_shown_beside_what_is_there_and_written_when_it_is_accepted(home, ds):
-    run = create(home.outputs, caption.Config(name="words", dataset=ds.name, captioner="filename", trial=True))
+    run = create(home.outputs, caption.Config(name="words", dataset=ds.name, captioner="filename", mode="overwrite", trial=True))
     items = {"p0.png": ("tried", "1girl, solo, hat"), "p1.png": ("failed", EVIL), "p2.png": ("tried", f"{EVIL}!"), "gone.png": ("tried", "x")}
-    shown = lambda: tried.card({p.id: p for p in ds.pictures(check=False)}, items, lambda p: "/thumb", True)
+    shown = lambda: tried.card(run, {p.id: p for p in ds.pictures(check=False)}, items, lambda p: "/thumb", tried.go(ds.pictures(check=False), "", True))
     html = shown()
     assert tried.is_trial(run) and "Tried on 3 pictures" in html and "Accept all 2" in html and "Start on the rest" in html and "gone.png" not in html
     assert "1girl, solo<ins>, </ins><ins>hat</ins>" in html.replace("<ins>, hat</ins>", "<ins>, </ins><ins>hat</ins>") and "<img src=x" not in html
@@ -43,6 +45,52 @@ def test_a_trial_is_shown_beside_what_is_there_and_written_when_it_is_accepted(h
     assert ds.undo() == ds.undo() == "1 caption put back" and ds.caption("p0.png") == "1girl, solo"
     with pytest.raises(ValueError, match="nothing to accept"):
         tried.accept(ds, run, items, "p1.png")
+
+
+def trial_of(home, ds, mode: str, **was) -> tuple:
+    """(a trial, its items), as its job leaves them."""
+    run = create(home.outputs, caption.Config(name="words", dataset=ds.name, captioner="filename", mode=mode, trial=True))
+    ctx = Context(run, home, attempt=1)
+    for id, there in was.items():
+        ctx.emit("item", id=f"{id}.png", status="tried", text=f"{there}, proposed".strip(", "), was=there)
+    return run, {id: (status, text) for id, status, text in run.view().items}
+
+
+@pytest.mark.parametrize(("mode", "typed"), [("missing", "p1"), ("append", "p0")])
+def test_what_was_typed_since_a_trial_is_not_written_over_by_accept_all(home, ds, mode, typed):
+    run, items = trial_of(home, ds, mode, **({"p1": "", "p3": ""} if mode == "missing" else {"p0": "1girl, solo", "p3": ""}))
+    ds.set_caption(f"{typed}.png", "typed since")
+    html = tried.card(run, {p.id: p for p in ds.pictures(check=False)}, items, lambda p: "/thumb", "")
+    assert "Accept it" in html and "typed since" in html
+    assert tried.accept(ds, run, items, "") == 1 and ds.caption(f"{typed}.png") == "typed since" and ds.caption("p3.png") == "proposed"
+    assert tried.accept(ds, run, items, "") == 0
+    assert tried.accept(ds, run, items, f"{typed}.png") == 1, "by itself it is the person's word"
+    for _ in range(3):
+        ds.undo()
+    assert ds.caption("p3.png") == "" and ds.caption("p0.png") == "1girl, solo"
+
+
+def test_a_caption_that_was_typed_and_a_selection_are_on_the_card_at_once(home, ds):
+    run, _ = trial_of(home, ds, "missing", p1="")
+    watch = SimpleNamespace(status=lambda run: (run.view(), "finished"))
+    tab = _Tab(SimpleNamespace(**dict.fromkeys(["view", "seen", "missing", "empty", "body", "form", "job", "undo", "cut", "grid", "swap", "add_front", "add_behind", "panel"])), SimpleNamespace(home=home, watch=watch, url=str))
+    beside = lambda **view: tab._beside_the_grid(ds, scope.FIRST_VIEW | view)[6]
+    assert "Start on the rest (2)" in beside() and 'data-reach=""' in beside()
+    ds.set_caption("p1.png", "typed since")
+    assert "typed since" in beside() and "Start on the rest (1)" in beside()
+    picked = beside(picks=["p3.png"])
+    assert "Start on 1 picture<" in picked and 'data-reach="Only the picture that is selected."' in picked
+    tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="captioner", id="filename"))
+    assert "Start on all (4)" in tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="mode", id="overwrite"))[7]
+    tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="mode", id="missing"))
+    press = lambda reach: tab.job_act(ds.name, scope.FIRST_VIEW | {"picks": ["p3.png"]}, SimpleNamespace(act="go", reach=reach))
+    tab.ctx.soon = lambda: "soon"
+    refused = press("")
+    assert "other pictures than the page said" in refused[6] and "Start on 1 picture<" in refused[7] and next(iter(list_runs(home.outputs))).id == run.id
+    assert press("Only the picture that is selected.")[0] == "soon" and list_runs(home.outputs)[0].job()["pictures"] == ["p3.png"]
+    ds.undo()
+    for made in list_runs(home.outputs):
+        shutil.rmtree(made.path)
 
 
 def test_whom_a_captioner_reaches(ds):

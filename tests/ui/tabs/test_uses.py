@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 
 import gradio as gr
@@ -15,6 +16,7 @@ from training.runs.run import create
 from ui import shell
 from ui.tabs.train import draft, tab
 from ui.tabs.train.draft import Draft
+from ui.tabs.train.uses import Use
 
 SEEDS = itertools.count(1)
 
@@ -173,3 +175,43 @@ def test_captions_are_judged_by_the_word_of_their_own_dataset(ctx, pets, tmp_pat
     form = typed(ctx, pets, m0_name=birds, m0_trigger="quux").edited("trigger", "zibbo")
     assert (form.word_of(pets), form.word_of(birds)) == ("zibbo", "quux")
     assert form.edited(f"use.{form.more[0].key}.trigger", "-").word_of(birds) == ""
+    act(ctx, pets, "add-use")
+    form = typed(ctx, pets, m1_name=birds, m1_trigger="bob").edited("trigger", "zibbo")
+    assert form.word_of(birds) == "", "its rows have different ones"
+    assert form.edited(f"use.{form.more[1].key}.prior", "on").word_of(birds) == "quux", "what is kept as it is has none"
+    form = form.edited(f"use.{form.more[1].key}.name", pets)
+    assert form.word_of(pets) == "" and form.word_of("any other") == "zibbo"
+    tab.changed(ctx, lambda _: form)
+    assert [draft.aim(ctx.home, LAPTOP, name).trigger for name in (pets, birds)] == ["", "quux"]
+
+
+def test_what_was_said_of_one_dataset_does_not_pass_on_to_another(ctx, pets, tmp_path):
+    birds = made(ctx.home, tmp_path, "birds", {"owls": 2, "ducks": 2})
+    form = Draft().left(pets, "use.own.part", "cats").left(pets, "use.own.repeats", "5")
+    other = form.left(birds, "use.own.weight", "2")
+    assert other.own == Use(name=birds, weight="2")
+    assert form.left(birds, "steps", "9").own == form.own, "until something is said of the other one, it is kept"
+    assert tab.pressed(form, {"act": "start", "fields": {"use.own.weight": "2"}}, birds).own == Use(name=birds, weight="2")
+    assert tab.pressed(form, {"act": "add-use"}, birds).own == Use(name=birds)
+    split = draft.apart(ctx.home, form, birds)
+    assert split.own.said == {"part": "ducks"} and split.own.name == birds
+
+
+@pytest.mark.parametrize("kind", ["start", "fit"])
+def test_a_press_looks_at_each_folder_once_and_no_more_where_there_are_more_rows(ctx, pets, kind, monkeypatch):
+    """Counted at the operating system, on the rows of one dataset."""
+    counted = lambda: len([1 for one in seen if one == str(datasets.open_dataset(ctx.home, pets).path)])
+    seen, real = [], os.scandir
+    looks = []
+    for _ in range(2):
+        act(ctx, pets, "add-use")
+        typed(ctx, pets, **{f"m{len(looks)}_name": pets, f"m{len(looks)}_part": "cats"})
+        seen.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", lambda path=".": seen.append(str(path)) or real(path))
+            if kind == "start":
+                tab.start(ctx, pets, tab.form_of(ctx).edited("name", "a/b"), {}, False)
+            else:
+                tab.answer(ctx, pets, {}, {"act": kind})
+        looks.append(counted())
+    assert looks[0] == looks[1], looks

@@ -185,7 +185,7 @@ class _Tab:
         run, run_view, status = self._job(ds)
         return [
             view, _print(run, status, run_view), missing_html(self.ctx.home, name, "captions"), gr.HTML(visible=False), gr.Row(visible=True),
-            self._form(status, wrong, look), self._job_panel(ds, look.pictures, run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
+            self._form(status, wrong, look), self._job_panel(ds, look, run, run_view, status), _undo_button(ds), _cut_html(ds, look.told),
             self._grid(ds, look, _items(run_view)), *_bulk_buttons(look), self._card(ds, look),
         ]  # fmt: skip
 
@@ -243,7 +243,7 @@ class _Tab:
     def _went_on(self, ds: Dataset, view: dict, seen: str, now: str, run: Run | None, run_view: RunView, status: str) -> list:
         look = self._look(ds, view)
         return [
-            now, self._job_panel(ds, look.pictures, run, run_view, status), _patch(ds, look.page, _items(run_view)),
+            now, self._job_panel(ds, look, run, run_view, status), _patch(ds, look.page, _items(run_view)),
             gr.skip() if _busy(status) == seen.startswith("busy") else self._form(status, {}, look), missing_html(self.ctx.home, ds.name, "captions"),
             _undo_button(ds), _cut_html(ds, look.told),
         ]  # fmt: skip
@@ -274,7 +274,8 @@ class _Tab:
         if not turns.newest(view, turn):
             return values
         values[0], values[2], values[7], values[8] = view, missing_html(self.ctx.home, ds.name, "captions"), _undo_button(ds), _cut_html(ds, look.told)
-        values[5] = self._form(self._job(ds)[2], {}, look)
+        run, run_view, status = self._job(ds)
+        values[5], values[6] = self._form(status, {}, look), self._job_panel(ds, look, run, run_view, status)
         values[10:] = [*_bulk_buttons(look), self._card(ds, look)]
         return values
 
@@ -334,11 +335,12 @@ class _Tab:
     def _form(self, status: str, wrong: dict[str, str], look: Look) -> str:
         return captioner.render(self.ctx.home, self._now(), wrong, _busy(status), to_caption(look.shown, look.view, look.pictures)[1])
 
-    def _job_panel(self, ds: Dataset, pictures: list[Picture], run: Run | None, view: RunView, status: str) -> str:
+    def _job_panel(self, ds: Dataset, look: Look, run: Run | None, view: RunView, status: str) -> str:
         """The newest captioning; of a trial what it would write."""
         if run is None or not tried.is_trial(run) or _busy(status) or not tried.proposals(_items(view)):
             return job_html(run, view, status)
-        return tried.card({p.id: p for p in pictures}, _items(view), lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), self._now().mode == "missing")
+        start = tried.go(*to_caption(look.shown, look.view, look.pictures), self._now().mode == "missing")
+        return tried.card(run, {p.id: p for p in look.pictures}, _items(view), lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), start)
 
     def form_act(self, name: str, view: dict, event: gr.EventData):
         """A captioner or a mode was chosen, an option reset, or Start pressed."""
@@ -351,11 +353,15 @@ class _Tab:
             self._kept(lambda kept: kept.model_copy(update={event.act: str(event.id)}))
         elif event.act == "reset":
             self._kept(lambda kept: captioner.reset(kept, id, str(event.field)))
-        return [gr.skip(), *self._only_form(name, view)]
+        return [gr.skip(), *self._form_and_job(name, view)]
 
-    def _only_form(self, name: str, view: dict) -> list:
+    def _form_and_job(self, name: str, view: dict) -> list:
+        """The form, and the card of a trial, whose button says whom a start reaches."""
         values = [gr.skip()] * len(self.outputs)
-        values[5] = self.edited_form(name, view)
+        ds = chosen(self.ctx.home, name)
+        if ds:
+            with ds.one_look():
+                values[5], values[6] = self.edited_form(name, view), self._job_panel(ds, self._look(ds, editing.plain(view)), *self._job(ds))
         return values
 
     def edit(self, name: str, view: dict, event: gr.EventData):
@@ -420,9 +426,14 @@ class _Tab:
             self._kept(lambda kept: kept.model_copy(update={"settled": run.id}))
 
     def job_act(self, name: str, view: dict, event: gr.EventData):
-        """Stop, resume or end the job."""
+        """Stop, resume or end the job; of a trial, what becomes of it."""
         ds = chosen(self.ctx.home, name)
         run = self._job(ds)[0] if ds else None
+        if event.act == "go":
+            made = self.start(name, view, said=str(getattr(event, "reach", "")))
+            if run and self._job(ds)[0].id != run.id:  # where nothing began, the trial stays to be seen
+                self._tried_act(ds, run, "go", "")
+            return made
         if run is not None:
             try:
                 if event.act == "stop":
@@ -435,8 +446,6 @@ class _Tab:
                     self._tried_act(ds, run, str(event.act), str(getattr(event, "id", "") or ""))
             except (ValueError, OSError) as error:
                 raise gr.Error(in_words(str(error)), print_exception=False) from None
-        if event.act == "go":
-            return self.start(name, view)
         return [self.ctx.soon(), *self.show(name, view)]
 
     def undo(self, name: str, view: dict):

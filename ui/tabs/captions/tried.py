@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from training.data.datasets import Dataset, Picture
@@ -25,24 +25,49 @@ def proposals(items: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     return {id: text for id, (status, text) in items.items() if status == "tried"}
 
 
+def open_ones(run: Run, captions: Mapping[str, str], items: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """{picture: what would be written} of those that are accepted together.
+
+    A caption that was typed since is not among them: where only bare pictures were asked for, and where the proposal adds to what was there.
+    """
+    mode = run.job().get("mode")
+    seen = _seen(run) if mode == "append" else {}
+    kept = lambda id, now: bool(now) if mode == "missing" else now != seen.get(id, now)
+    return {id: text for id, text in proposals(items).items() if id in captions and captions[id] != text and not kept(id, captions[id])}
+
+
+def _seen(run: Run) -> dict[str, str]:
+    """{picture: the caption that the trial found there}, as far as it says so."""
+    return {e["id"]: e["was"] for e in run.events()[0] if e.get("kind") == "item" and isinstance(e.get("id"), str) and isinstance(e.get("was"), str)}
+
+
 def accept(ds: Dataset, run: Run, items: Mapping[str, tuple[str, str]], id: str) -> int:
-    """Write what was proposed for one picture, or with id "" for each, as one step for undo.  How many captions changed.  Raises ValueError."""
-    there = {p.id for p in ds.pictures(check=False)}
-    wanted = {picture: text for picture, text in proposals(items).items() if id in ("", picture) and picture in there}
+    """Write what was proposed for one picture, or with id "" for all that are open, as one step for undo.  How many captions changed.  Raises ValueError."""
+    captions = {p.id: p.caption for p in ds.pictures(check=False)}
+    wanted = {picture: text for picture, text in proposals(items).items() if id in ("", picture) and picture in captions}
     if not wanted:
         raise ValueError("there is nothing to accept: the pictures of this trial are gone; try again")
-    return ds.set_captions(wanted, str(run.job().get("captioner", "captioner")))
+    return ds.set_captions(wanted if id else open_ones(run, captions, items), str(run.job().get("captioner", "captioner")))
 
 
-def card(pictures: Mapping[str, Picture], items: Mapping[str, tuple[str, str]], thumb: Callable[[Picture], str], rest: bool) -> str:
-    """What a finished trial would write, a row each.  pictures: those of the dataset by name.  rest: a start would reach only pictures without a caption."""
+def go(among: Sequence[Picture], reach: str, missing: bool) -> str:
+    """The button that starts for good.  among: whom a start would reach; reach: that in a sentence, where it is not all; missing: only those without a caption."""
+    number = sum(not (missing and p.caption) for p in among)
+    word = f"Start on {views.count(number, 'picture')}" if reach else f"Start on {'the rest' if missing else 'all'} ({number:,})"
+    told = f'<span class="ez-muted ez-small">{escape(reach)}</span>' if reach else ""
+    return f'<button type="button" class="ez-btn" data-act="go" data-reach="{escape(reach, quote=True)}">{word}</button>{told}'
+
+
+def card(run: Run, pictures: Mapping[str, Picture], items: Mapping[str, tuple[str, str]], thumb: Callable[[Picture], str], start: str) -> str:
+    """What a finished trial would write, a row each.  pictures: those of the dataset by name.  start: the button that starts for good."""
     rows = [_row(pictures[id], status, text, thumb) for id, (status, text) in items.items() if id in pictures and status in ("tried", "failed")]
-    open = [id for id, text in proposals(items).items() if id in pictures and pictures[id].caption != text]
+    left = any(id in pictures and pictures[id].caption != text for id, text in proposals(items).items())
+    open = open_ones(run, {id: p.caption for id, p in pictures.items()}, items)
     every = f'<button type="button" class="ez-btn" data-act="{ACCEPTED}" data-id="">Accept {"it" if len(open) == 1 else f"all {len(open)}"}</button>' if open else ""
     return (
         f'<div class="ez-card ez-tried" role="status" aria-label="Trial"><div class="ez-spread"><b>Tried on {views.count(len(rows), "picture")}</b>'
-        f'<span class="ez-muted ez-small">{"Nothing is written until you accept it." if open else "Nothing is left to accept."}</span></div>'
-        f'<ul>{"".join(rows)}</ul><div class="ez-row">{every}<button type="button" class="ez-btn" data-act="go">Start on {"the rest" if rest else "all"}</button>'
+        f'<span class="ez-muted ez-small">{"Nothing is written until you accept it." if left else "Nothing is left to accept."}</span></div>'
+        f'<ul>{"".join(rows)}</ul><div class="ez-row">{every}{start}'
         '<button type="button" class="ez-btn ez-quiet" data-act="close">Close</button></div></div>'
     )
 

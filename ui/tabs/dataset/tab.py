@@ -223,7 +223,7 @@ class _Tab:
 
     def _whole(self, ds: Dataset, name: str, view: dict, there: Sequence[Dataset]) -> list:
         home = self.ctx.home
-        goal = goal_of(draft.aim(home, hardware.machine(home.root)))
+        goal = goal_of(draft.aim(home, hardware.machine(home.root), ds.name))
         health, stale = self.parts.imports.health(ds, goal)
         filtered = judged.shown(health, view.get("finding", ""))
         pictures, total, view["page"] = _page_of(ds, view, filtered[1] if filtered else None)
@@ -244,7 +244,7 @@ class _Tab:
             return "" if (job := self.parts.imports.of(ds.name)) and not job.ended else EMPTY
         if not total:
             return '<div class="ez-empty"><h2>Nothing matches</h2><p>No picture fits this search.</p></div>'
-        aim = draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root))
+        aim = draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root), ds.name)
         goal = goal_of(aim)
         shown = lambda file, version, view: (media.thumb_url(self.ctx, ds.name, file, version, view), media.picture_url(self.ctx, ds.name, file, version))
         made = [
@@ -355,8 +355,9 @@ class _Tab:
 
     def check(self, name: str, view: dict):
         """The health check is asked for."""
-        ds, goal = chosen(self.ctx.home, name), goal_of(draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root)))
+        ds = chosen(self.ctx.home, name)
         if ds:
+            goal = goal_of(draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root), ds.name))
             self._begin(lambda: self.parts.imports.check(ds, goal or Goal()))
         return [self.ctx.soon(), *self.show(name, view, {"finding": ""})]
 

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from training import outside, registry
+from training.data.parts import inside
 from training.formats.deliver import Offer, adapter_file
 from training.hub import publish
 from training.hub.secrets import Secret
@@ -229,7 +230,8 @@ def about(run: Run) -> str:
     """Base model, datasets with the versions it was trained on, size of the adapter: one line."""
     job, learnt = run.job(), exactly.learnt(run)
     try:
-        names = [f"{name} (version {learnt[name].version})" if name in learnt else name for name in (use["name"] for use in job["data"]["datasets"])]
+        named = [(use["name"], learnt.get(use["name"]) or learnt.get(inside(use["name"], use.get("part", "")))) for use in job["data"]["datasets"]]
+        names = [f"{name} (version {one.version})" if one else name for name, one in named]
         family = job["model"]["family"]
         try:
             family = registry.get("families", family).SPEC.called(job["model"]["source"])

@@ -84,9 +84,21 @@ class Draft(BaseModel):
         return self.model_copy(update={"edits": {**self.edits, path: text}})
 
     def word_of(self, dataset: str) -> str:
-        """The trigger word that the pictures of a dataset are learnt with."""
-        own = next((use.trigger for use in self.more if use.name == dataset and use.trigger), self.trigger).strip()
-        return "" if own == NO_WORD else own
+        """The trigger word that the pictures of a dataset are learnt with; "" for none, and where its rows have different ones."""
+        rows = [use for use in self.more if use.name == dataset]
+        words = {(use.trigger or self.trigger).strip() for use in rows if use.prior != "on"}
+        if self.own.name == dataset or not rows:
+            words.add(self.trigger.strip())
+        word = words.pop() if len(words) == 1 else ""
+        return "" if word == NO_WORD else word
+
+    def at(self, dataset: str) -> Draft:
+        """The draft before something is said of the chosen dataset: what was said of another one does not pass on to it."""
+        return self if not dataset or self.own.name in ("", dataset) else self.model_copy(update={"own": Use(name=dataset)})
+
+    def left(self, dataset: str, path: str, text: str) -> Draft:
+        """The draft after one field was left while a dataset was chosen."""
+        return (self.at(dataset) if path.startswith(f"{uses.PLACE}.{uses.OWN}.") else self).edited(path, text).of(dataset, path)
 
     def of(self, dataset: str, path: str) -> Draft:
         """The draft after a field of the chosen dataset was left: what was said holds for that one."""
@@ -124,6 +136,7 @@ class Plan:
     dataset: str
     adapted: tuple[str, ...] = ()  # what of the preset was changed so that it fits this machine
     counts: tuple[int, ...] = ()  # pictures of each of config.data.datasets
+    seen: tuple[int, ...] = ()  # these with the repeats of single pictures
     words: bool = False  # words say what changes; no pictures are asked for
     at_once: bool = True  # pictures are learnt as they are
 
@@ -185,10 +198,11 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         wrong["epochs"] = fault
     if any(path != "dataset" for path in wrong):
         config = None
-    guess, counts = None, ()
+    guess, counts, seen = None, (), ()
     if config:
         try:
             counts = tuple(count_pictures(home, use.name, use.part) for use in config.data.datasets)
+            seen = tuple(taken(home, use).seen() if count else 0 for count, use in zip(counts, config.data.datasets, strict=True))
             pictures = sum(count for count, use in zip(counts, config.data.datasets, strict=True) if not use.prior)
             guess = estimate(config, machine, pictures, home)
             if draft.epochs and guess.steps_per_epoch and "epochs" not in wrong:
@@ -201,7 +215,7 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("dataset", guess.problems[0])
     if config and not config.data.datasets:
         pictures = config.concept.drawn * len(config.data.resolutions)
-    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, words=words, at_once=at_once)
+    return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, seen=seen, words=words, at_once=at_once)
 
 
 def _kind(home: Home, preset: Preset, draft: Draft) -> tuple[bool, bool]:
@@ -327,7 +341,7 @@ def apart(home: Home, draft: Draft, dataset: str) -> Draft:
     ds = datasets.open_dataset(home, dataset)
     first, *others = uses.split(parts.counts(ds), count_pictures(home, ds.name)) or ("",)
     more = tuple(uses.new(name=dataset, part=part) for part in others)
-    return draft.model_copy(update={"own": draft.own.model_copy(update={"part": first, "name": dataset}), "more": (*draft.more, *more)})
+    return draft.model_copy(update={"own": draft.at(dataset).own.model_copy(update={"part": first, "name": dataset}), "more": (*draft.more, *more)})
 
 
 def choices(home: Home, family: str = "") -> dict[str, dict[str, tuple[str, str]]]:
@@ -454,8 +468,8 @@ class Aim:
         return "", ""
 
 
-def aim(home: Home, machine: Machine) -> Aim | None:
-    """What the form, as it stands, trains at; None where no preset can be used.  Cheap: of a base model at most its settings are read."""
+def aim(home: Home, machine: Machine, dataset: str) -> Aim | None:
+    """What the form, as it stands, makes of a dataset; None where no preset can be used.  Cheap: of a base model at most its settings are read."""
     draft, found = drafts.load(home, FORM, Draft), list_presets(plugins=home.plugins)
     try:
         chosen = next((p for p in found if p.id == draft.preset and p.ok), None) or recommend(found, machine)
@@ -467,7 +481,7 @@ def aim(home: Home, machine: Machine) -> Aim | None:
     sides = typed.get("data.resolutions") or own.get("resolutions") or usual["resolutions"].default
     buckets = typed.get("data.aspect_buckets", own.get("aspect_buckets", usual["aspect_buckets"].default))
     aspect = float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0
-    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.trigger.strip(), chosen.goal)
+    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.word_of(dataset), chosen.goal)
 
 
 def _divisor(preset: Preset, home: Home) -> int:
@@ -509,7 +523,7 @@ def free_card(home: Home, made: Plan, draft: Draft, machine: Machine) -> str:
 
 def of_run(home: Home, run: Run, machine: Machine, datasets_now: Mapping[str, str] | None = None) -> tuple[Draft, str]:
     """(a draft that would make the same run again, its dataset).  datasets_now: {a dataset of it: what stands in its place}.  Raises ValueError for a run that cannot be read."""
-    config = exactly.with_datasets(run.config(), datasets_now) if datasets_now else run.config()
+    config = exactly.with_datasets(run.config(), datasets_now, home) if datasets_now else run.config()
     told = {f.path: forms.typed(f, forms.get(config, f.path)) for f in forms.fields(TrainConfig, leave_out=HIDDEN)}
     words = concepts.by_words(concepts.objective_of(config, home.plugins))
     preset = config.preset if config.preset in {p.id for p in list_presets(plugins=home.plugins) if p.ok} else ""

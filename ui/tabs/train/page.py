@@ -232,10 +232,11 @@ def epochs_row(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
     e, config = plan.estimate, plan.config
     told = ""
     if e and config and e.steps_per_epoch:
-        seen = [(count, use.repeats * len(config.data.sides(use))) for count, use in zip(plan.counts, config.data.datasets, strict=True)]
+        seen = [(count, use.repeats * len(config.data.sides(use))) for count, use in zip(plan.seen, config.data.datasets, strict=True)]
         batch = config.data.batch_size * config.optimizer.accumulation
         made = uses.pieces_of_epoch(seen) if seen else views.count(plan.pictures, "picture")
         told = f"{f'({made})' if len(seen) > 1 else made} × {e.epochs:.3g} epochs ÷ {batch} a step: {views.count(e.steps, 'step')}, {views.count(e.steps_per_epoch, 'step')} an epoch."
+        told += " Repeats of single pictures are counted in." if plan.seen != plan.counts else ""
     fault = f'<p class="ez-error" id="set-epochs-fault" role="alert">{escape(in_words(wrong["epochs"]))}</p>' if "epochs" in wrong else ""
     usual = f"{e.epochs:.3g}" if e else ""
     return (

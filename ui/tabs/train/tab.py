@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
 
 from training import registry
-from training.config import TrainConfig
+from training.config import DatasetUse, TrainConfig
 from training.data import datasets
 from training.data.datasets import Dataset
+from training.data.parts import taken
 from training.home import Home
 from training.hub import account
 from training.hub.secrets import Secret
@@ -92,7 +93,7 @@ def wire(parts: Parts, ctx) -> None:
             typed, chosen = draft.typed_rows(ctx.home, form, value, dataset)
             form = changed(ctx, lambda _: typed)
         else:
-            form = changed(ctx, lambda form: form.edited(path, value).of(dataset, path))
+            form = changed(ctx, lambda form: form.left(dataset, path, value))
         return [*paint(ctx, chosen, form, _fresh(seen)), chosen if chosen != dataset else gr.skip()]
 
     def act(dataset, seen, event: gr.EventData):
@@ -133,21 +134,30 @@ def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
     has = machine(ctx.home.root).on(form.gpu)
     found = [(ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in dict(found) else found[0][0] if len(found) == 1 else ""
-    with ExitStack() as looks:
-        for ds in _of_form(ctx.home, form, dataset):
-            looks.enter_context(ds.one_look())
+    with _one_look(ctx.home, form, dataset):
         made = draft.plan(ctx.home, form, dataset, has)
         prints, values = changes(seen.get("prints", {}), _pieces(ctx, form, made, found, seen, has))
     return [{**seen, "prints": prints}, *values]
 
 
+@contextmanager
+def _one_look(home: Home, form: Draft, dataset: str) -> Iterator[None]:
+    """While inside, each dataset of the form is looked at once."""
+    with ExitStack() as looks:
+        for ds in _of_form(home, form, dataset):
+            looks.enter_context(ds.one_look())
+        yield
+
+
 def _of_form(home: Home, form: Draft, dataset: str) -> list[Dataset]:
-    """The datasets that the form names and that are there, each of which is looked at once while the page is made."""
-    found = {}
-    for name in filter(None, (dataset, *(use.name for use in form.more))):
+    """The datasets that the form names and that are there; a part of a folder in place is one itself."""
+    holds, found = form.kept(home, dataset), {}
+    for name, part in ((dataset, holds.own.part), (holds.prior, ""), *((use.name, use.part) for use in holds.more)):
         with suppress(ValueError):
-            found[name] = datasets.resolve(home, name)
-    return list(found.values())
+            if name:
+                found[name] = datasets.resolve(home, name)
+                found[name, part] = taken(home, DatasetUse(name=name, part=part)).ds
+    return list({ds.meta: ds for ds in found.values()}.values())
 
 
 def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: dict, has) -> dict[str, str]:
@@ -210,7 +220,7 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
         data = draft.same_goal(ctx.home, form_of(ctx), str(data.get("id", "")), machine(ctx.home.root))
     note = drafts.load(ctx.home, brought.NOTE, brought.Brought)
     act = str(data.get("act", ""))
-    form = changed(ctx, lambda form: _of_the_note(pressed(form, data), note, act))
+    form = changed(ctx, lambda form: _of_the_note(pressed(form, data, dataset), note, act))
     if act == "brought-folders" and note.rows:
         form, dataset = draft.typed_rows(ctx.home, form, note.rows, dataset)
         form = changed(ctx, lambda _: form)
@@ -223,7 +233,8 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
         run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
     if data.get("act") == "fit":
         has = machine(ctx.home.root).on(form.gpu)
-        edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
+        with _one_look(ctx.home, form, dataset):
+            edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
         rows = edits.pop("data.datasets", "")
         form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
         if rows:
@@ -251,8 +262,8 @@ def _of_the_note(form: Draft, note: brought.Brought, act: str) -> Draft:
     return note.before if act == "brought-undo" and note.before is not None else form
 
 
-def pressed(form: Draft, data: dict) -> Draft:
-    """The form after a button; Start brings along what was typed and not sent yet."""
+def pressed(form: Draft, data: dict, dataset: str) -> Draft:
+    """The form after a button, while a dataset was chosen; Start brings along what was typed and not sent yet."""
     act = str(data.get("act", ""))
     if act in ("preset", "quality"):
         return form.model_copy(update={act: str(data.get("id", ""))})
@@ -262,9 +273,10 @@ def pressed(form: Draft, data: dict) -> Draft:
         return form.reset(str(data.get("field", "")) if act == "reset" else "")
     for path, value in (data.get("fields") or {}).items():
         if path != "dataset":
-            form = form.edited(str(path), str(value))
+            form = form.left(dataset, str(path), str(value))
     if act == "add-use" and len(form.more) < uses.MOST:
-        form = form.model_copy(update={"more": (*form.more, uses.new())})
+        own = form.at(dataset).own.model_copy(update={"name": dataset})  # so that it is known which one is the first
+        form = form.model_copy(update={"own": own, "more": (*form.more, uses.new())})
     if act == "drop-use":
         form = form.model_copy(update={"more": tuple(use for use in form.more if use.key != data.get("id"))})
     return form
@@ -274,7 +286,8 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
     """(id of the new run, seen), or (None, seen with the reason)."""
     found = [ds.name for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in found else found[0] if len(found) == 1 else ""
-    made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root).on(form.gpu))
+    with _one_look(ctx.home, form, dataset):
+        made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root).on(form.gpu))
     if made.wrong:
         names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong))
         return None, {**seen, "tried": True, "fault": made.wrong.get("", f"Not started: look at {names}")}

@@ -45,7 +45,8 @@ class Use(BaseModel):
         """After one of its fields was left; another dataset has other folders."""
         if field not in Use.model_fields or field == "key":
             return self
-        return self.model_copy(update={field: text.strip()[:1000]} | ({"part": ""} if field == "name" else {}))
+        text = text if field == "part" else text.strip()  # a folder's name may end in a blank
+        return self.model_copy(update={field: text[:1000]} | ({"part": ""} if field == "name" else {}))
 
     @property
     def said(self) -> dict[str, str]:
