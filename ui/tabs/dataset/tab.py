@@ -397,6 +397,7 @@ class _Tab:
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return self.show(name, view)
+        self._refuse_while_adding(ds)
         renamed = self._said(lambda: datasets.rename(ds, title))
         return [renamed.name, *self.show(renamed.name, view)[1:]]
 
@@ -412,8 +413,7 @@ class _Tab:
         """The dataset is gone."""
         ds = chosen(self.ctx.home, name)
         if ds:
-            if (job := self.parts.imports.of(ds.name)) and not job.ended:
-                raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
+            self._refuse_while_adding(ds)
             self._said(lambda: datasets.delete(ds))
             self.parts.imports.dismiss(ds.name)
             self.parts.imports.forget_health(ds.name)
@@ -427,6 +427,11 @@ class _Tab:
         except (ValueError, OSError) as error:
             return [welcome.fault_html(str(error)), *[gr.skip()] * (4 + len(self.outputs))]
         return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name, view)]
+
+    def _refuse_while_adding(self, ds: Dataset) -> None:
+        """Its folder must stay where it is until an import has ended."""
+        if (job := self.parts.imports.of(ds.name)) and not job.ended:
+            raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
 
     def _begin(self, begin) -> None:
         self._said(begin)
