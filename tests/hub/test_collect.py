@@ -130,7 +130,9 @@ def test_a_card_that_names_only_words_is_believed():
     words = {"name": "image", "dtype": "string"}
     assert said(words) and not said(words, {"name": "x", "dtype": "image"}) and not said({"name": "x", "list": "image"}) and not said({"name": "x", "dtype": "binary"})
     assert not said({"name": "x", "sequence": {"struct": [{"name": "y", "dtype": "image"}]}}) and not said() and not collect._without_pictures(None)
-    assert collect._without_pictures(DatasetCardData(dataset_info=[{"config_name": "a", "features": [words]}])) and not collect._without_pictures(DatasetCardData())
+    known = {"config_name": "a", "features": [words]}
+    assert not collect._without_pictures(DatasetCardData(dataset_info=[known, {"config_name": "b"}])) and not collect._without_pictures(DatasetCardData(dataset_info=known, configs=[{}, {}]))
+    assert collect._without_pictures(DatasetCardData(dataset_info=[known])) and not collect._without_pictures(DatasetCardData())
 
 
 def test_the_command_says_the_size_first(hub, home, alone):

@@ -42,7 +42,7 @@ def take(ds: Dataset, found: Found, token: Given, tell: Tell, stop: Callable[[],
     if not kept:
         shutil.rmtree(into, ignore_errors=True)
         return verdicts
-    said = f"{counted(len(kept), 'archive')} not taken whole: kept in {into}; unpack what is missing there, add it as a folder, then delete it"
+    said = f"{counted(len(kept), 'archive')} not taken whole: kept in {into}; unpack what is missing, add it as a folder, then delete that; another revision takes its place"
     return [*verdicts, Verdict("", True, said, kind="folder")]
 
 
@@ -56,7 +56,7 @@ def _archives_left(into: Path, verdicts: list[Verdict]) -> set[Path]:
 
 
 def _clear_others(into: Path, revision: str) -> None:
-    """Older revisions of the same dataset that never arrived whole are nothing to anybody."""
+    """Other revisions of the same dataset that did not arrive, or were not taken, whole: this one brings what they hold."""
     start = into.name.removesuffix(revision)
     for other in into.parent.glob("*") if start != into.name else ():
         if other != into and re.fullmatch(re.escape(start) + r"[0-9a-f]{12}", other.name):

@@ -121,9 +121,11 @@ def look(text: str, token: Given, endpoint: str = "") -> Found:
 
 def _without_pictures(card: Any) -> bool:
     """Whether a card names the columns of the dataset, and none of them can be a picture."""
-    told = card.get("dataset_info") if card else None
-    columns = [info["features"] for info in (told if isinstance(told, list) else [told]) if isinstance(info, dict) and info.get("features")]
-    return bool(columns) and not _names_pictures(columns)
+    told, configs = (card.get("dataset_info"), card.get("configs")) if card else (None, None)
+    infos = told if isinstance(told, list) else [told]
+    if not all(isinstance(info, dict) and info.get("features") for info in infos) or (isinstance(configs, list) and len(configs) > len(infos)):
+        return False  # of some of it the columns are not named
+    return bool(infos) and not _names_pictures([info["features"] for info in infos])
 
 
 def _names_pictures(features: Any) -> bool:
