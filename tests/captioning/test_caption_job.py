@@ -78,6 +78,19 @@ def test_only_the_missing_ones_and_never_an_empty_one(home, ds):
     assert ds.get("red fox.png").caption_source == "filename"
 
 
+def test_a_caption_typed_while_it_runs_is_kept(home, ds, monkeypatch):
+    answers = caption._answers
+
+    def typing(*given):
+        ds.set_caption("red fox.png", "my own words")
+        return answers(*given)
+
+    monkeypatch.setattr(caption, "_answers", typing)
+    run = captioned(home, ds, captioner="template", options={"text": "a picture"})
+    assert {p.id: p.caption for p in ds.pictures()} == {"blue cat.png": "a cat", "IMG_0001.png": "a picture", "red fox.png": "my own words"}
+    assert items(run)["red fox.png"] == ("skipped", "my own words") and run.view().summary == "1 captioned, 2 had one already"
+
+
 def test_append_and_overwrite(home, ds):
     captioned(home, ds, captioner="filename", mode="append")
     assert ds.caption("blue cat.png") == "a cat, blue cat"

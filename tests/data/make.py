@@ -55,14 +55,15 @@ def zipped(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFLAT
     return path
 
 
-def clip(path: Path, seed: int = 0, size: tuple[int, int] = (96, 64), count: int = 24, fps: float = 24, codec: str = "libx264") -> Path:
-    """A video whose frame n has a white bar of n * width / count px at its top, so that each frame tells its number."""
+def clip(path: Path, seed: int = 0, size: tuple[int, int] = (96, 64), count: int = 24, fps: float = 24, codec: str = "libx264", **said: str) -> Path:
+    """A video whose frame n has a white bar of n * width / count px at its top, so that each frame tells its number.  said: what its container says of it."""
     from fractions import Fraction
 
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
+        container.metadata.update(said)
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height = size
         stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"

@@ -70,6 +70,23 @@ def test_a_newer_mask_takes_the_place_of_the_older_one(ds, nasty):
     assert verdict.ok and ds.get("cat.png").mask.sha256 != before
 
 
+def test_many_masks_take_one_look_at_the_folder(ds, nasty, monkeypatch):
+    importing.add_files(ds, [*(write(nasty / f"{n}.png", n) for n in range(3)), *(mask(nasty / "a" / f"{n}.mask.png") for n in range(3))])
+    looks, aside = [], importing.bin.put_aside
+    monkeypatch.setattr(importing.bin, "put_aside", lambda ds, scan, names, op: looks.append(list(names)) or aside(ds, scan, names, op))
+    monkeypatch.setattr(datasets.Dataset, "get", lambda ds, id: pytest.fail("a look at the whole folder for each mask"))
+    verdicts = importing.add_files(ds, [mask(nasty / "b" / f"{n}.mask.png", shown=(0, 0, 20, 20)) for n in range(3)])
+    assert all(v.ok for v in verdicts) and looks == [["0.mask.png", "1.mask.png", "2.mask.png"]], verdicts
+    assert len(list((ds.meta / "removed").rglob("*.mask.png"))) == 3 and all(p.mask for p in ds.pictures())
+
+
+def test_a_mask_of_a_picture_that_cannot_be_used_says_so(ds, nasty):
+    importing.add_files(ds, [write(nasty / "cat.png", 1)])
+    (ds.path / "dog.png").write_bytes(b"no picture")
+    (verdict,) = importing.add_files(ds, [mask(nasty / "a" / "dog.mask.png")])
+    assert not verdict.ok and verdict.reason == "belongs to dog.png, which cannot be used"
+
+
 def test_transparency_is_a_mask_unless_there_is_a_file(ds, nasty):
     clear = scene(1).convert("RGBA")
     clear.paste((0, 0, 0, 0), (0, 0, 60, 80))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import pytest
 
 from tests.data.make import encoded, scene, write
 from training.data import datasets, importing, parquet, sevens
+from training.data.offered import Offered
 
 
 @pytest.fixture
@@ -52,6 +54,54 @@ def test_a_parquet_dataset_of_the_hub_gives_its_pictures_captions_and_controls(d
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "train-00000-of-00001.parquet").read_bytes()[:-40])
     (verdict,) = importing.add_files(ds, [tmp_path / "cut.parquet"])
     assert "damaged Parquet" in verdict.reason
+
+
+def test_a_parquet_file_that_breaks_off_gives_its_first_pictures_with_their_captions(ds, tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = pa.table({"image": [encoded(scene(n), "JPEG") for n in range(24)], "target_img": [None] * 24, "text": [f"fox {n}" for n in range(24)]})
+    (tmp_path / "in").mkdir()
+    pq.write_table(rows, tmp_path / "in" / "a.parquet", row_group_size=8, compression="none", use_dictionary=False)
+    at = pq.ParquetFile(tmp_path / "in" / "a.parquet").metadata.row_group(2).column(0).data_page_offset
+    data = bytearray((tmp_path / "in" / "a.parquet").read_bytes())
+    data[at : at + 40] = b"\xff" * 40
+    (tmp_path / "in" / "a.parquet").write_bytes(data)
+    verdicts = importing.add_files(ds, [tmp_path / "in" / "a.parquet"])
+    assert sorted(p.caption for p in ds.pictures()) == sorted(f"fox {n}" for n in range(16)), verdicts
+    assert any("damaged Parquet" in v.reason and "the 16 pictures before that are used" in v.reason for v in verdicts)
+
+
+def test_half_a_line_of_the_table_is_dropped(tmp_path):
+    (tmp_path / "table").write_bytes(b'{"a": 1}\n{"b')
+    parquet._keep_whole_lines(tmp_path / "table")
+    assert (tmp_path / "table").read_bytes() == b'{"a": 1}\n'
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_told_as_one(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"image": [encoded(scene(1))], "text": ["a fox"]}), tmp_path / "a.parquet")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "table").symlink_to("/dev/full")
+    with pytest.raises(ValueError, match="does not fit on the disk; free some space"):
+        list(parquet.unpack(tmp_path / "a.parquet", tmp_path / "out"))
+
+
+def test_a_shard_is_no_part_of_a_dataset(tmp_path):
+    of = lambda folder: importing._part(Offered("a.png", folder, "a.png", tmp_path))
+    assert [of(f) for f in ("data/train-00000-of-00002.parquet", "train.PARQUET", "data/cats", "")] == ["data", "", "data/cats", ""]
+
+
+def test_a_damaged_7z_leaves_the_rest_of_an_import_alone(ds, tmp_path):
+    py7zr = pytest.importorskip("py7zr")
+    write(tmp_path / "a.png", 1)
+    for seed, filters in enumerate(([{"id": py7zr.FILTER_LZMA2, "preset": 1}], [{"id": py7zr.FILTER_DEFLATE}], [{"id": py7zr.FILTER_LZMA, "preset": 1}])):
+        with py7zr.SevenZipFile(tmp_path / f"{seed}.7z", "w", filters=filters) as archive:
+            archive.write(tmp_path / "a.png", "b.png")
+        data = bytearray((tmp_path / f"{seed}.7z").read_bytes())
+        data[32:90] = b"\xff" * 58  # where the packed bytes begin
+        (tmp_path / f"{seed}.7z").write_bytes(data)
+    verdicts = importing.add_files(ds, [tmp_path / "0.7z", tmp_path / "1.7z", tmp_path / "2.7z", tmp_path / "a.png"])
+    assert [p.id for p in ds.pictures()] == ["a.png"] and sum("not a 7z that can be opened" in v.reason for v in verdicts) == 3, verdicts
 
 
 def test_a_7z_gives_its_pictures_and_nothing_else(ds, tmp_path):

@@ -10,7 +10,7 @@ from tests.data.make import encoded, scene, zipped
 from tests.hub.conftest import some_token
 from tests.hub_standin import File, Repo
 from training.data import datasets, importing
-from training.hub import client, collect
+from training.hub import arriving, client, collect
 from training.hub.secrets import Secret
 
 META = b'{"file_name": "train/a.png", "text": "a fox"}\n{"file_name": "train/b.jpg", "text": "a hen"}\n'
@@ -89,6 +89,52 @@ def test_the_page_brings_one_in_and_cancel_leaves_nothing(hub, token, home, alon
     assert not list(ds.meta.glob("hub/*")) and ds.counts().captioned == 2
 
 
+def test_a_visitor_who_is_not_signed_in_reads_nothing_with_the_token_of_this_computer(hub, alone):
+    from ui.tabs.dataset import onhub
+
+    put(hub)
+    assert collect.look("alice/foxes", None).private
+    with pytest.raises(client.HubError) as refused:
+        collect.look("alice/foxes", onhub.of_visitor(None))
+    assert refused.value.status in (401, 404)
+
+
+def test_nothing_is_written_where_the_dataset_was_renamed_or_deleted(tmp_path):
+    found = collect.Found("a/b", "r", (collect.File("x/a.png", 3, ""),), 0, "pictures", "", False)
+    way = collect._Way(None, found, tmp_path / "gone", None, "")
+    with pytest.raises(ValueError, match="is gone, so a/b cannot be brought into it"):
+        collect._one(way, found.files[0], collect._Count(found, lambda *said: None, lambda: False))
+    assert not (tmp_path / "gone").exists()
+
+
+def test_what_is_too_much_of_one_archive_is_said_before_and_kept_after(hub, token, home, tmp_path, monkeypatch):
+    told = lambda kind, name, size_bytes: collect.Found("a/b", "r", (collect.File(name, size_bytes, ""),), 0, kind, "", False).told()
+    assert "of each, at most 2 GB and 20,000 files are taken" in told("archives", "x.zip", 3 * 10**9) and "at most 20,000 pictures" in told("parquet", "x.parquet", 3 * 10**9)
+    assert "at most" not in told("archives", "x.zip", 10**6) and "which may hold pictures" in told("parquet", "x.parquet", 10**6)
+    zips = {name: zipped(tmp_path / name, {f"{n}.png": encoded(scene(seed + n)) for n in range(count)}).read_bytes() for name, seed, count in (("big.zip", 1, 2), ("small.zip", 3, 1))}
+    put(hub, "alice/zips", zips | {"a.txt": b"words"})
+    monkeypatch.setattr(importing.zips, "MAX_ENTRIES", 1)
+    ds, found = datasets.create(home, "zips"), collect.look("alice/zips", Secret(token), hub.url)
+    for old in (f"alice--zips-{'0' * 12}", f"alice--zips-more-{'0' * 12}"):
+        (ds.meta / "hub" / old).mkdir(parents=True)
+    verdicts = arriving.take(ds, found, Secret(token), lambda *said: None, lambda: False, hub.url)
+    into = ds.meta / "hub" / f"alice--zips-{found.revision[:12]}"
+    assert [p.name for p in into.iterdir()] == ["big.zip"] and verdicts[-1].reason.startswith(f"1 archive not taken whole: kept in {into}") and ds.counts().usable == 1
+    assert sorted(p.name for p in into.parent.iterdir()) == sorted([into.name, f"alice--zips-more-{'0' * 12}"])
+
+
+def test_a_card_that_names_only_words_is_believed():
+    from huggingface_hub import DatasetCardData
+
+    said = lambda *features: collect._without_pictures(DatasetCardData(dataset_info={"features": list(features)}))
+    words = {"name": "image", "dtype": "string"}
+    assert said(words) and not said(words, {"name": "x", "dtype": "image"}) and not said({"name": "x", "list": "image"}) and not said({"name": "x", "dtype": "binary"})
+    assert not said({"name": "x", "sequence": {"struct": [{"name": "y", "dtype": "image"}]}}) and not said() and not collect._without_pictures(None)
+    known = {"config_name": "a", "features": [words]}
+    assert not collect._without_pictures(DatasetCardData(dataset_info=[known, {"config_name": "b"}])) and not collect._without_pictures(DatasetCardData(dataset_info=known, configs=[{}, {}]))
+    assert collect._without_pictures(DatasetCardData(dataset_info=[known])) and not collect._without_pictures(DatasetCardData())
+
+
 def test_the_command_says_the_size_first(hub, home, alone):
     from typer.testing import CliRunner
 
@@ -152,4 +198,10 @@ def test_ids_and_addresses_are_understood_and_paths_that_lead_out_are_not_taken(
     for text in ("a/b", "hf:a/b", "hf://datasets/a/b", "datasets/a/b", "https://huggingface.co/datasets/a/b", "https://huggingface.co/datasets/a/b/viewer/default/train?row=3", "hf.co/datasets/a/b"):
         assert collect.named(text)[0] == "a/b", text
     assert collect.named("a/b@v1") == ("a/b", "v1") and collect.named("https://huggingface.co/datasets/a/b/tree/dev/x") == ("a/b", "dev")
+    page = "https://huggingface.co/datasets/a/b/"
+    for tail, revision in (
+        ("viewer/default/train?row=3", ""), ("tree/refs%2Fconvert%2Fparquet", "refs/convert/parquet"), ("tree/refs/convert/parquet/default/train", "refs/convert/parquet"),
+        ("blob/main/x.png", "main"), ("tree/refs%2fpr%2f3", "refs/pr/3"), ("resolve/v1/data/x.zip", "v1"), ("discussions/3", ""),
+    ):  # fmt: skip
+        assert collect.named(page + tail) == ("a/b", revision), tail
     assert not any(map(collect._kind, ("../a.png", "/a.png", "a/../b.png", "C:/a.png", "a\\b.png", ".git/a.png", "a.py", "")))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
 import pytest
 from PIL import Image
 
-from tests.data.make import encoded, scene, write
+from tests.data.make import clip, encoded, scene, write
 from tests.hub.conftest import SOON
 from training.data import datasets, importing
 from training.hub import collect
@@ -80,6 +81,26 @@ def test_pictures_that_say_where_they_were_taken_are_told_and_not_made_public(hu
         published(ds, hub, token, home, private=False)
     assert not hub.repos
     assert any("home.jpg" in w for w in published(ds, hub, token, home).warnings)
+
+
+def test_turned_pictures_go_as_they_are_learnt_and_say_no_place(hub, token, home, ds, tmp_path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8825)[1] = "N"
+    scene(5).save(tmp_path / "home.jpg", exif=exif)
+    importing.add_files(ds, [tmp_path / "home.jpg"])
+    ds.treat(["a.png", "home.jpg"], "right")
+    config = Config(name="p", dataset=ds.name, repo_id="alice/foxes", endpoint=hub.url, private=False)
+    run = create(home.outputs, config)
+    job_run(config, Context(run, home, 1, secrets={"hf_token": Secret(token)}))
+    files = hub.repos[REPO].files()
+    assert Image.open(io.BytesIO(files["a.png"])).size == Image.open(io.BytesIO(files["mask/a.png"])).size == scene().size[::-1]
+    assert not Image.open(io.BytesIO(files["home.png"])).getexif() and not (run.path / "made").exists()
+
+
+def test_a_clip_that_says_where_it_was_taken_is_not_made_public(hub, token, home, ds, tmp_path):
+    importing.add_files(ds, [clip(tmp_path / "walk.mov", count=4, codec="mpeg4", location="+48.8577+002.2950/"), clip(tmp_path / "plain.mp4", count=4)])
+    with pytest.raises(ValueError, match=r"1 of the pictures says where it was taken \(GPS\): walk.mov"):
+        published(ds, hub, token, home, private=False)
 
 
 def test_a_token_in_a_caption_and_a_missing_one_are_told(hub, token, home, ds):

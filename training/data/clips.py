@@ -67,6 +67,14 @@ def read_clip(data: bytes) -> tuple[Image.Image, Facts]:
         return _rgb(middle, shape), Facts(_kind(data, kind), *_size(middle, shape), tuple(notes), seconds=seconds)
 
 
+def says_place(path: str | os.PathLike) -> bool:
+    """Whether a clip says in itself where it was taken, as phones write it (©xyz, com.apple.quicktime.location.ISO6709, LOCATION).  Raises Refused or OSError."""
+    data = read_regular(path)
+    with _opened(data, _container(data)) as container:
+        said = [*container.metadata.items(), *(pair for stream in container.streams for pair in stream.metadata.items())]
+    return any("location" in key.lower() and value.strip() for key, value in said)
+
+
 def load_still(path: str | os.PathLike) -> Image.Image:
     """RGB, upright: a picture, or the frame in the middle of a clip.  Raises Refused or OSError."""
     data = read_regular(path)

@@ -87,7 +87,8 @@ def take_folder(ds: Dataset, folder: Path, on_progress: Progress | None = None) 
     left = Left()
     offered, verdicts = _below(folder, left, ours=True)
     archives = [o for o in offered if _unpacker(o.path)]
-    with _importing(ds, sum(zips.real_bytes(o.path) if _is_zip(o.path) else _size(o.path) for o in archives)) as room:
+    packed = [*archives, *(o for o in offered if o.name.lower().endswith(parquet.SUFFIX))]
+    with _importing(ds, sum(zips.real_bytes(o.path) if _is_zip(o.path) else _size(o.path) for o in packed)) as room:
         for number, archive in enumerate(archives):
             found, said = _open_archive(archive.path, number, room / f"zip{number}", left)
             offered += found
@@ -252,7 +253,7 @@ def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verd
         if came:
             ds._save_index()
     new = {v.id for v in verdicts if v.ok}
-    parts.remember(ds, [(place(o), came.get((o.folder, o.name), ())) for o in pictures], new)
+    parts.remember(ds, [(_part(o), came.get((o.folder, o.name), ())) for o in pictures], new)
     pairs = Pairs(came, [p.id for p in ds.pictures(check=False) if p.id not in new])
     regular = [o for o, role in kept_out if role.kind == "regular"]
     verdicts += [Verdict(o.label, False, role.reason, kind=role.kind) for o, role in kept_out if role.kind != "regular"]
@@ -266,6 +267,12 @@ def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verd
     verdicts += _kohya(ds, came, new)
     verdicts += folders.laid_on(ds, came, new)
     return verdicts + _prompts(ds, new)
+
+
+def _part(offered: Offered) -> str:
+    """The folder that a picture came from; a Parquet file is none, it is cut by size alone."""
+    above, _, last = place(offered).rpartition("/")
+    return above if last.lower().endswith(parquet.SUFFIX) else place(offered)
 
 
 def _prompts(ds: Dataset, new: set[str]) -> list[Verdict]:
@@ -369,7 +376,7 @@ def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pa
     A newer one takes the place of an older one; of several control pictures of one picture that come together, the first is used.
     """
     jobs = list(enumerate(beside))
-    verdicts, controlled = [], {}
+    verdicts, controlled, ready = [], {}, {}  # ready: what each is called beside its picture -> its file
     work = lambda gate, job: (job[1][1], _taken(ds, gate, job[1][0], room / f"beside{job[0]:06d}", {}))
     for role, taken in gated(jobs, work):
         offered, report = taken.offered, taken.report
@@ -381,23 +388,26 @@ def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pa
             verdicts.append(Verdict(offered.label, False, why, kind=role.kind))
             continue
         suffix = MASK_SUFFIX if role.kind == "mask" else CONTROL_SUFFIX
-        data = taken.temp.read_bytes() if report.format == "PNG" else _as_png(taken.temp, role.kind)
-        with ds._locked():
-            for id in ids:
-                _put_beside(ds, f"{Path(id).stem}{suffix}", data)
+        if report.format != "PNG":
+            taken.temp.write_bytes(_as_png(taken.temp, role.kind))
+        ready |= {f"{Path(id).stem}{suffix}": taken.temp for id in ids}
         if role.kind == "control":
             controlled |= dict.fromkeys(ids, offered.label)
         verdicts.append(Verdict(offered.label, True, report.note, ids[0], role.kind))
+    _put_beside(ds, ready)
     if beside:
         ds.check()
     return verdicts
 
 
-def _put_beside(ds: Dataset, name: str, data: bytes) -> None:
-    """A mask or control picture; another one that it takes the place of goes into the bin."""
-    if os.path.lexists(ds.path / name) and hash_of(ds.path / name) != hashlib.sha256(data).hexdigest():
-        bin.put_aside(ds, scan_folder(ds.path), [name], new_op())
-    write_atomic(ds.path / name, data)
+def _put_beside(ds: Dataset, ready: dict[str, Path]) -> None:
+    """Masks and control pictures by the names that they get; others that they take the place of go into the bin, all at once: a look at the folder for each would take hours."""
+    with ds._locked():
+        replaced = [name for name, path in ready.items() if os.path.lexists(ds.path / name) and hash_of(ds.path / name) != hash_of(path)]
+        if replaced:
+            bin.put_aside(ds, scan_folder(ds.path), replaced, new_op())
+        for name, path in ready.items():
+            write_atomic(ds.path / name, path.read_bytes())
 
 
 def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: Pairs) -> str:
@@ -410,8 +420,10 @@ def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: Pa
         return f"could belong to several pictures called {stem!r}; pack folders as a ZIP"
     if not report.ok:
         return report.reason
-    picture = ds.get(ids[0])
-    return misfit((report.width, report.height), picture.treatment.size(picture.width, picture.height))
+    picture = memory_of(ds.meta).records.get(ids[0])  # of the file, as the mask lies beside that; Dataset.get would look at the whole folder
+    if not picture or not picture["ok"]:
+        return f"belongs to {ids[0]}, which cannot be used"
+    return misfit((report.width, report.height), (picture["width"], picture["height"]))
 
 
 def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -> list[Verdict]:
@@ -544,7 +556,8 @@ def _kept_as_it_is(ds: Dataset, regular: list[Offered], offered: list[Offered], 
     """Regularisation pictures, with what lies in their folders, in a dataset of their own, which the Train tab keeps as it is beside this one."""
     home = Home(ds.path.parent.parent)
     folders = {o.folder for o in regular}
-    taken = [o for o in offered if o in set(regular) or (o.folder in folders and Path(o.name).suffix.lower() in captions.SUFFIXES)]
+    ours = set(regular)
+    taken = [o for o in offered if o in ours or (o.folder in folders and Path(o.name).suffix.lower() in captions.SUFFIXES)]
     known = {d.name: d for d in list_datasets(home)}
     other = known.get(ds.prior) or create(home, f"{ds.title} (kept as it is)")
     with _importing(other, sum(_size(o.path) for o in taken if not o.ours)) as room:

@@ -8,6 +8,7 @@ and one JSON line for each file: its name there, what it is called, and why it c
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -25,15 +26,15 @@ from .zips import MAX_ENTRIES, Entry
 
 SUFFIX = ".parquet"
 MISSING = "holds its pictures in Parquet, which Easel reads where the package pyarrow is: run “pip install pyarrow” in its environment, then add this again"
-PICTURES = ("image", "img", "picture", "photo", "target", "edited_image", "output_image", "jpg", "jpeg", "png", "webp")  # columns, the one that is learnt first
-CONTROLS = (*CONTROL_KEYS, "conditioning", "control_image", "control", "source", "source_image", "input_image", "original_image", "original")
-MASKS = (*MASK_KEYS, "mask_image")
+PICTURES = ("image", "img", "picture", "photo", "target", "target_img", "edited_image", "output_image", "jpg", "jpeg", "png", "webp")  # columns, the one that is learnt first
+CONTROLS = (*CONTROL_KEYS, "conditioning", "control_image", "control", "source", "source_image", "source_img", "input_image", "original_image", "original")
+MASKS = (*MASK_KEYS, "mask_image", "mask_img")
 MEMORY_BYTES = 8 * 1024**3  # a row group is read whole, and pyarrow reserves much that it never uses
 CPU_S = 900
 GROWTH = 4  # times a file's size that its pictures may take: they are compressed already
 SPARE_BYTES = 100_000_000  # and this much more, for small files
 BATCH = 8  # rows in memory at a time
-_NOT_PICTURES = 3  # exit code
+_NOT_PICTURES, _FULL = 3, 4  # exit codes
 _SIGNS = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"II*\0", ".tif"), (b"MM\0*", ".tif"))
 
 
@@ -68,10 +69,20 @@ def unpack(source: Path, into: Path) -> Iterator[Entry]:
             child.kill()
     if code == _NOT_PICTURES:
         raise NoPictures(f"{source.name} holds no pictures")
-    if code:
-        raise ValueError(f"{source.name} is a damaged Parquet file, or one that asks too much of this computer" + (f"; the {count} pictures before that are used" if count else ""))
     if count:
+        _keep_whole_lines(into / "table")
         yield Entry("", "metadata.jsonl", into / "table")
+    if code:
+        why = "does not fit on the disk; free some space and add it again" if code == _FULL else "is a damaged Parquet file, or one that asks too much of this computer"
+        raise ValueError(f"{source.name} {why}" + (f"; the {count} pictures before that are used" if count else ""))
+
+
+def _keep_whole_lines(table: Path) -> None:
+    """A child that ended early may have left half a line, for which the whole table would be refused."""
+    with open_plain(table) as file:
+        data = file.read()
+    if (whole := data.rfind(b"\n") + 1) < len(data):
+        os.truncate(table, whole)
 
 
 def _suffix(data: bytes, said: str) -> str:
@@ -116,7 +127,7 @@ def _take_apart(source: Path, into: Path) -> int:
             return _NOT_PICTURES
         beside = {"control": _column([h for h in holding if h != picture], CONTROLS), "mask": _column([h for h in holding if h != picture], MASKS)}
         names: set[str] = set()
-        with open(into / "table", "w", encoding="utf-8") as table:
+        with open(into / "table", "w", encoding="utf-8", buffering=1) as table:  # by the line: of a child that is killed, what it told is written
             for number, row in enumerate(r for batch in found.iter_batches(BATCH, columns=[n for n in schema.names if n not in holding or n in (picture, *beside.values())]) for r in batch.to_pylist()):
                 if number >= MAX_ENTRIES:
                     _tell("", source.name, f"holds more than {MAX_ENTRIES} pictures, which is the most; those before are used")
@@ -142,9 +153,10 @@ def _take_apart(source: Path, into: Path) -> int:
                 if left < 0:
                     _tell("", source.name, f"unpacks to more than {GROWTH} times its size, as bombs do; what came before is used")
                     return 0
-                table.write(json.dumps(told, ensure_ascii=False) + "\n")
-                for at, called, piece in pieces:
+                for at, _, piece in pieces:
                     (into / at).write_bytes(piece)
+                table.write(json.dumps(told, ensure_ascii=False) + "\n")
+                for at, called, _ in pieces:
                     _tell(at, called, "")
     return 0
 
@@ -167,4 +179,9 @@ def _limit() -> None:
 
 if __name__ == "__main__":
     _limit()
-    sys.exit(_take_apart(Path(sys.argv[1]), Path(sys.argv[2])))
+    try:
+        sys.exit(_take_apart(Path(sys.argv[1]), Path(sys.argv[2])))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        sys.exit(_FULL)

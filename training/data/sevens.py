@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -40,7 +41,9 @@ def unpack(source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES) -> 
                 entries = [_entry(info, into / f"{number:05d}") for number, info in enumerate(infos) if not info.is_directory]
                 wanted = {entry.label: entry.path for entry in entries if entry.path}
                 archive.extract(into, targets=list(wanted), factory=_writers(into, wanted, total))
-        except (py7zr.exceptions.ArchiveError, py7zr.exceptions.PasswordRequired, OSError, EOFError, IndexError, KeyError, TypeError, AssertionError) as error:
+        except Exception as error:  # what is in a damaged 7z decides what py7zr and each of its decompressors raise: LZMAError, zlib.error, struct.error …
+            if type(error) is ValueError or getattr(error, "errno", None) == errno.ENOSPC:  # ours, and the disk's
+                raise
             raise ValueError(f"{source.name} is not a 7z that can be opened: {error or type(error).__name__}; pack it again") from None
     for entry in entries:
         gone = entry.path is not None and not entry.path.exists()

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from ..outside import open_plain
 from .noise import is_archive, is_system
-from .zips import CHUNK, MAX_ENTRIES, MAX_ENTRY_BYTES, MAX_RATIO, MAX_TOTAL_BYTES, RATIO_FROM_BYTES, Entry
+from .zips import BEYOND, CHUNK, MAX_ENTRIES, MAX_ENTRY_BYTES, MAX_RATIO, MAX_TOTAL_BYTES, RATIO_FROM_BYTES, Entry
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError)
@@ -56,7 +56,7 @@ def _entries(archive: tarfile.TarFile, source: Path, into: Path, left_bytes: int
             reason = _why_not(info, name)
             target = into / f"{number:05d}"
             if not reason and info.size > left_bytes:
-                reason = f"does not fit into the {MAX_TOTAL_BYTES // 10**9} GB that one tar may hold; put it into a second one"
+                reason = f"{BEYOND} {MAX_TOTAL_BYTES // 10**9} GB that one tar may hold; put it into a second one"
             if not reason and info.size > RATIO_FROM_BYTES and info.size > most_bytes:
                 reason = f"unpacks to more than {MAX_RATIO} times the size of its tar, as bombs do"
             if not reason:

@@ -17,6 +17,7 @@ from .noise import is_archive, is_system
 MAX_ENTRIES = 20_000
 MAX_ENTRY_BYTES = 100_000_000
 MAX_TOTAL_BYTES = 2_000_000_000
+BEYOND = "does not fit into the"  # so begins what is said of an entry for which one archive is too large
 MAX_RATIO = 250
 RATIO_FROM_BYTES = 1_000_000  # below this, a good ratio harms nobody: a caption of spaces, a plain white picture
 MAX_DIRECTORY_BYTES = 64_000_000
@@ -175,7 +176,7 @@ def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, left_
                 if count > RATIO_FROM_BYTES and count > MAX_RATIO * max(1, info.compress_size):
                     return f"unpacks to more than {MAX_RATIO} times its size, as ZIP bombs do", count
                 if count > left_bytes:
-                    return f"does not fit into the {MAX_TOTAL_BYTES // 10**9} GB that one ZIP may hold; put it into a second one", count
+                    return f"{BEYOND} {MAX_TOTAL_BYTES // 10**9} GB that one ZIP may hold; put it into a second one", count
                 out.write(chunk)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
         return f"is damaged in the ZIP: {error}", count

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
-from urllib.parse import quote
+from typing import Any, Literal, NamedTuple
+from urllib.parse import quote, unquote
 
-from ..data import captions, parquet, tabled, tars
+from ..data import captions, parquet, tabled, tars, zips
 from ..data.noise import is_system
 from ..data.pictures import SUFFIXES
 from ..outside import open_plain, open_to_append, size
@@ -30,9 +30,13 @@ TRIES, FIRST_WAIT_S, LONGEST_WAIT_S = 5, 2.0, 60.0
 PIECE_BYTES = 1 << 18
 MOST_FILES = 100_000
 TABLE_BYTES = 64_000_000
+MANY_BYTES = zips.MAX_ENTRIES * 10_000  # a file of this size may hold more than is taken of one: hardly a picture is smaller than 10 kB
 _ID = r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}"
 _NAMED = re.compile(rf"(?:hf:(?://)?)?(?:datasets/)?({_ID})(?:@([\w./-]+))?")
-_PAGE = re.compile(rf"(?:https?://)?(?:www\.)?[^/\s]+/(datasets/)?({_ID})(?:/(?:tree|blob|viewer)/([^/?#]+))?(?:[/?#].*)?")
+_REVISION = r"refs(?:/|%2F)(?:convert|pr)(?:/|%2F)[^/?#]+|[^/?#]+"
+_PAGE = re.compile(rf"(?:https?://)?(?:www\.)?[^/\s]+/(datasets/)?({_ID})(?:/(?:tree|blob|resolve|raw)/({_REVISION}))?(?:[/?#].*)?", re.IGNORECASE)
+ANYBODY: Literal[False] = False  # in the place of a token: nobody's, not even that of this computer
+Given = Secret | Literal[False] | None  # None: that of this computer, where there is one
 Progress = Callable[[int, int, str], None]  # bytes done, bytes of, the file in hand
 
 
@@ -67,9 +71,13 @@ class Found:
 
     def told(self) -> str:
         """What it is, in a sentence."""
-        noun = {"pictures": "picture", "archives": "archive of pictures", "parquet": "Parquet file of pictures"}[self.kind]
-        many = {"archive of pictures": "archives of pictures", "Parquet file of pictures": "Parquet files of pictures"}.get(noun, f"{noun}s")
-        said = f"{self.holding:,} {noun if self.holding == 1 else many}, {size(self.size_bytes)} to download"
+        one, many = {
+            "pictures": ("picture", "pictures"), "archives": ("archive of pictures", "archives of pictures"),
+            "parquet": ("Parquet file, which may hold pictures", "Parquet files, which may hold pictures"),
+        }[self.kind]  # fmt: skip
+        said = f"{self.holding:,} {one if self.holding == 1 else many}, {size(self.size_bytes)} to download"
+        if self.kind != "pictures" and any(_kind(f.path) == self.kind and f.size_bytes > MANY_BYTES for f in self.files):
+            said += f"; of each, at most {zips.MAX_ENTRIES:,} pictures are taken" if self.kind == "parquet" else f"; of each, at most {zips.MAX_TOTAL_BYTES // 10**9} GB and {zips.MAX_ENTRIES:,} files are taken"
         said += f"; its licence is {self.licence}" if self.licence else "; it names no licence"
         return said + ("; private" if self.private else "") + (f"; {self.left:,} other {'file stays' if self.left == 1 else 'files stay'} there" if self.left else "")
 
@@ -84,11 +92,11 @@ def named(text: str) -> tuple[str, str]:
     if page and not page[1]:
         raise ValueError(f"{text} is no page of a dataset; those begin with …/datasets/")
     if page:
-        return page[2], page[3] or ""
+        return page[2], unquote(page[3] or "")
     raise ValueError(f"{text!r} is no dataset of the Hub; type owner/name, hf:owner/name or the address of its page")
 
 
-def look(text: str, token: Secret | None, endpoint: str = "") -> Found:
+def look(text: str, token: Given, endpoint: str = "") -> Found:
     """What a dataset of the Hub holds.  Raises ValueError and HubError in plain words."""
     from huggingface_hub import HfApi
 
@@ -105,13 +113,31 @@ def look(text: str, token: Secret | None, endpoint: str = "") -> Found:
         raise ValueError(f"{id} holds no pictures, no archive of pictures and no Parquet file, so there is nothing in it to learn from")
     if kind == "parquet" and not parquet.can_read():
         raise ValueError(f"{id} {parquet.MISSING.replace('add this', 'look')}")
+    if kind == "parquet" and _without_pictures(info.card_data):
+        raise ValueError(f"{id} is a table without pictures, as its card says, so there is nothing in it to learn from")
     licence = getattr(info.card_data, "license", None) if info.card_data else None
     return Found(id, str(info.sha), files, len(siblings) - len(files), kind, ", ".join(licence) if isinstance(licence, list) else str(licence or ""), bool(info.private))
 
 
-def _given(token: Secret | None) -> str | bool | None:
-    """The token as huggingface_hub takes it: None lets it look for its own."""
-    return token.reveal() if token else None
+def _without_pictures(card: Any) -> bool:
+    """Whether a card names the columns of the dataset, and none of them can be a picture."""
+    told, configs = (card.get("dataset_info"), card.get("configs")) if card else (None, None)
+    infos = told if isinstance(told, list) else [told]
+    if not all(isinstance(info, dict) and info.get("features") for info in infos) or (isinstance(configs, list) and len(configs) > len(infos)):
+        return False  # of some of it the columns are not named
+    return bool(infos) and not _names_pictures([info["features"] for info in infos])
+
+
+def _names_pictures(features: Any) -> bool:
+    """Whether a picture, or bytes that may be one, is a type within what a card says of columns: {name, dtype}, nested by list, sequence and struct."""
+    if isinstance(features, dict):
+        return any(_names_pictures(value) for key, value in features.items() if key != "name")
+    return any(map(_names_pictures, features)) if isinstance(features, list) else features in ("image", "binary", "large_binary")
+
+
+def _given(token: Given) -> str | bool | None:
+    """The token as huggingface_hub takes it: None lets it look for its own, False does not."""
+    return token.reveal() if token else False if token is ANYBODY else None
 
 
 def _kind(path: str) -> str:
@@ -140,7 +166,7 @@ def _wanted(siblings: list[File]) -> tuple[str, tuple[File, ...]]:
     return kind, tuple(f for f in siblings if kinds[f.path] == kind or (kinds[f.path] == "beside" and f.size_bytes <= TABLE_BYTES))
 
 
-def fetch(found: Found, into: Path, token: Secret | None, progress: Progress, stop: Callable[[], bool], endpoint: str = "") -> None:
+def fetch(found: Found, into: Path, token: Given, progress: Progress, stop: Callable[[], bool], endpoint: str = "") -> None:
     """The files of a dataset in the folder `into`, as they lie on the Hub, each compared with what it must be; what is there already is not fetched again.
 
     Raises Cancelled, HubError and ValueError in plain words; what arrived stays for the next time.
@@ -170,7 +196,7 @@ class _Way:
     client: hub_client.Client
     found: Found
     into: Path
-    token: Secret | None
+    token: Given
     endpoint: str
 
 
@@ -228,6 +254,8 @@ def _stream(way: _Way, file: File, count: _Count) -> None:
 
     target = way.into / file.path
     part = target.with_name(f"{target.name}.part")
+    if not way.into.is_dir():  # made anew, it would be a dataset that nobody asked for
+        raise ValueError(f"the folder {way.into} is gone, so {way.found.id} cannot be brought into it; was the dataset renamed or deleted? Download it again")
     target.parent.mkdir(parents=True, exist_ok=True)
     had = part.stat().st_size if part.is_file() else 0
     headers = build_hf_headers(token=_given(way.token)) | ({"Range": f"bytes={had}-"} if 0 < had < file.size_bytes else {})

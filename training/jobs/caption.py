@@ -206,13 +206,16 @@ def _seen(picture: Picture, captioner: ModuleType, options: BaseModel) -> Any:
 
 def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx: Context, tally: Tally) -> None:
     """Captions written, as one step for undo over the whole run, and an event for each picture."""
-    captions, problems, was = {}, {}, {}
+    captions, problems, was, typed = {}, {}, {}, {}
     for picture, text, problem in rows:
         try:
             now = ds.caption(picture.id)  # it may have been typed since the run began
         except ValueError:
             problem = "was removed in the meantime"
-        if problem:
+            now = ""
+        if config.mode == "missing" and now:
+            typed[picture.id] = now
+        elif problem:
             problems[picture.id] = problem
         else:
             text = clean_caption(text)  # paragraphs of one answer are one caption
@@ -223,6 +226,9 @@ def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx
         ds.set_captions(captions, config.captioner, op=f"{ctx.run.id}:{ctx.attempt}")
     tally.done += len(captions)
     tally.failed += len(problems)
+    tally.skipped += len(typed)
+    for id, text in typed.items():
+        ctx.emit("item", id=id, status="skipped", text=text)
     for id, text in captions.items():
         ctx.emit("item", id=id, status="tried" if config.trial else "done", text=text, **was[id])
     for id, problem in problems.items():

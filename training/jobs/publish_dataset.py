@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
 from ..config import JobConfig
 from ..hub.secrets import mask
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..hub.push import Planned
+
 TITLE = "Publish a dataset to the Hub"
 NEEDS_TOKEN = True
 USES_GPU = False
 NAMED = 3  # pictures that a sentence names
+TEXTS = (".md", ".jsonl", ".txt")
+MADE = "made"  # folder of the run with the pictures that are made for the push, until it ends
 
 
 class Config(JobConfig):
@@ -60,16 +69,20 @@ def run(config: Config, ctx) -> None:
     pictures = exporting.check(ds, "imagefolder")
     _look_for_places(config, ctx, pictures)
     card = dataset_card(ds.title, pictures, config.licence, config.about, config.repo_id)
-    files = [hub.Planned(card.encode(), "README.md"), *(hub.Planned(content, name) for name, content in exporting.entries(ds, "imagefolder", pictures))]
-    for item in files:
-        if isinstance(item.local, bytes) and mask(text := item.local.decode()) != text:
-            raise ValueError("a caption, or the name of the dataset, holds something that looks like a Hub token; take it out before it is published")
+    made = ctx.path(MADE)
+    shutil.rmtree(made, ignore_errors=True)  # of a push that was cut off
     try:
+        files = [hub.Planned(card.encode(), "README.md"), *_planned(exporting.entries(ds, "imagefolder", pictures), made, ctx)]
+        for item in files:
+            if isinstance(item.local, bytes) and mask(text := item.local.decode()) != text:
+                raise ValueError("a caption, or the name of the dataset, holds something that looks like a Hub token; take it out before it is published")
         done = hub.push(
             files, config.repo_id, token, private=config.private, message=config.message, kind="dataset", endpoint=config.endpoint, watcher=_Telling(ctx)
         )
     except hub.Cancelled:
         raise Stopped(0) from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
     _tell_of_others(config, ctx, token, done, {item.remote for item in files})
     write_atomic(ctx.path("README.md"), card.encode())
     ctx.phase("published")
@@ -78,9 +91,26 @@ def run(config: Config, ctx) -> None:
     ctx.emit("finished", path="README.md", summary=f"{done.url} ({len(pictures)} pictures, {kind}, commit {done.commit[:8]}{already})")
 
 
+def _planned(entries: Iterable[tuple[str, Path | bytes]], made: Path, ctx) -> Iterator[Planned]:
+    """The files of the push.  A picture that is made for it lies in the folder `made`: thousands of them do not fit into memory."""
+    from ..hub.publish import Planned
+    from ..runs.context import Stopped
+
+    for number, (name, content) in enumerate(entries):
+        if ctx.stop_requested():
+            raise Stopped(0)
+        if isinstance(content, bytes) and PurePosixPath(name).suffix not in TEXTS:
+            made.mkdir(exist_ok=True)
+            path = made / f"{number:06}"
+            path.write_bytes(content)
+            content = path
+        yield Planned(content, name)
+
+
 def _look_for_places(config: Config, ctx, pictures) -> None:
     """Says where pictures hold the place that they were taken at; raises ValueError where everybody could read it."""
-    from ..data.pictures import says_place
+    from ..data import clips
+    from ..data import pictures as stills
     from ..runs.context import Stopped
 
     found = []
@@ -88,7 +118,7 @@ def _look_for_places(config: Config, ctx, pictures) -> None:
         if ctx.stop_requested():
             raise Stopped(0)
         ctx.phase("looking for places in the pictures", done, len(pictures), "pictures")
-        if not picture.seconds and says_place(picture.path):
+        if not picture.treatment.view and (clips if picture.seconds else stills).says_place(picture.path):  # a turned one is made anew, without what the file says
             found.append(picture.id)
     if not found:
         return

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 from PIL import Image
 
 from training.data import datasets, importing
 from training.data.datasets import Picture, Verdict
 from training.home import Home
+from training.jobs.publish_dataset import Config
+from training.runs.run import create
 from ui.tabs.captions import captioner
 from ui.tabs.captions.tab import _chip, _patch
-from ui.tabs.dataset import tiles
+from ui.tabs.dataset import onhub, tiles
 from ui.tabs.dataset.imports import Import, Imports, outcome
-from ui.tabs.dataset.tab import outcome_html, title_for
+from ui.tabs.dataset.tab import _Tab, outcome_html, title_for
 from ui.tabs.train.missing import chosen, missing, missing_html
 
 EVIL = '"><img src=x onerror=alert(1)>'
@@ -41,6 +45,17 @@ def pictures_in(folder: Path, count: int) -> list[Path]:
     for n, path in enumerate(made):
         Image.new("RGB", (80, 64), (n % 256, 30, 60)).save(path)
     return made
+
+
+def test_a_dataset_keeps_its_name_while_pictures_are_added_and_its_pushes_follow_the_next_one(home):
+    ds, imports = datasets.create(home, "foxes"), Imports(home.root)
+    page = _Tab(SimpleNamespace(imports=imports), SimpleNamespace(home=home))
+    imports._by_name[ds.name] = Import()
+    with pytest.raises(gr.Error, match="still being added"):
+        page.rename("cats", "foxes", {})
+    assert ds.path.is_dir()
+    run = create(home.outputs, Config(name="p", dataset="foxes", repo_id="alice/foxes"))
+    assert onhub.newest(page.ctx, datasets.rename(ds, "cats").name).id == run.id and onhub.newest(page.ctx, "other") is None
 
 
 @pytest.mark.parametrize("verdict", ["ok", "refused", "duplicate", "unchecked"])

@@ -14,8 +14,7 @@ from training.data.datasets import LEFT_OUT, Dataset, Progress, Verdict
 from training.data.health import Goal, Health
 from training.hub import arriving
 from training.hub.client import Cancelled, HubError
-from training.hub.collect import Found
-from training.hub.secrets import Secret
+from training.hub.collect import Found, Given
 
 JUDGED_AGAIN = 1000  # pictures, which takes some tenths of a second
 
@@ -97,7 +96,7 @@ class Imports:
         """Begins to make control pictures for those that have none.  Raises ValueError as files() does."""
         return self._begin(ds, lambda tell: importing.make_controls(ds, kind, tell), ())
 
-    def hub(self, ds: Dataset, found: Found, token: Secret | None) -> Import:
+    def hub(self, ds: Dataset, found: Found, token: Given) -> Import:
         """Begins to fetch a dataset of the Hub and to take it in.  Raises ValueError as files() does."""
         stop = threading.Event()
 

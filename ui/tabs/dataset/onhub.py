@@ -8,6 +8,7 @@ from html import escape
 import gradio as gr
 
 from training.data import datasets
+from training.data.folder import about
 from training.hub import account, collect, datacard
 from training.hub.client import HubError
 from training.hub.collect import Found
@@ -83,7 +84,7 @@ def wire_arrive(parts: Arrive, ctx, imports: Imports, asked: list, tab) -> None:
     """The connections.  tab: the Dataset tab's handlers; asked: their inputs."""
     known: dict[str, Found] = {}
 
-    def look(text: str, token: Secret | None):
+    def look(text: str, token: collect.Given):
         try:
             found = collect.look(text or "", token)
         except (ValueError, HubError) as error:
@@ -93,7 +94,7 @@ def wire_arrive(parts: Arrive, ctx, imports: Imports, asked: list, tab) -> None:
             known.pop(old, None)
         return found_html(found)
 
-    def take(name: str, view: dict, event: gr.EventData, token: Secret | None):
+    def take(name: str, view: dict, event: gr.EventData, token: collect.Given):
         found = known.get(str(event.key))
         if str(event.act) != "get" or found is None:
             return [gr.skip()] * (3 + len(tab.outputs))
@@ -105,10 +106,10 @@ def wire_arrive(parts: Arrive, ctx, imports: Imports, asked: list, tab) -> None:
         return ["", "", ctx.soon(), *tab.choose(ds.name, view)]
 
     def look_here(text, token: gr.OAuthToken | None):
-        return look(text, Secret(token.token) if token else None)
+        return look(text, of_visitor(token))
 
     def take_here(name, view, event: gr.EventData, token: gr.OAuthToken | None):
-        return take(name, view, event, Secret(token.token) if token else None)
+        return take(name, view, event, of_visitor(token))
 
     signed = shell.oauth()
     wait = (lambda: '<p class="ez-muted ez-small" role="status">Asking the Hub …</p>'), None, parts.found
@@ -119,6 +120,11 @@ def wire_arrive(parts: Arrive, ctx, imports: Imports, asked: list, tab) -> None:
         return take(name, view, event, None)
 
     parts.found.act(take_here if signed else take_plain, asked, [parts.source, parts.found, ctx.timer, *tab.outputs], **shell.QUIET)
+
+
+def of_visitor(token: gr.OAuthToken | None) -> collect.Given:
+    """What a visitor of a Space reads the Hub with: never the token of its owner."""
+    return Secret(token.token) if token else collect.ANYBODY
 
 
 def found_html(found: Found) -> str:
@@ -195,8 +201,10 @@ def start(ctx, name: str, repo: str, licence: str, private: bool, token: Secret 
 
 
 def newest(ctx, name: str) -> Run | None:
-    """The newest push of a dataset."""
-    return next((job for job in list_runs(ctx.home.outputs, {"publish_dataset"}) if job.job().get("dataset") == name), None) if name else None
+    """The newest push of a dataset, under this name or one that it had before."""
+    ds = chosen(ctx.home, name) if name else None
+    names = {name, *(about(ds.meta).get("was", []) if ds else [])}
+    return next((job for job in list_runs(ctx.home.outputs, {"publish_dataset"}) if job.job().get("dataset") in names), None) if name else None
 
 
 def status_html(ctx, name: str) -> str:

@@ -399,6 +399,7 @@ class _Tab:
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return self.show(name, view)
+        self._at_rest(ds)
         renamed = self._said(lambda: datasets.rename(ds, title))
         return [renamed.name, *self.show(renamed.name, view)[1:]]
 
