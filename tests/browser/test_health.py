@@ -48,6 +48,7 @@ def test_a_dataset_is_checked_and_a_crop_is_dragged(easel, open_page, nasty, siz
     page.get_by_role("button", name="Put back").click()
     wait(lambda: len(ds.pictures()) == 12, "the picture did not come back", 30)
 
+    page.locator('[data-id="3.png"]').wait_for(state="attached")
     page.locator('[data-zoom="wide.png"]').click()
     page.locator(".ez-zoom-tools").get_by_role("button", name="Turn right").click()
     wait(lambda: ds.get("wide.png").treatment.turns == 1, "the picture was not turned", 20)

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import outside
 from ..config import DatasetUse, TrainConfig
-from ..data import bin, datasets, parts, restoring, states, twin, versions
+from ..data import bin, concepts, datasets, parts, restoring, states, twin, versions
 from ..data.datasets import Dataset
 from ..data.verdicts import counted
 from ..files import write_atomic
@@ -42,15 +42,19 @@ def place_of(home: Home, use: DatasetUse) -> str:
 
 
 def names_of(config: TrainConfig, home: Home) -> tuple[str, ...]:
-    """Every dataset that a config names, as it is read."""
-    return tuple(dict.fromkeys([*(place_of(home, use) for use in config.data.datasets), *([config.concept.low] if config.concept.low else [])]))
+    """Every dataset that a config uses, as it is read."""
+    low = config.concept.low if concepts.in_pairs(concepts.known(config, home.plugins)) else ""
+    return tuple(dict.fromkeys([*(place_of(home, use) for use in config.data.datasets), *([low] if low else [])]))
 
 
 def note(config: TrainConfig, ctx: Context) -> None:
     """The version of each dataset, as it is now, is kept and written into the run's folder; where it cannot be, that is said."""
     record = _read(ctx.run)
     for name in names_of(config, ctx.home):
-        ds = datasets.resolve(ctx.home, name)
+        try:
+            ds = datasets.resolve(ctx.home, name)
+        except ValueError:
+            continue  # it is not used, or what uses it says so
         try:
             restoring.finish(ds)
             ds.check()

@@ -259,8 +259,11 @@
     if (own()) box.querySelector("figure").append(field);
     const crop = easel.crop(box, (of, x, y) => fire?.({ act: "focus", page: 0, ids: [of.closest("[data-id]").dataset.id], key: `${x.toFixed(4)} ${y.toFixed(4)}` }));
     const asLearnt = easel.treated(element, box, () => links[at], fire);
+    const named = (one) => `${one.closest("[data-id]")?.dataset.id} ${one.dataset.zoom}`;
+    let seen = "";
     const show = (to) => {
       at = (to + links.length) % links.length;
+      seen = named(links[at]);
       const [picture, video] = [box.querySelector("img"), box.querySelector("video")];
       const plays = "plays" in links[at].dataset;
       [picture.hidden, video.hidden] = [plays, !plays];
@@ -297,9 +300,10 @@
     const turned = () => {
       links = [...element.querySelectorAll("[data-zoom]")];
       if (!links.length) return box.close();
+      const same = links.findIndex((one) => named(one) === seen); // pictures may have come or gone before it
       if (turning) show(turning > 0 ? 0 : links.length - 1);
-      else at = Math.min(at, links.length - 1);
-      if (!own() && !turning) show(at); // it may have been turned, or cut elsewhere
+      else at = same >= 0 ? same : Math.min(at, links.length - 1);
+      if (!turning && (same < 0 || !own())) show(at); // another one, or this one turned or cut elsewhere
       turning = 0;
     };
     element.addEventListener("ez-turned", turned);
