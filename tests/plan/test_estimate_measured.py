@@ -17,7 +17,7 @@ from training.plan.estimate import PROCESS_BYTES, estimate
 WORKER = textwrap.dedent("""
     import gc, json, sys, threading, time
     gc.disable()  # as a worker does while it imports
-    import torch, peft, diffusers.pipelines.flux, diffusers.pipelines.stable_diffusion, transformers.models.clip.modeling_clip, transformers.models.t5.modeling_t5
+    import torch, peft, torchao.quantization, diffusers.pipelines.flux, diffusers.pipelines.stable_diffusion, transformers.models.clip.modeling_clip, transformers.models.t5.modeling_t5
     from training import registry, jobfile
     from training.home import Home, find_home
     from training.runs.context import Context
