@@ -74,7 +74,7 @@ MATTERS = (
     }, (), "One kind of subject only", ("style",)),
 )  # fmt: skip
 MISSING = {"profile": "profile", "back": "back", "close": "close-up", "full": "full-length"}
-TODO = {
+ADVICE = {
     "the side they are seen from": "Add some from the side and from behind, or it will be drawn from the front only.",
     "how much is in the frame": "Add some that are closer, and some that show all of it.",
     "the place": "Add other places, or that one is learnt along with it.",
@@ -125,12 +125,12 @@ def _one_sided(matter: Matter, spoken: Mapping[str, frozenset[str]]) -> list[Fin
     if gone:
         title = f"No {' and no '.join(MISSING[k] for k in gone)} views" if matter.needed[0] == "profile" else f"No {' and no '.join(MISSING[k] for k in gone)} pictures"
         says = f"{of} captions say {matter.name}, and none of them says {' or '.join(MISSING[k] for k in gone)}."
-        return [Finding(f"missing {key}", "note", title, says, TODO[matter.name], tuple(spoken))]
+        return [Finding(f"missing {key}", "note", title, says, ADVICE[matter.name], tuple(spoken))]
     most, number = max(((kind, sum(k == {kind} for k in spoken.values())) for kind in matter.kinds), key=lambda row: row[1])
     if number < MOSTLY * of:
         return []
     says = f"{number} of the {of} captions that say {matter.name} have “{most}” alone."
-    return [Finding(f"missing {key}", "note", matter.alike, says, TODO[matter.name], tuple(id for id, k in spoken.items() if k == {most}))]
+    return [Finding(f"missing {key}", "note", matter.alike, says, ADVICE[matter.name], tuple(id for id, k in spoken.items() if k == {most}))]
 
 
 def _unsaid(silent: Sequence[str], told: int, ids: Sequence[str]) -> Finding:
