@@ -15,15 +15,29 @@ Nothing of torch is imported here: a job runs in a process of its own and outliv
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-_APP = Path(__file__).resolve().parent / "_app"  # where an installed Easel keeps the rooms that a checkout has beside this folder
-if _APP.is_dir() and str(_APP) not in sys.path:
-    sys.path.append(str(_APP))
+from . import _rooms
 
-from . import datasets, presets
-from .jobs import caption, estimate, generate, train
-from .run import Run, RunFailed, open_run, runs
+_rooms.put_on_path()
 
-__all__ = ["Run", "RunFailed", "caption", "datasets", "estimate", "generate", "open_run", "presets", "runs", "train"]
+if TYPE_CHECKING:
+    from . import datasets, presets
+    from .jobs import caption, estimate, generate, publish, train
+    from .run import Run, RunFailed, open_run, runs
+
+__all__ = ["Run", "RunFailed", "caption", "datasets", "estimate", "generate", "open_run", "presets", "publish", "runs", "train"]
+_MODULES = {"datasets": "", "presets": "", **dict.fromkeys(("caption", "estimate", "generate", "publish", "train"), "jobs"), **dict.fromkeys(("Run", "RunFailed", "open_run", "runs"), "run")}
+
+
+def __getattr__(name: str) -> Any:
+    """What is asked for, imported then: the command `easel --version` and whoever wants one function wait for no other."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = import_module(f".{_MODULES[name] or name}", __name__)
+    return getattr(found, name) if _MODULES[name] else found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

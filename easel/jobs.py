@@ -10,6 +10,7 @@ from typing import Any
 from training import jobfile, registry
 from training.config import JobConfig, TrainConfig
 from training.data import datasets
+from training.formats.basemodel import local_folder, single_file
 from training.home import Home
 from training.hub.secrets import Secret
 from training.names import folder_name
@@ -31,13 +32,12 @@ def train(config: Job, *, home: Place = None, gpu: str = "", anyway: bool = Fals
     """A training that was started, or put in the queue where another one has the machine.
 
     config: of easel.presets.config, or a whole job: a mapping, or the path of a YAML or JSON file.  gpu: number, UUID or part of the name of a graphics card.
-    anyway: also where it does not fit this computer.  Raises ValueError for a job that does not hold or does not fit, before anything is made.
+    anyway: also where it does not fit this computer.  Raises ValueError for a job that does not hold or does not fit, or whose base model cannot be had, before
+    anything is made.
     """
     place = at(home)
     made, chosen = checked(config, place), card(place, gpu)
-    guess = estimate(made, home=place, gpu=chosen)
-    if guess.problems and not anyway:
-        raise ValueError(f"it does not fit this computer: {'; '.join(guess.problems)}. anyway=True starts it all the same")
+    may_start(made, place, chosen, anyway)
     return begin(made, place, chosen)
 
 
@@ -90,7 +90,27 @@ def generate(
     return begin(drawing_job([prompts] if isinstance(prompts, str) else prompts, loras, place, base=base, family=family, name=name, **settings), place, card(place, gpu))
 
 
+def publish(run: str, repo: str, *, public: bool = False, checkpoint: str | int = "final", home: Place = None) -> Run:
+    """A push of a run's LoRA, with its model card and its newest samples, to the Hub that was started, with the token of whoever is signed in on this computer.
+
+    repo: name, or namespace/name.  public: everybody may see it.  checkpoint: "final" or a step.  Raises ValueError.
+    """
+    place = at(home)
+    return begin(publishing_job(run, repo, place, public, checkpoint), place)
+
+
 # -- whole jobs
+
+
+def may_start(config: TrainConfig, home: Home, gpu: str = "", anyway: bool = False) -> None:
+    """Nothing, or ValueError where a training does not fit this computer (unless anyway), or its base model cannot be had."""
+    from training.hub.account import find_token
+
+    guess = estimate(config, home=home, gpu=gpu)
+    if guess.problems and not anyway:
+        raise ValueError(f"it does not fit this computer: {'; '.join(guess.problems)}. Say anyway to start it all the same")
+    if denied := hindrances(home, config, find_token()[0].reveal() or None):
+        raise ValueError(next(iter(denied.values())))
 
 
 def checked(config: Job, home: Home) -> TrainConfig:
@@ -98,12 +118,24 @@ def checked(config: Job, home: Home) -> TrainConfig:
     if isinstance(config, str | os.PathLike):
         config = jobfile.load_job(Path(config).expanduser(), home.plugins)
     if isinstance(config, Mapping):
-        config = jobfile.parse(TrainConfig, dict(config))
+        config = jobfile.parse(TrainConfig, jobfile.anchored(dict(config), Path.cwd()))
     if not isinstance(config, TrainConfig):
         raise ValueError(f"that is a job of the kind {config.kind!r}, and here a training is asked for")
     if wrong := presets.problems(config, machine(home.root), home):
         raise presets.Wrong(wrong)
     return config
+
+
+def hindrances(home: Home, config: TrainConfig, token: str | None) -> dict[str, str]:
+    """{path of a setting: why its model cannot be had}.  Asks the Hub, where something must be downloaded."""
+    from training.hub.download import hindrance
+
+    model = config.model
+    if single_file(model.source) or local_folder(model.source):
+        return {}
+    spec = registry.get("families", model.family, home.plugins).SPEC.without(model.leave_out)
+    found = hindrance(model.source, model.revision, spec, token)
+    return {"model.source": found} if found else {}
 
 
 def caption_job(dataset: str, home: Home, **given: Any) -> JobConfig:
@@ -128,6 +160,24 @@ def drawing_job(prompts: Sequence[str], loras: Mapping[str, float] | Sequence[st
     config = jobfile.parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the drawing")
     job.lines_of(config)
     return config
+
+
+def publishing_job(run: str, repo: str, home: Home, public: bool = False, checkpoint: str | int = "final") -> JobConfig:
+    """A whole publishing job, with the card that Easel writes and the newest picture of every prompt.  Raises ValueError where there is nothing to publish."""
+    from training.hub.card import model_card
+
+    source = folders.Run.open(home.outputs, run)
+    if source.kind != "train":
+        raise ValueError(f"'{source.title}' has trained nothing; choose a run that has")
+    if checkpoint == "final" and not source.result():
+        raise ValueError(f"'{source.title}' is not finished; wait for it, or name one of its checkpoints: {', '.join(str(step) for step, _ in source.checkpoints()) or 'there is none yet'}")
+    made, config = registry.get("jobs", "publish", home.plugins).Config, source.config()
+    newest = {index: path for _, index, _, path, _ in sorted(source.view().samples)}
+    samples = [newest[index] for index in sorted(newest)]
+    spec = registry.get("families", config.model.family, home.plugins).SPEC
+    written = model_card(source, config, spec, repo_id=repo if "/" in repo else "", checkpoint=checkpoint, samples=samples, plugins=home.plugins)
+    data = {"kind": "publish", "name": source.title, "run": source.id, "checkpoint": checkpoint, "repo_id": repo, "private": not public, "samples": samples, "card": written}
+    return jobfile.parse(made, data, "the upload")
 
 
 def _worn(text: str) -> dict[str, Any]:

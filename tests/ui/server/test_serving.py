@@ -115,7 +115,7 @@ def test_another_name_and_folders_that_may_be_named(tmp_path):
 
 
 def test_only_folders_truly_below_an_allowed_one_can_be_named(tmp_path):
-    from ui.tabs.dataset.tab import allowed_folder
+    from ui.server.folders import allowed_folder
 
     root, outside = tmp_path / "import", tmp_path / "private"
     (root / "cat").mkdir(parents=True)

@@ -14,10 +14,9 @@ from training.config import NO_WORD, DataPart, DatasetUse, TrainConfig
 from training.data import concepts, datasets, parts
 from training.data.parts import taken
 from training.formats.adapting import stands_alone
-from training.formats.basemodel import local_folder, read_configs, single_file
+from training.formats.basemodel import local_folder, read_configs
 from training.formats.beside import is_beside
 from training.home import Home
-from training.hub.download import hindrance
 from training.hub.secrets import Secret
 from training.names import check_name
 from training.plan import devices, optimizing, schedule
@@ -225,16 +224,6 @@ def _kind(home: Home, preset: Preset, draft: Draft) -> tuple[bool, bool]:
     if found is None or not found.ok:
         return False, True  # the estimate says what is wrong with it
     return concepts.by_words(found.module), concepts.at_once(found.module)
-
-
-def hindrances(home: Home, config: TrainConfig, token: str | None) -> dict[str, str]:
-    """{path of a setting: why its model cannot be had}.  Asks the Hub, where something must be downloaded."""
-    model = config.model
-    if single_file(model.source) or local_folder(model.source):
-        return {}
-    spec = registry.get("families", model.family, home.plugins).SPEC.without(model.leave_out)
-    found = hindrance(model.source, model.revision, spec, token)
-    return {"model.source": found} if found else {}
 
 
 def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dict[str, str], list[str]]:
