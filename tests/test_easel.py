@@ -47,6 +47,7 @@ def test_a_run_tells_its_events_as_they_come_and_is_waited_for(here):
         easel.open_run(run.id, here)
 
 
+@pytest.mark.slow
 def test_a_run_is_stopped_resumed_and_one_that_fails_says_why(here):
     run = walk(here, steps=100_000, pause_s=0.01)
     with pytest.raises(TimeoutError, match="goes on by itself"):

@@ -1,8 +1,8 @@
-"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
+"""The command line: python -m training train | estimate | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
 get-dataset | push-dataset | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
-Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
+Exit codes: 0 done, 1 the run failed (estimate: it does not fit; doctor: something is broken), 2 what was asked for is not right, 130 stopped.
 """
 
 from __future__ import annotations
@@ -48,6 +48,21 @@ def train(
 
     place = _use(home)
     _launch(load_job(job, place.plugins), place, detach, _card(gpu, place))
+
+
+@app.command()
+def estimate(
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="A training as YAML or JSON.")],
+    home: HomeOption = None,
+    gpu: GpuOption = None,
+):
+    """Say what a training would take, before it is started: steps, time, memory, disk, and whether it fits."""
+    from easel import jobs
+
+    place = _use(home)
+    guess = jobs.estimate(job, home=place, gpu=gpu or "")
+    print("\n".join(guess.sentences))
+    raise typer.Exit(0 if guess.fits else 1)
 
 
 @app.command(name="import")

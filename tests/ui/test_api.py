@@ -10,8 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from mcp import ClientSession
-from mcp.client.streamable_http import streamable_http_client
 
 from tests import tiny
 from tests.ui.test_app import ENDPOINTS, Served
@@ -65,6 +63,11 @@ def test_the_example_over_http_trains_and_fetches_what_it_made(easel, client):
 
     twice = ask("publish", run=run.id, repo="me/zibbo", public=True)
     assert not twice["done"] and "'my zibbo' (final)" in twice["would"] and twice["would"].endswith("to me/zibbo, for everybody to see")
+    pushed = ask("publish", run=run.id, repo="me/zibbo", public=True, word=twice["word"])
+    job = Run.open(easel.home.outputs, pushed["run"])
+    while (answer := ask("watch", run=job.id, wait_s=20))["status"] in ("queued", "running"):
+        pass
+    assert "Not signed in to the Hub" in answer["why"] and job.job()["private"] is False and job.job()["samples"]
     twice = ask("delete_run", run=run.id)
     assert not twice["done"] and "my zibbo" in twice["would"] and run.path.is_dir()
     assert ask("delete_run", run=run.id, word=twice["word"])["done"] and not run.path.exists()
@@ -83,6 +86,10 @@ def test_what_is_wrong_is_a_sentence_over_http(easel, client):
     assert "steps: input should be greater than or equal to 1" in refused("start", job={"name": "x", "steps": 0, "model": {"family": "sd15", "source": "builtin"}, "data": {"datasets": []}})
     assert "was not uploaded to this Easel" in refused("make_dataset", title="x", files=[{"path": "/etc/passwd", "meta": {}}])
     assert "was not uploaded to this Easel" in refused("make_dataset", title="x", files=[str(easel.home.root / "cat one.png")])
+    (easel.home.root / "empty").mkdir()
+    assert "nothing of it could be taken" in refused("make_dataset", title="x", folder=str(easel.home.root / "empty")) and "there is no folder" in refused("make_dataset", title="x", folder="/no/where").lower()
+    assert "base64" in refused("make_dataset", title="x", files=["data:image/png,abc"]) and "one of the two" in refused("make_dataset", title="x")
+    assert {p.name for p in easel.home.datasets.iterdir() if not p.name.startswith(".")} <= {"my cat", "my cats & co"}
     assert "not a picture" in refused("picture", run=easel.run.id, file="samples/page.html") and "not a picture" in refused("picture", run=easel.run.id, file="../job.yaml")
     assert "not given for this" in refused("delete_dataset", name="my cats & co", word="guess")
     assert "is not running" in refused("sample", run=easel.run.id) and "is not running" in refused("stop", run=easel.run.id)
@@ -112,6 +119,9 @@ def test_the_example_over_mcp_and_a_whole_training(easel, capsys):
 
 
 async def _over_mcp(easel):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
     async with (
         httpx.AsyncClient(auth=ME, timeout=60) as http,
         streamable_http_client(f"{easel.url}/gradio_api/mcp/", http_client=http) as (read, write, _),

@@ -78,9 +78,12 @@ class Api:
         imports = self.ctx.parts["dataset"].imports
         job = imports.folder(ds, place) if place else imports.files(ds, paths)
         job.thread.join(LONGEST_WAIT_S)
-        if job.ended and job.error:
-            raise ValueError(job.error)
         left = [f"{v.file}: {v.reason}" for v in [*job.refused, *job.left_out]]
+        if job.ended and not ds.counts().total and not dataset:
+            datasets.delete(ds)
+            raise ValueError(job.error or f"no dataset was made, as nothing of it could be taken: {'; '.join(left[:3]) or datasets.summary(job.verdicts)}")
+        if job.error:
+            raise ValueError(job.error)
         return {**self._told_dataset(ds), "adding": not job.ended, "said": datasets.summary(job.verdicts) if job.ended else f"{job.done} of {job.of} looked at", "not_taken": left[:100]}
 
     def list_captioners(self) -> list[dict]:
