@@ -5,8 +5,6 @@ They stand on the package easel, so a job is checked here as the page checks it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import shutil
 import tempfile
 import time
@@ -24,20 +22,16 @@ from training.data import datasets
 from training.data.datasets import Dataset
 from training.hub.publish import offers_of
 from training.jobfile import parse
-from training.plan.estimate import Estimate
 from training.runs import journal
-from training.runs.events import RunView
 
 from ..server import media, uploads
 from ..server.folders import allowed_folder
+from . import received, told
 from .confirming import Words
 from .offering import offer
 
 LONGEST_WAIT_S = 25.0  # of one answer: clients and proxies give up after half a minute or more
 LOOK_S = 0.2
-MOST_FILES = 1000
-MOST_SENT_BYTES = 64_000_000  # of a file inside the request itself
-DATA = "data:"
 
 
 def offer_all(ctx) -> None:
@@ -73,7 +67,7 @@ class Api:
         if bool(folder.strip()) == bool(files):
             raise ValueError("name a folder, or send files: one of the two")
         place = self._folder(folder) if folder.strip() else None
-        paths = [] if place else self._received(files)
+        paths = [] if place else received.files(files, self._uploads())
         ds = datasets.open_dataset(self.ctx.home, dataset) if dataset else datasets.create(self.ctx.home, title)
         imports = self.ctx.parts["dataset"].imports
         job = imports.folder(ds, place) if place else imports.files(ds, paths)
@@ -149,7 +143,7 @@ class Api:
             gpu: Graphics card by number, UUID or part of its name; empty for any.
         """
         config, chosen = self._training("", dataset, preset, trigger, quality, settings, job, gpu)
-        return _told_estimate(jobs.estimate(config, home=self.ctx.home, gpu=chosen))
+        return told.estimate(jobs.estimate(config, home=self.ctx.home, gpu=chosen))
 
     def start(
         self, dataset: str = "", preset: str = "", trigger: str = "", name: str = "", quality: Literal["quick", "balanced", "thorough"] = "balanced", settings: dict = {}, job: dict = {},  # noqa: B006
@@ -196,13 +190,13 @@ class Api:
         while True:
             status = one.status  # before the look: what is said in between is then of the next one
             found, after, _ = next(journal.pieces(one.folder.events_path, after), ([], after, 0))
-            events = [_told_event(event) for event in found if not kinds or event.get("kind") in kinds]
+            events = [told.event(event) for event in found if not kinds or event.get("kind") in kinds]
             more = after < journal.size_bytes(one.folder.events_path)
             if events or more or status not in ALIVE or time.monotonic() >= until:
                 break
             time.sleep(LOOK_S)
         view = self.ctx.watch.view(one.folder)
-        return {**self._told_run(one), "status": status, "events": events, "offset": after, "more": more, **_told_view(view), "why": one.why}
+        return {**self._told_run(one), "status": status, "events": events, "offset": after, "more": more, **told.view(view), "why": one.why}
 
     def sample(self, run: str, prompt: str = "") -> dict:
         """Have a running training draw a picture now, after the step that it is at. It arrives as a 'sample' event in watch.
@@ -289,8 +283,8 @@ class Api:
         ds = datasets.open_dataset(self.ctx.home, name)
         self._at_rest(ds)
         count = ds.counts().total
-        told = f"the dataset '{ds.title}' with {datasets.counted(count, 'picture')} and all captions"
-        return self._twice(("delete", "dataset", ds.name, count), word, told, lambda: datasets.delete(ds))
+        what = f"the dataset '{ds.title}' with {datasets.counted(count, 'picture')} and all captions"
+        return self._twice(("delete", "dataset", ds.name, count), word, what, lambda: datasets.delete(ds))
 
     def delete_run(self, run: str, word: str = "") -> dict:
         """Delete a run for good, with its checkpoints, pictures and result. The first call deletes nothing: it says what would be lost and gives a word; only a second call with that word deletes. Ask the person before the second.
@@ -302,8 +296,8 @@ class Api:
         one = easel.open_run(run, self.ctx.home)
         if one.status == "running":
             raise ValueError(f"'{one.title}' is running; stop it, then delete it")
-        told = f"the run '{one.title}' with its checkpoints, pictures and result"
-        return self._twice(("delete", "run", one.id, one.status), word, told, lambda: self._delete_run(one))
+        what = f"the run '{one.title}' with its checkpoints, pictures and result"
+        return self._twice(("delete", "run", one.id, one.status), word, what, lambda: self._delete_run(one))
 
     def publish(self, run: str, repo: str, public: bool = False, checkpoint: str = "final", word: str = "") -> dict:
         """Push a run's LoRA, model card and newest samples to the Hugging Face Hub, signed in as the person on the computer that Easel runs on. The first call pushes nothing: it says what would be published and gives a word; only a second call with that word does. Ask the person before the second.
@@ -318,18 +312,18 @@ class Api:
         step = checkpoint if checkpoint == "final" else _step(checkpoint)
         config = jobs.publishing_job(run, repo, self.ctx.home, public, step)
         seen_by = "for everybody to see" if public else "private"
-        told = f"the LoRA '{config.name}' ({checkpoint}), its card and {datasets.counted(len(config.samples), 'sample')} to {config.repo_id}, {seen_by}"
-        return self._twice(("publish", config), word, told, lambda: self._begun(config), verb="published")
+        what = f"the LoRA '{config.name}' ({checkpoint}), its card and {datasets.counted(len(config.samples), 'sample')} to {config.repo_id}, {seen_by}"
+        return self._twice(("publish", config), word, what, lambda: self._begun(config), verb="published")
 
     # -- inside
 
-    def _twice(self, act: tuple, word: str, told: str, do: Callable[[], Any], verb: str = "deleted") -> dict:
+    def _twice(self, act: tuple, word: str, what: str, do: Callable[[], Any], verb: str = "deleted") -> dict:
         if not word:
             cannot = "; this cannot be undone" if verb == "deleted" else ""
-            return {"done": False, "would": f"would be {verb}: {told}{cannot}", "word": self.words.give(act)}
+            return {"done": False, "would": f"would be {verb}: {what}{cannot}", "word": self.words.give(act)}
         self.words.spend(word, act)
         made = do()
-        return {"done": True, "said": f"{verb}: {told}"} | (made if isinstance(made, dict) else {})
+        return {"done": True, "said": f"{verb}: {what}"} | (made if isinstance(made, dict) else {})
 
     def _training(self, name: str, dataset: str, preset: str, trigger: str, quality: str, settings: dict, job: dict, gpu: str) -> tuple[TrainConfig, str]:
         """(a whole training that holds, the UUID of its card).  Raises ValueError."""
@@ -353,13 +347,6 @@ class Api:
 
     def _folder(self, text: str) -> Path:
         return Path(text.strip()).expanduser() if self.ctx.local else allowed_folder(text.strip(), self.ctx.folders)
-
-    def _received(self, files: list[str | dict]) -> list[Path]:
-        """The files of a request, on the disk: uploads where Gradio left them, data URLs written there.  Raises ValueError for anything else."""
-        if len(files) > MOST_FILES:
-            raise ValueError(f"{len(files)} files in one request are too many; {MOST_FILES} are the most, a ZIP may hold more")
-        room = self._uploads()
-        return [_written(one, room, number) if isinstance(one, str) and one.startswith(DATA) else _uploaded(one, room) for number, one in enumerate(files, 1)]
 
     def _uploads(self) -> Path:
         room = uploads.folder(self.ctx.home).resolve()
@@ -416,54 +403,7 @@ def _datasets_of(job: dict[str, Any]) -> set[str]:
     return {str(job.get("dataset", "")), *(str(row.get("name", "")) for row in rows if isinstance(row, dict))}
 
 
-def _told_estimate(guess: Estimate) -> dict:
-    return {
-        "fits": guess.fits, "problems": guess.problems, "steps": guess.steps, "steps_per_epoch": guess.steps_per_epoch, "epochs": round(guess.epochs, 2), "seconds": round(guess.seconds, 1),
-        "seconds_range": [round(s, 1) for s in guess.seconds_range], "measured": guess.measured, "vram_bytes": guess.vram_bytes, "ram_bytes": guess.ram_bytes, "disk_bytes": guess.disk_bytes,
-        "download_bytes": guess.download_bytes, "said": guess.sentences,
-    }  # fmt: skip
-
-
-def _told_event(event: dict[str, Any]) -> dict:
-    """An event whose path is called file, as in result: Gradio's client takes whatever has a path for a download, and fails."""
-    return {"file" if key == "path" else key: value for key, value in event.items()}
-
-
-def _told_view(view: RunView) -> dict:
-    return {
-        "phase": view.phase, "step": view.step, "of": view.of, "loss": view.losses[-1][1] if view.losses else None, "validation": view.validations[-1][1] if view.validations else None,
-        "warnings": list(view.warnings), "summary": view.summary,
-    }  # fmt: skip
-
-
 def _step(text: str) -> int:
     if not text.isascii() or not text.isdecimal():
         raise ValueError(f"checkpoint is {text!r}; it takes 'final' or the step of a checkpoint")
     return int(text)
-
-
-def _uploaded(one: str | dict, room: Path) -> Path:
-    """A file that was uploaded to this app; never another of the disk, whatever path is named."""
-    named = str(one.get("path", "")) if isinstance(one, dict) else one
-    path = Path(named).resolve()
-    if not path.is_relative_to(room) or not outside.is_plain(path):
-        raise ValueError("a file that is named was not uploaded to this Easel; upload it first, send it as a data URL, or name a folder")
-    return path
-
-
-def _written(url: str, room: Path, number: int) -> Path:
-    """A file out of a data URL.  Raises ValueError for one that is too long or damaged."""
-    head, _, body = url[len(DATA) :].partition(",")
-    kind, *rest = head.split(";")
-    name = next((part.partition("=")[2] for part in rest if part.startswith("name=")), "") or f"{number}.{kind.rpartition('/')[2] or 'png'}"
-    if rest[-1:] != ["base64"]:
-        raise ValueError("a data URL among the files is not base64; write it as data:image/png;base64,…")
-    if len(body) > MOST_SENT_BYTES * 4 // 3:
-        raise ValueError(f"a file inside the request is larger than {MOST_SENT_BYTES // 1_000_000} MB; upload it, or name a folder")
-    try:
-        data = base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("a data URL among the files is damaged: it is no base64") from None
-    path = Path(tempfile.mkdtemp(prefix="sent-", dir=room)) / (Path(name.replace("\\", "/")).name or str(number))
-    path.write_bytes(data)
-    return path
