@@ -30,6 +30,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--trusted-proxy", metavar="ADDRESS", default="", help="address of a reverse proxy whose X-Forwarded-For is believed, so that wrong passwords are counted for each visitor and not for the proxy")
     parser.add_argument("--data", metavar="DIR", action="append", default=[], help="a folder on this computer from which pictures may be added by name when others can reach Easel too; may be given several times (default then: import, in the home)")
     parser.add_argument("--gpu", metavar="CARD", help="train only on these graphics cards: number, UUID or part of the name, several with commas; default: all")
+    parser.add_argument("--mcp", action="store_true", help="let models ask Easel too, as tools of the Model Context Protocol; needs the package mcp (docs/api.md)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a window")
     return parser
 
@@ -79,21 +80,24 @@ def _serve(home, plan, port, claim) -> int:
 
     from training.runs.supervisor import Ticker
     from ui import shell, theme
+    from ui.api.offering import MCP_PATH
     from ui.server import frontpage, guard, media
-    from ui.server.logins import Brake, checker
+    from ui.server.logins import Basic, Brake, checker
     from ui.server.space import Door, owner_of
 
     demo = shell.build(home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path, folders=plan.folders)
     middleware = [Middleware(guard.Guard, access=plan.access), Middleware(frontpage.FrontPage, base=plan.root_path, access=plan.access)]
     if plan.auth:
         middleware.append(Middleware(Brake))
+        if plan.mcp:
+            middleware.append(Middleware(Basic, check=checker(*plan.auth), demanded=MCP_PATH, accepted="/easel/"))
     elif owner := owner_of(os.environ):
         middleware.insert(1, Middleware(Door, owner=owner))
-    with serving.quiet_share(plan.share):
+    with serving.quiet(plan.share or plan.mcp):
         _, local_url, share_url = demo.launch(
             server_name=plan.host, server_port=port, auth=checker(*plan.auth) if plan.auth else None, share=plan.share, root_path=plan.root_path or None,
             prevent_thread_lock=True, inbrowser=False, quiet=True, show_error=False, max_file_size="2gb", allowed_paths=[],
-            enable_monitoring=False, run_history=False, ssr_mode=False, strict_cors=True, pwa=False, mcp_server=False, footer_links=[],
+            enable_monitoring=False, run_history=False, ssr_mode=False, strict_cors=True, pwa=False, mcp_server=plan.mcp, footer_links=[],
             favicon_path=theme.ASSETS / "icon-192.png", theme=theme.make_theme(), css=demo.easel_css, head=demo.easel_head,
             app_kwargs={
                 "middleware": middleware, "routes": media.routes(home),
@@ -106,12 +110,19 @@ def _serve(home, plan, port, claim) -> int:
             serving.close(demo)
             claim.release()
             return 1
+    if plan.mcp and not demo.mcp_server:
+        print(f"Easel does not start: --mcp does not work here. {demo.mcp_error}", file=sys.stderr, flush=True)
+        serving.close(demo)
+        claim.release()
+        return 1
     ticker = Ticker(home)
     ticker.start()
     uploads.Sweeper(place, demo.easel_taken).start()
     url = share_url or (plan.root_path if plan.root_path.startswith("http") else local_url)
     instance.announce(home, local_url)
     print(f"Easel is ready{' on this computer only' if plan.share and not share_url else ''}: {url}", flush=True)
+    if plan.mcp:
+        print(f"MCP: {url.rstrip('/')}{MCP_PATH}/", flush=True)
     for line in plan.says:
         print(line, flush=True)
     gc.freeze()  # page and libraries stay: walking their objects over and over holds up answers by a tenth of a second

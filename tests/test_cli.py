@@ -284,3 +284,17 @@ def test_versions_are_listed_compared_brought_back_and_the_bin_is_emptied(here, 
     assert "1 file that is gone for good: 1.png" in typed(here, monkeypatch, capsys, "versions", "cats", "--restore", "1")[1]
     code, said = typed(here, monkeypatch, capsys, "versions", "cats", "--restore", "99")
     assert code == 2 and "no version 99" in said
+
+
+def test_an_estimate_is_said_before_anything_is_started(here, tmp_path, capsys, monkeypatch):
+    from tests import tiny
+    from training.jobfile import dump_yaml
+    from training.plan.hardware import machine
+    from training.plan.presets import Answers, resolve
+
+    config = resolve("builtin-character", Answers(dataset=str(tiny.pictures(tmp_path / "pictures", 3)), quality="quick"), machine(here.root), 3, here)
+    code, said = typed(here, monkeypatch, capsys, "estimate", job(here, dump_yaml(config)))
+    assert code == 0 and f"{config.steps:,} steps" in said
+    huge = config.model_copy(update={"data": config.data.model_copy(update={"batch_size": 256, "resolutions": (4096,)})})
+    code, said = typed(here, monkeypatch, capsys, "estimate", job(here, dump_yaml(huge)))
+    assert code == 1 and "memory" in said and list_runs(here.outputs) == []

@@ -9,7 +9,7 @@ from training import moved, registry
 from training.formats import adapting
 
 REPO = Path(__file__).resolve().parents[1]
-ROOTS = ("training", "ui", "captioning")
+ROOTS = ("training", "ui", "captioning", "easel")
 
 
 def test_no_two_files_import_each_other():

@@ -1,8 +1,8 @@
-"""The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
+"""The command line: python -m training train | estimate | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
 get-dataset | push-dataset | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
-Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
+Exit codes: 0 done, 1 the run failed (estimate: it does not fit; doctor: something is broken), 2 what was asked for is not right, 130 stopped.
 """
 
 from __future__ import annotations
@@ -48,6 +48,21 @@ def train(
 
     place = _use(home)
     _launch(load_job(job, place.plugins), place, detach, _card(gpu, place))
+
+
+@app.command()
+def estimate(
+    job: Annotated[Path, typer.Argument(metavar="JOB", help="A training as YAML or JSON.")],
+    home: HomeOption = None,
+    gpu: GpuOption = None,
+):
+    """Say what a training would take, before it is started: steps, time, memory, disk, and whether it fits."""
+    from easel import jobs
+
+    place = _use(home)
+    guess = jobs.estimate(job, home=place, gpu=gpu or "")
+    print("\n".join(guess.sentences))
+    raise typer.Exit(0 if guess.fits else 1)
 
 
 @app.command(name="import")
@@ -138,23 +153,11 @@ def caption(
     detach: DetachOption = False,
 ):
     """Write captions for a dataset's pictures."""
-    from .data import datasets
-    from .jobfile import parse
-    from .names import folder_name
-    from .plan.hardware import machine
+    from easel.jobs import caption_job
 
     place = _use(home)
-    here = Path(dataset).expanduser()
-    name = str(here.resolve()) if not (place.datasets / dataset).is_dir() and here.is_dir() else dataset
-    given = {"captioner": captioner, "mode": mode, "place": where, "trigger": trigger, "options": _options(option or []) or None}
-    data = {"kind": "caption", "name": folder_name(f"Captions of {Path(name).name}"), "dataset": name, "device": machine(place.root).device}
-    job = registry.get("jobs", "caption", place.plugins)
-    config = parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command")
-    datasets.resolve(place, config.dataset)
-    captioner = registry.get("captioning", config.captioner, place.plugins)
-    if hindrance := job.lacks(captioner) or job.refusal(captioner, job.options_of(captioner, config)):
-        raise ValueError(hindrance)
-    _launch(config, place, detach)
+    given = {"captioner": captioner, "mode": mode, "place": where, "trigger": trigger, "options": _options(option or [])}
+    _launch(caption_job(dataset, place, **given), place, detach)
 
 
 @app.command()
@@ -184,44 +187,15 @@ def generate(
     gpu: GpuOption = None,
 ):
     """Draw pictures with a base model and LoRAs: one by one, or as a grid, with an overview in the run's folder."""
-    from .jobfile import parse
+    from easel.jobs import drawing_job
 
     place = _use(home)
-    uses = [_worn(text) for text in lora or []]
-    data = {"kind": "generate", "name": name, "prompts": prompts or [], "loras": uses} | _drawn_by(base, family, [use["source"] for use in uses], place)
     given = {
         "prompt_file": _absolute(prompt_file), "negative": negative, "sizes": [_size(text) for text in size or []] or None, "seed": seed, "count": count, "steps": steps,
         "guidance": guidance, "sampler": sampler, "picture": _absolute(picture), "mask": _absolute(mask), "change": change, "rows": rows, "columns": columns,
         "strengths": _numbers(strengths), "checkpoints": checkpoints.split(",") if checkpoints else None,
     }  # fmt: skip
-    job = registry.get("jobs", "generate", place.plugins)
-    config = parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the command")
-    job.lines_of(config)
-    _launch(config, place, detach, _card(gpu, place))
-
-
-def _worn(text: str) -> dict[str, object]:
-    """A LoRA and its strength, of SOURCE or SOURCE@STRENGTH."""
-    source, at, strength = text.rpartition("@")
-    try:
-        return {"source": source, "strength": float(strength)} if at else {"source": text}
-    except ValueError:  # an @ that belongs to a file's name
-        return {"source": text}
-
-
-def _drawn_by(base: str | None, family: str | None, sources: list[str], home: Home) -> dict[str, object]:
-    """The base model and how it draws: as was said, else as the first LoRA's run does.  Raises ValueError where that is not known."""
-    from .plan.fromrun import drawing_like
-    from .plan.hardware import machine
-    from .runs.run import Run
-
-    for source in sources if base is None else []:
-        if (home.outputs / source.partition("/")[0]).is_dir():
-            return drawing_like(Run.open(home.outputs, source.partition("/")[0]))
-    if base is None or family is None:
-        raise ValueError("say which base model draws: --base and --family, or a --lora that is a run of this home")
-    spec = registry.get("families", family, home.plugins).SPEC
-    return {"model": {"family": family, "source": base}, "device": machine(home.root).device, "sizes": [[spec.side_px, spec.side_px]]}
+    _launch(drawing_job(prompts or [], lora or [], place, base=base or "", family=family or "", name=name, **given), place, detach, _card(gpu, place))
 
 
 def _absolute(path: Path | None) -> str | None:
@@ -585,19 +559,16 @@ def _pairs(pairs: list[str], what: str) -> dict[str, object]:
 
 def _card(text: str | None, home: Home) -> str:
     """The UUID of the card that a person names; "" for any."""
-    from .plan import cards
-    from .plan.hardware import machine
+    from easel.run import card
 
-    return cards.named(text, machine(home.root).cards).uuid if text else ""
+    return card(home, text or "")
 
 
 def _launch(config, home: Home, detach: bool, card: str = "") -> None:
-    from .runs import supervisor
-    from .runs.run import create
+    from easel.jobs import begin
 
-    run = create(home.outputs, config, lambda made: made.wish_for_card(card) if card else None)
-    print(f"{run.id}  in {run.path}", flush=True)
-    _watch(run, home, 0, detach, supervisor.start(run, home))
+    run = begin(config, home, card, told=lambda made: print(f"{made.id}  in {made.path}", flush=True)).folder
+    _watch(run, home, 0, detach, "queued" if run.status() == "queued" else "started")
 
 
 def _watch(run, home: Home, cursor: int, detach: bool, state: str) -> None:

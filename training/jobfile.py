@@ -178,21 +178,21 @@ def load_job(path: Path, plugins: Path | None = None) -> BaseModel:
     job = registry.get("jobs", str(kind), plugins)
     tags = {"name": raw["name"]} if isinstance(raw.get("name"), str) else {}
     try:
-        data = _anchored(substitute({**raw, "kind": kind}, tags=tags), path.resolve().parent)
+        data = anchored(substitute({**raw, "kind": kind}, tags=tags), path.resolve().parent)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
     return parse(job.Config, data, path.name)
 
 
-def _anchored(data: Any, folder: Path, key: str = "") -> Any:
+def anchored(data: Any, folder: Path, key: str = "") -> Any:
     """`data` with the relative paths of datasets and base models made absolute: they start at the job file's own folder.
 
     The worker runs somewhere else.  A name, or a Hub id such as owner/name, is left as it is.
     """
     if isinstance(data, dict):
-        return {k: _anchored(v, folder, f"{key}.{k}") for k, v in data.items()}
+        return {k: anchored(v, folder, f"{key}.{k}") for k, v in data.items()}
     if isinstance(data, list):
-        return [_anchored(v, folder, key) for v in data]
+        return [anchored(v, folder, key) for v in data]
     is_place = isinstance(data, str) and key.endswith((".datasets.name", ".dataset", ".model.source", ".model.training_adapter"))
     if is_place and ("/" in data or "\\" in data or data in (".", "..")) and (folder / Path(data).expanduser()).exists():
         return str((folder / Path(data).expanduser()).resolve())

@@ -25,6 +25,7 @@ import gradio as gr
 from training.home import Home
 
 from . import pages, sidebar, theme
+from .api import endpoints
 from .poll import Watch
 from .server.frontpage import TITLE
 
@@ -132,6 +133,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
         for id, module in modules.items():
             module.wire(ctx.parts[id], ctx)
         _wire_hooks(demo, ctx)
+        endpoints.offer_all(ctx)
     demo.easel_taken = ctx.parts["dataset"].imports.taken
     demo.easel_css = "\n".join(dict.fromkeys([theme.css(), *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
     demo.easel_head = head(demo.easel_css, list(dict.fromkeys([theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])))

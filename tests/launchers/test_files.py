@@ -155,7 +155,7 @@ def test_the_guides_command_sends_what_a_space_needs_and_nothing_else():
     sent = set(filter_repo_objects([*ours, *private], ignore_patterns=left_out))
     assert not sent & {*private, ".gitattributes", "README.md"}
     assert {"app.py", "requirements.txt", "presets/builtin/base/model_index.json"} <= sent
-    assert {path for path in ours if path.startswith(("ui/", "training/", "captioning/", "presets/"))} <= sent
+    assert {path for path in ours if path.startswith(("ui/", "training/", "captioning/", "presets/", "easel/"))} <= sent
 
 
 def test_the_space_asks_for_the_versions_we_test():

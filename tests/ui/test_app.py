@@ -23,6 +23,10 @@ from training.runs.run import Run, create
 
 REPO = Path(__file__).resolve().parents[2]
 MAX_RSS_BYTES = 250_000_000
+ENDPOINTS = {
+    "list_datasets", "make_dataset", "list_captioners", "caption", "list_presets", "estimate", "start", "list_runs", "watch", "sample", "stop", "resume", "generate", "result", "picture",
+    "delete_dataset", "delete_run", "publish",
+}  # fmt: skip
 
 
 def make_run(home: Home) -> Run:
@@ -45,9 +49,9 @@ def make_run(home: Home) -> Run:
 
 
 class Served:
-    """A running app and two visitors: one who is signed in and one who is not."""
+    """A running app and two visitors: one who is signed in and one who is not.  flags: more of them."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, *flags: str):
         self.home = Home(root).made()
         self.run = make_run(self.home)
         self.dataset = datasets.create(self.home, "my cats & co")
@@ -57,7 +61,7 @@ class Served:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "app.py", "--home", str(root), "--port", str(port), "--no-browser", "--auth", "me:pass word"]
+        command = [sys.executable, "app.py", "--home", str(root), "--port", str(port), "--no-browser", "--auth", "me:pass word", *flags]
         self.log = root / "app.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, cwd=REPO, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -152,11 +156,13 @@ def test_other_sites_and_other_names_are_refused_on_the_real_routes(served):
     assert page.status_code == 200 and page.headers["x-frame-options"] == "DENY" and "/easel/manifest.json" in page.text
 
 
-def test_nothing_is_kept_in_the_browser_and_no_handler_is_public(served):
+def test_nothing_is_kept_in_the_browser_and_no_handler_of_the_page_is_public(served):
     config = served.me.get("/config").json()
     assert not config.get("run_history") and not config.get("enable_monitoring")
     assert served.me.get("/monitoring/summary").status_code >= 400 and served.me.get("/docs").status_code == 404
-    assert {d["api_visibility"] for d in config["dependencies"]} == {"private"}
+    public = {d["api_name"] for d in config["dependencies"] if d["api_visibility"] != "private"}
+    assert public == ENDPOINTS and all(d["api_visibility"] in ("private", "public") for d in config["dependencies"])
+    assert served.stranger.post("/gradio_api/run/list_datasets", json={"data": []}).status_code == 401
 
 
 def test_one_timer_and_one_load_hook(served):

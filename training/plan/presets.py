@@ -306,8 +306,7 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     config = all_with(config, able)
     suited, more = optimizing.adapted(config, home.plugins, _set_paths(set_by_user))
     config, said = all_with(config, suited), said + more
-    wrong = _wrong(config, home) + devices.problems(config, on)
-    if wrong:
+    if wrong := problems(config, machine, home):
         raise Wrong(wrong)
     config, fitted = _made_to_fit(config, machine, home, set_by_user)
     return config, said + fitted
@@ -411,6 +410,11 @@ def _keep(data: dict[str, Any], plugins: Path) -> None:
     except ValueError:
         alone = False  # no such adapter: the estimate and the start say so, in its place
     keep.setdefault("on", not alone)
+
+
+def problems(config: TrainConfig, machine: Machine, home: Home) -> list[tuple[str, str]]:
+    """[(dotted path of a setting, sentence)] of what in a whole config does not go together, or not on this machine."""
+    return _wrong(config, home) + devices.problems(config, devices.of(config.device, machine))
 
 
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:

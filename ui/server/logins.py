@@ -1,4 +1,4 @@
-"""Signing in with --auth: a comparison that tells nothing by its time, and guesses that become slow.
+"""Signing in with --auth: a comparison that tells nothing by its time, and guesses that become slow.  On the page by a form, for MCP with each request.
 
 After FREE wrong passwords from an address, each further try has to wait twice as long as the one before, up to LONGEST_S.  Tries at one
 name from many addresses are held back a little too, but never refused for it: whoever knows the password gets in from elsewhere.
@@ -7,6 +7,7 @@ name from many addresses are held back a little too, but never refused for it: w
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -24,6 +26,7 @@ LONGEST_NAME_S = 3.0
 FORGET_S = 3600.0
 REMEMBERED = 10_000  # addresses and names; the oldest go first
 LOGIN_BYTES = 10_000  # a name and a password; more is no login
+SIGNED_IN = "easel.signed_in"  # in a request's scope, where Basic found the right password
 
 
 def checker(user: str, password: str) -> Callable[[str, str], bool]:
@@ -86,6 +89,54 @@ class Brake:
             self._by_name.pop(name, None)
         else:
             print(f"Sign-in refused: wrong name or password from {where}, {tries.wrong} in a row.{_next(tries, self.clock())}", file=sys.stderr, flush=True)
+
+
+class Basic:
+    """ASGI middleware in front of what programs ask without signing in on the page first: the name and password come with each request, as HTTP's own
+    Basic login (RFC 7617).
+
+    Gradio mounts its MCP server beside its own login, which does not reach there.  demanded: a path with this in it is not reached without; accepted: one
+    that begins so may be asked that way too, and says so to whoever answers.
+    """
+
+    def __init__(self, app, check: Callable[[str, str], bool], demanded: str, accepted: str, clock: Callable[[], float] = time.monotonic):
+        self.app, self.check, self.demanded, self.accepted, self.clock = app, check, demanded, accepted, clock
+        self._by_address: dict[str, _Tries] = {}
+
+    async def __call__(self, scope, receive, send):
+        demanded = scope["type"] in ("http", "websocket") and self.demanded in scope["path"]
+        given = _basic(Headers(scope=scope)) if demanded or (scope["type"] == "http" and scope["path"].startswith(self.accepted)) else None
+        if not demanded and given is None:
+            return await self.app(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+        where, now = _place(scope), self.clock()
+        tries = _of(self._by_address, where, now)
+        if now < tries.until:
+            wait_s = int(tries.until - now) + 1
+            text = f"Too many wrong passwords from this address. Try again in {wait_s} s."
+            return await JSONResponse({"detail": text}, status_code=429, headers={"Retry-After": str(wait_s)})(scope, receive, send)
+        if given and self.check(*given):
+            self._by_address.pop(where, None)
+            return await self.app({**scope, SIGNED_IN: True}, receive, send)
+        if given:
+            tries.wrong += 1
+            tries.until = now + _wait(tries.wrong, LONGEST_S)
+            print(f"Sign-in refused: wrong name or password from {where}, {tries.wrong} in a row.{_next(tries, now)}", file=sys.stderr, flush=True)
+        text = "Send the name and password of --auth with each request, as the header Authorization: Basic (docs/api.md)."
+        await JSONResponse({"detail": text}, status_code=401, headers={"WWW-Authenticate": 'Basic realm="Easel", charset="UTF-8"'})(scope, receive, send)
+
+
+def _basic(headers: Headers) -> tuple[str, str] | None:
+    """(name, password) of a Basic login; None where there is none that can be read."""
+    kind, _, told = headers.get("authorization", "").partition(" ")
+    if kind.lower() != "basic" or len(told) > LOGIN_BYTES:
+        return None
+    try:
+        name, colon, password = base64.b64decode(told.strip(), validate=True).decode().partition(":")
+    except ValueError:  # no base64, or no UTF-8
+        return None
+    return (name, password) if colon else None
 
 
 def _of(kept: dict, key, now: float) -> _Tries:

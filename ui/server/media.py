@@ -26,6 +26,7 @@ from training.hub.publish import export_weights, offers_of
 from training.runs.run import Run
 
 from ..theme import ASSETS
+from .logins import SIGNED_IN
 
 # what a browser may show; by content, which the gate has checked, and by ending, which names it
 PICTURE_TYPES = {
@@ -129,11 +130,13 @@ def inside(root: Path, name: str) -> Path:
 
 
 def logged_in(request: Request) -> bool:
-    """Whether Gradio would let this request in: no login is asked for, or its cookie is a living one.
+    """Whether Gradio would let this request in: no login is asked for, or its cookie is a living one; or the password came along (see logins.Basic).
 
     The same test as gradio.routes' get_current_user and login_check, which are closures and cannot be called from here.
     """
     app = request.app
+    if request.scope.get(SIGNED_IN):
+        return True
     if app.auth_dependency is not None:
         return app.auth_dependency(request) is not None
     if app.auth is None:

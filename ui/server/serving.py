@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import logging
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from .guard import LOOPBACK, Access, access_for
 PORT = 7860
 PORTS_TRIED = 100
 HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+MCP = "mcp==1.30.0"  # what Gradio 6.31 takes (mcp < 2), and requirements-dev.txt tests
 CLOSE_S = 1  # for answers that are under way when the app ends
 
 
@@ -37,6 +40,7 @@ class Plan:
     folders: tuple[Path, ...]  # where folders may be named although others can reach it (--data)
     trusted: str  # proxies whose word on a visitor's address counts
     says: tuple[str, ...]  # lines to print below the address
+    mcp: bool = False  # models may ask too
 
 
 def plan(args, environ: Mapping[str, str]) -> Plan:
@@ -72,8 +76,10 @@ def plan(args, environ: Mapping[str, str]) -> Plan:
     # without --trusted-proxy what a visitor says of his own address is not believed; the tunnel of --share ends on this computer and says it truly
     trusted = args.trusted_proxy or ("127.0.0.1" if share else "")
     local = not (listen or share or on_space or root_path or names)
+    if args.mcp and importlib.util.find_spec("mcp") is None:
+        raise ValueError(f'--mcp needs the Python package mcp, which is not installed; install it with "{sys.executable}" -m pip install {MCP}, then start again.')
     window = not (args.no_browser or on_space or on_colab or args.listen)
-    return Plan(host, args.port, auth, share, root_path, local, on_space, on_colab, window, access, folders, trusted, says)
+    return Plan(host, args.port, auth, share, root_path, local, on_space, on_colab, window, access, folders, trusted, says, args.mcp)
 
 
 NOT_SHARED = (
@@ -83,9 +89,9 @@ NOT_SHARED = (
 
 
 @contextmanager
-def quiet_share(share: bool) -> Iterator[None]:
-    """Keeps what Gradio itself prints about a public address, whether it got one or not, to itself: we say what came of it."""
-    with redirect_stdout(io.StringIO()) if share else nullcontext():
+def quiet(prints: bool) -> Iterator[None]:
+    """Keeps what Gradio itself prints about a public address, whether it got one or not, and about MCP to itself: we say what came of it."""
+    with redirect_stdout(io.StringIO()) if prints else nullcontext():
         yield
 
 

@@ -90,3 +90,59 @@ def test_a_login_of_megabytes_is_none_and_memory_is_bounded(door, monkeypatch):
 def test_the_right_name_and_password_and_no_other():
     check = logins.checker("me", "pass: wörd")
     assert check("me", "pass: wörd") and not check("me", "") and not check("you", "pass: wörd") and not check("", "")
+
+
+class Gate:
+    """What is behind the Basic login, with a clock of its own; it answers whether it was told that somebody is signed in."""
+
+    def __init__(self):
+        self.now = 0.0
+
+        async def answer(request):
+            return JSONResponse({"signed_in": bool(request.scope.get(logins.SIGNED_IN))})
+
+        app = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+        self.app = logins.Basic(app, logins.checker("mé", "right: one"), "/gradio_api/mcp", "/easel/", clock=lambda: self.now)
+
+    def ask(self, path, auth=None, address="10.0.0.1", headers=None):
+        async def go():
+            transport = httpx.ASGITransport(self.app, client=(address, 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://e") as client:
+                return await client.get(path, auth=auth, headers=headers or {})
+
+        return anyio.run(go)
+
+
+RIGHT = httpx.BasicAuth("mé".encode(), "right: one")
+
+
+def test_what_asks_for_the_password_with_each_request_is_not_reached_without():
+    gate = Gate()
+    for path in ("/gradio_api/mcp", "/gradio_api/mcp/", "/gradio_api/mcp/schema", "/under/gradio_api/mcp/sse", "//gradio_api/mcp/"):
+        refused = gate.ask(f"http://e{path}")
+        assert refused.status_code == 401 and refused.headers["www-authenticate"].startswith("Basic ") and "docs/api.md" in refused.json()["detail"], path
+        assert gate.ask(f"http://e{path}", RIGHT).json() == {"signed_in": True}
+    for odd in ("Bearer abc", "Basic", "Basic %%%", "Basic bWU=", "Basic " + "A" * 20_000):
+        assert gate.ask("/gradio_api/mcp", headers={"Authorization": odd}).status_code == 401
+    assert gate.ask("/gradio_api/mcp", RIGHT).status_code == 200  # what is no password is no guess
+
+
+def test_files_may_be_asked_that_way_too_and_the_page_is_left_alone():
+    gate = Gate()
+    assert gate.ask("/easel/file/x/lora", RIGHT).json() == {"signed_in": True} and gate.ask("/easel/file/x/lora").json() == {"signed_in": False}
+    assert gate.ask("/easel/file/x/lora", ("mé", "wrong")).status_code == 401
+    assert gate.ask("/config", RIGHT).json() == gate.ask("/config", ("mé", "wrong")).json() == {"signed_in": False}
+
+
+def test_guesses_with_each_request_become_slow_too(capsys):
+    gate = Gate()
+    for _ in range(20):
+        answer = gate.ask("/gradio_api/mcp", ("mé", "wrong"))
+        while answer.status_code == 429:
+            gate.now += int(answer.headers["Retry-After"])
+            answer = gate.ask("/gradio_api/mcp", ("mé", "wrong"))
+        assert answer.status_code == 401
+    assert gate.now > 600 and "from 10.0.0.1, 20 in a row" in capsys.readouterr().err
+    assert gate.ask("/gradio_api/mcp", RIGHT).status_code == 429 and gate.ask("/gradio_api/mcp", RIGHT, address="10.0.0.2").status_code == 200
+    gate.now += 61
+    assert gate.ask("/gradio_api/mcp", RIGHT).status_code == 200 and gate.ask("/gradio_api/mcp", ("mé", "wrong")).status_code == 401

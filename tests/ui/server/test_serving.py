@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 import app
-from training.home import Home
+from training.home import REPO, Home
 from ui.server import instance, serving, window
 
 
@@ -115,7 +115,7 @@ def test_another_name_and_folders_that_may_be_named(tmp_path):
 
 
 def test_only_folders_truly_below_an_allowed_one_can_be_named(tmp_path):
-    from ui.tabs.dataset.tab import allowed_folder
+    from ui.server.folders import allowed_folder
 
     root, outside = tmp_path / "import", tmp_path / "private"
     (root / "cat").mkdir(parents=True)
@@ -155,3 +155,11 @@ def test_a_page_under_a_path_knows_where_it_is_and_where_it_is_not_known():
     page = with_where(b"<script>window.gradio_config = {}</script><gradio-app>", script.encode())
     assert page.index(b"location.origin") < page.index(b"<gradio-app")
     assert where("", plan(SPACE_ID="me/e", SPACE_HOST="me-e.hf.space").access) == ""
+
+
+def test_mcp_is_off_and_asks_for_its_package(monkeypatch):
+    assert not plan().mcp
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(ValueError, match=rf'--mcp needs the Python package mcp.*"-?.*" -m pip install {serving.MCP}'):
+        plan("--mcp")
+    assert serving.MCP in (REPO / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()

@@ -18,6 +18,7 @@ from training.plan import hardware
 
 from ... import turns, views
 from ...server import client, media, uploads
+from ...server.folders import allowed_folder
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...theme import ASSETS
 from ...words import in_words
@@ -461,15 +462,6 @@ def folder_info(ctx: UiContext) -> str:
         return f"{copied} {ready}"
     where = " or ".join(str(f) for f in ctx.folders)
     return f"A folder in {where} (others with --data DIR, when Easel is started). {copied} {ready}"
-
-
-def allowed_folder(text: str, roots: Sequence[Path]) -> Path:
-    """The folder that was named, truly inside one of `roots`, links and all.  Raises ValueError, which tells nothing of what lies elsewhere."""
-    for root in (r.resolve() for r in roots):
-        path = (root / text).resolve()  # an absolute path stays what it is
-        if path.is_relative_to(root) and path.is_dir():
-            return path
-    raise ValueError(f"there is no folder {text!r} in {' or '.join(str(r) for r in roots)}; others can be opened by starting Easel with --data DIR")
 
 
 def title_for(paths: Sequence[Path]) -> str:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
 
+from easel import jobs
 from training import registry
 from training.config import NO_WORD, DataPart, DatasetUse, TrainConfig
 from training.data import concepts, datasets, parts
 from training.data.parts import taken
 from training.formats.adapting import stands_alone
-from training.formats.basemodel import local_folder, read_configs, single_file
+from training.formats.basemodel import local_folder, read_configs
 from training.formats.beside import is_beside
 from training.home import Home
-from training.hub.download import hindrance
 from training.hub.secrets import Secret
 from training.names import check_name
 from training.plan import devices, optimizing, schedule
@@ -26,7 +25,7 @@ from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Answers, Preset, Wrong, fits, list_presets, recommend, resolve, resolve_and_tell
 from training.runs import exactly, placing, supervisor
-from training.runs.run import Run, create, list_runs
+from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
 from . import uses
@@ -225,16 +224,6 @@ def _kind(home: Home, preset: Preset, draft: Draft) -> tuple[bool, bool]:
     if found is None or not found.ok:
         return False, True  # the estimate says what is wrong with it
     return concepts.by_words(found.module), concepts.at_once(found.module)
-
-
-def hindrances(home: Home, config: TrainConfig, token: str | None) -> dict[str, str]:
-    """{path of a setting: why its model cannot be had}.  Asks the Hub, where something must be downloaded."""
-    model = config.model
-    if single_file(model.source) or local_folder(model.source):
-        return {}
-    spec = registry.get("families", model.family, home.plugins).SPEC.without(model.leave_out)
-    found = hindrance(model.source, model.revision, spec, token)
-    return {"model.source": found} if found else {}
 
 
 def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dict[str, str], list[str]]:
@@ -500,17 +489,7 @@ def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "") ->
     """
     if made.config is None:
         raise ValueError("some settings are not right yet")
-    if kept_out := supervisor.no_accelerator():
-        raise ValueError(kept_out)
-    choose = lambda run: run.wish_for_card(gpu) if gpu else None
-    if token:
-        created: list[Run] = []
-        supervisor.start_soon(lambda: created.append(create(home.outputs, made.config, choose)) or created[0], home, token)
-        return created[0]
-    run = create(home.outputs, made.config, choose)
-    # a worker takes a moment to say that it lives; whoever pressed Start sees the run meanwhile
-    threading.Thread(target=supervisor.tick, args=(home,), name="easel-start", daemon=True).start()
-    return run
+    return jobs.begin(made.config, home, gpu, token, soon=True).folder
 
 
 def free_card(home: Home, made: Plan, draft: Draft, machine: Machine) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from easel import jobs
 from training import registry
 from training.config import DatasetUse, TrainConfig
 from training.data import datasets
@@ -293,7 +294,7 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
         return None, {**seen, "tried": True, "fault": made.wrong.get("", f"Not started: look at {names}")}
     if made.estimate and not made.estimate.fits and not anyway:
         return None, {**seen, "anyway": True, "fault": "Not started: it does not fit this computer, see above"}
-    denied = draft.hindrances(ctx.home, made.config, (token or account.find_token()[0]).reveal() or None)
+    denied = jobs.hindrances(ctx.home, made.config, (token or account.find_token()[0]).reveal() or None)
     if denied:
         return None, {**seen, "tried": True, "denied": denied, "fault": f"Not started: {next(iter(denied.values()))}"}
     try:

@@ -1,0 +1,30 @@
+"""What programs are told, as mappings that JSON can hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.plan.estimate import Estimate
+from training.runs.events import RunView
+
+
+def estimate(guess: Estimate) -> dict:
+    """What a training will take; said: the same in sentences."""
+    return {
+        "fits": guess.fits, "problems": guess.problems, "steps": guess.steps, "steps_per_epoch": guess.steps_per_epoch, "epochs": round(guess.epochs, 2), "seconds": round(guess.seconds, 1),
+        "seconds_range": [round(s, 1) for s in guess.seconds_range], "measured": guess.measured, "vram_bytes": guess.vram_bytes, "ram_bytes": guess.ram_bytes, "disk_bytes": guess.disk_bytes,
+        "download_bytes": guess.download_bytes, "said": guess.sentences,
+    }  # fmt: skip
+
+
+def event(one: dict[str, Any]) -> dict:
+    """An event whose path is called file, as in result: Gradio's client takes whatever has a path for a download, and fails."""
+    return {"file" if key == "path" else key: value for key, value in one.items()}
+
+
+def view(seen: RunView) -> dict:
+    """Where a run is."""
+    return {
+        "phase": seen.phase, "step": seen.step, "of": seen.of, "loss": seen.losses[-1][1] if seen.losses else None, "validation": seen.validations[-1][1] if seen.validations else None,
+        "warnings": list(seen.warnings), "summary": seen.summary,
+    }  # fmt: skip
