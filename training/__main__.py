@@ -16,12 +16,12 @@ from typing import Annotated
 import typer
 
 from . import registry
-from .home import Home, find_home
+from .home import COMMAND, Home, find_home
 from .hub import wire
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Easel on the command line: the app's own jobs, run and watched here.")
 
-HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder.")]
+HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder, which 'doctor' names.")]
 GpuOption = Annotated[str | None, typer.Option("--gpu", help="Graphics card, by number, UUID or part of its name, as 'doctor' lists them; without it, any free one.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Start it and return at once; it goes on by itself.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, as 'runs' lists it, or the path of its folder.")]
@@ -75,7 +75,7 @@ def bring(
     if out is not None:
         config, said = job_of(made, place, dataset or "")
         write_atomic(out, dump_yaml(config).encode())
-        print(f"\n{out} is written: python -m training train {out}")
+        print(f"\n{out} is written: {COMMAND} train {out}")
         for sentence in said:
             print(f"  {sentence}")
 
