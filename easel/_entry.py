@@ -18,7 +18,6 @@ import sys
 from importlib.util import find_spec
 
 from . import _rooms
-from ._version import VERSION
 
 NO_TORCH = "PyTorch is not installed, so the page opens but nothing can be trained or drawn: run 'easel setup', which brings the build for this computer's hardware."
 NOT_OURS = (
@@ -32,12 +31,12 @@ HELP = ("--help", "-h")
 def main(arguments: list[str] | None = None) -> int:
     """The exit status, as app.py and the command line have it; 2 where what was asked for is not right."""
     words = sys.argv[1:] if arguments is None else arguments
-    if words[:1] == ["--version"]:
-        print(f"easel {VERSION}")
-        return 0
     if words[:1] == ["setup"]:
         return setup(words[1:])
     _rooms.put_on_path()
+    if words[:1] == ["--version"]:
+        print(f"easel {importlib.import_module('training.version').VERSION}")
+        return 0
     if words and words[0] in HELP:
         print(__doc__.partition("\n\n")[2].partition("\n\n")[0] + "\n")
     page = not words or words[0].startswith("-")

@@ -1,5 +1,5 @@
 """The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | runs | jobs | plugins | doctor.
+get-dataset | push-dataset | runs | jobs | plugins | doctor | update.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -538,6 +538,15 @@ def doctor(home: HomeOption = None):
     from .doctor import main_table
 
     raise typer.Exit(main_table(_use(home)))
+
+
+@app.command()
+def update(check: Annotated[bool, typer.Option("--check", help="Ask the package index, once.")] = False):
+    """Say whether a newer Easel is out, and how to get it.  Nothing asks by itself."""
+    from .hub import newer
+    from .version import VERSION
+
+    print(newer.told(VERSION) if check else f"This is Easel {VERSION}. 'update --check' asks the package index whether there is a newer one.")
 
 
 def _layout(text: str):

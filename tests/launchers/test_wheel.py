@@ -19,9 +19,9 @@ import pytest
 
 import hatch_build
 from easel import _entry, _rooms
-from easel._version import VERSION
 from launchers import places, release
 from training.home import Home, data_folder
+from training.version import VERSION
 
 REPO = Path(__file__).resolve().parents[2]
 JOB = """
@@ -71,7 +71,7 @@ def test_a_release_needs_tag_version_and_changelog_to_agree():
     log = "# Changes\n\n## 1.2.0 (2026-03-01)\n\n- Better.\n\n## 1.1.0 (2026-01-01)\n\n- Good.\n"
     assert release.notes("v1.2.0", log, "1.2.0") == "- Better."
     for tag, version, text, words in (
-        ("v1.3.0", "1.2.0", log, "the tag is v1.3.0, but easel/_version.py says 1.2.0"),
+        ("v1.3.0", "1.2.0", log, "the tag is v1.3.0, but training/version.py says 1.2.0"),
         ("v1.2.0", "1.2.0", log.replace("1.2.0 (2026-03-01)", "Unreleased"), "still calls its first section Unreleased"),
         ("v1.1.0", "1.1.0", log, "first section is 1.2.0"),
     ):
