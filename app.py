@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from training.home import find_home
+from training.home import INSTALLED, find_home
 from training.hub import wire
 from training.plan.cards import named
 from training.plan.hardware import machine
@@ -18,8 +18,8 @@ from ui.server import closing, instance, serving, uploads, window
 
 def flags() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser("app.py", description="Easel trains a LoRA from your pictures.")
-    parser.add_argument("--home", metavar="DIR", help="folder for datasets and outputs; default: $EASEL_HOME, else this folder")
+    parser = argparse.ArgumentParser("easel" if INSTALLED else "app.py", description="Easel trains a LoRA from your pictures.")
+    parser.add_argument("--home", metavar="DIR", help="folder for datasets and outputs; default: $EASEL_HOME, else this folder, or where this system keeps programs' data if Easel was installed as a package")
     parser.add_argument("--host", default="", metavar="ADDRESS", help="address to listen on; default: 127.0.0.1, this computer only")
     parser.add_argument("--port", type=int, default=serving.PORT, help=f"port; the next free one is taken if it is busy (default: {serving.PORT})")
     parser.add_argument("--listen", action="store_true", help="let other computers in; needs --auth")

@@ -60,10 +60,13 @@ def main(args: list[str]) -> int:
 
 
 class Log:
-    """A text file of what the launcher did.  In .easel of this folder; beside the environment where that is read-only."""
+    """A text file of what the launcher did.  In .easel of this folder; beside the environment where that is read-only.
+
+    In the environment itself where Easel lies among its packages.
+    """
 
     def __init__(self):
-        for folder in (REPO / ".easel", venv_folder().parent):
+        for folder in (venv_folder(),) if REPO.name == "_app" else (REPO / ".easel", venv_folder().parent):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 self.path = folder / "launcher.log"

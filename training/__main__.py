@@ -1,5 +1,5 @@
 """The command line: python -m training train | estimate | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | runs | jobs | plugins | doctor.
+get-dataset | push-dataset | runs | jobs | plugins | doctor | update.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (estimate: it does not fit; doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -16,12 +16,12 @@ from typing import Annotated
 import typer
 
 from . import registry
-from .home import Home, find_home
+from .home import COMMAND, Home, find_home
 from .hub import wire
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Easel on the command line: the app's own jobs, run and watched here.")
 
-HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder.")]
+HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder, which 'doctor' names.")]
 GpuOption = Annotated[str | None, typer.Option("--gpu", help="Graphics card, by number, UUID or part of its name, as 'doctor' lists them; without it, any free one.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Start it and return at once; it goes on by itself.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, as 'runs' lists it, or the path of its folder.")]
@@ -90,7 +90,7 @@ def bring(
     if out is not None:
         config, said = job_of(made, place, dataset or "")
         write_atomic(out, dump_yaml(config).encode())
-        print(f"\n{out} is written: python -m training train {out}")
+        print(f"\n{out} is written: {COMMAND} train {out}")
         for sentence in said:
             print(f"  {sentence}")
 
@@ -512,6 +512,15 @@ def doctor(home: HomeOption = None):
     from .doctor import main_table
 
     raise typer.Exit(main_table(_use(home)))
+
+
+@app.command()
+def update(check: Annotated[bool, typer.Option("--check", help="Ask the package index, once.")] = False):
+    """Say whether a newer Easel is out, and how to get it.  Nothing asks by itself."""
+    from .hub import newer
+    from .version import VERSION
+
+    print(newer.told(VERSION) if check else f"This is Easel {VERSION}. 'update --check' asks the package index whether there is a newer one.")
 
 
 def _layout(text: str):

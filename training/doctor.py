@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from . import registry
-from .home import BUILTIN, REPO, Home
+from .home import BUILTIN, REPAIR, REPO, Home
 
 PYTHON = (3, 11)
 TORCH_WAIT_S = 180  # the first import on a cold disk
@@ -71,12 +71,12 @@ def _pins(requirements: Path) -> Iterator[Check]:
         try:
             have = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            yield Check(name, "broken", f"is missing; {version} is wanted. Start Easel with its launcher, which installs it")
+            yield Check(name, "broken", f"is missing; {version} is wanted. {REPAIR}, which installs it")
             continue
         if have.partition("+")[0] == version:
             fine += 1
         else:
-            yield Check(name, "note", f"{have} is installed, but {version} was tested. Start Easel with its launcher to get it")
+            yield Check(name, "note", f"{have} is installed, but {version} was tested. {REPAIR} to get it")
     yield Check("packages", "ok" if fine == len(wanted) else "note", f"{fine} of {len(wanted)} are the tested versions")
 
 

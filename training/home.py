@@ -1,15 +1,25 @@
-"""Where Easel keeps things: one folder with outputs, datasets and plugins.  Moves with --home or EASEL_HOME."""
+"""Where Easel keeps things: one folder with outputs, datasets and plugins.  Moves with --home or EASEL_HOME.
+
+In a checkout that folder is the checkout itself.  Installed from a wheel it is the one where this system keeps programs' data: what lies
+among the installed packages goes away with them.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
 BUILTIN = REPO / "presets" / "builtin"
+INSTALLED = REPO.name == "_app" and (REPO.parent / "_rooms.py").is_file()  # from a wheel: easel/_app among the installed packages
+COMMAND = "easel" if INSTALLED else "python -m training"  # how a person reaches the command line
+TO_REPAIR = "run 'easel setup'" if INSTALLED else "start Easel with its launcher"  # how a person gets what is missing among the packages
+REPAIR = TO_REPAIR[0].upper() + TO_REPAIR[1:]
 
 
 @dataclass(frozen=True)
@@ -76,5 +86,15 @@ def unwritable(path: Path, error: OSError) -> str:
 
 
 def find_home(root: str | os.PathLike | None = None) -> Home:
-    """The home at `root`, else at $EASEL_HOME, else the repository's own folder."""
-    return Home(Path(root or os.environ.get("EASEL_HOME") or REPO).expanduser().resolve())
+    """The home at `root`, else at $EASEL_HOME, else the checkout's own folder, or data_folder() of an installed Easel."""
+    return Home(Path(root or os.environ.get("EASEL_HOME") or (data_folder() if INSTALLED else REPO)).expanduser().resolve())
+
+
+def data_folder(system: str = sys.platform, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where programs' data lie, by system: %LOCALAPPDATA%, ~/Library/Application Support, $XDG_DATA_HOME or ~/.local/share."""
+    if system == "win32":
+        return Path(environ.get("LOCALAPPDATA") or "~/AppData/Local") / "Easel"
+    if system == "darwin":
+        return Path("~/Library/Application Support/Easel")
+    data = Path(environ.get("XDG_DATA_HOME") or "")
+    return (data if data.is_absolute() else Path("~/.local/share")) / "easel"  # the XDG specification: what is not absolute is ignored

@@ -12,7 +12,7 @@ from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run
 
-from . import added, views
+from . import added, newer, views
 from .poll import changes
 from .theme import ASSETS
 from .words import in_words
@@ -48,6 +48,7 @@ def build(ctx) -> Parts:
     with gr.Sidebar(label="Machine", elem_id="ez-sidebar", width=272):
         machine = gr.HTML('<div class="ez-side"></div>', apply_default_css=False)
         plugins = gr.HTML("", apply_default_css=False)
+        newer.build()
     return Parts(header, machine, plugins, gr.State({}))
 
 

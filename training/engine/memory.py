@@ -11,6 +11,7 @@ import psutil
 import torch
 
 from ..config import DrawingConfig, TrainConfig
+from ..home import COMMAND
 from ..plan import devices
 from .weights import DTYPES
 
@@ -18,9 +19,9 @@ from .weights import DTYPES
 def check_there(device: str) -> None:
     """Raises ValueError when a device is not to be had here."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', but PyTorch finds no usable NVIDIA or AMD card here; run 'python -m training doctor', or choose 'cpu'")
+        raise ValueError(f"device is 'cuda', but PyTorch finds no usable NVIDIA or AMD card here; run '{COMMAND} doctor', or choose 'cpu'")
     if device == "xpu" and not torch.xpu.is_available():
-        raise ValueError("device is 'xpu', but PyTorch finds no usable Intel card here; run 'python -m training doctor', or choose 'cpu'")
+        raise ValueError(f"device is 'xpu', but PyTorch finds no usable Intel card here; run '{COMMAND} doctor', or choose 'cpu'")
     if device == "mps" and not torch.backends.mps.is_available():
         raise ValueError("device is 'mps', but this machine has no Apple GPU; choose 'cpu'")
 

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from ..home import TO_REPAIR
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SCHEMES = ("http", "https", "socks5", "socks5h")
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
@@ -56,7 +58,7 @@ def _usable(value: str) -> tuple[str, str]:
     if scheme not in SCHEMES:
         return "", f"names a proxy of the kind {scheme!r}, which Easel does not know"
     if scheme.startswith("socks") and find_spec("socksio") is None:
-        return "", "names a SOCKS proxy, for which the package socksio is missing (start Easel with its launcher, which installs it)"
+        return "", f"names a SOCKS proxy, for which the package socksio is missing ({TO_REPAIR}, which installs it)"
     try:
         parts = urlsplit(f"{scheme}://{rest}")
         fine = bool(parts.hostname) and not any(c.isspace() for c in rest) and (parts.port is None or parts.port > 0)

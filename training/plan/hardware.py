@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..home import TO_REPAIR
 from . import cards
 from .cards import Gpu, number_in, parse_smi, text_of
 
@@ -210,12 +211,12 @@ def _unusable(gpu: Gpu, installed: str) -> str:
     build, why = torch_build(gpu)
     if build == "cpu":
         return why
-    return f"{gpu.name} is here, but the installed torch ({installed or 'none'}) is not the one for it ({wanted}); start Easel with its launcher to get the right one"
+    return f"{gpu.name} is here, but the installed torch ({installed or 'none'}) is not the one for it ({wanted}); {TO_REPAIR} to get the right one"
 
 
 def _misfit(gpu: Gpu, installed: str) -> str:
     """Why the installed torch cannot use a card that another build could; empty where it can."""
-    cure = "start Easel with its launcher to get the right one"
+    cure = f"{TO_REPAIR} to get the right one"
     if installed == "cpu":
         return f"{gpu.name} is here, but the installed torch is the one for processors; {cure}"
     for build in TORCH_BUILDS:

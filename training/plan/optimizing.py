@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from .. import jobfile, registry
 from ..config import OptimizerPart, TrainConfig
+from ..home import TO_REPAIR
 from . import schedule
 
 OWN = ("weight_decay", "betas", "eps", "schedule")  # fields of OptimizerPart that not every optimizer acts on
@@ -63,7 +64,7 @@ def problems(config: TrainConfig, plugins: Path | None = None) -> list[tuple[str
     except ValueError as error:
         return [("optimizer.type", str(error))]
     found = [
-        ("optimizer.type", f"is {config.optimizer.type!r}, which needs the Python package {name!r}, and that is not installed; start Easel with its launcher, which installs it, or choose another")
+        ("optimizer.type", f"is {config.optimizer.type!r}, which needs the Python package {name!r}, and that is not installed; {TO_REPAIR}, which installs it, or choose another")
         for name in getattr(optimizer, "NEEDS", ())
         if not _installed(name)
     ]  # fmt: skip

@@ -8,14 +8,15 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..home import COMMAND, REPAIR
 from .events import RunView
 
 ATTEMPT_LINE = "--- attempt {attempt}, {time} UTC, process {pid} ---"  # the first line of each attempt in log.txt
 ENDED_LINE = "Easel: the worker ended {how}; the system had killed {oom_kills} processes for want of memory meanwhile"
 _ATTEMPT = re.compile(r"^--- attempt \d+, .* ---$", re.MULTILINE)
 _ENDED = re.compile(r"^Easel: the worker ended (?:by signal (\d+)|with code (\d+)).*; the system had killed (\d+) ", re.MULTILINE)
-_LIBRARY_TROUBLE = "Start Easel with its launcher, which repairs what is installed; 'python -m training doctor' says what is wrong."
-_GPU_TROUBLE = "Update the graphics driver, then press Resume; 'python -m training doctor' says what is wrong."
+_LIBRARY_TROUBLE = f"{REPAIR}, which repairs what is installed; '{COMMAND} doctor' says what is wrong."
+_GPU_TROUBLE = f"Update the graphics driver, then press Resume; '{COMMAND} doctor' says what is wrong."
 _SMALLER = "Duplicate the run with a smaller batch or a lower resolution, or with gradient checkpointing on."
 WINDOWS_ACCESS_VIOLATION = 0xC0000005
 CLOCK_SLACK_S = 90  # a boot time computed from the clock wanders a little

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from ..home import Home
+from ..home import COMMAND, Home
 from . import supervisor
 from .events import ENDINGS, RunView, fold
 from .run import Run
@@ -45,7 +45,7 @@ def follow(run: Run, home: Home, cursor: int = 0, out: TextIO | None = None) -> 
             time.sleep(LOOK_S)
         except KeyboardInterrupt:
             if asked:
-                screen.line(f"Left alone; it goes on by itself. Watch it in the app, or with: python -m training runs (id {run.id})")
+                screen.line(f"Left alone; it goes on by itself. Watch it in the app, or with: {COMMAND} runs (id {run.id})")
                 return "detached"
             asked = True
             screen.line("Stopping after this step and saving. Ctrl-C again leaves without waiting.")

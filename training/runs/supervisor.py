@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import outside, registry
-from ..home import REPO, Home
+from ..home import REPAIR, REPO, Home
 from ..hub.secrets import Secret, mask
 from ..plan.hardware import machine
 from . import death, journal, origin, placing
@@ -412,7 +412,7 @@ def _never_began(run: Run, code: int) -> None:
                 "t": round(time.time(), 3),
                 "kind": "failed",
                 "error": f"The worker process could not begin; it ended {death.how_it_ended(code)}.",
-                "hint": "Start Easel with its launcher, which repairs what is installed; the log has the details.",
+                "hint": f"{REPAIR}, which repairs what is installed; the log has the details.",
                 "trace": run.log_tail(60),
             },
             fsync=True,
