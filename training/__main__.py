@@ -1,5 +1,5 @@
 """The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | runs | jobs | plugins | doctor.
+get-dataset | push-dataset | export-run | import-run | runs | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -509,6 +509,48 @@ def runs(
         print(f"{'unreadable':<12} {'':<9} {'':<12} {name}: {why}")
     if not found and not broken:
         print("There are no runs yet.")
+
+
+@app.command(name="export-run")
+def export_run(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.zip", help="The ZIP to write; without it, the run's id in this folder.")] = None,
+    base: Annotated[bool, typer.Option("--base", help="With the base model, where it is a folder or file here or was downloaded.")] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="With the pictures and captions, as the datasets hold them now.")] = False,
+    home: HomeOption = None,
+):
+    """Pack a run into one ZIP that opens on any computer: job, events, log, samples, checkpoints and result; no path of this computer."""
+    from .outside import size
+    from .runs import packing
+
+    place = _use(home)
+    chosen = _open(run, place)
+    target = out or Path(f"{chosen.id}.zip")
+    _refuse_existing(target)
+    print(f"{target}  {size(packing.write(packing.parcel(chosen, place, base, pictures), target))}")
+
+
+@app.command(name="import-run")
+def import_run(
+    source: Annotated[Path, typer.Argument(metavar="FILE.zip", help="A run as a ZIP, or its folder.")],
+    base: Annotated[str, typer.Option(metavar="PLACE", help="The base model here, where the run names one that is not: a folder, a file or a Hub id.")] = "",
+    dataset: Annotated[list[str] | None, typer.Option(metavar="NAME=PLACE", help="A dataset here for one that the run names; may be given several times.")] = None,
+    home: HomeOption = None,
+):
+    """Bring a run here that was packed or copied elsewhere.  It is looked at as data, and starts only when 'resume' says so."""
+    from .runs import needs, unpacking
+
+    place = _use(home)
+    if not source.exists():
+        raise ValueError(f"there is no {source}")
+    brought = unpacking.bring(source, place)
+    places = {name: str(here) for name, here in _pairs(dataset or [], "--dataset").items()}
+    if base:
+        places |= {need.name: base for need in needs.of(brought.run, place) if need.field == "model.source"}
+    if places:
+        unpacking.replace(brought.run, place, places)
+    for sentence in unpacking.Brought(brought.run, brought.refused, tuple(needs.missing(brought.run, place)), brought.added).said():
+        print(sentence)
 
 
 @app.command()

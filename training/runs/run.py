@@ -346,7 +346,7 @@ def create(outputs: Path, config: JobConfig, furnish: Callable[[Run], None] = la
         write_atomic(fresh / "job.yaml", text.encode())
         origin.adopt(fresh)
         furnish(Run(fresh))
-        path = _take_name(fresh, outputs, f"{time.strftime(_STAMP)}_{folder_name(config.name)}")
+        path = take_name(fresh, outputs, f"{time.strftime(_STAMP)}_{folder_name(config.name)}")
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -441,7 +441,8 @@ def _is_checkpoint(folder: Path) -> bool:
         return False
 
 
-def _take_name(fresh: Path, outputs: Path, name: str) -> Path:
+def take_name(fresh: Path, outputs: Path, name: str) -> Path:
+    """Where the folder `fresh` lies now: in outputs, under that name or one like it that was free.  Raises ValueError, OSError."""
     for number in range(1, 10_000):
         path = outputs / (name if number == 1 else f"{name}-{number}")
         if path.exists():
