@@ -1,5 +1,5 @@
 """The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | export-run | import-run | runs | jobs | plugins | doctor.
+get-dataset | push-dataset | export-run | import-run | runs | jobs | plugins | errors | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -582,6 +582,26 @@ def doctor(home: HomeOption = None):
     raise typer.Exit(main_table(_use(home)))
 
 
+@app.command()
+def errors(
+    code: Annotated[str, typer.Argument(metavar="[CODE]", help="Number of an error, such as E-101; without it, all are listed.")] = "",
+    page: Annotated[bool, typer.Option("--page", help="Print docs/errors.md.")] = False,
+    home: HomeOption = None,
+):
+    """Say what the number of an error means: what it comes from, and what to do."""
+    from . import errors as table
+
+    _use(home)
+    if page:
+        print(table.page(), end="")
+    elif code:
+        kind = table.by_code(code)
+        print(f"{kind.code}  {kind.title}\n{kind.cause}\n{kind.do}")
+    else:
+        for kind in sorted(table.KINDS, key=lambda k: k.code):
+            print(f"{kind.code}  {kind.title}")
+
+
 def _layout(text: str):
     from .formats.deliver import LAYOUTS
 
@@ -664,7 +684,9 @@ def main() -> None:
         app()
     except (ValueError, OSError) as error:
         told = isinstance(error, OSError) and error.strerror and error.filename
-        print(f"{error.filename}: {error.strerror}" if told else str(error), file=sys.stderr)
+        from .errors import marked
+
+        print(marked(f"{error.filename}: {error.strerror}" if told else str(error)), file=sys.stderr)
         sys.exit(2)
 
 

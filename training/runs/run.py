@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import outside
+from .. import errors, outside
 from ..sentences import sentences
 from . import death, journal, origin
 from .events import ENDINGS, LAST_T, RunView, fold
@@ -295,6 +295,11 @@ class Run:
         if status == "failed":
             return sentences(view.error, view.hint)
         return death.of_silence(view, [step for step, _ in self.checkpoints()], self.log_tail(2000), str(self.path))
+
+    def error_kind(self, view: RunView | None = None) -> errors.Kind:
+        """What kind of error a failed or interrupted run ended with.  view: where it is known already."""
+        view = view or self.view()
+        return errors.of(view.error if view.last_kind == "failed" else self.why(view))
 
     def size_bytes(self) -> int:
         """What the folder takes on disk; a file that disappears meanwhile counts nothing."""
