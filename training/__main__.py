@@ -1,5 +1,6 @@
 """The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | export-run | import-run | runs | jobs | plugins | errors | doctor.
+get-dataset | push-dataset | export-run | import-run | runs | jobs | plugins | report |
+errors | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -580,6 +581,29 @@ def doctor(home: HomeOption = None):
     from .doctor import main_table
 
     raise typer.Exit(main_table(_use(home)))
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run that went wrong, by its id or folder; without it, only the installation is told.")] = "",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Save what was shown, as .txt or .zip; without it, it is only shown.")] = None,
+    names: Annotated[bool, typer.Option("--names", help="Let in the names of the run, datasets, files and models, and places.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Let in captions, prompts and trigger words.")] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Let in the sample pictures; then it is a ZIP.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is saved.")] = False,
+    home: HomeOption = None,
+):
+    """Show what a report of a problem would say, without names, words, pictures and tokens, and save it where --out says."""
+    from . import report as told
+
+    place = _use(home)
+    if out is not None:
+        _refuse_existing(out)
+    made = told.report(place, _open(run, place) if run else None, told.Ticks(names, words, pictures))
+    print(made.text, end="", flush=True)
+    if out is not None and (yes or typer.confirm(f"Save it as {out}?")):
+        told.write(made, out)
+        print(f"{out} is written; nothing was sent anywhere.")
 
 
 @app.command()
