@@ -232,19 +232,25 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
         run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
     if data.get("act") == "fit":
-        has = machine(ctx.home.root).on(form.gpu)
-        with _one_look(ctx.home, form, dataset):
-            edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
-        rows = edits.pop("data.datasets", "")
-        form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
-        if rows:
-            form, dataset = draft.typed_rows(ctx.home, form, rows, dataset)
-            form = changed(ctx, lambda _: form)
-        seen = {**seen, "fitted": said}
+        dataset, said = fitted(ctx, dataset, form)
+        form, seen = form_of(ctx), {**seen, "fitted": said}
     painted = paint(ctx, dataset, form, seen)
     if run is None:
         return [*painted, dataset or gr.skip(), gr.skip(), gr.skip(), gr.skip()]
     return [*painted, dataset or gr.skip(), run, ctx.go("results"), ctx.soon()]
+
+
+def fitted(ctx, dataset: str, form: Draft) -> tuple[str, list[str]]:
+    """(its dataset, what was changed, in words) after the form was made to fit this machine."""
+    has = machine(ctx.home.root).on(form.gpu)
+    with _one_look(ctx.home, form, dataset):
+        edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
+    rows = edits.pop("data.datasets", "")
+    form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
+    if rows:
+        form, dataset = draft.typed_rows(ctx.home, form, rows, dataset)
+        changed(ctx, lambda _: form)
+    return dataset, said
 
 
 def brought_file(ctx, file: str | None, dataset: str, seen: dict) -> list:
