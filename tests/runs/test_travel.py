@@ -135,7 +135,7 @@ def test_what_no_run_holds_stays_out_and_is_said(home, there, nasty):
     [
         ({"a.png": b"x"}, "holds no job.yaml"), ({"a/job.yaml": b"kind: train", "b/job.yaml": b"kind: train"}, "several runs"), ({"job.yaml": b"kind: publish\nname: x"}, "only trainings"),
         ({"job.yaml": b"kind: train\nname: x\nextra: 1"}, "is not a setting"), ({"job.yaml": b"a: &a [1]\nb: *a"}, "aliases"), ({"job.yaml": b"!!python/object/apply:os.system [x]"}, "job.yaml"),
-        ({"job.yaml": b"x" * 300_000}, "is 300 kB long"), ({"job.yaml": b"[" * 90_000}, "nested"), ({"job.yaml": b"kind: train", "travel.json": b'{"format": 9}'}, "is not valid"),
+        ({"job.yaml": b"x" * 300_000}, "is 300 kB long"), ({"job.yaml": b"kind: train", "travel.json": b'{"format": 9}'}, "is not valid"),
     ],
 )  # fmt: skip
 def test_what_is_no_run_is_refused_whole_and_leaves_nothing(there, nasty, entries, sentence):
@@ -148,7 +148,9 @@ def test_what_is_no_run_is_refused_whole_and_leaves_nothing(there, nasty, entrie
 
 
 def test_what_a_parcel_says_of_its_datasets_is_not_believed(home, there, nasty):
-    story.pictures(home)
+    long = "日" * 80 + ".png"
+    pictures = home.datasets / story.pictures(home)
+    (pictures / "p0.png").rename(pictures / long)
     held = packed(run_of(home), home, nasty / "run.zip", pictures=True)
     top = next(iter(held)).split("/")[0]
     pictures = [name for name in held if "/pictures/" in name]
@@ -157,13 +159,16 @@ def test_what_a_parcel_says_of_its_datasets_is_not_believed(home, there, nasty):
             archive.writestr(name, b"another picture" if name == pictures[0] else data)
         archive.writestr(f"{top}/outside/datasets/0/pictures/uninvited.png", b"x")
     made = unpacking.bring(nasty / "changed.zip", there)
-    assert [need.name for need in made.lacking] == [] and len(states.now(datasets.open_dataset(there, "zibbo")).files) == len(pictures) - 1
+    assert [need.name for need in made.lacking] == [] and len(states.now(datasets.open_dataset(there, "zibbo")).files) == len(pictures) - 1 == 2
+    whole = unpacking.bring(nasty / "run.zip", there)
+    name = whole.run.job()["data"]["datasets"][0]["name"]
+    assert whole.added and name != "zibbo" and (there.datasets / name / long).is_file(), "another one of that name is not touched"
     with zipfile.ZipFile(nasty / "wild.zip", "w") as archive:
         for name, data in held.items():
             archive.writestr(name, json.dumps({"files": {"../../x.png": "0" * 64}}) if name.endswith("state.json") else data)
     with pytest.raises(ValueError, match="its files are not what Easel writes"):
         unpacking.bring(nasty / "wild.zip", there)
-    assert len(list_runs(there.outputs)) == 1 and not broken_runs(there.outputs)
+    assert len(list_runs(there.outputs)) == 2 and not broken_runs(there.outputs)
 
 
 def test_the_command_line_packs_and_brings(home, there, nasty, monkeypatch, capsys):

@@ -60,7 +60,7 @@ def _of(config: TrainConfig, home: Home, begins: bool) -> Iterator[Need]:
     with suppress(ValueError):  # an objective that is not here is said below
         if config.concept.low and concepts.in_pairs(concepts.known(config, home.plugins)):
             yield _dataset("concept.low", config.concept.low, home)
-    yield _place("base model", "model.source", config.model.source, "put it there, or say with Import where it is")
+    yield _place("base model", "model.source", config.model.source, "say where it is here: a folder, a file or a Hub id (in Results, or with import-run --base)")
     for what, field, source in (
         ("training adapter", "model.training_adapter", config.model.training_adapter),
         ("image encoder", "adapter.image_encoder", config.adapter.image_encoder),

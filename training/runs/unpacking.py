@@ -22,7 +22,7 @@ from typing import Any
 
 from .. import jobfile, outside
 from ..config import TrainConfig, config_hash
-from ..data import datasets, parts, states, twin, versions, zips
+from ..data import bin, datasets, parts, states, twin, versions, zips
 from ..data.datasets import Dataset
 from ..data.folder import write_about
 from ..data.memory import hash_of, write_text_whole
@@ -30,7 +30,7 @@ from ..data.states import State
 from ..files import write_atomic
 from ..formats.basemodel import read_header
 from ..home import Home
-from ..names import check_name, folder_name
+from ..names import FORBIDDEN, RESERVED, check_name, folder_name
 from . import exactly, needs
 from .lock import RunLock
 from .longer import MANIFEST, MAX_MANIFEST_BYTES
@@ -45,7 +45,7 @@ MOST_BYTES = {  # of a file in a run's folder: what is longer, no training write
     "datasets.json": exactly.MAX_RECORD_BYTES, "README.md": 4 << 20, NOTE: 1 << 20, "state.json": 1 << 30, MANIFEST: MAX_MANIFEST_BYTES, parts.FILE: parts.MAX_BYTES,
 }  # fmt: skip
 MAX_TEXT_BYTES, MAX_PICTURE_BYTES = 64 << 20, 1 << 30
-MAX_STATE_BYTES = 256 << 20
+MAX_STATE_BYTES = 64 << 20
 CHUNK_BYTES = 4 << 20
 PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".exe", ".sh", ".bat", ".cmd", ".ps1", ".com", ".scr", ".js", ".html", ".htm", ".svg", ".lnk")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".npz", ".joblib")
@@ -66,7 +66,7 @@ class Brought:
         """For a person, a sentence each."""
         lines = [f"'{self.run.title}' is here as {self.run.id}."]
         lines += [f"With it came {', '.join(self.added)}."] if self.added else []
-        lines += [f"It can be looked at and drawn with; to be resumed, {text}."] if (text := needs.sentence(list(self.lacking))) else []
+        lines += [f"It can be looked at; to be resumed, {text}."] if (text := needs.sentence(list(self.lacking))) else []
         if self.refused:
             named = "; ".join(f"{name} {why}" for name, why in self.refused[:3])
             lines.append(f"{datasets.counted(len(self.refused), 'file')} {'was' if len(self.refused) == 1 else 'were'} left out: {named}{'; …' if len(self.refused) > 3 else '.'}")
@@ -261,7 +261,7 @@ def _no_weights(path: Path) -> str:
     try:
         read_header(path)
     except (ValueError, OSError) as error:
-        return str(error).removeprefix(f"{path.name} ")
+        return "is a pickled file with another name" if "pickled" in str(error) else "is not a whole .safetensors file"
     return ""
 
 
@@ -384,9 +384,10 @@ def _dataset(name: str, inner: Mapping[str, Path], pictures: Mapping[str, Path],
     made = Dataset(room, room / datasets.HIDDEN)
     (made.meta / "thumbs").mkdir(parents=True)
     try:
-        for file, path in pictures.items():
-            if states.is_name(file) and check_name(file) == file and hash_of(path) == state.files.get(file):
-                os.rename(path, made.path / file)
+        for path in pictures.values():
+            digest = hash_of(path)
+            for file in [file for file, wanted in state.files.items() if wanted == digest and _keepable(file)]:
+                bin.link_or_copy(path, made.path / file)
         twin.write_texts(made, state)
         if parts.FILE in inner:
             write_text_whole(made.meta / parts.FILE, outside.read_text(inner[parts.FILE], parts.MAX_BYTES))
@@ -401,6 +402,12 @@ def _dataset(name: str, inner: Mapping[str, Path], pictures: Mapping[str, Path],
     ds.check()
     versions.gather(ds, "came with a run")
     return ds, True
+
+
+def _keepable(file: str) -> bool:
+    """Whether a picture can be called so here.  Its name may be longer than that of a run, and needs not be in NFC."""
+    odd = set(file) & (FORBIDDEN if os.name == "nt" else {"/"}) or any(ord(c) < 32 for c in file) or file.split(".")[0].upper().strip() in RESERVED
+    return states.is_name(file) and not odd and len(file.encode("utf-8", "replace")) < 256 and file.rstrip(". ") == file
 
 
 def _model(name: str, inner: Mapping[str, Path], home: Home) -> tuple[Path, bool]:

@@ -97,10 +97,10 @@ def ways_out(ctx, run: Run) -> tuple[tuple[str, str, str], ...]:
     data = job.get("data")
     sets = isinstance(data, dict) and bool(data.get("datasets"))
     rows = [
-        ("run", "The run", "settings, curve, samples, checkpoints, log and result; pictures and base model are named in it"),
-        ("run-pictures", "With its pictures", "and their captions, as the datasets hold them now"),
-        ("run-base", "With its base model", "where that is on this computer"),
-        ("run-all", "With both", "whatever it takes to go on elsewhere"),
+        ("run", "The run", "Settings, curve, samples, checkpoints, log and result; pictures and base model are only named."),
+        ("run-pictures", "With its pictures", "And their captions, as the datasets hold them now."),
+        ("run-base", "With its base model", "Where that is on this computer."),
+        ("run-all", "With both", "All that it takes to go on elsewhere."),
     ]  # fmt: skip
     wanted = [row for row in rows if (not PARCELS[row[0]][0] or own_base) and (not PARCELS[row[0]][1] or sets)]
     return tuple((ctx.url(f"/easel/run/{quote(run.id, safe='')}/{what}"), title, says) for what, title, says in wanted)
@@ -130,12 +130,11 @@ def asks(lacks: Sequence[Need], sets: Sequence[tuple[str, str]]) -> str:
     if not lacks:
         return ""
     rows = "".join(_ask(n, need, sets) for n, need in enumerate(lacks))
-    many = "are" if len(lacks) > 1 else "is"
-    return f'<div class="ez-note ez-warn" role="status"><b>To be resumed, it needs what {many} not on this computer</b><ul class="ez-lacks">{rows}</ul></div>'
+    return f'<div class="ez-note ez-warn" role="status"><b>To be resumed, it needs what is not on this computer</b><ul class="ez-lacks">{rows}</ul></div>'
 
 
 def _ask(n: int, need: Need, sets: Sequence[tuple[str, str]]) -> str:
-    label = f'<label for="ez-lack-{n}"><b>{escape(need.what)} {escape(need.name)}</b><span>{escape(in_words(need.cure))}</span></label>'
+    label = f'<label for="ez-lack-{n}"><b>{escape(need.what[:1].upper() + need.what[1:])} {escape(need.name)}</b><span>{escape(in_words(need.cure))}</span></label>'
     if need.what == "dataset":
         options = "".join(f'<option value="{escape(name)}">{escape(title)}</option>' for name, title in sets)
         field = f'<select class="ez-input" id="ez-lack-{n}"><option value="">Choose one that is here</option>{options}</select>' if sets else "<span></span>"
