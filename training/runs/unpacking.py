@@ -31,7 +31,7 @@ from ..files import write_atomic
 from ..formats.basemodel import read_header
 from ..home import Home
 from ..names import FORBIDDEN, RESERVED, check_name, folder_name
-from . import exactly, needs
+from . import exactly, needs, origin
 from .lock import RunLock
 from .longer import MANIFEST, MAX_MANIFEST_BYTES
 from .packing import HOUSED, MODEL_FILES, NOTE, OUTSIDE, SAMPLES, WEIGHTS, rewritten
@@ -133,7 +133,10 @@ def replace(run: Run, home: Home, places: Mapping[str, str]) -> None:
                 datasets.resolve(home, place)
             elif not Path(place).expanduser().exists() and place.count("/") != 1:
                 raise ValueError(f"there is nothing at {place}")
+        ours = origin.made_here(run.path)
         settle(run.path, config, places, home)
+        if ours:
+            origin.adopt(run.path)
     finally:
         lock.release()
 

@@ -91,7 +91,8 @@ def test_a_failed_run_says_its_number_and_what_to_do_is_a_press_away(ctx):
     head = shown(ctx, large.id)["head"]
     assert "E-101" in head and buttons(head)["fit"] and f'data-report="{large.id}"' in head and "quantises or lowers" in head
     answered = results.answer(ctx, large.id, {}, {"act": "fit"})
-    assert train.form_of(ctx).name == "my-zibbo" and answered[0]["notice"][0] == "ez-ok"
+    assert train.form_of(ctx).name == "my-zibbo" and answered[0]["notice"][0] == "ez-ok", answered[0]["notice"]
+    assert train.form_of(ctx).edits, "it ran out where it was reckoned to fit, so something has to become smaller"
     full = story.run(ctx.home, 40, "failed")
     assert "E-201" in shown(ctx, full.id)["head"] and buttons(shown(ctx, full.id)["head"])["room"]
     (ctx.home.cache / "aa").mkdir(parents=True)

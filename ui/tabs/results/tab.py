@@ -296,8 +296,8 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
             elif act == "fit":
                 form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
                 train.changed(ctx, lambda _: form)
-                dataset, said = train.fitted(ctx, dataset, form)
-                tabs, notice = ctx.go("train"), ("ez-ok", in_words(*said) if said else "Nothing more makes it fit.")
+                dataset, said = train.fitted(ctx, dataset, form, ran_out=True)
+                tabs, notice = ctx.go("train"), ("ez-ok" if said else "ez-warn", in_words(*said) if said else "Nothing more makes it smaller: choose a smaller base model.")
             elif act == "room":
                 seen["room"] = (run.id, room.look(ctx.home))
             elif act == "empty-cache":
