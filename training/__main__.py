@@ -1,5 +1,5 @@
 """The command line: python -m training train | estimate | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | runs | jobs | plugins | doctor | update.
+get-dataset | push-dataset | export-run | import-run | runs | jobs | plugins | report | errors | doctor | update.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (estimate: it does not fit; doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -485,6 +485,48 @@ def runs(
         print("There are no runs yet.")
 
 
+@app.command(name="export-run")
+def export_run(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.zip", help="The ZIP to write; without it, the run's id in this folder.")] = None,
+    base: Annotated[bool, typer.Option("--base", help="With the base model, where it is a folder or file here or was downloaded.")] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="With the pictures and captions, as the datasets hold them now.")] = False,
+    home: HomeOption = None,
+):
+    """Pack a run into one ZIP that opens on any computer: job, events, log, samples, checkpoints and result; no path of this computer."""
+    from .outside import size
+    from .runs import packing
+
+    place = _use(home)
+    chosen = _open(run, place)
+    target = out or Path(f"{chosen.id}.zip")
+    _refuse_existing(target)
+    print(f"{target}  {size(packing.write(packing.parcel(chosen, place, base, pictures), target))}")
+
+
+@app.command(name="import-run")
+def import_run(
+    source: Annotated[Path, typer.Argument(metavar="FILE.zip", help="A run as a ZIP, or its folder.")],
+    base: Annotated[str, typer.Option(metavar="PLACE", help="The base model here, where the run names one that is not: a folder, a file or a Hub id.")] = "",
+    dataset: Annotated[list[str] | None, typer.Option(metavar="NAME=PLACE", help="A dataset here for one that the run names; may be given several times.")] = None,
+    home: HomeOption = None,
+):
+    """Bring a run here that was packed or copied elsewhere.  It is looked at as data, and starts only when 'resume' says so."""
+    from .runs import needs, unpacking
+
+    place = _use(home)
+    if not source.exists():
+        raise ValueError(f"there is no {source}")
+    brought = unpacking.bring(source, place)
+    places = {name: str(here) for name, here in _pairs(dataset or [], "--dataset").items()}
+    if base:
+        places |= {need.name: base for need in needs.of(brought.run, place) if need.field == "model.source"}
+    if places:
+        unpacking.replace(brought.run, place, places)
+    for sentence in unpacking.Brought(brought.run, brought.refused, tuple(needs.missing(brought.run, place)), brought.added).said():
+        print(sentence)
+
+
 @app.command()
 def jobs(home: HomeOption = None):
     """List the job kinds and the captioners."""
@@ -521,6 +563,48 @@ def update(check: Annotated[bool, typer.Option("--check", help="Ask the package 
     from .version import VERSION
 
     print(newer.told(VERSION) if check else f"This is Easel {VERSION}. 'update --check' asks the package index whether there is a newer one.")
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run that went wrong, by its id or folder; without it, only the installation is told.")] = "",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Save what was shown, as .txt or .zip; without it, it is only shown.")] = None,
+    names: Annotated[bool, typer.Option("--names", help="Let in the names of the run, datasets, files and models, and places.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Let in captions, prompts and trigger words.")] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Let in the sample pictures; then it is a ZIP.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before it is saved.")] = False,
+    home: HomeOption = None,
+):
+    """Show what a report of a problem would say, without names, words, pictures and tokens, and save it where --out says."""
+    from . import report as told
+
+    place = _use(home)
+    if out is not None:
+        _refuse_existing(out)
+    made = told.report(place, _open(run, place) if run else None, told.Ticks(names, words, pictures))
+    print(made.text, end="", flush=True)
+    if out is not None and (yes or typer.confirm(f"Save it as {out}?")):
+        told.write(made, out)
+        print(f"{out} is written; nothing was sent anywhere.")
+
+
+@app.command()
+def errors(
+    code: Annotated[str, typer.Argument(metavar="[CODE]", help="Number of an error, such as E-101; without it, all are listed.")] = "",
+    page: Annotated[bool, typer.Option("--page", help="Print docs/errors.md.")] = False,
+    home: HomeOption = None,
+):
+    """Say what the number of an error means: what it comes from, and what to do."""
+    from . import errors as table
+
+    _use(home)
+    if page:
+        print(table.page(), end="")
+    elif code:
+        kind = table.by_code(code)
+        print(f"{kind.code}  {kind.title}\n{kind.cause}\n{kind.do}")
+    else:
+        for kind in sorted(table.KINDS, key=lambda k: k.code):
+            print(f"{kind.code}  {kind.title}")
 
 
 def _layout(text: str):
@@ -602,7 +686,9 @@ def main() -> None:
         app()
     except (ValueError, OSError) as error:
         told = isinstance(error, OSError) and error.strerror and error.filename
-        print(f"{error.filename}: {error.strerror}" if told else str(error), file=sys.stderr)
+        from .errors import marked
+
+        print(marked(f"{error.filename}: {error.strerror}" if told else str(error)), file=sys.stderr)
         sys.exit(2)
 
 

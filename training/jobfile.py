@@ -60,14 +60,15 @@ def load_mapping(path: Path, *, linked: bool = False) -> dict[str, Any]:
 
     linked: the file may be a link, for a path that a person named.
     """
-    text = read_text(path, MAX_BYTES, linked=linked)
-    if path.suffix.lower() == ".json":
-        data = parse_json(text, path.name, object_pairs_hook=_no_twins)
-    else:
-        data = _yaml(text, path.name)
+    return mapping_of(read_text(path, MAX_BYTES, linked=linked), path.name)
+
+
+def mapping_of(text: str, name: str) -> dict[str, Any]:
+    """The mapping in the text of such a file.  Raises ValueError, whose message begins with `name`."""
+    data = parse_json(text, name, object_pairs_hook=_no_twins) if name.lower().endswith(".json") else _yaml(text, name)
     if not isinstance(data, dict):
         held = {type(None): "nothing", list: "a list", str: "a text"}.get(type(data), f"only {data!r}")
-        raise ValueError(f"{path.name} holds {held}, but a job is a mapping of keys to values, such as 'kind: train'")
+        raise ValueError(f"{name} holds {held}, but a job is a mapping of keys to values, such as 'kind: train'")
     return data
 
 

@@ -24,7 +24,7 @@ import gradio as gr
 
 from training.home import Home
 
-from . import pages, sidebar, theme
+from . import pages, reporting, sidebar, theme
 from .api import endpoints
 from .poll import Watch
 from .server.frontpage import TITLE
@@ -135,8 +135,8 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
         _wire_hooks(demo, ctx)
         endpoints.offer_all(ctx)
     demo.easel_taken = ctx.parts["dataset"].imports.taken
-    demo.easel_css = "\n".join(dict.fromkeys([theme.css(), *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
-    demo.easel_head = head(demo.easel_css, list(dict.fromkeys([theme.script(), *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
+    demo.easel_css = "\n".join(dict.fromkeys([theme.css(), reporting.CSS, *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
+    demo.easel_head = head(demo.easel_css, list(dict.fromkeys([theme.script(), reporting.JS, *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
     return demo
 
 

@@ -12,7 +12,7 @@ from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run
 
-from . import added, newer, views
+from . import added, newer, reporting, views
 from .poll import changes
 from .theme import ASSETS
 from .words import in_words
@@ -39,22 +39,26 @@ class Parts:
     header: gr.HTML
     machine: gr.HTML
     plugins: gr.HTML
+    report: tuple[gr.State, gr.HTML]
     shown: gr.State  # prints of what the page shows
 
 
 def build(ctx) -> Parts:
     """The header, and the panel on the left."""
     header = gr.HTML(header_html(None), elem_id="ez-header", apply_default_css=False)
+    report = reporting.build()
     with gr.Sidebar(label="Machine", elem_id="ez-sidebar", width=272):
         machine = gr.HTML('<div class="ez-side"></div>', apply_default_css=False)
         plugins = gr.HTML("", apply_default_css=False)
         newer.build()
-    return Parts(header, machine, plugins, gr.State({}))
+        gr.HTML(reporting.BUTTON, apply_default_css=False)
+    return Parts(header, machine, plugins, report, gr.State({}))
 
 
 def wire(parts: Parts, ctx) -> None:
     """Refreshes both at load and with the tick, and sets the pace of the tick."""
 
+    reporting.wire(parts.report, ctx)
     last = Last()
 
     def look(shown):

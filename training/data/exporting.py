@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import zipping
 from ..names import folder_name
-from ..outside import open_plain
 from .datasets import Dataset, Picture, load_pixels
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ KINDS = {
     "imagefolder": ("Hugging Face", "metadata.jsonl beside the pictures; load_dataset(\"imagefolder\") reads it"),
     "kohya": ("kohya", "img/1_words with a .txt beside each; kohya's scripts read it"),
 }  # fmt: skip
-CHUNK = 1 << 20
 
 
 def check(ds: Dataset, kind: str) -> list[Picture]:
@@ -78,53 +75,11 @@ def _as_png(picture: Picture, pixels: Image.Image) -> bytes:
 
 def stream(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[bytes]:
     """The ZIP in pieces.  Pictures are not compressed again."""
-    out = _Pieces()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name, content in entries(ds, kind, pictures):
-            if isinstance(content, bytes):
-                archive.writestr(zipfile.ZipInfo(name), content)
-            else:
-                with open_plain(content) as source:
-                    info = zipfile.ZipInfo(name)
-                    info.file_size = os.fstat(source.fileno()).st_size  # whether it needs ZIP64 is decided before it is written
-                    with archive.open(info, "w") as target:
-                        while piece := source.read(CHUNK):
-                            target.write(piece)
-                            yield from out.taken()
-            yield from out.taken()
-    yield from out.taken()
+    return zipping.stream(entries(ds, kind, pictures))
 
 
 def write(ds: Dataset, kind: str, target: Path) -> int:
     """The ZIP at `target`, whole or not at all.  How many pictures it holds.  Raises ValueError as check() does, FileExistsError, OSError."""
     pictures = check(ds, kind)
-    if os.path.lexists(target):
-        raise FileExistsError(f"{target} is there already; choose another name")
-    part = target.with_name(target.name + ".part")
-    try:
-        with open(part, "xb") as file:
-            file.writelines(stream(ds, kind, pictures))
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    zipping.write(stream(ds, kind, pictures), target)
     return len(pictures)
-
-
-class _Pieces(io.RawIOBase):
-    """A file that cannot seek, whose bytes are taken away as they come."""
-
-    def __init__(self) -> None:
-        self._held: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data) -> int:
-        self._held.append(bytes(data))
-        return len(data)
-
-    def taken(self) -> Iterator[bytes]:
-        held, self._held = self._held, []
-        yield from held

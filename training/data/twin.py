@@ -56,7 +56,7 @@ def _made(home: Home, ds: Dataset, id: int, wanted: State) -> Twin:
     try:
         with ds._locked():
             copied, lost = _files(ds, made, wanted)
-            _texts(made, wanted)
+            write_texts(made, wanted)
             parts.copy(ds, made, wanted.files)
         title = f"{ds.title}, version {id}"
         write_about(made.meta, {"title": title, "created": round(time.time(), 3), OF: wanted.digest, "lines": wanted.lines, "prior": wanted.prior})
@@ -93,7 +93,8 @@ def _files(ds: Dataset, made: Dataset, wanted: State) -> tuple[int, list[str]]:
     return copied, lost
 
 
-def _texts(made: Dataset, wanted: State) -> None:
+def write_texts(made: Dataset, wanted: State) -> None:
+    """A state's captions, and what else it says of pictures that lie in `made` already."""
     for name, text in wanted.captions.items():
         if os.path.lexists(made.path / name):
             write_text_whole(made.path / f"{os.path.splitext(name)[0]}.txt", text + "\n")

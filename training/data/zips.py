@@ -7,7 +7,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +23,18 @@ RATIO_FROM_BYTES = 1_000_000  # below this, a good ratio harms nobody: a caption
 MAX_DIRECTORY_BYTES = 64_000_000
 CHUNK = 1 << 20
 _OTHER_ARCHIVES = {b"7z\xbc\xaf": "a 7z", b"Rar!": "a RAR", b"\x1f\x8b": "a gzip", b"BZh": "a bzip2", b"\xfd7zXZ": "an xz"}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one ZIP may hold."""
+
+    entries: int = MAX_ENTRIES
+    entry_bytes: int = MAX_ENTRY_BYTES
+    total_bytes: int = MAX_TOTAL_BYTES
+
+
+PICTURES = Limits()
 
 
 @dataclass(frozen=True)
@@ -43,18 +55,33 @@ class Entry:
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-def unpack(source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES) -> Iterator[Entry]:
-    """Each entry of a ZIP, its content in a file of `into`.  Raises ValueError where the ZIP as a whole is refused."""
+def names(source: Path, limits: Limits = PICTURES) -> list[str]:
+    """The names of the files in a ZIP, with '/' between folders, before anything is unpacked.  Raises ValueError where the ZIP as a whole is refused."""
     try:
-        _check_directory(source)
+        _check_directory(source, limits)
+        with open_plain(source, linked=True) as file, zipfile.ZipFile(file) as archive:
+            return ["/".join(filter(None, _place(info))) for info in archive.infolist() if not info.is_dir()]
+    except (zipfile.BadZipFile, OSError, struct.error, NotImplementedError) as error:
+        raise ValueError(_unopened(source, error)) from None
+
+
+def unpack(
+    source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES, limits: Limits = PICTURES, unwanted: Callable[[str, str], str] = lambda folder, name: ""
+) -> Iterator[Entry]:
+    """Each entry of a ZIP, its content in a file of `into`.  Raises ValueError where the ZIP as a whole is refused.
+
+    unwanted: (folder, name) -> why an entry is not unpacked at all, "" where it is.
+    """
+    try:
+        _check_directory(source, limits)
         file = open_plain(source, linked=True)
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, struct.error, NotImplementedError) as error:
-        raise ValueError(f"{source.name} is not a ZIP that can be opened: {_other_archive(source) or error}; pack it again") from None
+        raise ValueError(_unopened(source, error)) from None
     with file, archive:
         infos = archive.infolist()
-        if len(infos) > MAX_ENTRIES:
-            raise ValueError(_too_many(source, len(infos)))
+        if len(infos) > limits.entries:
+            raise ValueError(_too_many(source, len(infos), limits))
         overlapping = _overlapping(infos)
         total_bytes = 0
         for number, info in enumerate(infos):
@@ -64,10 +91,10 @@ def unpack(source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES) -> 
             if is_system(folder, name):
                 yield Entry(folder, name, None, hidden=True)
                 continue
-            reason = _why_not(info, name, id(info) in overlapping)
+            reason = unwanted(folder, name) or _why_not(info, name, id(info) in overlapping, limits)
             target = into / f"{number:05d}"
             if not reason:
-                reason, count = _stream(archive, info, target, max_total_bytes - total_bytes)
+                reason, count = _stream(archive, info, target, max_total_bytes - total_bytes, limits)
                 total_bytes += count
             if reason:
                 target.unlink(missing_ok=True)
@@ -84,7 +111,11 @@ def real_bytes(source: Path) -> int:
         return 0
 
 
-def _check_directory(source: Path) -> None:
+def _unopened(source: Path, error: Exception) -> str:
+    return f"{source.name} is not a ZIP that can be opened: {_other_archive(source) or error}; pack it again"
+
+
+def _check_directory(source: Path, limits: Limits = PICTURES) -> None:
     """The number of entries and size of the directory, before Python's zipfile reads all of it into memory."""
     with open_plain(source, linked=True) as file:
         size = os.fstat(file.fileno()).st_size
@@ -99,8 +130,8 @@ def _check_directory(source: Path) -> None:
             record = file.read(56)
             if len(record) == 56 and record[:4] == b"PK\x06\x06":
                 count, directory_bytes = struct.unpack("<QQ", record[32:48])
-    if count > MAX_ENTRIES or directory_bytes > MAX_DIRECTORY_BYTES:
-        raise ValueError(_too_many(source, count))
+    if count > limits.entries or directory_bytes > MAX_DIRECTORY_BYTES:
+        raise ValueError(_too_many(source, count, limits))
 
 
 def _other_archive(source: Path) -> str:
@@ -110,8 +141,8 @@ def _other_archive(source: Path) -> str:
     return next((f"it is {kind} archive" for mark, kind in _OTHER_ARCHIVES.items() if head.startswith(mark)), "")
 
 
-def _too_many(source: Path, count: int) -> str:
-    return f"{source.name} holds {count} entries; {MAX_ENTRIES} is the most, so split it"
+def _too_many(source: Path, count: int, limits: Limits) -> str:
+    return f"{source.name} holds {count} entries; {limits.entries} is the most, so split it"
 
 
 def _place(info: zipfile.ZipInfo) -> tuple[str, str]:
@@ -126,7 +157,7 @@ def _place(info: zipfile.ZipInfo) -> tuple[str, str]:
     return folder, name
 
 
-def _why_not(info: zipfile.ZipInfo, name: str, overlapping: bool) -> str:
+def _why_not(info: zipfile.ZipInfo, name: str, overlapping: bool, limits: Limits = PICTURES) -> str:
     """Why an entry is not even unpacked, or ''."""
     path = (info.orig_filename or info.filename).replace("\\", "/")
     mode = info.external_attr >> 16
@@ -144,8 +175,8 @@ def _why_not(info: zipfile.ZipInfo, name: str, overlapping: bool) -> str:
         return "is compressed in a way that is not supported; pack it as an ordinary ZIP (deflate)"
     if name.lower().endswith(".zip") or is_archive(name):
         return "is an archive inside the ZIP and was not opened; unpack it and add what it holds"
-    if info.file_size > MAX_ENTRY_BYTES:
-        return f"is {info.file_size / 1e6:.0f} MB large; {MAX_ENTRY_BYTES // 10**6} MB is the most"
+    if info.file_size > limits.entry_bytes:
+        return f"is {info.file_size / 1e6:.0f} MB large; {limits.entry_bytes // 10**6} MB is the most"
     if info.file_size > RATIO_FROM_BYTES and info.file_size > MAX_RATIO * max(1, info.compress_size):
         return f"unpacks to more than {MAX_RATIO} times its size, as ZIP bombs do"
     return ""
@@ -164,19 +195,19 @@ def _overlapping(infos: list[zipfile.ZipInfo]) -> set[int]:
     return found
 
 
-def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, left_bytes: int) -> tuple[str, int]:
+def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, left_bytes: int, limits: Limits) -> tuple[str, int]:
     """(why it was refused or '', bytes unpacked).  Believes what comes out, not what the directory says."""
     count = 0
     try:
         with archive.open(info) as source, open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as out:
             while chunk := source.read(CHUNK):
                 count += len(chunk)
-                if count > MAX_ENTRY_BYTES:
-                    return f"is larger than {MAX_ENTRY_BYTES // 10**6} MB", count
+                if count > limits.entry_bytes:
+                    return f"is larger than {limits.entry_bytes // 10**6} MB", count
                 if count > RATIO_FROM_BYTES and count > MAX_RATIO * max(1, info.compress_size):
                     return f"unpacks to more than {MAX_RATIO} times its size, as ZIP bombs do", count
                 if count > left_bytes:
-                    return f"{BEYOND} {MAX_TOTAL_BYTES // 10**9} GB that one ZIP may hold; put it into a second one", count
+                    return f"{BEYOND} {limits.total_bytes // 10**9} GB that one ZIP may hold; put it into a second one", count
                 out.write(chunk)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
         return f"is damaged in the ZIP: {error}", count

@@ -49,7 +49,7 @@ def names_of(config: TrainConfig, home: Home) -> tuple[str, ...]:
 
 def note(config: TrainConfig, ctx: Context) -> None:
     """The version of each dataset, as it is now, is kept and written into the run's folder; where it cannot be, that is said."""
-    record = _read(ctx.run)
+    known = record(ctx.run)
     for name in names_of(config, ctx.home):
         try:
             ds = datasets.resolve(ctx.home, name)
@@ -61,10 +61,10 @@ def note(config: TrainConfig, ctx: Context) -> None:
             version = versions.gather(ds)
             if version is None:
                 continue
-            rows = record.setdefault(name, [])
+            rows = known.setdefault(name, [])
             if not rows or rows[-1]["digest"] != version.digest:
                 rows.append({"t": round(time.time(), 3), "version": version.id, "digest": version.digest})
-                write_atomic(ctx.path(RECORD), json.dumps(record, ensure_ascii=False, indent=1).encode())
+                write_atomic(ctx.path(RECORD), json.dumps(known, ensure_ascii=False, indent=1).encode())
             versions.trained(ds, version.id, ctx.run.id, ctx.run.title)
         except (OSError, ValueError) as error:
             ctx.warn(f"which version of {ds.title!r} this run is trained on cannot be kept ({getattr(error, 'strerror', None) or error}), so it cannot be trained again on exactly these pictures once they change")
@@ -72,7 +72,7 @@ def note(config: TrainConfig, ctx: Context) -> None:
 
 def learnt(run: Run) -> dict[str, Learnt]:
     """{dataset: what of it the run was trained on}; {} for a run that says nothing of it."""
-    return {name: Learnt(rows[-1]["version"], rows[-1]["digest"], len(rows) > 1) for name, rows in _read(run).items() if rows}
+    return {name: Learnt(rows[-1]["version"], rows[-1]["digest"], len(rows) > 1) for name, rows in record(run).items() if rows}
 
 
 def hindrance(run: Run, home: Home) -> str:
@@ -151,7 +151,8 @@ def lost_with_bin(ds: Dataset, home: Home) -> str:
     return f"{which} can then no longer come back whole{runs}: {counted(len(only), 'picture')} {'is' if len(only) == 1 else 'are'} kept nowhere else in this dataset."
 
 
-def _read(run: Run) -> dict[str, list[dict[str, Any]]]:
+def record(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """{dataset: its rows}, as the run wrote them down; what is none is left out."""
     try:
         data = outside.read_json(run.path / RECORD, MAX_RECORD_BYTES)
     except (OSError, ValueError):

@@ -54,7 +54,7 @@ def follow(run: Run, home: Home, cursor: int = 0, out: TextIO | None = None) -> 
             except ValueError:  # it ended by itself in this very moment
                 continue
     if status in ("failed", "interrupted"):
-        screen.line(f"{status}: {run.why()}")
+        screen.line(f"{status}: {run.why()} [{run.error_kind().code}]")
     screen.close()
     return status
 

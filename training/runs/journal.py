@@ -27,7 +27,7 @@ Records = list[dict[str, Any]]
 
 def append(path: Path, record: dict[str, Any], fsync: bool = False) -> None:
     """`path` has one more record, in one write().  A torn last line is closed first.  Raises OSError, also for a half write; Refused."""
-    data = _line(record)
+    data = line(record)
     with _APPENDING:
         handle = open_to_append(path)
         try:
@@ -118,7 +118,8 @@ def size_bytes(path: Path) -> int:
         return 0
 
 
-def _line(record: dict[str, Any]) -> bytes:
+def line(record: dict[str, Any]) -> bytes:
+    """A record as it stands in a journal."""
     # a file name that is not UTF-8 reaches us as half a surrogate pair, which no page could show: it becomes '?'
     return json.dumps(_finite(record), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
 

@@ -1,8 +1,8 @@
 """Where a run comes from: made in this home, or brought here from somewhere else.
 
 A run's folder can be mailed, and whoever made it chose what its job reads.  So a home remembers the job files that it wrote.  One that
-it does not know never starts by itself; and before it is resumed, what it would read of this computer beyond this home's own datasets
-and runs, or send somewhere, is said and has to be accepted.  Plugins need no word: a job names them, but only those can answer that
+it does not know never starts by itself; and before it is resumed, what it would read of this computer beyond this home's own datasets,
+models and runs, or send somewhere, is said and has to be accepted.  Plugins need no word: a job names them, but only those can answer that
 the owner of the home has put there.
 """
 
@@ -66,6 +66,6 @@ def _is_beyond(text: str, home: Path) -> bool:
         return False
     try:
         place = Path(text).expanduser()
-        return place.exists() and not any(place.resolve().is_relative_to((home / own).resolve()) for own in ("datasets", "outputs"))
+        return place.exists() and not any(place.resolve().is_relative_to((home / own).resolve()) for own in ("datasets", "outputs", "models"))
     except (OSError, ValueError, RuntimeError):  # a text that is no path at all, or a home that nobody has
         return False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import outside
+from .. import errors, outside
 from ..sentences import sentences
 from . import death, journal, origin
 from .events import ENDINGS, LAST_T, RunView, fold
@@ -296,6 +296,11 @@ class Run:
             return sentences(view.error, view.hint)
         return death.of_silence(view, [step for step, _ in self.checkpoints()], self.log_tail(2000), str(self.path))
 
+    def error_kind(self, view: RunView | None = None) -> errors.Kind:
+        """What kind of error a failed or interrupted run ended with.  view: where it is known already."""
+        view = view or self.view()
+        return errors.of(view.error if view.last_kind == "failed" else self.why(view))
+
     def size_bytes(self) -> int:
         """What the folder takes on disk; a file that disappears meanwhile counts nothing."""
         total, folders = 0, [self.path]
@@ -346,7 +351,7 @@ def create(outputs: Path, config: JobConfig, furnish: Callable[[Run], None] = la
         write_atomic(fresh / "job.yaml", text.encode())
         origin.adopt(fresh)
         furnish(Run(fresh))
-        path = _take_name(fresh, outputs, f"{time.strftime(_STAMP)}_{folder_name(config.name)}")
+        path = take_name(fresh, outputs, f"{time.strftime(_STAMP)}_{folder_name(config.name)}")
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
@@ -441,7 +446,8 @@ def _is_checkpoint(folder: Path) -> bool:
         return False
 
 
-def _take_name(fresh: Path, outputs: Path, name: str) -> Path:
+def take_name(fresh: Path, outputs: Path, name: str) -> Path:
+    """Where the folder `fresh` lies now: in outputs, under that name or one like it that was free.  Raises ValueError, OSError."""
     for number in range(1, 10_000):
         path = outputs / (name if number == 1 else f"{name}-{number}")
         if path.exists():

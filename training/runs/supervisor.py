@@ -22,7 +22,7 @@ from .. import outside, registry
 from ..home import REPAIR, REPO, Home
 from ..hub.secrets import Secret, mask
 from ..plan.hardware import machine
-from . import death, journal, origin, placing
+from . import death, journal, needs, origin, placing
 from .events import ENDINGS
 from .lock import RunLock
 from .run import Run, list_runs
@@ -88,6 +88,8 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
         _check_folder(run)
         if asked := origin.question(run.path):
             raise ValueError(f"{asked}; accept that, or duplicate the run to see all its settings")
+        if status != "queued" and (lacking := needs.sentence(needs.missing(run, home))):
+            raise ValueError(f"'{run.title}' cannot go on here: {lacking}")
         card, ahead = _place(run, home)
         if ahead and ahead.status() in ENDINGS:  # it has said its last word, and is on its way out
             _until(lambda: not ahead.locked(), EXIT_WAIT_S)

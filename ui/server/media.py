@@ -23,9 +23,11 @@ from training.data import datasets, exporting, treatment
 from training.data.pictures import MAX_FILE_BYTES
 from training.home import BUILTIN, Home
 from training.hub.publish import export_weights, offers_of
+from training.runs import packing
 from training.runs.run import Run
 
 from ..theme import ASSETS
+from . import reports
 from .logins import SIGNED_IN
 
 # what a browser may show; by content, which the gate has checked, and by ending, which names it
@@ -38,6 +40,7 @@ CLIP_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", "
 FOREVER = "private, max-age=31536000, immutable"  # the address holds a version
 BRIEFLY = "private, max-age=30"
 MAX_TEXT_BYTES = 4_000_000
+PARCELS = {"run": (False, False), "run-pictures": (False, True), "run-base": (True, False), "run-all": (True, True)}  # of a run to take away: with its base model, with its pictures
 LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<layout>diffusers|kohya|comfyui))?")
 
 
@@ -109,7 +112,20 @@ def routes(home: Home) -> list[Route]:
         headers = _attached(f"{ds.title}.zip" if kind == "text" else f"{ds.title}-{kind}.zip")
         return StreamingResponse(exporting.stream(ds, kind, exporting.check(ds, kind)), media_type="application/zip", headers=headers)
 
+    def packed(request: Request) -> Response:
+        run, (base, pictures) = Run.open(home.outputs, request.path_params["run"]), PARCELS[request.path_params["what"]]
+        parcel = packing.parcel(run, home, base, pictures)
+        return StreamingResponse(packing.stream(parcel), media_type="application/zip", headers=_attached(f"{run.id}.zip"))
+
+    def report(request: Request) -> Response:
+        made = reports.get(request.path_params["key"])
+        if made.pictures:
+            return StreamingResponse(made.zipped(), media_type="application/zip", headers=_attached("easel-report.zip"))
+        return _attachment_text(made.text, "easel-report.txt")
+
     return [
+        Route("/easel/run/{run}/{what}", _guarded(packed)),
+        Route("/easel/report/{key}", _guarded(report)),
         Route("/easel/thumb/{dataset}/{picture}", _guarded(thumb)),
         Route("/easel/picture/{dataset}/{picture}", _guarded(picture)),
         Route("/easel/kept/{dataset}/{sha256}", _guarded(kept)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from training import errors
 from training.hub.account import Account
 from training.runs.events import RunView
 
@@ -152,7 +153,8 @@ def push(job: Push | None) -> str:
     sentence = "The upload was cancelled; nothing was published." if job.status == "stopped" else in_words(job.why) or "The upload ended without a word."
     look = "" if job.status == "stopped" else "ez-bad"
     again = f'<div class="ez-acts ez-gap-above">{_retry(job)}</div>'
-    return f'<div class="ez-note {look}" role="status"><b>{escape(job.repo_id)}</b><br>{escape(sentence)}{again}</div>'
+    code = "" if job.status == "stopped" else f'<span class="ez-code-line">{errors.of(job.view.error or job.why).code}</span>'
+    return f'<div class="ez-note {look}" role="status"><b>{escape(job.repo_id)}</b><br>{escape(sentence)}{code}{again}</div>'
 
 
 def _retry(job: Push) -> str:

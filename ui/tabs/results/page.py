@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html import escape
 
+from training.errors import Kind
 from training.runs.events import RunView
+from training.runs.needs import Need
+from training.runs.room import Room
 
-from ... import views
+from ... import faults, views
 from ...icons import icon
 from ...words import in_words, plain
+from . import travel
 from .gallery import Source
 
 CHANGED = "resume with the changes accepted"  # what the engine says when pictures or settings are not those of the checkpoint
@@ -36,6 +40,11 @@ class Page:
     about: str  # base model, dataset, rank: one line
     created_t: float
     why: str = ""
+    kind: Kind | None = None  # of error, for a run that failed or was cut off
+    exports: tuple[tuple[str, str, str], ...] = ()  # (address, what it is, what is in it) of the ZIPs in which it can be taken away
+    lacks: tuple[Need, ...] = ()  # what it needs to be resumed and is not here
+    sets: tuple[tuple[str, str], ...] = ()  # (name, title) of the datasets here
+    room: Room | None = None  # what takes room on the disk, where that was asked for
     stopping_s: float | None = None  # seconds since Stop was asked for; None when it was not
     kill_offered: bool = False
     ahead: str = ""  # title of the run that uses the machine now, when it is another one
@@ -98,7 +107,7 @@ def _run_card(card: Card, chosen: bool, src: Source, now: float) -> str:
 
 def head(page: Page, now: float) -> str:
     """Title, status, progress, figures, what can be done, and how it ended."""
-    parts = [_title(page, now), _progress(page), _figures(page), _result(page), _ending(page), _sample_row(page), _gone(page), _notice(page)]
+    parts = [_title(page, now), _progress(page), _figures(page), _result(page), _ending(page), _sample_row(page), travel.asks(page.lacks, page.sets), travel.taken(page.room) if page.room else "", _gone(page), _notice(page)]
     return f'<section class="ez-card ez-head">{"".join(filter(None, parts))}</section>'
 
 
@@ -136,6 +145,7 @@ def _actions(page: Page) -> str:
     acts.append(button("duplicate", "Duplicate", "copy"))
     if page.again is not None:
         acts.append(button("again", "Exactly again", "clock", page.again and in_words(page.again)))
+    acts.append(travel.menu(page.id, page.exports))
     if running or starting:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
     else:
@@ -247,7 +257,11 @@ def _ending(page: Page) -> str:
         if page.status in ("failed", "interrupted") and trace
         else ""
     )
-    return f'<div class="ez-note {look}" role="status">{said}{details}</div>'
+    if page.kind is None:
+        return f'<div class="ez-note {look}" role="status">{said}{details}</div>'
+    first, _, rest = said.partition("</p>")
+    acts = f'<div class="ez-acts ez-fault-acts">{faults.remedy(page.kind)}<button type="button" class="ez-btn" data-report="{escape(page.id)}">{icon("warn")}Report a problem</button></div>'
+    return f'<div class="ez-note {look}" role="status"><div class="ez-fault">{first}</p>{faults.code(page.kind, page.id)}</div>{rest}{acts}{details}</div>'
 
 
 def _sample_row(page: Page) -> str:

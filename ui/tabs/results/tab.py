@@ -10,13 +10,14 @@ from typing import Any
 import gradio as gr
 
 from training import outside, registry
+from training.data import datasets
 from training.data.parts import inside
 from training.formats.deliver import Offer, adapter_file
 from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import exactly, longer, origin, placing, supervisor
+from training.runs import exactly, longer, origin, placing, room, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
@@ -26,7 +27,7 @@ from ...server import client, media
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import gallery
+from . import gallery, travel
 from . import page as runpage
 from .chart import chart
 
@@ -48,6 +49,7 @@ class Parts:
     seen: gr.State
     boxes: dict[str, gr.HTML]
     body: gr.Column
+    travel: travel.Parts
 
     def outputs(self) -> list:
         return [self.seen, self.body, *(self.boxes[name] for name in PIECES)]
@@ -74,7 +76,7 @@ def build(ctx) -> Parts:
                 boxes["checkpoints"] = _box()
         with gr.Column(elem_classes="ez-card"):
             boxes["details"] = _box()
-    return Parts(seen, boxes, body)
+    return Parts(seen, boxes, body, travel.build(ctx))
 
 
 def _box() -> gr.HTML:
@@ -98,6 +100,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
+    travel.wire(parts.travel, ctx, look, parts.outputs())
     for name in ("strip", "head"):
         parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
 
@@ -124,7 +127,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     else:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
-        page = replace(page, gone=seen["gone"][1] if seen.get("gone", ("",))[0] == run.id else "")
+        page = replace(page, gone=seen["gone"][1] if seen.get("gone", ("",))[0] == run.id else "", room=seen["room"][1] if seen.get("room", ("",))[0] == run.id else None)
         pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
@@ -197,14 +200,15 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     startable = status in ("queued", *views.RESUMABLE)
     return runpage.Page(
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
-        why=run.why(view) if status in ("failed", "interrupted") else "",
+        why=run.why(view) if status in ("failed", "interrupted") else "", kind=run.error_kind(view) if status in ("failed", "interrupted") else None,
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
         leaving=status in views.RESUMABLE and run.locked(),
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
-        downloads=tuple((o.layout, o.title) for o in offers),
+        downloads=tuple((o.layout, o.title) for o in offers), exports=travel.ways_out(ctx, run),
+        lacks=travel.lacking(run, ctx) if status in views.RESUMABLE else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
     )  # fmt: skip
 
 
@@ -264,7 +268,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
     """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset].  token: of whoever is signed in to a Space."""
     tabs = dataset = gr.skip()
     notice = ("", "")
-    seen = {k: v for k, v in seen.items() if k not in ("notice", "gone")}
+    seen = {k: v for k, v in seen.items() if k not in ("notice", "gone", "room")}
     act = str(data.get("act", ""))
     if act == "all":
         seen["all"] = not seen.get("all")
@@ -289,6 +293,17 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                     dataset, tabs, notice = name, ctx.go("train"), ("ez-ok", said)
             elif act == "leave":
                 pass
+            elif act == "fit":
+                form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
+                train.changed(ctx, lambda _: form)
+                dataset, said = train.fitted(ctx, dataset, form, ran_out=True)
+                tabs, notice = ctx.go("train"), ("ez-ok" if said else "ez-warn", in_words(*said) if said else "Nothing more makes it smaller: choose a smaller base model.")
+            elif act == "room":
+                seen["room"] = (run.id, room.look(ctx.home))
+            elif act == "empty-cache":
+                notice = ("ez-ok", f"{outside.size(room.empty_cache(ctx.home))} are free again.")
+            elif act == "stands":
+                notice = ("ez-ok", travel.stands(run, ctx, str(data.get("name", "")), str(data.get("value", ""))))
             elif act == "longer":
                 chosen = train_longer(ctx, run, str(data.get("value", "")))
             elif act == "delete":

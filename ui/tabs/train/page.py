@@ -7,7 +7,7 @@ from dataclasses import replace
 from html import escape
 from types import MappingProxyType
 
-from training import registry
+from training import errors, registry
 from training.config import TrainConfig
 from training.data import concepts
 from training.formats.adapting import is_whole
@@ -259,7 +259,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     faults = [f"{_named(path)}: {text}" if path else text for path, text in plan.wrong.items() if path not in SHOWN_BESIDE and not path.startswith(f"{uses.PLACE}.")]
     lines = [_line("warn", m.text, "warn", m.tab, m.link) for m in missing]
     lines += [_line("warn", text, "bad") for text in faults]
-    lines += [_line("warn", p, "bad") for p in problems]
+    lines += [_line("warn", p, "bad", number=errors.of(p).code) for p in problems]
     if e and e.too_large and fitted is not None:
         lines.append(_line("warn", "Nothing more makes it fit: close other programs, choose a smaller base model, or train on another machine", "bad"))
     elif e and e.too_large:
@@ -322,6 +322,7 @@ def _stat(name: str, value: str) -> str:
     return f'<div class="ez-stat"><span>{name}</span><b>{escape(value)}</b></div>'
 
 
-def _line(picture: str, text: str, look: str, tab: str = "", link: str = "") -> str:
+def _line(picture: str, text: str, look: str, tab: str = "", link: str = "", number: str = "") -> str:
     go = f' <button type="button" class="ez-link" data-tab="{tab}">{escape(link)}</button>' if tab else ""
-    return f'<li class="{f"is-{look}" if look else ""}">{icon(picture)}<span>{escape(in_words(text))}{go}</span></li>'
+    small = f' <span class="ez-code-line">{number}</span>' if number else ""
+    return f'<li class="{f"is-{look}" if look else ""}">{icon(picture)}<span>{escape(in_words(text))}{small}{go}</span></li>'

@@ -38,6 +38,7 @@ from .missing import chosen as open_chosen
 TITLE = "Train"
 PIECES = ("essentials", "presets", "settings", "plan", "brought")
 THUMBS = 4
+LESS = 0.8  # of what was reckoned, for a run that ran out of memory all the same
 
 
 @dataclass
@@ -233,19 +234,29 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
         run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
     if data.get("act") == "fit":
-        has = machine(ctx.home.root).on(form.gpu)
-        with _one_look(ctx.home, form, dataset):
-            edits, said = draft.fitting(ctx.home, draft.plan(ctx.home, form, dataset, has), form, has)
-        rows = edits.pop("data.datasets", "")
-        form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
-        if rows:
-            form, dataset = draft.typed_rows(ctx.home, form, rows, dataset)
-            form = changed(ctx, lambda _: form)
-        seen = {**seen, "fitted": said}
+        dataset, said = fitted(ctx, dataset, form)
+        form, seen = form_of(ctx), {**seen, "fitted": said}
     painted = paint(ctx, dataset, form, seen)
     if run is None:
         return [*painted, dataset or gr.skip(), gr.skip(), gr.skip(), gr.skip()]
     return [*painted, dataset or gr.skip(), run, ctx.go("results"), ctx.soon()]
+
+
+def fitted(ctx, dataset: str, form: Draft, ran_out: bool = False) -> tuple[str, list[str]]:
+    """(its dataset, what was changed, in words) after the form was made to fit this machine.  ran_out: it was tried, and what was reckoned was too little."""
+    has = machine(ctx.home.root).on(form.gpu)
+    with _one_look(ctx.home, form, dataset):
+        made = draft.plan(ctx.home, form, dataset, has)
+        if ran_out and (e := made.estimate) and e.fits:
+            few = {"vram_free_bytes": int(LESS * e.vram_bytes)} if e.vram_bytes else {"ram_free_bytes": int(LESS * e.ram_bytes)}
+            has = replace(has, **few)
+        edits, said = draft.fitting(ctx.home, made, form, has)
+    rows = edits.pop("data.datasets", "")
+    form = changed(ctx, lambda form: form.model_copy(update={"edits": {**form.edits, **edits}}))
+    if rows:
+        form, dataset = draft.typed_rows(ctx.home, form, rows, dataset)
+        changed(ctx, lambda _: form)
+    return dataset, said
 
 
 def brought_file(ctx, file: str | None, dataset: str, seen: dict) -> list:

@@ -1,0 +1,108 @@
+"""What a run needs that does not lie in its folder: datasets, a base model, plugins.  Looked up each time, as it may have come meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from .. import registry
+from ..config import TrainConfig
+from ..data import concepts, datasets, parts, words
+from ..formats import basemodel
+from ..home import Home
+from .run import Run
+
+STARTS = ("./", "../", "~", ".\\", "..\\")
+NAMED = 4  # missing things that are called by their names
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing.  what: the kind in words.  field: where job.yaml names it; "" for a plugin, which only its own file can be.  name: as it stands there."""
+
+    what: str
+    field: str
+    name: str
+    there: bool
+    cure: str  # what to do where it is not there
+
+
+def of(run: Run, home: Home) -> list[Need]:
+    """All of it, what is missing among it.  Raises ValueError for a job that cannot be read."""
+    return list(_of(run.config(), home, not run.checkpoints())) if run.kind == "train" else []
+
+
+def missing(run: Run, home: Home) -> list[Need]:
+    """What is not here."""
+    return [need for need in of(run, home) if not need.there]
+
+
+def sentence(lacking: list[Need]) -> str:
+    """What keeps a run from going on, and what to do, in a sentence; "" where nothing is missing."""
+    if not lacking:
+        return ""
+    named = ", ".join(f"{need.what} {need.name!r}" for need in lacking[:NAMED]) + (", …" if len(lacking) > NAMED else "")
+    return f"it needs {named}, which {'is' if len(lacking) == 1 else 'are'} not on this computer; {lacking[0].cure}"
+
+
+def is_path(source: str) -> bool:
+    """Whether a text names a place on a disk, of this system or another, rather than a name or a Hub id."""
+    absolute = PurePosixPath(source).is_absolute() or PureWindowsPath(source).is_absolute() or source.startswith(STARTS) or source in (".", "..")
+    return absolute or (("/" in source or "\\" in source) and os.path.exists(os.path.expanduser(source)))
+
+
+def _of(config: TrainConfig, home: Home, begins: bool) -> Iterator[Need]:
+    for use in config.data.datasets:
+        yield _dataset("data.datasets", use.name, home, use.part)
+    with suppress(ValueError):  # an objective that is not here is said below
+        if config.concept.low and concepts.in_pairs(concepts.known(config, home.plugins)):
+            yield _dataset("concept.low", config.concept.low, home)
+    yield _place("base model", "model.source", config.model.source, "say where it is here: a folder, a file or a Hub id (in Results, or with import-run --base)")
+    for what, field, source in (
+        ("training adapter", "model.training_adapter", config.model.training_adapter),
+        ("image encoder", "adapter.image_encoder", config.adapter.image_encoder),
+        ("adapter to start from", "adapter.start_from", config.adapter.start_from if begins else ""),
+    ):
+        if source:
+            yield _place(what, field, source, "copy it to that place", home)
+    for kind, id in (("families", config.model.family), ("adapters", config.adapter.type), ("objectives", config.loss.objective), ("optimizers", config.optimizer.type)):
+        cure = "copy its file into the folder plugins of this home if you trust who wrote it, and start Easel again"
+        yield Need(f"plugin of the kind {kind}", "", id, _found(kind, id, home), cure)
+    if config.keep.on and config.keep.words and not config.keep.prompts:
+        yield Need("list of sentences", "keep.words", config.keep.words, config.keep.words in words.lists(home.plugins), "copy it into plugins/words of this home")
+
+
+def _dataset(field: str, name: str, home: Home, part: str = "") -> Need:
+    cure = "bring its pictures to the Dataset tab under that name, or ask for an export with pictures"
+    try:
+        found = datasets.resolve(home, name)
+        there = not part or not found.in_place or (found.path / part).is_dir()
+    except ValueError:
+        there = False
+    return Need("dataset", field, parts.inside(name, part) if part and is_path(name) else name, there, cure)
+
+
+def _place(what: str, field: str, source: str, cure: str, home: Home | None = None) -> Need:
+    """A base model, or a file of weights.  What is named by its Hub id is fetched when it is wanted, and counts as there."""
+    there = True
+    if is_path(source):
+        there = Path(source).expanduser().exists()
+    elif what == "base model":
+        try:
+            basemodel.local_folder(source)
+        except ValueError:
+            there = False
+    elif what == "adapter to start from" and home and "/" not in source:
+        there = (home.outputs / source).is_dir()
+    return Need(what, field, source, there, cure)
+
+
+def _found(kind: str, id: str, home: Home) -> bool:
+    try:
+        registry.get(kind, id, home.plugins)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,31 @@
+"""The number of an error beside its sentence, what it means, and the button that does something about it."""
+
+from __future__ import annotations
+
+from html import escape
+
+from training import errors
+from training.errors import Kind
+
+from .icons import icon
+
+_WAYS = {  # action -> what a button carries, and its picture
+    "fit": ('data-act="fit"', "bolt"), "disk": ('data-act="room"', "trash"), "sign_in": ('data-tab="publish"', "lock"), "base": ('data-act="duplicate"', "copy"),
+    "settings": ('data-act="duplicate"', "copy"), "pictures": ('data-tab="dataset"', "film"),
+}  # fmt: skip
+
+
+def code(kind: Kind, key: str) -> str:
+    """The number, small; pressed, it says what it means.  key: which of several on one page it is."""
+    return (
+        f'<details class="ez-menu ez-code" data-key="code-{escape(key)}"><summary aria-label="{kind.code}: what it means">{kind.code}</summary><div class="ez-pop">'
+        f"<p><b>{escape(kind.title)}</b></p><p>{escape(kind.cause)}</p><p><b>What to do:</b> {escape(kind.do)}</p></div></details>"
+    )
+
+
+def remedy(kind: Kind) -> str:
+    """The button that does something about it, on a page that shows the run; "" where there is none."""
+    if not kind.action:
+        return ""
+    does, picture = _WAYS[kind.action]
+    return f'<button type="button" class="ez-btn" {does}>{icon(picture)}{errors.ACTIONS[kind.action]}</button>'

@@ -1,0 +1,168 @@
+"""Runs in and out: the ZIP of a run to take away, one that is brought here, and what such a run still needs."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+
+from training.formats.basemodel import BUILTIN_SOURCE
+from training.outside import size
+from training.runs import needs, room, unpacking
+from training.runs.needs import Need
+from training.runs.run import Run
+
+from ... import shell
+from ...icons import icon
+from ...server import uploads
+from ...server.media import PARCELS
+from ...words import in_words
+
+
+@dataclass
+class Parts:
+    """What brings a run here is made of."""
+
+    file: gr.File
+    place: gr.Textbox | None
+    add: gr.Button | None
+    said: gr.HTML
+
+
+def build(ctx) -> Parts:
+    """The fold at the foot of the page."""
+    with gr.Accordion("Import a run", open=False, elem_classes="ez-fold", elem_id="ez-bring-run"):
+        gr.HTML('<p class="ez-muted ez-small">A ZIP that Export made, or the zipped folder of a run. It is looked at as data: nothing in it is executed, and it starts only when you say so.</p>', apply_default_css=False)
+        file = gr.File(label="A run as a ZIP", show_label=False, file_types=[".zip"], type="filepath", elem_classes=["ez-drop", "ez-drop-run"], height=104)
+        place = add = None
+        if ctx.local:
+            with gr.Row(elem_classes="ez-row"):
+                place = gr.Textbox(label="Or a ZIP or folder of this computer", placeholder="/home/me/2026-01-31_1420_my-cat", info="For one that is larger than 2 GB; it is copied.", max_lines=1, elem_classes="ez-grow")
+                add = gr.Button("Import", elem_classes="ez-fit", min_width=0)
+        said = gr.HTML("", apply_default_css=False, elem_id="ez-brought-run")
+    return Parts(file, place, add, said)
+
+
+def wire(parts: Parts, ctx, look, outputs: Sequence) -> None:
+    """A file that arrived, or a place that was named, becomes a run; it is chosen.  look(chosen, seen) -> outputs."""
+
+    def dropped(path: str | None, chosen: str, seen: dict):
+        if not path:
+            return [None, gr.skip(), chosen, *look(chosen, seen)]
+        said, chosen = bring(ctx, Path(path), chosen)
+        if Path(path).resolve().is_relative_to(uploads.folder(ctx.home).resolve()):
+            Path(path).unlink(missing_ok=True)
+        return [None, said, chosen, *look(chosen, seen)]
+
+    def named(text: str, chosen: str, seen: dict):
+        said, chosen = bring(ctx, Path(text.strip().strip('"')), chosen) if text.strip() else ('<p class="ez-error" role="alert">Type where it lies first.</p>', chosen)
+        return [said, chosen, *look(chosen, seen)]
+
+    state = [ctx.run, outputs[0]]
+    parts.file.upload(dropped, [parts.file, *state], [parts.file, parts.said, ctx.run, *outputs], **shell.QUIET)
+    if parts.add is not None:
+        parts.add.click(named, [parts.place, *state], [parts.said, ctx.run, *outputs], **shell.QUIET)
+
+
+def bring(ctx, source: Path, chosen: str) -> tuple[str, str]:
+    """(what became of it, as HTML, the run to show)."""
+    try:
+        if not source.expanduser().exists():
+            raise ValueError(f"there is no {source}")
+        brought = unpacking.bring(source, ctx.home)
+    except ValueError as error:
+        return _note("ez-bad", [in_words(str(error))]), chosen
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return _note("ez-bad", ["The disk is full; free some space, then import it again." if full else in_words(f"it cannot be read: {error.strerror or error}")]), chosen
+    return _note("ez-warn" if brought.lacking or brought.refused else "ez-ok", [in_words(text) for text in brought.said()]), brought.run.id
+
+
+def _note(look: str, lines: list[str]) -> str:
+    return f'<div class="ez-note {look}" role="status">{"".join(f"<p>{escape(line)}</p>" for line in lines)}</div>'
+
+
+def ways_out(ctx, run: Run) -> tuple[tuple[str, str, str], ...]:
+    """(address, what it is, what is in it) of each ZIP of a run; () for one that is running or cannot be read."""
+    if run.locked():
+        return ()
+    job = run.job()
+    model = job.get("model")
+    own_base = isinstance(model, dict) and model.get("source") != BUILTIN_SOURCE
+    data = job.get("data")
+    sets = isinstance(data, dict) and bool(data.get("datasets"))
+    rows = [
+        ("run", "The run", "Settings, curve, samples, checkpoints, log and result; pictures and base model are only named."),
+        ("run-pictures", "With its pictures", "And their captions, as the datasets hold them now."),
+        ("run-base", "With its base model", "Where that is on this computer."),
+        ("run-all", "With both", "All that it takes to go on elsewhere."),
+    ]  # fmt: skip
+    wanted = [row for row in rows if (not PARCELS[row[0]][0] or own_base) and (not PARCELS[row[0]][1] or sets)]
+    return tuple((ctx.url(f"/easel/run/{quote(run.id, safe='')}/{what}"), title, says) for what, title, says in wanted)
+
+
+def menu(id: str, ways: Sequence[tuple[str, str, str]]) -> str:
+    """The button Export with its choices; "" where there are none."""
+    if not ways:
+        return ""
+    rows = "".join(f'<li><a href="{escape(url)}" download><b>{escape(title)}</b><span>{escape(says)}</span></a></li>' for url, title, says in ways)
+    return (
+        f'<details class="ez-menu" data-key="export-{escape(id)}"><summary class="ez-btn">{icon("upload")}Export</summary>'
+        f'<div class="ez-pop"><p>One ZIP that opens in any Easel, with no path of this computer in it.</p><ul class="ez-ways-out">{rows}</ul></div></details>'
+    )
+
+
+def lacking(run: Run, ctx) -> tuple[Need, ...]:
+    """What a run needs and is not here."""
+    try:
+        return tuple(needs.missing(run, ctx.home))
+    except (ValueError, OSError):
+        return ()
+
+
+def asks(lacks: Sequence[Need], sets: Sequence[tuple[str, str]]) -> str:
+    """What is missing, each with a field for what stands for it here; "" for nothing.  sets: (name, title) of the datasets here."""
+    if not lacks:
+        return ""
+    rows = "".join(_ask(n, need, sets) for n, need in enumerate(lacks))
+    return f'<div class="ez-note ez-warn" role="status"><b>To be resumed, it needs what is not on this computer</b><ul class="ez-lacks">{rows}</ul></div>'
+
+
+def _ask(n: int, need: Need, sets: Sequence[tuple[str, str]]) -> str:
+    label = f'<label for="ez-lack-{n}"><b>{escape(need.what[:1].upper() + need.what[1:])} {escape(need.name)}</b><span>{escape(in_words(need.cure))}</span></label>'
+    if need.what == "dataset":
+        options = "".join(f'<option value="{escape(name)}">{escape(title)}</option>' for name, title in sets)
+        field = f'<select class="ez-input" id="ez-lack-{n}"><option value="">Choose one that is here</option>{options}</select>' if sets else "<span></span>"
+    elif need.field and need.what != "list of sentences":
+        field = f'<input type="text" class="ez-input" id="ez-lack-{n}" placeholder="A folder, a file or a Hub id" autocomplete="off" spellcheck="false">'
+    else:
+        return f"<li>{label}</li>"
+    use = f'<button type="button" class="ez-btn" data-act="stands" data-name="{escape(need.name)}" data-with="#ez-lack-{n}">Use it</button>' if "ez-input" in field else ""
+    return f"<li>{label}{field}{use}</li>"
+
+
+def stands(run: Run, ctx, name: str, value: str) -> str:
+    """What a run names is here under another name; what to tell the person.  Raises ValueError, OSError."""
+    if not value.strip():
+        raise ValueError("say first what stands for it here")
+    unpacking.replace(run, ctx.home, {name: value.strip()})
+    return f"The run takes {value.strip()} for {name} now; whether it is the same is compared when it goes on."
+
+
+def taken(found: room.Room) -> str:
+    """What takes room, with what can be done about it."""
+    rows = "".join(f'<li><span>{escape(title)} <span class="ez-muted ez-small ez-num">{size(of)}</span></span><button type="button" class="ez-btn" data-act="choose" data-run="{escape(id)}">Show it</button></li>' for id, title, of in found.runs)
+    cache = (
+        f'<div class="ez-acts"><button type="button" class="ez-btn ez-primary" data-act="empty-cache">{icon("trash")}Empty the cache ({size(found.cache_bytes)})</button></div>'
+        if found.cache_bytes
+        else '<p class="ez-muted ez-small">The cache is empty.</p>'
+    )
+    return (
+        f'<div class="ez-note ez-room" role="status"><p><b>{size(found.free_bytes)} are free.</b> The cache holds pictures and captions as the base models see them; what is wanted of it is made again. '
+        f"These runs take the most; each can be deleted where it is shown.</p>{cache}<ul>{rows}</ul></div>"
+    )
