@@ -1,5 +1,5 @@
 """The command line: python -m training train | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | runs | jobs | plugins | doctor.
+get-dataset | push-dataset | runs | track | jobs | plugins | doctor.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -509,6 +509,28 @@ def runs(
         print(f"{'unreadable':<12} {'':<9} {'':<12} {name}: {why}")
     if not found and not broken:
         print("There are no runs yet.")
+
+
+@app.command()
+def track(
+    run: RunArgument,
+    tracker: Annotated[str, typer.Option("--with", metavar="TRACKER", help="tensorboard, wandb, trackio, or one that was added.")],
+    project: Annotated[str, typer.Option(help="Project that the run stands in there.")] = "easel",
+    place: Annotated[str, typer.Option(help="TensorBoard's folder, the W&B team or 'offline', Trackio's Space; without it the usual, which is private.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Tell all of it once more, as if it had never been told.")] = False,
+    home: HomeOption = None,
+):
+    """Show a run in a tracker: one that is over, or one that goes on, until it ends.  What was told before is not told twice."""
+    from .runs import trackside
+
+    place_ = _use(home)
+    chosen = _open(run, place_)
+    if leaves := registry.get("trackers", tracker, place_.plugins).leaves(place):
+        print(f"{leaves}.", flush=True)
+    kept = trackside.follow(chosen, place_, tracker, project, place, again=again)
+    for text in kept.gone:
+        print(f"not shown: {text}")
+    print(f"{chosen.id} is in {kept.where}, up to step {max(kept.told.step, 0)}")
 
 
 @app.command()
