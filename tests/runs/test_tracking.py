@@ -292,3 +292,24 @@ def test_a_wandb_project_is_private_or_refused(tmp_path):
         server.server_close()
     assert done.stdout.split() == ["team", "invited", "fresh"] and "'public' at Weights & Biases can be seen by others" in done.stderr
     assert [one["variables"]["input"] for one in asked if "EaselPrivate" in one["query"]] == [{"name": "fresh", "entityName": "ann", "access": "PRIVATE"}]
+
+
+def test_results_offer_each_tracker_and_say_what_it_was_told(tabled, monkeypatch):
+    from ui.tabs.results import elsewhere
+
+    class Ctx:
+        home = tabled
+
+    (tabled.plugins / "trackers" / "lame.py").write_text(TABLE.read_text(encoding="utf-8").replace("NEEDS: dict[str, str] = {}", "NEEDS = {'no_such_package': '1'}"))
+    run = story.run(tabled, upto=20, end="stopped")
+    kept = trackside.follow(run, tabled, "table")
+    said = {row.name: row for row in elsewhere.rows_of(Ctx, run)}
+    assert {"tensorboard", "trackio", "wandb", "table", "lame"} <= set(said)
+    assert said["table"].state == f"Up to step 20, in {kept.where}." and "no_such_package==1" in said["lame"].blocked
+    assert "private" in said["wandb"].leaves and said["tensorboard"].leaves == "" == said["trackio"].leaves
+    page = elsewhere.html(tuple(said.values()))
+    assert 'data-act="track-table"' in page and "Show what is new" in page and page.count('aria-disabled="true"') >= 1
+    with pytest.raises(ValueError, match="no_such_package"):
+        elsewhere.start(Ctx, run, "lame", "")
+    with pytest.raises(ValueError, match="no trackers plugin"):
+        elsewhere.start(Ctx, run, "tabel", "")
