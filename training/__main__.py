@@ -32,8 +32,11 @@ LayoutOption = Annotated[
 
 
 @app.callback()
-def _easel(home: HomeOption = None):
-    _use(home)
+def _easel(ctx: typer.Context, home: HomeOption = None):
+    if ctx.invoked_subcommand == "doctor":
+        _name(home)  # a home that cannot be written to is what it is there to tell, and to mend
+    else:
+        _use(home)
 
 
 @app.command()
@@ -555,11 +558,14 @@ def plugins(home: HomeOption = None):
 
 
 @app.command()
-def doctor(home: HomeOption = None):
-    """Look whether everything that Easel needs is there and works."""
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without losing any work, and say what was done.")] = False,
+    home: HomeOption = None,
+):
+    """Look whether everything that Easel needs is there and works, and how to mend what is not."""
     from .doctor import main_table
 
-    raise typer.Exit(main_table(_use(home)))
+    raise typer.Exit(main_table(_name(home), fix=fix))
 
 
 def _layout(text: str):
@@ -579,9 +585,14 @@ def _refuse_existing(target: Path) -> None:
 
 def _use(home: Path | None) -> Home:
     """The home that was asked for; whatever looks for one later finds the same."""
+    return _name(home).ready()
+
+
+def _name(home: Path | None) -> Home:
+    """The same, without looking whether it can be written to."""
     if home is not None:
         os.environ["EASEL_HOME"] = str(home.expanduser().resolve())
-    return find_home().ready()
+    return find_home()
 
 
 def _open(text: str, home: Home):
