@@ -71,13 +71,13 @@ def test_what_died_halfway_is_removed_and_nothing_else(home):
         put(run.path / "checkpoints/.tmp-000080-ab/adapter.safetensors"), put(run.path / "checkpoints/.trash-000010-cd/state.json"), put(run.path / ".tmp-x"),
         put(run.path / "samples/.tmp-y"), put(home.cache / "ab/.tmp-z"), put(home.cache / "damaged/q.safetensors"), put(home.outputs / ".tracked/gone/wandb.json"),
     ]  # fmt: skip
-    for name in (".new-0123", ".trash-ab-old"):
-        half.append(put(home.outputs / name / "job.yaml"))
-        old(home.outputs / name)
+    for folder in (home.outputs / ".new-0123", home.outputs / ".trash-ab-old", home.datasets / ".trash-cats-ab"):
+        half.append(put(folder / "job.yaml"))
+        old(folder)
     fresh = home.outputs / ".new-fresh"  # of somebody who makes a run right now
     fresh.mkdir()
-    assert rows(leftovers.look(home))["half written"].startswith("36 bytes in 9 places")
-    assert mended(lambda: leftovers.look(home)) == ["9 half-written things removed, 36 bytes freed"]
+    assert rows(leftovers.look(home))["half written"].startswith("40 bytes in 10 places")
+    assert mended(lambda: leftovers.look(home)) == ["10 half-written things removed, 40 bytes freed"]
     assert everything(home.outputs) == before and fresh.is_dir() and not any(path.exists() for path in half)
 
 

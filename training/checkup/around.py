@@ -71,11 +71,11 @@ def presets(home: Home) -> Iterator[Check]:
     from ..plan import presets as all_presets
     from ..plan.hardware import machine
 
-    fine, wrong = 0, []
+    fine, wrong = 0, {}
     seen = machine(home.root)
     for preset in all_presets.list_presets(plugins=home.plugins):
         if not preset.ok:
-            wrong.append(f"{preset.id}: {preset.error}")
+            wrong.setdefault(preset.error, []).append(preset.id)
             continue
         try:
             all_presets.resolve(preset.id, all_presets.Answers(trigger="word", dataset="pictures"), seen, 20, home)
@@ -83,9 +83,9 @@ def presets(home: Home) -> Iterator[Check]:
         except all_presets.Wrong:
             fine += 1  # it asks for something that only a person can say
         except Exception as error:  # noqa: BLE001 whatever a plugin's preset leads to is a row, and the others are tried
-            wrong.append(f"{preset.id}: {type(error).__name__}: {error}")
-    for text in wrong:
-        yield Check("preset", "broken", f"{text}. It is not offered; mend its file, or take it away")
+            wrong.setdefault(f"{type(error).__name__}: {error}", []).append(preset.id)
+    for why, ids in wrong.items():  # one reason may be that of all of them, such as a disk that is full
+        yield Check("preset", "broken", f"{some(ids)}: {why}. What cannot be read is not offered; mend that, or take its file away")
     yield Check("presets", "ok" if fine else "broken", f"{fine} resolve on this machine")
 
 

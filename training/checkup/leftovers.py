@@ -38,6 +38,7 @@ def look(home: Home) -> Iterator[Check]:
 def _half(home: Home, runs: list[Run]) -> Iterator[Check]:
     """Folders and files that were never finished, of runs that nobody works at."""
     found: list[tuple[Path, Run | None]] = [(path, None) for pattern in (".new-*", ".trash-*", ".tmp-*") for path in home.outputs.glob(pattern) if _old(path)]
+    found += [(path, None) for path in home.datasets.glob(".trash-*") if _old(path)]  # a deleted dataset, of which something could not be removed then
     for run in runs:
         if run.locked():
             continue
@@ -181,7 +182,7 @@ def _held(lock: Path) -> bool:
 
 
 def _told(home: Home, path: Path) -> str:
-    return path.relative_to(home.outputs).as_posix()
+    return path.relative_to(home.root).as_posix()
 
 
 def _size_of(paths) -> str:
