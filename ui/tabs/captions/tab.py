@@ -452,6 +452,7 @@ class _Tab:
         """The newest change is taken back."""
         ds = chosen(self.ctx.home, name)
         if ds:
+            self.ctx.parts["dataset"].imports.at_rest(ds.name)  # it would take the newest step back, which an import is just making
             said = _said(ds.undo)
             gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
         return self.show(name, view)
