@@ -379,7 +379,7 @@ ALLOWED = {  # file -> (how many bare openings, what they open)
     "training/data/importing.py": (2, "our own temporary files"), "training/data/memory.py": (1, "a temporary file that it writes"),
     "training/data/zips.py": (5, "the entries of an archive, and what it writes"),
     "training/data/tars.py": (2, "the tar that open_plain opened, and its entries, in memory"),
-    "training/doctor.py": (2, "Easel's own requirements and base"), "training/files.py": (2, "what was just written"),
+    "training/checkup/around.py": (1, "Easel's own lock"), "training/doctor.py": (2, "Easel's own requirements and base"), "training/files.py": (2, "what was just written"),
     "training/engine/adapter_files.py": (2, "a LoRA that a person named, or a run's own, which Run.checkpoints and Run.result have looked at"),
     "training/engine/cache.py": (1, "an entry that was checked in this run"), "training/engine/checkpoint.py": (2, "files that verify has opened; what it writes"),
     "training/engine/libraries.py": (1, "the base model"), "training/engine/quantise.py": (1, "the base model"), "training/engine/unpack.py": (3, "the base model"),

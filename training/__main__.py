@@ -1,5 +1,5 @@
 """The command line: python -m training train | estimate | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | export-run | import-run | runs | jobs | plugins | report | errors | doctor | update.
+get-dataset | push-dataset | export-run | import-run | runs | track | jobs | plugins | report | errors | doctor | update.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (estimate: it does not fit; doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -32,8 +32,11 @@ LayoutOption = Annotated[
 
 
 @app.callback()
-def _easel(home: HomeOption = None):
-    _use(home)
+def _easel(ctx: typer.Context, home: HomeOption = None):
+    if ctx.invoked_subcommand == "doctor":
+        _name(home)  # a home that cannot be written to is what it is there to tell, and to mend
+    else:
+        _use(home)
 
 
 @app.command()
@@ -528,6 +531,28 @@ def import_run(
 
 
 @app.command()
+def track(
+    run: RunArgument,
+    tracker: Annotated[str, typer.Option("--with", metavar="TRACKER", help="tensorboard, wandb, trackio, or one that was added.")],
+    project: Annotated[str, typer.Option(help="Project that the run stands in there.")] = "easel",
+    place: Annotated[str, typer.Option(help="TensorBoard's folder, the W&B team or 'offline', Trackio's Space; without it the usual, which is private.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Tell all of it once more, as if it had never been told.")] = False,
+    home: HomeOption = None,
+):
+    """Show a run in a tracker: one that is over, or one that goes on, until it ends.  What was told before is not told twice."""
+    from .runs import trackside
+
+    place_ = _use(home)
+    chosen = _open(run, place_)
+    if leaves := registry.get("trackers", tracker, place_.plugins).leaves(place):
+        print(f"{leaves}.", flush=True)
+    kept = trackside.follow(chosen, place_, tracker, project, place, again=again)
+    for text in kept.gone:
+        print(f"not shown: {text}")
+    print(f"{chosen.id} is in {kept.where}, up to step {max(kept.told.step, 0)}")
+
+
+@app.command()
 def jobs(home: HomeOption = None):
     """List the job kinds and the captioners."""
     place = _use(home)
@@ -549,11 +574,14 @@ def plugins(home: HomeOption = None):
 
 
 @app.command()
-def doctor(home: HomeOption = None):
-    """Look whether everything that Easel needs is there and works."""
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without losing any work, and say what was done.")] = False,
+    home: HomeOption = None,
+):
+    """Look whether everything that Easel needs is there and works, and how to mend what is not."""
     from .doctor import main_table
 
-    raise typer.Exit(main_table(_use(home)))
+    raise typer.Exit(main_table(_name(home), fix=fix))
 
 
 @app.command()
@@ -565,6 +593,7 @@ def update(check: Annotated[bool, typer.Option("--check", help="Ask the package 
     print(newer.told(VERSION) if check else f"This is Easel {VERSION}. 'update --check' asks the package index whether there is a newer one.")
 
 
+@app.command()
 def report(
     run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run that went wrong, by its id or folder; without it, only the installation is told.")] = "",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Save what was shown, as .txt or .zip; without it, it is only shown.")] = None,
@@ -624,9 +653,14 @@ def _refuse_existing(target: Path) -> None:
 
 def _use(home: Path | None) -> Home:
     """The home that was asked for; whatever looks for one later finds the same."""
+    return _name(home).ready()
+
+
+def _name(home: Path | None) -> Home:
+    """The same, without looking whether it can be written to."""
     if home is not None:
         os.environ["EASEL_HOME"] = str(home.expanduser().resolve())
-    return find_home().ready()
+    return find_home()
 
 
 def _open(text: str, home: Home):

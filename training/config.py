@@ -444,6 +444,21 @@ class SavePart(Part):
     validate_every: int = Field(50, ge=0, description="Optimizer steps between validation losses; needs held-out pictures; 0 means none.")
 
 
+class TrackerUse(Part):
+    """One place where the run is shown besides here.  A job file may name it alone: trackers: [tensorboard]."""
+
+    name: Annotated[str, AfterValidator(check_name)] = Field(description="The tracker: tensorboard, wandb, trackio, or one that was added.")
+    project: Annotated[str, Field(max_length=100), AfterValidator(check_name)] = Field("easel", description="Project that its runs stand in there.")
+    place: str = Field(
+        "", max_length=300, description="Where: TensorBoard's folder, the W&B team or offline, Trackio's Space; empty takes the usual, which is private."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_is_enough(cls, value):
+        return {"name": value} if isinstance(value, str) else value
+
+
 class JobConfig(Part):
     """Any job.  `kind` picks the file in training/jobs that runs it."""
 
@@ -484,6 +499,17 @@ class TrainConfig(JobConfig):
     keep: KeepPart = KeepPart()
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()
+    trackers: tuple[TrackerUse, ...] = Field(
+        (), max_length=8, description="Where curves, settings and samples are shown besides here, while the run goes on; none of it is needed, and what fails there stops no training."
+    )
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_tracker_once(cls, trackers):
+        names = [use.name for use in trackers]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"trackers names {twice!r} twice; once is enough")
+        return trackers
 
     @field_validator("trigger")
     @classmethod

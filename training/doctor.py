@@ -1,21 +1,22 @@
-"""What is wrong with this installation, if anything: a list of checks, each with one sentence.  Never imports torch itself."""
+"""What is wrong with this installation, if anything: a list of checks, each with one sentence.  Never imports torch itself.
+
+Here is what Easel itself is; what lies around it, on its disk and in its folders is looked at in training/checkup.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 from . import registry
+from .checkup import around, disk, kept, leftovers
+from .checkup.check import Check
 from .home import BUILTIN, REPAIR, REPO, Home
 
 PYTHON = (3, 11)
@@ -31,24 +32,28 @@ print(json.dumps({"version": torch.__version__, "device": card.get_device_name(0
 """
 
 
-@dataclass(frozen=True)
-class Check:
-    """One row.  "note" is worth knowing; "broken" keeps something from working."""
-
-    name: str
-    state: Literal["ok", "note", "broken"]
-    text: str
-
-
 def examine(home: Home) -> Iterator[Check]:
-    """The checks one after the other, as they are made."""
+    """The checks one after the other, as they are made.  One that breaks off says so, and the others are made."""
     yield _python()
     yield from _pins(REPO / "requirements.txt")
-    yield _torch()
+    yield from _each("lock", around.lock)
+    torch = _torch()
+    yield torch
+    yield from _each("torch", lambda: around.torch_for_card("" if "the processor" in torch.text else torch.text))
     yield from _machine(home)
-    yield from _folders(home)
+    for name, look in (("folders", disk.look), ("leftovers", leftovers.look), ("datasets", kept.look), ("page", around.page)):
+        yield from _each(name, lambda look=look: look(home))
     yield from _plugins(home)
+    yield from _each("presets", lambda: around.presets(home))
+    yield from _each("token", around.token)
     yield _builtin(BUILTIN / "base")
+
+
+def _each(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    try:
+        yield from look()
+    except (OSError, ValueError) as error:
+        yield Check(name, "broken", f"could not be looked at: {error}")
 
 
 def pins(requirements: Path) -> dict[str, str]:
@@ -61,6 +66,8 @@ def _python() -> Check:
     have = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] < PYTHON:
         return Check("Python", "broken", f"{have}; Easel needs {PYTHON[0]}.{PYTHON[1]} or newer")
+    if sys.version_info[:2] > around.NEWEST_PYTHON:
+        return Check("Python", "note", f"{have}; the packages are built up to {'.'.join(map(str, around.NEWEST_PYTHON))}. Remove .venv and start Easel with its launcher, which finds one that fits")
     return Check("Python", "ok", f"{have} at {sys.executable}")
 
 
@@ -113,30 +120,13 @@ def _machine(home: Home) -> Iterator[Check]:
     yield Check("disk", state, f"{free / 1e9:.1f} GB free{'' if state == 'ok' else '; free some space'}")
 
 
-def _folders(home: Home) -> Iterator[Check]:
-    from .runs.lock import RunLock
-
-    for name, folder in (("outputs", home.outputs), ("cache", home.cache), ("datasets", home.datasets)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
-                lock = RunLock(Path(file.name + ".lock"))
-                held = lock.acquire(wait_s=0)  # some network drives have no locks, and then no run could be told from a dead one
-                lock.release()
-                os.unlink(lock.path)
-        except OSError as error:
-            yield Check(name, "broken", f"{folder} cannot be written to: {error.strerror or error}")
-            continue
-        yield Check(name, "ok" if held else "broken", f"{folder}" + ("" if held else " does not support file locks; choose another --home"))
-
-
 def _plugins(home: Home) -> Iterator[Check]:
     working = 0
     for kind in registry.PACKAGES:
         for id, plugin in registry.find(kind, home.plugins).items():
             working += plugin.ok
             if not plugin.ok:
-                yield Check(f"{kind}/{id}", "broken", f"does not load: {plugin.error} ({plugin.source})")
+                yield Check(f"{kind}/{id}", "broken", f"does not load: {plugin.error} ({plugin.source}); mend that file, or take it away")
     yield Check("plugins", "ok" if working else "broken", f"{working} load")
 
 
@@ -158,13 +148,23 @@ def _builtin(folder: Path) -> Check:
     return Check("built-in base", "ok", f"{spec.title}, {size_bytes / 1e6:.0f} MB")
 
 
-def main_table(home: Home, width: int | None = None) -> int:
-    """Prints the checks as a table; 1 when something is broken, else 0."""
+def main_table(home: Home, width: int | None = None, fix: bool = False) -> int:
+    """Prints the checks as a table; 1 when something is broken, else 0.  fix: what can be mended without losing anything is, and told."""
     width = width or shutil.get_terminal_size((140, 24)).columns
-    broken = 0
+    broken, mendable = 0, 0
     for check in examine(home):
-        broken += check.state == "broken"
         mark = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}[check.state]
         print(f"{mark}  {check.name:<22}  {check.text}", flush=True)
+        if check.mend and fix:
+            try:
+                print(f"mended  {check.name:<22}  {check.mend()}", flush=True)
+                continue
+            except (OSError, ValueError) as error:
+                print(f"BROKEN  {check.name:<22}  could not be mended: {error}", flush=True)
+                broken += check.state != "broken"
+        mendable += bool(check.mend) and not fix
+        broken += check.state == "broken"
     print("Something is broken; see above." if broken else "All is well.")
+    if mendable:
+        print(f"python -m training doctor --fix mends {mendable} of it, and loses nothing.")
     return 1 if broken else 0

@@ -37,6 +37,7 @@ PACKAGES = {
     "captioning": "captioning",
     "formats": "training.data.formats",
     "foreign": "training.foreign",
+    "trackers": "training.trackers",
     "pages": "",
 }
 
@@ -51,6 +52,7 @@ OFFERS = {
     "captioning": ("TITLE", "BLURB", "NEEDS_PIXELS", "Options", "load", "caption"),
     "formats": ("TITLE", "BLURB", "reads", "rows"),
     "foreign": ("TITLE", "recognises", "translate"),
+    "trackers": ("TITLE", "BLURB", "NEEDS", "ENVIRONMENT", "PLACE", "leaves", "ready", "begin"),
     "pages": ("TITLE", "build", "wire"),
 }
 

@@ -90,7 +90,7 @@ ALSO = {
     "loss.prior_target": "prior_loss_weight prior loss weight prior preservation blank prompt preservation differential output preservation", "loss.ema_decay": "use_ema ema",
     "loss.gradient_checkpointing": "gradient_checkpointing", "sample.every": "sample_every_n_steps sample every n steps", "sample.prompts": "sample_prompts sample prompts",
     "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
-    "save.keep": "max_step_saves_to_keep save_last_n_steps", "save.validate_every": "validate_every_n_steps",
+    "save.keep": "max_step_saves_to_keep save_last_n_steps", "trackers": "log_with wandb tensorboard trackio use_wandb report_to logging tracker project", "save.validate_every": "validate_every_n_steps",
 }  # fmt: skip
 
 # columns of a table that another place of the page fills in, and that are not shown while nothing stands in them

@@ -1,4 +1,4 @@
-"""The prompt that a drawn picture carries in itself, as AUTOMATIC1111, Forge, Fooocus, SwarmUI and Easel write it: offered as its caption."""
+"""The prompt that a drawn picture carries in itself, as AUTOMATIC1111, Forge, Fooocus, SwarmUI, ComfyUI and Easel write it: offered as its caption."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..outside import Refused, open_plain, parse_json
-from . import captions
+from . import captions, comfy
 from .datasets import Dataset
 
 SOURCE = "its prompt"  # of such captions
 MAX_TEXT_BYTES = 200_000
+MAX_GRAPH_BYTES = 4_000_000
+LIMITS = {b"parameters": MAX_TEXT_BYTES, b"prompt": MAX_GRAPH_BYTES}
 MAX_CHUNKS = 200  # of a PNG before its pixels
 _USER_COMMENT, _EXIF_PART = 0x9286, 0x8769
 _STEPS = re.compile(r"(?:^|\n)Steps: \d+(?:,|$).*", re.DOTALL)
@@ -24,9 +26,23 @@ _NETWORK = re.compile(r"<(?:lora|lyco|lycoris|hypernet|locon)\b[^<>]*>", re.IGNO
 
 def found(ds: Dataset, ids: Iterable[str] | None = None) -> dict[str, str]:
     """{picture: the prompt in it} of the usable pictures without a caption.  ids: of which; None for all."""
+    return looked(ds, ids)[0]
+
+
+def looked(ds: Dataset, ids: Iterable[str] | None = None) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """(found(), {why: pictures} of those that carry a graph in which the prompt cannot be found)."""
     wanted = None if ids is None else set(ids)
-    bare = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and not p.caption and (wanted is None or p.id in wanted)]
-    return {p.id: said for p in bare if (said := prompt_of(p.path))}
+    prompts: dict[str, str] = {}
+    untold: dict[str, list[str]] = {}
+    for p in ds.pictures(check=False):
+        if not p.usable or p.seconds or p.caption or (wanted is not None and p.id not in wanted):
+            continue
+        said, why = read(p.path)
+        if said:
+            prompts[p.id] = said
+        elif why:
+            untold.setdefault(why, []).append(p.id)
+    return prompts, untold
 
 
 def use(ds: Dataset) -> int:
@@ -36,12 +52,33 @@ def use(ds: Dataset) -> int:
 
 def prompt_of(path: Path) -> str:
     """What a picture was drawn from, as a caption; "" where it does not say."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[str, str]:
+    """(what a picture was drawn from, as a caption, why that cannot be told although it carries it); both empty where it says nothing."""
     try:
         with open_plain(path) as file:
-            text = _of_png(file) if path.suffix.lower() == ".png" else _of_exif(file) if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else ""
+            if path.suffix.lower() == ".png":
+                texts = _of_png(file)
+                return _told(texts.get("parameters", ""), texts.get("prompt", ""))
+            text = _of_exif(file) if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else ""
     except (Refused, OSError):
-        return ""
-    return caption_of(text)
+        return "", ""
+    return caption_of(text), ""
+
+
+def _told(parameters: str, graph: str) -> tuple[str, str]:
+    """As read(), of the texts in a PNG: settings go before a graph."""
+    if parameters or not graph:
+        return caption_of(parameters), ""
+    nodes = comfy.read(graph)
+    if nodes is None:
+        return "", ""
+    try:
+        return _clean(comfy.prompt_of(nodes)), ""
+    except comfy.Unknown as why:
+        return "", str(why)
 
 
 def caption_of(text: str) -> str:
@@ -67,26 +104,28 @@ def _out_of_json(text: str) -> str:
     return said if isinstance(said, str) else ""
 
 
-def _of_png(file: BinaryIO) -> str:
-    """The text `parameters` in front of the pixels; nothing is decoded but that text."""
+def _of_png(file: BinaryIO) -> dict[str, str]:
+    """The texts `parameters` and `prompt` in front of the pixels; nothing is decoded but these."""
+    found: dict[str, str] = {}
     if file.read(8) != b"\x89PNG\r\n\x1a\n":
-        return ""
+        return found
     for _ in range(MAX_CHUNKS):
         head = file.read(8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         if len(head) < 8 or kind in (b"IDAT", b"IEND"):
-            return ""
-        if kind in (b"tEXt", b"zTXt", b"iTXt") and length <= MAX_TEXT_BYTES:
+            break
+        if kind in (b"tEXt", b"zTXt", b"iTXt") and length <= MAX_GRAPH_BYTES:
             data = file.read(length)
-            if data.startswith(b"parameters\0"):
-                return _chunk(kind, data.partition(b"\0")[2])
+            word, _, rest = data.partition(b"\0")
+            if word in LIMITS and length <= LIMITS[word]:
+                found.setdefault(word.decode(), _chunk(kind, rest, LIMITS[word]))
             file.seek(4, io.SEEK_CUR)
         else:
             file.seek(length + 4, io.SEEK_CUR)
-    return ""
+    return found
 
 
-def _chunk(kind: bytes, data: bytes) -> str:
+def _chunk(kind: bytes, data: bytes, most_bytes: int) -> str:
     """The text of a PNG's chunk behind its keyword."""
     packed, plain = kind == b"zTXt", kind == b"tEXt"
     if kind == b"iTXt":
@@ -95,7 +134,7 @@ def _chunk(kind: bytes, data: bytes) -> str:
         data = data[1:]
     if packed:
         try:
-            data = zlib.decompressobj().decompress(data, MAX_TEXT_BYTES)
+            data = zlib.decompressobj().decompress(data, most_bytes)
         except zlib.error:
             return ""
     try:

@@ -277,9 +277,14 @@ def _part(offered: Offered) -> str:
 
 def _prompts(ds: Dataset, new: set[str]) -> list[Verdict]:
     """A line where pictures that came without a caption carry the prompt that they were drawn from; whether that is their caption is the person's to say."""
-    count = len(embedded.found(ds, new))
+    prompts, untold = embedded.looked(ds, new)
+    count = len(prompts)
     carry = "1 picture without a caption carries" if count == 1 else f"{count} pictures without a caption carry"
-    return [Verdict("", True, f"{carry} the prompt that {'it was' if count == 1 else 'they were'} drawn from", kind="prompts")] if count else []
+    offers = [Verdict("", True, f"{carry} the prompt that {'it was' if count == 1 else 'they were'} drawn from", kind="prompts")] if count else []
+    for why, ids in untold.items():
+        more = f"; so it is with {len(ids) - 1} more" if len(ids) > 1 else ""
+        offers.append(Verdict(ids[0], True, f"carries the ComfyUI graph that it was drawn by, but no caption can be made of it: {why}{more}", ids[0], "graph"))
+    return offers
 
 
 def _sorted(offered: list[Offered], texts: list[Offered], there: list[str], told: dict[Offered, Role]) -> tuple[list[Offered], list[tuple[Offered, Role]], list[tuple[Offered, Role]]]:

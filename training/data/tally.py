@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .captions import TOKEN_LIMIT, about_tokens, has_place, longest
+from .prose import counts as spoken
 from .tags import Count, counts, holds, is_tags
 
 EVERYWHERE = 0.98  # share of the captions that a tag is in, from which on it tells them apart no more
@@ -26,6 +27,8 @@ class Tally:
     lacking: tuple[str, ...]  # without the trigger word
     lists: int  # how many are lists of tags
     tags: tuple[Count, ...]  # the commonest first
+    words_used: tuple[Count, ...] = ()  # of captions that are sentences, without those that every sentence has
+    pairs_used: tuple[Count, ...] = ()  # two neighbouring words, in at least two pictures
 
     @property
     def captioned(self) -> int:
@@ -47,6 +50,7 @@ def tally(pictures: Mapping[str, Sequence[str]], trigger: str = "") -> Tally:
     had = {id: captions for id, captions in pictures.items() if captions}
     tokens = {id: about_tokens(longest(captions)) for id, captions in had.items()}
     times = Counter(tuple(captions) for captions in had.values())
+    words_used, pairs_used = spoken(had.values())
     lacks = lambda caption: not (has_place(caption) or holds(caption, trigger))
     return Tally(
         pictures=len(pictures),
@@ -58,4 +62,6 @@ def tally(pictures: Mapping[str, Sequence[str]], trigger: str = "") -> Tally:
         lacking=tuple(id for id, captions in had.items() if trigger and any(map(lacks, captions))),
         lists=sum(is_tags(captions[0]) for captions in had.values()),
         tags=tuple(counts(had.values())),
+        words_used=words_used,
+        pairs_used=pairs_used,
     )

@@ -16,7 +16,7 @@ class Verdict:
     ok: bool
     reason: str = ""
     id: str = ""
-    kind: str = "picture"  # picture, clip, caption, empty (a caption), table (of captions), mask, control, duplicate, skipped, archive, folder, prompts (that may become captions), or one of LEFT_OUT
+    kind: str = "picture"  # picture, clip, caption, empty (a caption), table (of captions), mask, control, duplicate, skipped, archive, folder, prompts (that may become captions), graph (in which no prompt was found), or one of LEFT_OUT
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:

@@ -110,7 +110,7 @@ TABLE: dict[str, Rule] = {
     "sample.height": ("sample.height", whole), "sample.neg": "sample.negative", "sample.seed": ("sample.seed", whole), "sample.walk_seed": Why("each prompt keeps one seed here, so that steps can be compared", (False, None)),
     "sample.guidance_scale": ("sample.guidance", number), "sample.sample_steps": ("sample.steps", whole), "sample.num_frames": ("sample.frames", whole), "sample.fps": ("sample.fps", number), "sample.network_multiplier": Why("samples are drawn at the full strength", (1, 1.0, None)),
     "sample.guidance_rescale": _PART, "sample.format": Why("samples are WebP here"), "sample.do_cfg_norm": _PART, "sample.refiner_start_at": _PART, "sample.adapter_conditioning_scale": _PART,
-    "logging.log_every": _AUTO, "logging.verbose": _AUTO, "logging.use_wandb": Why("Easel sends the loss nowhere"), "logging.use_ui_logger": _AUTO, "logging.project_name": _AUTO, "logging.run_name": _AUTO,
+    "logging.log_every": _AUTO, "logging.verbose": _AUTO, "logging.use_wandb": Why("Easel shows the loss elsewhere only where trackers says so"), "logging.use_ui_logger": _AUTO, "logging.project_name": _AUTO, "logging.run_name": _AUTO,
 }  # fmt: skip
 # of one dataset; those with a setting hold for all datasets here
 DATASET: dict[str, Rule] = {

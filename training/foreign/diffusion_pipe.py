@@ -34,7 +34,7 @@ _MACHINE = Same("it says how the program runs on its machine, and changes nothin
 _PARTS = Why("Easel takes these parts from the base model's own folder, in diffusers' layout", ())
 _EPOCHS = Why("Easel counts steps here, and how many an epoch has is only known with the pictures")
 _EVAL = Why("‘Pictures held out’ and ‘Validate every’ do it here")
-_LOGS = Same("Easel shows the loss by itself and sends it nowhere")
+_LOGS = Same("Easel shows the loss by itself, and elsewhere only where trackers says so")
 _PART = Why("that part of the program has no equal here")
 
 

@@ -35,7 +35,7 @@ DEFAULTS = {"network_dim": 4, "network_alpha": 1, "lr_scheduler": "constant", "c
 
 _MACHINE = Same("it says how the program runs on its machine, and changes nothing of what is learnt")
 _PLACE = Same("every run of Easel has a folder of its own, with everything in it")
-_LOGS = Same("Easel shows the loss by itself and sends it nowhere")
+_LOGS = Same("Easel shows the loss by itself, and elsewhere only where trackers says so")
 _CACHE = Same("Easel caches pictures and captions by itself")
 _SAVED = Why("Easel writes fp32 adapters as .safetensors; Export makes the other layouts")
 _BLOCKS = Why("weights block by block are rules here: ‘Rank patterns’ and ‘Other learning rates’, by a layer's name")

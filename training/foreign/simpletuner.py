@@ -33,7 +33,7 @@ DEFAULTS = {"lora_rank": 16}
 _MACHINE = Same("it says how the program runs on its machine, and changes nothing of what is learnt")
 _PLACE = Same("every run of Easel has a folder of its own, with everything in it")
 _AUTO = Same("Easel does that by itself")
-_LOGS = Same("Easel shows the loss by itself and sends it nowhere")
+_LOGS = Same("Easel shows the loss by itself, and elsewhere only where trackers says so")
 _PUBLISH = Why("Publish does that, when you say so")
 _PART = Why("that part of the program has no equal here")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import registry
 from ..config import TrainConfig as Config
 from ..plan import optimizing
+from ..runs import tracking
 
 TITLE = "Train"
 NEEDS_TOKEN = True  # a gated base model is downloaded with the user's own token
@@ -17,6 +18,9 @@ def run(config: Config, ctx) -> None:
     """Trains until it is finished (and says so) or raises Stopped."""
     for path, text in optimizing.problems(config, ctx.home.plugins):
         raise ValueError(f"{path} {text}")
+    for use in config.trackers:
+        if why := tracking.unfit(use.name, ctx.home.plugins):
+            ctx.warn(f"trackers has {use.name!r}, which shows nothing: {why}")
     ctx.phase("loading libraries")
     from ..engine import libraries
 

@@ -36,7 +36,8 @@ def question(folder: Path) -> str:
     """What has to be accepted before a run that was brought here may start; "" where nothing has.  Raises ValueError, OSError."""
     if made_here(folder):
         return ""
-    reached = list(_reached(load_mapping(folder / "job.yaml"), folder.parent.parent, ""))
+    job = load_mapping(folder / "job.yaml")
+    reached = [*_reached(job, folder.parent.parent, ""), *_shown(job.get("trackers"))]
     if not reached:
         return ""
     return f"It was not made here, and it would use {', '.join(reached[:8])}{', …' if len(reached) > 8 else ''}"
@@ -57,6 +58,13 @@ def _reached(value: Any, home: Path, key: str) -> Iterator[str]:
             yield from _reached(inner, home, key)
     elif isinstance(value, str) and _is_beyond(value.strip(), home):
         yield f"{key} {value.strip()[:200]}"
+
+
+def _shown(trackers: Any) -> Iterator[str]:
+    """Where a job would show itself: "trackers wandb"."""
+    for use in trackers if isinstance(trackers, list) else []:
+        told = [str(use.get(key, "")) for key in ("name", "place")] if isinstance(use, dict) else [str(use)]
+        yield " ".join(["trackers", *filter(None, told)])[:220]
 
 
 def _is_beyond(text: str, home: Path) -> bool:

@@ -397,6 +397,7 @@ def delete(run: Run) -> None:
             raise ValueError(f"{run.id} could not be deleted ({error.strerror}); close what has a file of it open, then try again") from None
     finally:
         lock.release()
+    shutil.rmtree(run.path.parent / ".tracked" / run.id, ignore_errors=True)  # what trackers were told of it
     for old in run.path.parent.glob(".trash-*"):  # also what an earlier delete could not finish
         shutil.rmtree(old, ignore_errors=True)
 

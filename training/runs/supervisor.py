@@ -22,7 +22,7 @@ from .. import outside, registry
 from ..home import REPAIR, REPO, Home
 from ..hub.secrets import Secret, mask
 from ..plan.hardware import machine
-from . import death, journal, needs, origin, placing
+from . import death, journal, needs, origin, placing, trackside
 from .events import ENDINGS
 from .lock import RunLock
 from .run import Run, list_runs
@@ -366,6 +366,7 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
     _children[run.path] = _Child(run, process, attempt, death.oom_kills())
     spawned()
     _until(lambda: _attempt(run) > attempt or process.poll() is not None, ANNOUNCED_WITHIN_S)
+    trackside.launch_chosen(run, home, worker_env("track", home), attempt)
     _collect()
 
 

@@ -203,3 +203,33 @@ def test_live_tiles_say_what_the_captioner_did(home, tmp_path):
     assert "failed" in rows[second.id]["chips"]
     ds.set_caption(first.id, "a dog")
     assert _chip(items, ds.get(first.id)) == ("", "")  # it was typed over since
+
+
+def test_before_a_dataset_is_deleted_the_runs_that_lose_it_are_named(home):
+    from tests.ui import story
+    from training.runs.run import create as create_run
+
+    story.pictures(home, 2)
+    page = _Tab(SimpleNamespace(), SimpleNamespace(home=home))
+    assert "need" not in page.ask("zibbo")[1]
+    story.run(home, upto=20, end="stopped", name="cut & off")
+    story.run(home, upto=20, end="finished", name="done")
+    create_run(home.outputs, story.config("waits"))
+    create_run(home.outputs, story.config("elsewhere", data={"datasets": [{"name": "other"}], "resolutions": [64]}))
+    said = page.ask("zibbo")[1]
+    assert "3 runs need it" in said and "elsewhere" not in said and "cut &amp; off" in said
+    assert "<b>waits</b> (queued) cannot begin" in said and "(stopped) cannot be resumed" in said and "<b>done</b> (finished) cannot be trained longer" in said
+    renamed = datasets.rename(datasets.open_dataset(home, "zibbo"), "zobbo")
+    assert "3 runs need it" in page.ask(renamed.name)[1]
+    datasets.create(home, "zibbo")  # which is the one that they find now
+    assert "need" not in page.ask(renamed.name)[1] and "3 runs need it" in page.ask("zibbo")[1]
+
+
+def test_undo_on_the_captions_tab_waits_for_an_import(home):
+    from ui.tabs.captions import tab as captions_tab
+
+    ds, imports = datasets.create(home, "foxes"), Imports(home.root)
+    page = captions_tab._Tab(SimpleNamespace(), SimpleNamespace(home=home, parts={"dataset": SimpleNamespace(imports=imports)}))
+    imports._by_name[ds.name] = Import()
+    with pytest.raises(gr.Error, match="still being added"):
+        page.undo(ds.name, {})

@@ -10,7 +10,8 @@ from training.data.tally import Tally
 from . import scope
 
 SOURCE = "tags"
-VIEWS = ("tag", "untag", "any", "cloud", "more", "only")
+VIEWS = ("tag", "untag", "any", "cloud", "more", "only", "word")
+SEARCHES = ("only", "word")  # of those, what the boxes for search and filter show along
 
 
 def looked(view: dict, act: str, data) -> dict:
@@ -22,6 +23,9 @@ def looked(view: dict, act: str, data) -> dict:
         return first | {"tags": left if len(left) < len(chosen) else [*chosen, str(data.tag)]}
     if act == "only":
         return first | {"only": str(data.only), "query": "", "tags": []}
+    if act == "word":  # pressed again, it is no longer looked for
+        word = str(data.word)[:200]
+        return first | {"query": "" if view["query"].casefold() == word else word, "only": scope.ALL}
     return first | {"untag": {"tags": []}, "any": {"any": not view["any"]}, "cloud": {"cloud": str(getattr(data, "id", ""))}, "more": {"more": not view.get("more")}}[act]
 
 

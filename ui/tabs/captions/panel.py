@@ -14,6 +14,7 @@ from ... import views
 from . import scope
 
 SHOWN_TAGS = 60
+SHOWN_WORDS = 40
 MOST_TAGS = 1500  # more in one page is no help to anybody
 CLOUDS = (("common", "Most used"), ("once", "Only once"), ("everywhere", "Everywhere"))
 TIDY = (
@@ -27,7 +28,7 @@ TIDY = (
 
 def card(told: Tally, tags: Sequence[Count], view: dict, reach: int, chosen_reach: int, trigger: str) -> str:
     """told: of all captions.  tags: of those that match.  reach, chosen_reach: how many captions an edit reaches, and how many of them have a chosen tag."""
-    return f'<div class="ez-card ez-tagging">{_numbers(told, trigger)}{_cloud(told, tags, view)}{_chosen(view, chosen_reach)}{_tidy(view, reach) if told.captioned else ""}</div>'
+    return f'<div class="ez-card ez-tagging">{_numbers(told, trigger)}{_cloud(told, tags, view)}{_spoken(told, view)}{_chosen(view, chosen_reach)}{_tidy(view, reach) if told.captioned else ""}</div>'
 
 
 def _numbers(told: Tally, trigger: str) -> str:
@@ -47,8 +48,7 @@ def _number(label: str, value: str, only: str) -> str:
 
 def _cloud(told: Tally, tags: Sequence[Count], view: dict) -> str:
     if not told.tags:
-        said = "These captions are sentences; tags stand between commas." if told.captioned else "There are no captions yet."
-        return f'<p class="ez-muted ez-small">{said}</p>'
+        return "" if told.words_used else f'<p class="ez-muted ez-small">{"There are no tags." if told.captioned else "There are no captions yet."}</p>'
     which = view["cloud"]
     kinds = {"once": told.once, "everywhere": told.everywhere}
     found = kinds.get(which, tags)
@@ -75,6 +75,26 @@ def _cloud(told: Tally, tags: Sequence[Count], view: dict) -> str:
         f'<input class="ez-input ez-tag-find" data-path="find" data-value="{find}" value="{find}" placeholder="Find a tag" aria-label="Find a tag"></div>'
         f'<div class="ez-cloud" role="group" aria-label="Tags; choose some to see their pictures">{chips}</div>{more}</details>'
     )
+
+
+def _spoken(told: Tally, view: dict) -> str:
+    """What sentences speak of: the commonest words and pairs of words, each a search."""
+    if not told.words_used:
+        return ""
+    open_ = "" if told.tags else " data-open"  # beside a cloud of tags it is folded
+    rows = (("Words", told.words_used), ("Two together", told.pairs_used))
+    groups = "".join(
+        f'<div class="ez-spoken"><span class="ez-muted ez-small">{name}</span><div class="ez-cloud" role="group" aria-label="{name}; press one to search for it">{"".join(_word(one, view) for one in found[:SHOWN_WORDS])}</div></div>'
+        for name, found in rows
+        if found
+    )
+    return f'<details class="ez-cloudbox" data-key="caption-words"{open_}><summary><b>What the sentences say</b></summary>{groups}</details>'
+
+
+def _word(one: Count, view: dict) -> str:
+    on = view["query"].casefold() == one.tag
+    name = escape(one.tag, quote=True)
+    return f'<button type="button" class="ez-tag{" is-on" if on else ""}" aria-pressed="{str(on).lower()}" data-act="word" data-word="{name}">{escape(one.tag)}<span class="ez-num">{one.pictures:,}</span></button>'
 
 
 def _tag(tag: Count, on: bool) -> str:

@@ -100,10 +100,10 @@ def build(ctx: UiContext) -> Parts:
                     try_out = gr.Button("Preview", elem_classes="ez-fit", min_width=0)
                     swap = gr.Button("Replace all", elem_classes="ez-fit", min_width=0)
                 preview = gr.HTML(apply_default_css=False, elem_id="ez-find-preview")
-                with gr.Row(elem_classes="ez-row"):
-                    front = gr.Textbox(label="Put in front", max_lines=1, placeholder="a photo of ", elem_classes="ez-grow")
+                with gr.Row(elem_classes="ez-ends"):
+                    front = gr.Textbox(label="Put in front", max_lines=1, placeholder="a photo of ", elem_classes="ez-grow", min_width=0)
                     add_front = gr.Button("Add in front", elem_classes="ez-fit", min_width=0)
-                    behind = gr.Textbox(label="Put behind", max_lines=1, placeholder=", soft light", elem_classes="ez-grow")
+                    behind = gr.Textbox(label="Put behind", max_lines=1, placeholder=", soft light", elem_classes="ez-grow", min_width=0)
                     add_behind = gr.Button("Add behind", elem_classes="ez-fit", min_width=0)
             grid = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-caption-grid", server_functions=[_saver(ctx)])
             patch = gr.HTML("", html_template="", apply_default_css=False, js_on_load=PATCH_JS, elem_id="ez-caption-patch")
@@ -287,7 +287,7 @@ class _Tab:
             return [*self.show(name, view), gr.skip(), gr.skip()]
         if act in editing.VIEWS:
             change = editing.looked(view, act, event)
-            box = (change["only"], change["query"]) if act == "only" else (gr.skip(), gr.skip())
+            box = (change["only"], change["query"]) if act in editing.SEARCHES else (gr.skip(), gr.skip())
             return [*self.show(name, view, change), *box]
         value = str(getattr(event, "value", "") or "")
         with ds.one_look():
@@ -452,6 +452,7 @@ class _Tab:
         """The newest change is taken back."""
         ds = chosen(self.ctx.home, name)
         if ds:
+            self.ctx.parts["dataset"].imports.at_rest(ds.name)  # it would take the newest step back, which an import is just making
             said = _said(ds.undo)
             gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
         return self.show(name, view)

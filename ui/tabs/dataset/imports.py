@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import gradio as gr
+
 from training.data import datasets, health, importing
 from training.data.datasets import LEFT_OUT, Dataset, Progress, Verdict
 from training.data.health import Goal, Health
@@ -73,6 +75,11 @@ class Imports:
     def busy(self) -> bool:
         """Is any import going?"""
         return any(not i.ended for i in list(self._by_name.values()))
+
+    def at_rest(self, name: str) -> None:
+        """Nothing, or a refusal on the page while pictures are being added to a dataset."""
+        if (job := self.of(name)) and not job.ended:
+            raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
 
     def taken(self) -> list[Path]:
         """The uploads that are being taken in now."""

@@ -15,6 +15,7 @@ from training.data.datasets import Dataset
 from training.data.health import Goal
 from training.hub import arriving
 from training.plan import hardware
+from training.runs import losing
 
 from ... import turns, views
 from ...server import client, media, uploads
@@ -30,6 +31,7 @@ from .imports import Import, Imports, outcome
 TITLE = "Dataset"
 JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("drop.js", "treated.js"))
 CSS = (ASSETS / "dataset.css").read_text(encoding="utf-8")
+SHOWN_LOSING = 8  # runs that are named before a dataset is deleted
 SHOWN_REFUSED = 200  # rows in the list of refused files
 FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Left out", "out"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
 FIRST_VIEW = {"page": 0, "query": "", "only": "", "finding": ""}
@@ -410,7 +412,8 @@ class _Tab:
         if ds is None:
             return gr.Row(visible=False), ""
         count = views.count(ds.counts().total, "picture")
-        return gr.Row(visible=True), f"<p>Delete <b>{escape(ds.title)}</b> with {count} and all captions? This cannot be undone. What you copied them from stays.</p>"
+        sentence = f"<p>Delete <b>{escape(ds.title)}</b> with {count} and all captions? This cannot be undone. What you copied them from stays.</p>"
+        return gr.Row(visible=True), sentence + _lost_html(losing.of(ds, self.ctx.home))
 
     def delete(self, name: str, view: dict):
         """The dataset is gone."""
@@ -432,9 +435,7 @@ class _Tab:
         return ["", run, self.ctx.go("results"), self.ctx.soon(), gr.Row(visible=False), *self.choose(name, view)]
 
     def _at_rest(self, ds: Dataset) -> None:
-        """Refuses while pictures are being added."""
-        if (job := self.parts.imports.of(ds.name)) and not job.ended:
-            raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
+        self.parts.imports.at_rest(ds.name)
 
     def _begin(self, begin) -> None:
         self._said(begin)
@@ -506,6 +507,15 @@ def outcome_html(job: Import | None) -> str:
         f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(in_words(said))}</b>{close}</div>'
         f"{_prompts(job)}{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
     )
+
+
+def _lost_html(lost: list[losing.Losing]) -> str:
+    """The runs that a deletion takes their pictures from, each with what that means."""
+    if not lost:
+        return ""
+    lines = "".join(f"<li><b>{escape(one.title)}</b> ({escape(one.status)}) {escape(one.told)}</li>" for one in lost[:SHOWN_LOSING])
+    more = f"<li>and {len(lost) - SHOWN_LOSING} more</li>" if len(lost) > SHOWN_LOSING else ""
+    return f"<p>{views.count(len(lost), 'run')} {'needs' if len(lost) == 1 else 'need'} it:</p><ul>{lines}{more}</ul><p>What they have made stays.</p>"
 
 
 def _prompts(job: Import) -> str:

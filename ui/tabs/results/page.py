@@ -14,6 +14,7 @@ from ... import faults, views
 from ...icons import icon
 from ...words import in_words, plain
 from . import travel
+from .elsewhere import Row
 from .gallery import Source
 
 CHANGED = "resume with the changes accepted"  # what the engine says when pictures or settings are not those of the checkpoint
@@ -64,6 +65,7 @@ class Page:
     gone: str = ""  # what of these pictures is gone for good, once that was asked for
     links: dict[str, str] = field(default_factory=dict)  # what media serves -> URL
     downloads: tuple[tuple[str, str], ...] = ()  # (layout, the programs that read it) of the files in which the LoRA can be had
+    elsewhere: tuple[Row, ...] = ()  # trackers, and what they were told
 
 
 def strip(cards: list[Card], chosen: str, src_of, now: float, everything: bool, most: int = 12) -> str:

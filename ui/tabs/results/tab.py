@@ -27,14 +27,14 @@ from ...server import client, media
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import gallery, travel
+from . import elsewhere, gallery, travel
 from . import page as runpage
 from .chart import chart
 
 TITLE = "Results"
 CSS, JS = client.CSS, client.JS
 NOTICE_S = 8.0  # how long the answer to an action stays
-PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details")
+PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details", "elsewhere")
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -76,6 +76,7 @@ def build(ctx) -> Parts:
                 boxes["checkpoints"] = _box()
         with gr.Column(elem_classes="ez-card"):
             boxes["details"] = _box()
+            boxes["elsewhere"] = _box()
     return Parts(seen, boxes, body, travel.build(ctx))
 
 
@@ -101,7 +102,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
     travel.wire(parts.travel, ctx, look, parts.outputs())
-    for name in ("strip", "head"):
+    for name in ("strip", "head", "elsewhere"):
         parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
 
 
@@ -162,6 +163,7 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
         "checkpoints": runpage.checkpoints(page),
         "warnings": runpage.warnings(page.view),
         "details": runpage.details(page),
+        "elsewhere": elsewhere.html(page.elsewhere),
     }
 
 
@@ -207,7 +209,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
-        downloads=tuple((o.layout, o.title) for o in offers), exports=travel.ways_out(ctx, run),
+        downloads=tuple((o.layout, o.title) for o in offers), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
         lacks=travel.lacking(run, ctx) if status in views.RESUMABLE else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
     )  # fmt: skip
 
@@ -306,6 +308,8 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                 notice = ("ez-ok", travel.stands(run, ctx, str(data.get("name", "")), str(data.get("value", ""))))
             elif act == "longer":
                 chosen = train_longer(ctx, run, str(data.get("value", "")))
+            elif act.startswith(elsewhere.ACT):
+                notice = ("ez-ok", elsewhere.start(ctx, run, act.removeprefix(elsewhere.ACT), str(data.get("value", ""))))
             elif act == "delete":
                 if data.get("run") != run.id:
                     raise ValueError("the page has changed meanwhile; look again")
