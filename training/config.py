@@ -444,6 +444,16 @@ class SavePart(Part):
     validate_every: int = Field(50, ge=0, description="Optimizer steps between validation losses; needs held-out pictures; 0 means none.")
 
 
+HERE = "here"  # the place of a run that is trained on this computer
+
+
+class PlacePart(Part):
+    """Where the training runs."""
+
+    kind: str = Field(HERE, description="Where the training runs: here, on this computer, or the name of the place that it is sent to, such as ssh.")
+    options: dict[str, bool | int | float | str] = Field({}, description="What this place alone is told, one to a line, such as host: desk.")
+
+
 class JobConfig(Part):
     """Any job.  `kind` picks the file in training/jobs that runs it."""
 
@@ -484,6 +494,7 @@ class TrainConfig(JobConfig):
     keep: KeepPart = KeepPart()
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()
+    place: PlacePart = PlacePart()
 
     @field_validator("trigger")
     @classmethod
@@ -512,5 +523,5 @@ class TrainConfig(JobConfig):
 
 
 def config_hash(config: TrainConfig) -> str:
-    """A hash of the whole config.  What has its default value is left out, so that a setting which a later Easel adds changes none."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True).encode()).hexdigest()
+    """A hash of the whole config, but for where it is trained.  What has its default value is left out, so that a setting which a later Easel adds changes none."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude={"place"}), sort_keys=True).encode()).hexdigest()

@@ -37,6 +37,7 @@ PACKAGES = {
     "captioning": "captioning",
     "formats": "training.data.formats",
     "foreign": "training.foreign",
+    "cloud": "training.cloud",
     "pages": "",
 }
 
@@ -51,6 +52,7 @@ OFFERS = {
     "captioning": ("TITLE", "BLURB", "NEEDS_PIXELS", "Options", "load", "caption"),
     "formats": ("TITLE", "BLURB", "reads", "rows"),
     "foreign": ("TITLE", "recognises", "translate"),
+    "cloud": ("TITLE", "BLURB", "Options", "ready", "machines", "leaves", "send", "start", "look", "tell", "listing", "fetch", "end"),
     "pages": ("TITLE", "build", "wire"),
 }
 

@@ -34,7 +34,7 @@ from .uses import Use
 
 FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior", "gpu")  # settings that the form shows above the folded ones
-HIDDEN = (*TOP, "preset")
+HIDDEN = (*TOP, "preset", "place")
 ABOVE = "keep.on"  # a setting like any other, whose switch stands above the folded ones
 WORDS = "concept.targets"  # so this one, where words say what changes
 MAX_TYPED = 20_000
