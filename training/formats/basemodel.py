@@ -39,6 +39,8 @@ def local_folder(source: str) -> Path | None:
     """The folder of a local source; None when it is a Hub id.  Raises ValueError for a path that does not hold one."""
     if source == BUILTIN_SOURCE:
         return BUILTIN / "base"
+    if source in (mounted := json.loads(os.environ.get("EASEL_MOUNTED", "{}"))):
+        return Path(mounted[source])  # on a machine elsewhere, which has the Hub's repository as a folder (training/cloud/hf_jobs.py)
     looks_local = source.startswith((".", "/", "~", "\\")) or os.path.isabs(source) or (len(source) > 1 and source[1] == ":")
     path = Path(source).expanduser()
     if path.is_dir():
