@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import outside
+from .. import jobfile, outside
 from . import checkout, shelved
 from .place import Look, Refused, Unreachable
 
@@ -66,6 +66,19 @@ def send(store: Store, bundle: Bundle, source: str, say: Callable[[str, float], 
 def begin(store: Store, limit_s: int) -> None:
     """Says to a queue that all is there.  limit_s: seconds that it may take, 0 for ever."""
     store.put({"go": str(limit_s).encode()})
+
+
+def load_job(bundle: Bundle) -> dict[str, Any]:
+    """The bundle's job, as it stands there."""
+    return jobfile.load_mapping(bundle.folder / "job.yaml")
+
+
+def names_of(answer: bytes) -> dict[str, int]:
+    """What shelved.py's `names` printed.  Raises Unreachable."""
+    try:
+        return {str(name): int(size) for name, size in json.loads(answer).items()}
+    except (ValueError, AttributeError, TypeError):
+        raise Unreachable("the other machine answers in a way that Easel does not know") from None
 
 
 def peek(store: Store, offset: int) -> Peek:

@@ -1,7 +1,7 @@
 """The end of a shelf on the other machine: lays out what was sent, trains, and puts what comes of it on the shelf.  Standard library only.
 
     python shelved.py run SHELF WORK LIMIT_S [HUB_ID=FOLDER]    one run; LIMIT_S that this machine is had for, 0 for ever; where a base model is mounted
-    python shelved.py queue FOLDER                runs every shelf in FOLDER, one after the other, for ever
+    python shelved.py queue FOLDER                runs every shelf in FOLDER, one after the other
     python shelved.py names SHELF FOLDER          what lies there, as JSON        (these four serve docker.py)
     python shelved.py take SHELF                  a tar from standard input
     python shelved.py give SHELF                  names from standard input, a tar to standard output
@@ -14,7 +14,7 @@ such mounts can neither append nor lock, and show a change late (10 to 30 s for 
     go                      that all is there, for a queue: LIMIT_S
     objects/<sha256>        contents, of what was sent and of what was made
     control/<n>             the n-th line for the run's control.jsonl
-    cancel                  end at once
+    cancel                  end at once.  done: a queue has
     out/<n>-<from>-<to>     the n-th report: {status, why, log, files: {name: [sha256, bytes]}, events}; its events are those bytes of events.jsonl
 """
 
@@ -154,17 +154,32 @@ class Report:
         return [digest, size]
 
 
-def serve(shelf: Shelf, work: Path, limit_s: int = 0, mounted: dict[str, str] | None = None) -> int:
+class Stop:
+    """Whether this machine is about to be taken away: its SIGTERM means Stop."""
+
+    def __init__(self, hears: bool = True):
+        self.asked = False
+        if hears:
+            signal.signal(signal.SIGTERM, self._hear)
+
+    def _hear(self, number, frame) -> None:
+        self.asked = True
+
+
+def serve(shelf: Shelf, work: Path, limit_s: int = 0, mounted: dict[str, str] | None = None, stop: Stop | None = None, goes_on: bool = False) -> int:
     """0 when the run has ended as it should, 1 when not; either way the last report says so.
 
-    limit_s: that this machine is had for, from now; 0 for ever.  mounted: {Hub id of a base model: its folder here}.
+    limit_s: that this machine is had for, from now; 0 for ever.  mounted: {Hub id of a base model: its folder here}.  goes_on: a run that is stopped because
+    the machine is, is not over; it goes on from its checkpoint when this is called again.
     """
     began_t = time.monotonic()
     shelf.refresh()
     bundle = work / "bundle"
     report = Report(shelf, bundle / RUN)
-    stop = _Stop()
+    stop = stop or Stop(hears=False)
     try:
+        if shelf.has("cancel"):
+            raise Wrong("it was cancelled before it began")
         order = json.loads(shelf.read("order.json"))
         lay(shelf, order["checkout"], work / "easel")
         lay(shelf, order["bundle"], bundle)
@@ -179,6 +194,10 @@ def serve(shelf: Shelf, work: Path, limit_s: int = 0, mounted: dict[str, str] | 
         report.tell("failed", why=str(error) or type(error).__name__, log=_tail(work / "setup.log"))
         shelf.settle()
         return 1
+    if stop.asked and goes_on:
+        report.tell("running", log="The machine is being stopped; the run goes on when it is started again.", files=report.carry(over=False))
+        shelf.settle()
+        return 1
     files = report.carry(over=True)
     why = "" if code == 0 else _why(report.run, code, _tail(work / "bundle.log"))
     report.tell("finished" if code == 0 else "failed", why, _tail(report.run / "log.txt", work / "bundle.log"), files)
@@ -186,7 +205,7 @@ def serve(shelf: Shelf, work: Path, limit_s: int = 0, mounted: dict[str, str] | 
     return 0 if code == 0 else 1
 
 
-def _watch(command: list[str], work: Path, environment: dict[str, str], report: Report, shelf: Shelf, stop: _Stop) -> int:
+def _watch(command: list[str], work: Path, environment: dict[str, str], report: Report, shelf: Shelf, stop: Stop) -> int:
     """The exit status of the training, whose events, samples and checkpoints go onto the shelf while it runs."""
     asked_t, told = 0.0, 0
     with open(work / "bundle.log", "wb") as log:
@@ -254,26 +273,12 @@ def interpreter(work: Path, log: Path, meanwhile: Callable[[], None]) -> Path:
     return venv / "bin" / "python"
 
 
-def _keep_telling(report: Report, shelf: Shelf, log: Path, stop: _Stop) -> None:
+def _keep_telling(report: Report, shelf: Shelf, log: Path, stop: Stop) -> None:
     shelf.refresh()
     if stop.asked or shelf.has("cancel"):
         raise Wrong("it was cancelled while the packages were being installed")
     report.tell("running", log=_tail(log))
     shelf.settle()
-
-
-class _Stop:
-    """Whether this machine is about to be taken away: its SIGTERM means Stop."""
-
-    def __init__(self):
-        self.asked = False
-        try:
-            signal.signal(signal.SIGTERM, self._hear)
-        except ValueError:  # in a thread, as Modal runs us: there Modal hears it
-            pass
-
-    def _hear(self, number, frame) -> None:
-        self.asked = True
 
 
 def _why(run: Path, code: int, log: str) -> str:
@@ -317,14 +322,17 @@ def _sha256(path: Path) -> str:
 
 
 def queue(folder: Path) -> None:
-    """Runs every shelf that may begin, the oldest first, one at a time, for ever.  One that was cut off goes on from its checkpoint."""
+    """Runs every shelf that may begin, the oldest first, one at a time, until it is told to stop.  One that was cut off goes on from its checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
-    while True:
+    stop = Stop()
+    while not stop.asked:
         waiting = sorted((p for p in folder.iterdir() if (p / "go").is_file() and not (p / "done").is_file()), key=lambda p: (p / "go").stat().st_mtime)
         for shelf in waiting[:1]:
-            serve(Shelf(shelf), shelf.with_name(f".{shelf.name}"), int((shelf / "go").read_text()))
-            (shelf / "done").touch()
-            shutil.rmtree(shelf.with_name(f".{shelf.name}"), ignore_errors=True)
+            work = shelf.with_name(f".{shelf.name}")
+            serve(Shelf(shelf), work, int((shelf / "go").read_text()), stop=stop, goes_on=True)
+            if not stop.asked:
+                shutil.rmtree(work, ignore_errors=True)
+                (shelf / "done").touch()
         if not waiting:
             time.sleep(PAUSE_S)
 
@@ -353,7 +361,7 @@ def give(folder: Path) -> None:
 def main(words: list[str]) -> int:
     what, folder = words[0], Path(words[1])
     if what == "run":
-        return serve(Shelf(folder, mounted=True), Path(words[2]), int(words[3]), dict(word.split("=", 1) for word in words[4:]))
+        return serve(Shelf(folder, mounted=True), Path(words[2]), int(words[3]), dict(word.split("=", 1) for word in words[4:]), Stop())
     if what == "queue":
         queue(folder)
     elif what == "names":

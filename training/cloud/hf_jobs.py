@@ -21,7 +21,6 @@ from pydantic import Field
 from ..away import shelf
 from ..away.place import Look, Machine, Refused, Unreachable
 from ..config import Part
-from ..jobfile import load_mapping
 from ..sentences import sentences
 
 EASEL_API = 1
@@ -84,7 +83,7 @@ def leaves(options: Options) -> str:
 
 def send(bundle, options: Options, handle: dict, say) -> dict:
     """Makes the private bucket and puts there what it lacks."""
-    model = load_mapping(bundle.folder / "job.yaml")["model"]
+    model = shelf.load_job(bundle)["model"]
     source, revision = str(model["source"]), str(model["revision"])
     mounted = options.mount and bool(_HUB_ID.fullmatch(source))
     with _asking("make a bucket"):
