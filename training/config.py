@@ -452,6 +452,9 @@ class PlacePart(Part):
 
     kind: str = Field(HERE, description="Where the training runs: here, on this computer, or the name of the place that it is sent to, such as ssh.")
     options: dict[str, bool | int | float | str] = Field({}, description="What this place alone is told, one to a line, such as host: desk.")
+    checkpoints: Literal["none", "last", "all"] = Field(
+        "last", description="Checkpoints that come home from another machine at the end, besides those that Save asked for; one that was stopped always brings its newest."
+    )
 
 
 class JobConfig(Part):

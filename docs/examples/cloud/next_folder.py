@@ -56,11 +56,9 @@ def send(bundle, options, handle, say) -> dict:
 
 
 def start(handle, options, limit_s) -> dict:
-    if "pid" in handle:
-        return handle
-    command = [sys.executable, "-m", "training", "run-bundle", handle["folder"], "--limit", str(limit_s)]
-    began = subprocess.Popen(command, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    return {**handle, "pid": began.pid}
+    if "started" not in handle:
+        _there("launch", handle, str(limit_s if options.limit_hours else 0))
+    return {**handle, "started": True}
 
 
 def look(handle, options, offset) -> Look:
