@@ -1,6 +1,6 @@
 """Hugging Face Jobs and buckets on this computer, on top of the small Hub of hub_standin.py.
 
-Buckets hold what hf_xet says of a file; the contents themselves go through hf_xet's own store in a folder.  A job is a process of this computer: its
+Buckets hold what hf_xet says of a file; the contents go to a small store that speaks with hf_xet itself.  A job is a process of this computer: its
 mounts are folders, into which the bucket is laid beforehand and from which closed files are taken, as the real mount does.
 
     with JobsStandin(tmp_path) as hub:
@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import secrets
 import struct
 import subprocess
@@ -48,6 +49,10 @@ JOB_ENDPOINTS = {
     "bucket_paths": ("POST", rf"/api/buckets/{BUCKET}/paths-info"),
     "bucket_batch": ("POST", rf"/api/buckets/{BUCKET}/batch"),
     "bucket_file": ("GET", rf"/buckets/{BUCKET}/resolve/(?P<path>.+)"),
+    "xorb": ("POST", r"/cas/v1/xorbs/default/(?P<xorb>[0-9a-f]{64})"),
+    "shard": ("POST", r"/cas/(?:v1/)?shards"),
+    "reconstruction": ("GET", r"/cas/v1/reconstructions/(?P<file>[0-9a-f]{64})"),
+    "chunk": ("GET", r"/cas/get/(?P<xorb>[0-9a-f]{64})"),
     "xet": ("GET", rf"/api/buckets/{BUCKET}/xet-(?:read|write)-token"),
 }
 HARDWARE = [  # three rows of /api/jobs/hardware, as the documentation has them
@@ -94,6 +99,8 @@ class JobsStandin(Standin):
         self.folder = folder
         self.jobs: dict[str, Job] = {}
         self.buckets: dict[str, dict] = {}  # id -> {"private": bool, "files": {path: (xet hash, bytes)}}
+        self.xorbs: dict[str, bytes] = {}
+        self.pieces: dict[str, list[tuple[str, int, int, int]]] = {}  # of a file: xorb, bytes, first chunk, the chunk behind the last
         self.batches: list[bytes] = []  # what was put into buckets or taken out, as it was said
         self.credit = 10.0
         self.runs = True
@@ -292,14 +299,10 @@ class _JobsHandler(_Handler):
         self.hub.batches.append(body)
         for line in map(json.loads, body.splitlines()):
             if line["type"] == "addFile":
-                files[line["path"]] = (line["xetHash"], self._length(line["xetHash"]))
+                files[line["path"]] = (line["xetHash"], sum(row[1] for row in self.hub.pieces[line["xetHash"]]))
             else:
                 files.pop(line["path"], None)
         return {"success": True, "processed": 1, "succeeded": 1, "failed": []}
-
-    def _length(self, xet_hash: str) -> int:
-        """A file's bytes, as its shard in the store of contents has them."""
-        return lengths(self.hub.folder / "cas")[xet_hash]
 
     def _bucket_file(self, body, bucket, path):
         files = self._bucket_of(bucket)["files"]
@@ -310,18 +313,63 @@ class _JobsHandler(_Handler):
 
     def _xet(self, body, bucket):
         self._bucket_of(bucket)
-        return {"accessToken": "x", "exp": int(time.time()) + 3600, "casUrl": f"local://{self.hub.folder / 'cas'}"}
+        return {"accessToken": "x", "exp": int(time.time()) + 3600, "casUrl": f"{self.hub.url}/cas"}
 
+    # ---- contents, as hf_xet cuts them: a xorb is many chunks one behind the other, a file is ranges of chunks out of xorbs
 
-def lengths(cas: Path) -> dict[str, int]:
-    """{xet hash: bytes} of every file in hf_xet's store, out of its shards: after 48 bytes of header, for each file a row with its hash, its flags and how many
-    rows of 48 bytes follow, each with the bytes of one piece; then as many again where the first flag is set, and one more where the second is."""
-    found = {}
-    for shard in (cas / "xet" / "xorbs" / "shards").glob("*.mdb"):
-        data, at = shard.read_bytes(), 48
-        while data[at : at + 32] != b"\xff" * 32:
-            flags, rows = struct.unpack_from("<II", data, at + 32)
-            pieces = [struct.unpack_from("<I", data, at + 48 * (n + 1) + 36)[0] for n in range(rows)]
-            found["".join(f"{part:016x}" for part in struct.unpack_from("<4Q", data, at))] = sum(pieces)
+    def _xorb(self, body, xorb):
+        new, self.hub.xorbs[xorb] = xorb not in self.hub.xorbs, body
+        return {"was_inserted": new}
+
+    def _shard(self, body):
+        """After 48 bytes of header, for each file a row with its hash, its flags and how many rows of 48 bytes follow, each a piece of it: the xorb, the bytes,
+        the first chunk and the one behind the last; then as many rows again where the first flag is set, and one more where the second is."""
+        at = 48
+        while body[at : at + 32] != b"\xff" * 32:
+            flags, rows = struct.unpack_from("<II", body, at + 32)
+            found = []
+            for n in range(1, rows + 1):
+                _, size, first, behind = struct.unpack_from("<IIII", body, at + 48 * n + 32)
+                found.append((_hex(body, at + 48 * n), size, first, behind))
+            self.hub.pieces[_hex(body, at)] = found
             at += 48 * (1 + rows + (rows if flags >> 31 & 1 else 0) + (flags >> 30 & 1))
+        return {"result": 1}
+
+    def _reconstruction(self, body, file):
+        if file not in self.hub.pieces:
+            raise _Refused(404, "no such file")
+        first_byte, last_byte = 0, 1 << 62
+        if asked := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+            first_byte, last_byte = int(asked[1]), int(asked[2])
+        terms, places, at, skipped = [], {}, 0, None
+        for xorb, size, first, behind in self.hub.pieces[file]:
+            if at + size > first_byte and at <= last_byte:
+                skipped = max(0, first_byte - at) if skipped is None else skipped
+                terms.append({"hash": xorb, "unpacked_length": size, "range": {"start": first, "end": behind}})
+                offsets = _chunks(self.hub.xorbs[xorb])
+                row = {"range": {"start": first, "end": behind}, "url": f"{self.hub.url}/cas/get/{xorb}", "url_range": {"start": offsets[first], "end": offsets[behind] - 1}}
+                places.setdefault(xorb, []).append(row)
+            at += size
+        if not terms:
+            raise _Refused(416, "behind the file's end")
+        return {"offset_into_first_range": skipped or 0, "terms": terms, "fetch_info": places}
+
+    def _chunk(self, body, xorb):
+        start, end = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups()
+        self.status = 206
+        data = self.hub.xorbs[xorb]
+        return data[int(start) : int(end) + 1], {"Content-Range": f"bytes {start}-{end}/{len(data)}"}
+
+
+def _hex(data: bytes, at: int) -> str:
+    """A hash as hf_xet writes it: four numbers of 64 bits."""
+    return "".join(f"{part:016x}" for part in struct.unpack_from("<4Q", data, at))
+
+
+def _chunks(xorb: bytes) -> list[int]:
+    """Where each chunk begins, and where the last one ends: each has 8 bytes of header, with its packed length in the second to fourth."""
+    found, at = [0], 0
+    while at + 8 <= len(xorb) and xorb[at] == 0:
+        at += 8 + int.from_bytes(xorb[at + 1 : at + 4], "little")
+        found.append(at)
     return found

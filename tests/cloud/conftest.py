@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import namedtuple
 
 import pytest
 
@@ -11,9 +10,7 @@ from tests.hub.conftest import some_token
 from tests.hub_standin import File, Repo
 from tests.jobs_standin import JobsStandin
 from training.away import checkout
-
-Bundle = namedtuple('Bundle', 'folder files total_bytes')
-
+from training.away.bundle import Bundle
 
 @pytest.fixture
 def token(monkeypatch) -> str:
@@ -33,6 +30,7 @@ def hub(token, tmp_path, monkeypatch):
         standin.repos["owner/base"] = Repo("owner/base", private=False)
         standin.repos["owner/base"].commit("the base", {"model_index.json": File(b"{}", False)})
         monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+        monkeypatch.setenv("HF_ENDPOINT", standin.url)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", standin.url)
         yield standin

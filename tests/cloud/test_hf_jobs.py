@@ -58,7 +58,7 @@ def test_a_run_goes_there_and_comes_home_and_nothing_stays(hub, token, bundle, s
     job = hub.jobs[handle["job"]]
     asked = json.dumps(job.spec)
     assert token not in asked and "secrets" not in job.spec and token not in json.dumps(handle)
-    assert job.spec["timeoutSeconds"] == 3960 + hf_jobs.SETUP_S and job.spec["labels"]["easel-run"] == "ab12"
+    assert job.spec["timeoutSeconds"] == 3600 and job.spec["labels"]["easel-run"] == "ab12"
     seen, events = ended(handle)
     assert seen.status == "finished", seen
     assert [e["kind"] for e in events] == ["started", "finished"]
@@ -171,22 +171,24 @@ def test_the_network_away_is_tried_again(hub, bundle, small_checkout):
 
 
 @pytest.mark.parametrize(
-    ("stage", "message", "status", "why"),
+    ("stage", "message", "why"),
     [
-        ("ERROR", "Job timeout", "failed", "its time limit of 0.5 hours"),
-        ("ERROR", "OOMKilled", "failed", "failed at Hugging Face: OOMKilled"),
-        ("CANCELED", None, "gone", "cancelled at Hugging Face"),
-        ("COMPLETED", None, "gone", "without a word"),
+        ("ERROR", "Job timeout", "its time limit of 0.5 hours"),
+        ("ERROR", "OOMKilled", "failed at Hugging Face: OOMKilled"),
+        ("CANCELED", None, "cancelled at Hugging Face"),
+        ("COMPLETED", None, "without a word"),
     ],
 )
-def test_a_job_that_ends_by_itself_is_told_in_a_sentence(hub, bundle, small_checkout, stage, message, status, why):
+def test_a_job_that_ends_by_itself_is_told_in_a_sentence(hub, bundle, small_checkout, stage, message, why):
     hub.runs = False
-    handle = hf_jobs.start(sent(bundle), Options(machine="l4x1", limit_hours=0.5), 60)
+    handle = hf_jobs.start(sent(bundle), L4, 1800)
     assert hub.jobs[handle["job"]].spec["timeoutSeconds"] == 1800
     hub.settle(handle["job"], stage, message)
     seen = hf_jobs.look(handle, L4, 0)
-    assert seen.status == status and why in seen.why
+    assert seen.status == "failed" and why in seen.why
     del hub.jobs[handle["job"]]
+    assert "deleted at Hugging Face" in hf_jobs.look(handle, L4, 0).why
+    hf_jobs.end(handle, L4)
     assert hf_jobs.look(handle, L4, 0).status == "gone"
 
 

@@ -101,14 +101,14 @@ def peek(store: Store, offset: int) -> Peek:
     return Peek(report, events, offset + len(events))
 
 
-def look(found: Peek, over: str, why: str) -> Look:
-    """How the run is doing.  over: "" while the machine works or waits, else "finished", "failed" or "gone", as its owner says; why: in a sentence."""
+def look(found: Peek, why: str) -> Look:
+    """How the run is doing.  why: the machine is over, says its owner, in a sentence; "" while it works or waits."""
     said = found.report.get("status", "")
     log = found.report.get("log", "")
     if said in ("finished", "failed"):
         return Look(said, found.events, found.offset, log, found.report["why"])
-    if over:  # ended, and the other end did not come to say how
-        return Look("gone" if over == "finished" else over, found.events, found.offset, log, why)
+    if why:  # it ended, and the other end did not come to say how
+        return Look("failed", found.events, found.offset, log, why)
     return Look("running" if said else "waiting", found.events, found.offset, log, "")
 
 

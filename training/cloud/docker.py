@@ -66,6 +66,10 @@ def leaves(options: Options) -> str:
     return f"The pictures, captions and settings of this run, and Easel's own code, are copied into {where}, and {kept}."
 
 
+def where(options: Options) -> str:
+    return f"Docker ({options.context})" if options.context else "Docker"
+
+
 def send(bundle, options: Options, handle: dict, say) -> dict:
     made = {**handle, "container": handle.get("container") or _worker(options, ASK_S)}
     source = str(shelf.load_job(bundle)["model"]["source"])
@@ -76,12 +80,12 @@ def send(bundle, options: Options, handle: dict, say) -> dict:
 def start(handle: dict, options: Options, limit_s: int) -> dict:
     """The worker takes what may begin; saying so twice changes nothing."""
     if "begun" not in handle:
-        shelf.begin(Volume(handle, options), int(options.limit_hours * 3600))
+        shelf.begin(Volume(handle, options), limit_s if options.limit_hours else 0)
     return {**handle, "begun": True}
 
 
 def look(handle: dict, options: Options, offset: int) -> Look:
-    return shelf.look(shelf.peek(Volume(handle, options), offset), "", "")
+    return shelf.look(shelf.peek(Volume(handle, options), offset), "")
 
 
 def tell(handle: dict, options: Options, line: str) -> None:

@@ -28,8 +28,6 @@ TITLE = "Hugging Face Jobs"
 BLURB = "A card of Hugging Face, by the minute, with your own account; needs credit there, and a token that may run jobs."
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # Python and uv, on Debian; also what huggingface_hub runs scripts in
 SHELF, BASE, WORK = "/easel", "/base", "/tmp/easel"
-SETUP_S = 1800  # installing torch and the rest, from the pinned requirements, and reading the base model for the first time; generously
-SPARE = 1.1  # of the training's own time, for samples and checkpoints on their way to the bucket
 LABEL = "easel-run"
 OVER = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 LOG_LINES = 60
@@ -81,6 +79,10 @@ def leaves(options: Options) -> str:
     return f"The pictures, captions and settings of this run, and Easel's own code, go to a private bucket of {owner} at Hugging Face, which {kept}.{token}"
 
 
+def where(options: Options) -> str:
+    return f"Hugging Face ({options.machine})" if options.machine else "Hugging Face"
+
+
 def send(bundle, options: Options, handle: dict, say) -> dict:
     """Makes the private bucket and puts there what it lacks."""
     model = shelf.load_job(bundle)["model"]
@@ -98,7 +100,7 @@ def send(bundle, options: Options, handle: dict, say) -> dict:
 
 
 def start(handle: dict, options: Options, limit_s: int) -> dict:
-    """Starts the job, or finds the one that was started before the answer could be written down."""
+    """Starts the job, or finds the one that was started before the answer could be written down.  limit_s: what the job may take, its setting up included."""
     from huggingface_hub import Volume
 
     if "job" in handle:
@@ -107,7 +109,6 @@ def start(handle: dict, options: Options, limit_s: int) -> dict:
     if options.machine not in offered:
         some = ", ".join(f"{m.name} (${m.price_per_hour:.2f} an hour)" for m in offered.values() if m.vram_bytes)
         raise Refused(f"Hugging Face has no hardware called {options.machine!r}; there are: {some}" if options.machine else f"choose the hardware, as it is paid for by the minute: {some}")
-    limit_s = int(options.limit_hours * 3600) or int(limit_s * SPARE) + SETUP_S
     command = ["python", f"{SHELF}/{shelf.START}", "run", SHELF, WORK, str(limit_s), *([f"{handle['base'][0]}={BASE}"] if handle["base"] else [])]
     volumes = [Volume(type="bucket", source=handle["bucket"], mount_path=SHELF)]
     if handle["base"]:
@@ -125,14 +126,17 @@ def start(handle: dict, options: Options, limit_s: int) -> dict:
 
 
 def look(handle: dict, options: Options, offset: int) -> Look:
-    """Its stage is asked before its reports, so that a job which ends in between has told everything."""
+    """Its stage is asked before its reports, so that a job which ends in between has told everything.  As long as the bucket is there, nothing is gone."""
     with _asking("look at a job"):
         api = _api()
         job = _job(api, handle)
-    found = shelf.peek(Bucket(handle["bucket"]), offset)
-    over, why = _ending(job, handle)
-    seen = shelf.look(found, over, why)
-    if over and job is not None and not seen.log:  # it ended before our half there came to write one
+    try:
+        found = shelf.peek(Bucket(handle["bucket"]), offset)
+    except Gone as gone:
+        return Look("gone", b"", offset, "", str(gone))
+    why = _ending(job, handle)
+    seen = shelf.look(found, why)
+    if why and job is not None and not seen.log:  # it ended before our half there came to write one
         return Look(seen.status, seen.events, seen.offset, _log(api, handle), seen.why)
     return seen
 
@@ -165,22 +169,20 @@ def end(handle: dict, options: Options) -> str:
     return sentences(_cost(job, handle), left)
 
 
-def _ending(job, handle: dict) -> tuple[str, str]:
-    """("" while it waits or works, else how it ended; why, in a sentence)."""
+def _ending(job, handle: dict) -> str:
+    """Why it is over though nobody there said so, in a sentence; "" while it waits or works."""
     if job is None:
-        return "gone", "The job is no longer there: it was deleted at Hugging Face"
+        return "the job is no longer there: it was deleted at Hugging Face"
     stage, said = str(getattr(job.status.stage, "value", job.status.stage)), job.status.message or ""
     if stage not in OVER:
-        return "", ""
-    if stage == "COMPLETED":
-        return "finished", "The job ended without a word of how the training went"
+        return ""
     if "timeout" in said.lower():
-        return "failed", f"Hugging Face ended the job after its time limit of {handle.get('limit_s', 0) / 3600:.1f} hours; Resume goes on from the last checkpoint, with more limit_hours in place.options"
-    if stage == "CANCELED":
-        return "gone", "The job was cancelled at Hugging Face"
-    if stage == "DELETED":
-        return "gone", "The job was deleted at Hugging Face"
-    return "failed", f"The job failed at Hugging Face{f': {said}' if said else ''}; its page is {handle.get('url', '')}"
+        return f"Hugging Face ended the job after its time limit of {handle.get('limit_s', 0) / 3600:.1f} hours; give it more limit_hours in place.options"
+    if stage in ("CANCELED", "DELETED"):
+        return f"the job was {'cancelled' if stage == 'CANCELED' else 'deleted'} at Hugging Face"
+    if stage == "COMPLETED":
+        return "the job ended without a word of how the training went"
+    return f"the job failed at Hugging Face{f': {said}' if said else ''}; its page is {handle.get('url', '')}"
 
 
 def _cost(job, handle: dict) -> str:
@@ -219,6 +221,10 @@ def _log(api, handle: dict) -> str:
         return mask("\n".join(api.fetch_job_logs(job_id=handle["job"], namespace=handle["owner"], follow=False, tail=LOG_LINES)))
 
 
+class Gone(Refused):
+    """The bucket is not there."""
+
+
 class Bucket:
     """A shelf in a bucket of the Hub."""
 
@@ -236,7 +242,7 @@ class Bucket:
             try:
                 found = list(_api().list_bucket_tree(self.id, prefix=folder, recursive=True))
             except BucketNotFoundError:
-                raise Refused(f"the bucket {self.id} is no longer there, and with it what was sent and made") from None
+                raise Gone(f"the bucket {self.id} was deleted at Hugging Face, and with it what was sent and made") from None
             except HfHubHTTPError as error:
                 if error.response.status_code == 404:  # nothing lies in that folder yet
                     return {}
