@@ -12,6 +12,7 @@ from tests.jobs_standin import JobsStandin
 from training.away import checkout
 from training.away.bundle import Bundle
 
+
 @pytest.fixture
 def token(monkeypatch) -> str:
     made = some_token("j")
@@ -58,7 +59,7 @@ def small_checkout(tmp_path, monkeypatch):
     (root / "launchers" / "install.py").write_text("")
 
     def write(code: str) -> None:
-        head = "import json, sys, time\nfrom pathlib import Path\nrun = Path(sys.argv[2]) / 'outputs' / 'run'\nrun.mkdir(parents=True)\n"
+        head = "import json, sys, time\nfrom pathlib import Path\nrun = Path(sys.argv[2]) / 'outputs' / 'run'\nrun.mkdir(parents=True, exist_ok=True)\n"
         say = "def say(**event):\n    with (run / 'events.jsonl').open('a') as file:\n        file.write(json.dumps(event) + '\\n')\n"
         (root / "training" / "__main__.py").write_text(head + say + code)
 

@@ -76,7 +76,7 @@ def test_a_command_reaches_the_run_and_samples_come_while_it_runs(hub, bundle, s
     small_checkout(
         "say(kind='started')\n(run / 'samples').mkdir()\n(run / 'samples' / '1.webp').write_bytes(b'a sample')\nsay(kind='sample', path='samples/1.webp')\n"
         "(run / 'late.safetensors').write_bytes(b'half')\n"
-        "while not (run / 'control.jsonl').exists():\n    time.sleep(0.05)\nsay(kind='stopped', told=(run / 'control.jsonl').read_text())\n"
+        "control = run / 'control.jsonl'\nwhile not control.exists() or 'stop' not in control.read_text():\n    time.sleep(0.05)\nsay(kind='stopped', told=(run / 'control.jsonl').read_text())\n"
     )
     handle = hf_jobs.start(sent(bundle), L4, 60)
     until(lambda: hf_jobs.look(handle, L4, 0).events.count(b"\n") == 2)

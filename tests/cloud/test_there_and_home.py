@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 
 import pytest
 
 from tests import tiny
 from tests.hub_standin import File, Repo
 from tests.runs.conftest import ended, until
+from training.away import relay
 from training.away.bundle import sha256_of
 from training.config import TrainConfig
 from training.runs import supervisor
+from training.runs.context import Context
 from training.runs.run import create
 
 PLACE = {"kind": "hf_jobs", "options": {"machine": "l4x1"}}
@@ -53,22 +56,42 @@ def test_a_relay_that_dies_finds_its_job_again_and_the_result_is_that_of_there(h
     assert not os.path.exists(home.outputs / ".away" / run.id)
 
 
+CHECKPOINT = """
+step = 2 if not (run / "checkpoints").exists() else 4
+if step == 4:
+    say(t=1.0, kind="finished", path="cat.safetensors", summary=",".join(p.name for p in (run / "checkpoints").iterdir()))
+    (run / "cat.safetensors").write_bytes(b"weights")
+    sys.exit(0)
+(run / "checkpoints" / "000002").mkdir(parents=True)
+for name, text in (("adapter.safetensors", "half"), ("MANIFEST.json", '{"step": 2, "files": {}}')):
+    (run / "checkpoints" / "000002" / name).write_text(text)
+say(t=1.0, kind="checkpoint", step=2, path="checkpoints/000002")
+time.sleep(600)
+"""
+
+
 @pytest.mark.slow
-def test_a_job_that_is_killed_is_told_and_its_checkpoint_comes_home_so_that_resume_goes_on(hub, base, home, tmp_path):
-    job = tiny.train_job(base, tiny.pictures(tmp_path / "cats"), place=PLACE, steps=40, save__every=2)
-    run = create(home.outputs, TrainConfig.model_validate(job))
-    supervisor.start(run, home)
-    assert until(lambda: any("checkpoint" in e["kind"] for e in run.events()[0]), 60), run.log_tail()
-    (first,) = hub.jobs
-    hub.kill(first, message="Job timeout")
-    assert ended(run, 60) == "failed"
-    told = run.last("failed")
-    assert "after its time limit of" in told["error"] and "Press Resume to go on from the newest checkpoint" in told["hint"]
-    saved = [step for step, _ in run.checkpoints()]
-    assert saved and hub.buckets == {}
-    supervisor.start(run, home)
-    assert until(lambda: run.view().step > saved[-1] and len(hub.jobs) == 2, 60), run.log_tail()
-    run.command("stop")
-    assert ended(run, 60) == "stopped", run.log_tail()
-    steps = [e["step"] for e in run.events()[0] if e["kind"] == "step"]
-    assert steps == sorted(set(steps)) and hub.buckets == {}  # none was done twice
+def test_a_job_that_is_killed_is_told_and_its_checkpoint_comes_home_so_that_resume_goes_on(hub, home, tmp_path, small_checkout):
+    small_checkout(CHECKPOINT)
+    config = TrainConfig.model_validate(tiny.train_job("owner/base", tiny.pictures(tmp_path / "cats"), place=PLACE))
+    run = create(home.outputs, config)
+
+    def machine_dies():
+        assert until(lambda: any("MANIFEST" in report for report in reports(hub)), 60)
+        hub.kill(next(iter(hub.jobs)), message="Job timeout")
+
+    dying = threading.Thread(target=machine_dies, daemon=True)
+    dying.start()
+    with pytest.raises(relay.Failed, match=r"after its time limit of [\d.]+ hours") as told:
+        relay.run(config, Context(run, home, 1))
+    assert "Press Resume to go on from the newest checkpoint" in told.value.hint
+    assert [step for step, _ in run.checkpoints()] == [2] and hub.buckets == {}
+    relay.run(config, Context(run, home, 2))
+    assert len(hub.jobs) == 2 and hub.buckets == {}
+    assert run.last("finished")["summary"].startswith("000002. It ran for 1 minute on l4x1")
+    assert (run.path / "cat.safetensors").read_bytes() == b"weights"
+
+
+def reports(hub) -> list[str]:
+    """What the job has told so far, as it lies in its mount."""
+    return [p.read_text() for p in hub.folder.glob("jobs/*/easel/out/*")]

@@ -304,6 +304,11 @@ def _tail(*logs: Path) -> str:
     return ""
 
 
+def is_over(report: bytes) -> bool:
+    """Does a report say that the run has ended?"""
+    return json.loads(report)["status"] != "running"
+
+
 def _numbers(name: str) -> tuple[int, int, int]:
     n, start, to = name.split("-")
     return int(n), int(start), int(to)
