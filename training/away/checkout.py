@@ -1,24 +1,36 @@
-"""What of this checkout a training on another machine needs."""
+"""What of this checkout goes along to a machine that has no Easel: what trains, and the launcher that sets it up there."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from ..formats.basemodel import BUILTIN_SOURCE
 from ..home import BUILTIN, REPO
 
 FOLDERS = ("training", "captioning", "presets", "launchers")
-FILES = ("requirements.txt", "pyproject.toml")
-ENDINGS = (".py", ".yaml", ".txt", ".json", ".in", ".toml")  # of the code and its lists; the built-in base has others
+FILES = ("requirements.txt", "pyproject.toml", "LICENSE", "NOTICE")
+LEFT_OUT = ("__pycache__",)
 
 
-def files(source: str = "") -> dict[str, Path]:
-    """{name: file} of the code, the presets and the pinned requirements; of the built-in base model too, where that is the `source`.  Raises ValueError."""
-    if not (REPO / "launchers" / "install.py").is_file():
-        raise ValueError(f"{REPO} holds no launchers/install.py, with which Easel is set up on the other machine; start Easel from its own folder")
-    found = [REPO / name for name in FILES if (REPO / name).is_file()]
+def files(builtin: bool = True) -> dict[str, tuple[Path, str, int]]:
+    """{name: (where it lies here, sha256, bytes)}, in the order of the names; builtin: the built-in base model and example pictures too."""
+    found = {}
+    for path in sorted(p for p in _paths() if builtin or BUILTIN not in p.parents):
+        data = path.read_bytes()
+        found[path.relative_to(REPO).as_posix()] = (path, hashlib.sha256(data).hexdigest(), len(data))
+    return found
+
+
+def digest(of: dict[str, tuple[Path, str, int]]) -> str:
+    """16 hex digits that name this very code."""
+    return hashlib.sha256(json.dumps([(name, sha256) for name, (_, sha256, _) in of.items()]).encode()).hexdigest()[:16]
+
+
+def _paths() -> Iterator[Path]:
+    yield from (REPO / name for name in FILES if (REPO / name).is_file())
     for folder in FOLDERS:
-        found += [p for p in (REPO / folder).rglob("*") if p.suffix in ENDINGS and BUILTIN not in p.parents and "__pycache__" not in p.parts]
-    if source == BUILTIN_SOURCE:
-        found += (BUILTIN / "base").rglob("*")
-    return {p.relative_to(REPO).as_posix(): p for p in sorted(found) if p.is_file()}
+        for path in (REPO / folder).rglob("*"):
+            if path.is_file() and not path.is_symlink() and not any(part in LEFT_OUT or part.startswith(".") for part in path.relative_to(REPO).parts):
+                yield path

@@ -5,7 +5,9 @@ What a place offers: docs/writing-a-plugin.md.  Who calls it: relay.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +17,24 @@ from pydantic import BaseModel, ValidationError
 
 from .. import jobfile, registry
 from ..config import HERE, TrainConfig
+from ..hub.secrets import Secret
+
+_token: ContextVar[Secret | None] = ContextVar("easel_place_token", default=None)
+
+
+@contextmanager
+def on_behalf(token: Secret | None) -> Iterator[None]:
+    """While inside, token() is that of whoever asked: the person who is signed in to a Space, or the worker's."""
+    before = _token.set(token)
+    try:
+        yield
+    finally:
+        _token.reset(before)
+
+
+def token() -> Secret | None:
+    """The Hub token that a place may use now; None where nobody gave one, so that the account of this computer is asked."""
+    return _token.get()
 
 
 class Unreachable(Exception):
@@ -49,6 +69,11 @@ class Look:
     offset: int
     log: str
     why: str
+
+
+def where(place: ModuleType, options: BaseModel) -> str:
+    """The machine, in a word or two, for a sentence."""
+    return str(getattr(place, "where", lambda options: "")(options) or getattr(options, "machine", "") or place.TITLE)
 
 
 def is_away(config: BaseModel) -> bool:

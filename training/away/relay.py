@@ -12,7 +12,6 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -20,51 +19,27 @@ from pydantic import BaseModel
 
 from .. import outside
 from ..config import TrainConfig
-from ..files import write_atomic
 from ..hub import account
 from ..runs import exactly, journal
 from ..runs.context import Context, Stopped
 from ..runs.events import ENDINGS, RunView, fold
-from ..runs.run import Run
 from ..sentences import sentences
 from . import bundle as bundles
-from .place import Refused, Unreachable, of
+from . import state as states
+from .place import Refused, Unreachable, of, on_behalf, where
 from .reckon import limit_s
+from .state import State
 
-FILE = "away.json"
-MAX_FILE_BYTES = 1_000_000
+MAX_MANIFEST_BYTES = 1_000_000
 LOOK_S, LOOK_SLOWLY_S = 1.0, 5.0  # between two looks: while something happens, and while nothing does
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # between two tries while the network is away
 STOP_PATIENCE_S = 20.0  # Stop was pressed, and nobody there answers
 MOST_TRIES = 3  # at a file that arrives damaged
 OURS = ENDINGS | {"started"}  # events that this worker says itself
 FETCHED = re.compile(r"samples/[^/\\\0]+|checkpoints/\d{1,15}/[^/\\\0]+|[^/\\\0]+")  # names below a run's folder that may come home
-NEVER = {"job.yaml", "events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "datasets.json", FILE}  # at home they are this run's own
+NEVER = {"job.yaml", "events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "datasets.json", states.FILE}  # at home they are this run's own
 MODEL_FOLDERS = re.compile(r"[^/\\\0.][^/\\\0]*/[^/\\\0.][^/\\\0]*/[^/\\\0]+")  # of a result that is a whole model
 T = TypeVar("T")
-
-
-@dataclass
-class State:
-    """What is known of the run there.  handle: the place's own notes; offset: in its events.jsonl; said: of commands, which were passed on."""
-
-    kind: str
-    handle: dict[str, Any]
-    phase: str = "new"  # new, sent, started, over, ended
-    offset: int = 0
-    stopping: bool = False
-    asked: list[int] = field(default_factory=list)  # steps whose checkpoints Save asked for
-    saves: int = 0  # Save was passed on so often, and the checkpoint has not come yet
-
-
-def remembered(run: Run) -> State | None:
-    """What the run's folder says of the job elsewhere; None where there is none, or nothing is running or stored there any more."""
-    try:
-        told = outside.read_json(run.path / FILE, MAX_FILE_BYTES)
-        state = State(**told)
-    except (OSError, ValueError, TypeError):
-        return None
-    return state if isinstance(state.handle, dict) and state.phase != "ended" else None
 
 
 def run(config: TrainConfig, ctx: Context) -> None:
@@ -73,7 +48,8 @@ def run(config: TrainConfig, ctx: Context) -> None:
     place, options = of(config, ctx.home.plugins)
     relay = Relay(config, ctx, place, options)
     try:
-        relay.all()
+        with on_behalf(ctx.secrets.get("hf_token")):
+            relay.all()
     except Refused as error:
         raise ValueError(str(error)) from None
 
@@ -83,7 +59,7 @@ class Relay:
 
     def __init__(self, config: TrainConfig, ctx: Context, place: ModuleType, options: BaseModel):
         self.config, self.ctx, self.place, self.options = config, ctx, place, options
-        self.state = remembered(ctx.run) or State(config.place.kind, {"id": secrets.token_hex(8)})
+        self.state = states.remembered(ctx.run.path) or State(config.place.kind, {"id": secrets.token_hex(8)})
         self.view = RunView()  # of what came from there in this attempt
         self.ending: dict[str, Any] = {}
         self.commands: list[dict[str, Any]] = []
@@ -192,7 +168,12 @@ class Relay:
         kind = ending.get("kind", "")
         self.ctx.phase(f"fetching the result from {self._where()}")
         self._fetch_all(kind)
-        cost = self._forget()
+        try:
+            cost = self._forget()
+        except Refused as error:  # all is home: that it could not be cleared away there is no reason to lose it
+            cost = ""
+            self.ctx.warn(f"what was sent to {self._where()} could not be removed there: {error}. Remove it yourself.")
+            self._put_by()
         if kind == "finished" and not why:
             return self.ctx.emit("finished", path=str(ending["path"]), summary=sentences(str(ending["summary"]), cost))
         if cost:
@@ -236,7 +217,7 @@ class Relay:
             return  # it is pruned there already; at the end it is looked for again
         held = self.ctx.path(f"{folder}.manifest")
         try:
-            files = outside.read_json(held, MAX_FILE_BYTES)["files"]
+            files = outside.read_json(held, MAX_MANIFEST_BYTES)["files"]
             for name, entry in files.items():
                 if FETCHED.fullmatch(f"{folder}/{name}"):
                     self._fetch(f"{folder}/{name}", str(entry["sha256"]), int(entry["size"]))
@@ -282,11 +263,11 @@ class Relay:
         return cost
 
     def _put_by(self) -> None:
-        self.state.phase = "ended"
+        self.state.phase = states.ENDED
         self._keep()
 
     def _keep(self) -> None:
-        write_atomic(self.ctx.path(FILE), json.dumps(asdict(self.state), indent=1).encode())
+        states.keep(self.ctx.run.path, self.state)
 
     def _where(self) -> str:
         return where(self.place, self.options)
@@ -337,11 +318,6 @@ class Failed(Exception):
 
 class _Leave(Exception):
     """Stop was pressed while it was being sent."""
-
-
-def where(place: ModuleType, options: BaseModel) -> str:
-    """The machine, in a word or two, for a sentence."""
-    return str(getattr(place, "where", lambda options: "")(options) or getattr(options, "machine", "") or place.TITLE)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import jobfile, outside
+from ..formats.basemodel import BUILTIN_SOURCE
 from . import checkout, shelved
 from .place import Look, Refused, Unreachable
 
@@ -44,9 +45,8 @@ class Peek:
 
 def send(store: Store, bundle: Bundle, source: str, say: Callable[[str, float], None]) -> None:
     """Puts a bundle and the code on the shelf, those contents alone that do not lie there whole, and the list of them last.  source: the base model."""
-    code = checkout.files(source)
-    hashed = {name: (hash_of(path), path.stat().st_size) for name, path in code.items()}
-    contents = {digest: (size, code[name]) for name, (digest, size) in hashed.items()}
+    code = checkout.files(builtin=source == BUILTIN_SOURCE)
+    contents = {digest: (size, path) for path, digest, size in code.values()}
     contents |= {digest: (size, bundle.folder / name) for name, (digest, size) in bundle.files.items()}
     there = store.names("objects")
     missing = [(f"objects/{digest}", size, path) for digest, (size, path) in contents.items() if there.get(digest) != size]
@@ -58,7 +58,7 @@ def send(store: Store, bundle: Bundle, source: str, say: Callable[[str, float], 
             say("sending", done / of if of else 1.0)
         if name:
             batch[name], batch_bytes = path, batch_bytes + size
-    rows = {"checkout": hashed, "bundle": {name: list(row) for name, row in bundle.files.items()}}
+    rows = {"checkout": {name: row[1:] for name, row in code.items()}, "bundle": {name: list(row) for name, row in bundle.files.items()}}
     store.put({START: Path(shelved.__file__)})
     store.put({"order.json": json.dumps(rows).encode()})
 

@@ -101,7 +101,7 @@ def app(handle: dict, options: Options, limit_s: int):
     image = modal.Image.debian_slim(python_version=f"{sys.version_info.major}.{sys.version_info.minor}").env(
         {"EASEL_VENV": "/opt/easel", "EASEL_CONTAINER": "1", "EASEL_TORCH": TORCH, "PIP_NO_CACHE_DIR": "1", "PYTHONUTF8": "1", "HF_HOME": "/tmp/huggingface"}
     )
-    for name, path in checkout.files().items():
+    for name, (path, _, _) in checkout.files(builtin=False).items():
         if name == "requirements.txt" or name.startswith("launchers/"):
             image = image.add_local_file(path, f"/setup/{name}", copy=True)
     image = image.run_commands("cd /setup && python launchers/install.py ensure")

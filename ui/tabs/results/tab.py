@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from training import outside, registry
+from training.away import place, state
 from training.data.parts import inside
 from training.formats.deliver import Offer, adapter_file
 from training.hub import publish
@@ -204,7 +205,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
-        downloads=tuple((o.layout, o.title) for o in offers),
+        downloads=tuple((o.layout, o.title) for o in offers), away=elsewhere(run).removeprefix("on "), left_there=state.remembered(run.path) is not None,
     )  # fmt: skip
 
 
@@ -237,9 +238,19 @@ def about(run: Run) -> str:
             family = registry.get("families", family).SPEC.called(job["model"]["source"])
         except ValueError:
             pass  # its plugin is gone; the id still says which it was
-        return f"{family} · {', '.join(names)} · {_adapter(job['adapter'])}"
+        return " · ".join(filter(None, (family, ", ".join(names), _adapter(job["adapter"]), elsewhere(run))))
     except (KeyError, TypeError, AttributeError):
         return run.kind
+
+
+def elsewhere(run: Run) -> str:
+    """"on desk" for a run that is trained on another machine, "" for any other."""
+    if not supervisor.is_elsewhere(run):
+        return ""
+    try:
+        return f"on {place.where(*place.of(run.config(), run.plugins))}"
+    except (ValueError, OSError):
+        return f"on {run.job()['place']['kind']}"  # its plugin is gone; the id still says which it was
 
 
 def _adapter(told: dict[str, Any]) -> str:
@@ -369,5 +380,7 @@ def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:
         return ""
     if act == "kill":
         supervisor.kill(run)
+        if state.remembered(run.path):
+            return "Its watch here was ended. What was sent away may go on there: Resume finds it again."
         return "It was ended. What the last checkpoint holds is kept."
     raise ValueError(f"there is no action {act!r}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict
 
 from training import registry
-from training.config import NO_WORD, DataPart, DatasetUse, TrainConfig
+from training.config import HERE, NO_WORD, DataPart, DatasetUse, TrainConfig
 from training.data import concepts, datasets, parts
 from training.data.parts import taken
 from training.formats.adapting import stands_alone
@@ -45,6 +45,7 @@ FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measureme
 
 
 NOTHING = "-"
+AWAY = "away"  # begins the paths of what another machine is told
 
 
 class Draft(BaseModel):
@@ -66,10 +67,14 @@ class Draft(BaseModel):
     own: Use = Use()
     more: tuple[Use, ...] = ()
     edits: dict[str, str] = {}
+    place: str = ""  # the other machine's, that the panel below Start is about
+    away: dict[str, str] = {}  # AWAY.place.option -> what was typed
 
     def edited(self, path: str, text: str) -> Draft:
         """The draft after one field was left."""
         text = text[:MAX_TYPED]
+        if path.startswith(f"{AWAY}."):
+            return self.model_copy(update={"away": {**self.away, path: text}})
         if path.startswith(f"{uses.PLACE}."):
             own, more = uses.changed(self.own, self.more, path, text)
             return self.model_copy(update={"own": own, "more": more})
@@ -500,7 +505,7 @@ def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "") ->
     """
     if made.config is None:
         raise ValueError("some settings are not right yet")
-    if kept_out := supervisor.no_accelerator():
+    if made.config.place.kind == HERE and (kept_out := supervisor.no_accelerator()):
         raise ValueError(kept_out)
     choose = lambda run: run.wish_for_card(gpu) if gpu else None
     if token:
