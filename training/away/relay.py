@@ -19,7 +19,6 @@ from pydantic import BaseModel
 
 from .. import outside
 from ..config import TrainConfig
-from ..hub import account
 from ..runs import exactly, journal
 from ..runs.context import Context, Stopped
 from ..runs.events import ENDINGS, RunView, fold
@@ -44,7 +43,6 @@ T = TypeVar("T")
 
 def run(config: TrainConfig, ctx: Context) -> None:
     """Until it is finished elsewhere and all is home (and says so), or raises Stopped; ValueError with a sentence."""
-    account.lend(ctx.secrets.get("hf_token"))  # the worker took it out of its environment
     place, options = of(config, ctx.home.plugins)
     relay = Relay(config, ctx, place, options)
     try:

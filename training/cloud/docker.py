@@ -27,6 +27,7 @@ from ..config import Part
 EASEL_API = 1
 TITLE = "Docker"
 BLURB = "A container on this computer or on another one, in which Easel's queue worker runs; it takes one training after the other."
+ENVIRONMENT = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "SSH_AUTH_SOCK")  # of whoever starts it
 LABEL = "easel.worker=queue"  # of the worker's container, in launchers/compose.worker.yaml
 THERE = ("/opt/easel/bin/python", "/easel/training/away/shelved.py")  # in the image of launchers/Dockerfile
 SHELVES = "/data/shelves"

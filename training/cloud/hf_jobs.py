@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import Field
 
 from ..away import shelf
-from ..away.place import Look, Machine, Refused, Unreachable
+from ..away.place import Look, Machine, Refused, Unreachable, token
 from ..config import Part
 from ..sentences import sentences
 
@@ -74,9 +74,9 @@ def machines(options: Options) -> list[Machine]:
 
 def leaves(options: Options) -> str:
     owner = f"the organisation {options.account}" if options.account else "your account"
-    token = "" if options.mount else " Your token goes along as a secret."
+    along = "" if options.mount else " Your token goes along as a secret."
     kept = "stays there until you delete it" if options.keep else "is deleted when the result is home"
-    return f"The pictures, captions and settings of this run, and Easel's own code, go to a private bucket of {owner} at Hugging Face, which {kept}.{token}"
+    return f"The pictures, captions and settings of this run, and Easel's own code, go to a private bucket of {owner} at Hugging Face, which {kept}.{along}"
 
 
 def where(options: Options) -> str:
@@ -257,7 +257,7 @@ class Bucket:
 def _token():
     from ..hub.account import find_token
 
-    return find_token()[0]
+    return token() or find_token()[0]
 
 
 def _api():
@@ -267,13 +267,13 @@ def _api():
 
     from ..hub import client
 
-    token = _token()
-    if not token:
+    secret = _token()
+    if not secret:
         raise Refused("nobody is signed in to Hugging Face: sign in on the Publish tab, with a token that may run jobs")
     disable_progress_bars()
     if not isinstance(huggingface_hub.get_session(), client.Client):  # not again: that would close connections which others use at this moment
         huggingface_hub.set_client_factory(client.Client)
-    return huggingface_hub.HfApi(endpoint=client.checked_endpoint(), token=token.reveal())
+    return huggingface_hub.HfApi(endpoint=client.checked_endpoint(), token=secret.reveal())
 
 
 @contextmanager

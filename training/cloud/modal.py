@@ -18,13 +18,14 @@ from pathlib import Path, PurePosixPath
 from pydantic import Field
 
 from ..away import checkout, shelf
-from ..away.place import Look, Machine, Refused, Unreachable
+from ..away.place import Look, Machine, Refused, Unreachable, token
 from ..config import Part
 from ..sentences import sentences
 
 EASEL_API = 1
 TITLE = "Modal"
 BLURB = "A card of Modal, by the second, with your own account there."
+ENVIRONMENT = ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_PROFILE", "MODAL_CONFIG_PATH", "MODAL_ENVIRONMENT")  # of whoever starts it
 VERSION = "1.6.4"  # of the package that this was written for
 SHELF, WORK = "/easel", "/tmp/easel"
 MOST_S = 24 * 3600  # Modal's own limit of one call
@@ -62,8 +63,8 @@ def machines(options: Options) -> list[Machine]:
 
 def leaves(options: Options) -> str:
     kept = "stays there until you delete it" if options.keep else "is deleted when the result is home"
-    token = " Your Hugging Face token goes along as a secret." if options.token_along else ""
-    return f"The pictures, captions and settings of this run, and Easel's own code, go to a volume of your account at Modal, which {kept}.{token}"
+    along = " Your Hugging Face token goes along as a secret." if options.token_along else ""
+    return f"The pictures, captions and settings of this run, and Easel's own code, go to a volume of your account at Modal, which {kept}.{along}"
 
 
 def where(options: Options) -> str:
@@ -236,10 +237,10 @@ def _signed_in() -> bool:
 def _hub_token() -> str:
     from ..hub.account import find_token
 
-    token = find_token()[0]
-    if not token:
+    secret = token() or find_token()[0]
+    if not secret:
         raise Refused("token_along is on, but nobody is signed in to Hugging Face: sign in on the Publish tab, or turn it off")
-    return token.reveal()
+    return secret.reveal()
 
 
 @contextmanager

@@ -34,21 +34,10 @@ class Account:
         return self.reason or f"Signed in as {self.name} ({self.role})"
 
 
-_lent = Secret()
-
-
-def lend(token: Secret | None) -> None:
-    """In this process find_token gives `token` from now on: a worker is handed the one that its job was started with."""
-    global _lent
-    _lent = token or Secret()
-
-
 def find_token() -> tuple[Secret, str]:
-    """(token, where it came from): the one that was lent, the environment's, else the one huggingface_hub saved; an empty Secret if there is none."""
+    """(token, where it came from): the environment's, else the one huggingface_hub saved; an empty Secret if there is none."""
     from huggingface_hub import get_token
 
-    if _lent:
-        return _lent, "given"
     given = (os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN") or "").strip()
     if given:
         return Secret(given), "environment"
