@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training import jobfile, registry
+from training.away.place import is_away
 from training.config import JobConfig, TrainConfig
 from training.data import datasets
 from training.formats.basemodel import local_folder, single_file
@@ -103,11 +104,11 @@ def publish(run: str, repo: str, *, public: bool = False, checkpoint: str | int 
 
 
 def may_start(config: TrainConfig, home: Home, gpu: str = "", anyway: bool = False) -> None:
-    """Nothing, or ValueError where a training does not fit this computer (unless anyway), or its base model cannot be had."""
+    """Nothing, or ValueError where a training does not fit this computer (unless anyway or it is sent elsewhere), or its base model cannot be had."""
     from training.hub.account import find_token
 
     guess = estimate(config, home=home, gpu=gpu)
-    if guess.problems and not anyway:
+    if guess.problems and not (anyway or is_away(config)):
         raise ValueError(f"it does not fit this computer: {'; '.join(guess.problems)}. Say anyway to start it all the same")
     if denied := hindrances(home, config, find_token()[0].reveal() or None):
         raise ValueError(next(iter(denied.values())))
@@ -209,7 +210,7 @@ def begin(config: JobConfig, home: Home, gpu: str = "", token: Secret | None = N
     gpu: UUID of the card to wait for, "" for any free one.  token: reaches this run's worker and nothing else.
     soon: answer when the worker exists, for whoever answers a click; else when it has said that it lives.  told: called when the run's folder is there.
     """
-    if kept_out := supervisor.no_accelerator():
+    if (kept_out := supervisor.no_accelerator()) and not is_away(config):
         raise ValueError(kept_out)
     made: list[folders.Run] = []
 

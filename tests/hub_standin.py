@@ -124,7 +124,9 @@ class Failure:
 class Standin:
     """The server and everything it knows.  Use as a context manager."""
 
-    def __init__(self, port: int = 0):
+    endpoints = ENDPOINTS
+
+    def __init__(self, port: int = 0, handler: type | None = None):
         self.tokens: dict[str, dict] = {}
         self.repos: dict[str, Repo] = {}
         self.objects: dict[str, bytes] = {}
@@ -133,7 +135,7 @@ class Standin:
         self.before_commit = lambda repo: None  # what somebody else does just before a commit is looked at
         self.lock = threading.RLock()
         self.released = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"hub": self}))
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (handler or _Handler,), {"hub": self}))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
@@ -160,8 +162,8 @@ class Standin:
 
     def fail(self, endpoint: str, how: int | str, times: int = 1, body: str = "", **headers: str) -> None:
         """The next `times` requests at an endpoint fail (-1: all).  headers: Retry_After="3" becomes Retry-After: 3."""
-        if endpoint not in ENDPOINTS and endpoint != "any":
-            raise ValueError(f"there is no endpoint {endpoint!r}; there are: {', '.join(ENDPOINTS)}, any")
+        if endpoint not in self.endpoints and endpoint != "any":
+            raise ValueError(f"there is no endpoint {endpoint!r}; there are: {', '.join(self.endpoints)}, any")
         self.failures.append(Failure(endpoint, how, times, {k.replace("_", "-"): v for k, v in headers.items()}, body))
 
     def heal(self) -> None:
@@ -213,10 +215,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.kind = "datasets/" if asked.startswith(("/api/datasets/", "/datasets/")) else ""
         path = asked.replace("/api/datasets/", "/api/models/", 1).removeprefix("/datasets") if self.kind else asked
         method, self.status = "GET" if self.command == "HEAD" else self.command, 200
-        found = ((name, re.fullmatch(p, path)) for name, (m, p) in ENDPOINTS.items() if m == method)
+        found = ((name, re.fullmatch(p, path)) for name, (m, p) in self.hub.endpoints.items() if m == method)
         endpoint, match = next(((n, m) for n, m in found if m), ("", None))
         self.hub.seen.append((endpoint, f"{self.command} {asked}"))
-        failure = self.hub.take_failure(endpoint) if endpoint else None
+        failure = self.hub.take_failure(endpoint) if endpoint and not self.headers.get("X-Inside") else None
         if failure and failure.how == "broken":
             self.rfile.read(min(1000, int(self.headers.get("Content-Length") or 0)))
             return self._break()

@@ -123,6 +123,17 @@ def resume(
     _watch(chosen, place, cursor, detach, state)
 
 
+@app.command(name="run-bundle")
+def run_bundle(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What another Easel has sent: a folder with job.yaml and MANIFEST.json.")],
+    limit: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Stop it with a checkpoint after so long; 0 means never.")] = 0,
+):
+    """Do the job of a bundle on this machine, or go on with it: what a place does with a run that was sent there."""
+    from .away import there
+
+    raise typer.Exit(there.run(folder.absolute(), limit))
+
+
 @app.command()
 def longer(
     run: RunArgument,

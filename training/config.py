@@ -459,6 +459,20 @@ class TrackerUse(Part):
         return {"name": value} if isinstance(value, str) else value
 
 
+
+HERE = "here"  # the place of a run that is trained on this computer
+
+
+class PlacePart(Part):
+    """Where the training runs."""
+
+    kind: str = Field(HERE, description="Where the training runs: here, on this computer, or the name of the place that it is sent to, such as ssh.")
+    options: dict[str, bool | int | float | str] = Field({}, description="What this place alone is told, one to a line, such as host: desk.")
+    checkpoints: Literal["none", "last", "all"] = Field(
+        "last", description="Checkpoints that come home from another machine at the end, besides those that Save asked for; one that was stopped always brings its newest."
+    )
+
+
 class JobConfig(Part):
     """Any job.  `kind` picks the file in training/jobs that runs it."""
 
@@ -502,6 +516,7 @@ class TrainConfig(JobConfig):
     trackers: tuple[TrackerUse, ...] = Field(
         (), max_length=8, description="Where curves, settings and samples are shown besides here, while the run goes on; none of it is needed, and what fails there stops no training."
     )
+    place: PlacePart = PlacePart()
 
     @field_validator("trackers")
     @classmethod
@@ -538,5 +553,5 @@ class TrainConfig(JobConfig):
 
 
 def config_hash(config: TrainConfig) -> str:
-    """A hash of the whole config.  What has its default value is left out, so that a setting which a later Easel adds changes none."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True).encode()).hexdigest()
+    """A hash of the whole config, but for where it is trained.  What has its default value is left out, so that a setting which a later Easel adds changes none."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude={"place"}), sort_keys=True).encode()).hexdigest()

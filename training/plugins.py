@@ -12,7 +12,7 @@ from .plan import presets
 RIGHTS = "A plugin is a program: it can do whatever you can do on this computer. Take only those that you trust."
 KINDS = {
     "families": "Model family", "adapters": "Adapter", "objectives": "Objective", "optimizers": "Optimizer", "jobs": "Job", "captioning": "Captioner", "formats": "Captions’ format",
-    "foreign": "Other trainer's settings", "trackers": "Tracker", "pages": "Page", "presets": "Preset", "goals": "Goal", "words": "List of sentences",
+    "foreign": "Other trainer's settings", "trackers": "Tracker", "cloud": "Place", "pages": "Page", "presets": "Preset", "goals": "Goal", "words": "List of sentences",
 }  # fmt: skip
 
 

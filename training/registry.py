@@ -38,6 +38,7 @@ PACKAGES = {
     "formats": "training.data.formats",
     "foreign": "training.foreign",
     "trackers": "training.trackers",
+    "cloud": "training.cloud",
     "pages": "",
 }
 
@@ -53,6 +54,7 @@ OFFERS = {
     "formats": ("TITLE", "BLURB", "reads", "rows"),
     "foreign": ("TITLE", "recognises", "translate"),
     "trackers": ("TITLE", "BLURB", "NEEDS", "ENVIRONMENT", "PLACE", "leaves", "ready", "begin"),
+    "cloud": ("TITLE", "BLURB", "Options", "ready", "machines", "leaves", "send", "start", "look", "tell", "listing", "fetch", "end"),
     "pages": ("TITLE", "build", "wire"),
 }
 

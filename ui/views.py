@@ -127,6 +127,8 @@ def amount(done: float, of: float, unit: str) -> str:
     """3 of 24 pictures, 120 MB of 1.2 GB, or ""."""
     if of <= 0:
         return ""
+    if unit == "%":
+        return f"{100 * done / of:.0f} %"
     if unit in ("bytes", "B"):
         return f"{size(done)} of {size(of)}"
     return f"{done:,.0f} of {of:,.0f} {unit}".rstrip()

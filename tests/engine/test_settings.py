@@ -147,6 +147,9 @@ ELSEWHERE = {
     "model.leave_out": "this family needs all its parts; tests/families/test_stable_diffusion.py leaves one out",
     "data.frames": "still pictures here, which refuse it, see below; tests/engine/test_clips.py trains on clips",
     "sample.frames": "the same",
+    "place.kind": "another machine; tests/away trains on one",
+    "place.options": "the same",
+    "place.checkpoints": "the same",
 }
 
 

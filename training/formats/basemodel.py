@@ -39,6 +39,8 @@ def local_folder(source: str) -> Path | None:
     """The folder of a local source; None when it is a Hub id.  Raises ValueError for a path that does not hold one."""
     if source == BUILTIN_SOURCE:
         return BUILTIN / "base"
+    if folder := mounted(source):
+        return folder
     looks_local = source.startswith((".", "/", "~", "\\")) or os.path.isabs(source) or (len(source) > 1 and source[1] == ":")
     path = Path(source).expanduser()
     if path.is_dir():
@@ -46,6 +48,12 @@ def local_folder(source: str) -> Path | None:
     if looks_local or source.count("/") != 1:
         raise ValueError(f"there is no folder {source!r}, and it is not a Hub id of the form owner/name; check the base model's path")
     return None
+
+
+def mounted(source: str) -> Path | None:
+    """The folder that a repository of the Hub is mounted at, on a machine elsewhere that has it so (training/cloud/hf_jobs.py)."""
+    folder = json.loads(os.environ.get("EASEL_MOUNTED", "{}")).get(source, "")
+    return Path(folder) if folder else None
 
 
 def check_folder(folder: Path, spec: FamilySpec) -> None:

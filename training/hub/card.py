@@ -76,11 +76,11 @@ def split_card(text: str) -> tuple[dict, str]:
 
 def hub_base(config: TrainConfig) -> str:
     """The base model's Hub id; "" when it is the built-in one or a folder or file on this computer."""
-    from ..formats.basemodel import local_folder
+    from ..formats.basemodel import local_folder, mounted
 
     source = config.model.source
     try:
-        return "" if local_folder(source) is not None or not _HUB_ID.fullmatch(source) else source
+        return "" if (local_folder(source) is not None and not mounted(source)) or not _HUB_ID.fullmatch(source) else source
     except ValueError:  # a local path that is gone by now
         return ""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..config import ConceptPart, KeepPart, TrainConfig
+from ..config import ConceptPart, KeepPart, PlacePart, TrainConfig
 from ..runs import journal
 
 LOOKED_AT = 30  # newest runs
@@ -19,7 +19,7 @@ FEWEST = 3  # the first step is slow; fewer say nothing
 ALIKE = (
     "device", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
     "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
-    "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve", "concept.anchors",
+    "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve", "concept.anchors", "place.kind", "place.options",
 )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
     wanted = config.model_dump(mode="json")
     for run in list_runs(outputs, {"train"})[:LOOKED_AT]:
         try:
-            job = {"keep": KeepPart().model_dump(mode="json"), "concept": ConceptPart().model_dump(mode="json")} | run.job()  # an older one says nothing of it
+            job = {"keep": KeepPart().model_dump(mode="json"), "concept": ConceptPart().model_dump(mode="json"), "place": PlacePart().model_dump(mode="json")} | run.job()  # an older one says nothing of it
             if card and run.card() not in ("", card):
                 continue
             if _sides(job) != _sides(wanted) or not all(_at(job, path) == _at(wanted, path) for path in ALIKE):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import outside
+from ..config import HERE
 from ..files import write_atomic
 from ..jobfile import MAX_BYTES, load_mapping
 
@@ -36,11 +37,20 @@ def question(folder: Path) -> str:
     """What has to be accepted before a run that was brought here may start; "" where nothing has.  Raises ValueError, OSError."""
     if made_here(folder):
         return ""
-    job = load_mapping(folder / "job.yaml")
-    reached = [*_reached(job, folder.parent.parent, ""), *_shown(job.get("trackers"))]
+    told = load_mapping(folder / "job.yaml")
+    reached = [*_sent(told), *_reached(told, folder.parent.parent, ""), *_shown(told.get("trackers"))]
     if not reached:
         return ""
     return f"It was not made here, and it would use {', '.join(reached[:8])}{', …' if len(reached) > 8 else ''}"
+
+
+def _sent(told: dict[str, Any]) -> Iterator[str]:
+    """That a job would be done on another machine, with all that it learns from."""
+    place = told.get("place")
+    if isinstance(place, dict) and place.get("kind", HERE) != HERE:
+        options = place.get("options")
+        said = ", ".join(f"{key} {value}" for key, value in options.items()) if isinstance(options, dict) else ""
+        yield f"place.kind {place['kind']!r}, which sends its pictures to another machine ({said[:200]})"
 
 
 def _mark(folder: Path) -> Path:

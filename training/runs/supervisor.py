@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import outside, registry
+from ..config import HERE
 from ..home import REPAIR, REPO, Home
 from ..hub.secrets import Secret, mask
 from ..plan.hardware import machine
@@ -73,11 +74,11 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
     Raises ValueError when the run is running or finished already, or when a resume would have to wait.
     """
     kept_out = no_accelerator()
-    if kept_out:
-        raise ValueError(kept_out)
     with _alone(home):
         if not isinstance(run, Run):
             run = run()
+        if kept_out and not is_elsewhere(run):
+            raise ValueError(kept_out)
         # measured before the status is read: a Stop that comes in between is then neither lost nor taken for an old one
         offset = journal.size_bytes(run.control_path)
         status = run.status()
@@ -138,15 +139,16 @@ def tick(home: Home) -> list[str]:
     """
     with _alone(home, wait_s=0) as alone:
         _collect()
-        if not alone or no_accelerator():
+        if not alone:
             return []
+        kept_out = no_accelerator()
         begun: list[str] = []
         kept: set[str] = set()  # cards that a run further ahead waits for
         alone_waits = False  # one further ahead needs the machine for itself
         for run in reversed(list_runs(home.outputs)):
             try:
                 offset = journal.size_bytes(run.control_path)
-                if run.path in _hopeless or run.status() != "queued" or starting(run) or not origin.made_here(run.path):
+                if run.path in _hopeless or run.status() != "queued" or starting(run) or not origin.made_here(run.path) or (kept_out and not is_elsewhere(run)):
                     continue
                 _check_folder(run)
             except (ValueError, OSError) as error:  # one that is broken keeps no other from its turn
@@ -191,6 +193,16 @@ def uses_gpu(run: Run) -> bool:
         return bool(said(run.config()) if callable(said) else said)
     except (ValueError, OSError):
         return True
+
+
+def is_elsewhere(run: Run) -> bool:
+    """Is it trained on another machine?  Its worker here only watches."""
+    return _place_of(run) != HERE
+
+
+def _place_of(run: Run) -> str:
+    told = run.job().get("place") if run.kind == "train" else None
+    return str(told.get("kind", HERE)) if isinstance(told, dict) else HERE
 
 
 def yields(run: Run) -> bool:
@@ -352,7 +364,7 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
     """A detached worker lives, and has said `started`, when this returns; at the latest after 8 s.  card: the one that it sees, "" leaves it all."""
     _collect()
     run.given_card(card)
-    env = worker_env(run.kind, home, token) | placing.environment(card, machine(home.root).cards)
+    env = worker_env(run.kind, home, token) | placing.environment(card, machine(home.root).cards) | _for_its_place(run, home)
     attempt = _attempt(run)
     if os.name == "nt":
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
@@ -368,6 +380,13 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
     _until(lambda: _attempt(run) > attempt or process.poll() is not None, ANNOUNCED_WITHIN_S)
     trackside.launch_chosen(run, home, worker_env("track", home), attempt)
     _collect()
+
+
+def _for_its_place(run: Run, home: Home, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that the place of a run needs which is trained elsewhere, such as where the agent is that knows the keys; {} for any other run."""
+    found = registry.find("cloud", home.plugins).get(_place_of(run)) if is_elsewhere(run) else None
+    names = getattr(found.module, "ENVIRONMENT", ()) if found and found.ok else ()
+    return {name: environ[name] for name in names if name in environ}
 
 
 def _collect() -> None:

@@ -64,6 +64,8 @@ class Page:
     again: str | None = None  # why it cannot be trained again on exactly the same pictures; "" where it can, None where nobody would ask
     gone: str = ""  # what of these pictures is gone for good, once that was asked for
     links: dict[str, str] = field(default_factory=dict)  # what media serves -> URL
+    away: str = ""  # the other machine that it is trained on, "" for this one
+    left_there: bool = False  # something of it runs or lies there, as far as this computer knows
     downloads: tuple[tuple[str, str], ...] = ()  # (layout, the programs that read it) of the files in which the LoRA can be had
     elsewhere: tuple[Row, ...] = ()  # trackers, and what they were told
 
@@ -154,10 +156,17 @@ def _actions(page: Page) -> str:
         acts.append(
             f'<details class="ez-menu" data-key="delete-{escape(page.id)}"><summary class="ez-btn" aria-label="Delete this run">{icon("trash")}Delete</summary>'
             f'<div class="ez-pop"><p>Delete <b>{escape(page.title)}</b> with its samples and checkpoints? '
-            f"This frees {views.size(page.size_bytes)} and cannot be undone.</p>"
+            f"This frees {views.size(page.size_bytes)} and cannot be undone.</p>{_left_there(page)}"
             f'<button type="button" class="ez-btn ez-destroy" data-act="delete" data-run="{escape(page.id)}">Delete for ever</button></div></details>'
         )
     return "".join(acts)
+
+
+def _left_there(page: Page) -> str:
+    """Before a run is deleted of which something still runs or lies elsewhere."""
+    if not page.left_there:
+        return ""
+    return f"<p><b>What was sent to {escape(page.away)} is still there, and may run and cost money.</b> Press Resume and then Stop to end it first: once this run is deleted, nobody here knows of it.</p>"
 
 
 def _longer(page: Page) -> str:
@@ -244,8 +253,10 @@ def _ending(page: Page) -> str:
     if page.status == "running":
         if page.kill_offered:
             look, sentence = "ez-warn", "It has not stopped for half a minute. ‘End it now’ ends it at once; what the last checkpoint holds is kept."
+            if page.away:
+                sentence = f"It has not stopped for half a minute: what it saved may still be on its way here. ‘End it now’ ends only the watch here; what runs on {page.away} goes on, and Resume finds it again."
         elif page.stopping_s is not None:
-            look, sentence = "", "Stopping: it finishes this step and saves everything."
+            look, sentence = "", f"Stopping: it finishes this step on {page.away}, saves everything, and brings it home." if page.away else "Stopping: it finishes this step and saves everything."
     if not sentence or page.status == "finished":
         return ""
     then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status)

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from training import outside, registry
+from training.away import place, state
 from training.data import datasets
 from training.data.parts import inside
 from training.formats.deliver import Offer, adapter_file
@@ -210,6 +211,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
+        away=place_of(run).removeprefix("on "), left_there=state.remembered(run.path) is not None,
         lacks=travel.lacking(run, ctx) if status in views.RESUMABLE else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
     )  # fmt: skip
 
@@ -243,9 +245,19 @@ def about(run: Run) -> str:
             family = registry.get("families", family).SPEC.called(job["model"]["source"])
         except ValueError:
             pass  # its plugin is gone; the id still says which it was
-        return f"{family} · {', '.join(names)} · {_adapter(job['adapter'])}"
+        return " · ".join(filter(None, (family, ", ".join(names), _adapter(job["adapter"]), place_of(run))))
     except (KeyError, TypeError, AttributeError):
         return run.kind
+
+
+def place_of(run: Run) -> str:
+    """"on desk" for a run that is trained on another machine, "" for any other."""
+    if not supervisor.is_elsewhere(run):
+        return ""
+    try:
+        return f"on {place.where(*place.of(run.config(), run.plugins))}"
+    except (ValueError, OSError):
+        return f"on {run.job()['place']['kind']}"  # its plugin is gone; the id still says which it was
 
 
 def _adapter(told: dict[str, Any]) -> str:
@@ -388,5 +400,7 @@ def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:
         return ""
     if act == "kill":
         supervisor.kill(run)
+        if state.remembered(run.path):
+            return "Its watch here was ended. What was sent away may go on there: Resume finds it again."
         return "It was ended. What the last checkpoint holds is kept."
     raise ValueError(f"there is no action {act!r}")

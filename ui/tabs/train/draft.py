@@ -33,7 +33,7 @@ from .uses import Use
 
 FORM = "train"  # name of the draft on disk
 TOP = ("name", "trigger", "prior", "gpu")  # settings that the form shows above the folded ones
-HIDDEN = (*TOP, "preset")
+HIDDEN = (*TOP, "preset", "place")
 ABOVE = "keep.on"  # a setting like any other, whose switch stands above the folded ones
 WORDS = "concept.targets"  # so this one, where words say what changes
 MAX_TYPED = 20_000
@@ -44,6 +44,7 @@ FREE_SHARE = 0.97  # of the memory that is free now; an estimate is no measureme
 
 
 NOTHING = "-"
+AWAY = "away"  # begins the paths of what another machine is told
 
 
 class Draft(BaseModel):
@@ -65,10 +66,14 @@ class Draft(BaseModel):
     own: Use = Use()
     more: tuple[Use, ...] = ()
     edits: dict[str, str] = {}
+    place: str = ""  # the other machine's, that the panel below Start is about
+    away: dict[str, str] = {}  # AWAY.place.option -> what was typed
 
     def edited(self, path: str, text: str) -> Draft:
         """The draft after one field was left."""
         text = text[:MAX_TYPED]
+        if path.startswith(f"{AWAY}."):
+            return self.model_copy(update={"away": {**self.away, path: text}})
         if path.startswith(f"{uses.PLACE}."):
             own, more = uses.changed(self.own, self.more, path, text)
             return self.model_copy(update={"own": own, "more": more})

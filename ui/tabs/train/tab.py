@@ -29,14 +29,14 @@ from ... import drafts, forms, shell
 from ...poll import changes
 from ...server import client, media
 from ...words import plain
-from . import brought, draft, lawchart, triggerword, uses
+from . import brought, draft, elsewhere, lawchart, triggerword, uses
 from . import page as trainpage
 from .draft import Draft, Plan
 from .missing import Missing, missing
 from .missing import chosen as open_chosen
 
 TITLE = "Train"
-PIECES = ("essentials", "presets", "settings", "plan", "brought")
+PIECES = ("essentials", "presets", "settings", "plan", "elsewhere", "brought")
 THUMBS = 4
 LESS = 0.8  # of what was reckoned, for a run that ran out of memory all the same
 
@@ -72,6 +72,7 @@ def build(ctx) -> Parts:
                 boxes["brought"] = _box()
         with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["plan"] = _box()
+            boxes["elsewhere"] = _box()
     return Parts(seen, bring, boxes)
 
 
@@ -107,7 +108,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.at_load(look, inputs, parts.outputs(), tab="train")
     ctx.items["train"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.dataset.change(look, inputs, parts.outputs(), **shell.INSTANT)
-    for name in ("essentials", "settings"):
+    for name in ("essentials", "settings", "elsewhere"):
         parts.boxes[name].edit(edit, inputs, [*parts.outputs(), ctx.dataset], **shell.INSTANT)
     def bring(file, dataset, seen):
         return [None, *brought_file(ctx, file, dataset, _fresh(seen))]
@@ -128,7 +129,7 @@ def changed(ctx, how: Callable[[Draft], Draft]) -> Draft:
 
 
 def _fresh(seen: dict) -> dict:
-    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried", "denied", "fitted")}
+    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried", "denied", "fitted", "away_fault")}
 
 
 def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
@@ -180,6 +181,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
             made, [] if made.words or "data.datasets" in form.edits else _missing(ctx, made.dataset, learnt), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"), dict(found),
         ),
+        "elsewhere": elsewhere.html(ctx.home, form, made.dataset, seen, machine(ctx.home.root)),
         "brought": brought.html(drafts.load(ctx.home, brought.NOTE, brought.Brought)),
     }  # fmt: skip
 
@@ -233,6 +235,8 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
     if data.get("act") == "start":
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
         run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
+    if act.startswith("away") or act == "start-away":
+        run, seen, form = away(ctx, dataset, form, seen, data, token)
     if data.get("act") == "fit":
         dataset, said = fitted(ctx, dataset, form)
         form, seen = form_of(ctx), {**seen, "fitted": said}
@@ -312,6 +316,31 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
         return draft.begin(ctx.home, made, token, form.gpu).id, seen
     except (ValueError, OSError) as error:
         return None, {**seen, "fault": f"Not started: {error}"}
+
+
+def away(ctx, dataset: str, form: Draft, seen: dict, data: dict, token: Secret | None) -> tuple[str | None, dict, Draft]:
+    """(id of the new run or None, seen, the form) after a button of the panel on other machines."""
+    act, id = str(data["act"]), str(data.get("id", ""))
+    if act == "away":
+        seen = {**seen, "away_open": not seen.get("away_open")}
+    if act == "away-place":
+        form = changed(ctx, lambda form: form.model_copy(update={"place": id}))
+    if act == "away-machine":
+        kind = form.place or next((k for k, told in seen.get("away", {}).items() if not told["why"]), "")
+        form = changed(ctx, lambda form: form.edited(f"{draft.AWAY}.{kind}.machine", id))
+    if act == "away-look" or (act == "away" and seen["away_open"]):
+        seen = {**seen, "away": elsewhere.look(ctx.home, form, token)}
+    if act != "start-away":
+        return None, seen, form
+    with _one_look(ctx.home, form, dataset):
+        made, why = elsewhere.config_for(ctx.home, form, dataset, id, seen.get("away", {}), machine(ctx.home.root))
+    if made is None or made.wrong:
+        names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong)) if made else ""
+        return None, {**seen, "tried": True, "away_fault": f"Not started: {why or f'look at {names}'}"}, form
+    try:
+        return draft.begin(ctx.home, made, token).id, seen, form
+    except (ValueError, OSError) as error:
+        return None, {**seen, "away_fault": f"Not started: {error}"}, form
 
 
 def _where(path: str) -> str:

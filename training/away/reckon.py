@@ -1,0 +1,88 @@
+"""How long a run takes on another machine, what that costs, and how long it may run there.  No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+from pydantic import BaseModel
+
+from ..config import TrainConfig
+from ..data import parts
+from ..home import Home
+from ..plan import hardware
+from ..plan.estimate import Estimate, duration, estimate
+from .place import Machine, Refused, Unreachable
+
+SETTING_UP_S = 900.0  # an image that is pulled, packages that are installed, a base model that is fetched
+SPARE = 2.0  # a limit must not end a run that is only slower than was reckoned
+UNKNOWN_LIMIT_S = 12 * 3600.0  # of a run of which nothing can be reckoned
+PLENTY = 2**60
+OLDER = {"T4": (7, 5), "V100": (7, 0), "P100": (6, 0), "RTX 20": (7, 5)}  # cards without bf16 that are let; NVIDIA's table of compute capabilities
+CORES = 8
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a run costs on a machine.  low, high: in its currency; None where no price is known."""
+
+    low: float | None
+    high: float | None
+    currency: str
+
+    @property
+    def said(self) -> str:
+        """"0.40–0.90 USD", or "" where no price is known."""
+        if self.low is None or self.high is None:
+            return ""
+        low, high = f"{self.low:.2f}", f"{self.high:.2f}"
+        return f"{low if low == high else f'{low}–{high}'} {self.currency}".strip()
+
+
+def seen_as(machine: Machine, here: hardware.Machine) -> hardware.Machine:
+    """The other machine as presets and the estimate know machines.  Its disk, and how many cores it has, is not known: enough."""
+    compute = next((c for name, c in OLDER.items() if name in machine.title), (8, 0)) if machine.vram_bytes else (0, 0)
+    ram = machine.ram_bytes or PLENTY
+    return hardware.Machine(
+        gpu_name=machine.title if machine.vram_bytes else "", vram_bytes=machine.vram_bytes, vram_free_bytes=machine.vram_bytes, ram_bytes=ram, ram_free_bytes=ram,
+        disk_free_bytes=PLENTY, cpu_name=machine.title, cores=here.cores if not machine.vram_bytes else CORES, cuda_ok=machine.vram_bytes > 0, driver="", compute=compute,
+        mps_ok=False, note="", vendor="nvidia" if machine.vram_bytes else "",
+    )  # fmt: skip
+
+
+def price(machine: Machine, guess: Estimate) -> Price:
+    """An hour's price times how long it most likely takes, with the setting up."""
+    if machine.price_per_hour is None:
+        return Price(None, None, machine.currency)
+    low, high = ((seconds + SETTING_UP_S * share) / 3600 * machine.price_per_hour for seconds, share in zip(guess.seconds_range, (0.3, 1.0), strict=True))
+    return Price(low, high, machine.currency)
+
+
+def time_said(guess: Estimate) -> str:
+    """How long it most likely takes."""
+    low, high = guess.seconds_range
+    return f"about {duration(guess.seconds)}" if guess.measured else f"{duration(low)} to {duration(high)}"
+
+
+def chosen(place: ModuleType, options: BaseModel) -> Machine | None:
+    """The machine that the options name, or the only one; None where it is not known.  Raises Unreachable, Refused."""
+    found = place.machines(options)
+    named = str(getattr(options, "machine", ""))
+    return next((m for m in found if m.name == named), found[0] if len(found) == 1 else None)
+
+
+def limit_s(config: TrainConfig, place: ModuleType, options: BaseModel, home: Home) -> int:
+    """Seconds after which the run is stopped there: as was said, else generously more than it most likely takes."""
+    said = float(getattr(options, "limit_hours", 0.0))
+    if said:
+        return int(said * 3600)
+    try:
+        machine = chosen(place, options)
+        if machine is None:
+            return int(UNKNOWN_LIMIT_S)
+        pictures = sum(parts.taken(home, use).count() for use in config.data.datasets if not use.prior)
+        guess = estimate(config, seen_as(machine, hardware.machine(home.root)), pictures, home)
+    except (Unreachable, Refused, ValueError, OSError):
+        return int(UNKNOWN_LIMIT_S)
+    return int(guess.seconds_range[1] * SPARE + 2 * SETTING_UP_S)
+

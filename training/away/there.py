@@ -1,0 +1,235 @@
+"""The half of Easel that stands beside a run which somebody sent here: starts it, says how it is doing, hands its files out.
+
+    python -m training.away.there launch FOLDER [SECONDS]    starts it, detached from whoever calls, and returns when it lives
+    python -m training.away.there look FOLDER OFFSET         one line of JSON, then the bytes of events.jsonl behind OFFSET
+    python -m training.away.there tell FOLDER LINE           one line for control.jsonl
+    python -m training.away.there listing FOLDER             {name: [sha256, bytes]} of the run's files
+    python -m training.away.there give FOLDER NAME OFFSET    the bytes of one of them
+    python -m training.away.there end FOLDER [--remove]      stops all; with --remove nothing is left
+
+FOLDER is a bundle (bundle.py).  `python -m training run-bundle FOLDER` is run() below.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from .. import jobfile, outside
+from ..config import TrainConfig
+from ..files import write_atomic
+from ..home import REPO, Home
+from ..runs import journal, origin, supervisor
+from ..runs.events import ENDINGS
+from ..runs.lock import RunLock, is_held
+from ..runs.run import Run
+from .bundle import JOB, MANIFEST, RUN, settled, sha256_of
+
+LOCK, TROUBLE = "there.lock", "trouble.txt"  # held while run() lives; why it could not begin
+LOG = "there.log"
+MOST_EVENTS_BYTES = 4 << 20  # in one look
+MAX_MANIFEST_BYTES = 64 << 20
+LAUNCH_WAIT_S = 60.0
+BEGUN_WITHIN_S = 60.0
+STOP_WAIT_S = 10.0
+TICK_S = 0.2
+NOT_HELD = ("worker.lock", "control.jsonl")  # files of a run that are no part of what it made
+
+
+def run(folder: Path, limit_s: float = 0) -> int:
+    """Does the job of a bundle, or goes on with it.  0: finished or stopped; 1: failed; 2: not whole, or another does it already.
+
+    limit_s: seconds after which it is stopped, with a checkpoint; 0 means never.  A SIGTERM stops it as well.
+    """
+    lock = RunLock(folder / LOCK)
+    if not lock.acquire(wait_s=2.0):
+        print("it is being done already", file=sys.stderr)
+        return 2
+    try:
+        (folder / TROUBLE).unlink(missing_ok=True)
+        try:
+            made = _made(folder)
+        except (ValueError, OSError) as error:
+            return _trouble(folder, str(error))
+        try:
+            return _done(made, Home(folder), limit_s)
+        except ValueError as error:  # it cannot be started on this machine
+            return _trouble(folder, str(error))
+    finally:
+        lock.release()
+
+
+def _made(folder: Path) -> Run:
+    """The run of a bundle, its files checked before it is made.  Raises ValueError, OSError."""
+    made = Run(folder / RUN)
+    if outside.is_plain(made.path / JOB):
+        return made
+    for name, (sha256, size) in manifest(folder).items():
+        path = outside.inside(folder, name)
+        if path.lstat().st_size != size or sha256_of(path) != sha256:
+            raise ValueError(f"{name} did not arrive whole; send it again")
+    config = TrainConfig.model_validate(settled(jobfile.load_mapping(folder / JOB), folder.resolve()))
+    made.path.mkdir(parents=True, exist_ok=True)
+    write_atomic(made.path / JOB, jobfile.dump_yaml(config).encode())
+    origin.adopt(made.path)  # whoever may write into this folder has sent it
+    return made
+
+
+def manifest(folder: Path) -> dict[str, tuple[str, int]]:
+    """{name: (sha256, bytes)} of what a bundle says that it holds, itself left out.  Raises ValueError, OSError."""
+    told = outside.read_json(folder / MANIFEST, MAX_MANIFEST_BYTES)
+    if not isinstance(told, dict):
+        raise ValueError(f"{MANIFEST} is not a list of files")
+    return {name: (str(row[0]), int(row[1])) for name, row in told.items()}
+
+
+def _done(run: Run, home: Home, limit_s: float) -> int:
+    told: list[int] = []  # a signal handler may do little: it says so here
+    for name in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, name), lambda number, frame: told.append(number))
+    ends = time.monotonic() + limit_s if limit_s else float("inf")
+    if run.status() == "finished":
+        return 0
+    supervisor.start(run, home)
+    while run.locked() or supervisor.starting(run):
+        if (told or time.monotonic() > ends) and run.status() == "running":
+            run.command("stop")
+            told.clear()
+            ends = float("inf")
+        time.sleep(TICK_S)
+    return 0 if run.status() in ("finished", "stopped") else 1
+
+
+def _trouble(folder: Path, why: str) -> int:
+    print(why, file=sys.stderr)
+    write_atomic(folder / TROUBLE, why.encode())
+    return 2
+
+
+def launch(folder: Path, limit_s: float = 0) -> None:
+    """run() in a process of its own, which outlives whoever asked for it; alive, or over, when this returns.  One that runs already is left alone."""
+    if is_held(folder / LOCK):
+        return
+    with os.fdopen(outside.open_to_append(folder / LOG), "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "training", "run-bundle", str(folder), "--limit", str(int(limit_s))],
+            cwd=REPO, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + LAUNCH_WAIT_S
+    while process.poll() is None and not Run(folder / RUN).last_kind() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def look(folder: Path, offset: int) -> tuple[dict[str, object], bytes]:
+    """({status, offset, log, why}, events behind `offset` up to a line's end): see place.Look."""
+    run, alive = Run(folder / RUN), is_held(folder / LOCK)  # asked before the events are read: who is gone has said all
+    if not outside.is_folder(folder):
+        return {"status": "gone", "offset": offset, "log": "", "why": "it is no longer there"}, b""
+    events = _events(run.events_path, offset)
+    behind = offset + len(events)
+    more = len(events) >= MOST_EVENTS_BYTES // 2
+    status, why = ("running" if run.last_kind() else "waiting"), ""
+    if not alive and not run.locked() and not more and (run.last_kind() or not _just_came(folder)):
+        status, why = _over(folder, run)
+    return {"status": status, "offset": behind, "log": run.log_tail(40), "why": why}, events
+
+
+def _just_came(folder: Path) -> bool:
+    """Whether it may be that nobody has begun it yet: its list of files is some seconds old."""
+    try:
+        return not outside.is_plain(folder / TROUBLE) and time.time() - (folder / MANIFEST).lstat().st_mtime < BEGUN_WITHIN_S
+    except OSError:
+        return False
+
+
+def _over(folder: Path, run: Run) -> tuple[str, str]:
+    if outside.is_plain(folder / TROUBLE):
+        return "failed", outside.read_text(folder / TROUBLE, 100_000)
+    if not outside.is_plain(run.path / JOB):
+        return "failed", "it was not begun there"
+    status = run.status()
+    if status in ENDINGS:
+        return ("failed" if status == "failed" else "finished"), run.why()
+    return "failed", run.why() or "it ended there before it began; the log has more"
+
+
+def _events(path: Path, offset: int) -> bytes:
+    try:
+        with outside.open_plain(path) as file:
+            file.seek(offset)
+            found = file.read(MOST_EVENTS_BYTES)
+    except FileNotFoundError:
+        return b""
+    return found[: found.rfind(b"\n") + 1]
+
+
+def tell(folder: Path, line: str) -> None:
+    """The run is told one line of JSON.  Raises ValueError for what is none."""
+    record = outside.parse_json(line, "the line")
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        raise ValueError(f"{line!r} is no command")
+    journal.append(Run(folder / RUN).control_path, record)
+
+
+def listing(folder: Path) -> dict[str, tuple[str, int]]:
+    """{name: (sha256, bytes)} of the files that a run has made."""
+    root, found = folder / RUN, {}
+    for path in sorted(root.rglob("*")) if outside.is_folder(root) else []:
+        name = path.relative_to(root).as_posix()
+        if outside.is_plain(path) and name not in NOT_HELD and not any(part.startswith(".") for part in name.split("/")):
+            found[name] = (sha256_of(path), path.lstat().st_size)
+    return found
+
+
+def end(folder: Path, remove: bool) -> None:
+    """Nothing of it runs any more; with `remove`, nothing of it is left.  Raises ValueError for a folder that is no bundle."""
+    if not outside.is_folder(folder):
+        return
+    if not outside.is_plain(folder / MANIFEST):
+        raise ValueError(f"{folder} is not what was sent, so it is left alone")
+    run = Run(folder / RUN)
+    if run.locked():
+        supervisor.kill(run)
+    deadline = time.monotonic() + STOP_WAIT_S
+    while is_held(folder / LOCK) and time.monotonic() < deadline:  # it sees that its worker is gone
+        time.sleep(0.05)
+    if remove:
+        shutil.rmtree(folder)
+
+
+def main(words: list[str]) -> int:
+    """The exit status."""
+    what, folder, rest = words[0], Path(words[1]).absolute(), words[2:]
+    try:
+        if what == "launch":
+            launch(folder, float(rest[0]) if rest else 0)
+        elif what == "look":
+            head, events = look(folder, int(rest[0]))
+            sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + events)
+        elif what == "tell":
+            tell(folder, rest[0])
+        elif what == "listing":
+            print(json.dumps(listing(folder)))
+        elif what == "give":
+            with outside.open_plain(outside.inside(folder / RUN, rest[0])) as file:
+                file.seek(int(rest[1]))
+                shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+        elif what == "end":
+            end(folder, "--remove" in rest)
+        else:
+            print(__doc__, file=sys.stderr)
+            return 2
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

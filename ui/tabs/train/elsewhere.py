@@ -1,0 +1,247 @@
+"""No card here?  Where else a run can be trained, what that costs and takes, what leaves this computer, and Start there."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from html import escape
+from types import ModuleType
+from typing import Any
+
+from pydantic import BaseModel
+
+from training import registry
+from training.away import reckon
+from training.away.place import Machine, Refused, Unreachable, on_behalf, option_problems, where
+from training.config import PlacePart
+from training.home import Home
+from training.hub.secrets import Secret
+from training.plan import hardware
+
+from ... import forms
+from ...icons import icon
+from ...words import in_words
+from .draft import AWAY, Draft, Plan, plan
+
+ASKED_S = 4.0  # a place that has not answered by then is told to be slow
+MOST_SHOWN = 6
+ALWAYS = ("host", "user")  # options that stand in plain sight; the rest is folded
+QUIET = ("machine",)  # chosen from the list of machines
+SLOW = "it does not answer; look again in a moment"
+
+Found = dict[str, dict[str, Any]]  # place -> {why, leaves, machines, asked: the options that were asked with}, as kept in what a browser shows
+
+
+def places(home: Home) -> dict[str, ModuleType]:
+    """The places that load, by their names; ours by what they are called, plugins behind."""
+    return {id: plugin.module for id, plugin in registry.find("cloud", home.plugins).items() if plugin.ok}
+
+
+def options_typed(form: Draft, kind: str) -> dict[str, str]:
+    """What was typed for one place: option -> text."""
+    begin = f"{AWAY}.{kind}."
+    return {path.removeprefix(begin): text for path, text in form.away.items() if path.startswith(begin)}
+
+
+def options_of(module: ModuleType, form: Draft, kind: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """(the options as a job has them, {option: what is wrong with it})."""
+    values, wrong = forms.parsed(module.Options, {k: t for k, t in options_typed(form, kind).items() if k in module.Options.model_fields})
+    if not wrong:
+        for _, said in option_problems(module, values):
+            name = said.split("'")[1] if said.startswith("'") else ""
+            wrong[name if name in module.Options.model_fields else ""] = said.partition("' ")[2] or said
+    return values, wrong
+
+
+def look(home: Home, form: Draft, token: Secret | None = None) -> Found:
+    """What every place says of itself now, side by side, none waited for longer than ASKED_S."""
+    found: Found = {}
+
+    def ask(kind: str, module: ModuleType) -> None:
+        values, wrong = options_of(module, form, kind)
+        found[kind] = {"why": SLOW, "leaves": "", "machines": [], "asked": _key(form, kind)}
+        if wrong:
+            found[kind]["why"] = next(iter(wrong.values()))
+            return
+        options = module.Options.model_validate(values)
+        found[kind] = _asked(module, options) | {"asked": _key(form, kind)}
+
+    with on_behalf(token):
+        threads = [threading.Thread(target=contextvars.copy_context().run, args=(ask, kind, module), daemon=True) for kind, module in places(home).items()]
+    for thread in threads:
+        thread.start()
+    ends = time.monotonic() + ASKED_S
+    for thread in threads:
+        thread.join(max(0.0, ends - time.monotonic()))
+    return dict(found)
+
+
+def _asked(module: ModuleType, options: BaseModel) -> dict[str, Any]:
+    told: dict[str, Any] = {"why": "", "leaves": module.leaves(options), "machines": [], "where": where(module, options)}
+    try:
+        told["why"] = module.ready(options)
+        told["machines"] = [] if told["why"] else module.machines(options)
+    except (Unreachable, Refused, ValueError, OSError) as error:
+        told["why"] = str(error) or type(error).__name__
+    return told
+
+
+def _key(form: Draft, kind: str) -> str:
+    return json.dumps({k: t for k, t in options_typed(form, kind).items() if k not in QUIET}, sort_keys=True)
+
+
+# ---- what it comes to
+
+
+_plans: dict[tuple, Plan] = {}
+
+
+def plan_on(home: Home, form: Draft, dataset: str, machine: Machine, here: hardware.Machine) -> Plan:
+    """The form's plan on another machine: its preset, resolved for what that has."""
+    key = (str(home.root), form.model_dump_json(exclude={"away", "place"}), dataset, machine)
+    if key not in _plans:
+        if len(_plans) > 64:
+            _plans.clear()
+        _plans[key] = plan(home, form.model_copy(update={"gpu": ""}), dataset, reckon.seen_as(machine, here))
+    return _plans[key]
+
+
+def chosen(form: Draft, kind: str, machines: list[Machine]) -> Machine | None:
+    """The machine that was picked, or the only one."""
+    named = options_typed(form, kind).get("machine", "")
+    return next((m for m in machines if m.name == named), machines[0] if len(machines) == 1 else None)
+
+
+def config_for(home: Home, form: Draft, dataset: str, kind: str, found: Found, here: hardware.Machine) -> tuple[Plan | None, str]:
+    """(what Start there would start, "") or (None, why not)."""
+    module = places(home).get(kind)
+    told = found.get(kind)
+    if module is None or told is None or told["asked"] != _key(form, kind):
+        return None, "look at the machine first"
+    if told["why"]:
+        return None, told["why"]
+    values, wrong = options_of(module, form, kind)
+    if wrong:
+        return None, next(iter(wrong.values()))
+    machine = chosen(form, kind, told["machines"])
+    if told["machines"] and machine is None:
+        return None, "choose one of the machines"
+    made = plan_on(home, form, dataset, machine, here) if machine else plan(home, form, dataset, here)
+    if made.config is None:
+        return made, ""
+    place = PlacePart(kind=kind, options=values)
+    return replace(made, config=made.config.model_copy(update={"place": place})), ""
+
+
+# ---- the page
+
+
+def html(home: Home, form: Draft, dataset: str, seen: Mapping[str, Any], here: hardware.Machine) -> str:
+    """The panel below Start: one line until somebody opens it."""
+    if not seen.get("away_open"):
+        word = "Train on another machine" if here.device != "cpu" else "No card here? Train on another machine"
+        return f'<div class="ez-away" id="ez-away"><button type="button" class="ez-link" data-act="away" aria-expanded="false">{word}</button></div>'
+    found: Found = seen.get("away", {})
+    known = places(home)
+    kind = form.place if form.place in known else next((k for k in known if not found.get(k, {}).get("why", "-")), next(iter(known), ""))
+    rows = "".join(_place(k, module, found.get(k, {}), k == kind) for k, module in known.items())
+    return (
+        '<div class="ez-away is-open" id="ez-away"><div class="ez-spread"><h2 class="ez-subtitle" id="ez-away-title">Train on another machine</h2>'
+        '<button type="button" class="ez-link" data-act="away" aria-expanded="true">Close</button></div>'
+        '<p class="ez-help">The same run, on a card that is not here. Curve, samples and result come back to Results; this computer may sleep meanwhile.</p>'
+        f'<div class="ez-away-places" role="radiogroup" aria-labelledby="ez-away-title">{rows}</div>'
+        + (_chosen(home, form, dataset, kind, known[kind], found, seen, here) if kind else '<p class="ez-muted">No place is installed.</p>')
+        + "</div>"
+    )
+
+
+def _place(kind: str, module: ModuleType, told: Mapping[str, Any], is_chosen: bool) -> str:
+    why = told.get("why", SLOW)
+    chip = '<span class="ez-chip ez-ok">ready</span>' if told and not why else '<span class="ez-chip ez-idle">not ready</span>'
+    said = module.BLURB if not why or is_chosen else in_words(why)
+    return (
+        f'<button type="button" class="ez-preset ez-away-place" role="radio" aria-checked="{str(is_chosen).lower()}" tabindex="{0 if is_chosen else -1}" data-act="away-place" '
+        f'data-id="{escape(kind)}" data-collect><span class="ez-preset-top"><b>{escape(module.TITLE)}</b>{chip}</span><p>{escape(said)}</p></button>'
+    )
+
+
+def _chosen(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType, found: Found, seen: Mapping[str, Any], here: hardware.Machine) -> str:
+    told = found.get(kind, {})
+    fresh = bool(told) and told["asked"] == _key(form, kind)
+    _, wrong = options_of(module, form, kind)
+    options = _options(module, form, kind, wrong)
+    if wrong.get(""):
+        options += f'<p class="ez-error" role="alert">{escape(in_words(wrong[""]))}</p>'
+    look_again = f'<button type="button" class="ez-btn{"" if fresh and not told["why"] else " ez-primary"}" data-act="away-look" data-collect>{icon("check")}{"Look again" if fresh else "Look at it"}</button>'
+    why = f'<p class="ez-error" role="alert">{escape(in_words(told["why"]))}</p>' if fresh and told["why"] and not wrong else ""
+    made = ""
+    if fresh and not told["why"] and not wrong:
+        made = _offer(home, form, dataset, kind, told, seen, here)
+    return f'{options}<div class="ez-acts">{look_again}</div>{why}{made}'
+
+
+def _options(module: ModuleType, form: Draft, kind: str, wrong: Mapping[str, str]) -> str:
+    typed = options_typed(form, kind)
+    fields = [f for f in forms.fields(module.Options) if f.path not in QUIET]
+    shown = []
+    for f in fields:
+        usual = forms.typed(f, module.Options.model_fields[f.path].default) if not module.Options.model_fields[f.path].is_required() else ""
+        text = typed.get(f.path, usual)
+        shown.append((f.path, forms.setting(replace(f, path=f"{AWAY}.{kind}.{f.path}"), usual, text, wrong.get(f.path, ""), False, "train")))
+    plain = "".join(html for path, html in shown if path in ALWAYS)
+    rest = "".join(html for path, html in shown if path not in ALWAYS)
+    force = " data-force" if any(path in wrong for path, _ in shown if path not in ALWAYS) else ""
+    more = f'<details class="ez-drawer" data-key="away-{escape(kind)}"{force}><summary>{"More about it" if plain else "Settings of this place"}</summary>{rest}</details>' if rest else ""
+    return f'<div class="ez-away-options">{plain}{more}</div>'
+
+
+def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, Any], seen: Mapping[str, Any], here: hardware.Machine) -> str:
+    """Machines with what they cost, what leaves this computer, and Start there."""
+    machines: list[Machine] = told["machines"]
+    picked = chosen(form, kind, machines)
+    rows, small, broken = [], 0, ""
+    for machine in machines:
+        made = plan_on(home, form, dataset, machine, here)
+        guess = made.estimate
+        if guess is None:
+            broken = broken or next(iter(made.wrong.values()), "the form above is not whole yet")
+        elif not guess.fits:
+            small += 1
+        else:
+            cost = reckon.price(machine, guess)
+            rows.append((cost.low if cost.low is not None else guess.seconds, machine, guess, cost))
+    rows.sort(key=lambda row: row[0])
+    shown = rows[:MOST_SHOWN] + [row for row in rows[MOST_SHOWN:] if picked and row[1].name == picked.name]
+    body = "".join(_machine(machine, reckon.time_said(guess), cost, machine == picked) for _, machine, guess, cost in shown)
+    left = [f"{small} {'is' if small == 1 else 'are'} too small for this run" if small else "", f"{len(rows) - len(shown)} cost more" if len(rows) > len(shown) else ""]
+    left_out = "; ".join(filter(None, left))
+    list_ = f'<div class="ez-away-machines" role="radiogroup" aria-label="Machines">{body}</div>' if body else ""
+    if machines and not rows:
+        broken = broken or "no machine of this place is large enough for this run: choose a smaller base model, or lower the resolution"
+    if not machines:
+        list_ = '<p class="ez-muted ez-small">What it costs and how long it takes is not known before it runs.</p>'
+    said = f'<p class="ez-muted ez-small">{escape(left_out[:1].upper() + left_out[1:])}.</p>' if left_out and rows else ""
+    fault = f'<p class="ez-error" role="alert">{escape(in_words(str(seen.get("away_fault") or broken)))}</p>' if seen.get("away_fault") or broken else ""
+    blocked = bool(broken) or (bool(machines) and picked is None)
+    row = next((row for row in rows if picked and row[1].name == picked.name), None)
+    word = f"Start on {told.get('where') or 'it'}" + (f" for {row[3].said}" if row and row[3].said else "")
+    state = f' aria-disabled="true" title="{escape(in_words(broken) if broken else "Choose a machine first")}"' if blocked else ""
+    return (
+        f'{list_}{said}<p class="ez-away-leaves">{icon("lock")}<span>{escape(told["leaves"])}</span></p>'
+        f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start-away" data-id="{escape(kind)}" data-collect{state}>{icon("bolt")}{escape(word)}</button>{fault}'
+    )
+
+
+def _machine(machine: Machine, time_said: str, cost: reckon.Price, is_chosen: bool) -> str:
+    memory = " · ".join(filter(None, (f"{machine.vram_bytes / 2**30:.0f} GB VRAM" if machine.vram_bytes else "", f"{machine.ram_bytes / 2**30:.0f} GB RAM" if machine.ram_bytes else "")))
+    hour = f"{machine.price_per_hour:.2f} {machine.currency} an hour" if machine.price_per_hour is not None else "no price known"
+    total = f"<b>{escape(cost.said)}</b>" if cost.said else ""
+    return (
+        f'<button type="button" class="ez-preset ez-away-machine" role="radio" aria-checked="{str(is_chosen).lower()}" tabindex="{0 if is_chosen else -1}" data-act="away-machine" '
+        f'data-id="{escape(machine.name)}" data-collect><span class="ez-preset-top"><b>{escape(machine.title)}</b>{total}</span>'
+        f'<p>{escape(memory)}{" · " if memory else ""}{escape(hour)} × {escape(time_said)}</p></button>'
+    )
