@@ -7,18 +7,20 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import outside
 from ..home import REPO
 
 FOLDERS = ("training", "captioning", "presets", "launchers")
 FILES = ("requirements.txt", "pyproject.toml", "LICENSE", "NOTICE")
 LEFT_OUT = ("__pycache__",)
+MAX_BYTES = 500_000_000
 
 
 def files() -> dict[str, tuple[Path, str, int]]:
     """{name: (where it lies here, sha256, bytes)}, in the order of the names."""
     found = {}
     for path in sorted(_paths()):
-        data = path.read_bytes()
+        data = outside.read_plain(path, MAX_BYTES)
         found[path.relative_to(REPO).as_posix()] = (path, hashlib.sha256(data).hexdigest(), len(data))
     return found
 
