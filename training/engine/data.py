@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..family import CONTROL, GEOMETRY, PICTURE, Cond, FamilySpec
 from ..formats.beside import needs_control
 from ..home import Home
 from ..plan.shots import variant, variants
+from ..runs.ranks import ALONE, Alone
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
 from .imageprompts import ImagePrompts
@@ -385,6 +386,7 @@ class Batch:
     low: Tensor | None = None  # latents of the low ends, where pairs are learnt
     cells: Tensor | None = None  # how much each cell counts there, losses.differing()
     asked: Asked | None = None  # where words are changed
+    number: int = 0  # of the micro-batch in its step
 
 
 class Row(NamedTuple):
@@ -416,8 +418,11 @@ class Feed:
             self._epochs = {epoch: plan_epoch(self._sizes, self.per_step, self.config.seed, epoch)}
         return self._epochs[epoch]
 
-    def at(self, step: int) -> list[Batch]:
-        """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation, and what keeps the base."""
+    def at(self, step: int, ranks: Alone = ALONE) -> list[Batch]:
+        """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation, and what keeps the base.
+
+        Of several ranks each has its share: micro-batch m is made by number m modulo their count, so that a step may leave some without any.
+        """
         # every epoch has as many batches: it holds the same items, and so the same number in each bucket
         numbers = self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]
         size, keep = self.config.data.batch_size, self.config.keep
@@ -429,7 +434,11 @@ class Feed:
             parts = [part + [row for row in held if part[0].place <= row.place <= part[-1].place] for part in parts]
         else:
             parts += [held[at : at + size] for at in range(0, len(held), size)]
-        return [self._batch(step, part, whole) for part in parts]
+        return [replace(self._batch(step, part, whole), number=number) for number, part in ranks.share(list(enumerate(parts)))]
+
+    def learnt(self, step: int) -> list[str]:
+        """The ids of all pictures that are learnt in a step, whoever learns them."""
+        return [self.plan.items[n].id for n in self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]]
 
     def _held(self, step: int, row: Row) -> bool:
         """Whether this picture is noised once more to hold the base: keep.share of those that are learnt, evenly spread."""

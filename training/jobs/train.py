@@ -14,13 +14,30 @@ __all__ = ["NEEDS_TOKEN", "TITLE", "USES_GPU", "Config", "run"]
 
 
 def run(config: Config, ctx) -> None:
-    """Trains until it is finished (and says so) or raises Stopped."""
+    """Trains until it is finished (and says so) or raises Stopped; Ended where other processes did it and said so."""
     for path, text in optimizing.problems(config, ctx.home.plugins):
         raise ValueError(f"{path} {text}")
+    if not ctx.ranks.launched:
+        _with_others(config, ctx)
     ctx.phase("loading libraries")
     from ..engine import libraries
 
     libraries.load(config, registry.get("families", config.model.family, ctx.home.plugins).SPEC, optimizing.of(config.optimizer, ctx.home.plugins))
     from ..engine.loop import train
 
+    ctx.ranks.on(config.device)
     train(config, ctx)
+
+
+def _with_others(config: Config, ctx) -> None:
+    """Where several processes train together, they are launched, and Ended is raised when all are gone; returns where this one is alone."""
+    wish = ctx.run.wished_ranks(ctx.attempt)
+    asked = config.gpus if wish.gpus is None else wish.gpus
+    if asked == 1 and wish.nodes == 1:
+        return
+    ctx.phase("loading libraries")
+    from ..engine import launching
+
+    count = launching.local_processes(asked, config.device)
+    if count > 1 or wish.nodes > 1:
+        launching.launch(config.model_copy(update={"gpus": asked}), ctx, count, launching.Nodes(wish.nodes, 0, wish.rdzv))
