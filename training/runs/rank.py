@@ -16,7 +16,6 @@ import time
 import traceback
 from pathlib import Path
 
-from .. import registry
 from ..home import Home
 from . import death, worker
 from .context import Context, Follower, Stopped
