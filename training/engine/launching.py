@@ -6,7 +6,6 @@ then, where it has not said how the run ended, it is said here.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -14,13 +13,13 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from .. import outside
 from ..config import TrainConfig
 from ..home import Home
 from ..plan import sharing
@@ -34,6 +33,7 @@ from ..sentences import sentences
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 WAIT_FOR_NODES_S = 900
 LOOK_S = 0.2
+MAX_ERROR_BYTES = 4 << 20  # of what a process left behind of its failure
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def launch(config: TrainConfig, ctx: Context, count: int, nodes: Nodes) -> None:
     """Trains with `count` processes here, and as many on each other computer.  Raises Ended when all are gone; ValueError where a step cannot be shared out."""
     for path, text in sharing.problems(config, count * nodes.count):
         raise ValueError(f"{path} {text}")
+    if ctx.run.wished_card():
+        ctx.warn(f"the card that was chosen has no effect: gpus is {config.gpus}, so the run takes several")
     token = ctx.secrets.get("hf_token")
     if nodes.count > 1:
         ctx.phase("waiting for the other computers")
@@ -159,7 +161,7 @@ def why(trouble: Exception | None, count: int, nodes: Nodes, device: str, memory
 def _said(failure: ProcessFailure) -> dict[str, str]:
     """What a process left behind of its own failure; {} where it was killed."""
     try:
-        said = json.loads(Path(failure.error_file).read_bytes())
+        said = outside.read_json(failure.error_file, MAX_ERROR_BYTES)
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) and isinstance(said.get("message"), str) else {}

@@ -21,7 +21,7 @@ from ..runs.ranks import Alone, Lost
 
 PATIENCE = datetime.timedelta(days=365)  # who dies is seen by whoever started all; who is busy is waited for
 BACKENDS = {"cuda": "nccl", "xpu": "xccl"}  # AMD's cards too are "cuda" to torch, and their library goes by NVIDIA's name
-PIECE = 32 << 20  # gradients are summed this many at a time, so that no second copy of a large model's lies in memory
+PIECE = 32 << 20  # plan.estimate.SUMMED_AT_ONCE; gradients are summed this many at a time, so that no second copy of a large model's lies in memory
 
 
 class Ranks(Alone):

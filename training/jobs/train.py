@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import registry
 from ..config import TrainConfig as Config
 from ..plan import optimizing
+from ..plan.devices import CARDS, TITLES
 
 TITLE = "Train"
 NEEDS_TOKEN = True  # a gated base model is downloaded with the user's own token
@@ -33,7 +34,9 @@ def _with_others(config: Config, ctx) -> None:
     """Where several processes train together, they are launched, and Ended is raised when all are gone; returns where this one is alone."""
     wish = ctx.run.wished_ranks(ctx.attempt)
     asked = config.gpus if wish.gpus is None else wish.gpus
-    if asked == 1 and wish.nodes == 1:
+    if asked == 0 and config.device not in CARDS:
+        ctx.warn(f"gpus is 0, which on {TITLES[config.device]} is one process; say how many you want")
+    if (asked == 1 or (asked == 0 and config.device not in CARDS)) and wish.nodes == 1:
         return
     ctx.phase("loading libraries")
     from ..engine import launching

@@ -31,7 +31,7 @@ from ..formats import adapting
 from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices, optimizing
+from . import devices, optimizing, sharing
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -306,7 +306,9 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     config = all_with(config, able)
     suited, more = optimizing.adapted(config, home.plugins, _set_paths(set_by_user))
     config, said = all_with(config, suited), said + more
-    wrong = _wrong(config, home) + devices.problems(config, on)
+    shared, more = sharing.adapted(config, machine, _set_paths(set_by_user))
+    config, said = all_with(config, shared), said + more
+    wrong = _wrong(config, home) + devices.problems(config, on) + sharing.faults(config, machine)
     if wrong:
         raise Wrong(wrong)
     config, fitted = _made_to_fit(config, machine, home, set_by_user)

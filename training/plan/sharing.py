@@ -6,10 +6,14 @@ Micro-batch m of a step goes to process m modulo their count, so a step needs as
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from ..config import TrainConfig
 from .devices import CARDS
+from .hardware import Machine
+
+UNSHARED = 0.1  # of a step's time on one card: the sum of the gradients, the optimizer and what Python does are done by each; a rough figure, not measured on cards
 
 
 def processes(asked: int, device: str, cards: int) -> int:
@@ -22,6 +26,40 @@ def processes(asked: int, device: str, cards: int) -> int:
         here = f"{cards} cards" if cards != 1 else "1 card"
         raise ValueError(f"gpus is {asked}, but this run was given {here}; set gpus to {max(cards, 1)}, or 0 for all; a run that is there resumes so with: python -m training resume RUN --gpus {max(cards, 1)}")
     return asked
+
+
+def count_on(config: TrainConfig, machine: Machine) -> int:
+    """processes() on a machine as the page knows it.  Raises ValueError where it has fewer cards."""
+    return processes(config.gpus, config.device, len(machine.cards) or 1)
+
+
+def faults(config: TrainConfig, machine: Machine) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] of what keeps a run from this machine's cards."""
+    try:
+        return problems(config, count_on(config, machine))
+    except ValueError as error:
+        return [("gpus", str(error).removeprefix("gpus "))]
+
+
+def adapted(config: TrainConfig, machine: Machine, fixed: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """({dotted path: value} by which each card has a micro-batch of its own, the same in a sentence).  fixed: paths that stay as they are."""
+    if faults(config, machine) and not {"data.batch_size", "optimizer.accumulation"} & set(fixed):
+        try:
+            count = count_on(config, machine)
+        except ValueError:
+            return {}, []  # faults() says so
+        changes = shared_out(config, count)
+        batch, times = (changes.get(path, now) for path, now in (("data.batch_size", config.data.batch_size), ("optimizer.accumulation", config.optimizer.accumulation)))
+        before = config.data.batch_size * config.optimizer.accumulation
+        more = "what is learnt stays the same" if batch * times == before else f"{batch * times} pictures a step instead of {before}"
+        return changes, [f"Batches of {batch}, {times} a step, so that {count} {'cards' if config.device in CARDS else 'processes'} share them out: {more}"]
+    return {}, []
+
+
+def share_of_time(config: TrainConfig, count: int) -> float:
+    """What a step on `count` cards takes of its time on one.  Processes on a processor have the same cores among them."""
+    batches = config.optimizer.accumulation
+    return UNSHARED + (1 - UNSHARED) * math.ceil(batches / count) / batches if count > 1 and config.device in CARDS else 1.0
 
 
 def problems(config: TrainConfig, count: int) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ import time
 import traceback
 from pathlib import Path
 
+from ..files import write_atomic
 from ..home import Home
 from . import death, worker
 from .context import Context, Follower, Stopped
@@ -62,7 +63,7 @@ def _follow(ctx: Context) -> int:
         print(trace, file=sys.stderr)
         message, hint = death.of_exception(error)
         if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
-            Path(file).write_text(json.dumps({"message": message, "hint": hint, "trace": trace, "timestamp": int(time.time())}), encoding="utf-8")
+            write_atomic(Path(file), json.dumps({"message": message, "hint": hint, "trace": trace, "timestamp": int(time.time())}).encode())
         time.sleep(LINGER_S)
         return 1
     return 0
