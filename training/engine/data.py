@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -386,7 +386,6 @@ class Batch:
     low: Tensor | None = None  # latents of the low ends, where pairs are learnt
     cells: Tensor | None = None  # how much each cell counts there, losses.differing()
     asked: Asked | None = None  # where words are changed
-    number: int = 0  # of the micro-batch in its step
 
 
 class Row(NamedTuple):
@@ -418,10 +417,16 @@ class Feed:
             self._epochs = {epoch: plan_epoch(self._sizes, self.per_step, self.config.seed, epoch)}
         return self._epochs[epoch]
 
-    def at(self, step: int, ranks: Alone = ALONE) -> list[Batch]:
+    def at(self, step: int) -> list[Batch]:
+        """All micro-batches of a step, at once."""
+        return list(self.shared(step, ALONE))
+
+    def shared(self, step: int, ranks: Alone) -> Iterator[Batch]:
         """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation, and what keeps the base.
 
         Of several ranks each has its share: micro-batch m is made by number m modulo their count, so that a step may leave some without any.
+        Lazily: torch's own generator, from which dropout draws, is seeded for each before its words are encoded, and whoever asks has learnt from one
+        before asking for the next.
         """
         # every epoch has as many batches: it holds the same items, and so the same number in each bucket
         numbers = self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]
@@ -434,7 +439,9 @@ class Feed:
             parts = [part + [row for row in held if part[0].place <= row.place <= part[-1].place] for part in parts]
         else:
             parts += [held[at : at + size] for at in range(0, len(held), size)]
-        return [replace(self._batch(step, part, whole), number=number) for number, part in ranks.share(list(enumerate(parts)))]
+        for m, part in ranks.share(list(enumerate(parts))):
+            torch.manual_seed(number("dropout", self.config.seed, step, *([m] if m else [])))
+            yield self._batch(step, part, whole)
 
     def learnt(self, step: int) -> list[str]:
         """The ids of all pictures that are learnt in a step, whoever learns them."""
