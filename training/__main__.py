@@ -59,6 +59,7 @@ def train(
     _check_ranks(config, gpu, gpus, nnodes, node_rank, rdzv)
     if node_rank:
         _join(config.gpus if gpus is None else gpus, nnodes, node_rank, rdzv, config.device, place)
+    _end_as_ctrl_c_does(nnodes)
     _launch(config, place, detach, _card(gpu, place), lambda run: run.wish_for_ranks(gpus, nnodes, rdzv) if gpus is not None or nnodes > 1 else None)
 
 
@@ -114,6 +115,7 @@ def resume(
         _check_ranks(config, gpu, gpus, nnodes, node_rank, rdzv)
         if node_rank:
             _join(config.gpus if gpus is None else gpus, nnodes, node_rank, rdzv, config.device, place)
+        _end_as_ctrl_c_does(nnodes)
         chosen.wish_for_ranks(gpus, nnodes, rdzv)
     if gpu is not None:
         chosen.wish_for_card(_card(gpu, place))
@@ -623,6 +625,14 @@ def _check_ranks(config, gpu: str | None, gpus: int | None, nodes: int, node: in
         raise ValueError(f"--nnodes is {nodes}, --node-rank {node} and --rdzv {rdzv!r}; several computers need all three, each its own number below --nnodes, all the same HOST:PORT")
     if rdzv and not rdzv.rpartition(":")[2].isdecimal():
         raise ValueError(f"--rdzv is {rdzv!r}, but it takes HOST:PORT, such as node1:29500")
+
+
+def _end_as_ctrl_c_does(nodes: int) -> None:
+    """A cluster's manager that ends a job says so to this process too, which must then wait until all is saved."""
+    import signal
+
+    if nodes > 1:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _join(gpus: int, nodes: int, node: int, rdzv: str, device: str, home: Home) -> None:

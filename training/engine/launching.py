@@ -77,6 +77,7 @@ def launch(config: TrainConfig, ctx: Context, count: int, nodes: Nodes) -> None:
 
 def join(home: Home, count: int, nodes: Nodes, device: str) -> str:
     """Lends this computer's processes to a run that another one leads; "" when it ended well, else why not.  Ctrl-C ends them."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a cluster's manager tells all, and the one that leads saves and ends all
     work = _Work([str(home.root.resolve()), "", "0", "0"], count, nodes, os.environ.get("HF_TOKEN", ""), device)
     try:
         while not work.ended(LOOK_S):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -37,6 +38,10 @@ def main(argv: list[str]) -> int:
     run, attempt, offset = ranks.same((argv[1], int(argv[2]), int(argv[3])))
     ctx = (Context if ranks.first else Follower)(Run(Path(run)), Home(Path(argv[0])), attempt, offset)
     ctx.ranks = ranks
+    if ranks.first:
+        worker.hear_signals(ctx)
+    else:
+        _leave_signals_to_the_first()
     worker.mask_output(ctx)
     code = _lead(ctx) if ranks.first else _follow(ctx)
     worker.leave_in_time(code)
@@ -67,6 +72,13 @@ def _follow(ctx: Context) -> int:
         time.sleep(LINGER_S)
         return 1
     return 0
+
+
+def _leave_signals_to_the_first() -> None:
+    """A cluster's manager signals every process of a job: what to stop after is one's to decide."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _go_with(parent: int) -> None:

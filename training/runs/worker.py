@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     started = run.last("started")
     attempt = int(started["attempt"]) + 1 if started else 1
     ctx = Context(run, home, attempt, control_offset)
-    _hear_signals(ctx)
+    hear_signals(ctx)
     mask_output(ctx)
     print(death.ATTEMPT_LINE.format(attempt=attempt, time=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()), pid=os.getpid()))
     ctx.emit(
@@ -90,7 +90,7 @@ def work(ctx: Context) -> int:
     return 0
 
 
-def _hear_signals(ctx: Context) -> None:
+def hear_signals(ctx: Context) -> None:
     """SIGINT and SIGTERM (a shutdown, a Ctrl-C in a debugger) mean Stop; a closed terminal means nothing."""
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
