@@ -204,18 +204,27 @@ def _drawn_by(base: str, family: str, sources: list[str], home: Home) -> dict[st
 # -- starting
 
 
-def begin(config: JobConfig, home: Home, gpu: str = "", token: Secret | None = None, soon: bool = False, told: Callable[[folders.Run], None] = lambda run: None) -> Run:
+def begin(
+    config: JobConfig, home: Home, gpu: str = "", token: Secret | None = None, soon: bool = False,
+    furnish: Callable[[folders.Run], None] = lambda run: None, told: Callable[[folders.Run], None] = lambda run: None,
+) -> Run:  # fmt: skip
     """A job of any kind that was started, or is in the queue.  Raises ValueError, OSError; where the machine is not for jobs, nothing is made.
 
     gpu: UUID of the card to wait for, "" for any free one.  token: reaches this run's worker and nothing else.
-    soon: answer when the worker exists, for whoever answers a click; else when it has said that it lives.  told: called when the run's folder is there.
+    soon: answer when the worker exists, for whoever answers a click; else when it has said that it lives.  furnish: puts into the
+    run's folder what must be there before the queue can see it.  told: called when the folder is there.
     """
     if (kept_out := supervisor.no_accelerator()) and not is_away(config):
         raise ValueError(kept_out)
     made: list[folders.Run] = []
 
+    def furnished(run: folders.Run) -> None:
+        furnish(run)
+        if gpu:
+            run.wish_for_card(gpu)
+
     def create() -> folders.Run:
-        made.append(folders.create(home.outputs, config, lambda run: run.wish_for_card(gpu) if gpu else None))
+        made.append(folders.create(home.outputs, config, furnished))
         told(made[0])
         return made[0]
 

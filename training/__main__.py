@@ -23,6 +23,10 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder, which 'doctor' names.")]
 GpuOption = Annotated[str | None, typer.Option("--gpu", help="Graphics card, by number, UUID or part of its name, as 'doctor' lists them; without it, any free one.")]
+GpusOption = Annotated[int | None, typer.Option("--gpus", min=0, help="Cards that train it together, a process each, in place of what its job says; 0 takes all. On a processor, processes.")]
+NodesOption = Annotated[int, typer.Option("--nnodes", min=1, help="Computers that train it together; the same command runs on each of them, see docs/clusters.md.")]
+NodeOption = Annotated[int, typer.Option("--node-rank", min=0, help="Number of this computer among them; 0 leads, and has the run's folder.")]
+RdzvOption = Annotated[str, typer.Option("--rdzv", metavar="HOST:PORT", help="Where they meet: an address of number 0, and a free port there.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Start it and return at once; it goes on by itself.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, as 'runs' lists it, or the path of its folder.")]
 
@@ -45,12 +49,21 @@ def train(
     home: HomeOption = None,
     detach: DetachOption = False,
     gpu: GpuOption = None,
+    gpus: GpusOption = None,
+    nnodes: NodesOption = 1,
+    node_rank: NodeOption = 0,
+    rdzv: RdzvOption = "",
 ):
     """Run a job from a file and watch it.  Ctrl-C stops it after this step, with everything saved."""
     from .jobfile import load_job
 
     place = _use(home)
-    _launch(load_job(job, place.plugins), place, detach, _card(gpu, place))
+    config = load_job(job, place.plugins)
+    _check_ranks(config, gpu, gpus, nnodes, node_rank, rdzv)
+    if node_rank:
+        _join(config.gpus if gpus is None else gpus, nnodes, node_rank, rdzv, config.device, place)
+    _end_as_ctrl_c_does(nnodes)
+    _launch(config, place, detach, _card(gpu, place), lambda run: run.wish_for_ranks(gpus, nnodes, rdzv) if gpus is not None or nnodes > 1 else None)
 
 
 @app.command()
@@ -105,12 +118,23 @@ def resume(
     detach: DetachOption = False,
     accept: Annotated[bool, typer.Option("--accept", help="Go on although pictures, settings or base model changed, or the run was made elsewhere.")] = False,
     gpu: GpuOption = None,
+    gpus: GpusOption = None,
+    nnodes: NodesOption = 1,
+    node_rank: NodeOption = 0,
+    rdzv: RdzvOption = "",
 ):
-    """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint."""
+    """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint; on as many cards as you like."""
     from .runs import origin, supervisor
 
     place = _use(home)
     chosen = _open(run, place)
+    if gpus is not None or nnodes > 1 or node_rank or rdzv:
+        config = chosen.config()
+        _check_ranks(config, gpu, gpus, nnodes, node_rank, rdzv)
+        if node_rank:
+            _join(config.gpus if gpus is None else gpus, nnodes, node_rank, rdzv, config.device, place)
+        _end_as_ctrl_c_does(nnodes)
+        chosen.wish_for_ranks(gpus, nnodes, rdzv)
     if gpu is not None:
         chosen.wish_for_card(_card(gpu, place))
     steps = [step for step, _ in chosen.checkpoints()]
@@ -702,10 +726,42 @@ def _card(text: str | None, home: Home) -> str:
     return card(home, text or "")
 
 
-def _launch(config, home: Home, detach: bool, card: str = "") -> None:
+def _check_ranks(config, gpu: str | None, gpus: int | None, nodes: int, node: int, rdzv: str) -> None:
+    """Raises ValueError where what is said of cards and computers does not go together."""
+    if (gpus is not None or nodes > 1) and config.kind != "train":
+        raise ValueError(f"--gpus and --nnodes are for trainings, and this is a job of the kind {config.kind!r}")
+    if gpu and (getattr(config, "gpus", 1) if gpus is None else gpus) != 1:
+        raise ValueError("--gpu names one card, but the run takes several (gpus); leave one of the two out")
+    if (nodes > 1) != bool(rdzv) or node >= nodes:
+        raise ValueError(f"--nnodes is {nodes}, --node-rank {node} and --rdzv {rdzv!r}; several computers need all three, each its own number below --nnodes, all the same HOST:PORT")
+    if rdzv and not rdzv.rpartition(":")[2].isdecimal():
+        raise ValueError(f"--rdzv is {rdzv!r}, but it takes HOST:PORT, such as node1:29500")
+
+
+def _end_as_ctrl_c_does(nodes: int) -> None:
+    """A cluster's manager that ends a job says so to this process too, which must then wait until all is saved."""
+    import signal
+
+    if nodes > 1:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _join(gpus: int, nodes: int, node: int, rdzv: str, device: str, home: Home) -> None:
+    """This computer trains along until the one that leads has done; then the command ends."""
+    from .engine import launching
+
+    count = launching.local_processes(gpus, device)
+    print(f"waiting for {rdzv}; {count} {'process trains' if count == 1 else 'processes train'} along here", flush=True)
+    trouble = launching.join(home, count, launching.Nodes(nodes, node, rdzv), device)
+    if trouble:
+        print(trouble, file=sys.stderr)
+    raise typer.Exit(1 if trouble else 0)
+
+
+def _launch(config, home: Home, detach: bool, card: str = "", furnish=lambda run: None) -> None:
     from easel.jobs import begin
 
-    run = begin(config, home, card, told=lambda made: print(f"{made.id}  in {made.path}", flush=True)).folder
+    run = begin(config, home, card, furnish=furnish, told=lambda made: print(f"{made.id}  in {made.path}", flush=True)).folder
     _watch(run, home, 0, detach, "queued" if run.status() == "queued" else "started")
 
 

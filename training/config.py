@@ -504,6 +504,10 @@ class TrainConfig(JobConfig):
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of all randomness of the training.")
     steps: int = Field(1000, ge=1, le=1_000_000, description="Optimizer steps.")
     device: Literal["cpu", "cuda", "xpu", "mps"] = Field("cpu", description="Where the training runs: the processor, an NVIDIA or AMD card (cuda), an Intel card (xpu), or an Apple GPU (mps).")
+    gpus: int = Field(
+        1, ge=0, le=1024, description="Cards that train it together, a process each: the micro-batches of a step (optimizer.accumulation) are shared out; 0 takes all that the run is given. "
+        "On a processor, processes."
+    )
     model: ModelPart
     data: DataPart
     adapter: AdapterPart = AdapterPart()
@@ -553,5 +557,6 @@ class TrainConfig(JobConfig):
 
 
 def config_hash(config: TrainConfig) -> str:
-    """A hash of the whole config, but for where it is trained.  What has its default value is left out, so that a setting which a later Easel adds changes none."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude={"place"}), sort_keys=True).encode()).hexdigest()
+    """A hash of all that a run is.  What has its default value is left out, so that a setting which a later Easel adds changes none; so is what makes the same run: where it is trained,
+    on how many cards, and where it is shown."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude={"place", "gpus", "trackers"}), sort_keys=True).encode()).hexdigest()

@@ -144,6 +144,7 @@ ELSEWHERE = {
     "model.family": "tests/families trains every one; tests/test_basemodel.py refuses the wrong one",
     "model.revision": "a Hub id's; needs the network",
     "device": "needs a GPU; a wrong one is refused below",
+    "gpus": "any number makes the same run: tests/engine/test_ranks.py",
     "model.leave_out": "this family needs all its parts; tests/families/test_stable_diffusion.py leaves one out",
     "data.frames": "still pictures here, which refuse it, see below; tests/engine/test_clips.py trains on clips",
     "sample.frames": "the same",

@@ -7,6 +7,7 @@ made again; what is made from the same picture by the same encoder is the same t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -102,7 +103,8 @@ class Cache:
     def _set_aside(self, path: Path) -> None:
         aside = self.folder / "damaged" / f"{path.stem[:16]}-{secrets.token_hex(4)}"
         aside.parent.mkdir(exist_ok=True)
-        os.replace(path, aside)  # a folder too
+        with contextlib.suppress(FileNotFoundError):  # another process that trains this run has just done it
+            os.replace(path, aside)  # a folder too
         self.warn(DAMAGED)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from ..family import CONTROL, GEOMETRY, PICTURE, Cond, FamilySpec
 from ..formats.beside import needs_control
 from ..home import Home
 from ..plan.shots import variant, variants
+from ..runs.ranks import ALONE, Alone
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
 from .imageprompts import ImagePrompts
@@ -417,7 +418,16 @@ class Feed:
         return self._epochs[epoch]
 
     def at(self, step: int) -> list[Batch]:
-        """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation, and what keeps the base."""
+        """All micro-batches of a step, at once."""
+        return list(self.shared(step, ALONE))
+
+    def shared(self, step: int, ranks: Alone) -> Iterator[Batch]:
+        """The micro-batches of optimizer step `step` (from 0): together one batch of batch_size * accumulation, and what keeps the base.
+
+        Of several ranks each has its share: micro-batch m is made by number m modulo their count, so that a step may leave some without any.
+        Lazily: torch's own generator, from which dropout draws, is seeded for each before its words are encoded, and whoever asks has learnt from one
+        before asking for the next.
+        """
         # every epoch has as many batches: it holds the same items, and so the same number in each bucket
         numbers = self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]
         size, keep = self.config.data.batch_size, self.config.keep
@@ -429,7 +439,13 @@ class Feed:
             parts = [part + [row for row in held if part[0].place <= row.place <= part[-1].place] for part in parts]
         else:
             parts += [held[at : at + size] for at in range(0, len(held), size)]
-        return [self._batch(step, part, whole) for part in parts]
+        for m, part in ranks.share(list(enumerate(parts))):
+            torch.manual_seed(number("dropout", self.config.seed, step, *([m] if m else [])))
+            yield self._batch(step, part, whole)
+
+    def learnt(self, step: int) -> list[str]:
+        """The ids of all pictures that are learnt in a step, whoever learns them."""
+        return [self.plan.items[n].id for n in self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]]
 
     def _held(self, step: int, row: Row) -> bool:
         """Whether this picture is noised once more to hold the base: keep.share of those that are learnt, evenly spread."""

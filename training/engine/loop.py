@@ -34,6 +34,7 @@ from .weights import load_denoiser, load_vae, placement
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
 BASE_RECORD = "base.json"  # in the run's folder: what its base model was, file by file
+LEVEL_EVERY = 100  # steps after which processes that train together compare their weights
 STOP_SAMPLES_S = 15.0  # the page offers to kill a run that has not stopped after half a minute
 
 
@@ -43,7 +44,8 @@ def train(config: TrainConfig, ctx: Context) -> None:
     session = Session(config, ctx, prepared)
     session.resume()
     session.learn()
-    finish(config, ctx, prepared, session.adapter, session.modules, session.weights_for_use)
+    if ctx.ranks.first:  # the others have done their share
+        finish(config, ctx, prepared, session.adapter, session.modules, session.weights_for_use)
 
 
 class Session:
@@ -73,11 +75,12 @@ class Session:
         for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.ema = self._make_ema()
-        if prepared.plan.drawn:
-            self._draw(prepared.plan.drawn)
-        if config.keep.on and config.keep.drawn:
-            learnt = [item for item in self.p.plan.items if not item.prior]
-            self.feed.drawn = self._draw(drawing.wanted(config, learnt, self.feed.sentences, key(*sorted(prepared.base_hashes.items()))))
+        with ctx.ranks.in_turn():  # they go into the cache, where the others find them
+            if prepared.plan.drawn:
+                self._draw(prepared.plan.drawn)
+            if config.keep.on and config.keep.drawn:
+                learnt = [item for item in self.p.plan.items if not item.prior]
+                self.feed.drawn = self._draw(drawing.wanted(config, learnt, self.feed.sentences, key(*sorted(prepared.base_hashes.items()))))
 
     def _draw(self, groups) -> dict[tuple[int, int, int], list[Drawn]]:
         """{bucket: what the base model drew, without any adapter}; see drawing.py."""
@@ -182,17 +185,16 @@ class Session:
             loss, grad, count = self._advance()
             self._tell(loss, grad, count)
             self._validate_if_due()
-            if checkpoint.due(self.config.save, self.step, time.monotonic() - self._saved_at) or self.step == self.config.steps:
+            if self._save_due():
                 self.save()
             self._samples_if_due()
-        if self.ctx.stop_requested():
+        if self.ctx.ranks.same_flag(self.ctx.stop_requested()):
             raise Stopped(self.step)
 
     def _advance(self) -> tuple[Tensor, Tensor, int]:
         """One optimizer step: (mean loss of the pictures, length of the gradient, pictures).  What holds the base counts in neither of the two."""
-        torch.manual_seed(number("dropout", self.config.seed, self.step))
-        total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), []
-        for batch in self.feed.at(self.step):
+        total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), self.feed.learnt(self.step)
+        for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
             with memory.autocast(self.config):
                 batch.base = self._said_by_base(batch)
             parts = self._parts(batch)
@@ -203,7 +205,7 @@ class Session:
                 total += loss.detach()
                 pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
                 learnt += pictures.mean() * batch.weight
-            ids += [id for row, id in enumerate(batch.ids) if row not in batch.keeps]
+        total, learnt = self.ctx.ranks.add(self.weights, (total, learnt))
         self._unchecked.append((self.step, total, ids))
         if self.config.device == "cpu":
             self._check_finite()  # costs nothing here, and keeps the weights clean
@@ -217,6 +219,8 @@ class Session:
         if self.ema:
             self.ema.step(self.weights)
         self.step += 1
+        if self.step % LEVEL_EVERY == 0 and not self.ctx.ranks.level(self.weights):
+            self.ctx.warn("The cards that train together round differently, so their weights drifted apart by that; all go on with those of the first")
         keep = self.config.keep
         return learnt * (1 + keep.share * keep.on), grad, len(ids)
 
@@ -251,7 +255,7 @@ class Session:
 
     def _check_finite(self) -> None:
         """Reads the losses since the last look.  Raises ValueError at the first that is no number, and names its pictures."""
-        for step, loss, ids in self._unchecked:
+        for step, loss, ids in self._unchecked if self.ctx.ranks.first else ():  # all have the same sums
             if not math.isfinite(float(loss)):
                 kept = checkpoint.saved(self.ctx.run.path)
                 where = f"everything up to step {kept[-1][0]} is saved" if kept else "nothing was saved yet"
@@ -266,7 +270,7 @@ class Session:
         pictures += count
         self._mark = since, pictures
         last = self.step == self.config.steps
-        if not (last or self.ctx.step_due()):
+        if not self.ctx.ranks.first or not (last or self.ctx.step_due()):
             return
         self._check_finite()
         now = time.monotonic()
@@ -279,12 +283,18 @@ class Session:
 
     def _obey(self) -> None:
         """Does what was asked for since the last step.  Raises Stopped after saving."""
-        if self.ctx.stop_requested():
+        ranks = self.ctx.ranks
+        stop = self.ctx.stop_requested()
+        commands = [] if stop else self.ctx.commands()
+        if not ranks.same_flag(stop or bool(commands)):
+            return
+        stop, commands = ranks.same((stop, commands))
+        if stop:
             if self.step:
                 self.save()
                 self._samples_of_stop()
             raise Stopped(self.step)
-        for command in self.ctx.commands():
+        for command in commands:
             if command["kind"] == "save" and self.step:
                 self.save()
                 self._samples_of_this_step()
@@ -335,6 +345,8 @@ class Session:
         return bool(every and judged and step % every and not self.ctx.path("samples", f"{step:06d}_0.webp").exists())
 
     def _sample_now(self, prompt: str) -> None:
+        if prompt and not self.ctx.ranks.first:  # one picture is drawn by one
+            return
         asked = prompts.read(self.config, prompt)
         for option in asked.ignored:
             self.ctx.warn(f"{option} of this prompt cannot be set for a single picture here, or not to this value; it is left out")
@@ -361,16 +373,25 @@ class Session:
             return
         total, count = 0.0, 0
         with self._averaged(), torch.no_grad(), memory.autocast(self.config):
-            for batch in self.feed.validation(VALIDATION_POINTS):
+            for batch in self.ctx.ranks.share(self.feed.validation(VALIDATION_POINTS)):
                 total += float(self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss).mean())
                 count += 1
+        total, count = self.ctx.ranks.total((total, count))
         self.ctx.emit("validation", step=self.step, loss=total / count)
         self._mark = time.monotonic(), 0
 
     # -- checkpoints -------------------------------------------------------------------------------------------------------
 
-    def save(self) -> Path:
-        """A checkpoint of this very step, on disk for good.  While the disk is full it waits, and says what to do."""
+    def _save_due(self) -> bool:
+        return self.step == self.config.steps or checkpoint.due(self.config.save, self.step, time.monotonic() - self._saved_at)
+
+    def save(self) -> None:
+        """A checkpoint of this very step, on disk for good.  While the disk is full it waits, and says what to do.
+
+        Of several processes the first writes it, and the others wait for it at the next step.
+        """
+        if not self.ctx.ranks.first:
+            return
         self._check_finite()
         tensors, rest = optim.pack(self.optimizer)
         files = {"adapter": self._tensors(), "state": tensors}
@@ -389,7 +410,6 @@ class Session:
         self.ctx.emit("checkpoint", step=self.step, path=path.relative_to(self.ctx.run.path).as_posix())
         checkpoint.prune(self.ctx.run.path, self.config.save.keep, self._only_for_safety)
         self._saved_at = time.monotonic()
-        return path
 
     def _save_when_there_is_room(self, files, state, headers) -> Path:
         while True:
@@ -407,17 +427,19 @@ class Session:
     def resume(self) -> None:
         """Goes to where the newest whole checkpoint stood; to the beginning when there never was one."""
         record = self.ctx.path(BASE_RECORD)
-        path, said = checkpoint.newest(self.ctx.run.path)
+        found = checkpoint.newest(self.ctx.run.path) if self.ctx.ranks.first else (None, [])
+        path, said = self.ctx.ranks.same(found)
         if path is None and said:
             raise ValueError(f"{said[0]}. Duplicate the run to train again from the start")
         for text in said:
             self.ctx.warn(text)
         if path is None:
-            basehash.write_record(record, self.p.base_hashes)
+            self._put_down(record)
             return self._begin()
         files, state, manifest = checkpoint.load(path)
         self._refuse_changes(manifest, basehash.read_record(record))
-        basehash.write_record(record, self.p.base_hashes)
+        self.ctx.ranks.wait()  # all have read it
+        self._put_down(record)
         if self.ema:
             self._restore(files["ema"])
             for shadow, weight in zip(self.ema.shadow_params, self.weights, strict=True):
@@ -430,10 +452,15 @@ class Session:
         self.scaler.load_state_dict(state["scaler"]) if state["scaler"] else None
         self.step = state["step"]
 
+    def _put_down(self, record: Path) -> None:
+        if self.ctx.ranks.first:
+            basehash.write_record(record, self.p.base_hashes)
+
     def _begin(self) -> None:
         """Step 0, with the adapter that the run starts from, where one is named."""
         if self.config.adapter.start_from:
-            adapter_files.start(self.config.adapter.start_from, self.adapter, self.modules, self.family.SPEC, self.ctx)
+            with self.ctx.ranks.in_turn():
+                adapter_files.start(self.config.adapter.start_from, self.adapter, self.modules, self.family.SPEC, self.ctx)
             self.ema = self._make_ema()
 
     def _refuse_changes(self, manifest: dict, base: dict[str, str]) -> None:

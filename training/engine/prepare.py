@@ -55,19 +55,23 @@ class Prepared:
 def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     """All phases up to the first step.  Raises ValueError in plain words; Stopped when Stop is pressed."""
     memory.check_device(config)
+    ranks = ctx.ranks
     family = registry.get("families", config.model.family, ctx.home.plugins)
     objective = concepts.objective_of(config, ctx.home.plugins)
     wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home))
     for path, text in (*wrong, *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
-    ctx.phase("checking the base model")
-    folder = base_folder(config.model, family, ctx)
-    hashes = _hash_base(config, ctx, family, folder)
-    stride, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
-    ctx.phase("checking the pictures")
-    exactly.note(config, ctx)
-    work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
-    write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
+    with ranks.in_turn():  # what is downloaded or reckoned on the way, the others find
+        ctx.phase("checking the base model")
+        folder = base_folder(config.model, family, ctx)
+        hashes = _hash_base(config, ctx, family, folder)
+        stride, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
+        ctx.phase("checking the pictures")
+        if ranks.first:
+            exactly.note(config, ctx)
+        work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
+        if ranks.first:
+            write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
     sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
     cache = Cache(ctx.home.cache, ctx.warn)
@@ -76,7 +80,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
     bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
     asked = taught(config, objective, work.items) if by_words else set()
-    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | texts_of(config) | {""})
+    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | texts_of(config) | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
@@ -90,16 +94,19 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     beside = family.SPEC.beside.get(config.adapter.type)
     prompts = None
     if beside and beside.shown == "picture":
-        prompts = ImagePrompts(config, ctx, beside, cache)
-        prompts.encode([(item, flip) for item in dict.fromkeys(work.everything) for flip in item.flips], _progress(ctx, "looking at the pictures", "pictures"))
+        with ranks.in_turn():
+            prompts = ImagePrompts(config, ctx, beside, cache)
+            prompts.encode([(item, flip) for item in dict.fromkeys(work.everything) for flip in item.flips], _progress(ctx, "looking at the pictures", "pictures"))
     elif beside:
-        _read_controls(ctx, family, with_vae, cache, vae_print, work, beside.shown, config.device)
+        with ranks.in_turn():
+            _read_controls(ctx, family, with_vae, cache, vae_print, work, beside.shown, config.device)
     if config.sample.every and config.sample.prompts:
         with_vae()
     else:
         m.vae = None  # the loop loads it again when somebody asks for a sample
     memory.release()
-    _average_masks(ctx, cache, stride, work)
+    with ranks.in_turn():
+        _average_masks(ctx, cache, stride, work)
     flow = family.SPEC.prediction == "flow"
     law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
@@ -119,16 +126,15 @@ def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Pa
 def _encode_pictures(
     config: TrainConfig, ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], cache: Cache, vae_print: str, work: Plan
 ) -> None:
-    """Caches the latents of every item, mirrored ones too; pictures of one size together, and clips of one size and length.
+    """Caches the latents of every item, mirrored ones too; pictures of one size together, and clips of one size and length; each rank its share.
 
     with_vae is asked only where something is missing.
     """
     groups: dict[tuple[int, int, int], list] = {}
-    for item in work.encoded:
-        for flip in item.flips:
-            groups.setdefault(item.bucket, []).append((item.latent_key(vae_print, flip), (item, flip)))
-    total = sum(map(len, groups.values()))
-    done = 0
+    every = [(item, flip) for item in work.encoded for flip in item.flips]
+    for item, flip in ctx.ranks.share(every):
+        groups.setdefault(item.bucket, []).append((item.latent_key(vae_print, flip), (item, flip)))
+    total, done = len(every), 0
     told = _progress(ctx, "encoding pictures", "pictures")
 
     def encode(some):
@@ -146,10 +152,11 @@ def _encode_pictures(
         before, count = done, len(wanted)
 
         def tell(d: int, of: int, before=before, count=count) -> None:
-            told(before + count - of + d, total)  # what the cache held counts as done
+            told(min((before + count - of + d) * ctx.ranks.world, total), total)  # what the cache held counts as done; the others are about as far
 
         fill(cache, wanted, encode, max(1, PIXELS_AT_ONCE // (width * height * length)), tell)
         done += count
+    ctx.ranks.wait()
 
 
 def _read_controls(ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], cache: Cache, vae_print: str, work: Plan, shown: str, device: str) -> None:

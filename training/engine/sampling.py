@@ -56,13 +56,16 @@ class Gallery:
 
     def draw_all(self, step: int, again: bool = False) -> None:
         """All fixed prompts at `step`, each at every strength; those that are already on disk are kept, so that a resumed run draws only what is missing."""
+        ranks = self.ctx.ranks
         wanted = [(prompt, place, strength) for place, prompt in enumerate(prompts.of_config(self.config)) for strength in self.strengths]
-        for index, (prompt, place, strength) in enumerate(wanted):
-            if self.interrupted():
+        todo = ranks.same([index for index in range(len(wanted)) if again or not self.ctx.path("samples", f"{step:06d}_{index}.webp").exists()])
+        for at in range(0, len(todo), ranks.world):  # each of the ranks draws one, the first keeps them all
+            if ranks.same(self.interrupted()):
                 return
-            self.ctx.phase("drawing samples", index, len(wanted), "pictures")
-            if again or not self.ctx.path("samples", f"{step:06d}_{index}.webp").exists():
-                self.draw(step, index, prompt, place, strength)
+            self.ctx.phase("drawing samples", todo[at], len(wanted), "pictures")
+            mine = ranks.share(todo[at : at + ranks.world])
+            for made in ranks.gather(self._made(step, mine[0], *wanted[mine[0]]) if mine else None):
+                self._keep(made)
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
         """The nearest size that the model can draw."""
@@ -73,20 +76,33 @@ class Gallery:
 
         place: the prompt's among the fixed ones, which its seed follows.  strength: of the adapter; a slider's event says it.
         """
+        self._keep(self._made(step, index, prompt, place, strength))
+
+    def _made(self, step: int, index: int, prompt: Prompt, place: int, strength: float) -> tuple[dict[str, bytes], dict] | None:
+        """({path inside the run: what the file holds}, its event); None where Stop was pressed meanwhile."""
         text = prompt.text
         seed = prompt.sample.seed + (0 if prompt.seeded else place)
         with self.switch.times(strength):
             frames = self._frames(prompt, seed, place if index < SPONTANEOUS else index)
         if not frames:
-            return
+            return None
         name = f"samples/{step:06d}_{index}.webp"
         at = {"strength": strength} if len(self.strengths) > 1 else {}
         note = f"{text}\nStep: {step}, Seed: {seed}" + f", Strength: {strength:g}" * bool(at)
-        self.ctx.path("samples").mkdir(exist_ok=True)
+        files = {}
         if len(frames) > 1 and (video := clips.mp4(frames, self.config.sample.fps)):
-            write_atomic(self.ctx.path(name).with_suffix(".mp4"), video)
-        write_atomic(self.ctx.path(name), _webp(frames, self.config.sample.fps, note))
-        self.ctx.emit("sample", step=step, index=index, prompt=text, path=name, seed=seed, **at)
+            files[name.removesuffix(".webp") + ".mp4"] = video
+        files[name] = _webp(frames, self.config.sample.fps, note)
+        return files, {"step": step, "index": index, "prompt": text, "path": name, "seed": seed, **at}
+
+    def _keep(self, made: tuple[dict[str, bytes], dict] | None) -> None:
+        """On disk, then in the events."""
+        if made is None:
+            return
+        files, event = made
+        for name, data in files.items():
+            write_atomic(self.ctx.path(name), data)
+        self.ctx.emit("sample", **event)
 
     def _frames(self, prompt: Prompt, seed: int, index: int) -> list:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""

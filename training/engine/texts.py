@@ -17,6 +17,7 @@ from ..config import DrawingConfig, TrainConfig
 from ..family import Cond, Modules
 from ..formats.basemodel import fingerprint
 from ..runs.context import Context, Stopped
+from ..runs.ranks import ALONE, Alone
 from . import memory
 from .cache import Cache, fill, key
 from .weights import placement
@@ -46,13 +47,15 @@ class Texts:
         quantised = "" if config.model.quantise_text == "none" else f":{config.model.quantise_text}"
         self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}{quantised}" for name in self.encoders}
 
-    def encode(self, texts: Iterable[str]) -> None:
-        """Caches what is missing of `texts`; an encoder is loaded only if it has something to do.  Raises Stopped."""
+    def encode(self, texts: Iterable[str], ranks: Alone = ALONE) -> None:
+        """Caches what is missing of `texts`, each of the ranks its share; an encoder is loaded only if it has something to do.  Raises Stopped."""
         texts = sorted(set(texts))
         self._seen += texts
+        mine = ranks.share(texts)
         for number, name in enumerate(self.encoders, start=1):
-            if not all(self._there(name, t) for t in texts):
-                self._encode(name, texts, f" {number} of {len(self.encoders)}" if len(self.encoders) > 1 else "")
+            if not all(self._there(name, t) for t in mine):
+                self._encode(name, mine, f" {number} of {len(self.encoders)}" if len(self.encoders) > 1 else "", texts)
+        ranks.wait()
 
     def take_over(self, other: Texts) -> None:
         """What another has in memory, and this one has a use for, is this one's."""
@@ -105,7 +108,7 @@ class Texts:
     def _cut_key(self, text: str) -> str:
         return key("cut", self.family.SPEC.id, self._prints[self.furthest], text)
 
-    def _encode(self, name: str, texts: list[str], which: str) -> None:
+    def _encode(self, name: str, texts: list[str], which: str, all_texts: list[str]) -> None:
         m = self._stayed.get(name)
         if m is None:
             self.ctx.phase(f"loading text encoder{which}")
@@ -115,7 +118,7 @@ class Texts:
             for text in texts:
                 self.cache.put(self._cut_key(text), {"cut": torch.tensor(text in long)})
         elif name == self.furthest:
-            _say_cut(self.ctx, m, texts)
+            _say_cut(self.ctx, m, all_texts)
         fill(self.cache, [(self._key(name, t), t) for t in texts], lambda some: self.family.encode_text(m, some), BATCH, self._told)
         if self.stay:
             self._stayed[name] = m

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import registry
 from ..config import SamplePart, TrainConfig
@@ -20,7 +20,7 @@ from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..formats.beside import is_beside, needs_control
 from ..home import Home
-from . import layers, optimizing, prompts
+from . import layers, optimizing, prompts, sharing
 from .devices import CARDS
 from .hardware import Machine
 from .layers import BaseModel
@@ -42,6 +42,7 @@ CPU_KERNELS_BYTES = 80e6  # what torch's kernels take when they first run
 # On a CPU forward and backward pass run in different threads, and the C library keeps for each what it freed, as a share of what all layers
 # put out: measured on three UNets (4, 15, 35 M weights) and a FLUX transformer (20 M), from 1.0 to 2.0
 CPU_HEAPS = 1.4
+SUMMED_AT_ONCE = 32 << 20  # weights whose gradients several processes sum in one go: engine.ranks.PIECE, which a file of the front half does not import
 SLACK = 1.1  # allocators round up and fragment
 
 START_S = 12.0  # importing the libraries, reading the headers
@@ -165,7 +166,7 @@ def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | 
     """What was measured on this computer goes before what is reckoned."""
     vram, ram, parts = _memory(config, spec, model)
     if pace and pace.memory_bytes:
-        vram, ram = (vram, max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
+        vram, ram = (vram, max(config.gpus, 1) * max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
         parts = {}  # which of it takes how much was not measured
     return vram, ram, parts
 
@@ -174,8 +175,18 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     """What `config` will take on `machine` with `pictures` pictures.  Raises ValueError for an unknown family or a wrong base model path."""
     family = registry.get("families", config.model.family, home.plugins)
     spec: FamilySpec = family.SPEC
+    count, unshared = 1, ""
+    try:
+        count = sharing.count_on(config, machine)
+        unshared = next((f"{path} {text}" for path, text in sharing.problems(config, count)), "")
+    except ValueError as error:
+        unshared = str(error)
+    if count > 1 and config.device in CARDS and machine.cards:  # each must hold the whole model
+        least = min(machine.cards[:count], key=lambda card: card.vram_free_bytes)
+        machine = replace(machine, vram_bytes=least.vram_bytes, vram_free_bytes=least.vram_free_bytes)
     model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
-    pace = measured(config, home.outputs, machine.gpu)
+    pace = measured(config, home.outputs, machine.gpu if count == 1 else "")
+    config = config.model_copy(update={"gpus": count})
     per_step = config.data.batch_size * config.optimizer.accumulation
     buckets, said = buckets_of_epoch(config, spec, pictures, model.divisor, home)
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
@@ -187,6 +198,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     disk = _disk(config, spec, model, items) + held + download
     unsure = 1.25 if pace else UNSURE
     problems = _problems(machine, vram, ram, disk, download, config)
+    if unshared:
+        problems.insert(0, unshared[:1].upper() + unshared[1:])
     if pictures and not buckets:
         problems.insert(0, f"Nothing is left to train on: {'; '.join(said) or 'every picture is smaller than its training size, and data.upscale is off'}")
     made = Estimate(
@@ -196,12 +209,23 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         too_large=ram > machine.ram_free_bytes or (config.device in CARDS and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
+    if count > 1:
+        made.sentences.append(_sharing(config, count))
     asked, parts = concepts.work(config)
     if asked:
         made.sentences.append(f"Each picture takes {asked} passes of the base model and {parts} that are learnt from" + f"; the base model draws the {items} pictures first" * (not config.data.datasets))
     if config.keep.on:
         made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held))
     return made
+
+
+def _sharing(config: TrainConfig, count: int) -> str:
+    """What several processes mean for time and memory."""
+    each = math.ceil(config.optimizer.accumulation / count)
+    if config.device not in CARDS:
+        return f"{count} processes train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step; the memory is that of all, and they have the same cores among them"
+    times = 1 / sharing.share_of_time(config, count)
+    return f"{count} cards train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step: about {times:.1f} times as fast as one, as some {sharing.UNSHARED:.0%} of a step is not shared out; the VRAM is that of each"
 
 
 def _keeping(config: TrainConfig, spec: FamilySpec, model: BaseModel, steps_s: float, held_bytes: float) -> str:
@@ -240,7 +264,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
     copying_s = COPIES * copied / COPIED_BYTES_S if config.device in CARDS else 0.0
     one_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides)
-    step_s = (one_s + copying_s) * config.optimizer.accumulation
+    step_s = (one_s + copying_s) * config.optimizer.accumulation * sharing.share_of_time(config, config.gpus or 1)
     correction = 1.0
     if pace:
         correction = pace.seconds_per_picture * batch * config.optimizer.accumulation / step_s
@@ -265,7 +289,8 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     saves = config.steps / config.save.every if config.save.every else 1
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
-    return START_S + load_s + correction * (encode_s + drawn_s) + config.steps * step_s + save_s, step_s
+    shared_s = correction * (encode_s + drawn_s) / (max(config.gpus, 1) if config.device in CARDS else 1)  # pictures are encoded and drawn by all
+    return START_S + load_s + shared_s + config.steps * step_s + save_s, step_s
 
 
 def passes_of(config: TrainConfig) -> tuple[float, float]:
@@ -320,10 +345,14 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     whole = is_whole(registry.get("adapters", config.adapter.type))
     text = model.text.parameters if config.adapter.text_encoder and spec.trainable_text and not whole else 0.0
     found = need(config, model, spec.denoiser == "unet", Learning(_adapter(config, spec, model), text, whole), size)
+    processes = max(config.gpus, 1)
+    if processes > 1:  # the gradients of all, summed a piece at a time
+        found = replace(found, parts=found.parts | {"gradients on their way": 4.0 * min(_adapter(config, spec, model), SUMMED_AT_ONCE)})
     peak = SLACK * found.peak
     if config.device == "cpu":
         libraries, freed = PROCESS_BYTES + CPU_KERNELS_BYTES, CPU_HEAPS * found.outputs
-        return 0.0, libraries + found.peak + freed + found.ram, found.parts | {"libraries and what they keep in reserve": libraries + freed}
+        ram = processes * (libraries + found.peak + freed + found.ram) + (PROCESS_BYTES if processes > 1 else 0.0)  # and the one that launches them
+        return 0.0, ram, {name: processes * size for name, size in (found.parts | {"libraries and what they keep in reserve": libraries + freed}).items()}
     if config.device == "mps":  # shares the computer's memory
         return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + peak + found.ram, found.parts
     whole = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
@@ -333,7 +362,7 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
         0.0 if config.model.quantise_text != "none" else 1.2 * width * model.text.parameters,
         width * model.vae.parameters,
     )
-    return CUDA_CONTEXT_BYTES + peak, CUDA_PROCESS_BYTES + passing, found.parts | {"CUDA itself": CUDA_CONTEXT_BYTES}
+    return CUDA_CONTEXT_BYTES + peak, processes * (CUDA_PROCESS_BYTES + passing) + (PROCESS_BYTES if processes > 1 else 0.0), found.parts | {"CUDA itself": CUDA_CONTEXT_BYTES}
 
 
 def _text_bytes(config: TrainConfig, model: BaseModel) -> float:

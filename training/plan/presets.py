@@ -31,7 +31,7 @@ from ..formats import adapting
 from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices, optimizing
+from . import devices, optimizing, sharing
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -306,6 +306,8 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
     config = all_with(config, able)
     suited, more = optimizing.adapted(config, home.plugins, _set_paths(set_by_user))
     config, said = all_with(config, suited), said + more
+    shared, more = sharing.adapted(config, machine, _set_paths(set_by_user))
+    config, said = all_with(config, shared), said + more
     if wrong := problems(config, machine, home):
         raise Wrong(wrong)
     config, fitted = _made_to_fit(config, machine, home, set_by_user)
@@ -414,7 +416,7 @@ def _keep(data: dict[str, Any], plugins: Path) -> None:
 
 def problems(config: TrainConfig, machine: Machine, home: Home) -> list[tuple[str, str]]:
     """[(dotted path of a setting, sentence)] of what in a whole config does not go together, or not on this machine."""
-    return _wrong(config, home) + devices.problems(config, devices.of(config.device, machine))
+    return _wrong(config, home) + devices.problems(config, devices.of(config.device, machine)) + sharing.faults(config, machine)
 
 
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:

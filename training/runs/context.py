@@ -10,6 +10,7 @@ from typing import Any
 
 from . import journal
 from .events import ENDINGS, KINDS, MAY
+from .ranks import ALONE, Alone
 from .run import Run
 
 STEP_GAP_S = 0.5
@@ -28,6 +29,14 @@ class Stopped(Exception):
         self.step = step
 
 
+class Ended(Exception):
+    """A job raises it where another process has put the run's ending on record."""
+
+    def __init__(self, code: int):
+        super().__init__(f"ended with code {code}")
+        self.code = code
+
+
 class Context:
     """One attempt at one run, as the job sees it.  Its methods may be called from any thread."""
 
@@ -36,6 +45,7 @@ class Context:
         self.home = home
         self.attempt = attempt
         self.secrets = secrets or {}
+        self.ranks: Alone = ALONE  # the processes that train together
         self.last_emitted = ""
         self._cursor = control_cursor
         self._stop = False  # a plain flag: a signal handler sets it, which must take no lock
@@ -101,6 +111,16 @@ class Context:
                 self._warned.add(text)
                 self.emit("warning", text=text)
 
+    @property
+    def cursor(self) -> int:
+        """The byte of control.jsonl up to which commands were heard."""
+        return self._cursor
+
+    @property
+    def training(self) -> bool:
+        """Whether a step was told."""
+        return self._step_t > 0
+
     def commands(self) -> list[dict[str, Any]]:
         """Commands since the last call, oldest first, without stop; does not wait."""
         self._listen()
@@ -133,8 +153,25 @@ class Context:
             for record in records:
                 if record.get("kind") == "stop":
                     self._stop = True
+                    self.hurry = self.hurry or record.get("hurry") is True
                 else:
                     self._pending.append(record)
+
+
+class Follower(Context):
+    """The same for a process that does not own the run's folder: it hears, and is silent.  What it has to tell, the first one of its ranks tells."""
+
+    def emit(self, kind: str, **data: Any) -> None:
+        """Nothing is on record."""
+        self.last_emitted = kind
+
+    def step_due(self) -> bool:
+        """Never."""
+        return False
+
+    def commands(self) -> list[dict[str, Any]]:
+        """None: the first one's count."""
+        return []
 
 
 def _masked(value: Any, mask) -> Any:

@@ -24,9 +24,15 @@ def cards_for(run: Run, home: Home) -> list[str]:
     fits on none the largest.
     """
     seen = machine(home.root)
-    if not several(seen) or run.job().get("device") not in CARDS:
+    if not several(seen) or run.job().get("device") not in CARDS or together(run):
         return []
     return among(seen.cards, run.wished_card(), _need_bytes(run, home))
+
+
+def together(run: Run) -> bool:
+    """Whether a run trains on several cards at once: then it has the machine for itself, and sees them all."""
+    wished = run.wished_ranks().gpus
+    return (run.job().get("gpus", 1) if wished is None else wished) != 1
 
 
 def several(seen: Machine) -> bool:

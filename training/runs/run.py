@@ -39,6 +39,15 @@ _last_records: dict[tuple[str, str], tuple[tuple[int, int, int], dict[str, Any] 
 
 
 @dataclass(frozen=True)
+class RanksWish:
+    """How many processes train a run on this computer (None: as its config says), on how many computers, and where these meet (HOST:PORT)."""
+
+    gpus: int | None
+    nodes: int
+    rdzv: str
+
+
+@dataclass(frozen=True)
 class Run:
     """One run folder.  `open` is for ids that come from outside; the constructor trusts its path."""
 
@@ -240,6 +249,21 @@ class Run:
         """On record for every process that looks for a free card."""
         if uuid or self.card():
             journal.append(self.control_path, {"t": round(time.time(), 3), "kind": "card", "gpu": uuid})
+
+    def wish_for_ranks(self, gpus: int | None, nodes: int = 1, rdzv: str = "") -> None:
+        """How many processes train it from the next attempt on, None for what its config says; nodes, rdzv: of the next attempt alone."""
+        started = self.last("started")
+        attempt = int(started["attempt"]) + 1 if started else 1
+        journal.append(self.control_path, {"t": round(time.time(), 3), "kind": "ranks", "gpus": gpus, "nodes": nodes, "rdzv": rdzv, "attempt": attempt})
+
+    def wished_ranks(self, attempt: int = 0) -> RanksWish:
+        """What was asked for an attempt; whatever is wrong in the record counts as not asked."""
+        records, _, _ = journal.read(self.control_path)
+        said = next((r for r in reversed(records) if r.get("kind") == "ranks"), {})
+        gpus, nodes = said.get("gpus"), said.get("nodes")
+        whole = lambda n: isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 4096
+        mine = whole(nodes) and nodes > 1 and said.get("attempt") == attempt
+        return RanksWish(gpus if whole(gpus) else None, nodes if mine else 1, str(said.get("rdzv", "")) if mine else "")
 
     def _told(self, kind: str) -> str:
         records, _, _ = journal.read(self.control_path)

@@ -23,10 +23,12 @@ from pathlib import Path
 from ..home import Home
 from ..sentences import sentences
 from . import death
-from .context import Context, Stopped
+from .context import Context, Ended, Stopped
+from .ranks import Lost
 from .run import Run
 
 REFUSED = 3  # exit code when somebody else holds the run
+LOST = 4  # exit code of one of several processes that train together, when another one is gone
 EXIT_GRACE_S = 20.0
 TOLD_VERSIONS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
@@ -42,31 +44,41 @@ def main(argv: list[str]) -> int:
     started = run.last("started")
     attempt = int(started["attempt"]) + 1 if started else 1
     ctx = Context(run, home, attempt, control_offset)
-    _hear_signals(ctx)
-    _mask_output(ctx)
+    hear_signals(ctx)
+    mask_output(ctx)
     print(death.ATTEMPT_LINE.format(attempt=attempt, time=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()), pid=os.getpid()))
     ctx.emit(
         "started", pid=os.getpid(), attempt=attempt, boot_id=death.boot_id(), oom_kills=death.oom_kills(), versions=_versions(), device=_device(run)
     )  # fmt: skip
-    code = _work(ctx)
-    _leave_in_time(code)
+    code = work(ctx)
+    leave_in_time(code)
     return code
 
 
-def _work(ctx: Context) -> int:
-    """0 or 1; the job's ending is on record."""
-    try:
-        from .. import registry
+def job_of(ctx: Context) -> str:
+    """The kind of the run's job, which was done.  Raises what the job raises."""
+    from .. import registry
 
-        config = ctx.run.config()
-        job = registry.get("jobs", config.kind, ctx.home.plugins)
-        if getattr(job, "NEEDS_TOKEN", False):
-            ctx.secrets = _secrets()
-        job.run(config, ctx)
+    config = ctx.run.config()
+    job = registry.get("jobs", config.kind, ctx.home.plugins)
+    if getattr(job, "NEEDS_TOKEN", False):
+        ctx.secrets = _secrets()
+    job.run(config, ctx)
+    return config.kind
+
+
+def work(ctx: Context) -> int:
+    """0 or 1, and the job's ending is on record; LOST where one of several processes that trained together is gone, which whoever launched them says."""
+    try:
+        kind = job_of(ctx)
         if ctx.last_emitted != "finished":
-            raise RuntimeError(f"the {config.kind} job returned without a result")
+            raise RuntimeError(f"the {kind} job returned without a result")
     except Stopped as stopped:
         ctx.emit("stopped", step=stopped.step)
+    except Ended as ended:
+        return ended.code
+    except Lost:
+        return LOST
     except BaseException as error:  # noqa: BLE001 the one catch-all: whatever it is, the user gets a sentence
         trace = traceback.format_exc()
         print(trace, file=sys.stderr)
@@ -78,7 +90,7 @@ def _work(ctx: Context) -> int:
     return 0
 
 
-def _hear_signals(ctx: Context) -> None:
+def hear_signals(ctx: Context) -> None:
     """SIGINT and SIGTERM (a shutdown, a Ctrl-C in a debugger) mean Stop; a closed terminal means nothing."""
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if hasattr(signal, name):
@@ -87,7 +99,7 @@ def _hear_signals(ctx: Context) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _mask_output(ctx: Context) -> None:
+def mask_output(ctx: Context) -> None:
     """What Python code prints reaches log.txt without tokens; a native crash writes straight to the file."""
     faulthandler.enable(file=sys.__stderr__)
     sys.stdout, sys.stderr = _Masked(sys.__stdout__, ctx), _Masked(sys.__stderr__, ctx)
@@ -155,7 +167,7 @@ def _secrets() -> dict:
     return {"hf_token": Secret(token)} if token else {}
 
 
-def _leave_in_time(code: int) -> None:
+def leave_in_time(code: int) -> None:
     """A thread or child that a library left behind must not keep the machine: after a grace, the process ends regardless."""
 
     def leave():

@@ -1,0 +1,56 @@
+"""Several cards, before the start: what the estimate, the presets and Make it fit make of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.plan.test_estimate import FULL, at, job
+from tests.plan.test_presets import CARD, GB, LAPTOP
+from training.plan import devices, presets, sharing
+from training.plan.cards import Gpu
+from training.plan.fit import make_it_fit
+
+FOUR = replace(CARD, ram_bytes=64 * GB, ram_free_bytes=60 * GB, cards=tuple(Gpu(n, f"GPU-{n}", CARD.gpu_name, CARD.driver, CARD.vram_bytes, CARD.vram_free_bytes - n * GB) for n in range(4)))
+
+
+def test_time_is_shared_out_but_for_the_share_that_is_said_and_memory_is_a_cards(home):
+    alone, four = (at(job(**FULL, device="cuda", model__dtype="bf16", data__batch_size=1, optimizer__accumulation=8, gpus=n), FOUR, home=home) for n in (1, 4))
+    assert four.step_seconds == pytest.approx(alone.step_seconds * (sharing.UNSHARED + (1 - sharing.UNSHARED) / 4))
+    assert alone.vram_bytes <= four.vram_bytes < 1.1 * alone.vram_bytes
+    assert four.ram_bytes > 3 * alone.ram_bytes
+    assert any(s.startswith("4 cards train it together, 2 micro-batches each a step: about 3.1 times as fast as one, as some 10% of a step is not shared out") for s in four.sentences)
+    assert not any("together" in s for s in alone.sentences)
+
+
+def test_the_smallest_card_counts_and_more_cards_than_there_are_are_a_problem(home):
+    tight = replace(FOUR, cards=(*FOUR.cards[:3], replace(FOUR.cards[3], vram_bytes=1 * GB, vram_free_bytes=1 * GB)))
+    config = job(**FULL, device="cuda", model__dtype="bf16", data__batch_size=1, optimizer__accumulation=4, gpus=0)
+    assert at(config, FOUR, home=home).fits and not at(config, tight, home=home).fits
+    assert at(config.model_copy(update={"gpus": 3}), tight, home=home).fits
+    assert "Gpus is 5, but this run was given 4 cards; set gpus to 4" in at(config.model_copy(update={"gpus": 5}), FOUR, home=home).problems[0]
+
+
+def test_processes_on_a_processor_take_the_memory_of_all(home):
+    one, two = (at(job(**FULL, optimizer__accumulation=2, gpus=n), LAPTOP, home=home) for n in (1, 2))
+    assert two.ram_bytes > 1.9 * one.ram_bytes and two.step_seconds == one.step_seconds
+    assert any(s.startswith("2 processes train it together, 1 micro-batch each a step") for s in two.sentences)
+
+
+def test_the_form_divides_a_batch_among_the_cards_unless_it_was_set(home):
+    def made(**overrides):
+        answers = presets.Answers(dataset="", trigger="zibbo", overrides={"gpus": 4, "device": "cuda", **overrides})
+        return presets.resolve_and_tell("sdxl-character", answers, FOUR, 20, home)
+
+    config, said = made()
+    assert config.optimizer.accumulation >= 4 and any("so that 4 cards share them out" in text for text in said)
+    with pytest.raises(presets.Wrong) as wrong:
+        made(**{"data.batch_size": 1, "optimizer.accumulation": 1})
+    assert [path for path, _ in wrong.value.problems] == ["gpus"] and "set optimizer.accumulation to 4" in wrong.value.problems[0][1]
+
+
+def test_make_it_fit_leaves_each_card_a_micro_batch(home):
+    config = job(**FULL, device="cuda", data__batch_size=8, optimizer__accumulation=4, gpus=4)
+    fitted = make_it_fit(config, 8 * GB, 64 * GB, home, devices.of("cuda", FOUR))
+    assert not sharing.problems(fitted.config, 4) and fitted.config.data.batch_size * fitted.config.optimizer.accumulation == 32

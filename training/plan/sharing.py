@@ -1,0 +1,84 @@
+"""How many processes train a run together, and what of its settings lets them share it out.  No torch.
+
+Micro-batch m of a step goes to process m modulo their count, so a step needs as many as there are processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from ..config import HERE, TrainConfig
+from .devices import CARDS
+from .hardware import Machine
+
+UNSHARED = 0.1  # of a step's time on one card: the sum of the gradients, the optimizer and what Python does are done by each; a rough figure, not measured on cards
+
+
+def processes(asked: int, device: str, cards: int) -> int:
+    """How many a run takes on this computer.  asked: `gpus`; cards: that it was given.  Raises ValueError where there are not as many."""
+    if asked == 0:
+        return max(cards, 1) if device in CARDS else 1
+    if device == "mps" and asked > 1:
+        raise ValueError(f"gpus is {asked}, but an Apple GPU is one; set gpus to 1")
+    if device in CARDS and asked > cards:
+        here = f"{cards} cards" if cards != 1 else "1 card"
+        raise ValueError(f"gpus is {asked}, but this run was given {here}; set gpus to {max(cards, 1)}, or 0 for all; a run that is there resumes so with: python -m training resume RUN --gpus {max(cards, 1)}")
+    return asked
+
+
+def count_on(config: TrainConfig, machine: Machine) -> int:
+    """processes() on a machine as the page knows it.  Raises ValueError where it has fewer cards."""
+    return processes(config.gpus, config.device, len(machine.cards) or 1)
+
+
+def faults(config: TrainConfig, machine: Machine) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] of what keeps a run from this machine's cards; one that is sent elsewhere has that machine's."""
+    if config.place.kind != HERE:
+        return []
+    try:
+        return problems(config, count_on(config, machine))
+    except ValueError as error:
+        return [("gpus", str(error).removeprefix("gpus "))]
+
+
+def adapted(config: TrainConfig, machine: Machine, fixed: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """({dotted path: value} by which each card has a micro-batch of its own, the same in a sentence).  fixed: paths that stay as they are."""
+    if faults(config, machine) and not {"data.batch_size", "optimizer.accumulation"} & set(fixed):
+        try:
+            count = count_on(config, machine)
+        except ValueError:
+            return {}, []  # faults() says so
+        changes = shared_out(config, count)
+        batch, times = (changes.get(path, now) for path, now in (("data.batch_size", config.data.batch_size), ("optimizer.accumulation", config.optimizer.accumulation)))
+        before = config.data.batch_size * config.optimizer.accumulation
+        more = "what is learnt stays the same" if batch * times == before else f"{batch * times} pictures a step instead of {before}"
+        return changes, [f"Batches of {batch}, {times} a step, so that {count} {'cards' if config.device in CARDS else 'processes'} share them out: {more}"]
+    return {}, []
+
+
+def share_of_time(config: TrainConfig, count: int) -> float:
+    """What a step on `count` cards takes of its time on one.  Processes on a processor have the same cores among them."""
+    batches = config.optimizer.accumulation
+    return UNSHARED + (1 - UNSHARED) * math.ceil(batches / count) / batches if count > 1 and config.device in CARDS else 1.0
+
+
+def problems(config: TrainConfig, count: int) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] of what keeps `count` processes from sharing out a step."""
+    batches = config.optimizer.accumulation
+    if count <= batches:
+        return []
+    said = " and ".join(f"{path} to {value}" for path, value in shared_out(config, count).items())
+    what = "1 micro-batch" if batches == 1 else f"{batches} micro-batches"
+    return [("gpus", f"is {config.gpus or f'0, which is {count} here'}: {count} processes share out the micro-batches of a step, but it has {what} (optimizer.accumulation); set {said}")]
+
+
+def shared_out(config: TrainConfig, count: int) -> dict[str, Any]:
+    """{dotted path: value} by which a step has a micro-batch for each: of as many pictures as before where they divide, else of at least as many."""
+    pictures = config.data.batch_size * config.optimizer.accumulation
+    times = math.ceil(max(config.optimizer.accumulation, count) / count) * count
+    batch = next((b for b in range(config.data.batch_size, 0, -1) if pictures % b == 0 and pictures // b >= count), 0)
+    found = {"data.batch_size": batch, "optimizer.accumulation": pictures // batch} if batch else {"data.batch_size": math.ceil(pictures / times), "optimizer.accumulation": times}
+    now = {"data.batch_size": config.data.batch_size, "optimizer.accumulation": config.optimizer.accumulation}
+    return {path: value for path, value in found.items() if value != now[path]}
