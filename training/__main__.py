@@ -263,7 +263,10 @@ def export(
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it; without it, the run's name in this folder.")] = None,
     home: HomeOption = None,
 ):
-    """Write a run's adapter as a file for diffusers and ComfyUI: one for each where no single one serves both, or in the layout that is named."""
+    """Write a run's adapter as a file for diffusers and ComfyUI: one for each where no single one serves both, or in the layout that is named.
+
+    A checkpoint of a whole model, or of a network beside one, is written as a folder.
+    """
     import shutil
 
     from .formats.deliver import needed
@@ -273,8 +276,14 @@ def export(
     chosen, checkpoint = _open(run, place), "final" if step is None else step
     name = chosen.title + ("" if step is None else f"-{step}")
     files = needed(offers_of(chosen, place.plugins))
+    if not files and step is None:
+        raise ValueError(f"this run trained a network of its own: its result is the folder {export_weights(chosen, checkpoint, Path())}")
     if not files:
-        raise ValueError(f"this run trained the whole model: its result is the folder {export_weights(chosen, checkpoint, Path())}")
+        if layout:
+            raise ValueError("this run trained a network of its own, which comes as a folder in diffusers' layout; leave --layout out")
+        _refuse_existing(out or Path(name))
+        print(export_weights(chosen, checkpoint, out or Path(name)))
+        return
     if layout:
         wanted = [(_layout(layout), out or Path(f"{name}-{layout}.safetensors"), "")]
     else:

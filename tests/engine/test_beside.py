@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests import tiny
 from training import registry
@@ -257,3 +257,68 @@ def test_the_estimate_counts_the_weights_that_learn(lab, base, controlled):
         network = session_of(lab, lab.make(**of(kind, controlled))).m.side.network
         counted = registry.get("adapters", kind).weights(model.denoiser, SPEC.beside[kind], None)
         assert counted == pytest.approx(sum(p.numel() for name, p in network.named_parameters() if not name.startswith(apart)), rel=0.12)
+
+
+def equal_folders(one, other) -> bool:
+    """Whether two folders hold the same files: weights tensor by tensor, everything else to the byte."""
+    names = [sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) for folder in (one, other)]
+    if names[0] != names[1]:
+        return False
+    for name in names[0]:
+        if not name.endswith(".safetensors"):
+            if (one / name).read_bytes() != (other / name).read_bytes():
+                return False
+            continue
+        mine, theirs = load_file(one / name), load_file(other / name)
+        if list(mine) != list(theirs) or any(mine[k].dtype != theirs[k].dtype or not torch.equal(mine[k], theirs[k]) for k in mine):
+            return False
+    return True
+
+
+def published(run, checkpoint, folder):
+    """{name in the repository: file} of a checkpoint."""
+    from training.hub.publish import plan, publishable
+
+    folder.mkdir()
+    return {f.remote: f.local for f in plan(run, checkpoint, (), "card", weights=publishable(run, checkpoint, folder))}
+
+
+@pytest.mark.parametrize(("kind", "changes"), [("controlnet", {"loss__ema_decay": 0.5}), ("full", {"model__dtype": "bf16", "adapter__include": ["attn2"]})])
+def test_one_checkpoint_is_published_as_the_result_is(lab, controlled, tmp_path, kind, changes):
+    run = lab.run(**of(kind, controlled, steps=4, sample__every=0, save__every=2, optimizer__learning_rate=1e-2, **changes))
+    assert run.status() == "finished", run.why()
+    last, middle = published(run, 4, tmp_path / "last"), published(run, 2, tmp_path / "middle")
+    part = "unet" if kind == "full" else kind
+    assert sorted(last) == sorted(middle) == ["README.md", f"{part}/config.json", f"{part}/diffusion_pytorch_model.safetensors"]
+    assert equal_folders(tmp_path / "last/whole", run.result()) and not equal_folders(tmp_path / "middle/whole", run.result())
+    file = "ema" if "loss__ema_decay" in changes else "adapter"
+    learnt = load_file(run.path / f"checkpoints/000002/{file}.safetensors")
+    made = load_file(middle[f"{part}/diffusion_pytorch_model.safetensors"])
+    assert all(torch.equal(made[name.removeprefix(f"{part}.")], tensor.to(made[name.removeprefix(f"{part}.")].dtype)) for name, tensor in learnt.items())
+    assert len(learnt) == len(made) or kind == "full"
+
+
+def test_a_checkpoint_of_a_network_that_is_not_finished_or_of_another_one_is_not_published(lab, controlled, tmp_path):
+    from training.__main__ import export
+    from training.formats import ofcheckpoint
+    from training.hub.publish import export_weights
+    from ui.poll import Watch
+    from ui.tabs.publish.tab import _steps
+
+    page = SimpleNamespace(home=lab.home, watch=Watch())
+    run = lab.run(stop_at=2, **of("t2i_adapter", controlled, steps=4, sample__every=0))
+    with pytest.raises(ValueError, match="can be had once the run has finished"):
+        export_weights(run, 2, tmp_path / "none")
+    assert _steps(page, run) == []
+    lab.go(run)
+    assert _steps(page, run) == [2, 4]
+    export(run.id, step=4, out=tmp_path / "taken out", home=lab.home.root)
+    assert equal_folders(tmp_path / "taken out", run.result())
+    weights = load_file(run.path / "checkpoints/000002/adapter.safetensors")
+    first = min(weights)
+    (tmp_path / "made").mkdir()
+    for changed in ({f"{first}_more": weights[first].clone()}, {first: weights[first][:1].clone()}):
+        save_file(weights | changed, tmp_path / "odd.safetensors")
+        with pytest.raises(ValueError, match="they are of different networks"):
+            ofcheckpoint.write_folder(tmp_path / "odd.safetensors", run.result(), tmp_path / "made/x", registry.get("adapters", "t2i_adapter"), "t2i_adapter", "unet")
+        assert not list((tmp_path / "made").iterdir())

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from training import registry
 
 from .conftest import state_files
-from .test_beside import session_of
+from .test_beside import equal_folders, published, session_of
 
 ADAPTER = registry.get("adapters", "ip_adapter")
 SIDE_PX = 16  # of what the small image encoder sees
@@ -157,3 +157,11 @@ def test_going_on_from_a_finished_one_begins_where_it_ended(lab, encoder, plus):
         session = session_of(lab, lab.make(**of(encoder, plus, steps=2, sample__every=0, adapter__start_from=source)))
         session.resume()
         assert all(torch.equal(v, ended[k]) for k, v in session._tensors().items())
+
+
+def test_one_checkpoint_is_published_as_the_result_is(lab, encoder, tmp_path):
+    run = lab.run(**of(encoder, True, steps=4, sample__every=0, save__every=2, model__dtype="bf16"))
+    assert run.status() == "finished", run.why()
+    last, middle = published(run, 4, tmp_path / "last"), published(run, 2, tmp_path / "middle")
+    assert sorted(last) == sorted(middle) == ["README.md", "ip_adapter/config.json", "ip_adapter/ip_adapter.safetensors"]
+    assert equal_folders(tmp_path / "last/whole", run.result()) and not equal_folders(tmp_path / "middle/whole", run.result())

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from tests.engine.conftest import lab  # noqa: F401 a fixture
-from tests.engine.test_beside import session_of
+from tests.engine.test_beside import equal_folders, published, session_of
 
 from .test_every_family import _kit, job
 
@@ -65,10 +65,12 @@ def test_its_loss_is_the_scripts_and_the_control_pipeline_loads_it(kit, lab, dat
 
 
 @pytest.mark.parametrize("quantise", ["none", "int8"])
-def test_it_trains_with_norms_and_on_a_quantised_base_in_half_precision(kit, lab, dataset, quantise):  # noqa: F811
+def test_it_trains_with_norms_and_on_a_quantised_base_in_half_precision(kit, lab, dataset, tmp_path, quantise):  # noqa: F811
     from safetensors.torch import load_file
 
     run = lab.run(**job(kit, dataset, steps=2, sample__every=0, adapter__type="control_lora", adapter__rank=4, adapter__norms=True, model__dtype="bf16", model__quantise=quantise))
     assert run.status() == "finished", run.why()
     names = set(load_file(run.result() / "control_lora" / "pytorch_lora_weights.safetensors"))
     assert {"transformer.x_embedder.lora_A.weight", "transformer.transformer_blocks.0.attn.norm_q.weight", "transformer.transformer_blocks.0.attn.to_q.lora_B.weight"} <= names
+    published(run, 2, tmp_path / "published")
+    assert equal_folders(tmp_path / "published/whole", run.result())

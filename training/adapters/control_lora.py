@@ -14,7 +14,7 @@ from ..formats.adapting import inject
 from ..formats.beside import off, parameters, restore, settings, tensors
 from . import lora
 
-__all__ = ["BESIDE", "BLURB", "INSIDE", "KOHYA", "TITLE", "USES", "WIDENS", "build", "card", "count", "inward", "load", "off", "parameters", "restore", "settings", "tensors", "weights", "write"]
+__all__ = ["BESIDE", "BLURB", "INSIDE", "KOHYA", "TITLE", "USES", "WIDENS", "build", "card", "count", "inward", "load", "off", "outward", "parameters", "restore", "settings", "tensors", "weights", "write"]
 
 TITLE = "Control LoRA"
 BLURB = "Follows a control picture, as a LoRA: far smaller than a ControlNet. Needs one beside every picture; loads in diffusers' control pipeline."
@@ -109,6 +109,11 @@ def load(beside: Beside, pipe, folder: Path, dtype):
 def inward(saved: dict, prefix: str) -> dict:
     """{prefix.name: tensor} as tensors() gives them, of the result's file or of a checkpoint."""
     return {name if name.startswith(f"{prefix}.") else f"{prefix}.{name.partition('.')[2]}": tensor for name, tensor in saved.items()}
+
+
+def outward(names, prefix: str, denoiser: str) -> dict[str, tuple[str, ...]]:
+    """{name in the result's file: (the name in a checkpoint,)}."""
+    return {f"{denoiser}.{name.removeprefix(f'{prefix}.')}": (name,) for name in names if name.startswith(f"{prefix}.")}
 
 
 def card(beside: Beside, place: str, source: str, encoder: tuple[str, str], dtype: str) -> tuple[list[str], list[str], str]:

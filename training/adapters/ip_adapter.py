@@ -14,7 +14,7 @@ from ..family import PICTURE, Beside
 from ..formats.adapting import included
 from ..formats.beside import count, off, restore, settings, tensors
 
-__all__ = ["BESIDE", "BLURB", "INSIDE", "KOHYA", "TITLE", "USES", "build", "card", "count", "for_unet", "inward", "load", "off", "parameters", "restore", "settings", "tensors", "weights", "write"]
+__all__ = ["BESIDE", "BLURB", "INSIDE", "KOHYA", "TITLE", "USES", "build", "card", "count", "for_unet", "inward", "load", "off", "outward", "parameters", "restore", "settings", "tensors", "weights", "write"]
 
 TITLE = "IP-Adapter"
 BLURB = "A picture as a prompt: draws what is like it. Learns from the pictures themselves, ten thousand or more; layers can be chosen, so that it takes only the style."
@@ -168,19 +168,32 @@ def inward(saved: dict, prefix: str) -> dict:
     return found
 
 
+def outward(names, prefix: str, denoiser: str) -> dict[str, tuple[str, ...]]:
+    """{name in the result's file: the names in a checkpoint of what lies there, one on another}."""
+    start = f"{prefix}.image_proj."
+    projection = _named(name.removeprefix(start) for name in names if name.startswith(start))
+    found = {f"image_proj.{theirs}": tuple(start + one for one in ours) for theirs, ours in projection.items()}
+    return found | {name.removeprefix(f"{prefix}."): (name,) for name in names if name.startswith(f"{prefix}.") and not name.startswith(start)}
+
+
 def _outward(state: dict) -> dict:
     """A projection's weights under the names that IP-Adapter's authors gave them, which every loader reads."""
     import torch
 
+    return {theirs: torch.cat([state[name] for name in ours]) if len(ours) > 1 else state[ours[0]] for theirs, ours in _named(state).items()}
+
+
+def _named(names) -> dict[str, tuple[str, ...]]:
+    """{the authors' name: ours of what lies there, one on another} of a projection's weights."""
     found = {}
-    for name, tensor in state.items():
+    for name in names:
         if not name.startswith("layers."):
-            found[name.replace("image_embeds", "proj")] = tensor
+            found[name.replace("image_embeds", "proj")] = (name,)
             continue
         _, number, rest = name.split(".", 2)
         stem, ending = rest.rsplit(".", 1)
         if stem == "attn.to_k":  # keys and values lie in one matrix there
-            found[f"layers.{number}.0.to_kv.{ending}"] = torch.cat([tensor, state[f"layers.{number}.attn.to_v.{ending}"]])
+            found[f"layers.{number}.0.to_kv.{ending}"] = (name, f"layers.{number}.attn.to_v.{ending}")
         elif stem != "attn.to_v":
-            found[f"layers.{number}.{_BLOCK[stem]}.{ending}"] = tensor
+            found[f"layers.{number}.{_BLOCK[stem]}.{ending}"] = (name,)
     return found

@@ -438,8 +438,11 @@ def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -
     return write_controls(ds, lambda picture: made(picture, kind), on_progress)
 
 
-def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image], on_progress: Progress | None = None) -> list[Verdict]:
-    """What draw() makes of every usable picture that has no control picture, written beside it; a verdict for each.  on_progress: called before each."""
+def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image | None], on_progress: Progress | None = None) -> list[Verdict]:
+    """What draw() makes of every usable picture that has no control picture, written beside it; a verdict for each.  on_progress: called before each.
+
+    A picture of which draw() gives None goes without one.
+    """
     ds.check()
     without = [p for p in ds.pictures(check=False) if p.usable and not p.seconds and p.control is None]
     bare = [p for p in without if not p.control_note]  # one of its own that does not fit stays too: it may be all there is of it
@@ -451,12 +454,16 @@ def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image], on_p
                 on_progress(done, len(bare), picture.id)
             stream = io.BytesIO()
             turned = picture.treatment
-            turned.undo(draw(turned.apply(load_pixels(picture.path)))).save(stream, "PNG")  # it lies beside the file, and is turned along with it
+            control = draw(turned.apply(load_pixels(picture.path)))
+            if control is None:
+                verdicts.append(Verdict(picture.id, False, "goes without one: there is nothing in it to draw", picture.id, "control"))
+                continue
+            turned.undo(control).save(stream, "PNG")  # it lies beside the file, and is turned along with it
             with ds._locked():
                 write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
             verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
         ds.check()
-        step.did = f"{counted(len(verdicts), 'control picture')} made"
+        step.did = f"{counted(sum(v.ok for v in verdicts), 'control picture')} made"
     return verdicts + kept
 
 

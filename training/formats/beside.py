@@ -9,6 +9,7 @@ Such a kind's file has BESIDE (what it is shown: "control" or "picture"), PASSES
     write(network, folder, config, encoder)       the result, as diffusers loads it; encoder: the image encoder's name
     load(beside, pipe, folder, dtype) -> network  the same from there, by diffusers' own loader; pipe: the family's pipeline
     inward(saved, prefix) -> tensors              where the result's names differ from the checkpoint's: its tensors under those
+    outward(names, prefix, denoiser) -> sources   the way back, by names alone: {name in the result: the checkpoint's that lie there, one on another}
     card(beside, place, source, encoder, dtype)   (imports, lines, arguments) of the model card's snippet
 """
 

@@ -12,10 +12,10 @@ from safetensors import safe_open
 
 from .. import outside, registry
 from ..files import replacing
-from ..formats import foreign
-from ..formats.adapting import stands_alone
+from ..formats import foreign, ofcheckpoint
+from ..formats.adapting import is_whole, stands_alone
 from ..formats.basemodel import read_header
-from ..formats.deliver import Layout, Offer, deliver, needed, offers, relaid
+from ..formats.deliver import Layout, Offer, adapter_file, deliver, needed, offers, relaid
 from ..formats.layouts import names_in
 from .account import Account, check_repo_id, find_token, save_token, signed_in, suggest_repo_id
 from .card import modelspec_metadata
@@ -57,7 +57,7 @@ def plan(
     """Every file of a push, README first: bytes, or regular files inside the run that we wrote.  Raises ValueError.
 
     checkpoint: "final" or a step.  samples: paths relative to the run.  weights: what publishable() made of the
-    checkpoint; without it, a checkpoint's own adapter file stands for it (right size, not yet the right layout).
+    checkpoint; without it, a checkpoint's own adapter file stands for it (right size, not yet the right layout), and of a network of its own the result.
     """
     if repo_id:
         check_repo_id(repo_id)
@@ -65,12 +65,12 @@ def plan(
         raise ValueError("the model card holds something that looks like a Hub token; take it out")
     if not card_text.strip():
         raise ValueError("the model card is empty; press Reset card, or write one")
-    weights = weights or {o.file_name(run.config().name): _weights(run, checkpoint) for o in needed(offers_of(run))} or {"": _weights(run, checkpoint)}
+    weights = weights or {o.file_name(run.config().name): _weights(run, checkpoint) for o in needed(offers_of(run))} or {"": _weights(run, "final")}
     files = [Planned(card_text.encode(), "README.md")]
     for name, path in weights.items():
         if path.is_dir():
-            inner = sorted(f.relative_to(run.path).as_posix() for f in path.rglob("*") if f.is_file())
-            files += [Planned(inside(run.path, f), f.split("/", 1)[1]) for f in inner]
+            inner = sorted(f.relative_to(path).as_posix() for f in path.rglob("*") if f.is_file())
+            files += [Planned(inside(path.parent, f"{path.name}/{f}"), f) for f in inner]
         else:
             files.append(Planned(path, name))
     for sample in dict.fromkeys(samples):
@@ -114,14 +114,22 @@ def inside(root: Path, relative: str) -> Path:
 def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout | None = None) -> Path:
     """The adapter of a checkpoint at `target`; where it is the finished one in the result's own layout, the result itself.
 
-    layout: without it, the one that most programs read (see deliver.offers).  Raises ValueError for a checkpoint of a network of its own, and where the family or kind has no such layout.
+    layout: without it, the one that most programs read (see deliver.offers).  A network of its own is a folder in diffusers' layout.
+    Raises ValueError where the family or kind has no such layout, and for a checkpoint of a network whose training has not finished.
     """
     config = run.config()
     spec = registry.get("families", config.model.family).SPEC
-    if stands_alone(registry.get("adapters", config.adapter.type)):
-        if checkpoint == "final" and layout in (None, "diffusers"):
+    adapter = registry.get("adapters", config.adapter.type)
+    if stands_alone(adapter):
+        if layout not in (None, "diffusers"):
+            raise ValueError("this run trained the whole model, or a network beside it: its result is a folder in diffusers' layout, and has no other")
+        if checkpoint == "final":
             return _weights(run, checkpoint)
-        raise ValueError("this run trained the whole model, or a network beside it: its result is a folder in diffusers' layout, of the finished run only")
+        weights, result = adapter_file(_checkpoint(run, int(checkpoint))), run.result()
+        if result is None:
+            raise ValueError("this run trained the whole model, or a network beside it: a checkpoint of it can be had once the run has finished; let it finish")
+        ofcheckpoint.write_folder(weights, result, target, adapter, spec.denoiser if is_whole(adapter) else config.adapter.type, spec.denoiser)
+        return target
     layout = layout or offers_of(run)[0].layout
     if checkpoint == "final":
         result = _weights(run, checkpoint)

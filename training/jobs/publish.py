@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
@@ -68,6 +69,9 @@ def run(config: Config, ctx) -> None:
         )
     except hub.Cancelled:
         raise Stopped(0) from None
+    for made in weights.values():
+        if made.is_dir() and made.is_relative_to(ctx.run.path):
+            shutil.rmtree(made)  # a network of a checkpoint, gigabytes that the training's run can give again
     write_atomic(ctx.path("README.md"), config.card.encode())
     ctx.phase("published")
     kind = "private" if done.private else "public"

@@ -124,7 +124,7 @@ def build(ctx: UiContext) -> Parts:
             past = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-versions")
         with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
             options = [(f"{title}: {says}", kind) for kind, (title, says) in controls.KINDS.items()]
-            elsewhere = "Depth is made on the Tools tab, by a model. Poses are not made here: bring them as name.control.png beside name.jpg."
+            elsewhere = "Depth and poses are made on the Tools tab, by models."
             kind = gr.Dropdown(options, value="edges", label="For pictures that have none", info=elsewhere, interactive=True, elem_classes="ez-grow", elem_id="ez-control-kind")
             make = gr.Button("Make", elem_classes="ez-fit", min_width=0)
         with gr.Accordion("Download this dataset", open=False, elem_classes="ez-fold"):

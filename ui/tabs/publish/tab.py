@@ -256,8 +256,9 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
 
 
 def _steps(ctx, run: Run) -> list[int]:
-    """Steps whose checkpoints can be published: none of a whole model, which is published finished."""
-    return [step for step, _ in run.checkpoints()] if offers_of(ctx, run) else []
+    """Steps whose checkpoints can be published: of a network of its own, which its finished result gives its form, once there is one."""
+    result = result_of(run, ctx.watch.view(run))
+    return [step for step, _ in run.checkpoints()] if offers_of(ctx, run) or (result is not None and result.is_dir()) else []
 
 
 def _downloads(ctx, run: Run, checkpoint: str) -> list[tuple[str, str]]:
