@@ -61,7 +61,7 @@ def test_every_kind_has_an_example_and_a_place_in_the_guide():
 def test_every_example_loads_beside_what_comes_with_easel(stocked):
     found = added(stocked)
     assert [f"{one.kind}/{one.id}: {one.error}" for one in found if not one.ok] == []
-    assert len(found) == 14 and {one.kind for one in found} == set(KINDS)
+    assert len(found) == 15 and {one.kind for one in found} == set(KINDS)
     for one in found:
         assert one.source.startswith(str(stocked.plugins)) and one.title
 
@@ -216,4 +216,4 @@ def test_the_list_on_the_page_tells_no_path_of_this_computer_and_no_markup(stock
     html = page.html(stocked)
     assert "&lt;script&gt;" in html and "<script" not in html and "<img" not in html
     assert str(stocked.root) not in html and "plugins/jobs/contact_sheet.py" in html.replace("\\", "/")
-    assert "Plugins: 16, 1 not used" in html and "<details" in html and " open" in html and RIGHTS in html
+    assert "Plugins: 17, 1 not used" in html and "<details" in html and " open" in html and RIGHTS in html

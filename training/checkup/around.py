@@ -11,14 +11,14 @@ import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..home import REPO, Home
+from ..home import REPO, TO_REPAIR, Home
 from ..outside import read_json
 from .check import Check, some
 
 LOCK = REPO / "launchers" / "locks" / "app.txt"
 NEWEST_PYTHON = (3, 14)  # as launchers/places.py has it: what torch and the others are built for
 PORT = 7860
-CURE = "start Easel with its launcher, which puts that right"
+CURE = f"{TO_REPAIR}, which puts that right"
 
 
 def lock(path: Path = LOCK) -> Iterator[Check]:
