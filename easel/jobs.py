@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,7 @@ def begin(config: JobConfig, home: Home, gpu: str = "", token: Secret | None = N
     """A job of any kind that was started, or is in the queue.  Raises ValueError, OSError; where the machine is not for jobs, nothing is made.
 
     gpu: UUID of the card to wait for, "" for any free one.  token: reaches this run's worker and nothing else.
-    soon: answer when the worker exists, for whoever answers a click; else when it has said that it lives.  told: called when the run's folder is there.
+    soon: answer at once, for whoever answers a click in the app, whose queue moves by itself; else when the worker has said that it lives.  told: called when the run's folder is there.
     """
     if kept_out := supervisor.no_accelerator():
         raise ValueError(kept_out)
@@ -218,5 +219,10 @@ def begin(config: JobConfig, home: Home, gpu: str = "", token: Secret | None = N
         told(made[0])
         return made[0]
 
-    (supervisor.start_soon if soon else supervisor.start)(create, home, token)
+    if soon and not token:
+        create()
+        # a worker takes a moment to say that it lives; whoever asked sees the run meanwhile
+        threading.Thread(target=supervisor.tick, args=(home,), name="easel-start", daemon=True).start()
+    else:
+        (supervisor.start_soon if soon else supervisor.start)(create, home, token)
     return Run(made[0].id, home)
