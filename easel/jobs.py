@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -211,8 +212,8 @@ def begin(
     """A job of any kind that was started, or is in the queue.  Raises ValueError, OSError; where the machine is not for jobs, nothing is made.
 
     gpu: UUID of the card to wait for, "" for any free one.  token: reaches this run's worker and nothing else.
-    soon: answer when the worker exists, for whoever answers a click; else when it has said that it lives.  furnish: puts into the
-    run's folder what must be there before the queue can see it.  told: called when the folder is there.
+    soon: answer at once, for whoever answers a click in the app, whose queue moves by itself; else when the worker has said that it lives.  furnish: puts into
+    the run's folder what must be there before the queue can see it.  told: called when the folder is there.
     """
     if (kept_out := supervisor.no_accelerator()) and not is_away(config):
         raise ValueError(kept_out)
@@ -228,5 +229,10 @@ def begin(
         told(made[0])
         return made[0]
 
-    (supervisor.start_soon if soon else supervisor.start)(create, home, token)
+    if soon and not token:
+        create()
+        # a worker takes a moment to say that it lives; whoever asked sees the run meanwhile
+        threading.Thread(target=supervisor.tick, args=(home,), name="easel-start", daemon=True).start()
+    else:
+        (supervisor.start_soon if soon else supervisor.start)(create, home, token)
     return Run(made[0].id, home)

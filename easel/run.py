@@ -19,6 +19,7 @@ from training.runs.events import RunView
 from .place import Place, at
 
 LOOK_S = 0.2
+LEAVE_S = 10.0  # that a worker may take after its last word
 ALIVE = ("queued", "running")
 
 
@@ -100,10 +101,10 @@ class Run:
                 self._look_again()
 
     def wait(self, timeout_s: float | None = None) -> Run:
-        """The run, once it is finished or stopped.  Raises RunFailed where it failed or was cut off, TimeoutError where it goes on."""
+        """The run, once it is finished or stopped and its worker is gone.  Raises RunFailed where it failed or was cut off, TimeoutError where it goes on."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
         folder = self.folder
-        while (status := folder.status()) in ALIVE or supervisor.starting(folder):
+        while (status := folder.status()) in ALIVE or supervisor.starting(folder) or folder.locked():
             if until is not None and time.monotonic() > until:
                 raise TimeoutError(f"'{self.title}' is still {status} after {timeout_s:g} s; it goes on by itself")
             self._look_again()
@@ -136,7 +137,10 @@ class Run:
 
     def delete(self) -> None:
         """Remove its folder with all that it made, for good.  Raises ValueError while it is running."""
-        folders.delete(self.folder)
+        folder, until = self.folder, time.monotonic() + LEAVE_S
+        while folder.status() not in ALIVE and folder.locked() and time.monotonic() < until:  # it has said its last word, and is on its way out
+            time.sleep(LOOK_S)
+        folders.delete(folder)
 
     def _look_again(self) -> None:
         if self.folder.status() == "queued":
