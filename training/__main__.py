@@ -188,7 +188,7 @@ def generate(
 
     place = _use(home)
     uses = [_worn(text) for text in lora or []]
-    data = {"kind": "generate", "name": name, "prompts": prompts or [], "loras": uses} | _drawn_by(base, family, [use["source"] for use in uses], place)
+    data = {"kind": "generate", "name": name, "prompts": prompts or [], "loras": uses} | _drawn_by(base, family, [use["source"] for use in uses], place)  # type: ignore[misc]
     given = {
         "prompt_file": _absolute(prompt_file), "negative": negative, "sizes": [_size(text) for text in size or []] or None, "seed": seed, "count": count, "steps": steps,
         "guidance": guidance, "sampler": sampler, "picture": _absolute(picture), "mask": _absolute(mask), "change": change, "rows": rows, "columns": columns,
@@ -624,14 +624,14 @@ def _watch(run, home: Home, cursor: int, detach: bool, state: str) -> None:
 def main() -> None:
     """Runs a command; what a person did wrong is a sentence, not a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal that cannot show 日本 shows '?'
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show 日本 shows '?'
     for sentence in wire.settle():
         print(sentence, file=sys.stderr)
     try:
         app()
     except (ValueError, OSError) as error:
-        told = isinstance(error, OSError) and error.strerror and error.filename
-        print(f"{error.filename}: {error.strerror}" if told else str(error), file=sys.stderr)
+        named = isinstance(error, OSError) and error.strerror and error.filename and f"{error.filename}: {error.strerror}"
+        print(named or str(error), file=sys.stderr)
         sys.exit(2)
 
 
