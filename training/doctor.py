@@ -109,8 +109,8 @@ def _machine(home: Home) -> Iterator[Check]:
     tight = seen.ram_free_bytes < TIGHT_RAM_BYTES
     yield Check("memory", "note" if tight else "ok", f"{seen.ram_free_bytes / 1e9:.1f} of {seen.ram_bytes / 1e9:.1f} GB free{'; close other programs' * tight}")
     free = seen.disk_free_bytes
-    state: Literal["ok", "note", "broken"] = "broken" if free < FULL_DISK_BYTES else "note" if free < TIGHT_DISK_BYTES else "ok"
-    yield Check("disk", state, f"{free / 1e9:.1f} GB free{'' if state == 'ok' else '; free some space'}")
+    state = "broken" if free < FULL_DISK_BYTES else "note" if free < TIGHT_DISK_BYTES else "ok"
+    yield Check("disk", state, f"{free / 1e9:.1f} GB free{'' if state == 'ok' else '; free some space'}")  # type: ignore[arg-type]
 
 
 def _folders(home: Home) -> Iterator[Check]:
