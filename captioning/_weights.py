@@ -61,13 +61,13 @@ def fetch(wanted: Weights, progress: Callable[[int, int], None], stop: Callable[
 
     try:
         info = HfApi(token=token).model_info(wanted.repo, files_metadata=True, timeout=20)
-        files = [f for f in info.siblings if "/" not in f.rfilename and any(fnmatch.fnmatch(f.rfilename, p) for p in wanted.files)]
+        files = [f for f in info.siblings or () if "/" not in f.rfilename and any(fnmatch.fnmatch(f.rfilename, p) for p in wanted.files)]
         if not any(f.rfilename in wanted.first for f in files):
             raise ValueError(f"{wanted.repo} has no {wanted.first[0]}; {wanted.otherwise}")
         total, done = sum(f.size or 0 for f in files), 0
         _check_room(wanted.repo, total)
         for file in files:
-            hf_hub_download(wanted.repo, file.rfilename, token=token, tqdm_class=_byte_bar(lambda n, before=done: progress(before + n, total), stop))
+            hf_hub_download(wanted.repo, file.rfilename, token=token, tqdm_class=_byte_bar(lambda n, before=done: progress(before + n, total), stop))  # type: ignore[misc]
             done += file.size or 0
             progress(done, total)
     except _Ended:

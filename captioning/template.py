@@ -56,5 +56,5 @@ def caption(state: dict, pictures: list, names: list[str]) -> list[str]:
     for name in names:
         state["done"] += 1
         parts = {"[trigger]": state["options"].trigger, "{name}": PurePath(name).stem, "{index}": str(state["done"])}
-        made.append(re.sub(r"\[trigger\]|\{name\}|\{index\}", lambda m, p=parts: p[m.group()], state["options"].text))
+        made.append(re.sub(r"\[trigger\]|\{name\}|\{index\}", lambda m, p=parts: p[m.group()], state["options"].text))  # type: ignore[misc]
     return made

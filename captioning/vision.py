@@ -90,13 +90,13 @@ def refuses(options: Options) -> str:
     if _folder(options) is None:
         return f"{options.other_model!r} is neither a folder on this computer nor a Hub id of the form owner/name; name the folder with the model's config.json, or its id"
     folder = _folder(options)
-    return _folder_problem(folder) if folder else ""
+    return _folder_problem(folder) if folder else ""  # type: ignore[arg-type]
 
 
 def needs(options: Options) -> str:
     """What is missing, a sentence; "" when it can start at once.  A sentence about a download is no obstacle."""
     if _folder(options) != "":
-        return refuses(options) if _folder(options) is None else _folder_problem(_folder(options))
+        return refuses(options) if _folder(options) is None else _folder_problem(_folder(options))  # type: ignore[arg-type]
     said = _weights.needs(_wanted(options))
     gated = any(repo == _repo(options) and asks for repo, _, asks in MODELS.values())
     return f"{said}. {_weights.gated(_repo(options))}" if said and gated and not _weights.offline() else said
@@ -228,7 +228,7 @@ def _processor(folder: str, config: Any) -> Any:
     parts = of.get_attributes() if of else []
     if parts and parts[-1] == "video_processor":
         stills = type(of.__name__, (of,), {"get_attributes": classmethod(lambda cls: parts[:-1])})
-        processor = stills.from_pretrained(folder, local_files_only=True)
+        processor = stills.from_pretrained(folder, local_files_only=True)  # type: ignore[attr-defined]
     else:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not hasattr(processor, "tokenizer") or not hasattr(processor, "image_token"):

@@ -2,6 +2,7 @@
 
     python -m docs.shots                  all of them, into docs/images
     python -m docs.shots --into DIR       somewhere else, to look at first
+    python -m docs.shots --home DIR       the tabs alone, of a home that has the example trained
 
 Needs what the tests need (requirements-dev.txt) and a Chromium: EASEL_CHROMIUM, or one on the PATH.
 """
@@ -29,16 +30,19 @@ def main() -> None:
     """Every picture is there, and its size is printed."""
     parser = argparse.ArgumentParser("python -m docs.shots", description=__doc__.partition("\n")[0])
     parser.add_argument("--into", type=Path, default=IMAGES, metavar="DIR", help="folder of the pictures; default: docs/images")
-    into = parser.parse_args().into
-    into.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--home", type=Path, default=None, metavar="DIR", help="a home in which the example is trained; without it, it is trained first")
+    args = parser.parse_args()
+    args.into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        app = Easel(Path(folder) / "easel").start()
+        app = Easel(args.home or Path(folder) / "easel").start()
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
         try:
             page = browser.new_context(viewport=WINDOW, color_scheme="light").new_page()
             page.set_default_timeout(120_000)
             page.goto(app.url)
-            story(page, app, into)
+            if args.home is None:
+                train(page, app, args.into)
+            tabs(page, args.into)
         finally:
             browser.close()
             app.end_everything()
@@ -53,8 +57,8 @@ def chromium() -> str:
     return path
 
 
-def story(page: Page, app: Easel, into: Path) -> None:
-    """The example from the first screen to the finished LoRA, a picture of each tab."""
+def train(page: Page, app: Easel, into: Path) -> None:
+    """The example's run is finished; the first screen is drawn before."""
     page.locator("#ez-try").wait_for()
     take(page, into / "first-screen.png")
     page.locator("#ez-try").click()
@@ -62,6 +66,10 @@ def story(page: Page, app: Easel, into: Path) -> None:
     run = app.runs("train")[0]
     wait(lambda: run.status() == "finished", "the example is not trained", TRAINED_WITHIN_S)
     page.reload()
+
+
+def tabs(page: Page, into: Path) -> None:
+    """A picture of each tab."""
     for name, shows in (
         ("Dataset", "#ez-pictures .ez-tile"),
         ("Captions", "#ez-captioner"),

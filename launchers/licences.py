@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent
 if __package__ in (None, ""):
@@ -74,7 +75,7 @@ def licence(name: str) -> str:
     if name in READ:
         return READ[name]
     try:
-        told = importlib.metadata.metadata(name)
+        told: Any = importlib.metadata.metadata(name)  # an email.message.Message
     except importlib.metadata.PackageNotFoundError:
         return NVIDIA if name.startswith("nvidia-") else ""
     if told.get("License-Expression"):

@@ -76,7 +76,7 @@ def pip(python: Path, args: list[str], log, lock_fd: int) -> None:
         pass_fds=() if os.name == "nt" else (lock_fd,),
     )  # fmt: skip
     try:
-        for line in process.stdout:
+        for line in process.stdout:  # type: ignore[union-attr]
             line = line.rstrip()
             if not line.startswith("Progress "):
                 log("  " + line)

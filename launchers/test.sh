@@ -72,6 +72,7 @@ fi
 
 cd "$here/.."
 "$python" -m ruff check .
+[ -z "$all" ] || "$python" -m mypy
 # side by side: the tests are independent of each other, and each runs on one thread
 side_by_side="-n auto --maxprocesses 4 --dist worksteal"
 if [ -n "$all" ]; then

@@ -789,16 +789,16 @@ def _watch(run, home: Home, cursor: int, detach: bool, state: str) -> None:
 def main() -> None:
     """Runs a command; what a person did wrong is a sentence, not a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a terminal that cannot show 日本 shows '?'
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal that cannot show 日本 shows '?'
     for sentence in wire.settle():
         print(sentence, file=sys.stderr)
     try:
         app()
     except (ValueError, OSError) as error:
-        told = isinstance(error, OSError) and error.strerror and error.filename
+        named = isinstance(error, OSError) and error.strerror and error.filename and f"{error.filename}: {error.strerror}"
         from .errors import marked
 
-        print(marked(f"{error.filename}: {error.strerror}" if told else str(error)), file=sys.stderr)
+        print(marked(named or str(error)), file=sys.stderr)
         sys.exit(2)
 
 

@@ -117,7 +117,7 @@ def _machine(home: Home) -> Iterator[Check]:
     yield Check("memory", "note" if tight else "ok", f"{seen.ram_free_bytes / 1e9:.1f} of {seen.ram_bytes / 1e9:.1f} GB free{'; close other programs' * tight}")
     free = seen.disk_free_bytes
     state = "broken" if free < FULL_DISK_BYTES else "note" if free < TIGHT_DISK_BYTES else "ok"
-    yield Check("disk", state, f"{free / 1e9:.1f} GB free{'' if state == 'ok' else '; free some space'}")
+    yield Check("disk", state, f"{free / 1e9:.1f} GB free{'' if state == 'ok' else '; free some space'}")  # type: ignore[arg-type]
 
 
 def _plugins(home: Home) -> Iterator[Check]:

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,9 @@ from .outside import Refused, parse_json, read_text
 MAX_BYTES = 200_000
 # substituted values must never reach a field that is published or saved with the result
 PUBLISHED = {"name", "trigger", "prompts", "negative", "preset", "card", "message", "repo_id"}
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
@@ -116,7 +119,7 @@ def substitute(data: Any, environ=os.environ, key: str = "", tags: dict[str, str
     return text
 
 
-def parse(model: type[BaseModel], data: dict[str, Any], what: str = "the job") -> BaseModel:
+def parse(model: type[Model], data: dict[str, Any], what: str = "the job") -> Model:
     """A config from a mapping.  Raises ValueError, one line a problem; a misspelt key names its nearest neighbour."""
     try:
         return model.model_validate(data)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from . import moved, outside
 from .home import find_home
@@ -68,7 +69,7 @@ class Plugin:
     """One file that was found.  module is None and error says why where it did not import."""
 
     id: str
-    module: ModuleType | None
+    module: Any  # what a file of its kind offers, by OFFERS; a module
     error: str
     source: str
 
@@ -138,7 +139,7 @@ def _built_in(kind: str) -> tuple[str, ...]:
     package = PACKAGES[kind]
     if not package:
         return ()
-    folder = os.path.dirname(importlib.import_module(package).__file__)
+    folder = os.path.dirname(importlib.import_module(package).__file__ or "")
     return _listed(folder, os.stat(folder).st_mtime_ns)
 
 
@@ -188,7 +189,7 @@ def _load_file(kind: str, path: Path) -> ModuleType:
     # looked at first: a pipe would be waited for.  May be a link: a plugin is code that the owner put there, and may do anything as it is
     text = outside.read_plain(path, MAX_PLUGIN_BYTES, linked=True)
     _check_api(_said_api(text))
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

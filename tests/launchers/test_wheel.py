@@ -123,7 +123,7 @@ class Place:
     def easel(self, *words: str) -> tuple[int, str]:
         """(exit status, what it said)."""
         with self.start(*words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            said = process.communicate(timeout=120)[0]
+            said = process.communicate(timeout=300)[0]
         return process.returncode, said
 
 
@@ -152,7 +152,7 @@ def test_the_wheel_works_without_the_checkout(tmp_path):
         page = httpx.get(_ready(app), headers={"Accept": "text/html"}, timeout=30)
         assert page.status_code == 200 and "Easel" in page.text
         app.send_signal(signal.SIGINT)
-        assert app.wait(30) == 0
+        assert app.wait(120) == 0
     finally:
         app.kill()
 

@@ -68,8 +68,8 @@ def contents(folder: Folder) -> list[Kept]:
                 except (OSError, Refused):
                     continue
                 known[f"{step}/{name}"], changed = row, True
-            kind = TEXT if text else BESIDE if row["beside"] else PICTURE
-            rows.append(Kept(step, name, path, found.st_size, "" if text else row["sha256"], kind, _time_of(step), *((stem_of(name), None) if text else (row["beside"], row["record"]))))
+            kind = TEXT if text else BESIDE if row["beside"] else PICTURE  # type: ignore[index]
+            rows.append(Kept(step, name, path, found.st_size, "" if text else row["sha256"], kind, _time_of(step), *((stem_of(name), None) if text else (row["beside"], row["record"]))))  # type: ignore[index]
         if changed:
             with suppress(OSError, ValueError), folder._locked():  # it is only a memory
                 _save(folder, _index(folder) | known)

@@ -62,7 +62,7 @@ def read_clip(data: bytes) -> tuple[Image.Image, Facts]:
         shape = stream.sample_aspect_ratio
         check_frame_size(*_size(middle, shape))
         notes = ["its sound is not used"] if container.streams.audio else []
-        if middle.color_trc in HDR:
+        if middle.color_trc in HDR:  # type: ignore[attr-defined]
             notes.append("HDR colours are shown as plain ones")
         return _rgb(middle, shape), Facts(_kind(data, kind), *_size(middle, shape), tuple(notes), seconds=seconds)
 

@@ -114,15 +114,15 @@ def words_of(target: Target, objective: ModuleType) -> list[str]:
     return list(dict.fromkeys((target.target, *filter(None, (getattr(target, field) for field in fields)))))
 
 
-def all_lessons(config: TrainConfig, objective: ModuleType, contexts: Sequence[str] = ()) -> Iterator[Lesson]:
+def all_lessons(config: TrainConfig, objective: ModuleType | None, contexts: Sequence[str] = ()) -> Iterator[Lesson]:
     """Every lesson that can come.  contexts: further ones, out of captions."""
     concept = config.concept
     anchors = concept.anchors or ("",)
     for target in concept.targets:
         for context in (*concept.contexts, *contexts):
-            yield objective.lesson(target, context, anchors[0], concept)
+            yield objective.lesson(target, context, anchors[0], concept)  # type: ignore[union-attr]
     for anchor in anchors[1:]:
-        yield objective.lesson(concept.targets[0], concept.contexts[0], anchor, concept)
+        yield objective.lesson(concept.targets[0], concept.contexts[0], anchor, concept)  # type: ignore[union-attr]
 
 
 def work(config: TrainConfig, plugins: Path | None = None) -> tuple[int, int]:

@@ -48,7 +48,7 @@ def clashing(captions: Sequence[str]) -> list[tuple[str, str]]:
             continue  # a girl and a boy may well be there together
         pair = next((k for k in here if k in left), None), next((k for k in here if k in right), None)
         if None not in pair:
-            made.append((here[pair[0]], here[pair[1]]))
+            made.append((here[pair[0]], here[pair[1]]))  # type: ignore[index]
     return made
 
 

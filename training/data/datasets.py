@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..home import Home
 from ..names import folder_name
@@ -66,7 +67,7 @@ class Dataset(Folder):
     @contextmanager
     def one_look(self) -> Iterator[None]:
         """While inside, what this thread asks of the pictures as they are is answered by one look at the folder; a change here ends it."""
-        held = looks.__dict__
+        held: dict[Any, Any] = looks.__dict__
         before = held.get(self.meta)
         held[self.meta] = [] if before is None else before
         try:
@@ -77,7 +78,7 @@ class Dataset(Folder):
 
     def pictures(self, check: bool = True, on_progress: Progress | None = None) -> list[Picture]:
         """All pictures in natural order; those that nobody has looked at are checked first.  Engines use the `usable` ones."""
-        seen = looks.__dict__.get(self.meta)
+        seen = looks.__dict__.get(self.meta)  # type: ignore[call-overload]
         if check or seen is None:
             return self._looked(check, on_progress)
         if not seen:

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import zipping
 from ..names import folder_name
@@ -47,7 +47,7 @@ def entries(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[tuple[s
             name = f"{stem}.png"
         home = f"img/{p.repeats}_{folder_name(ds.title, 'pictures')}/" if kind == "kohya" else ""
         yield home + name, _as_png(p, load_pixels(p.path)) if p.treatment.view else p.path
-        row = {"file_name": name, "text": p.captions[0] if p.captions else ""}
+        row: dict[str, Any] = {"file_name": name, "text": p.captions[0] if p.captions else ""}
         if len(p.captions) > 1:
             row["captions"] = list(p.captions)
         if p.captions and kind != "imagefolder":

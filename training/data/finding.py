@@ -15,7 +15,7 @@ class Finding:
     says: str
     todo: str
     ids: tuple[str, ...]
-    act: tuple[str, str] = ()
+    act: tuple[str, str] | tuple[()] = ()
 
 
 def some(words, most: int = 4) -> str:

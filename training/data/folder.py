@@ -186,7 +186,7 @@ class Folder:
             try:
                 yield
             finally:
-                looks.__dict__.get(self.meta, []).clear()
+                looks.__dict__.get(self.meta, []).clear()  # type: ignore[call-overload]
                 memory.depth -= 1
                 if not memory.depth:
                     memory.release()

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 MEMORY_BYTES = 3 * 1024**3  # 64 megapixels take 256 MB in Pillow, and a conversion holds up to five of them
 CPU_S = 60
@@ -52,7 +52,7 @@ class Gate:
     def __init__(self, memory_bytes: int = MEMORY_BYTES, cpu_s: int = CPU_S, wall_s: float = WALL_S):
         self.limits = (memory_bytes, cpu_s)
         self.wall_s = wall_s
-        self._child: subprocess.Popen | None = None
+        self._child: Any = None  # a Popen while there is one
         self._lines: queue.Queue = queue.Queue()
 
     def __enter__(self) -> Self:
@@ -193,7 +193,7 @@ def _pump(stream, lines: queue.Queue) -> None:
     lines.put(None)
 
 
-def _kill(child: subprocess.Popen) -> None:
+def _kill(child: subprocess.Popen[Any]) -> None:
     try:
         child.kill()
         child.wait(timeout=10)

@@ -54,11 +54,11 @@ class _Taken:
 
 def add_files(ds: Dataset, paths: Iterable[os.PathLike | str], on_progress: Progress | None = None) -> list[Verdict]:
     """A verdict for every picture, clip, caption, mask, control picture and ZIP that is to be copied in; the good ones are in whatever the others are."""
-    paths = [Path(p) for p in paths]
-    need = sum(zips.real_bytes(p) if _is_zip(p) else _size(p) for p in paths)
+    given = [Path(p) for p in paths]
+    need = sum(zips.real_bytes(p) if _is_zip(p) else _size(p) for p in given)
     with _importing(ds, need) as room:
         offered, verdicts, left = [], [], Left()
-        for number, path in enumerate(paths):
+        for number, path in enumerate(given):
             if _unpacker(path):
                 found, said = _open_archive(path, number, room / f"zip{number}", left)
                 offered += found
@@ -158,7 +158,7 @@ def _open_archive(path: Path, number: int, into: Path, left: Left) -> tuple[list
     try:
         with os.fdopen(open_regular_zip(path), "rb"):
             pass
-        for entry in _unpacker(path)(path, into):
+        for entry in _unpacker(path)(path, into):  # type: ignore[misc]
             if left.takes(entry.folder, entry.name):
                 continue
             if entry.path is None:
@@ -495,7 +495,7 @@ def _pair(ds: Dataset, texts: list[Offered], pairs: Pairs, new: set[str]) -> lis
         if why:
             verdicts.append(Verdict(text.label, False, why, kind="caption"))
             continue
-        caption, note, guessed = data
+        caption, note, guessed = data  # type: ignore[misc]
         if not caption:
             verdicts.append(Verdict(text.label, True, "is empty, so its picture has no caption", ids[0], "empty"))
             continue
@@ -546,11 +546,11 @@ def _kohya(ds: Dataset, came: dict[tuple[str, str], list[str]], new: set[str]) -
         if kohya_folder(folder):
             folders.setdefault(folder, []).extend(id for id in ids if id in new)
     said, bare = [], {p.id for p in ds.pictures(check=False) if not p.caption}
-    least = math.gcd(*(kohya_folder(f)[0] for f in folders))
-    counts = {folder: kohya_folder(folder)[0] // least for folder in folders}
+    least = math.gcd(*(kohya_folder(f)[0] for f in folders))  # type: ignore[index]
+    counts = {folder: kohya_folder(folder)[0] // least for folder in folders}  # type: ignore[index]
     ds.set_repeats({id: counts[folder] for folder, ids in folders.items() for id in ids if counts[folder] > 1})
     for folder, ids in folders.items():
-        repeats, words = kohya_folder(folder)
+        repeats, words = kohya_folder(folder)  # type: ignore[misc]
         named = {id: words for id in ids if id in bare}
         ds.set_captions(named, FOLDER, new_op())
         text = f"the folder's name asks for {repeats} repeats"

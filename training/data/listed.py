@@ -53,7 +53,7 @@ class Tables:
                 for kind, said in (("control", row.control), ("mask", row.mask)):
                     file = self._named.of(place(table), said) if said and owner else None
                     if file and file != owner:
-                        found[self._by_key[file]] = Role(kind, (self._by_key[owner].folder, self._by_key[owner].stem))
+                        found[self._by_key[file]] = Role(kind, (self._by_key[owner].folder, self._by_key[owner].stem))  # type: ignore[index]
         return found
 
     def laid_on(self, ds: Dataset, came: dict[tuple[str, str], list[str]], pairs: Pairs, new: set[str]) -> list[Verdict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import captions, treatment
 from .controls import Control
@@ -72,7 +73,7 @@ def built(folder: Folder, scan: Scan, names: Sequence[str]) -> list[Picture]:
 
 def _one(folder: Folder, scan: Scan, name: str, path: Path, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float], treated: Treatment) -> Picture:  # fmt: skip
     """A picture out of what is known of it.  first: the picture of the same bytes that is used.  asides: what lies beside it, which `scan` names."""
-    words = {"captions": captions.split(said.text, lines), "caption_guess": said.guessed}
+    words: dict[str, Any] = {"captions": captions.split(said.text, lines), "caption_guess": said.guessed}
     if record is None:
         return Picture(name, path, 0, 0, size_bytes, "", "unchecked", "not checked yet", said.text, source, said.note, **words)
     verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
@@ -84,8 +85,8 @@ def _one(folder: Folder, scan: Scan, name: str, path: Path, record: dict | None,
         verdict, note = "refused", kept_out
     mask, mask_note = _mask_of(folder, scan, name, record)
     control, control_note = _control_of(folder, scan, name, record)
-    beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
-    return Picture(
+    beside: dict[str, Any] = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
+    return Picture(  # type: ignore[misc]
         name, path, *treated.size(record["width"], record["height"]), size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
         **words, **beside, seconds=record["seconds"], repeats=repeats, focus=treated.point(focus), treatment=treated,
     )  # fmt: skip

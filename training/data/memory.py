@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ..outside import read_json
 from . import captions, encodings
@@ -87,7 +88,7 @@ class Memory:
         self.encoding: str | None = None  # what captions that do not say theirs are in together; None until one was met
         self.tabled = Tabled()
         self.edits = Edits(meta / "edits.jsonl")
-        self._file_lock = None
+        self._file_lock: Any = None
 
     def fresh(self, name: str, found: os.stat_result | None) -> dict | None:
         """The record of a picture, unless the file has changed since."""
@@ -184,7 +185,7 @@ def scan(folder: Path) -> Scan:
     for other in list(_looks)[:-MAX_LOOKS]:
         _looks.pop(other, None)
     files, text_entries, aside, tables = ({name: entries[name] for name in part} for part in (known.files, known.text_entries, known.beside, known.tables))
-    return replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside, tables=tables)
+    return replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside, tables=tables)  # type: ignore[arg-type]
 
 
 MAX_LOOKS = 16  # folders whose names are remembered sorted out
@@ -220,7 +221,7 @@ def _sorted_out(entries: dict[str, os.DirEntry]) -> Scan:
         else:
             kept_out[name] = ANOTHER.format(owner=role.owner[1], used=used)
     texts = _beside_their_pictures(texts, [n for n in files if n not in kept_out])
-    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, controls, aside, kept_out, tables)
+    return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, controls, aside, kept_out, tables)  # type: ignore[arg-type]
 
 
 def _beside_their_pictures(texts: dict[str, list[str]], names: list[str]) -> dict[str, list[str]]:

@@ -60,7 +60,7 @@ def unpack(source: Path, into: Path) -> Iterator[Entry]:
     with child:
         try:
             count = 0
-            for count, line in enumerate(child.stdout, 1):
+            for count, line in enumerate(child.stdout, 1):  # type: ignore[arg-type]
                 at, name, reason = json.loads(line)
                 path = into / at
                 yield Entry("", name, None if reason or not at.isalnum() else path, reason)
@@ -157,7 +157,7 @@ def _take_apart(source: Path, into: Path) -> int:
                     (into / at).write_bytes(piece)
                 table.write(json.dumps(told, ensure_ascii=False) + "\n")
                 for at, called, _ in pieces:
-                    _tell(at, called, "")
+                    _tell(at, called, "")  # type: ignore[arg-type]
     return 0
 
 

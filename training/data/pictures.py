@@ -12,6 +12,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageCms
 
@@ -158,7 +159,7 @@ def _open(data: bytes) -> tuple[Image.Image, str]:
             raise Refused(_what_instead(data)) from None
         except (OSError, ValueError, SyntaxError, OverflowError, RuntimeError, KeyError, EOFError) as error:
             raise Refused(_damage(error)) from None
-    return image, image.format
+    return image, image.format  # type: ignore[return-value]
 
 
 def _decode(image: Image.Image) -> None:
@@ -220,18 +221,23 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     return plain
 
 
+def _extremes(image: Image.Image) -> Any:
+    """(darkest, lightest) of a picture with one channel; Pillow has pairs of them for those with more."""
+    return image.getextrema()
+
+
 def _to_8_bit(image: Image.Image, notes: list[str]) -> Image.Image:
     """16-bit and 32-bit grey scaled to 8 bit, never clipped; everything else as it is."""
     if image.mode.startswith("I;16") or image.mode == "I":
         wide = image.convert("I")
-        low, high = wide.getextrema()
+        low, high = _extremes(wide)
         if image.mode == "I" and (low < 0 or high > 65535):
             notes.append("32 bit grey: its own darkest and lightest value became black and white")
             return _stretched(wide.convert("F"), low, high)
         notes.append("16 bit scaled to 8 bit")
         return wide.point([value >> 8 for value in range(65536)], "L")
     if image.mode == "F":
-        low, high = image.getextrema()
+        low, high = _extremes(image)
         if not (math.isfinite(low) and math.isfinite(high)):
             raise Refused("holds values that are not numbers (NaN or infinity)")
         notes.append("floating-point grey scaled to 8 bit")
@@ -269,7 +275,7 @@ def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Imag
         try:
             rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), renderingIntent=_INTENT, outputMode="RGB")
             notes.append("Lab colours converted to sRGB" if image.mode == "LAB" else "colours converted to sRGB")
-            return rgb
+            return rgb  # type: ignore[return-value]
         except (ImageCms.PyCMSError, OSError):
             notes.append("its colour profile is not usable and was left out")
     if image.mode == "CMYK":

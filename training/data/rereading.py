@@ -68,7 +68,7 @@ def reread(ds: Dataset, encoding: str, ids: Sequence[str] = ()) -> int:
     if wrong:
         raise ValueError(f"the caption of {wrong[0]} is not in {encodings.CHOICES[encoding]}; choose another encoding")
     remember(ds, {g.id: (encoding, g.data) for g in rows})
-    return ds.set_captions(texts, SOURCE)
+    return ds.set_captions(texts, SOURCE)  # type: ignore[arg-type]
 
 
 def _read(data: bytes, codec: str) -> str | None:

@@ -53,7 +53,7 @@ def replacing(find: str, replace: str, pattern: bool = False, case: bool = True,
 
 
 def _by_expression(find: str, replace: str, case: bool, most_s: float) -> Change:
-    import regex  # Python's own cannot be stopped: one pattern on one caption may take longer than the sun will shine
+    import regex  # type: ignore[import-untyped]  # Python's own cannot be stopped: one pattern on one caption may take longer than the sun will shine
 
     try:
         compiled = regex.compile(expression(find), regex.V0 | (0 if case else regex.IGNORECASE))

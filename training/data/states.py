@@ -128,7 +128,7 @@ def compare(before: State, after: State) -> Difference:
     both = [name for name in kept if before.files[name] == after.files[name]]
     texts = {n: (old, new) for n in kept if (old := before.captions.get(n, "")) != (new := after.captions.get(n, ""))}
     crops = sum(before.focus.get(d) != after.focus.get(d) for d in {before.files[n] for n in both} if d in before.focus or d in after.focus)
-    treated = len({d for d in map(before.files.get, both) if before.treated.get(d) != after.treated.get(d)})
+    treated = len({d for d in map(before.files.get, both) if before.treated.get(d) != after.treated.get(d)})  # type: ignore[arg-type]
     repeats = tuple(n for n in kept if before.repeats.get(n, 1) != after.repeats.get(n, 1))
     return Difference(
         tuple(sorted((n for n in after.files if n not in before.files), key=natural_key)), tuple(sorted((n for n in before.files if n not in after.files), key=natural_key)),
@@ -183,7 +183,7 @@ def joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 def is_name(text: object) -> bool:
     """Whether this can be the name of a file of a dataset: nothing that leads anywhere else."""
     plain = isinstance(text, str) and 0 < len(text) < 256 and text == os.path.basename(text) and not set(text) & set("/\\\0") and not text.startswith(".")
-    return plain and os.path.splitext(text)[1].lower() in SUFFIXES
+    return plain and os.path.splitext(text)[1].lower() in SUFFIXES  # type: ignore[call-overload]
 
 
 def _is_digest(text: str) -> bool:

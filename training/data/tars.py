@@ -86,7 +86,7 @@ def _why_not(info: tarfile.TarInfo, name: str) -> str:
 def _stream(archive: tarfile.TarFile, info: tarfile.TarInfo, target: Path) -> int:
     """Bytes unpacked.  Raises what tarfile does where the archive ends within them."""
     count = 0
-    with archive.extractfile(info) as source, open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as out:
+    with archive.extractfile(info) as source, open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as out:  # type: ignore[union-attr]
         while chunk := source.read(CHUNK):
             count += len(chunk)
             out.write(chunk)

@@ -105,7 +105,7 @@ def _of_merges(folder: Path, clip: bool):
 
     vocab = read_json(folder / "vocab.json", MAX_BYTES, linked=True)
     merges = [tuple(line.split(" ")) for line in read_text(folder / "merges.txt", MAX_BYTES, linked=True).splitlines() if line and not line.startswith("#version")]
-    made = Tokenizer(models.BPE(vocab=vocab, merges=merges, end_of_word_suffix=END if clip else "", continuing_subword_prefix=""))
+    made = Tokenizer(models.BPE(vocab=vocab, merges=merges, end_of_word_suffix=END if clip else "", continuing_subword_prefix=""))  # type: ignore[arg-type]
     made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]) if clip else normalizers.NFC()
     split = pre_tokenizers.Split(Regex(SPLIT if clip else SPLIT_QWEN), "removed" if clip else "isolated", invert=clip)
     made.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=clip)])

@@ -104,7 +104,7 @@ def _moved(picture: Image.Image, turns: int, mirror: bool) -> Image.Image:
     from PIL.Image import Transpose
 
     if turns:
-        picture = picture.transpose((None, Transpose.ROTATE_270, Transpose.ROTATE_180, Transpose.ROTATE_90)[turns])  # Pillow counts the other way
+        picture = picture.transpose((None, Transpose.ROTATE_270, Transpose.ROTATE_180, Transpose.ROTATE_90)[turns])  # type: ignore[arg-type]  # Pillow counts the other way
     return picture.transpose(Transpose.FLIP_LEFT_RIGHT) if mirror else picture
 
 

@@ -72,7 +72,7 @@ def _taken_away(folder: Folder, record: dict) -> list[str]:
     stay = {name: digest for name, digest in stay.items() if name in scan.files or owners.get(name) in left}  # no mask without its picture
     of = {kind: {k: v for k, v in getattr(now, kind).items() if k in stay} for kind in ("captions", "repeats")}
     of |= {kind: {k: v for k, v in getattr(now, kind).items() if k in stay.values()} for kind in ("focus", "treated")}
-    done = restoring.reach(folder, replace(wanted, files={**wanted.files, **stay}, **{kind: {**rows, **getattr(wanted, kind)} for kind, rows in of.items()}), new_op())
+    done = restoring.reach(folder, replace(wanted, files={**wanted.files, **stay}, **{kind: {**rows, **getattr(wanted, kind)} for kind, rows in of.items()}), new_op())  # type: ignore[arg-type]
     said = [f"version {record['restored']} taken away again"]
     if folder.in_place:
         return said

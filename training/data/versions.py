@@ -303,7 +303,7 @@ def _head(path: Path, id: int) -> Version:
 
 def _version(line: bytes, id: int, size_bytes: int) -> Version:
     told = parse_json(line, f"version {id}")
-    kinds = {"t": (int, float), "did": str, "change": str, "pictures": int, "captions": int, "digest": str, "before": int, "depth": int}
+    kinds: dict[str, Any] = {"t": (int, float), "did": str, "change": str, "pictures": int, "captions": int, "digest": str, "before": int, "depth": int}
     if not isinstance(told, dict) or set(told) != set(kinds) or not all(isinstance(told[k], kind) and type(told[k]) is not bool for k, kind in kinds.items()):
         raise ValueError(f"version {id} does not say what it is")
     if not (0 <= told["before"] < id and 0 <= told["t"] < 2**40 and bool(told["before"]) == bool(told["depth"])):

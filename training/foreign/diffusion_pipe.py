@@ -162,7 +162,7 @@ def _directory(reading: Reading, n: int, one: Mapping[str, Any]) -> None:
     own = {}
     if one.get("path"):
         if one.get("resolutions") and ("resolutions" in reading.left or "data.resolutions" in reading.settings):
-            own = reading.of_one(f"{at}.resolutions", "resolutions", TABLE["resolutions"][1])
+            own = reading.of_one(f"{at}.resolutions", "resolutions", TABLE["resolutions"][1])  # type: ignore[arg-type, index]
         reading.datasets.append(Pictures(str(one["path"]), max(1, round(number(one.get("num_repeats", reading.get("num_repeats", 1))))), **own))
     for key in one:
         name = f"{at}.{key}"
@@ -175,7 +175,7 @@ def _directory(reading: Reading, n: int, one: Mapping[str, Any]) -> None:
         elif key == "control_path":
             reading.leave(name, "control pictures lie beside their pictures here; add that folder to the dataset")
         elif key in TABLE:
-            path = TABLE[key][0] if isinstance(TABLE[key], tuple) else ""
+            path = TABLE[key][0] if isinstance(TABLE[key], tuple) else ""  # type: ignore[index]
             if key in reading.left or path in reading.settings:
                 reading.leave(name, "it is one setting for all datasets here, and it is said above or by another one")
             else:

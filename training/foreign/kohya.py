@@ -274,7 +274,7 @@ def _base(reading: Reading) -> None:
         key = "pretrained_model_name_or_path" if source else "sdxl"
         reading.base = Base(key, source, (kind,) if kind else ())
     for key in ("pretrained_model_name_or_path",):
-        reading.left.pop(key, None) if source else (key in reading.left and reading.rest(key, "empty there"))
+        reading.left.pop(key, None) if source else (key in reading.left and reading.rest(key, "empty there"))  # type: ignore[func-returns-value]
     for key in _SWITCHES:
         if key in reading.left:
             reading.rest(key, "it says the kind of base model")

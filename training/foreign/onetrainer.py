@@ -238,7 +238,7 @@ def _loss(reading: Reading) -> None:
     elif kind == "DEBIASED_ESTIMATION":
         reading.take("loss_weight_fn", "loss.weighting", "debiased")
     elif kind in (None, "CONSTANT"):
-        "loss_weight_fn" in reading.left and reading.rest("loss_weight_fn", "as here: every noise level counts the same")
+        "loss_weight_fn" in reading.left and reading.rest("loss_weight_fn", "as here: every noise level counts the same")  # type: ignore[func-returns-value]
     else:
         reading.leave("loss_weight_fn", f"there is no weighting {kind} here; choose one under ‘Weighting’")
     if "loss_weight_strength" in reading.left:
@@ -274,7 +274,7 @@ def _loss(reading: Reading) -> None:
         reading.take("ema", "loss.ema_decay", number(reading.get("ema_decay", 0.999)) if on else 0.0)
     if "ema_decay" in reading.left:
         reading.rest("ema_decay", "taken over with the average, if it is on")
-    if reading.get("frames") is not None and "VIDEO" not in str(reading.base.names[0]):
+    if reading.get("frames") is not None and "VIDEO" not in str(reading.base.names[0]):  # type: ignore[union-attr]
         reading.rest("frames", "pictures have one")
 
 
@@ -346,7 +346,7 @@ def _concept(reading: Reading, n: int, concept: Mapping[str, Any], repeats: int)
             reading.leave(key, "captions of a folder that is used in place are the .txt files beside its pictures; import it with its concepts.json on the Dataset tab, which reads that")
         elif inner in ("path", "balancing", "repeats", "loss_weight", "type", "enabled", "name", "balancing_strategy", "seed", "include_subdirectories", "validation_concept", "concept_stats") or inner.startswith("concept_stats."):
             reading.rest(key, "listed below")
-        elif rule and rule[0] not in reading.settings:
+        elif rule and rule[0] not in reading.settings:  # type: ignore[index]
             reading.by({key: rule})
         elif not value or value == 1 or isinstance(value, dict) or inner.endswith(("_mode", "_delimiter", "prompt_source", "prompt_path", "_strength", "_angle", "resolution_override")):
             reading.rest(key, "off there, or the usual")

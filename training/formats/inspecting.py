@@ -109,7 +109,7 @@ def _adapter(found: Contents, mapped: Mapped, names: list[str], plugins: Path | 
 def _readers(found: Contents, spec: FamilySpec, plugins: Path | None) -> None:
     """Who loads it, and what to do where ComfyUI does not."""
     layout = next(id for id, said in LAYOUTS.items() if said == found.layout)
-    here = readers(spec, found.kind, registry.get("adapters", found.kind, plugins), layout)
+    here = readers(spec, found.kind, registry.get("adapters", found.kind, plugins), layout)  # type: ignore[arg-type]
     found.readers = re.split(", | and ", here.title) if here.title else []
     if not here.comfyui:
         best = offers(spec, found.kind, registry.get("adapters", found.kind, plugins))

@@ -99,7 +99,7 @@ def scales(names: Iterable[str], header: Mapping) -> dict[str, float]:
         for name in names if alpha else ():
             match = TENSOR.fullmatch(name)
             if match and name.startswith(prefix + ".") and match["what"] in STRENGTH:
-                found[name] = _scale(own, alpha, match["layer"].removeprefix(prefix + "."))
+                found[name] = _scale(own, alpha, match["layer"].removeprefix(prefix + "."))  # type: ignore[arg-type]
     return found
 
 
@@ -191,7 +191,7 @@ def to_kohya(tensors: Arrays, spec: FamilySpec) -> Arrays:
 def kohya_stem(module: str, name: str, spec: FamilySpec) -> str:
     """What kohya calls a layer."""
     root = CLIP_ROOT if module != spec.denoiser and name.startswith("encoder.") else ""
-    return f"{spec.kohya.prefixes[module]}_{(root + name).replace('.', '_')}"
+    return f"{spec.kohya.prefixes[module]}_{(root + name).replace('.', '_')}"  # type: ignore[union-attr]
 
 
 def _as_lora(layers: dict[str, Arrays]) -> dict[str, Arrays]:
@@ -251,7 +251,7 @@ def _fused(layers: dict[str, Arrays], originals: tuple[Original, ...]) -> dict[s
         for number in _numbers(left, original.parts):
             names = [p.replace("{n}", number) for p in original.parts]
             found = [left.pop(n, None) for n in names]
-            made[original.name.replace("{n}", number)] = found[0] if len(names) == 1 else _stacked(names, found, original.sizes)
+            made[original.name.replace("{n}", number)] = found[0] if len(names) == 1 else _stacked(names, found, original.sizes)  # type: ignore[assignment]
     if left:
         raise ValueError(f"{min(left)} has no name in this layout of the family; write it for diffusers")
     return made
@@ -288,5 +288,5 @@ def _stacked(names: list[str], found: list[Arrays | None], sizes: tuple[int, ...
     if "lora_magnitude_vector" in given[0]:
         if len(given) < len(found):
             raise ValueError(f"{names[0]} lies in one matrix with layers that this DoRA leaves out, whose lengths only the base model knows; write it for diffusers")
-        made["lora_magnitude_vector"] = np.concatenate([f["lora_magnitude_vector"].reshape(-1) for f in found])
+        made["lora_magnitude_vector"] = np.concatenate([f["lora_magnitude_vector"].reshape(-1) for f in found])  # type: ignore[index]
     return made

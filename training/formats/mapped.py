@@ -51,7 +51,7 @@ class Mapped:
         begin, end = self.entries[name]["data_offsets"]
         self._given += end - begin
         if self._given > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._bytes._mmap.madvise(mmap.MADV_DONTNEED)  # pages that were read count as ours until then; whoever still looks at one reads it again
+            self._bytes._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # pages that were read count as ours until then; whoever still looks at one reads it again
             self._given = end - begin
         return self._bytes[self._start + begin : self._start + end]
 
@@ -138,9 +138,9 @@ def write(target: Path, plan: Mapping[str, tuple[str, tuple[int, ...]]], parts: 
     with replacing(target) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, data in parts:
-            data = memoryview(np.ascontiguousarray(data)).cast("B") if isinstance(data, np.ndarray) else data
+            data = memoryview(np.ascontiguousarray(data)).cast("B") if isinstance(data, np.ndarray) else data  # type: ignore[arg-type]
             begin, end = header[name]["data_offsets"]
-            if next(expected, None) != name or len(data) != end - begin:
+            if next(expected, None) != name or len(data) != end - begin:  # type: ignore[operator]
                 raise ValueError(f"{name} is not what was to be written here")
             digest.update(data)
             file.write(data)

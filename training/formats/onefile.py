@@ -66,7 +66,7 @@ def places(shapes: Shapes, class_name: str, config: dict, what: str) -> dict[str
             starts[name] = at
             standins[name] = torch.arange(at, at + shape[0], dtype=torch.float64).reshape(-1, *[1] * (len(shape) - 1))
             at += shape[0]
-    order = sorted(starts, key=starts.get)
+    order = sorted(starts, key=starts.get)  # type: ignore[arg-type]
     first = np.array([starts[n] for n in order])
     try:
         converted = how(checkpoint=dict(standins), config=config)

@@ -53,7 +53,7 @@ def read(file: Path) -> tuple[str, dict[str, Any]]:
     from PIL import Image
 
     with Image.open(io.BytesIO(outside.read_plain(file, MAX_PICTURE_BYTES)), formats=["PNG"]) as picture:
-        said = dict(picture.text)
+        said = dict(picture.text)  # type: ignore[attr-defined]
     return said.get(PARAMETERS, ""), outside.parse_json(said.get(OURS, "{}"), file.name)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass, replace
+from typing import Any
 
 from . import client as hub_client
 from .client import Fault
@@ -101,12 +102,12 @@ def _why_not(fault: Fault, source: str) -> str:
 def account_of(answer: dict, source: str) -> Account:
     """The Account in an answer of /api/whoami-v2."""
     name = answer["name"]
-    auth = answer.get("auth") if isinstance(answer.get("auth"), dict) else {}
-    token = auth.get("accessToken") if isinstance(auth.get("accessToken"), dict) else {}
+    auth: Any = answer.get("auth") if isinstance(answer.get("auth"), dict) else {}
+    token: Any = auth.get("accessToken") if isinstance(auth.get("accessToken"), dict) else {}
     orgs = [o for o in answer.get("orgs", []) if isinstance(o, dict) and isinstance(o.get("name"), str)]
     role = str(token.get("role", "oauth" if auth.get("type") == "oauth" else "unknown"))
     if role == "fineGrained":
-        fine = token.get("fineGrained") if isinstance(token.get("fineGrained"), dict) else {}
+        fine: Any = token.get("fineGrained") if isinstance(token.get("fineGrained"), dict) else {}
         scoped = [s for s in fine.get("scoped", []) if isinstance(s, dict) and isinstance(s.get("entity"), dict)]
         scopes = {str(p) for s in scoped for p in s.get("permissions", [])} | {str(p) for p in fine.get("global", [])}
         wide = [str(s["entity"].get("name", "")) for s in scoped if WRITE_SCOPES & set(s.get("permissions", []))]

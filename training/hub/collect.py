@@ -125,7 +125,7 @@ def _without_pictures(card: Any) -> bool:
     infos = told if isinstance(told, list) else [told]
     if not all(isinstance(info, dict) and info.get("features") for info in infos) or (isinstance(configs, list) and len(configs) > len(infos)):
         return False  # of some of it the columns are not named
-    return bool(infos) and not _names_pictures([info["features"] for info in infos])
+    return bool(infos) and not _names_pictures([info["features"] for info in infos])  # type: ignore[index]
 
 
 def _names_pictures(features: Any) -> bool:

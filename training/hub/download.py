@@ -48,7 +48,7 @@ def fetch(
         raise ValueError(f"{source} has no revision {revision!r}; leave it empty for the default branch") from None
     except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:  # offline, DNS, proxy, 5xx: the cache may still hold everything
         return _cached(source, revision, heavy, error)
-    wanted = [s for s in info.siblings if _wanted([x.rfilename for x in info.siblings], s.rfilename, spec, heavy, half)]
+    wanted = [s for s in info.siblings or () if _wanted([x.rfilename for x in info.siblings or ()], s.rfilename, spec, heavy, half)]
     missing = [s for s in wanted if not isinstance(try_to_load_from_cache(source, s.rfilename, revision=info.sha), str)]
     total = sum(s.size or 0 for s in missing)
     cache = Path(HF_HUB_CACHE)
@@ -68,7 +68,7 @@ def fetch(
             raise ValueError(f"the download of {file.rfilename} broke off ({_first_line(error)}); press Resume to go on where it stopped") from None
         done += file.size or 0
         progress(done, total)
-    return _snapshot(source, info.sha)
+    return _snapshot(source, info.sha)  # type: ignore[arg-type]
 
 
 def hindrance(source: str, revision: str, spec: FamilySpec, token: str | None) -> str:
@@ -133,7 +133,7 @@ def lora_file(source: str, token: str | None) -> Path:
 
     repo, usual = f"{owner}/{name}", "pytorch_lora_weights.safetensors"
     try:
-        names = [s.rfilename for s in HfApi(token=token).model_info(repo, timeout=20).siblings if s.rfilename.endswith(".safetensors")]
+        names = [s.rfilename for s in HfApi(token=token).model_info(repo, timeout=20).siblings or () if s.rfilename.endswith(".safetensors")]
         wanted = named or (usual if usual in names else names[0] if len(names) == 1 else "")
         if wanted not in names:
             there = f"{repo} has {', '.join(names) or 'no .safetensors file'}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..outside import open_plain
 from . import client as hub_client
@@ -238,7 +238,8 @@ class _Late(io.RawIOBase):
     """A file that is open only while it is read: a dataset has more of them than a process may hold open."""
 
     def __init__(self, item: Planned):
-        self._item, self._size, self._at, self._file = item, item.size_bytes, 0, None
+        self._item, self._size, self._at = item, item.size_bytes, 0
+        self._file: Any = None
 
     def readable(self) -> bool:
         return True

@@ -18,6 +18,7 @@ class Secret(str):
     """
 
     __slots__ = ("_value",)
+    _value: str
 
     def __new__(cls, value: str = ""):
         made = super().__new__(cls, MASK if value else "")

@@ -65,7 +65,7 @@ def run(config: Config, ctx) -> None:
     files = hub.plan(source, config.checkpoint, config.samples, config.card, weights=weights)
     try:
         done = hub.push(
-            files, config.repo_id, token, private=config.private, message=config.message, endpoint=config.endpoint, watcher=_Telling(ctx)
+            files, config.repo_id, token, private=config.private, message=config.message, endpoint=config.endpoint, watcher=_Telling(ctx)  # type: ignore[arg-type]
         )
     except hub.Cancelled:
         raise Stopped(0) from None

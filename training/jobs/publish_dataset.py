@@ -77,7 +77,7 @@ def run(config: Config, ctx) -> None:
             if isinstance(item.local, bytes) and mask(text := item.local.decode()) != text:
                 raise ValueError("a caption, or the name of the dataset, holds something that looks like a Hub token; take it out before it is published")
         done = hub.push(
-            files, config.repo_id, token, private=config.private, message=config.message, kind="dataset", endpoint=config.endpoint, watcher=_Telling(ctx)
+            files, config.repo_id, token, private=config.private, message=config.message, kind="dataset", endpoint=config.endpoint, watcher=_Telling(ctx)  # type: ignore[arg-type]
         )
     except hub.Cancelled:
         raise Stopped(0) from None

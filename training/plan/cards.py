@@ -129,7 +129,7 @@ def parse_smi(text: str) -> list[Gpu]:
 
 def _asked(program: str, fields: tuple[str, ...]) -> tuple[int, str]:
     """(exit code, -1 where it did not answer; what it printed)."""
-    flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
+    flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}  # type: ignore[attr-defined]
     command = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=SMI_WAIT_S, **flags)

@@ -97,7 +97,7 @@ def problems(config: TrainConfig | DrawingConfig, on: Device) -> list[tuple[str,
     """[(dotted path, sentence)] of the settings that the device cannot do, with the nearest that works."""
     found = []
     for path in PATHS if isinstance(config, TrainConfig) else [p for p in PATHS if p.startswith("model.")]:
-        value = _at(config, path)
+        value = _at(config, path)  # type: ignore[arg-type]
         nearest, why = on.nearest(path, value)
         if nearest != value:
             found.append((path, f"is {value!r}, which {TITLES[on.kind]} does not do: {why}; choose {nearest!r}"))

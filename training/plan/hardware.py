@@ -325,7 +325,7 @@ def _reclaimable(stat: Path) -> int:
 
 def _run(command: list[str]) -> str:
     """What a program prints; "" where it fails, is missing or does not answer."""
-    flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
+    flags = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}  # type: ignore[attr-defined]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, timeout=RUN_WAIT_S, **flags)
     except (OSError, subprocess.TimeoutExpired):

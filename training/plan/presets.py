@@ -72,18 +72,21 @@ class PresetFile(BaseModel):
     quality: dict[str, dict[str, Any]] = Field(description="What quick, balanced and thorough change.")
 
 
+_SAID: dict[str, Any] = dict(PresetFile.model_fields)
+
+
 class GoalFile(BaseModel):
     """What is to be learnt, for any base model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    title: str = PresetFile.model_fields["title"]
-    blurb: str = PresetFile.model_fields["blurb"]
-    for_whom: str = PresetFile.model_fields["for_whom"]
-    goal: str = PresetFile.model_fields["goal"]
-    order: int = PresetFile.model_fields["order"]
+    title: str = _SAID["title"]
+    blurb: str = _SAID["blurb"]
+    for_whom: str = _SAID["for_whom"]
+    goal: str = _SAID["goal"]
+    order: int = _SAID["order"]
     config: dict[str, Any] = Field(description="Part of a TrainConfig, put over that of a preset of the base model.")
-    quality: dict[str, dict[str, Any]] = PresetFile.model_fields["quality"]
+    quality: dict[str, dict[str, Any]] = _SAID["quality"]
 
 
 @dataclass(frozen=True)
@@ -520,7 +523,7 @@ def setting_paths() -> list[str]:
         paths = []
         for name, info in model.model_fields.items():
             inner = isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
-            paths += walk(info.annotation, f"{before}{name}.") if inner else [before + name]
+            paths += walk(info.annotation, f"{before}{name}.") if inner else [before + name]  # type: ignore[arg-type]
         return paths
 
     return walk(TrainConfig, "")

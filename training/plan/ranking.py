@@ -28,8 +28,8 @@ class Rank:
 
 def ranking(votes: Iterable[tuple[str, str, float]]) -> list[Rank]:
     """All that stood in a vote, the best first.  votes: (one, other, what the first one won: 1, 0, or 0.5 for a draw)."""
-    wins: Counter[str] = Counter()
-    met: Counter[tuple[str, str]] = Counter()
+    wins: dict[str, float] = Counter()  # type: ignore[assignment]
+    met: Counter[tuple[str, ...]] = Counter()
     stood: Counter[str] = Counter()
     for one, other, won in votes:
         if one == other:

@@ -160,7 +160,7 @@ def _worn(config: Drawing, checkpoints: Callable[[str], Sequence[str]]) -> list[
         sets = [one for adapters, place in sets for one in _by_checkpoint(config, adapters, place, checkpoints)]
     if "strength" in axes:
         sets = [(tuple((s, w * by) for s, w in adapters), place | {"strength": f"{by:g}"}) for adapters, place in sets for by in config.strengths]
-    return sets
+    return sets  # type: ignore[return-value]
 
 
 def _by_checkpoint(config: Drawing, adapters, place, checkpoints):

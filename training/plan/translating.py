@@ -224,7 +224,7 @@ class Reading:
         )  # fmt: skip
 
     def _find_base(self, local: bool, plugins: Path | None) -> str:
-        base = self.base
+        base: Any = self.base
         specs = [p.module.SPEC for p in registry.find("families", plugins).values() if p.ok]
         spec = _family(specs, base)
         told = shown(base.source) if base.source else "/".join(base.names)
@@ -247,7 +247,7 @@ class Reading:
         wanted = source or spec.default_source
         found = [p for p in presets.list_presets(spec.id, plugins) if p.ok and p.family == spec.id and p.source_model != "builtin"]
         same = [p for p in found if (p.source_model or spec.default_source) == wanted]
-        chosen = (same or [p for p in found if (p.source_model or spec.default_source) == spec.default_source] or found or [None])[0]
+        chosen = (same or [p for p in found if (p.source_model or spec.default_source) == spec.default_source] or found or [None])[0]  # type: ignore[list-item]
         self.settings |= {"model.family": spec.id, "model.source": wanted}
         if not spec.trainable_text:
             self._drop(("adapter.text_encoder", "adapter.text_learning_rate"), f"the text encoder of {spec.title} does not learn here")

@@ -93,7 +93,7 @@ if os.name == "nt":
         for _ in range(3 if shared else 1):  # msvcrt has no shared lock: another asker is gone after some ms
             os.lseek(handle, _WINDOWS_BYTE, os.SEEK_SET)
             try:
-                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
             except OSError:
                 time.sleep(0.01)
                 continue
@@ -104,7 +104,7 @@ if os.name == "nt":
 
     def _unlock(handle: int) -> None:
         os.lseek(handle, _WINDOWS_BYTE, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
 
 else:
     import fcntl

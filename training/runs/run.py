@@ -144,8 +144,8 @@ class Run:
             return _sentence_of(error)
         return ""
 
-    def config(self) -> JobConfig:
-        """The whole config, of the run's own kind.  Raises ValueError for a job that this version cannot read."""
+    def config(self) -> Any:
+        """The whole config, of the run's own kind, which its job's file declares.  Raises ValueError for a job that this version cannot read."""
         from .. import jobfile, registry
 
         return jobfile.parse(registry.get("jobs", self.kind, self.plugins).Config, self.job(), f"{self.id}/job.yaml")

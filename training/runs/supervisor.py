@@ -367,7 +367,7 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
     env = worker_env(run.kind, home, token) | placing.environment(card, machine(home.root).cards) | _for_its_place(run, home)
     attempt = _attempt(run)
     if os.name == "nt":
-        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
     else:
         apart = {"start_new_session": True}
     with os.fdopen(outside.open_to_append(run.log_path), "ab") as log:

@@ -101,7 +101,7 @@ def hear_signals(ctx: Context) -> None:
 
 def mask_output(ctx: Context) -> None:
     """What Python code prints reaches log.txt without tokens; a native crash writes straight to the file."""
-    faulthandler.enable(file=sys.__stderr__)
+    faulthandler.enable(file=sys.__stderr__)  # type: ignore[arg-type]
     sys.stdout, sys.stderr = _Masked(sys.__stdout__, ctx), _Masked(sys.__stderr__, ctx)
 
 

@@ -65,7 +65,7 @@ def opened(file: Path) -> Adapter:
     foreign.refuse_others([normal(n) for n in names])
     grouped: dict[str, list[str]] = {}
     for name in names:
-        grouped.setdefault(TENSOR.fullmatch(normal(name))["layer"], []).append(name)
+        grouped.setdefault(TENSOR.fullmatch(normal(name))["layer"], []).append(name)  # type: ignore[index]
     if any(stem.split(".", 1)[0] in DENOISERS for stem in grouped):
         grouped = {stem: found for stem, found in grouped.items() if not stem.startswith(BESIDE)}  # stands there a second time, for ComfyUI
     header = json.loads(mapped.metadata.get(LORA_HEADER) or "{}")
@@ -114,7 +114,7 @@ def written(target: Path, layers: Mapping[str, Product], like: Adapter, precisio
 def laid_down(target: Path, layers: Mapping[str, Product], spec: FamilySpec, layout: str, precision: Precision, metadata: Mapping[str, str]) -> None:
     """The same in one of the layouts of a family.  layers: as diffusers names them, the module in front."""
     tensors = {f"{stem}.{what}": t for stem, p in layers.items() for what, t in lora_parts(p).items()}
-    laid, told = deliver.laid_out(tensors, foreign.inferred(tensors), spec, layout)
+    laid, told = deliver.laid_out(tensors, foreign.inferred(tensors), spec, layout)  # type: ignore[arg-type]
     dtype = FORMATS["fp32" if precision == "same" else precision]
     plan = {n: ("F32" if n.endswith(".alpha") else dtype, t.shape) for n, t in laid.items()}
     write(target, plan, ((n, encoded(t, plan[n][0], n)) for n, t in laid.items()), {"format": "pt", **metadata, **told})

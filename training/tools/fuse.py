@@ -113,7 +113,7 @@ def _rotation(file: Path, module: str, header: Mapping[str, object], other: Rota
         raise ValueError(f"{file.name} is an OFT for layers that another one already rotates; which comes first would matter, so put them in one after the other")
     if header.get(f"{module}.coft"):
         raise ValueError(f"{file.name} is a constrained OFT, whose rotations peft cuts anew at each use; it is not put into models here")
-    return Rotation(bool(header.get(f"{module}.use_cayley_neumann", True)), int(header.get(f"{module}.num_cayley_neumann_terms", 5)))
+    return Rotation(bool(header.get(f"{module}.use_cayley_neumann", True)), int(header.get(f"{module}.num_cayley_neumann_terms", 5)))  # type: ignore[call-overload]
 
 
 def into_folder(base: Path, target: Path, spec: FamilySpec, all_changes: Mapping[str, Change], metadata: Mapping[str, str], told: Told) -> None:
@@ -137,7 +137,7 @@ def into_folder(base: Path, target: Path, spec: FamilySpec, all_changes: Mapping
         left = {part: dict(layers) for part, layers in by_part.items()}
         files = [(part, file) for part in by_part for file in weight_files(base / part)]
         for n, (part, file) in enumerate(files):
-            _one_file(file, temporary / part / file.name, left[part], metadata, lambda name, done, of, n=n: told(name, n * 1000 + 1000 * done // of, 1000 * len(files)))
+            _one_file(file, temporary / part / file.name, left[part], metadata, lambda name, done, of, n=n: told(name, n * 1000 + 1000 * done // of, 1000 * len(files)))  # type: ignore[misc]
         refuse_lost([f"{part}.{layer}" for part, layers in left.items() for layer in layers])
         os.replace(temporary, target)
         fsync_folder(target.parent)

@@ -94,7 +94,7 @@ class Assembly:
             return self._piece(whole.pieces[0], dtype, all_changes)
         made = np.empty((whole.shape[0], math.prod(whole.shape[1:]) * SIZES[dtype]), np.uint8)
         for piece in whole.pieces:
-            data = np.frombuffer(memoryview(self._piece(piece, dtype, all_changes)), np.uint8)
+            data = np.frombuffer(memoryview(self._piece(piece, dtype, all_changes)), np.uint8)  # type: ignore[arg-type]
             if piece.turned:
                 cells = data.reshape(*whole.shape[::-1], -1)
                 data = np.ascontiguousarray(cells.transpose(1, 0, 2))

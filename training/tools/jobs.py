@@ -87,7 +87,7 @@ class Naming:
         if self.spec:
             laid_down(target, made, self.spec, self.layout, precision, metadata)
         else:
-            written(target, made, self.like, precision, metadata)
+            written(target, made, self.like, precision, metadata)  # type: ignore[arg-type]
 
     def read(self, file: Path) -> Callable[[str], Product]:
         """A function: layer -> what the file does to it."""
