@@ -31,7 +31,7 @@ from .runs.events import KINDS, LAST_T
 from .runs.run import Run
 
 FIRST, LAST = 60, 300  # events that are told
-LOG_LINES, LINE = 300, 2_000  # of the log; characters of a line
+LOG_LINES, LINE = 300, 1_000  # of the log; characters of a line
 MOST_WORDS = 20_000  # captions that are looked for in the log
 MAX_RECORD_BYTES = 64 << 20
 PICTURES = (".webp", ".png", ".jpg")
