@@ -92,6 +92,7 @@ def found(text: str, *but: str) -> dict[str, list[str]]:
     return {what: hits for what, secret in SECRETS.items() if what not in but and (hits := [form for form in forms(secret) if any(form in t for t in folded)])}
 
 
+@pytest.mark.slow
 def test_no_secret_is_found_in_a_report_wherever_it_was_planted(home, planted, monkeypatch, capsys, tmp_path):
     text = report.report(home, planted).text
     assert found(text) == {}, text
@@ -139,3 +140,30 @@ def test_a_run_that_is_broken_in_every_way_is_reported_all_the_same(home):
     run.log_path.write_bytes(os.urandom(5000))
     text = report.report(home, run).text
     assert "so nothing is told of them" in text and "secret" not in text.split("== Its settings ==")[1].split("==")[0]
+
+
+WRAPPED = (
+    "{}", "error: {}", "({})", "[{}]", "x={}", "'{}'", "“{}”", "<{}>", "{},", "{};", "at {} in", "{{'a': '{}'}}", "b'{}'", "«{}»", "{}'s", "({}", "{})", "*{}*", "_{}_", "|{}|", "{}…", "Xx{}", "{}\\n", "\\n{}",
+    'key="{}"', "path:{}", "--path={}", "@{}", "`{}`", "{}/", "file={}&x=1", '"{}', '{}"',
+)  # fmt: skip
+
+
+def test_what_is_somebodys_is_hidden_whatever_stands_around_it():
+    redactor = redacting.Redactor(["Urlaub mit Erika"], ["a photo of a cat in the garden with Erika"], ("zoë", "zoes-laptop"), ("/home/zoë",))
+    own = {
+        "/home/zoë/private stuff/erika.png": ("private", "erika", "zoë"), "C:\\Users\\Zoë Müller\\x.txt": ("zoë", "müller"), "hf_AbCdEfGhIjKlMnOpQrSt": ("abcd",), "zoe@corp.example": ("corp",), "10.0.0.17": ("10.0.0.17",),
+        "a photo of a cat in the garden with Erika": ("garden", "erika"), "zoes-laptop": ("laptop",), "\\\\srv01\\geheim\\x": ("srv01", "geheim"),
+    }  # fmt: skip
+    for secret, words in own.items():
+        for around in WRAPPED:
+            said = redactor.traceback(around.format(secret))
+            assert not [word for word in words if word in said.casefold()], (around, secret, said)
+
+
+def test_what_says_nothing_of_anybody_stays_readable():
+    redactor = redacting.Redactor([], [], ("zoë",), ("/home/zoë",), ("optimizer.learning_rate", "bf16"))
+    for text in (
+        "RuntimeError: mat1 and mat2 shapes cannot be multiplied (77x768 and 1024x320)", "set model.dtype to 'bf16' or lower optimizer.learning_rate", " 40%|████      | 4/10 [00:02<00:03,  1.72it/s]",
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!", "2026-01-31 14:20:05 step 12/100 loss 0.2534 lr 1.0e-04", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    ):  # fmt: skip
+        assert redactor.traceback(text) == text

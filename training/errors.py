@@ -144,7 +144,7 @@ KINDS = (
         "E-405", "Another run uses the machine",
         "One run at a time uses a graphics card; a resumed run does not wait in the queue.",
         "Wait for the other one, or stop it.",
-        (r"one run at a time uses", r"is using the machine", r"another run is being started", r"is still ending", r"is running( already|;|$)"),
+        (r"one run at a time uses", r"is using the machine", r"another run is being started", r"is still ending", r"is running( already| and|;|$)"),
     ),
     Kind(
         "E-406", "The run's folder is not as it should be",

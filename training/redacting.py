@@ -20,6 +20,7 @@ from urllib.parse import quote
 from .home import REPO
 from .hub.secrets import mask
 
+SURE = 5  # letters: a longer name is hidden inside other words too
 MOST_GRAMS = 400_000  # of three words each, of all captions together
 ENDINGS = r"png|jpe?g|jfif|webp|bmp|gif|avif|heic|tiff?|mp4|mov|m4v|webm|mkv|txt|caption|csv|jsonl?|ya?ml|toml|safetensors|ckpt|pth?|bin|gguf|zip|7z|tar|gz|parquet|log|md|html?"
 OURS = {
@@ -38,7 +39,7 @@ COMMON = frozenset(re.split(
     "failure called named as into out over under here there see look remove delete get put use used uses using while during before after step steps loss line rate lr memory device cuda cpu gpu vram ram error: warning: all "
     "only too large small long short which what when who why how than then also more most least been being will would should must may might do does did done one two three first last new old next other",
 ))  # fmt: skip
-SLASHED = re.compile(r"\d[\d.,]*/\d[\d.,]*|(?:it|step|steps|images|pictures|MB|GB|kB|B|s|h)/(?:s|it|step|min|h)|and/or|I/O|TCP/IP|n/a|N/A|w/o", re.IGNORECASE)
+SLASHED = re.compile(r"\d[\d.,]*/\d[\d.,]*|[\d.,]*(?:it|step|steps|images|pictures|MB|GB|kB|B|s|h)/(?:s|it|step|min|h)|and/or|I/O|TCP/IP|n/a|N/A|w/o", re.IGNORECASE)
 VARIABLES = ("HF_", "CUDA_", "PYTORCH_", "TORCH_", "OMP_", "MKL_", "NCCL_", "EASEL_", "PYTHON", "HIP_", "ROCR_")
 
 _TOKENS = re.compile(
@@ -47,7 +48,7 @@ _TOKENS = re.compile(
 )
 _KEY_BLOCK = re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", re.DOTALL)
 _SECRET = re.compile(
-    r"""(?i)(\b[\w-]*(?:token|api[_-]?key|secret|passw(?:or)?d|passphrase|pwd|authorization|bearer|credentials?|cookie|access[_-]?key|private[_-]?key)\b["']?\s*(?:[:=]+>?|\bis\b|\bwas\b)\s*)(?:bearer\s+|basic\s+)?("[^"\n]*"|'[^'\n]*'|\S+)"""
+    r"""(?i)((?:token|api[_-]?key|secret|passw(?:or)?d|passphrase|pwd|authorization|bearer|credentials?|cookie|access[_-]?key|private[_-]?key)\b["']?\s*(?:[:=]+>?|\bis\b|\bwas\b)\s*)(?:bearer\s+|basic\s+)?("[^"\n]*"|'[^'\n]*'|\S+)"""
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}")
 _VARIABLE = re.compile(r"""(?<![\w.])([A-Z][A-Z0-9_]{2,})=("[^"\n]*"|'[^'\n]*'|[^\s,;]+)""")
@@ -56,7 +57,7 @@ _URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s\"'<>]+|\bwww\.[^\s\"'<
 _PROMPT = re.compile(r"(?m)^[^\s@]+@[^\s:]+[: ][^\n$#]*[$#] ")  # of a shell
 _MAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)*")
 _ADDRESSES = re.compile(
-    r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?![\w.]*\d)|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?:%\w+)?(?![\w:])|(?<![\w:])[0-9A-Fa-f]{0,4}::[0-9A-Fa-f:]*(?:%\w+)?(?![\w:])|"
+    r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?![\d.])|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?:%\w+)?(?![\w:])|(?<![\w:])[0-9A-Fa-f]{0,4}::[0-9A-Fa-f:]*(?:%\w+)?(?![\w:])|"
     r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b|\b(?:GPU-)?[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b|\b[\w-]+\.(?:local|lan|home|internal|intranet|corp|localdomain|fritz\.box)\b"
 )
 _NO_PLACE = r"\s\"'<>|:;,()\[\]{}“”‘’«»`"
@@ -67,11 +68,14 @@ _PLACE = re.compile(  # what begins as a path does, on any system, to its end; b
     re.IGNORECASE,
 )
 _INNER_PLACE = re.compile(rf"[^{_NO_PLACE}\\/]+(?:[\\/][^{_NO_PLACE}\\/]+)+[\\/]?")
-_FILE = re.compile(rf"[^{_NO_PLACE}\\/]+\.({ENDINGS})(?![\w])", re.IGNORECASE)
+_FILE = re.compile(rf"(?<![^{_NO_PLACE}\\/])[^{_NO_PLACE}\\/]+\.({ENDINGS})(?![\w])", re.IGNORECASE)
 _PAIRS = re.compile(r"""(?<!\w)'(?:[^'\\\n]|\\.|'(?=\w))*'(?!\w)|"(?:[^"\\\n]|\\.)*"|“[^”\n]*”|‘(?:[^’\n]|’(?=\w))*’(?!\w)|«[^»\n]*»|`[^`\n]*`""")
+_KEPT = {ord(mark): 0xE000 + n for n, mark in enumerate("'\"“”‘’«»`")}  # letters that no text has, while the rest is looked at
+_QUOTES = {stand_in: mark for mark, stand_in in _KEPT.items()}
 _OPENED = re.compile(r"""(?m)(?<![\w>])['"“‘«`](?=\w)[^\n]*$""")
 _CLOSED = re.compile(r"""(?m)^[^\n<>]*?[\w.!?]['"”’»`](?=[\s.,;:)\]]|$)""")
-_LONG = re.compile(r"(?<![\w/+-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}(?![\w+/-])")
+_ENDLESS = re.compile(r"\S{201,}")  # no word of a sentence; and what follows looks at each word from each of its letters
+_LONG = re.compile(r"(?<![\w/+=-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}(?![\w+/-])")
 _ACCOUNT = re.compile(r"(?i)\b((?:token of|namespace of|signed in as|logged in as|user(?:name)?[:=]?|account[:=]?|host(?:name)?[:=])\s+)(?!<)[\w@.-]+(?!')")
 _FRAME = re.compile(r'^(?P<lead>[\s|+-]*)File "(?P<file>[^"\n]*)", line (?P<line>\d{1,7})(?:, in (?P<where>[^\n]*))?$')
 _PLACEHOLDER = re.compile(r"<[a-z ]+>(?:\.[a-z0-9]+)?")
@@ -106,7 +110,9 @@ class Redactor:
     def __init__(self, names: Iterable[str], words: Iterable[str], people: Iterable[str], places: Iterable[str], plain: Collection[str] = (), always: Iterable[str] = (), show_names: bool = False, show_words: bool = False):
         self.show_names, self.show_words = show_names, show_words
         self.plain = {word.casefold() for word in plain}
+        people = tuple(people)
         self._people = _any_of(form for name in people for form in _forms(name))
+        self._inside = _any_of((form for name in people if len(name) > SURE for form in _forms(name)), whole=False)
         self._always = _any_of((form for value in always if len(value) > 3 for form in _forms(value)), whole=False)
         self._places = _any_of((form for place in places for form in _forms(place) if len(place) > 3), whole=False)
         self._names = _any_of(form for name in ([] if show_names else names) if name.casefold() not in COMMON and (len(name) > 2 or not name.isascii()) for form in _forms(name))
@@ -115,6 +121,7 @@ class Redactor:
     def text(self, text: str) -> str:
         """Free text, of any number of lines, with what is hidden as <kind>."""
         text = _plainly(text)
+        text = _ENDLESS.sub("<long>", text)
         text = self._always.sub("<hidden>", text) if self._always else text
         text = _KEY_BLOCK.sub("<key>", text)
         text = mask(_TOKENS.sub("<token>", text))
@@ -134,12 +141,12 @@ class Redactor:
         if not (self.show_names and self.show_words):
             text = _PAIRS.sub(self._pair, text)
             text = _OPENED.sub("<quoted>", text)
-            text = _CLOSED.sub("<quoted>", text)
+            text = _CLOSED.sub("<quoted>", text).translate(_QUOTES)
         if not self.show_names:
             text = _INNER_PLACE.sub(self._inner, text)
             text = self._filed(text)
             text = self._named(text)
-        text = self._people.sub("<person>", text) if self._people else text
+        text = self._hide_people(text)
         return _LONG.sub(lambda m: m[0] if "<" in m[0] or _is_word(m[0]) else "<long>", text)
 
     def traceback(self, text: str) -> str:
@@ -161,7 +168,12 @@ class Redactor:
     def people(self, text: str) -> str:
         """Only who sits here, and tokens: for what has a structure of its own."""
         text = mask(_TOKENS.sub("<token>", text))
-        return self._people.sub("<person>", text) if self._people else text
+        return self._hide_people(text)
+
+    def _hide_people(self, text: str) -> str:
+        for pattern in (self._inside, self._people):
+            text = pattern.sub("<person>", text) if pattern else text
+        return text
 
     def _free(self, lines: list[str]) -> list[str]:
         return self.text("\n".join(lines)).split("\n") if lines else []
@@ -208,7 +220,7 @@ class Redactor:
     def _pair(self, found: re.Match) -> str:
         inner = found[0][1:-1].strip()
         if not inner or inner.casefold() in self.plain or _PLACEHOLDER.fullmatch(inner) or re.fullmatch(r"[-+]?\d[\d.,e+-]*%?", inner):
-            return found[0]
+            return f"{found[0][0].translate(_KEPT)}{found[0][1:-1]}{found[0][-1].translate(_KEPT)}"  # or what is opened and never closed would begin here
         return f"{found[0][0]}<quoted>{found[0][-1]}"
 
     def _worded(self, text: str) -> str:
@@ -238,7 +250,7 @@ class Redactor:
 def _plainly(text: str) -> str:
     """NFC, without escapes of terminals and marks that turn or hide letters."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07?", "", unicodedata.normalize("NFC", text).replace("\r\n", "\n"))
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co"))
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -31,7 +31,7 @@ from .runs.events import KINDS, LAST_T
 from .runs.run import Run
 
 FIRST, LAST = 60, 300  # events that are told
-LOG_LINES, LINE = 300, 2_000  # of the log; characters of a line
+LOG_LINES, LINE = 300, 1_000  # of the log; characters of a line
 MOST_WORDS = 20_000  # captions that are looked for in the log
 MAX_RECORD_BYTES = 64 << 20
 PICTURES = (".webp", ".png", ".jpg")
@@ -142,8 +142,16 @@ def _model_of(run: Run, home: Home) -> type[BaseModel] | None:
 
 
 def _records(run: Run) -> Iterator[dict[str, Any]]:
+    """Its events; of a very long journal the beginning and the end."""
     try:
-        for records, _, _ in journal.pieces(run.events_path):
+        left_out = journal.size_bytes(run.events_path) - MAX_RECORD_BYTES
+        for records, cursor, _ in journal.pieces(run.events_path):
+            yield from records
+            if left_out > cursor:
+                break
+        else:
+            return
+        for records, _, _ in journal.pieces(run.events_path, left_out):
             yield from records
     except (ValueError, OSError):
         return

@@ -78,7 +78,7 @@ def html(made: Report, ticks: Ticks, url: str, of_run: bool) -> str:
     said = f" {len(made.pictures)} pictures go along." if made.pictures else ""
     inner = (
         '<p class="ez-muted ez-small">This is all that would be saved. Names, words, places, pictures and tokens are hidden; read it before you pass it on. Nothing is sent anywhere.'
-        f'{said}</p>{let_in}<pre class="ez-log ez-report-text" tabindex="0" aria-label="The report">{escape(made.text)}</pre>'
+        f'{said}</p>{let_in}<pre class="ez-log ez-report-text" tabindex="0" role="region" aria-label="The report">{escape(made.text)}</pre>'
     )
     save = f'<a class="ez-btn ez-primary" href="{escape(url)}" download="easel-report.{ending}">{icon("download")}Save as {ending.upper()}</a>'
     return _panel(inner, save)

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.slow
 
 
 def test_export_delete_import_and_resume_give_the_same_weights_to_the_bit(lab, base, dataset, tmp_path, nasty):
-    whole = lab.run(steps=4)
+    whole = lab.run(steps=4, sample__every=0)
     home = lab.home
     source, pictures = shutil.copytree(base, tmp_path / "a base"), shutil.copytree(dataset, tmp_path / "my pictures")
-    config = jobfile.parse(registry.get("jobs", "train").Config, tiny.train_job(source, pictures, steps=4))
+    config = jobfile.parse(registry.get("jobs", "train").Config, tiny.train_job(source, pictures, steps=4, sample__every=0))
     run = lab.go(create(home.outputs, config), stop_at=2)
     assert run.status() == "stopped"
     packing.write(packing.parcel(run, home, base=True, pictures=True), nasty / "gift.zip")

@@ -129,14 +129,6 @@ def write(p: Parcel, target: Path) -> int:
     return target.stat().st_size
 
 
-def size_bytes(p: Parcel) -> int:
-    """About how large it will be."""
-    files = [path for path in p.run.samples() if path.suffix in SAMPLES] + [f for _, folder in p.run.checkpoints() for f in _plain_files(folder)] + _results(p.run)
-    files += [ds.path / name for _, ds, state in p.sets for name in state.files]
-    files += [path for _, place in p.weights for path in ([place] if place.is_file() else model_files(place))]
-    return sum(path.stat().st_size for path in files)
-
-
 def model_files(folder: Path) -> list[Path]:
     """What belongs to a base model in diffusers' layout: weights and settings; never what can run code, and nothing hidden."""
     found = [path for path in sorted(folder.rglob("*")) if path.suffix in MODEL_FILES and path.is_file()]

@@ -325,6 +325,11 @@ class Run:
         view = view or self.view()
         return errors.of(view.error if view.last_kind == "failed" else self.why(view))
 
+    def why_numbered(self, view: RunView | None = None) -> str:
+        """why(), with the number of the error behind it."""
+        why = self.why(view)
+        return f"{why} ({self.error_kind(view).code})" if why else ""
+
     def size_bytes(self) -> int:
         """What the folder takes on disk; a file that disappears meanwhile counts nothing."""
         total, folders = 0, [self.path]

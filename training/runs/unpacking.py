@@ -47,6 +47,7 @@ MOST_BYTES = {  # of a file in a run's folder: what is longer, no training write
 MAX_TEXT_BYTES, MAX_PICTURE_BYTES = 64 << 20, 1 << 30
 MAX_STATE_BYTES = 64 << 20
 CHUNK_BYTES = 4 << 20
+STAYS = ("worker.lock", "control.jsonl", "index.json")  # what a run has only where it runs; nobody misses it
 PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".exe", ".sh", ".bat", ".cmd", ".ps1", ".com", ".scr", ".js", ".html", ".htm", ".svg", ".lnk")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".npz", ".joblib")
 
@@ -152,7 +153,7 @@ def _out_of_zip(source: Path, into: Path, home: Home, tell: Tell) -> _Files:
     of = len(zips.names(source, LIMITS))
     for done, entry in enumerate(zips.unpack(source, into, min(free, LIMITS.total_bytes), LIMITS, refuse), 1):
         tell(done, of, entry.name)
-        if entry.hidden:
+        if entry.hidden or entry.name in STAYS:
             continue
         if entry.path is None:
             if zips.BEYOND in entry.reason:
@@ -171,7 +172,7 @@ def _out_of_folder(source: Path, into: Path, tell: Tell) -> _Files:
     files, left = _Files(), max(0, shutil.disk_usage(into).free - SPARE_BYTES)
     for done, (name, found) in enumerate(names, 1):
         tell(done, len(names), name)
-        if PurePosixPath(name).name.startswith(".") or "worker.lock" in name or name.endswith("control.jsonl"):
+        if PurePosixPath(name).name.startswith(".") or PurePosixPath(name).name in STAYS:
             continue
         why = _why_not(name, top)
         with suppress(outside.Refused):

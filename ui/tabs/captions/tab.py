@@ -608,7 +608,7 @@ def job_html(run: Run | None, view: RunView, status: str) -> str:
             f'{escape(progress.detail)}</span><span class="ez-row">{stuck}<button type="button" class="ez-btn" data-act="stop">Stop</button></span></div>'
         )
     else:
-        said = {"finished": view.summary, "stopped": "What was written is saved."}.get(status) or run.why()
+        said = {"finished": view.summary, "stopped": "What was written is saved."}.get(status) or run.why_numbered()
         again = '<button type="button" class="ez-btn" data-act="resume">Go on</button>' if status in views.RESUMABLE else ""
         inside = f'<div class="ez-spread"><b>Last captioning</b>{views.chip(status)}</div><p>{escape(in_words(said))}</p>{again}'
     rows = "".join(f"<tr><td>{escape(id)}</td><td>{escape(text)}</td></tr>" for id, text in failed[:SHOWN_FAILED])

@@ -73,7 +73,7 @@ def sheets(ctx) -> list[Sheet]:
         index = _index(run)
         if index:
             _add_drawn(index, view.samples)
-        found.append(Sheet(run, status, index, run.why(view) if status in ("failed", "interrupted") else "", view.phase if status == "running" else ""))
+        found.append(Sheet(run, status, index, run.why_numbered(view) if status in ("failed", "interrupted") else "", view.phase if status == "running" else ""))
     return found
 
 

@@ -322,7 +322,7 @@ def draw(ctx, token: Secret | None = None) -> str:
     if studio.status() != "running" and not supervisor.starting(studio):
         supervisor.start(studio, ctx.home, token)
     if studio.status() != "running":
-        raise ValueError(f"The model could not be loaded. {studio.why()}".strip())
+        raise ValueError(f"The model could not be loaded. {studio.why_numbered()}".strip())
     studio.command("draw", request=asked.model_dump_json())
     _asked[asked.id] = len(asked.shots)
     changed(ctx, lambda w: w.model_copy(update={"showing": asked.id}))

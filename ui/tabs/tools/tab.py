@@ -179,7 +179,7 @@ class _Tab:
         busy = status in ("running", "starting", "queued")
         progress = views.progress(view, status) if busy else None
         result = result_of(run, view)
-        text = f"{progress.text}{f', {progress.detail}' if progress.detail else ''}" if progress else view.summary if status == "finished" else "" if status == "stopped" else run.why(view)
+        text = f"{progress.text}{f', {progress.detail}' if progress.detail else ''}" if progress else view.summary if status == "finished" else "" if status == "stopped" else run.why_numbered(view)
         file = result is not None and result.is_file()
         return page.Done(
             run.id, run.title, next((t.title for t in tools if t.id == run.kind), run.kind), status, text, progress.share if progress else None, tuple(view.warnings),
