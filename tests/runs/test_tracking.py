@@ -96,6 +96,18 @@ def test_another_run_of_the_same_folder_is_another_one(tabled):
     assert not trackside.folder_of(run.path).exists()
 
 
+@pytest.mark.parametrize("change", [{"told": 3}, {"told": {"cursor": "x"}}, {"told": {"step": True}}, {"gone": [3]}, {"where": None}, {"told": {"samples": []}}, {"more": 1}, {"mark": "other"}])
+def test_what_is_kept_beside_a_run_may_be_anything(tabled, change):
+    run = story.run(tabled, upto=20, end="stopped")
+    trackside.follow(run, tabled, "table")
+    path = trackside.folder_of(run.path) / "table.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {k: kept[k] | v if isinstance(v, dict) else v for k, v in change.items()}))
+    assert trackside.read(run.path, "table") is None
+    path.write_text("[" * 100_000)
+    assert trackside.all_of(run.path) == []
+
+
 def test_a_picture_that_is_gone_or_none_is_said_and_the_rest_goes_on(tabled):
     run = story.run(tabled, end="stopped")
     (run.path / "samples/000020_0.webp").unlink()
