@@ -518,7 +518,7 @@ class TrainConfig(JobConfig):
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()
     trackers: tuple[TrackerUse, ...] = Field(
-        (), max_length=8, description="Where curves, settings and samples are shown besides here, while the run goes on; none of it is needed, and what fails there stops no training."
+        (), max_length=8, description="Where curves, settings and samples are shown besides here while the run goes on: tensorboard, wandb, trackio. What fails there stops no training."
     )
     place: PlacePart = PlacePart()
 

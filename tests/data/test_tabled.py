@@ -48,3 +48,48 @@ def test_a_damaged_table_is_told_under_the_pictures_and_a_link_is_not_followed(h
         (tmp_path / "private.jsonl").write_text(lines({"file_name": "a.png", "text": "secret"}))
         (folder / "metadata.jsonl").symlink_to(tmp_path / "private.jsonl")
         assert ds.get("a.png").caption == "" and "is a link" in ds.get("a.png").caption_note
+
+
+def test_a_folder_in_place_has_the_masks_that_a_column_names(home, tmp_path):
+    folder = tmp_path / "own"
+    for seed, name in enumerate(("a.png", "b.png", "c.png", "d.png", "e.png")):
+        write(folder / name, seed)
+    for seed, name in enumerate(("m1.png", "masks/b.png", "c-masklabel.png", "other.png"), 20):
+        write(folder / name, seed)
+    rows = [("a.png", "m1.png"), ("b.png", "masks/b.png"), ("c.png", "other.png"), ("d.png", "../private.png"), ("e.png", "e.png")]
+    write(tmp_path / "private.png", 40)
+    (folder / "metadata.csv").write_text("file_name,text,mask\n" + "".join(f"{file},a fox,{mask}\n" for file, mask in rows))
+    ds = datasets.resolve(home, str(folder))
+    pictures = {p.id: p for p in ds.pictures()}
+    masks = {id: p.mask.path.relative_to(folder).as_posix() for id, p in pictures.items() if p.mask}
+    assert masks == {"a.png": "m1.png", "b.png": "masks/b.png", "c.png": "c-masklabel.png"}
+    assert sorted(pictures) == ["a.png", "b.png", "c.png", "d.png", "e.png", "other.png"] and "by a table" in pictures["other.png"].note
+    assert pictures["a.png"].mask.load().size == (pictures["a.png"].width, pictures["a.png"].height)
+    before = ds.fingerprint(masks=True)
+    write(folder / "m1.png", 77)
+    write(folder / "masks/b.png", 78)
+    assert ds.fingerprint(masks=True) != before
+    # what it was trained on is that without the table, too
+    from training.data import states, twin, versions
+
+    state = states.now(ds)
+    assert {"a.mask.png", "b.mask.png"} <= set(state.files) and "m1.png" not in state.files
+    version = versions.gather(ds)
+    (folder / "a.txt").write_text("another")
+    made = twin.twin(home, ds, version.id).dataset
+    assert {p.id: p.mask.path.name for p in made.pictures() if p.mask} == {"a.png": "a.mask.png", "b.png": "b.mask.png", "c.png": "c-masklabel.png"}
+    assert twin.twin(home, ds, version.id).dataset.name == made.name and states.now(made).files == state.files
+    (folder / "metadata.csv").unlink()
+    assert "m1.png" in {p.id for p in ds.pictures()} and not ds.get("a.png").mask
+
+
+def test_masks_of_a_table_reach_no_other_folder(home, tmp_path):
+    folder = tmp_path / "own"
+    write(folder / "a.png", 1)
+    write(tmp_path / "elsewhere" / "m.png", 2)
+    if os.name != "nt":
+        (folder / "there").symlink_to(tmp_path / "elsewhere")
+    for said in ("there/m.png", "../elsewhere/m.png", str(tmp_path / "elsewhere" / "m.png"), "none/m.png"):
+        (folder / "metadata.jsonl").write_text(lines({"file_name": "a.png", "mask": said}))
+        ds = datasets.resolve(home, str(folder))
+        assert ds.get("a.png").mask is None

@@ -96,6 +96,18 @@ def test_another_run_of_the_same_folder_is_another_one(tabled):
     assert not trackside.folder_of(run.path).exists()
 
 
+@pytest.mark.parametrize("change", [{"told": 3}, {"told": {"cursor": "x"}}, {"told": {"step": True}}, {"gone": [3]}, {"where": None}, {"told": {"samples": []}}, {"more": 1}, {"mark": "other"}])
+def test_what_is_kept_beside_a_run_may_be_anything(tabled, change):
+    run = story.run(tabled, upto=20, end="stopped")
+    trackside.follow(run, tabled, "table")
+    path = trackside.folder_of(run.path) / "table.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {k: kept[k] | v if isinstance(v, dict) else v for k, v in change.items()}))
+    assert trackside.read(run.path, "table") is None
+    path.write_text("[" * 100_000)
+    assert trackside.all_of(run.path) == []
+
+
 def test_a_picture_that_is_gone_or_none_is_said_and_the_rest_goes_on(tabled):
     run = story.run(tabled, end="stopped")
     (run.path / "samples/000020_0.webp").unlink()
@@ -292,6 +304,44 @@ def test_a_wandb_project_is_private_or_refused(tmp_path):
         server.server_close()
     assert done.stdout.split() == ["team", "invited", "fresh"] and "'public' at Weights & Biases can be seen by others" in done.stderr
     assert [one["variables"]["input"] for one in asked if "EaselPrivate" in one["query"]] == [{"name": "fresh", "entityName": "ann", "access": "PRIVATE"}]
+
+
+def test_the_command_tells_a_run_and_says_where(tabled, monkeypatch, capsys):
+    from tests.test_cli import typed
+
+    run = story.run(tabled, upto=20, end="stopped")
+    code, said = typed(tabled, monkeypatch, capsys, "track", run.id, "--with", "table")
+    assert code == 0 and f"{run.id} is in " in said and "up to step 20" in said
+    code, said = typed(tabled, monkeypatch, capsys, "track", run.id, "--with", "tabel")
+    assert code == 2 and "did you mean 'table'" in said
+
+
+def test_a_public_space_is_refused(monkeypatch):
+    from types import SimpleNamespace
+
+    import huggingface_hub
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    module = registry.get("trackers", "trackio")
+    answers = {"me/public": SimpleNamespace(private=False), "me/mine": SimpleNamespace(private=True)}
+
+    class Hub:
+        def space_info(self, space, timeout):
+            if space not in answers:
+                raise RepositoryNotFoundError("404", response=httpx_answer())
+            return answers[space]
+
+    def httpx_answer():
+        import httpx2
+
+        return httpx2.Response(404, request=httpx2.Request("GET", "http://127.0.0.1"))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    module._refuse_public("me/mine")
+    module._refuse_public("me/new")
+    with pytest.raises(ValueError, match="me/public can be seen by everybody"):
+        module._refuse_public("me/public")
+    assert "owner/name" in module.ready("public")
 
 
 def test_results_offer_each_tracker_and_say_what_it_was_told(tabled, monkeypatch):

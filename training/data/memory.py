@@ -11,9 +11,9 @@ import stat
 import threading
 import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -24,11 +24,13 @@ from . import captions, encodings
 from .controls import is_control
 from .edits import Edits
 from .gate import Report
+from .masks import SUFFIX as MASK
 from .masks import is_mask, masked_stem
 from .pictures import SUFFIXES, Refused, open_regular
 from .roles import ANOTHER, Pairing, beside
 from .tabled import SUFFIXES as TABLES
 from .tabled import Tabled
+from .tabled import masks as masks_told
 
 FILES_ASKED = 300
 
@@ -46,6 +48,7 @@ class Scan:
     beside: dict[str, os.DirEntry]  # both of these by their names
     kept_out: dict[str, str]  # files that are no pictures to learn from, and why
     tables: dict[str, os.DirEntry]  # files that may speak of the pictures' captions, by name
+    told: dict[str, str] = field(default_factory=dict)  # masks that are none by their names, but by a table: how one would be called -> its file
 
     def stat(self, name: str) -> os.stat_result | None:
         """Of a picture, a mask or a control picture; None if it is gone."""
@@ -185,7 +188,34 @@ def scan(folder: Path) -> Scan:
     for other in list(_looks)[:-MAX_LOOKS]:
         _looks.pop(other, None)
     files, text_entries, aside, tables = ({name: entries[name] for name in part} for part in (known.files, known.text_entries, known.beside, known.tables))
-    return replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside, tables=tables)  # type: ignore[arg-type]
+    made = replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside, tables=tables)  # type: ignore[arg-type]
+    own = ".easel" in entries  # of a dataset of ours, tables were read when it was filled
+    return _with_told(made, folder, told) if tables and not own and (told := masks_told(folder, known.names, tables)) else made
+
+
+@dataclass(frozen=True)
+class _Below:
+    """A file in a folder below, asked for its size and times as an entry of the folder is."""
+
+    path: Path
+
+    def stat(self, follow_symlinks: bool = False) -> os.stat_result:
+        return os.stat(self.path, follow_symlinks=follow_symlinks)
+
+
+def _with_told(found: Scan, folder: Path, told: Mapping[str, str]) -> Scan:
+    """The same look, with the masks that tables name: they are no pictures, and belong to one that has none by name."""
+    files, aside, masks, kept_out, called = dict(found.files), dict(found.beside), dict(found.masks), dict(found.kept_out), {}
+    for picture, mask in told.items():
+        stem = stem_of(picture)
+        if masks.get(stem, mask) != mask:
+            if mask in files:
+                kept_out[mask] = f"is a mask of {picture} by a table, but {masks[stem]} is one by its name; one is used"
+            continue
+        masks[stem] = mask
+        called[f"{Path(picture).stem}{MASK}"] = mask
+        aside[mask] = files.pop(mask, None) or aside.get(mask) or _Below(folder / mask)
+    return replace(found, files=files, names=[n for n in found.names if n in files], beside=aside, masks=masks, kept_out=kept_out, told=called)
 
 
 MAX_LOOKS = 16  # folders whose names are remembered sorted out

@@ -88,8 +88,10 @@ def now(folder: Folder) -> State:
     with folder._locked():
         scan = scan_folder(folder.path)
         memory = memory_of(folder.meta)
-        names = filter(is_name, (*scan.files, *scan.beside))  # what another system's name cannot hold is no part of it
-        files = {name: digest for name in names if (digest := _digest_of(folder, memory, scan, name))}
+        by_table = set(scan.told.values())
+        names = {name: name for name in (*scan.files, *scan.beside) if name not in by_table} | scan.told  # a mask by the name that makes it one without the table
+        held = {name: real for name, real in names.items() if is_name(name)}  # what another system's name cannot hold is no part of it
+        files = {name: digest for name, real in held.items() if (digest := _digest_of(folder, memory, scan, real))}
         texts = {name: text for name in scan.files if name in files and (text := folder._caption_of(scan, name).text)}
         repeats = {name: count for name, count in folder.repeats().items() if name in files}
         focus = {digest: (float(x), float(y)) for digest, (x, y) in folder.focuses().items() if _is_digest(digest)}

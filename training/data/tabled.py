@@ -1,6 +1,7 @@
-"""Captions of a folder that is used where it lies, out of the tables in it: read again where one has changed, and never written.
+"""Captions and masks of a folder that is used where it lies, out of the tables in it: read again where one has changed, and never written.
 
-A .txt beside a picture goes before what a table says of it; so a caption that is typed, or taken away, stands in such a file.
+A .txt beside a picture goes before what a table says of it; so a caption that is typed, or taken away, stands in such a file.  So does a
+mask that is one by its name.
 """
 
 from __future__ import annotations
@@ -9,11 +10,62 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..outside import Refused, read_plain
+from ..outside import Refused, inside, read_plain
 from . import captions, tables
+from .pictures import SUFFIXES as PICTURES
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 SEVERAL = "has several captions, which are read as one; the Captions tab can change that"
+
+
+MOST_TABLES = 100  # of more, each speaks of one picture, and a column of masks is in none
+MOST_FOLDERS = 16  # whose masks are remembered
+_masks: dict[Path, tuple[tuple, dict[str, str]]] = {}
+
+
+def masks(folder: Path, pictures: Sequence[str], there: Mapping[str, os.DirEntry]) -> dict[str, str]:
+    """{picture: its mask's file, as folder/name where it lies in one below} as the tables' columns say.  pictures, there: as for Tabled.of."""
+    if not there or len(there) > MOST_TABLES:
+        return {}
+    stats = []
+    for name, entry in there.items():
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except OSError:  # it went just now
+            continue
+        stats.append((name, found.st_size, found.st_mtime_ns, found.st_ino))
+    key = (tuple(stats), tuple(pictures))
+    before = _masks.pop(folder, None)
+    told = before[1] if before and before[0] == key else _masks_told(folder, pictures, sorted(name for name, *_ in stats))
+    _masks[folder] = key, told
+    for other in list(_masks)[:-MOST_FOLDERS]:
+        _masks.pop(other, None)
+    return told
+
+
+def _masks_told(folder: Path, pictures: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    formats, named, told = tables.Formats(), tables.Named(("", name) for name in pictures), {}
+    for name in names:
+        read = _read(formats, folder / name)
+        for row in read.rows if read else ():
+            picture = named.of("", row.file) if row.mask else None
+            mask = _file_of(folder, named, row.mask) if picture else ""
+            if picture and mask and mask != picture[1]:
+                told.setdefault(picture[1], mask)
+    return told
+
+
+def _file_of(folder: Path, named: tables.Named, said: str) -> str:
+    """The file that a table calls so: below the folder where it says a path, else in it; "" for none, and for what lies elsewhere."""
+    path = "/".join(part for part in said.replace("\\", "/").split("/") if part not in ("", "."))
+    if "/" in path and os.path.splitext(path)[1].lower() in PICTURES:
+        try:
+            inside(folder, path)
+            return path
+        except (OSError, ValueError):
+            pass  # as a path of another computer: its name may still tell
+    found = named.of("", said)
+    return found[1] if found else ""
 
 
 class Tabled:

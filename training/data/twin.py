@@ -74,7 +74,9 @@ def _files(ds: Dataset, made: Dataset, wanted: State) -> tuple[int, list[str]]:
     """Pictures, masks and control pictures, with what is known of them.  (how many were copied, what is gone)"""
     memory, scan = memory_of(ds.meta), scan_folder(ds.path)
     sources: dict[str, tuple[Path, dict | None]] = {k.sha256: (k.path, k.record) for k in bin.contents(ds) if k.sha256}
-    sources |= {digest: (ds.path / name, memory.fresh(name, scan.stat(name))) for name, digest in states.now(ds).files.items()}
+    for name, digest in states.now(ds).files.items():
+        real = scan.told.get(name, name)
+        sources[digest] = ds.path / real, memory.fresh(real, scan.stat(real))
     copied, lost, index = 0, [], {}
     for name, digest in wanted.files.items():
         if digest not in sources:

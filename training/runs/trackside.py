@@ -65,6 +65,9 @@ def read(run: Path, name: str) -> Tracked | None:
         kept = outside.read_json(folder_of(run) / f"{check_name(name)}.json", MAX_KEPT_BYTES)
         told = Told(**kept.pop("told"))
         found = Tracked(**{**kept, "told": told, "gone": tuple(kept["gone"])})
+        numbers, texts = (told.cursor, told.step, told.validation, *told.samples.values()), (found.project, found.place, found.id, found.where, found.said, *found.gone)
+        if not all(type(n) is int for n in numbers) or told.cursor < 0 or not all(isinstance(text, str) for text in texts):
+            return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return found if found.mark == _mark(run) and found.name == name else None
