@@ -105,6 +105,7 @@ class Relay:
             self.state.handle = self._patiently(lambda: self.place.start(dict(self.state.handle), self.options, seconds))
             self.state.phase = "started"
             self._keep()
+        idle = 0  # looks that brought nothing
         while True:
             self._pass_on()
             look = self._patiently(lambda: self.place.look(self.state.handle, self.options, self.state.offset))
@@ -118,7 +119,8 @@ class Relay:
                 return "" if look.status == "finished" else look.why or "it failed there without saying why"
             if look.status == "waiting":
                 self.ctx.phase(f"waiting at {self._where()}")
-            self._wait(LOOK_S if look.events else LOOK_SLOWLY_S if self.view.step else LOOK_S)
+            idle = 0 if look.events else idle + 1
+            self._wait(min(LOOK_S * (1 + idle), LOOK_SLOWLY_S))
 
     def _pass_on(self) -> None:
         """Stop, Save and Sample reach the run there."""
