@@ -12,6 +12,8 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -33,11 +35,13 @@ MAX_MANIFEST_BYTES = 1_000_000
 LOOK_S, LOOK_SLOWLY_S = 1.0, 5.0  # between two looks: while something happens, and while nothing does
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # between two tries while the network is away
 STOP_PATIENCE_S = 20.0  # Stop was pressed, and nobody there answers
+SMALL_BYTES = 64 << 20  # files that are fetched several at a time; a larger one goes on where it was cut off
 MOST_TRIES = 3  # at a file that arrives damaged
 OURS = ENDINGS | {"started"}  # events that this worker says itself
-FETCHED = re.compile(r"samples/[^/\\\0]+|checkpoints/\d{1,15}/[^/\\\0]+|[^/\\\0]+")  # names below a run's folder that may come home
+_NAME = r'[^./\\\0:*?"<>|][^/\\\0:*?"<>|]*'  # one that every system takes, and that hides nothing
+FETCHED = re.compile(rf"samples/{_NAME}|checkpoints/\d{{1,15}}/{_NAME}|{_NAME}")  # names below a run's folder that may come home
 NEVER = {"job.yaml", "events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "datasets.json", states.FILE}  # at home they are this run's own
-MODEL_FOLDERS = re.compile(r"[^/\\\0.][^/\\\0]*/[^/\\\0.][^/\\\0]*/[^/\\\0]+")  # of a result that is a whole model
+MODEL_FOLDERS = re.compile(rf"{_NAME}/{_NAME}/{_NAME}|{_NAME}/model_index\.json")  # of a result that is a whole model
 T = TypeVar("T")
 
 
@@ -87,11 +91,13 @@ class Relay:
             self.state.handle = self._patiently(lambda: self.place.send(packed, self.options, dict(self.state.handle), say))
             self.state.phase = "sent"
             self._keep()
-        except (_Leave, Refused) as left:
+        except _Leave:
             self._forget()
-            if isinstance(left, Refused):
-                raise
             raise Stopped(0) from None
+        except Refused:
+            with suppress(Refused):  # it says the same again
+                self._forget()
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -103,6 +109,7 @@ class Relay:
             self.state.handle = self._patiently(lambda: self.place.start(dict(self.state.handle), self.options, seconds))
             self.state.phase = "started"
             self._keep()
+        idle = 0  # looks that brought nothing
         while True:
             self._pass_on()
             look = self._patiently(lambda: self.place.look(self.state.handle, self.options, self.state.offset))
@@ -116,7 +123,8 @@ class Relay:
                 return "" if look.status == "finished" else look.why or "it failed there without saying why"
             if look.status == "waiting":
                 self.ctx.phase(f"waiting at {self._where()}")
-            self._wait(LOOK_S if look.events else LOOK_SLOWLY_S if self.view.step else LOOK_S)
+            idle = 0 if look.events else idle + 1
+            self._wait(max(min(LOOK_S * (1 + idle), LOOK_SLOWLY_S), getattr(self.place, "EVERY_S", 0.0)))  # a place may want to be asked less often
 
     def _pass_on(self) -> None:
         """Stop, Save and Sample reach the run there."""
@@ -177,6 +185,8 @@ class Relay:
         if cost:
             self.ctx.warn(cost)
         if kind == "stopped" and not why:
+            if not self.state.stopping:
+                self.ctx.warn(f"It was stopped on {self._where()}: its time there was over, or somebody stopped it there. Resume goes on from what it saved.")
             raise Stopped(int(ending["step"]))
         if kind == "failed":
             raise Failed(str(ending["error"]), str(ending["hint"]), str(ending["trace"]))
@@ -203,6 +213,10 @@ class Relay:
         names = [n for n in names if FETCHED.fullmatch(n) or MODEL_FOLDERS.fullmatch(n)]
         total = sum(there[n][1] for n in names) or 1
         done = 0
+        if many := getattr(self.place, "fetch_many", None):
+            small = {n: self.ctx.path(*n.split("/")) for n in names if there[n][1] <= SMALL_BYTES and not n.endswith("MANIFEST.json")}
+            if wanting := {n: target for n, target in small.items() if not self._is_here(target, *there[n])}:
+                self._patiently(lambda: many(self.state.handle, self.options, wanting))
         for name in sorted(names, key=lambda n: n.endswith("MANIFEST.json")):  # a checkpoint without it is none yet
             self.ctx.phase(f"fetching the result from {self._where()}", round(100 * done / total), 100, "%")
             self._fetch(name, *there[name])
@@ -229,12 +243,16 @@ class Relay:
         """One file, compared with what was said of it.  Raises Refused where it arrives damaged again and again."""
         target = self.ctx.path(*name.split("/"))
         for _ in range(MOST_TRIES):
-            if outside.is_plain(target) and target.lstat().st_size == size and bundles.sha256_of(target) == sha256:
+            if self._is_here(target, sha256, size):
                 return
             target.unlink(missing_ok=True)
             self._patiently(lambda: self.place.fetch(self.state.handle, self.options, name, target))
         if not (outside.is_plain(target) and bundles.sha256_of(target) == sha256):
             raise Refused(f"{name} arrived from {self._where()} damaged {MOST_TRIES} times; nothing there was removed. Press Resume to try again.")
+
+    @staticmethod
+    def _is_here(target: Path, sha256: str, size: int) -> bool:
+        return outside.is_plain(target) and target.lstat().st_size == size and bundles.sha256_of(target) == sha256
 
     def _fetched(self, name: str, hold: str = "") -> bool:
         """Whether a file that an event names is here, now or already."""
@@ -256,7 +274,7 @@ class Relay:
     def _forget(self) -> str:
         """Nothing runs or lies there any more, unless that was asked for; what it cost."""
         self.ctx.phase(f"clearing up at {self._where()}")
-        cost = self._patiently(lambda: self.place.end(dict(self.state.handle), self.options), leaving=False)
+        cost = self._patiently(lambda: self.place.end(dict(self.state.handle), self.options))
         self._put_by()
         return cost
 
@@ -270,8 +288,8 @@ class Relay:
     def _where(self) -> str:
         return where(self.place, self.options)
 
-    def _patiently(self, ask: Callable[[], T], leaving: bool = True) -> T:
-        """What the place answers, however long the network is away.  leaving: Stop may end the wait."""
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """What the place answers, however long the network is away; Stop ends the wait."""
         asked_stop = None
         for tried in range(10**9):
             try:
@@ -282,7 +300,7 @@ class Relay:
                     self.ctx.phase(f"{self._where()} cannot be reached ({error}); trying again")
             ends = time.monotonic() + pause
             while time.monotonic() < ends:
-                if leaving and self.ctx.stop_requested():
+                if self.ctx.stop_requested():
                     asked_stop = asked_stop or time.monotonic()
                     if self.ctx.hurry or time.monotonic() - asked_stop > STOP_PATIENCE_S:
                         self._leave_it("it cannot be reached now")
@@ -291,8 +309,9 @@ class Relay:
 
     def _leave_it(self, why: str) -> None:
         """The relay ends and the run there goes on."""
-        if self.state.phase in ("sent", "started", "over"):
-            self.ctx.warn(f"{why[:1].upper()}{why[1:]}: what was sent to {self._where()} stays there and may go on, and cost what it costs. Resume finds it again; then Stop ends it there.")
+        goes_on = " and may go on, and cost what it costs" if self.state.phase in ("sent", "started") else ""
+        then = "; then Stop ends it there" if goes_on else ""
+        self.ctx.warn(f"{why[:1].upper()}{why[1:]}: what was sent to {self._where()} stays there{goes_on}. Resume finds it again{then}.")
         raise Stopped(self.view.step)
 
     def _wait(self, seconds: float) -> None:

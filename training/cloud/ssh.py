@@ -93,7 +93,7 @@ def ready(options: Options) -> str:
 def machines(options: Options) -> list[Machine]:
     """The one machine, with the largest of its cards."""
     found = _probed(options)
-    name, vram = (found["cards"] or [["processor only", 0]])[0]
+    name, vram = (found["cards"] or [["The processor", 0]])[0]
     price = options.price_per_hour or None
     return [Machine(options.host, f"{name} on {options.host}", int(vram), int(found["ram"]), price, options.currency)]
 
@@ -159,15 +159,19 @@ def fetch(handle: dict[str, Any], options: Options, name: str, target: Path) -> 
     arrived(part, target)
 
 
+def fetch_many(handle: dict[str, Any], options: Options, targets: dict[str, Path]) -> None:
+    """Several files by one connection."""
+    _host(options).files(_words(handle, "hand"), handle["code"], json.dumps(list(targets)).encode(), targets.get)
+
+
 def end(handle: dict[str, Any], options: Options) -> str:
     """Nothing runs there any more, and nothing lies there unless it was asked for."""
     host = _host(options)
-    if "root" not in handle:
-        return ""
+    root = handle.get("root") or f"{host.receiving('probe')['home']}/{options.folder}"  # it was given up while it was being sent
     if handle.get("set_up"):
         _there(handle, options, "end")
     if not options.keep:
-        host.receiving("remove", handle["root"], handle["id"], "no" if options.keep_setup else "yes", wait_s=None)
+        host.receiving("remove", root, handle["id"], "no" if options.keep_setup else "yes", wait_s=None)
     spent = (time.time() - handle["began"]) / 3600 * options.price_per_hour if options.price_per_hour and "began" in handle else 0
     return f"It cost about {spent:.2f} {options.currency}, at {options.price_per_hour:g} an hour; a rented machine goes on costing until you end it." if spent else ""
 

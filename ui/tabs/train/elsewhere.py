@@ -21,6 +21,7 @@ from training.config import PlacePart
 from training.home import Home
 from training.hub.secrets import Secret
 from training.plan import hardware
+from training.plan.presets import list_presets, recommend
 
 from ... import forms
 from ...icons import icon
@@ -106,8 +107,19 @@ def plan_on(home: Home, form: Draft, dataset: str, machine: Machine, here: hardw
     if key not in _plans:
         if len(_plans) > 64:
             _plans.clear()
-        _plans[key] = plan(home, form.model_copy(update={"gpu": ""}), dataset, reckon.seen_as(machine, here))
+        _plans[key] = plan(home, form.model_copy(update={"gpu": "", "preset": _preset(home, form, here)}), dataset, reckon.seen_as(machine, here))
     return _plans[key]
+
+
+def _preset(home: Home, form: Draft, here: hardware.Machine) -> str:
+    """The preset that the form shows: what is recommended for another machine would be another run."""
+    found = list_presets(plugins=home.plugins)
+    if any(p.id == form.preset and p.ok for p in found):
+        return form.preset
+    try:
+        return recommend(found, here).id
+    except ValueError:
+        return ""
 
 
 def chosen(form: Draft, kind: str, machines: list[Machine]) -> Machine | None:
@@ -152,7 +164,7 @@ def html(home: Home, form: Draft, dataset: str, seen: Mapping[str, Any], here: h
     return (
         '<div class="ez-away is-open" id="ez-away"><div class="ez-spread"><h2 class="ez-subtitle" id="ez-away-title">Train on another machine</h2>'
         '<button type="button" class="ez-link" data-act="away" aria-expanded="true">Close</button></div>'
-        '<p class="ez-help">The same run, on a card that is not here. Curve, samples and result come back to Results; this computer may sleep meanwhile.</p>'
+        '<p class="ez-muted ez-small">The same run, on a card that is not here. Curve, samples and result come back to Results; this computer may sleep meanwhile.</p>'
         f'<div class="ez-away-places" role="radiogroup" aria-labelledby="ez-away-title">{rows}</div>'
         + (_chosen(home, form, dataset, kind, known[kind], found, seen, here) if kind else '<p class="ez-muted">No place is installed.</p>')
         + "</div>"
@@ -164,7 +176,7 @@ def _place(kind: str, module: ModuleType, told: Mapping[str, Any], is_chosen: bo
     chip = '<span class="ez-chip ez-ok">ready</span>' if told and not why else '<span class="ez-chip ez-idle">not ready</span>'
     said = module.BLURB if not why or is_chosen else in_words(why)
     return (
-        f'<button type="button" class="ez-preset ez-away-place" role="radio" aria-checked="{str(is_chosen).lower()}" tabindex="{0 if is_chosen else -1}" data-act="away-place" '
+        f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(is_chosen).lower()}" tabindex="{0 if is_chosen else -1}" data-act="away-place" '
         f'data-id="{escape(kind)}" data-collect><span class="ez-preset-top"><b>{escape(module.TITLE)}</b>{chip}</span><p>{escape(said)}</p></button>'
     )
 
@@ -176,8 +188,9 @@ def _chosen(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType
     options = _options(module, form, kind, wrong)
     if wrong.get(""):
         options += f'<p class="ez-error" role="alert">{escape(in_words(wrong[""]))}</p>'
-    look_again = f'<button type="button" class="ez-btn{"" if fresh and not told["why"] else " ez-primary"}" data-act="away-look" data-collect>{icon("check")}{"Look again" if fresh else "Look at it"}</button>'
-    why = f'<p class="ez-error" role="alert">{escape(in_words(told["why"]))}</p>' if fresh and told["why"] and not wrong else ""
+    look_again = f'<button type="button" class="ez-btn{"" if fresh and not told["why"] else " ez-primary"}" data-act="away-look" data-collect>{icon("check")}{"Look again" if fresh and seen.get("away_looked") else "Look at it"}</button>'
+    look = "ez-error" if seen.get("away_looked") else "ez-muted ez-small"  # what is merely not filled in yet is no fault
+    why = f'<p class="{look}" role="status">{escape(in_words(told["why"]))}</p>' if fresh and told["why"] and not wrong else ""
     made = ""
     if fresh and not told["why"] and not wrong:
         made = _offer(home, form, dataset, kind, told, seen, here)
@@ -196,7 +209,7 @@ def _options(module: ModuleType, form: Draft, kind: str, wrong: Mapping[str, str
     rest = "".join(html for path, html in shown if path not in ALWAYS)
     force = " data-force" if any(path in wrong for path, _ in shown if path not in ALWAYS) else ""
     more = f'<details class="ez-drawer" data-key="away-{escape(kind)}"{force}><summary>{"More about it" if plain else "Settings of this place"}</summary>{rest}</details>' if rest else ""
-    return f'<div class="ez-away-options">{plain}{more}</div>'
+    return f'<div>{plain}{more}</div>'
 
 
 def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, Any], seen: Mapping[str, Any], here: hardware.Machine) -> str:
@@ -207,9 +220,8 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, 
     for machine in machines:
         made = plan_on(home, form, dataset, machine, here)
         guess = made.estimate
-        if guess is None:
-            broken = broken or next(iter(made.wrong.values()), "the form above is not whole yet")
-        elif not guess.fits:
+        if guess is None or not guess.fits:
+            broken = broken or ("" if guess else next(iter(made.wrong.values()), "the form above is not whole yet"))
             small += 1
         else:
             cost = reckon.price(machine, guess)
@@ -220,6 +232,7 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, 
     left = [f"{small} {'is' if small == 1 else 'are'} too small for this run" if small else "", f"{len(rows) - len(shown)} cost more" if len(rows) > len(shown) else ""]
     left_out = "; ".join(filter(None, left))
     list_ = f'<div class="ez-away-machines" role="radiogroup" aria-label="Machines">{body}</div>' if body else ""
+    broken = "" if rows else broken
     if machines and not rows:
         broken = broken or "no machine of this place is large enough for this run: choose a smaller base model, or lower the resolution"
     if not machines:
