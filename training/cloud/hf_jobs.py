@@ -68,7 +68,7 @@ def machines(options: Options) -> list[Machine]:
             continue
         vram = _bytes(one.accelerator.vram) if one.accelerator else 0
         price = one.unit_cost_usd * {"second": 3600, "minute": 60, "hour": 1}[one.unit_label]
-        made.append(Machine(one.name, f"{one.pretty_name} ({one.accelerator.vram if one.accelerator else one.cpu}, {one.ram} RAM)", vram, _bytes(one.ram), price, CURRENCY))
+        made.append(Machine(one.name, one.pretty_name if vram else f"{one.pretty_name} ({one.cpu})", vram, _bytes(one.ram), price, CURRENCY))
     return sorted(made, key=lambda m: (m.price_per_hour, m.name))
 
 

@@ -58,7 +58,7 @@ def ready(options: Options) -> str:
 
 
 def machines(options: Options) -> list[Machine]:
-    return [Machine(name, f"{name} ({gb} GB)", gb * 10**9, RAM_BYTES, a_second * 3600, CURRENCY) for name, (gb, a_second) in CARDS.items()]
+    return [Machine(name, name, gb * 10**9, RAM_BYTES, a_second * 3600, CURRENCY) for name, (gb, a_second) in CARDS.items()]
 
 
 def leaves(options: Options) -> str:
