@@ -35,6 +35,15 @@ install_chromium() {
   exit 1
 }
 
+install_sshd() {
+  command -v sshd >/dev/null 2>&1 || [ -x /usr/sbin/sshd ] && return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "Installing OpenSSH's server for the tests of other machines"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server >/dev/null && return 0
+  fi
+  echo "Without OpenSSH's server the tests of other machines are skipped. Run: sudo apt install openssh-server" >&2
+}
+
 AXE=4.14.1  # the browser tests look for faults of accessibility with it
 
 install_axe() {
@@ -57,6 +66,7 @@ find_python
 python=$("$PYTHON" "$here/install.py" python)
 if [ -n "$all" ]; then
   install_chromium
+  install_sshd
   [ -f "${EASEL_AXE:-}" ] || install_axe
 fi
 

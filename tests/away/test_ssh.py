@@ -108,6 +108,7 @@ def test_a_run_that_is_killed_there_says_so_and_leaves_nothing(desk, home, gate,
     assert said.error.startswith("On desk: It ended without a word") and "Resume" in said.hint and os.listdir(desk.home) == []
 
 
+@pytest.mark.slow
 def test_half_an_upload_goes_on_where_it_was(desk, tmp_path):
     host, data = Host("desk", python=sys.executable), os.urandom(16 << 20)
     (tmp_path / "a").write_bytes(data)
@@ -137,6 +138,7 @@ def test_half_an_upload_goes_on_where_it_was(desk, tmp_path):
     subprocess.run(["rm", "-r", root], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "says"),
     [
@@ -150,6 +152,7 @@ def test_a_wrong_key_and_an_unknown_host_are_refused(desk, host, says):
         ssh.send(None, ssh.Options(host=host), {"id": "0" * 16}, lambda text, share: None)
 
 
+@pytest.mark.slow
 def test_another_host_key_than_before_is_refused(desk):
     known = desk.root / "known"
     before = known.read_text()
@@ -161,6 +164,7 @@ def test_another_host_key_than_before_is_refused(desk):
         known.write_text(before)
 
 
+@pytest.mark.slow
 def test_a_python_that_is_not_there_and_a_network_that_is_away(desk):
     with pytest.raises(Refused, match="desk has no /no/python3"):
         Host("desk", python="/no/python3").receiving("probe")
@@ -185,6 +189,7 @@ def test_what_ssh_or_a_shell_could_take_for_something_else_is_refused(options):
         ssh.Options.model_validate(options)
 
 
+@pytest.mark.slow
 def test_what_is_said_there_reaches_it_as_it_is(desk):
     odd = ["a b", "$(id)", "`id`", "'", '"', ";", "&&", "\\", "*", "ö日", "-x"]
     said = Host("desk", python=sys.executable).run([sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]))", *odd])

@@ -34,6 +34,7 @@ from ..runs.run import Run
 
 JOB, MANIFEST = "job.yaml", "MANIFEST.json"
 RUN = "outputs/run"  # the run's folder in the bundle, and on the other machine
+BASE_RECORD = "base.json"  # what the base model's files were, to the byte
 LOCAL = "./"  # begins what job.yaml says of files in the bundle
 LOCAL_SETTINGS = (("model", "source"), ("model", "training_adapter"), ("adapter", "start_from"), ("adapter", "image_encoder"))
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".onnx", ".h5")
@@ -223,6 +224,8 @@ def _to_go_on_from(made: _Making, run: Run) -> None:
     """The newest checkpoint that is here; and that it may go on although the pictures have changed, where that was said."""
     for _, folder in run.checkpoints()[-1:]:
         made.put_folder(f"{RUN}/checkpoints/{folder.name}", folder, sorted(p for p in folder.iterdir() if outside.is_plain(p)))
+        if outside.is_plain(run.path / BASE_RECORD):
+            made.put(f"{RUN}/{BASE_RECORD}", run.path / BASE_RECORD)
         if run.changes_accepted():
             made.write(f"{RUN}/control.jsonl", b'{"t": 0, "kind": "accept_changes"}\n')
 

@@ -7,18 +7,20 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import outside
 from ..home import BUILTIN, REPO
 
 FOLDERS = ("training", "captioning", "presets", "launchers")
 FILES = ("requirements.txt", "pyproject.toml", "LICENSE", "NOTICE")
 LEFT_OUT = ("__pycache__",)
+MAX_BYTES = 500_000_000
 
 
 def files(builtin: bool = True) -> dict[str, tuple[Path, str, int]]:
     """{name: (where it lies here, sha256, bytes)}, in the order of the names; builtin: the built-in base model and example pictures too."""
     found = {}
     for path in sorted(p for p in _paths() if builtin or BUILTIN not in p.parents):
-        data = path.read_bytes()
+        data = outside.read_plain(path, MAX_BYTES)
         found[path.relative_to(REPO).as_posix()] = (path, hashlib.sha256(data).hexdigest(), len(data))
     return found
 

@@ -85,7 +85,7 @@ class Host:
     def write(self, words: Sequence[str], folder: str, target: Path) -> None:
         """A command's output, added to what `target` holds.  Raises Unreachable, Refused; what came until then stays."""
         process = self._popen(words, folder, stdin=subprocess.DEVNULL)
-        with _ended(process), open(target, "ab") as file:
+        with _ended(process), os.fdopen(outside.open_to_append(target), "ab") as file:
             head = b""
             while MARK not in head and (piece := process.stdout.read1(CHUNK)):
                 head += piece

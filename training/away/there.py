@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from .. import jobfile, outside
-from ..config import TrainConfig
+from ..config import TrainConfig, config_hash
 from ..files import write_atomic
 from ..home import REPO, Home
 from ..runs import journal, origin, supervisor
@@ -76,9 +76,19 @@ def _made(folder: Path) -> Run:
             raise ValueError(f"{name} did not arrive whole; send it again")
     config = TrainConfig.model_validate(settled(jobfile.load_mapping(folder / JOB), folder.resolve()))
     made.path.mkdir(parents=True, exist_ok=True)
+    for _, checkpoint in made.checkpoints():
+        _as_of(checkpoint / MANIFEST, config)
     write_atomic(made.path / JOB, jobfile.dump_yaml(config).encode())
     origin.adopt(made.path)  # whoever may write into this folder has sent it
     return made
+
+
+def _as_of(path: Path, config: TrainConfig) -> None:
+    """A checkpoint that came along is one of this job: its files have other paths here, and nothing else differs, as a job is written once."""
+    told = outside.read_json(path, MAX_MANIFEST_BYTES)
+    if not isinstance(told, dict):
+        raise ValueError(f"{path.parent.name}/{path.name} is not one that Easel wrote")
+    write_atomic(path, json.dumps({**told, "config_hash": config_hash(config)}, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def manifest(folder: Path) -> dict[str, tuple[str, int]]:

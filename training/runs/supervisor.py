@@ -74,11 +74,11 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
     Raises ValueError when the run is running or finished already, or when a resume would have to wait.
     """
     kept_out = no_accelerator()
+    if kept_out and not (isinstance(run, Run) and is_elsewhere(run)):
+        raise ValueError(kept_out)
     with _alone(home):
         if not isinstance(run, Run):
             run = run()
-        if kept_out and not is_elsewhere(run):
-            raise ValueError(kept_out)
         # measured before the status is read: a Stop that comes in between is then neither lost nor taken for an old one
         offset = journal.size_bytes(run.control_path)
         status = run.status()
