@@ -23,7 +23,7 @@ def sent(bundle, options: Options = L4) -> dict:
     return hf_jobs.send(bundle, options, {"id": "ab12"}, quiet)
 
 
-def until(found, wait_s: float = 20.0):
+def until(found, wait_s: float = 60.0):
     """What `found` gives once it is true."""
     deadline = time.monotonic() + wait_s
     while not (got := found()):
@@ -224,3 +224,17 @@ def test_hardware_is_never_chosen_for_you(hub, bundle, small_checkout):
     with pytest.raises(Refused, match="no hardware called 'h9000'"):
         hf_jobs.start(sent(bundle), Options(machine="h9000"), 60)
     assert hub.jobs == {}
+
+
+def test_the_torch_that_was_asked_for_is_told_to_the_installer(hub, bundle, small_checkout):
+    hub.runs = False
+    asked = Options(machine="l4x1", torch="cu126")
+    assert hub.jobs[hf_jobs.start(sent(bundle), asked, 60)["job"]].spec["environment"] == {"EASEL_TORCH": "cu126"}
+    with pytest.raises(ValueError, match="pattern"):
+        Options(torch="cu126; rm")
+
+
+def test_a_checkpoint_that_was_tidied_away_meanwhile_is_no_bug(hub, bundle, small_checkout, tmp_path):
+    handle = sent(bundle)
+    with pytest.raises(Refused, match="objects/nothing is no longer in the bucket"):
+        hf_jobs.Bucket(handle["bucket"]).get({"objects/nothing": tmp_path / "x"})

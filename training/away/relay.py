@@ -116,7 +116,8 @@ class Relay:
                 return "" if look.status == "finished" else look.why or "it failed there without saying why"
             if look.status == "waiting":
                 self.ctx.phase(f"waiting at {self._where()}")
-            self._wait(LOOK_S if look.events else LOOK_SLOWLY_S if self.view.step else LOOK_S)
+            pause = LOOK_S if look.events or not self.view.step else LOOK_SLOWLY_S
+            self._wait(max(pause, getattr(self.place, "EVERY_S", 0.0)))  # a place may want to be asked less often
 
     def _pass_on(self) -> None:
         """Stop, Save and Sample reach the run there."""

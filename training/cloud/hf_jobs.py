@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ..away import shelf
+from ..away import shelf, shelved
 from ..away.place import Look, Machine, Refused, Unreachable, token
 from ..config import Part
 from ..sentences import sentences
@@ -28,6 +28,7 @@ TITLE = "Hugging Face Jobs"
 BLURB = "A card of Hugging Face, by the minute, with your own account; needs credit there, and a token that may run jobs."
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # Python and uv, on Debian; also what huggingface_hub runs scripts in
 SHELF, BASE, WORK = "/easel", "/base", "/tmp/easel"
+EVERY_S = shelved.PAUSE_S  # between two looks: each is half a dozen requests, of which the Hub grants some hundreds in five minutes
 LABEL = "easel-run"
 OVER = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 LOG_LINES = 60
@@ -45,6 +46,7 @@ class Options(Part):
     keep: bool = Field(False, description="Leave the bucket with what was sent and made there, which may cost storage.")
     account: str = Field("", pattern=r"^[\w.\-]*$", description="Organisation that pays and owns the bucket; empty means your own account.")
     image: str = Field("", description="Docker image to train in, such as one built from Easel's Dockerfile, which has the packages already; empty means one with Python and uv, in which they are installed first.")
+    torch: str = Field("", pattern=r"^[a-z]*[0-9.]*$", description="Build of torch to install there, such as cu126; empty takes the one that fits the card and its driver.")
     mount: bool = Field(True, description="Read a base model of the Hub from a mount; off means that the job downloads it, for which your token goes along as a secret.")
 
 
@@ -120,6 +122,7 @@ def start(handle: dict, options: Options, limit_s: int) -> dict:
         if job is None:
             job = api.run_job(
                 image=options.image or IMAGE, command=command, flavor=options.machine, timeout=limit_s, attempts=1,
+                env={"EASEL_TORCH": options.torch} if options.torch else None,
                 secrets=None if options.mount else {"HF_TOKEN": _token().reveal()}, labels={"app": "easel", LABEL: handle["id"]}, volumes=volumes, namespace=handle["owner"],
             )  # fmt: skip
     return {**handle, "job": job.id, "url": job.url, "machine": options.machine, "price_per_hour": offered[options.machine].price_per_hour, "limit_s": limit_s}
@@ -232,8 +235,13 @@ class Bucket:
         self.id = id
 
     def put(self, files: Mapping[str, Path | bytes]) -> None:
+        from huggingface_hub.errors import BucketBatchError
+
         with _asking("write to the bucket"):
-            _api().batch_bucket_files(self.id, add=[(source, name) for name, source in files.items()])
+            try:
+                _api().batch_bucket_files(self.id, add=[(source, name) for name, source in files.items()])
+            except BucketBatchError as error:  # some of it is there: the rest is put again
+                raise Unreachable(f"Hugging Face took only a part of what was sent ({' '.join(str(error).split())[:200]})") from None
 
     def names(self, folder: str) -> dict[str, int]:
         from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError
@@ -250,8 +258,13 @@ class Bucket:
         return {f.path.removeprefix(f"{folder}/"): f.size for f in found if f.type == "file" and f.path.startswith(f"{folder}/")}
 
     def get(self, files: Mapping[str, Path]) -> None:
+        from huggingface_hub.errors import EntryNotFoundError
+
         with _asking("read the bucket"):
-            _api().download_bucket_files(self.id, list(files.items()), raise_on_missing_files=True)
+            try:
+                _api().download_bucket_files(self.id, list(files.items()), raise_on_missing_files=True)
+            except EntryNotFoundError:  # a checkpoint that was tidied away there meanwhile
+                raise Refused(f"{', '.join(files)} is no longer in the bucket {self.id}") from None
 
 
 def _token():

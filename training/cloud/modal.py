@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import Field
 
-from ..away import checkout, shelf
+from ..away import checkout, shelf, shelved
 from ..away.place import Look, Machine, Refused, Unreachable, token
 from ..config import Part
 from ..sentences import sentences
@@ -28,6 +28,7 @@ BLURB = "A card of Modal, by the second, with your own account there."
 ENVIRONMENT = ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_PROFILE", "MODAL_CONFIG_PATH", "MODAL_ENVIRONMENT")  # of whoever starts it
 VERSION = "1.6.4"  # of the package that this was written for
 SHELF, WORK = "/easel", "/tmp/easel"
+EVERY_S = shelved.PAUSE_S  # between two looks
 MOST_S = 24 * 3600  # Modal's own limit of one call
 TORCH = "cu130"  # the build for the cards that Modal has; the image is built where there is none
 CURRENCY = "USD"
