@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ MAX_MANIFEST_BYTES = 1_000_000
 LOOK_S, LOOK_SLOWLY_S = 1.0, 5.0  # between two looks: while something happens, and while nothing does
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # between two tries while the network is away
 STOP_PATIENCE_S = 20.0  # Stop was pressed, and nobody there answers
+SMALL_BYTES = 64 << 20  # files that are fetched several at a time; a larger one goes on where it was cut off
 MOST_TRIES = 3  # at a file that arrives damaged
 OURS = ENDINGS | {"started"}  # events that this worker says itself
 FETCHED = re.compile(r"samples/[^/\\\0]+|checkpoints/\d{1,15}/[^/\\\0]+|[^/\\\0]+")  # names below a run's folder that may come home
@@ -204,6 +206,10 @@ class Relay:
         names = [n for n in names if FETCHED.fullmatch(n) or MODEL_FOLDERS.fullmatch(n)]
         total = sum(there[n][1] for n in names) or 1
         done = 0
+        if many := getattr(self.place, "fetch_many", None):
+            small = {n: self.ctx.path(*n.split("/")) for n in names if there[n][1] <= SMALL_BYTES and not n.endswith("MANIFEST.json")}
+            if wanting := {n: target for n, target in small.items() if not self._is_here(target, *there[n])}:
+                self._patiently(lambda: many(self.state.handle, self.options, wanting))
         for name in sorted(names, key=lambda n: n.endswith("MANIFEST.json")):  # a checkpoint without it is none yet
             self.ctx.phase(f"fetching the result from {self._where()}", round(100 * done / total), 100, "%")
             self._fetch(name, *there[name])
@@ -230,12 +236,16 @@ class Relay:
         """One file, compared with what was said of it.  Raises Refused where it arrives damaged again and again."""
         target = self.ctx.path(*name.split("/"))
         for _ in range(MOST_TRIES):
-            if outside.is_plain(target) and target.lstat().st_size == size and bundles.sha256_of(target) == sha256:
+            if self._is_here(target, sha256, size):
                 return
             target.unlink(missing_ok=True)
             self._patiently(lambda: self.place.fetch(self.state.handle, self.options, name, target))
         if not (outside.is_plain(target) and bundles.sha256_of(target) == sha256):
             raise Refused(f"{name} arrived from {self._where()} damaged {MOST_TRIES} times; nothing there was removed. Press Resume to try again.")
+
+    @staticmethod
+    def _is_here(target: Path, sha256: str, size: int) -> bool:
+        return outside.is_plain(target) and target.lstat().st_size == size and bundles.sha256_of(target) == sha256
 
     def _fetched(self, name: str, hold: str = "") -> bool:
         """Whether a file that an event names is here, now or already."""

@@ -95,6 +95,41 @@ class Host:
             if code := process.wait():
                 raise self._fault(code, process.stderr.read())
 
+    def files(self, words: Sequence[str], folder: str, given: bytes, target_of: Callable[[str], Path | None]) -> None:
+        """Files that a command there hands out: of each a line of JSON, {name, size}, then its bytes.  target_of: where one goes, None for one that nobody asked for.
+
+        Raises Unreachable, Refused; a file is at its place when it is whole.
+        """
+        process = self._popen(words, folder, stdin=subprocess.PIPE, drained=False)
+        with _ended(process):
+            try:
+                process.stdin.write(given)
+                process.stdin.close()
+            except OSError:  # it has ended: why, it says
+                pass
+            head = b""
+            while MARK not in head and (piece := process.stdout.readline()):
+                head += piece
+            while line := process.stdout.readline():
+                told = outside.parse_json(line, f"the answer of {self.name}")
+                if not self._one_file(process.stdout, target_of(str(told["name"])), int(told["size"])):
+                    break
+            said = process.stderr.read()
+            if code := process.wait():
+                raise self._fault(code, said)
+
+    @staticmethod
+    def _one_file(source: IO[bytes], target: Path | None, size: int) -> bool:
+        """Whether all of it came."""
+        part = target.with_name(f".{target.name[:80]}.part") if target else None
+        with open(part or os.devnull, "wb") as file:
+            while size and (piece := source.read(min(size, CHUNK))):
+                file.write(piece)
+                size -= len(piece)
+        if part and target and not size:
+            arrived(part, target)
+        return not size
+
     def put(self, root: str, files: Mapping[str, tuple[Path, str, int]], say: Say, what: str) -> None:
         """Files are in the folder `root` there, each compared by its hash.  files: {name: (here, sha256, bytes)}.  What is there already is not sent again,
         and what was cut off goes on where it was.  Raises Unreachable, Refused.
@@ -137,11 +172,15 @@ class Host:
         to = [*(["-p", str(self.port)] if self.port else []), *(["-l", self.user] if self.user else [])]
         return ["ssh", *(word for setting in SETTINGS for word in ("-o", setting)), "-T", *to, "--", self.name, there]
 
-    def _popen(self, words: Sequence[str], folder: str, stdin: int) -> subprocess.Popen:
+    def _popen(self, words: Sequence[str], folder: str, stdin: int, drained: bool = True) -> subprocess.Popen:
+        """drained: what it says while it is given something is of no interest."""
         try:
-            return subprocess.Popen(self._line(words, folder), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **_no_window())
+            process = subprocess.Popen(self._line(words, folder), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **_no_window())
         except FileNotFoundError:
             raise Refused(NO_CLIENT) from None
+        if stdin == subprocess.PIPE and drained:
+            threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+        return process
 
     def _fault(self, code: int, stderr: bytes) -> Exception:
         """What to raise: 255 is ssh's own word, anything else the command's there."""
@@ -187,18 +226,17 @@ class _ended:
         self.process = process
 
     def __enter__(self) -> None:
-        if self.process.stdin:
-            threading.Thread(target=_drain, args=(self.process.stdout,), daemon=True).start()
+        return
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stderr, *([] if self.process.stdin else [self.process.stdout])):
-            if pipe:
+        for pipe in (self.process.stdin, self.process.stderr, self.process.stdout):
+            if pipe and not pipe.closed:
                 try:
                     pipe.close()
-                except OSError:
+                except (OSError, ValueError):  # what was not written any more; another thread closes it just now
                     continue
 
 
@@ -206,8 +244,8 @@ def _drain(pipe: IO[bytes]) -> None:
     try:
         while pipe.read(CHUNK):
             continue
-    finally:
-        pipe.close()
+    except (OSError, ValueError):  # it was closed: the process is over
+        return
 
 
 def arrived(part: Path, target: Path) -> None:

@@ -5,6 +5,7 @@
     python -m training.away.there tell FOLDER LINE           one line for control.jsonl
     python -m training.away.there listing FOLDER             {name: [sha256, bytes]} of the run's files
     python -m training.away.there give FOLDER NAME OFFSET    the bytes of one of them
+    python -m training.away.there hand FOLDER                stdin: a list of names; of each a line of JSON, {name, size}, and its bytes
     python -m training.away.there end FOLDER [--remove]      stops all; with --remove nothing is left
 
 FOLDER is a bundle (bundle.py).  `python -m training run-bundle FOLDER` is run() below.
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from .. import jobfile, outside
 from ..config import TrainConfig, config_hash
@@ -197,6 +199,22 @@ def listing(folder: Path) -> dict[str, tuple[str, int]]:
     return found
 
 
+def hand(folder: Path, names: list[str], out: BinaryIO) -> None:
+    """Several of the run's files, one behind the other; one that is not there is passed over."""
+    for name in names:
+        try:
+            file = outside.open_plain(outside.inside(folder / RUN, name))
+        except (ValueError, OSError):
+            continue
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            out.write(json.dumps({"name": name, "size": size}).encode() + b"\n")
+            while size and (piece := file.read(min(size, 1 << 20))):
+                out.write(piece)
+                size -= len(piece)
+            out.write(b"\0" * size)  # it became shorter: its hash will not be the one that was said
+
+
 def end(folder: Path, remove: bool) -> None:
     """Nothing of it runs any more; with `remove`, nothing of it is left.  Raises ValueError for a folder that is no bundle."""
     if not outside.is_folder(folder):
@@ -230,6 +248,8 @@ def main(words: list[str]) -> int:
             with outside.open_plain(outside.inside(folder / RUN, rest[0])) as file:
                 file.seek(int(rest[1]))
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+        elif what == "hand":
+            hand(folder, json.loads(sys.stdin.buffer.read()), sys.stdout.buffer)
         elif what == "end":
             end(folder, "--remove" in rest)
         else:

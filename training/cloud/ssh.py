@@ -93,7 +93,7 @@ def ready(options: Options) -> str:
 def machines(options: Options) -> list[Machine]:
     """The one machine, with the largest of its cards."""
     found = _probed(options)
-    name, vram = (found["cards"] or [["processor only", 0]])[0]
+    name, vram = (found["cards"] or [["The processor", 0]])[0]
     price = options.price_per_hour or None
     return [Machine(options.host, f"{name} on {options.host}", int(vram), int(found["ram"]), price, options.currency)]
 
@@ -157,6 +157,11 @@ def fetch(handle: dict[str, Any], options: Options, name: str, target: Path) -> 
     offset = part.stat().st_size if part.is_file() else 0
     _host(options).write(_words(handle, "give", name, str(offset)), handle["code"], part)
     arrived(part, target)
+
+
+def fetch_many(handle: dict[str, Any], options: Options, targets: dict[str, Path]) -> None:
+    """Several files by one connection."""
+    _host(options).files(_words(handle, "hand"), handle["code"], json.dumps(list(targets)).encode(), targets.get)
 
 
 def end(handle: dict[str, Any], options: Options) -> str:

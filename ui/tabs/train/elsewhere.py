@@ -152,7 +152,7 @@ def html(home: Home, form: Draft, dataset: str, seen: Mapping[str, Any], here: h
     return (
         '<div class="ez-away is-open" id="ez-away"><div class="ez-spread"><h2 class="ez-subtitle" id="ez-away-title">Train on another machine</h2>'
         '<button type="button" class="ez-link" data-act="away" aria-expanded="true">Close</button></div>'
-        '<p class="ez-help">The same run, on a card that is not here. Curve, samples and result come back to Results; this computer may sleep meanwhile.</p>'
+        '<p class="ez-muted ez-small">The same run, on a card that is not here. Curve, samples and result come back to Results; this computer may sleep meanwhile.</p>'
         f'<div class="ez-away-places" role="radiogroup" aria-labelledby="ez-away-title">{rows}</div>'
         + (_chosen(home, form, dataset, kind, known[kind], found, seen, here) if kind else '<p class="ez-muted">No place is installed.</p>')
         + "</div>"
@@ -176,8 +176,9 @@ def _chosen(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType
     options = _options(module, form, kind, wrong)
     if wrong.get(""):
         options += f'<p class="ez-error" role="alert">{escape(in_words(wrong[""]))}</p>'
-    look_again = f'<button type="button" class="ez-btn{"" if fresh and not told["why"] else " ez-primary"}" data-act="away-look" data-collect>{icon("check")}{"Look again" if fresh else "Look at it"}</button>'
-    why = f'<p class="ez-error" role="alert">{escape(in_words(told["why"]))}</p>' if fresh and told["why"] and not wrong else ""
+    look_again = f'<button type="button" class="ez-btn{"" if fresh and not told["why"] else " ez-primary"}" data-act="away-look" data-collect>{icon("check")}{"Look again" if fresh and seen.get("away_looked") else "Look at it"}</button>'
+    look = "ez-error" if seen.get("away_looked") else "ez-muted ez-small"  # what is merely not filled in yet is no fault
+    why = f'<p class="{look}" role="status">{escape(in_words(told["why"]))}</p>' if fresh and told["why"] and not wrong else ""
     made = ""
     if fresh and not told["why"] and not wrong:
         made = _offer(home, form, dataset, kind, told, seen, here)

@@ -317,7 +317,7 @@ def away(ctx, dataset: str, form: Draft, seen: dict, data: dict, token: Secret |
         kind = form.place or next((k for k, told in seen.get("away", {}).items() if not told["why"]), "")
         form = changed(ctx, lambda form: form.edited(f"{draft.AWAY}.{kind}.machine", id))
     if act == "away-look" or (act == "away" and seen["away_open"]):
-        seen = {**seen, "away": elsewhere.look(ctx.home, form, token)}
+        seen = {**seen, "away": elsewhere.look(ctx.home, form, token), "away_looked": act == "away-look"}
     if act != "start-away":
         return None, seen, form
     with _one_look(ctx.home, form, dataset):

@@ -1,0 +1,278 @@
+"""What goes along to another machine, what comes back from it, and what that may not do here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+import pytest
+from PIL import Image
+
+from tests import tiny
+from training import jobfile, registry
+from training.away import bundle as bundles
+from training.away import reckon, relay, state, there
+from training.away.place import Look, Machine, Refused, Unreachable, of, problems
+from training.config import PlacePart, TrainConfig, config_hash
+from training.data import datasets, importing
+from training.home import REPO, Home
+from training.plan.hardware import machine
+from training.runs import journal, origin, supervisor
+from training.runs.context import Context, Stopped
+from training.runs.run import create
+
+CHECKPOINT = {"files": {}, "step": 4, "config_hash": "x", "dataset_fingerprint": "y"}
+
+
+def made(home, dataset, **changes):
+    job = tiny.train_job("builtin", dataset, **changes)
+    return create(home.outputs, jobfile.parse(TrainConfig, job))
+
+
+def elsewhere(home, dataset, tmp_path):
+    """A run for the example of a place, another folder of this computer."""
+    shutil.copytree(REPO / "docs" / "examples" / "cloud", home.plugins / "cloud", dirs_exist_ok=True)
+    (tmp_path / "far").mkdir(exist_ok=True)
+    return made(home, dataset, place__kind="next_folder", place__options={"folder": str(tmp_path / "far")})
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return tiny.pictures(tmp_path / "pictures", 3)
+
+
+def test_a_bundle_holds_what_is_learnt_and_nothing_else(home, pictures, tmp_path):
+    ds = datasets.create(home, "my cats")
+    importing.add_folder(ds, pictures)
+    first, second, third = ds.pictures()
+    Image.new("L", (64, 64), 255).save(ds.path / "picture 0.mask.png")
+    ds.set_repeats({first.id: 3})
+    ds.treat([second.id], "left")
+    ds.treat([third.id], "out")
+    (ds.path / "private notes.docx").write_text("private")
+    run = made(home, "my cats", data__datasets=[{"name": "my cats"}, {"name": str(pictures), "prior": True}], data__held_out=0)
+    packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
+    there_is = {p.relative_to(packed.folder).as_posix() for p in packed.folder.rglob("*") if p.is_file()}
+    assert there_is == set(packed.files) and packed.total_bytes == sum(p.stat().st_size for p in packed.folder.rglob("*") if p.is_file())
+    own = {name.removeprefix("datasets/my cats/") for name in packed.files if name.startswith("datasets/my cats/")}
+    assert own == {first.id, "picture 0.txt", "picture 0.mask.png", second.id, "picture 1.txt", ".easel/dataset.json", ".easel/repeats.json", ".easel/treatment.json"}
+    assert len([n for n in packed.files if n.startswith("datasets/pictures/")]) == 6
+    far = Home(packed.folder)
+    config = TrainConfig.model_validate(bundles.settled(jobfile.load_mapping(packed.folder / "job.yaml"), packed.folder))
+    assert config.place == PlacePart() and [use.name for use in config.data.datasets] == ["my cats", "pictures"]
+    for name, here in (("my cats", ds), ("pictures", datasets.resolve(home, str(pictures)))):
+        assert datasets.resolve(far, name).fingerprint(masks=True) == here.fingerprint(masks=True)
+    assert str(tmp_path) not in (packed.folder / "job.yaml").read_text()
+
+
+def test_only_the_pictures_of_the_part_that_is_learnt_go_along(home, tmp_path):
+    tiny.pictures(tmp_path / "all" / "inner", 2)
+    tiny.pictures(tmp_path / "all" / "other", 1, sizes=((80, 80),))
+    ds = datasets.create(home, "parts")
+    importing.add_folder(ds, tmp_path / "all")
+    run = made(home, "parts", data__datasets=[{"name": "parts", "part": "inner"}])
+    packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
+    pictures = [name for name in packed.files if name.endswith(".png")]
+    assert len(pictures) == 2 and jobfile.load_mapping(packed.folder / "job.yaml")["data"]["datasets"][0]["part"] == "inner"
+
+
+def test_a_plugin_goes_along_and_a_checkpoint_to_go_on_from(home, pictures, tmp_path):
+    shutil.copytree(REPO / "docs" / "examples" / "optimizers", home.plugins / "optimizers")
+    run = made(home, pictures, optimizer__type="sgd", optimizer__options={"momentum": 0.5})
+    kept = run.path / "checkpoints" / "000004"
+    kept.mkdir(parents=True)
+    (kept / "state.json").write_text("{}")
+    (kept / "adapter.safetensors").write_bytes(b"a")
+    entry = {name: {"size": (kept / name).stat().st_size, "sha256": bundles.sha256_of(kept / name)} for name in ("state.json", "adapter.safetensors")}
+    (kept / "MANIFEST.json").write_text(json.dumps(CHECKPOINT | {"files": entry}))
+    packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
+    assert {"plugins/optimizers/sgd.py", "outputs/run/checkpoints/000004/MANIFEST.json"} <= set(packed.files)
+    far = there._made(packed.folder)
+    assert far.path == packed.folder / "outputs" / "run" and origin.made_here(far.path)
+    assert json.loads((far.path / "checkpoints" / "000004" / "MANIFEST.json").read_text())["config_hash"] == config_hash(far.config())
+
+
+def test_a_bundle_that_did_not_arrive_whole_is_not_begun(home, pictures, tmp_path):
+    run = made(home, pictures)
+    packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
+    (packed.folder / "datasets" / "pictures" / "picture 1.txt").unlink()
+    (packed.folder / "datasets" / "pictures" / "picture 1.txt").write_text("something else")
+    assert there.run(packed.folder) == 2
+    head, events = there.look(packed.folder, 0)
+    assert head["status"] == "failed" and "picture 1.txt did not arrive whole" in head["why"] and events == b""
+    assert (pictures / "picture 1.txt").read_text() == "a blue photo of a cat", "the original is another file"
+
+
+def test_what_a_run_says_is_looked_at_in_pieces_and_only_what_is_inside_is_given(home, pictures, tmp_path, capsysbinary):
+    run = made(home, pictures)
+    packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
+    far = there._made(packed.folder)
+    journal.append(far.events_path, {"t": 1.0, "kind": "phase", "name": "training", "done": 0, "of": 0, "unit": ""})
+    with open(far.events_path, "ab") as file:
+        file.write(b'{"t": 2.0, "kind"')
+    head, events = there.look(packed.folder, 0)
+    assert events.endswith(b"\n") and head["offset"] == len(events) and b"2.0" not in events
+    assert there.look(packed.folder, head["offset"])[1] == b""
+    there.tell(packed.folder, '{"kind": "stop"}')
+    with pytest.raises(ValueError):
+        there.tell(packed.folder, "stop")
+    assert "stop" in far.control_path.read_text() and "control.jsonl" not in there.listing(packed.folder)
+    (far.path / "log.txt").write_bytes(b"0123")
+    assert there.main(["give", str(packed.folder), "log.txt", "2"]) == 0 and capsysbinary.readouterr().out == b"23"
+    for name in ("../../job.yaml", "/etc/passwd", "checkpoints"):
+        assert there.main(["give", str(packed.folder), name, "0"]) == 1 and capsysbinary.readouterr().out == b""
+    with pytest.raises(ValueError, match="is left alone"):
+        there.end(tmp_path, True)
+    there.end(packed.folder, True)
+    assert not packed.folder.exists()
+    assert there.look(packed.folder, 0)[0]["status"] == "gone"
+
+
+class Place:
+    """What a relay is told by a machine that nobody should trust: data for relay's own code, by the contract of a place."""
+
+    TITLE = "Far"
+
+    def __init__(self, looks=(), files=(), ended=""):
+        self.looks, self.files, self.ended, self.told, self.gone, self.tries = list(looks), dict(files), ended, [], 0, 0
+
+    def look(self, handle, options, offset):
+        found = self.looks[0] if len(self.looks) == 1 else self.looks.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def tell(self, handle, options, line):
+        self.told.append(json.loads(line)["kind"])
+
+    def listing(self, handle, options):
+        import hashlib
+
+        return {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in self.files.items()}
+
+    def fetch(self, handle, options, name, target):
+        self.tries += 1
+        target.write_bytes(self.files[name] if name != "damaged" else b"?")
+
+    def end(self, handle, options):
+        self.gone += 1
+        return self.ended
+
+
+def relayed(home, pictures, tmp_path, place, phase="started"):
+    run = elsewhere(home, pictures, tmp_path)
+    ctx = Context(run, home, 1)
+    ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="")
+    _, options = of(run.config(), home.plugins)
+    one = relay.Relay(run.config(), ctx, place, options)
+    one.state.phase = phase
+    return run, one
+
+
+def lines(*records) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+FINISHED = {"t": 5.0, "kind": "finished", "path": "tiny.safetensors", "summary": "6 steps."}
+
+
+def test_what_comes_from_elsewhere_is_data_and_reaches_nothing_but_the_run(home, pictures, tmp_path):
+    hostile = lines(
+        {"t": 1.0, "kind": "started", "pid": 1, "attempt": 9, "boot_id": "", "oom_kills": 0, "versions": {}, "device": ""},
+        {"t": 9e11, "kind": "phase", "name": "far", "done": 0, "of": 0, "unit": ""},
+        {"t": 99e9, "kind": "phase", "name": "later", "done": 0, "of": 0, "unit": ""},
+        {"t": 2.0, "kind": "sample", "step": 1, "index": 0, "prompt": "p", "path": "../../../escaped.webp", "seed": 1},
+        {"t": 2.0, "kind": "sample", "step": 1, "index": 0, "prompt": "p", "path": "samples/a.webp", "seed": 1},
+        {"t": 2.0, "kind": "dance"},
+        FINISHED,
+    ) + b"[1]\nrubbish\n"
+    files = {"samples/a.webp": b"picture", "tiny.safetensors": b"weights", "job.yaml": b"name: other", "events.jsonl": b"", "../up": b"x", "/abs": b"x", "README.md": b"card", "away.json": b"{}", "checkpoints/000002/MANIFEST.json": b"{}"}
+    place = Place([Look("finished", hostile, len(hostile), "", "")], files, "It cost 1 USD.")
+    run, one = relayed(home, pictures, tmp_path, place)
+    job = (run.path / "job.yaml").read_bytes()
+    one.all()
+    assert run.status() == "finished" and run.view().summary == "6 steps. It cost 1 USD."
+    assert (run.path / "job.yaml").read_bytes() == job and run.last("started")["attempt"] == 1
+    assert {p.relative_to(run.path).as_posix() for p in run.path.rglob("*") if p.is_file()} == {
+        "job.yaml", "events.jsonl", "away.json", "samples/a.webp", "tiny.safetensors", "README.md", "checkpoints/000002/MANIFEST.json",
+    }  # fmt: skip
+    assert all(record["t"] <= time.time() for record in run.events()[0]) and "dance" not in run.events_path.read_text()
+    assert place.gone == 1 and state.remembered(run.path) is None
+
+
+def test_a_network_that_is_away_is_waited_for_and_commands_are_kept(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "PATIENCE_S", (0.0,))
+    monkeypatch.setattr(relay, "LOOK_S", 0.0)
+    place = Place([Unreachable("no route"), Unreachable("no route"), Look("running", b"", 0, "", ""), Look("finished", lines(FINISHED), 1, "", "")], {"tiny.safetensors": b"w"})
+    run, one = relayed(home, pictures, tmp_path, place)
+    journal.append(run.control_path, {"t": 1, "kind": "save"})
+    journal.append(run.control_path, {"t": 1, "kind": "sample", "prompt": "a cat"})
+    one.all()
+    assert run.status() == "finished" and place.told == ["save", "sample"]
+
+
+def test_stop_without_an_answer_leaves_the_run_there_and_says_so(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "STOP_PATIENCE_S", 0.0)
+    run, one = relayed(home, pictures, tmp_path, Place([Unreachable("no route")]))
+    one._keep()
+    journal.append(run.control_path, {"t": 1, "kind": "stop"})
+    one.place.tell = one.place.look
+    with pytest.raises(Stopped):
+        one.all()
+    assert "stays there and may go on" in run.view().warnings[0] and state.remembered(run.path).phase == "started"
+
+
+def test_a_file_that_arrives_damaged_again_and_again_removes_nothing_there(home, pictures, tmp_path):
+    place = Place([Look("finished", lines(FINISHED), 1, "", "")], {"tiny.safetensors": b"w", "damaged": b"d"})
+    run, one = relayed(home, pictures, tmp_path, place)
+    with pytest.raises(Refused, match="damaged arrived from .* damaged 3 times; nothing there was removed"):
+        one.all()
+    assert place.gone == 0 and state.remembered(run.path).phase == "over"
+    place.files.pop("damaged")
+    again = relay.Relay(one.config, one.ctx, place, one.options)
+    again.all()
+    assert run.status() == "finished" and place.gone == 1, "resumed, it goes on with what is left to do"
+
+
+def test_a_wrong_place_is_refused_before_anything_is_sent(home, pictures, tmp_path):
+    run = elsewhere(home, pictures, tmp_path)
+    for place, says in (
+        ({"kind": "shs"}, "there is no cloud plugin called 'shs'; did you mean 'ssh'"),
+        ({"kind": "ssh", "options": {"hots": "desk"}}, "'hots' is not a setting; did you mean 'host'"),
+        ({"kind": "ssh", "options": {"host": "-oProxyCommand=id"}}, "give a name, an address"),
+        ({"options": {"host": "desk"}}, "host is for another machine"),
+    ):
+        [(_, said)] = problems(run.config().model_copy(update={"place": PlacePart(**place)}), home.plugins)
+        assert says in said
+
+
+def test_a_run_that_was_brought_here_does_not_send_pictures_away_unasked(home, pictures, tmp_path):
+    run = elsewhere(home, pictures, tmp_path)
+    shutil.rmtree(home.root / ".easel" / "made")
+    assert "place.kind 'next_folder', which sends its pictures to another machine" in origin.question(run.path)
+    with pytest.raises(ValueError, match="another machine"):
+        supervisor.start(run, home)
+
+
+def test_a_run_elsewhere_takes_no_card_and_is_handed_where_the_agent_is(home, pictures, tmp_path):
+    run = elsewhere(home, pictures, tmp_path)
+    assert not supervisor.uses_gpu(run) and supervisor.is_elsewhere(run) and supervisor.in_the_way(run, home) is None
+    far = made(home, pictures, place__kind="ssh", place__options={"host": "desk"})
+    environ = {"SSH_AUTH_SOCK": "/tmp/agent", "HF_TOKEN": "no"}
+    assert supervisor._for_its_place(far, home, environ) == {"SSH_AUTH_SOCK": "/tmp/agent"}
+    assert supervisor._for_its_place(made(home, pictures), home, environ) == {}
+
+
+def test_price_and_time_are_said_before_the_click(home, pictures):
+    from training.plan.estimate import estimate
+
+    config = made(home, pictures, steps=2000).config()
+    card = Machine("l4", "NVIDIA L4", 24 << 30, 30 << 30, 0.8, "USD")
+    seen = reckon.seen_as(card, machine(home.root))
+    assert seen.device == "cuda" and reckon.seen_as(Machine("t4", "NVIDIA T4", 16 << 30, 15 << 30, 0.4, "USD"), seen).compute == (7, 5)
+    guess = estimate(config.model_copy(update={"device": "cuda"}), seen, 3, home)
+    cost = reckon.price(card, guess)
+    assert 0 < cost.low < cost.high < 5 and cost.said.endswith(" USD") and guess.fits
+    assert reckon.price(Machine("own", "A card", 24 << 30, 0, None, ""), guess).said == ""
+    assert reckon.limit_s(config, registry.get("cloud", "ssh"), registry.get("cloud", "ssh").Options(limit_hours=2), home) == 7200
