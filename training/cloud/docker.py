@@ -187,6 +187,7 @@ def _docker(options: Options, *words: str, given=None, to=subprocess.PIPE, timeo
     said = " ".join(done.stderr.decode("utf-8", "replace").split())[-300:]
     if done.returncode:
         if any(word in said for word in ABSENT):
-            raise Unreachable(f"the Docker engine or its worker cannot be reached ({said})")
+            what = "Easel's worker there has stopped" if "running" in said and "daemon running" not in said else "no Docker engine answers: start Docker, or name another context"
+            raise Unreachable(f"{what} (docker says: {said})")
         raise Refused(f"docker says: {said or f'nothing, and ends with {done.returncode}'}")
     return done.stdout or b""
