@@ -110,7 +110,7 @@ def test_a_run_that_is_killed_there_says_so_and_leaves_nothing(desk, home, gate,
 
 @pytest.mark.slow
 def test_half_an_upload_goes_on_where_it_was(desk, tmp_path):
-    host, data = Host("desk", python=sys.executable), os.urandom(16 << 20)
+    host, data = Host("desk", python=sys.executable), os.urandom(8 << 20)
     (tmp_path / "a").write_bytes(data)
     (tmp_path / "b").write_bytes(b"b")
     files = {"inner/a ö'.bin": (tmp_path / "a", hashlib.sha256(data).hexdigest(), len(data)), "b": (tmp_path / "b", hashlib.sha256(b"b").hexdigest(), 1)}

@@ -105,6 +105,7 @@ class Relay:
             self.state.handle = self._patiently(lambda: self.place.start(dict(self.state.handle), self.options, seconds))
             self.state.phase = "started"
             self._keep()
+        idle = 0  # looks that brought nothing
         while True:
             self._pass_on()
             look = self._patiently(lambda: self.place.look(self.state.handle, self.options, self.state.offset))
@@ -118,8 +119,8 @@ class Relay:
                 return "" if look.status == "finished" else look.why or "it failed there without saying why"
             if look.status == "waiting":
                 self.ctx.phase(f"waiting at {self._where()}")
-            pause = LOOK_S if look.events or not self.view.step else LOOK_SLOWLY_S
-            self._wait(max(pause, getattr(self.place, "EVERY_S", 0.0)))  # a place may want to be asked less often
+            idle = 0 if look.events else idle + 1
+            self._wait(max(min(LOOK_S * (1 + idle), LOOK_SLOWLY_S), getattr(self.place, "EVERY_S", 0.0)))  # a place may want to be asked less often
 
     def _pass_on(self) -> None:
         """Stop, Save and Sample reach the run there."""

@@ -21,6 +21,7 @@ from training.config import PlacePart
 from training.home import Home
 from training.hub.secrets import Secret
 from training.plan import hardware
+from training.plan.presets import list_presets, recommend
 
 from ... import forms
 from ...icons import icon
@@ -106,8 +107,19 @@ def plan_on(home: Home, form: Draft, dataset: str, machine: Machine, here: hardw
     if key not in _plans:
         if len(_plans) > 64:
             _plans.clear()
-        _plans[key] = plan(home, form.model_copy(update={"gpu": ""}), dataset, reckon.seen_as(machine, here))
+        _plans[key] = plan(home, form.model_copy(update={"gpu": "", "preset": _preset(home, form, here)}), dataset, reckon.seen_as(machine, here))
     return _plans[key]
+
+
+def _preset(home: Home, form: Draft, here: hardware.Machine) -> str:
+    """The preset that the form shows: what is recommended for another machine would be another run."""
+    found = list_presets(plugins=home.plugins)
+    if any(p.id == form.preset and p.ok for p in found):
+        return form.preset
+    try:
+        return recommend(found, here).id
+    except ValueError:
+        return ""
 
 
 def chosen(form: Draft, kind: str, machines: list[Machine]) -> Machine | None:
@@ -208,9 +220,8 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, 
     for machine in machines:
         made = plan_on(home, form, dataset, machine, here)
         guess = made.estimate
-        if guess is None:
-            broken = broken or next(iter(made.wrong.values()), "the form above is not whole yet")
-        elif not guess.fits:
+        if guess is None or not guess.fits:
+            broken = broken or ("" if guess else next(iter(made.wrong.values()), "the form above is not whole yet"))
             small += 1
         else:
             cost = reckon.price(machine, guess)
@@ -221,6 +232,7 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, 
     left = [f"{small} {'is' if small == 1 else 'are'} too small for this run" if small else "", f"{len(rows) - len(shown)} cost more" if len(rows) > len(shown) else ""]
     left_out = "; ".join(filter(None, left))
     list_ = f'<div class="ez-away-machines" role="radiogroup" aria-label="Machines">{body}</div>' if body else ""
+    broken = "" if rows else broken
     if machines and not rows:
         broken = broken or "no machine of this place is large enough for this run: choose a smaller base model, or lower the resolution"
     if not machines:
