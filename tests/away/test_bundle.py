@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -147,8 +148,6 @@ class Place:
         self.told.append(json.loads(line)["kind"])
 
     def listing(self, handle, options):
-        import hashlib
-
         return {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in self.files.items()}
 
     def fetch(self, handle, options, name, target):
@@ -276,3 +275,46 @@ def test_price_and_time_are_said_before_the_click(home, pictures):
     assert 0 < cost.low < cost.high < 5 and cost.said.endswith(" USD") and guess.fits
     assert reckon.price(Machine("own", "A card", 24 << 30, 0, None, ""), guess).said == ""
     assert reckon.limit_s(config, registry.get("cloud", "ssh"), registry.get("cloud", "ssh").Options(limit_hours=2), home) == 7200
+
+
+def test_names_that_could_be_something_else_here_do_not_come_home():
+    for name in ("..", ".", ".hidden", "a/b", "samples/..", "samples/.x", "checkpoints/../x", "checkpoints/000002/..", "C:evil", "a\\b", "a\0", "samples/a/b/c"):
+        assert not relay.FETCHED.fullmatch(name), name
+    for name in ("README.md", "samples/000000_0.webp", "checkpoints/000002/adapter.safetensors", "zibbo 日本.safetensors"):
+        assert relay.FETCHED.fullmatch(name), name
+    assert relay.MODEL_FOLDERS.fullmatch("my-model/unet/config.json") and not relay.MODEL_FOLDERS.fullmatch("my-model/../job.yaml")
+
+
+def test_stop_while_it_is_being_sent_leaves_nothing_there(home, pictures, tmp_path):
+    place = Place()
+
+    def send(bundle, options, handle, say):
+        (home.outputs / "sent").touch()
+        run.command("stop") if not run.control_path.exists() else None
+        for n in range(3):
+            say("sending", n / 3)
+        raise AssertionError("it goes on although Stop was pressed")
+
+    place.send = send
+    run, one = relayed(home, pictures, tmp_path, place, phase="new")
+    journal.append(run.control_path, {"t": 1, "kind": "stop"})
+    with pytest.raises(Stopped):
+        one.all()
+    assert place.gone == 1 and state.remembered(run.path) is None and (home.outputs / "sent").exists() and not list((home.outputs / ".away").iterdir())
+
+
+def test_the_checkpoint_that_save_asked_for_comes_home_at_once(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "LOOK_S", 0.0)
+    parts = {"adapter.safetensors": b"weights", "state.json": b"{}"}
+    entry = {name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in parts.items()}
+    files = {f"checkpoints/000004/{name}": data for name, data in parts.items()} | {"checkpoints/000004/MANIFEST.json": json.dumps(CHECKPOINT | {"files": entry}).encode()}
+    saved = lines({"t": 2.0, "kind": "checkpoint", "step": 4, "path": "checkpoints/000004"})
+    place = Place([Look("running", b"", 0, "", ""), Look("running", saved, 9, "", ""), Look("finished", lines(FINISHED), 10, "", "")], files | {"tiny.safetensors": b"w"})
+    run, one = relayed(home, pictures, tmp_path, place)
+    seen = []
+    first = place.look
+    place.look = lambda handle, options, offset: (seen.append([step for step, _ in run.checkpoints()]), first(handle, options, offset))[1]
+    journal.append(run.control_path, {"t": 1, "kind": "save"})
+    one.all()
+    assert place.told == ["save"] and seen[-1] == [4], "before it is finished there"
+    assert run.status() == "finished" and not list(run.path.glob("checkpoints/*.manifest"))

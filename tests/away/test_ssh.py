@@ -194,3 +194,15 @@ def test_what_is_said_there_reaches_it_as_it_is(desk):
     odd = ["a b", "$(id)", "`id`", "'", '"', ";", "&&", "\\", "*", "ö日", "-x"]
     said = Host("desk", python=sys.executable).run([sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]))", *odd])
     assert said.decode().strip() == ascii(odd)
+
+
+@pytest.mark.slow
+def test_what_was_given_up_while_it_was_sent_is_removed(desk, tmp_path):
+    half = desk.home / ".easel-away" / "runs" / f"easel-{'a' * 16}" / ".parts"
+    half.mkdir(parents=True)
+    (half / "part").write_bytes(b"x")
+    other = desk.home / ".easel-away" / "runs" / f"easel-{'b' * 16}"
+    other.mkdir()
+    options = ssh.Options.model_validate(desk.options)
+    assert ssh.end({"id": "a" * 16}, options) == "" and os.listdir(other.parent) == [other.name], "another run there is left alone"
+    assert ssh.end({"id": "b" * 16}, options) == "" and os.listdir(desk.home) == []

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -37,9 +38,10 @@ STOP_PATIENCE_S = 20.0  # Stop was pressed, and nobody there answers
 SMALL_BYTES = 64 << 20  # files that are fetched several at a time; a larger one goes on where it was cut off
 MOST_TRIES = 3  # at a file that arrives damaged
 OURS = ENDINGS | {"started"}  # events that this worker says itself
-FETCHED = re.compile(r"samples/[^/\\\0]+|checkpoints/\d{1,15}/[^/\\\0]+|[^/\\\0]+")  # names below a run's folder that may come home
+_NAME = r'[^./\\\0:*?"<>|][^/\\\0:*?"<>|]*'  # one that every system takes, and that hides nothing
+FETCHED = re.compile(rf"samples/{_NAME}|checkpoints/\d{{1,15}}/{_NAME}|{_NAME}")  # names below a run's folder that may come home
 NEVER = {"job.yaml", "events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "datasets.json", states.FILE}  # at home they are this run's own
-MODEL_FOLDERS = re.compile(r"[^/\\\0.][^/\\\0]*/[^/\\\0.][^/\\\0]*/[^/\\\0]+")  # of a result that is a whole model
+MODEL_FOLDERS = re.compile(rf"{_NAME}/{_NAME}/{_NAME}|{_NAME}/model_index\.json")  # of a result that is a whole model
 T = TypeVar("T")
 
 
@@ -89,11 +91,13 @@ class Relay:
             self.state.handle = self._patiently(lambda: self.place.send(packed, self.options, dict(self.state.handle), say))
             self.state.phase = "sent"
             self._keep()
-        except (_Leave, Refused) as left:
+        except _Leave:
             self._forget()
-            if isinstance(left, Refused):
-                raise
             raise Stopped(0) from None
+        except Refused:
+            with suppress(Refused):  # it says the same again
+                self._forget()
+            raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -181,6 +185,8 @@ class Relay:
         if cost:
             self.ctx.warn(cost)
         if kind == "stopped" and not why:
+            if not self.state.stopping:
+                self.ctx.warn(f"It was stopped on {self._where()}: its time there was over, or somebody stopped it there. Resume goes on from what it saved.")
             raise Stopped(int(ending["step"]))
         if kind == "failed":
             raise Failed(str(ending["error"]), str(ending["hint"]), str(ending["trace"]))
@@ -268,7 +274,7 @@ class Relay:
     def _forget(self) -> str:
         """Nothing runs or lies there any more, unless that was asked for; what it cost."""
         self.ctx.phase(f"clearing up at {self._where()}")
-        cost = self._patiently(lambda: self.place.end(dict(self.state.handle), self.options), leaving=False)
+        cost = self._patiently(lambda: self.place.end(dict(self.state.handle), self.options))
         self._put_by()
         return cost
 
@@ -282,8 +288,8 @@ class Relay:
     def _where(self) -> str:
         return where(self.place, self.options)
 
-    def _patiently(self, ask: Callable[[], T], leaving: bool = True) -> T:
-        """What the place answers, however long the network is away.  leaving: Stop may end the wait."""
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """What the place answers, however long the network is away; Stop ends the wait."""
         asked_stop = None
         for tried in range(10**9):
             try:
@@ -294,7 +300,7 @@ class Relay:
                     self.ctx.phase(f"{self._where()} cannot be reached ({error}); trying again")
             ends = time.monotonic() + pause
             while time.monotonic() < ends:
-                if leaving and self.ctx.stop_requested():
+                if self.ctx.stop_requested():
                     asked_stop = asked_stop or time.monotonic()
                     if self.ctx.hurry or time.monotonic() - asked_stop > STOP_PATIENCE_S:
                         self._leave_it("it cannot be reached now")
@@ -303,8 +309,9 @@ class Relay:
 
     def _leave_it(self, why: str) -> None:
         """The relay ends and the run there goes on."""
-        if self.state.phase in ("sent", "started", "over"):
-            self.ctx.warn(f"{why[:1].upper()}{why[1:]}: what was sent to {self._where()} stays there and may go on, and cost what it costs. Resume finds it again; then Stop ends it there.")
+        goes_on = " and may go on, and cost what it costs" if self.state.phase in ("sent", "started") else ""
+        then = "; then Stop ends it there" if goes_on else ""
+        self.ctx.warn(f"{why[:1].upper()}{why[1:]}: what was sent to {self._where()} stays there{goes_on}. Resume finds it again{then}.")
         raise Stopped(self.view.step)
 
     def _wait(self, seconds: float) -> None:

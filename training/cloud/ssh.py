@@ -167,12 +167,11 @@ def fetch_many(handle: dict[str, Any], options: Options, targets: dict[str, Path
 def end(handle: dict[str, Any], options: Options) -> str:
     """Nothing runs there any more, and nothing lies there unless it was asked for."""
     host = _host(options)
-    if "root" not in handle:
-        return ""
+    root = handle.get("root") or f"{host.receiving('probe')['home']}/{options.folder}"  # it was given up while it was being sent
     if handle.get("set_up"):
         _there(handle, options, "end")
     if not options.keep:
-        host.receiving("remove", handle["root"], handle["id"], "no" if options.keep_setup else "yes", wait_s=None)
+        host.receiving("remove", root, handle["id"], "no" if options.keep_setup else "yes", wait_s=None)
     spent = (time.time() - handle["began"]) / 3600 * options.price_per_hour if options.price_per_hour and "began" in handle else 0
     return f"It cost about {spent:.2f} {options.currency}, at {options.price_per_hour:g} an hour; a rented machine goes on costing until you end it." if spent else ""
 
