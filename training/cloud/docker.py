@@ -101,10 +101,13 @@ def fetch(handle: dict, options: Options, name: str, target: Path) -> None:
     shelf.fetch(Volume(handle, options), name, target)
 
 
+def fetch_many(handle: dict, options: Options, files: Mapping[str, Path]) -> None:
+    shelf.fetch_many(Volume(handle, options), files)
+
+
 def end(handle: dict, options: Options) -> str:
     """Stops it if it still runs or waits, and removes it."""
-    if "container" not in handle:
-        return ""
+    handle = {**handle, "container": handle.get("container") or _worker(options, ASK_S)}  # also of a handle that send never gave back
     volume = Volume(handle, options)
     if "begun" in handle and "done" not in volume.names("."):
         volume.put({"cancel": b""})

@@ -92,8 +92,7 @@ def send(bundle, options: Options, handle: dict, say) -> dict:
     mounted = options.mount and bool(_HUB_ID.fullmatch(source))
     with _asking("make a bucket"):
         api = _api()
-        owner = handle.get("owner") or options.account or api.whoami()["name"]
-        bucket = f"{owner}/easel-{handle['id']}".lower()
+        owner, bucket = _named(api, handle, options)
         api.create_bucket(bucket, private=True, exist_ok=True)
         if not api.bucket_info(bucket).private:
             raise Refused(f"the bucket {bucket} is public, so nothing was put there; delete it, or make it private, and start again")
@@ -156,20 +155,35 @@ def fetch(handle: dict, options: Options, name: str, target: Path) -> None:
     shelf.fetch(Bucket(handle["bucket"]), name, target)
 
 
+def fetch_many(handle: dict, options: Options, files: Mapping[str, Path]) -> None:
+    shelf.fetch_many(Bucket(handle["bucket"]), files)
+
+
 def end(handle: dict, options: Options) -> str:
-    """Ends the job if it still runs, deletes the bucket, and says what it cost."""
-    if "bucket" not in handle:
-        return ""
+    """Ends the job if it still runs, deletes the bucket, and says what it cost.  Also of a handle that send never gave back."""
+    from huggingface_hub.errors import BucketNotFoundError
+
     with _asking("end a job"):
         api = _api()
+        owner, bucket = _named(api, handle, options)
+        handle = {**handle, "owner": owner}
         job = _job(api, handle) if "job" in handle else _begun(api, handle)
         if job is not None and job.status.stage not in OVER:
-            api.cancel_job(job_id=job.id, namespace=handle["owner"])
-            job = api.inspect_job(job_id=job.id, namespace=handle["owner"])
-        if not options.keep:
-            api.delete_bucket(handle["bucket"], missing_ok=True)
-    left = f"The bucket {handle['bucket']} was left there, as you asked." if options.keep else ""
+            api.cancel_job(job_id=job.id, namespace=owner)
+            job = api.inspect_job(job_id=job.id, namespace=owner)
+        try:
+            if not options.keep and api.bucket_info(bucket).private:  # a public one was never ours
+                api.delete_bucket(bucket, missing_ok=True)
+        except BucketNotFoundError:
+            pass
+    left = f"The bucket {bucket} was left there, as you asked." if options.keep else ""
     return sentences(_cost(job, handle), left)
+
+
+def _named(api, handle: dict, options: Options) -> tuple[str, str]:
+    """(who pays, the bucket of this run)."""
+    owner = handle.get("owner") or options.account or api.whoami()["name"]
+    return owner, f"{owner}/easel-{handle['id']}".lower()
 
 
 def _ending(job, handle: dict) -> str:

@@ -153,10 +153,13 @@ def fetch(handle: dict, options: Options, name: str, target: Path) -> None:
     shelf.fetch(Volume(handle, options), name, target)
 
 
+def fetch_many(handle: dict, options: Options, files: Mapping[str, Path]) -> None:
+    shelf.fetch_many(Volume(handle, options), files)
+
+
 def end(handle: dict, options: Options) -> str:
     """Ends the call, stops the app, deletes the volume.  Modal tells no price; its page does."""
-    if "volume" not in handle:
-        return ""
+    handle = {**handle, "volume": f"easel-{handle['id']}"}  # also of a handle that send never gave back
     environment = options.environment or None
     with _asking():
         import modal
