@@ -11,6 +11,7 @@ from tests.hub_standin import File, Repo
 from tests.jobs_standin import JobsStandin
 from training.away import checkout
 from training.away.bundle import Bundle
+from training.cloud import hf_jobs
 
 
 @pytest.fixture
@@ -32,6 +33,8 @@ def hub(token, tmp_path, monkeypatch):
         standin.repos["owner/base"].commit("the base", {"model_index.json": File(b"{}", False)})
         monkeypatch.setenv("HF_HUB_OFFLINE", "0")
         monkeypatch.setenv("HF_ENDPOINT", standin.url)
+        monkeypatch.setenv("EASEL_SHELF_S", "0.3")
+        monkeypatch.setattr(hf_jobs, "EVERY_S", 0.3)
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", standin.url)
         yield standin

@@ -125,7 +125,7 @@ def test_an_engine_or_a_worker_that_does_not_run_is_told_before_the_start(engine
     (engine / "running").unlink()
     assert docker.ready(HERE) == f"Easel's worker does not run there; start it with: {docker.UP}."
     (engine / "stopped").touch()
-    assert "cannot be reached (Cannot connect to the Docker daemon" in docker.ready(HERE)
+    assert docker.ready(HERE).startswith("no Docker engine answers: start Docker, or name another context (docker says: Cannot connect")
     monkeypatch.setenv("PATH", str(engine))
     assert docker.ready(HERE).startswith("There is no docker program on this computer")
 
@@ -133,7 +133,7 @@ def test_an_engine_or_a_worker_that_does_not_run_is_told_before_the_start(engine
 def test_a_worker_that_went_away_is_looked_for_again(engine, bundle, small_checkout):
     handle = docker.start(sent(bundle), HERE, 0)
     (engine / "running").unlink()
-    with pytest.raises(Unreachable, match="is not running"):
+    with pytest.raises(Unreachable, match="Easel's worker there has stopped"):
         docker.look(handle, HERE, 0)
 
 

@@ -23,7 +23,7 @@ def sent(bundle, options: Options = L4) -> dict:
     return hf_jobs.send(bundle, options, {"id": "ab12"}, quiet)
 
 
-def until(found, wait_s: float = 20.0):
+def until(found, wait_s: float = 60.0):
     """What `found` gives once it is true."""
     deadline = time.monotonic() + wait_s
     while not (got := found()):
@@ -111,6 +111,8 @@ def test_half_an_upload_goes_on_where_it_stopped(hub, bundle, small_checkout, mo
         hf_jobs.send(bundle, L4, {"id": "ab12"}, broken_after_one_batch)
     before = set(hub.files("alice/easel-ab12"))
     assert len(before) == 2 and told and "order.json" not in before
+    hf_jobs.end({"id": "cd34"}, L4)  # of another run, of which nothing is there
+    assert set(hub.files("alice/easel-ab12")) == before
     hub.seen.clear()
     handle = sent(bundle)
     lines = [json.loads(line) for body in hub.batches[1:] for line in body.splitlines()]
@@ -119,6 +121,18 @@ def test_half_an_upload_goes_on_where_it_stopped(hub, bundle, small_checkout, mo
     hub.batches.clear()
     sent(bundle)  # a third time nothing is sent but the list
     assert {json.loads(line)["path"] for body in hub.batches for line in body.splitlines()} == {"start.py", "order.json"}
+
+
+def test_what_was_left_half_sent_is_removed_by_its_id(hub, bundle, small_checkout):
+    class Left(Exception):
+        pass
+
+    def stop_was_pressed(what: str, share: float) -> None:
+        raise Left
+
+    with pytest.raises(Left):
+        hf_jobs.send(bundle, L4, {"id": "ab12"}, stop_was_pressed)
+    assert hub.files("alice/easel-ab12") and hf_jobs.end({"id": "ab12"}, L4) == "" and hub.buckets == {}
 
 
 def test_a_job_is_never_started_twice(hub, bundle, small_checkout):
@@ -215,6 +229,7 @@ def test_a_public_bucket_of_that_name_is_not_used(hub, bundle):
     hub.buckets["alice/easel-ab12"] = {"private": False, "files": {}}
     with pytest.raises(Refused, match="is public, so nothing was put there"):
         sent(bundle)
+    hf_jobs.end({"id": "ab12"}, L4)
     assert hub.buckets["alice/easel-ab12"]["files"] == {}
 
 
@@ -224,3 +239,17 @@ def test_hardware_is_never_chosen_for_you(hub, bundle, small_checkout):
     with pytest.raises(Refused, match="no hardware called 'h9000'"):
         hf_jobs.start(sent(bundle), Options(machine="h9000"), 60)
     assert hub.jobs == {}
+
+
+def test_the_torch_that_was_asked_for_is_told_to_the_installer(hub, bundle, small_checkout):
+    hub.runs = False
+    asked = Options(machine="l4x1", torch="cu126")
+    assert hub.jobs[hf_jobs.start(sent(bundle), asked, 60)["job"]].spec["environment"] == {"EASEL_TORCH": "cu126"}
+    with pytest.raises(ValueError, match="pattern"):
+        Options(torch="cu126; rm")
+
+
+def test_a_checkpoint_that_was_tidied_away_meanwhile_is_no_bug(hub, bundle, small_checkout, tmp_path):
+    handle = sent(bundle)
+    with pytest.raises(Refused, match="objects/nothing is no longer in the bucket"):
+        hf_jobs.Bucket(handle["bucket"]).get({"objects/nothing": tmp_path / "x"})

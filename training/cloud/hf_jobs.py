@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from ..away import shelf
+from ..away import shelf, shelved
 from ..away.place import Look, Machine, Refused, Unreachable, token
 from ..config import Part
 from ..sentences import sentences
@@ -28,6 +28,7 @@ TITLE = "Hugging Face Jobs"
 BLURB = "A card of Hugging Face, by the minute, with your own account; needs credit there, and a token that may run jobs."
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # Python and uv, on Debian; also what huggingface_hub runs scripts in
 SHELF, BASE, WORK = "/easel", "/base", "/tmp/easel"
+EVERY_S = shelved.PAUSE_S  # between two looks: each is half a dozen requests, of which the Hub grants some hundreds in five minutes
 LABEL = "easel-run"
 OVER = ("COMPLETED", "CANCELED", "ERROR", "DELETED")
 LOG_LINES = 60
@@ -45,6 +46,7 @@ class Options(Part):
     keep: bool = Field(False, description="Leave the bucket with what was sent and made there, which may cost storage.")
     account: str = Field("", pattern=r"^[\w.\-]*$", description="Organisation that pays and owns the bucket; empty means your own account.")
     image: str = Field("", description="Docker image to train in, such as one built from Easel's Dockerfile, which has the packages already; empty means one with Python and uv, in which they are installed first.")
+    torch: str = Field("", pattern=r"^[a-z]*[0-9.]*$", description="Build of torch to install there, such as cu126; empty takes the one that fits the card and its driver.")
     mount: bool = Field(True, description="Read a base model of the Hub from a mount; off means that the job downloads it, for which your token goes along as a secret.")
 
 
@@ -68,7 +70,7 @@ def machines(options: Options) -> list[Machine]:
             continue
         vram = _bytes(one.accelerator.vram) if one.accelerator else 0
         price = one.unit_cost_usd * {"second": 3600, "minute": 60, "hour": 1}[one.unit_label]
-        made.append(Machine(one.name, f"{one.pretty_name} ({one.accelerator.vram if one.accelerator else one.cpu}, {one.ram} RAM)", vram, _bytes(one.ram), price, CURRENCY))
+        made.append(Machine(one.name, one.pretty_name if vram else f"{one.pretty_name} ({one.cpu})", vram, _bytes(one.ram), price, CURRENCY))
     return sorted(made, key=lambda m: (m.price_per_hour, m.name))
 
 
@@ -90,8 +92,7 @@ def send(bundle, options: Options, handle: dict, say) -> dict:
     mounted = options.mount and bool(_HUB_ID.fullmatch(source))
     with _asking("make a bucket"):
         api = _api()
-        owner = handle.get("owner") or options.account or api.whoami()["name"]
-        bucket = f"{owner}/easel-{handle['id']}".lower()
+        owner, bucket = _named(api, handle, options)
         api.create_bucket(bucket, private=True, exist_ok=True)
         if not api.bucket_info(bucket).private:
             raise Refused(f"the bucket {bucket} is public, so nothing was put there; delete it, or make it private, and start again")
@@ -120,6 +121,7 @@ def start(handle: dict, options: Options, limit_s: int) -> dict:
         if job is None:
             job = api.run_job(
                 image=options.image or IMAGE, command=command, flavor=options.machine, timeout=limit_s, attempts=1,
+                env={"EASEL_TORCH": options.torch} if options.torch else None,
                 secrets=None if options.mount else {"HF_TOKEN": _token().reveal()}, labels={"app": "easel", LABEL: handle["id"]}, volumes=volumes, namespace=handle["owner"],
             )  # fmt: skip
     return {**handle, "job": job.id, "url": job.url, "machine": options.machine, "price_per_hour": offered[options.machine].price_per_hour, "limit_s": limit_s}
@@ -153,20 +155,35 @@ def fetch(handle: dict, options: Options, name: str, target: Path) -> None:
     shelf.fetch(Bucket(handle["bucket"]), name, target)
 
 
+def fetch_many(handle: dict, options: Options, files: Mapping[str, Path]) -> None:
+    shelf.fetch_many(Bucket(handle["bucket"]), files)
+
+
 def end(handle: dict, options: Options) -> str:
-    """Ends the job if it still runs, deletes the bucket, and says what it cost."""
-    if "bucket" not in handle:
-        return ""
+    """Ends the job if it still runs, deletes the bucket, and says what it cost.  Also of a handle that send never gave back."""
+    from huggingface_hub.errors import BucketNotFoundError
+
     with _asking("end a job"):
         api = _api()
+        owner, bucket = _named(api, handle, options)
+        handle = {**handle, "owner": owner}
         job = _job(api, handle) if "job" in handle else _begun(api, handle)
         if job is not None and job.status.stage not in OVER:
-            api.cancel_job(job_id=job.id, namespace=handle["owner"])
-            job = api.inspect_job(job_id=job.id, namespace=handle["owner"])
-        if not options.keep:
-            api.delete_bucket(handle["bucket"], missing_ok=True)
-    left = f"The bucket {handle['bucket']} was left there, as you asked." if options.keep else ""
+            api.cancel_job(job_id=job.id, namespace=owner)
+            job = api.inspect_job(job_id=job.id, namespace=owner)
+        try:
+            if not options.keep and api.bucket_info(bucket).private:  # a public one was never ours
+                api.delete_bucket(bucket, missing_ok=True)
+        except BucketNotFoundError:
+            pass
+    left = f"The bucket {bucket} was left there, as you asked." if options.keep else ""
     return sentences(_cost(job, handle), left)
+
+
+def _named(api, handle: dict, options: Options) -> tuple[str, str]:
+    """(who pays, the bucket of this run)."""
+    owner = handle.get("owner") or options.account or api.whoami()["name"]
+    return owner, f"{owner}/easel-{handle['id']}".lower()
 
 
 def _ending(job, handle: dict) -> str:
@@ -232,8 +249,13 @@ class Bucket:
         self.id = id
 
     def put(self, files: Mapping[str, Path | bytes]) -> None:
+        from huggingface_hub.errors import BucketBatchError
+
         with _asking("write to the bucket"):
-            _api().batch_bucket_files(self.id, add=[(source, name) for name, source in files.items()])
+            try:
+                _api().batch_bucket_files(self.id, add=[(source, name) for name, source in files.items()])
+            except BucketBatchError as error:  # some of it is there: the rest is put again
+                raise Unreachable(f"Hugging Face took only a part of what was sent ({' '.join(str(error).split())[:200]})") from None
 
     def names(self, folder: str) -> dict[str, int]:
         from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError
@@ -250,8 +272,13 @@ class Bucket:
         return {f.path.removeprefix(f"{folder}/"): f.size for f in found if f.type == "file" and f.path.startswith(f"{folder}/")}
 
     def get(self, files: Mapping[str, Path]) -> None:
+        from huggingface_hub.errors import EntryNotFoundError
+
         with _asking("read the bucket"):
-            _api().download_bucket_files(self.id, list(files.items()), raise_on_missing_files=True)
+            try:
+                _api().download_bucket_files(self.id, list(files.items()), raise_on_missing_files=True)
+            except EntryNotFoundError:  # a checkpoint that was tidied away there meanwhile
+                raise Refused(f"{', '.join(files)} is no longer in the bucket {self.id}") from None
 
 
 def _token():

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from pydantic import Field
 
-from ..away import checkout, shelf
+from ..away import checkout, shelf, shelved
 from ..away.place import Look, Machine, Refused, Unreachable, token
 from ..config import Part
 from ..sentences import sentences
@@ -28,6 +28,7 @@ BLURB = "A card of Modal, by the second, with your own account there."
 ENVIRONMENT = ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_PROFILE", "MODAL_CONFIG_PATH", "MODAL_ENVIRONMENT")  # of whoever starts it
 VERSION = "1.6.4"  # of the package that this was written for
 SHELF, WORK = "/easel", "/tmp/easel"
+EVERY_S = shelved.PAUSE_S  # between two looks
 MOST_S = 24 * 3600  # Modal's own limit of one call
 TORCH = "cu130"  # the build for the cards that Modal has; the image is built where there is none
 CURRENCY = "USD"
@@ -58,7 +59,7 @@ def ready(options: Options) -> str:
 
 
 def machines(options: Options) -> list[Machine]:
-    return [Machine(name, f"{name} ({gb} GB)", gb * 10**9, RAM_BYTES, a_second * 3600, CURRENCY) for name, (gb, a_second) in CARDS.items()]
+    return [Machine(name, name, gb * 10**9, RAM_BYTES, a_second * 3600, CURRENCY) for name, (gb, a_second) in CARDS.items()]
 
 
 def leaves(options: Options) -> str:
@@ -152,10 +153,13 @@ def fetch(handle: dict, options: Options, name: str, target: Path) -> None:
     shelf.fetch(Volume(handle, options), name, target)
 
 
+def fetch_many(handle: dict, options: Options, files: Mapping[str, Path]) -> None:
+    shelf.fetch_many(Volume(handle, options), files)
+
+
 def end(handle: dict, options: Options) -> str:
     """Ends the call, stops the app, deletes the volume.  Modal tells no price; its page does."""
-    if "volume" not in handle:
-        return ""
+    handle = {**handle, "volume": f"easel-{handle['id']}"}  # also of a handle that send never gave back
     environment = options.environment or None
     with _asking():
         import modal
