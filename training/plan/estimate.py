@@ -223,7 +223,7 @@ def _sharing(config: TrainConfig, count: int) -> str:
     """What several processes mean for time and memory."""
     each = math.ceil(config.optimizer.accumulation / count)
     if config.device not in CARDS:
-        return f"{count} processes train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step; the memory is that of all, and they have the same cores among them"
+        return f"{count} processes train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step; the memory is that of all, and the cores are divided among them"
     times = 1 / sharing.share_of_time(config, count)
     return f"{count} cards train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step: about {times:.1f} times as fast as one, as some {sharing.UNSHARED:.0%} of a step is not shared out; the VRAM is that of each"
 
