@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -113,6 +114,7 @@ def _serve(home, plan, port, claim) -> int:
     print(f"Easel is ready{' on this computer only' if plan.share and not share_url else ''}: {url}", flush=True)
     for line in plan.says:
         print(line, flush=True)
+    gc.freeze()  # page and libraries stay: walking their objects over and over holds up answers by a tenth of a second
     if plan.window:
         window.open_app(local_url)
     try:

@@ -96,7 +96,7 @@ def theirs(script: str, words: list[str], checkout: Path) -> None:
             setattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], sys.modules[name])
     sys.modules["transformers"].CLIPFeatureExtractor = CLIPImageProcessor  # as transformers 4 called it
     module = __import__(script)
-    args = module.setup_parser().parse_args(words)
+    args = module.args = module.setup_parser().parse_args(words)  # as a script it has them as a global, and one function reads that
     began = time.perf_counter()
     {"merge_lora": lambda: module.merge(args), "resize_lora": lambda: module.resize(args), "extract_lora_from_models": lambda: module.svd(**vars(args))}[script]()
     told(began, Path(args.save_to))

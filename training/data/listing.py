@@ -65,16 +65,16 @@ def built(folder: Folder, scan: Scan, names: Sequence[str]) -> list[Picture]:
         inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1), focuses.get(record["sha256"], MIDDLE) if record else MIDDLE, treated.get(record["sha256"], PLAIN) if record else PLAIN)
         known = memory.built.get(name)
         if known is None or known[0] != inputs:
-            known = memory.built[name] = inputs, _one(folder, scan, name, *inputs)
+            known = memory.built[name] = inputs, _one(folder, scan, name, known[1].path if known else folder.path / name, *inputs)
         made.append(known[1])
     return made
 
 
-def _one(folder: Folder, scan: Scan, name: str, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float], treated: Treatment) -> Picture:  # fmt: skip
+def _one(folder: Folder, scan: Scan, name: str, path: Path, record: dict | None, said: captions.Decoded, source: str, size_bytes: int, first: str, kept_out: str | None, asides, lines: str, repeats: int, focus: tuple[float, float], treated: Treatment) -> Picture:  # fmt: skip
     """A picture out of what is known of it.  first: the picture of the same bytes that is used.  asides: what lies beside it, which `scan` names."""
     words = {"captions": captions.split(said.text, lines), "caption_guess": said.guessed}
     if record is None:
-        return Picture(name, folder.path / name, 0, 0, size_bytes, "", "unchecked", "not checked yet", said.text, source, said.note, **words)
+        return Picture(name, path, 0, 0, size_bytes, "", "unchecked", "not checked yet", said.text, source, said.note, **words)
     verdict, note = ("ok" if record["ok"] else "refused"), record["note"]
     if record["ok"] and treated.out:
         verdict, note = "out", "left out of training; its file and its caption stay"
@@ -86,7 +86,7 @@ def _one(folder: Folder, scan: Scan, name: str, record: dict | None, said: capti
     control, control_note = _control_of(folder, scan, name, record)
     beside = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
     return Picture(
-        name, folder.path / name, *treated.size(record["width"], record["height"]), size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
+        name, path, *treated.size(record["width"], record["height"]), size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
         **words, **beside, seconds=record["seconds"], repeats=repeats, focus=treated.point(focus), treatment=treated,
     )  # fmt: skip
 
