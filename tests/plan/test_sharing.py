@@ -28,6 +28,7 @@ def test_the_smallest_card_counts_and_more_cards_than_there_are_are_a_problem(ho
     tight = replace(FOUR, cards=(*FOUR.cards[:3], replace(FOUR.cards[3], vram_bytes=1 * GB, vram_free_bytes=1 * GB)))
     config = job(**FULL, device="cuda", model__dtype="bf16", data__batch_size=1, optimizer__accumulation=4, gpus=0)
     assert at(config, FOUR, home=home).fits and not at(config, tight, home=home).fits
+    assert "are missing; each of the 4 cards must hold the whole model. Make it fit" in at(config, tight, home=home).problems[0]
     assert at(config.model_copy(update={"gpus": 3}), tight, home=home).fits
     assert "Gpus is 5, but this run was given 4 cards; set gpus to 4" in at(config.model_copy(update={"gpus": 5}), FOUR, home=home).problems[0]
 

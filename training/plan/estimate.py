@@ -223,7 +223,7 @@ def _sharing(config: TrainConfig, count: int) -> str:
     """What several processes mean for time and memory."""
     each = math.ceil(config.optimizer.accumulation / count)
     if config.device not in CARDS:
-        return f"{count} processes train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step; the memory is that of all, and they have the same cores among them"
+        return f"{count} processes train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step; the memory is that of all, and the cores are divided among them"
     times = 1 / sharing.share_of_time(config, count)
     return f"{count} cards train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step: about {times:.1f} times as fast as one, as some {sharing.UNSHARED:.0%} of a step is not shared out; the VRAM is that of each"
 
@@ -411,13 +411,14 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
 
 def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig) -> list[str]:
     found = []
+    each = f"; each of the {config.gpus} cards must hold the whole model" if config.gpus > 1 else ""
     lower = "or lower data.resolutions or data.batch_size"
     if config.device in CARDS and not machine.cuda_ok:
         found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")
     elif vram > machine.vram_free_bytes:
         found.append(
             f"Some {gb(vram)} of VRAM are needed, but {machine.gpu_name} has {gb(machine.vram_free_bytes)} of {gb(machine.vram_bytes)} free: "
-            f"{gb(vram - machine.vram_free_bytes)} are missing. Make it fit, close other programs that use the card, {lower}"
+            f"{gb(vram - machine.vram_free_bytes)} are missing{each}. Make it fit, close other programs that use the card, {lower}"
         )
     if ram > machine.ram_free_bytes:
         found.append(
