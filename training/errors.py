@@ -343,6 +343,18 @@ KINDS = (
         "Choose a GPU with an hourly price in the Space's settings, or the free CPU for the small example.",
         (r"ZeroGPU",),
     ),
+    Kind(
+        "E-905", "Whether a newer version is out cannot be said",
+        "The package index did not answer, or not in a way that can be read; it is asked only when you press the button.",
+        "Look whether this computer has internet, then ask again. Everything else works without it.",
+        (r"[Pp]ackage index",),
+    ),
+    Kind(
+        "E-906", "A tracker was not told",
+        "Another process tells it of the same run already, or a sample is not as large as one can be. The training goes on either way.",
+        "Wait until the other one has ended, then show the run again; what was told is not told twice.",
+        (r"is being told of this run already", r"px, which no sample has"),
+    ),
 )  # fmt: skip
 
 _FIRST = ("E-904", "E-408", "E-901", "E-404", "E-401", "E-403", "E-903", "E-902", "E-803", "E-801", "E-802", "E-804", "E-806", "E-805", "E-807", "E-808", "E-101", "E-102", "E-201", "E-202", "E-705", "E-604")
