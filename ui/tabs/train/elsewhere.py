@@ -176,7 +176,7 @@ def _place(kind: str, module: ModuleType, told: Mapping[str, Any], is_chosen: bo
     chip = '<span class="ez-chip ez-ok">ready</span>' if told and not why else '<span class="ez-chip ez-idle">not ready</span>'
     said = module.BLURB if not why or is_chosen else in_words(why)
     return (
-        f'<button type="button" class="ez-preset ez-away-place" role="radio" aria-checked="{str(is_chosen).lower()}" tabindex="{0 if is_chosen else -1}" data-act="away-place" '
+        f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(is_chosen).lower()}" tabindex="{0 if is_chosen else -1}" data-act="away-place" '
         f'data-id="{escape(kind)}" data-collect><span class="ez-preset-top"><b>{escape(module.TITLE)}</b>{chip}</span><p>{escape(said)}</p></button>'
     )
 
@@ -209,7 +209,7 @@ def _options(module: ModuleType, form: Draft, kind: str, wrong: Mapping[str, str
     rest = "".join(html for path, html in shown if path not in ALWAYS)
     force = " data-force" if any(path in wrong for path, _ in shown if path not in ALWAYS) else ""
     more = f'<details class="ez-drawer" data-key="away-{escape(kind)}"{force}><summary>{"More about it" if plain else "Settings of this place"}</summary>{rest}</details>' if rest else ""
-    return f'<div class="ez-away-options">{plain}{more}</div>'
+    return f'<div>{plain}{more}</div>'
 
 
 def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, Any], seen: Mapping[str, Any], here: hardware.Machine) -> str:
