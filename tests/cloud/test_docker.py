@@ -109,6 +109,7 @@ def test_a_worker_that_is_stopped_goes_on_with_its_run_at_its_next_start(engine,
     docker.end(handle, HERE)
 
 
+@pytest.mark.slow  # each word to docker is two processes
 def test_half_an_upload_is_sent_again_and_what_arrived_whole_is_not(engine, bundle, small_checkout):
     handle = sent(bundle)
     objects = engine / "data" / "shelves" / "ab12" / "objects"
@@ -130,6 +131,7 @@ def test_an_engine_or_a_worker_that_does_not_run_is_told_before_the_start(engine
     assert docker.ready(HERE).startswith("There is no docker program on this computer")
 
 
+@pytest.mark.slow  # each word to docker is two processes
 def test_a_worker_that_went_away_is_looked_for_again(engine, bundle, small_checkout):
     handle = docker.start(sent(bundle), HERE, 0)
     (engine / "running").unlink()
@@ -137,6 +139,7 @@ def test_a_worker_that_went_away_is_looked_for_again(engine, bundle, small_check
         docker.look(handle, HERE, 0)
 
 
+@pytest.mark.slow  # each word to docker is two processes
 def test_no_name_can_be_taken_for_a_flag_and_the_context_goes_first(engine, bundle, small_checkout):
     for bad in ("--privileged", "-v", "a b", "a;b", "../x"):
         with pytest.raises(ValueError, match="pattern"):
@@ -149,6 +152,7 @@ def test_no_name_can_be_taken_for_a_flag_and_the_context_goes_first(engine, bund
         docker.send(bundle, Options(container="another"), {"id": "ab12"}, quiet)
 
 
+@pytest.mark.slow  # each word to docker is two processes
 def test_what_a_stranger_reports_is_looked_at(engine, bundle, small_checkout):
     handle = docker.start(sent(bundle), HERE, 0)
     out = engine / "data" / "shelves" / "ab12" / "out"
