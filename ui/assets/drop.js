@@ -90,7 +90,11 @@
   const weights = (files) => files.length === 1 && /\.safetensors$/i.test(files[0].name);
   // A job file of another trainer; JSON only where the Train tab is looked at, elsewhere it lies beside pictures.
   const settings = (files) => files.length === 1 && (/\.(toml|ya?ml)$/i.test(files[0].name) || (easel.shown?.() === "train" && /\.json$/i.test(files[0].name)));
+  // A picture for what the Playground draws with, where it asks for one.
+  const asked = () => [...document.querySelectorAll("#ez-play .ez-drop")].find((b) => b.offsetParent);
+  const shown = (files) => files.length === 1 && /\.(png|jpe?g|webp)$/i.test(files[0].name) && easel.shown?.() === "playground" && asked();
   const send = async (files) => {
+    if (shown(files)) return into("playground", asked, files, "Another picture is still on its way; drop this again when it is in.");
     if (settings(files)) return into("train", () => document.querySelector("#ez-train .ez-drop"), files, "Another file is still on its way; drop this again when it is in.");
     if (weights(files)) return into("tools", () => document.querySelector("#ez-tools .ez-drop"), files, "Another file is still on its way; drop this again when it is in.");
     return into("dataset", box, files, "Other pictures are still on their way; drop these again when they are in.");

@@ -39,6 +39,15 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What a network beside the base model can be shown.  what: "control picture" or "picture"; thumb: address of the chosen one, "" where there is none."""
+
+    what: str
+    options: Sequence[tuple[str, str]]
+    thumb: str = ""
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A request that is being drawn."""
 
@@ -47,7 +56,7 @@ class Waiting:
     of: int
 
 
-def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: str) -> str:
+def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: str, shown: Shown | None = None) -> str:
     """What is drawn with, what is drawn, and Draw."""
     run = bench.run.id if bench.run else wish.run if wish.run in dict(bench.choices) else bench.choices[0][0]
     points = [("final", "Finished" if bench.points and bench.points[-1] == "final" else "Newest")] + [(p, f"Step {int(p):,}") for p in reversed(bench.points) if p != "final"]
@@ -55,6 +64,8 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
     parts = [_field("Draw with", _select("run", run, bench.choices), "ez-play-run")]
     if bench.run:
         parts += [_field("Checkpoint", _select("checkpoint", wish.checkpoint if wish.checkpoint in dict(points) else "final", points), "ez-play-checkpoint"), _strength(wish)]
+    if shown:
+        parts.append(_shown(wish, shown))
     parts.append(_modes(wish))
     if wish.mode in ("two", "repair"):
         second = "Donor, if any" if wish.mode == "repair" else "Second LoRA"
@@ -78,7 +89,15 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
         _field("Not to show", _text("negative", negative, "nothing"), "ez-play-negative"),
     ]
     parts.append(f'<details class="ez-drawer" data-key="play-more"><summary>Seed, size and sampler</summary><div class="ez-play-more">{"".join(more)}</div></details>')
-    return f'<div class="ez-play-form">{"".join(parts)}</div>'
+    return f'<div class="ez-play-form{" ez-play-shows" if shown else ""}">{"".join(parts)}</div>'
+
+
+def _shown(wish: Wish, shown: Shown) -> str:
+    """What the network is shown: one of a dataset's, or one that was dropped below."""
+    options = [("", f"Choose a {shown.what}"), *shown.options]
+    seen = f'<img class="ez-play-shown" src="{escape(shown.thumb)}" alt="">' if shown.thumb else ""
+    value = wish.shown if wish.shown in dict(options) else ""
+    return f'<div class="ez-play-showing">{_field(f"Shown {shown.what}", _select("shown", value, options), "ez-play-shown-of")}{seen}</div>'
 
 
 def _field(label: str, control: str, id: str) -> str:
@@ -145,6 +164,8 @@ def stage(made: Made | None, files: Sequence[str], waiting: Waiting | None, src:
     if made.told["error"]:
         return f'<div class="ez-note ez-bad" role="alert">{escape(made.told["error"])}</div>{said}'
     shots = made.told["request"]["shots"]
+    if shots[-1].get("beside"):
+        said = f'<figure class="ez-play-seen"><img class="ez-play-pic" src="{escape(src(f"samples/{made.id}.shown.png"))}" alt="What it was shown"><figcaption>what it was shown</figcaption></figure>{said}'
     labels = [shot["place"].get("label", "") for shot in shots]
     mode = made.told["request"]["mode"]
     draw = {"before": _pair, "repair": _pair, "film": _film, "vote": _ballot if hidden else _row}.get(mode, _row)
