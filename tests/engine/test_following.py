@@ -18,8 +18,8 @@ from .test_ip_adapter import encoder  # noqa: F401 a fixture
 from .test_ip_adapter import of as of_picture
 
 
-def studio_of(home, base) -> Studio:
-    run = create(home.outputs, jobfile.parse(play.Config, {"kind": "play", "name": "play", "model": {"family": "sd15", "source": str(base)}}))
+def studio_of(home, base, family: str = "sd15") -> Studio:
+    run = create(home.outputs, jobfile.parse(play.Config, {"kind": "play", "name": "play", "model": {"family": family, "source": str(base)}}))
     ctx = Context(run, home, 1)
     ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="CPU")
     return Studio(run.config(), ctx, keep_text=True)
@@ -50,7 +50,7 @@ def test_it_draws_what_the_samples_show_and_nothing_of_it_stays(lab, base, contr
         with_it = drawn(studio, beside=run.id, shown=str(control))
         assert alike(with_it, sample) and not alike(with_it, alone)
         assert studio.shown.size == (32, 32)
-        assert np.array_equal(drawn(studio, beside=run.id, shown=str(control)), with_it)
+        assert np.array_equal(drawn(studio, beside=run.id, shown=first.name, shown_of=str(controlled)), with_it)
         assert np.array_equal(drawn(studio), alone)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .. import registry
 from ..data import datasets
@@ -66,7 +66,7 @@ class Following:
     def given(self, shot: Shot) -> tuple[dict[str, Any], Image.Image]:
         """(keyword arguments of the pipeline's call, the picture that the network is shown, of the shot's size).  Raises ValueError, OSError."""
         picture = self._picture(shot)
-        seen = ImageOps.fit(picture.load(), (shot.width, shot.height), Image.Resampling.LANCZOS)
+        seen = side.cut(picture.load(), shot.width, shot.height)
         if needs_control(self.adapter):
             return {self.beside.image: seen}, seen
         studio = self.studio

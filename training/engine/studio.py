@@ -126,7 +126,9 @@ class Studio:
         Raises ValueError where one does not fit; Stopped.
         """
         files = [(self.file_of(source), strength) for source, strength in loras]
-        if files and self.following and self.following.inside:
+        if self.following and self.following.inside:
+            if not files:
+                return  # the wardrobe would put aside what it did not put on
             raise ValueError(f"the {self.following.adapter.TITLE} of '{self.following.title}' lies in the model's own layers, which can wear no LoRA beside it; leave the LoRA out")
         if rules:
             files = [(repair.mended(files, rules, self.spec.id, self.config.model.source, self.ctx), 1.0)]

@@ -293,9 +293,12 @@ def test_a_network_beside_the_model_is_drawn_with_and_shown_a_picture(ctx, besid
     assert "/easel/thumb/zibbo/one.control.png" in page(ctx)
     before, after = asked(ctx, mode="before").shots
     assert (before.beside, after.beside, before.seed == after.seed) == ("", beside.id, True)
+    alone, worn = asked(ctx, mode="two", other="a.safetensors").shots
+    assert (alone.beside, alone.loras, worn.beside, worn.loras) == (beside.id, (), beside.id, (("a.safetensors", 1.0),))
     for mode in ("strengths", "vote", "repair"):
-        with pytest.raises(ValueError, match="needs a LoRA"):
+        with pytest.raises(ValueError, match="cannot be drawn with the ControlNet"):
             asked(ctx, mode=mode)
+    assert 'data-id="before"' in page(ctx) and 'data-id="vote"' not in page(ctx)
     with pytest.raises(ValueError, match="Many pictures are not drawn with a ControlNet"):
         many.config_of(ctx.home, wish(ctx, many_prompts="a"), asks.bench(ctx.home, playground.form_of(ctx)))
     request = asked(ctx, mode="one")

@@ -74,6 +74,7 @@ class Wish(BaseModel):
         if path == "other":
             changed |= {"other_blocks": "{}"}
         if path == "run":
+            changed |= {"mode": "one"} if text.startswith(besides.MARK) else {}
             changed |= {"shown": "", "own_blocks": "{}", "checkpoint": FINAL, "steps": "", "guidance": "", "size": "", "negative": None}
         return self.model_copy(update=changed)
 
@@ -174,9 +175,9 @@ def request(home: Home, wish: Wish, bench: Bench, votes: list[tuple[str, str, fl
         raise ValueError(f"there is no way to draw called {wish.mode!r}")
     if not wish.prompt.strip():
         raise ValueError("Say what to draw")
-    if bench.beside and bench.beside.inside and wish.mode != "one":
-        raise ValueError(f"“{MODES[wish.mode]}” cannot be drawn with the {bench.beside.title} of this run, which lies in the base model’s own layers; choose “{MODES['one']}”")
-    if bench.run is None and wish.mode in ("before", "strengths", "checkpoints", "film", "vote", "repair") and not (bench.beside and wish.mode == "before"):
+    if bench.beside and wish.mode not in besides.ways(bench.beside):
+        raise ValueError(f"“{MODES[wish.mode]}” cannot be drawn with the {bench.beside.title} of a run; choose “{MODES['one']}”")
+    if bench.run is None and not bench.beside and wish.mode in ("before", "strengths", "checkpoints", "film", "vote", "repair"):
         raise ValueError(f"“{MODES[wish.mode]}” needs a LoRA; choose a run")
     rows = {"one": _one, "before": _before, "strengths": _strengths, "checkpoints": _checkpoints, "film": _checkpoints, "two": _two, "vote": _vote, "repair": _repair}[wish.mode](wish, bench, votes)
     shots = [_shot(wish, bench, k, worn, label) for k, (label, worn) in enumerate(rows)]

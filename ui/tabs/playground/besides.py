@@ -45,6 +45,11 @@ def of(run: Run) -> Beside | None:
         return None
 
 
+def ways(beside: Beside) -> tuple[str, ...]:
+    """The ways to draw with it."""
+    return ("one",) if beside.inside else ("one", "before", "two")
+
+
 def sources(run: Run) -> list[str]:
     """The datasets that the run learnt, as it names them."""
     return [use.name for use in run.config().data.datasets]

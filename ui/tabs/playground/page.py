@@ -11,6 +11,7 @@ from training.plan.ranking import Rank
 from ... import views
 from ...icons import icon
 from .asks import MODES, Bench, Made, Wish
+from .besides import ways
 
 BY_CHECKPOINT = ("checkpoints", "film", "vote")  # ways to draw in which each picture is another checkpoint
 Source = Callable[[str], str]  # path inside the studio's run -> URL
@@ -24,6 +25,12 @@ HINTS = {
     "film": "The same seed at every checkpoint, as a GIF and an MP4.",
     "repair": "Some blocks stronger, weaker or from another LoRA; before and after, on the same seed.",
     "vote": "Two checkpoints without their names: say which picture is better. The votes rank them.",
+}
+
+BESIDE_HINTS = {
+    "one": "One picture, with the {} of this run.",
+    "before": "The same seed without and with the {}, under a slider.",
+    "two": "The {} alone, and with a LoRA, on the same seed.",
 }
 
 
@@ -66,7 +73,7 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
         parts += [_field("Checkpoint", _select("checkpoint", wish.checkpoint if wish.checkpoint in dict(points) else "final", points), "ez-play-checkpoint"), _strength(wish)]
     if shown:
         parts.append(_shown(wish, shown))
-    parts.append(_modes(wish))
+    parts.append(_modes(wish, bench))
     if wish.mode in ("two", "repair"):
         second = "Donor, if any" if wish.mode == "repair" else "Second LoRA"
         others = "".join(f'<option value="{escape(id)}">{escape(title)}</option>' for id, title in bench.choices if not id.startswith("base:"))
@@ -94,7 +101,7 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
 
 def _shown(wish: Wish, shown: Shown) -> str:
     """What the network is shown: one of a dataset's, or one that was dropped below."""
-    options = [("", f"Choose a {shown.what}"), *shown.options]
+    options = [("", "Choose one, or drop one below"), *shown.options]
     seen = f'<img class="ez-play-shown" src="{escape(shown.thumb)}" alt="">' if shown.thumb else ""
     value = wish.shown if wish.shown in dict(options) else ""
     return f'<div class="ez-play-showing">{_field(f"Shown {shown.what}", _select("shown", value, options), "ez-play-shown-of")}{seen}</div>'
@@ -128,13 +135,16 @@ def _strength(wish: Wish) -> str:
     )
 
 
-def _modes(wish: Wish) -> str:
+def _modes(wish: Wish, bench: Bench) -> str:
+    """The ways to draw; with a network beside the base model, those that need no LoRA."""
+    modes = {mode: title for mode, title in MODES.items() if bench.beside is None or mode in ways(bench.beside)}
+    hint = BESIDE_HINTS[wish.mode].format(bench.beside.title) if bench.beside and wish.mode in BESIDE_HINTS else HINTS.get(wish.mode, "")
     rows = "".join(
         f'<button type="button" class="ez-seg{" is-on" if mode == wish.mode else ""}" role="radio" aria-checked="{str(mode == wish.mode).lower()}" '
         f'tabindex="{0 if mode == wish.mode else -1}" data-act="mode" data-id="{mode}" data-collect>{escape(title)}</button>'
-        for mode, title in MODES.items()
+        for mode, title in modes.items()
     )
-    return f'<div class="ez-field"><div class="ez-segs ez-play-modes" role="radiogroup" aria-label="What to draw">{rows}</div><p class="ez-muted">{escape(HINTS.get(wish.mode, ""))}</p></div>'
+    return f'<div class="ez-field"><div class="ez-segs ez-play-modes" role="radiogroup" aria-label="What to draw">{rows}</div><p class="ez-muted">{escape(hint)}</p></div>'
 
 
 def engine(state: Engine) -> str:
