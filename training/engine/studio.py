@@ -108,7 +108,7 @@ class Studio:
         if self._dressed:  # what lies in the denoiser goes into layers that carry nothing else
             self._load_anew()
         try:
-            self.following = Following(run, self)
+            self.following = Following(run, self.config, self.ctx, self.family, self.m, self.cache)
         except Exception:
             self._load_anew()  # the network may lie in it in part
             raise

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from training import registry
 from training.data import datasets
+from training.data.memory import hash_of
 from training.data.pictures import SUFFIXES
 from training.formats.beside import is_beside, needs_control
 from training.home import Home
@@ -105,7 +105,7 @@ def bring(home: Home, upload: Path) -> str:
         raise ValueError(f"{upload.name} is no picture; drop a PNG, JPG or WebP")
     if upload.stat().st_size > MAX_BYTES:
         raise ValueError(f"{upload.name} has more than {MAX_BYTES // 10**6} MB; drop a smaller one")
-    name = hashlib.sha256(upload.read_bytes()).hexdigest()[:16] + upload.suffix.lower()
+    name = hash_of(upload)[:16] + upload.suffix.lower()
     folder(home).mkdir(parents=True, exist_ok=True)
     shutil.move(upload, folder(home) / name)
     return FILE + name
