@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
 
 from tests.engine.conftest import lab  # noqa: F401 a fixture
 from tests.engine.test_beside import equal_folders, published, session_of
+from tests.engine.test_following import alike, drawn, studio_of
+from training.plan import prompts
 
 from .test_every_family import _kit, job
 
@@ -62,6 +65,12 @@ def test_its_loss_is_the_scripts_and_the_control_pipeline_loads_it(kit, lab, dat
     asked = again.family.predict(again.m, batch.latents, batch.t, batch.cond)
     again.m.denoiser = pipe.transformer
     torch.testing.assert_close(again.family.predict(again.m, batch.latents, batch.t, batch.cond), asked, atol=1e-5, rtol=1e-5)
+
+    s, studio, first = run.config().sample, studio_of(lab.home, kit.folder, "flux1"), min(p for p in dataset.glob("*.png") if ".control" not in p.name)
+    how = {"prompt": prompts.of_config(run.config())[0].text, "negative": s.negative, "width": s.width, "height": s.height, "seed": s.seed, "steps": s.steps, "guidance": s.guidance}
+    alone, with_it = drawn(studio, **how), drawn(studio, beside=run.id, shown=first.name, shown_of=str(dataset), **how)
+    sample = np.asarray(Image.open(run.path / "samples/000002_0.webp")).astype(int)[:, -s.width :]
+    assert alike(with_it, sample) and not alike(with_it, alone) and np.array_equal(drawn(studio, **how), alone)
 
 
 @pytest.mark.parametrize("quantise", ["none", "int8"])

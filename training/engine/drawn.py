@@ -16,6 +16,8 @@ from ..runs.context import Context
 from ..runs.run import Run
 from .studio import Studio
 
+SHOWN = ".shown.png"
+
 
 def write(ctx: Context, name: str, frames: list[Image.Image], shot: Shot, studio: Studio, *, fps: float = 16.0, drawing: Drawing | None = None) -> str:
     """The path, inside the run, of samples/<name>.png; of a clip samples/<name>.webp, with an MP4 beside it.
@@ -50,9 +52,18 @@ def named(ctx: Context, file: Path) -> str:
 def told(ctx: Context, shot: Shot, studio: Studio, from_picture: Drawing | None) -> dict[str, Any]:
     """Our JSON inside a picture: no path of this computer, only the files' names."""
     loras = [{"name": named(ctx, studio.file_of(source)), "strength": strength, "hash": pictureinfo.lora_hash(studio.file_of(source))} for source, strength in shot.loras]
-    settings = {k: v for k, v in shot.told().items() if k not in ("loras", "place", "number")}
+    settings = {k: v for k, v in shot.told().items() if k not in ("loras", "place", "number", "beside", "shown", "shown_of")}
+    if studio.following:
+        settings["beside"] = studio.following.title
     more = {"change": from_picture.change, "masked": bool(from_picture.mask)} if from_picture else {}
     return {"family": studio.spec.id, "model": studio.spec.called(studio.config.model.source), **settings, "loras": loras, **more}
+
+
+def shown(ctx: Context, name: str, picture: Image.Image) -> None:
+    """Writes samples/<name>.shown.png, what a network beside the denoiser was shown."""
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    write_atomic(ctx.path(f"samples/{name}{SHOWN}"), stream.getvalue())
 
 
 def film(ctx: Context, name: str, pictures: list[Image.Image], each_s: float = 0.5) -> str:

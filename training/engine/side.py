@@ -63,9 +63,13 @@ def shown(item: Item, width: int, height: int) -> list[Image.Image]:
     """The control picture of an item, where it has one, and the picture, cut to this size."""
     from ..data.datasets import load_pixels
 
-    crop = crop_to(*item.size, (width, height))
-    cut = lambda picture: picture.resize(crop.scaled, Image.Resampling.LANCZOS).crop((crop.left, crop.top, crop.left + width, crop.top + height))
-    return [cut(item.treatment.apply(picture)) for picture in ([item.control.load()] if item.control else []) + [load_pixels(item.path)]]
+    return [cut(item.treatment.apply(picture), width, height, item.size) for picture in ([item.control.load()] if item.control else []) + [load_pixels(item.path)]]
+
+
+def cut(picture: Image.Image, width: int, height: int, size: tuple[int, int] | None = None) -> Image.Image:
+    """A picture scaled to cover this size, and cut around its middle.  size: of what it belongs to, whose shape it has."""
+    crop = crop_to(*(size or picture.size), (width, height))
+    return picture.resize(crop.scaled, Image.Resampling.LANCZOS).crop((crop.left, crop.top, crop.left + width, crop.top + height))
 
 
 def strip(pictures: list[Image.Image]) -> Image.Image:

@@ -20,8 +20,9 @@ from ..formats.basemodel import read_configs
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
-from . import adapter_files, blocks, memory, samplers
+from . import adapter_files, blocks, memory, samplers, side
 from .cache import Cache
+from .following import Following
 from .sampling import interruptible
 from .texts import Texts
 from .wardrobe import Wardrobe, reaches_text
@@ -46,6 +47,9 @@ class Studio:
         self.cache = Cache(ctx.home.cache, ctx.warn)
         self.texts = self._fresh_texts(learning=False)
         self.wardrobe: Wardrobe | None = None
+        self.following: Following | None = None
+        self.shown: Image.Image | None = None  # what the network beside the denoiser was shown for the newest picture
+        self._dressed = False  # whether something was worn since the denoiser was loaded
         self._files: dict[str, Path] = {}
 
     def read(self, texts: Iterable[str]) -> None:
@@ -68,10 +72,10 @@ class Studio:
 
     def check(self, shot: Shot) -> None:
         """Raises ValueError where the model cannot draw a shot at all: before anything is loaded."""
-        for side in (shot.width, shot.height):
-            if side % self.divisor:
-                low, high = side // self.divisor * self.divisor, -(-side // self.divisor) * self.divisor
-                raise ValueError(f"{shot.width}x{shot.height} px does not divide by {self.divisor}; try {low or high} or {high} in place of {side}")
+        for length in (shot.width, shot.height):
+            if length % self.divisor:
+                low, high = length // self.divisor * self.divisor, -(-length // self.divisor) * self.divisor
+                raise ValueError(f"{shot.width}x{shot.height} px does not divide by {self.divisor}; try {low or high} or {high} in place of {length}")
         samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)
         if shot.frames > 1 and not self.spec.latent.video:
             raise ValueError(f"frames is {shot.frames}, but {self.spec.title} draws still pictures; set it to 1")
@@ -91,17 +95,47 @@ class Studio:
         modules = {self.spec.denoiser: self.m.denoiser, **self.m.text_encoders}
         self.wardrobe = Wardrobe(modules, self.spec, self.ctx.warn, lambda: blocks.settle(self.m.denoiser, self.config.device))
 
+    def follow(self, run: str) -> None:
+        """From here on the network that a finished run trained beside the denoiser draws along; "": none does.  Raises ValueError."""
+        if run == (self.following.run if self.following else ""):
+            return
+        before, self.following, self.m.side = self.following, None, None
+        self.load()
+        if before and before.inside:
+            self._load_anew()
+        if not run:
+            return
+        if self._dressed:  # what lies in the denoiser goes into layers that carry nothing else
+            self._load_anew()
+        try:
+            self.following = Following(run, self.config, self.ctx, self.family, self.m, self.cache)
+        except Exception:
+            self._load_anew()  # the network may lie in it in part
+            raise
+        self.m.side = self.following.side
+
+    def _load_anew(self) -> None:
+        """The denoiser as the base model has it, wearing nothing."""
+        self.m.denoiser, self.wardrobe, self._dressed = None, None, False
+        memory.release()
+        self.load()
+
     def wear(self, loras: Sequence[tuple[str, float]], rules: Sequence[repair.Rule] = ()) -> None:
         """The model wears these and no others.  rules: of some of their layers; then they are worn as the one file that they come to.
 
         Raises ValueError where one does not fit; Stopped.
         """
         files = [(self.file_of(source), strength) for source, strength in loras]
+        if self.following and self.following.inside:
+            if not files:
+                return  # the wardrobe would put aside what it did not put on
+            raise ValueError(f"the {self.following.adapter.TITLE} of '{self.following.title}' lies in the model's own layers, which can wear no LoRA beside it; leave the LoRA out")
         if rules:
             files = [(repair.mended(files, rules, self.spec.id, self.config.model.source, self.ctx), 1.0)]
         if not self.texts.learning and any(strength and reaches_text(file, self.spec) for file, strength in files):
             self._with_living_text()
         self.load()
+        self._dressed = self._dressed or bool(files)
         self.wardrobe.wear(files)
 
     def draw(self, shot: Shot, picture: str = "", mask: str = "", change: float = 1.0) -> list[Image.Image]:
@@ -114,6 +148,11 @@ class Studio:
             pipe = from_picture(pipe, bool(mask), self.spec)
             given |= {"image": _fitted(picture, shot), "strength": change}
             given |= {"mask_image": _fitted(mask, shot).convert("L")} if mask else {}
+        if self.following:
+            pipe = side.pipeline(pipe, self.following.beside, self.m.side)
+            told, self.shown = self.following.given(shot)
+            given |= told
+            torch.manual_seed(shot.seed)  # some of these pipelines draw the control picture's latents without the generator
         pipe.set_progress_bar_config(disable=True)
         if video := self.spec.latent.video:
             given["num_frames"] = fitting(shot.frames, self.spec.latent.frame_stride)

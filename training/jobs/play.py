@@ -120,8 +120,11 @@ def _draw(request: Request, k: int, shot: Shot, studio, ctx: Context, drawn: int
     from ..engine import memory
 
     begun_t = time.monotonic()
+    studio.follow(shot.beside)
     studio.wear(shot.loras, shot.blocks)
     frames = studio.draw(shot)
+    if shot.beside:
+        onto_disk.shown(ctx, request.id, studio.shown)
     files.append(onto_disk.write(ctx, f"{request.id}_{k}", frames, shot, studio))
     ctx.emit("sample", step=drawn, index=k, prompt=shot.prompt, path=files[-1], seed=shot.seed)
     rate = 1 / max(1e-6, time.monotonic() - begun_t)

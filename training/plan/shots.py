@@ -105,6 +105,9 @@ class Shot(Part):
     blocks: tuple[tuple[int, Pattern, Strength], ...] = Field(
         (), max_length=512, description="Strengths of their own for some layers: adapter, counted from 1, text that a layer's name holds in its file, and factor."
     )
+    beside: str = Field("", max_length=200, description="A finished run that trained a network beside the denoiser, which draws along: its id; empty is none.")
+    shown: str = Field("", max_length=2000, description="What that network is shown: the path of a file, or with shown_of the name of a picture there.")
+    shown_of: str = Field("", max_length=1000, description="The dataset of the picture that is shown; its control picture is taken where the network is shown those.")
     place: dict[str, str] = Field({}, description="What stands at its row and column: axis and value.")
 
     @property

@@ -91,12 +91,16 @@
   // A job file of another trainer; JSON only where the Train tab is looked at, elsewhere it lies beside pictures.
   const settings = (files) => files.length === 1 && (/\.(toml|ya?ml)$/i.test(files[0].name) || (easel.shown?.() === "train" && /\.json$/i.test(files[0].name)));
   const run = (files) => easel.shown?.() === "results" && files.length === 1 && /\.zip$/i.test(files[0].name);
+  // A picture for what the Playground draws with, where it asks for one.
+  const asked = () => [...document.querySelectorAll("#ez-play .ez-drop")].find((b) => b.offsetParent);
+  const shown = (files) => files.length === 1 && /\.(png|jpe?g|webp)$/i.test(files[0].name) && easel.shown?.() === "playground" && asked();
   const send = async (files) => {
     if (run(files)) {
       const fold = document.querySelector("#ez-bring-run > .label-wrap");
       if (fold && !fold.classList.contains("open")) fold.click();
       return into("results", () => document.querySelector("#ez-bring-run .ez-drop"), files, "Another run is still on its way; drop this again when it is in.");
     }
+    if (shown(files)) return into("playground", asked, files, "Another picture is still on its way; drop this again when it is in.");
     if (settings(files)) return into("train", () => document.querySelector("#ez-train .ez-drop"), files, "Another file is still on its way; drop this again when it is in.");
     if (weights(files)) return into("tools", () => document.querySelector("#ez-tools .ez-drop"), files, "Another file is still on its way; drop this again when it is in.");
     return into("dataset", box, files, "Other pictures are still on their way; drop these again when they are in.");

@@ -18,7 +18,7 @@ from training.plan.shots import shots
 from training.runs import journal
 from training.runs.run import Run, create, list_runs
 from ui import drafts, shell, sidebar
-from ui.tabs.playground import asks, many, repairs, sliders, votes
+from ui.tabs.playground import asks, besides, many, repairs, sliders, votes
 from ui.tabs.playground import tab as playground
 from ui.tabs.playground.asks import Wish
 from ui.tabs.publish import tab as publish
@@ -261,3 +261,74 @@ def test_repair_moves_blocks_draws_both_and_saves_what_it_drew(ctx, tmp_path):
 def asks_file(ctx, run: Run):
     """The file that the newest checkpoint of a run means to the page."""
     return repairs.file_of(ctx.home, asks.source_of(asks.bench(ctx.home, wish(ctx, run=run.id)), asks.FINAL))
+
+
+@pytest.fixture
+def beside(ctx):
+    """A finished ControlNet of a dataset of which one picture has a control picture."""
+    from training.data import datasets, importing
+
+    ds = datasets.create(ctx.home, "zibbo")
+    for name, side in (("one.png", 70), ("two.png", 80), ("one.control.png", 70)):
+        Image.new("RGB", (side, side), "blue").save(ctx.home.root / name)
+    importing.add_files(ds, [ctx.home.root / name for name in ("one.png", "two.png", "one.control.png")])
+    made = create(ctx.home.outputs, story.config("outlines", adapter={"type": "controlnet"}, data={"datasets": [{"name": ds.name}], "resolutions": [64]}))
+    assert besides.of(made) is None, "one that has not finished cannot be drawn with"
+    (made.path / "outlines/controlnet").mkdir(parents=True)
+    (made.path / "outlines/controlnet/config.json").write_text("{}")
+    journal.append(made.events_path, {"t": 1e9, "kind": "started", "pid": 2**30, "attempt": 1, "boot_id": "", "oom_kills": -1, "versions": {}, "device": "cpu"})
+    journal.append(made.events_path, {"t": 1e9 + 1, "kind": "finished", "path": "outlines", "summary": ""})
+    return made
+
+
+def test_a_network_beside_the_model_is_drawn_with_and_shown_a_picture(ctx, beside):
+    chosen = besides.MARK + beside.id
+    wish(ctx, run=chosen)
+    html = page(ctx)
+    assert "outlines (ControlNet)" in html and "Shown control picture" in html and "ez-play-shows" in html and 'value="0:one.png"' in html and "two.png" not in html
+    with pytest.raises(ValueError, match="Choose the control picture that it is shown, or drop one"):
+        asked(ctx)
+    (one,) = asked(ctx, shown="0:one.png").shots
+    assert (one.beside, one.shown, one.shown_of, one.loras) == (beside.id, "one.png", "zibbo", ())
+    assert "/easel/thumb/zibbo/one.control.png" in page(ctx)
+    before, after = asked(ctx, mode="before").shots
+    assert (before.beside, after.beside, before.seed == after.seed) == ("", beside.id, True)
+    alone, worn = asked(ctx, mode="two", other="a.safetensors").shots
+    assert (alone.beside, alone.loras, worn.beside, worn.loras) == (beside.id, (), beside.id, (("a.safetensors", 1.0),))
+    for mode in ("strengths", "vote", "repair"):
+        with pytest.raises(ValueError, match="cannot be drawn with the ControlNet"):
+            asked(ctx, mode=mode)
+    assert 'data-id="before"' in page(ctx) and 'data-id="vote"' not in page(ctx)
+    with pytest.raises(ValueError, match="Many pictures are not drawn with a ControlNet"):
+        many.config_of(ctx.home, wish(ctx, many_prompts="a"), asks.bench(ctx.home, playground.form_of(ctx)))
+    request = asked(ctx, mode="one")
+    drawn(ctx, request)
+    html = page(ctx)
+    assert f"{request.id}.shown.png" in html and "what it was shown" in html and "publish it" not in html
+    assert "ez-play-shows" not in (wish(ctx, run=asks.BASE) and page(ctx))
+
+
+def test_a_dropped_picture_is_kept_by_what_it_is_and_nothing_else_of_this_computer_can_be_shown(ctx, beside):
+    file = ctx.home.root / "mine.png"
+    Image.new("RGB", (64, 64)).save(file)
+    shown = besides.bring(ctx.home, file)
+    (shot,) = asked(ctx, run=besides.MARK + beside.id, shown=shown).shots
+    assert os.path.dirname(shot.shown) == str(besides.folder(ctx.home)) and os.path.isfile(shot.shown) and not shot.shown_of
+    assert "The one that was dropped" in page(ctx)
+    (ctx.home.root / "secret.png").write_bytes(b"x")
+    for other in ("file:../../secret.png", f"file:{ctx.home.root}/secret.png", "1:one.png", "0:../x.png", str(ctx.home.root / "secret.png")):
+        with pytest.raises(ValueError, match="gone; drop it again|Choose the control picture"):
+            asked(ctx, shown=other)
+    (ctx.home.root / "x.svg").write_text("<svg/>")
+    with pytest.raises(ValueError, match="x.svg is no picture"):
+        besides.bring(ctx.home, ctx.home.root / "x.svg")
+
+
+def test_one_that_lies_in_the_models_layers_is_drawn_one_at_a_time(ctx, beside):
+    told = asks.bench(ctx.home, wish(ctx, run=besides.MARK + beside.id)).beside
+    inside = asks.Bench(None, "x", (), asks.bench(ctx.home, playground.form_of(ctx)).usual, [], besides.Beside(beside, "IP-Adapter", False, True))
+    assert not told.inside
+    with pytest.raises(ValueError, match="“Before and after” cannot be drawn with the IP-Adapter"):
+        asks.request(ctx.home, wish(ctx, mode="before", prompt="x", shown="0:two.png"), inside, [])
+    (shot,) = asks.request(ctx.home, wish(ctx, mode="one"), inside, []).shots
+    assert shot.shown == "two.png"

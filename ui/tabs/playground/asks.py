@@ -21,7 +21,7 @@ from training.plan.prompts import with_place
 from training.plan.shots import FINAL, Shot, unweighted
 from training.runs.run import Run, create, list_runs
 
-from . import repairs
+from . import besides, repairs
 
 FORM = "playground"  # name of the draft on disk
 BASE = "base:"  # of what is chosen in place of a run: the base model of a run, "base:" alone the one that comes with Easel
@@ -45,6 +45,7 @@ class Wish(BaseModel):
     prompt: str = ""
     negative: str | None = None
     mode: str = "one"
+    shown: str = ""  # what a network beside the base model is shown, as besides.py names it
     other: str = ""
     other_strength: str = "1"
     seed: str = "42"
@@ -73,7 +74,8 @@ class Wish(BaseModel):
         if path == "other":
             changed |= {"other_blocks": "{}"}
         if path == "run":
-            changed |= {"own_blocks": "{}", "checkpoint": FINAL, "steps": "", "guidance": "", "size": "", "negative": None}
+            changed |= {"mode": "one"} if text.startswith(besides.MARK) else {}
+            changed |= {"shown": "", "own_blocks": "{}", "checkpoint": FINAL, "steps": "", "guidance": "", "size": "", "negative": None}
         return self.model_copy(update=changed)
 
 
@@ -86,12 +88,15 @@ class Bench:
     points: tuple[str, ...]
     usual: dict[str, Any]
     choices: list[tuple[str, str]] = field(default_factory=list)
+    beside: besides.Beside | None = None  # of a run that trained a network beside the base model; run is None then
 
 
 def bench(home: Home, wish: Wish) -> Bench:
     """Raises ValueError where the run's base model cannot be told."""
     runs = [run for run in list_runs(home.outputs, {"train"}) if points(run)]
     choices = [(run.id, run.title) for run in runs]
+    networks = [found for run in list_runs(home.outputs, {"train"}) if (found := besides.of(run))]
+    choices += [(besides.MARK + found.run.id, f"{found.run.title} ({found.title})") for found in networks]
     seen: dict[str, tuple[str, str]] = {}
     for run in list_runs(home.outputs, {"train"}):
         model = run.job().get("model")
@@ -104,8 +109,16 @@ def bench(home: Home, wish: Wish) -> Bench:
         like = chosen.removeprefix(BASE)
         usual = drawing_like(Run.open(home.outputs, like)) if like else _small(home)
         return Bench(None, "the base model", (), usual, choices)
+    if chosen.startswith(besides.MARK):
+        found = next(found for found in networks if besides.MARK + found.run.id == chosen)
+        return Bench(None, found.run.title, (), drawing_like(found.run), choices, found)
     run = next(run for run in runs if run.id == chosen)
     return Bench(run, run.title, points(run), drawing_like(run), choices)
+
+
+def choice_of(home: Home, run: str) -> str:
+    """How a run is called among the choices."""
+    return besides.MARK + run if besides.of(Run.open(home.outputs, run)) else run
 
 
 def _small(home: Home) -> dict[str, Any]:
@@ -162,10 +175,15 @@ def request(home: Home, wish: Wish, bench: Bench, votes: list[tuple[str, str, fl
         raise ValueError(f"there is no way to draw called {wish.mode!r}")
     if not wish.prompt.strip():
         raise ValueError("Say what to draw")
-    if bench.run is None and wish.mode in ("before", "strengths", "checkpoints", "film", "vote", "repair"):
+    if bench.beside and wish.mode not in besides.ways(bench.beside):
+        raise ValueError(f"“{MODES[wish.mode]}” cannot be drawn with the {bench.beside.title} of a run; choose “{MODES['one']}”")
+    if bench.run is None and not bench.beside and wish.mode in ("before", "strengths", "checkpoints", "film", "vote", "repair"):
         raise ValueError(f"“{MODES[wish.mode]}” needs a LoRA; choose a run")
     rows = {"one": _one, "before": _before, "strengths": _strengths, "checkpoints": _checkpoints, "film": _checkpoints, "two": _two, "vote": _vote, "repair": _repair}[wish.mode](wish, bench, votes)
     shots = [_shot(wish, bench, k, worn, label) for k, (label, worn) in enumerate(rows)]
+    if bench.beside:
+        told = besides.told(home, bench.beside, wish.shown)
+        shots = [shot | told if k or wish.mode != "before" else shot for k, shot in enumerate(shots)]
     if wish.mode == "repair":
         uses, rules = repair_of(home, wish, bench)
         shots[1] |= {"loras": uses, "blocks": rules}
@@ -201,7 +219,7 @@ def _two(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
     other = [(wish.other.strip(), number(wish.other_strength, "Strength of the second LoRA"))]
     theirs = dict(bench.choices).get(wish.other) or wish.other.rsplit("/", 1)[-1]
     if bench.run is None:
-        return [("the base model", []), (theirs, other)]
+        return [(_label(wish, bench), []), (theirs, other)]
     return [(bench.title, _worn(wish, bench)), (theirs, other), ("both", _worn(wish, bench) + other)]
 
 
@@ -234,6 +252,8 @@ def _vote(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> list
 
 
 def _label(wish: Wish, bench: Bench) -> str:
+    if bench.beside:
+        return bench.title
     if bench.run is None:
         return "the base model"
     at = "" if wish.checkpoint == FINAL else f" at step {wish.checkpoint}"

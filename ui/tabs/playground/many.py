@@ -50,6 +50,8 @@ class Sheet:
 def config_of(home: Home, wish: Wish, bench: Bench) -> Config:
     """The job that the form describes.  Raises ValueError, in plain words."""
     u = bench.usual
+    if bench.beside:
+        raise ValueError(f"Many pictures are not drawn with a {bench.beside.title}; choose a run that trained a LoRA, or draw one picture above")
     worn = [{"source": source_of(bench, wish.checkpoint), "strength": number(wish.strength, "Strength")}] if bench.run else []
     if bench.run and "checkpoint" in (wish.many_rows, wish.many_columns):
         worn[0]["source"] = bench.run.id

@@ -11,6 +11,7 @@ from training.plan.ranking import Rank
 from ... import views
 from ...icons import icon
 from .asks import MODES, Bench, Made, Wish
+from .besides import ways
 
 BY_CHECKPOINT = ("checkpoints", "film", "vote")  # ways to draw in which each picture is another checkpoint
 Source = Callable[[str], str]  # path inside the studio's run -> URL
@@ -26,6 +27,12 @@ HINTS = {
     "vote": "Two checkpoints without their names: say which picture is better. The votes rank them.",
 }
 
+BESIDE_HINTS = {
+    "one": "One picture, with the {} of this run.",
+    "before": "The same seed without and with the {}, under a slider.",
+    "two": "The {} alone, and with a LoRA, on the same seed.",
+}
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -39,6 +46,15 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What a network beside the base model can be shown.  what: "control picture" or "picture"; thumb: address of the chosen one, "" where there is none."""
+
+    what: str
+    options: Sequence[tuple[str, str]]
+    thumb: str = ""
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A request that is being drawn."""
 
@@ -47,7 +63,7 @@ class Waiting:
     of: int
 
 
-def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: str) -> str:
+def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: str, shown: Shown | None = None) -> str:
     """What is drawn with, what is drawn, and Draw."""
     run = bench.run.id if bench.run else wish.run if wish.run in dict(bench.choices) else bench.choices[0][0]
     points = [("final", "Finished" if bench.points and bench.points[-1] == "final" else "Newest")] + [(p, f"Step {int(p):,}") for p in reversed(bench.points) if p != "final"]
@@ -55,7 +71,9 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
     parts = [_field("Draw with", _select("run", run, bench.choices), "ez-play-run")]
     if bench.run:
         parts += [_field("Checkpoint", _select("checkpoint", wish.checkpoint if wish.checkpoint in dict(points) else "final", points), "ez-play-checkpoint"), _strength(wish)]
-    parts.append(_modes(wish))
+    if shown:
+        parts.append(_shown(wish, shown))
+    parts.append(_modes(wish, bench))
     if wish.mode in ("two", "repair"):
         second = "Donor, if any" if wish.mode == "repair" else "Second LoRA"
         others = "".join(f'<option value="{escape(id)}">{escape(title)}</option>' for id, title in bench.choices if not id.startswith("base:"))
@@ -78,7 +96,15 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
         _field("Not to show", _text("negative", negative, "nothing"), "ez-play-negative"),
     ]
     parts.append(f'<details class="ez-drawer" data-key="play-more"><summary>Seed, size and sampler</summary><div class="ez-play-more">{"".join(more)}</div></details>')
-    return f'<div class="ez-play-form">{"".join(parts)}</div>'
+    return f'<div class="ez-play-form{" ez-play-shows" if shown else ""}">{"".join(parts)}</div>'
+
+
+def _shown(wish: Wish, shown: Shown) -> str:
+    """What the network is shown: one of a dataset's, or one that was dropped below."""
+    options = [("", "Choose one, or drop one below"), *shown.options]
+    seen = f'<img class="ez-play-shown" src="{escape(shown.thumb)}" alt="">' if shown.thumb else ""
+    value = wish.shown if wish.shown in dict(options) else ""
+    return f'<div class="ez-play-showing">{_field(f"Shown {shown.what}", _select("shown", value, options), "ez-play-shown-of")}{seen}</div>'
 
 
 def _field(label: str, control: str, id: str) -> str:
@@ -109,13 +135,16 @@ def _strength(wish: Wish) -> str:
     )
 
 
-def _modes(wish: Wish) -> str:
+def _modes(wish: Wish, bench: Bench) -> str:
+    """The ways to draw; with a network beside the base model, those that need no LoRA."""
+    modes = {mode: title for mode, title in MODES.items() if bench.beside is None or mode in ways(bench.beside)}
+    hint = BESIDE_HINTS[wish.mode].format(bench.beside.title) if bench.beside and wish.mode in BESIDE_HINTS else HINTS.get(wish.mode, "")
     rows = "".join(
         f'<button type="button" class="ez-seg{" is-on" if mode == wish.mode else ""}" role="radio" aria-checked="{str(mode == wish.mode).lower()}" '
         f'tabindex="{0 if mode == wish.mode else -1}" data-act="mode" data-id="{mode}" data-collect>{escape(title)}</button>'
-        for mode, title in MODES.items()
+        for mode, title in modes.items()
     )
-    return f'<div class="ez-field"><div class="ez-segs ez-play-modes" role="radiogroup" aria-label="What to draw">{rows}</div><p class="ez-muted">{escape(HINTS.get(wish.mode, ""))}</p></div>'
+    return f'<div class="ez-field"><div class="ez-segs ez-play-modes" role="radiogroup" aria-label="What to draw">{rows}</div><p class="ez-muted">{escape(hint)}</p></div>'
 
 
 def engine(state: Engine) -> str:
@@ -145,6 +174,8 @@ def stage(made: Made | None, files: Sequence[str], waiting: Waiting | None, src:
     if made.told["error"]:
         return f'<div class="ez-note ez-bad" role="alert">{escape(made.told["error"])}</div>{said}'
     shots = made.told["request"]["shots"]
+    if shots[-1].get("beside"):
+        said = f'<figure class="ez-play-seen"><img class="ez-play-pic" src="{escape(src(f"samples/{made.id}.shown.png"))}" alt="What it was shown"><figcaption>what it was shown</figcaption></figure>{said}'
     labels = [shot["place"].get("label", "") for shot in shots]
     mode = made.told["request"]["mode"]
     draw = {"before": _pair, "repair": _pair, "film": _film, "vote": _ballot if hidden else _row}.get(mode, _row)

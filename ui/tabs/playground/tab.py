@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -24,7 +25,7 @@ from ...words import in_words
 from ..publish import tab as publish
 from ..train import draft
 from ..train import tab as train
-from . import asks, many, sliders, votes
+from . import asks, besides, many, sliders, votes
 from . import page as playpage
 from .asks import Wish
 
@@ -45,6 +46,7 @@ class Parts:
 
     seen: gr.State
     boxes: dict[str, gr.HTML]
+    drop: gr.File  # a picture for a network beside the base model; the style sheet hides it where the form asks for none
 
     def outputs(self) -> list:
         return [self.seen, *(self.boxes[name] for name in PIECES)]
@@ -58,6 +60,7 @@ def build(ctx) -> Parts:
     with gr.Row(elem_classes="ez-two", elem_id="ez-play"):
         with gr.Column(scale=2, min_width=300, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["form"] = _box()
+            drop = gr.File(label="Drop a picture here", show_label=False, file_types=["image"], type="filepath", elem_classes=["ez-drop", "ez-drop-shown"], height=104)
             boxes["engine"] = _box()
         with gr.Column(scale=4, min_width=320):
             with gr.Column(elem_classes="ez-card"):
@@ -67,7 +70,7 @@ def build(ctx) -> Parts:
             boxes["history"] = _box()
             boxes["many"] = _box()
             boxes["sheets"] = _box()
-    return Parts(seen, boxes)
+    return Parts(seen, boxes, drop)
 
 
 def _box() -> gr.HTML:
@@ -83,8 +86,8 @@ def wire(parts: Parts, ctx) -> None:
 
     def follow_run(chosen, seen):
         wish = form_of(ctx)
-        if chosen and chosen != wish.run and not wish.run.startswith(asks.BASE):
-            changed(ctx, lambda w: w.edited("run", chosen))
+        if chosen and chosen != wish.run.removeprefix(besides.MARK) and not wish.run.startswith(asks.BASE):
+            changed(ctx, lambda w: w.edited("run", asks.choice_of(ctx.home, chosen)))
         return paint(ctx, seen)
 
     def edit(chosen, seen, event: gr.EventData):
@@ -98,6 +101,16 @@ def wire(parts: Parts, ctx) -> None:
     def act_here(chosen, seen, event: gr.EventData, token: gr.OAuthToken | None):
         return answer(ctx, chosen, seen, dict(event._data or {}), Secret(token.token) if token else None)
 
+    def dropped(upload, seen):
+        if not upload:
+            return [*paint(ctx, seen), gr.skip()]
+        try:
+            shown = besides.bring(ctx.home, Path(upload))
+        except (ValueError, OSError) as error:
+            raise gr.Error(in_words(str(error)), print_exception=False) from None
+        changed(ctx, lambda wish: wish.model_copy(update={"shown": shown}))
+        return [*paint(ctx, seen), None]
+
     def follow(seen):
         yield from followed(ctx, seen)
 
@@ -105,6 +118,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.every_tick(look, inputs, parts.outputs(), tab="playground")
     ctx.items["playground"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.run.change(follow_run, inputs, parts.outputs(), **shell.INSTANT)
+    parts.drop.upload(dropped, [parts.drop, parts.seen], [*parts.outputs(), parts.drop], **shell.QUIET)
     for name in ("form", "repair", "many"):
         parts.boxes[name].edit(edit, inputs, parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer]
@@ -153,7 +167,7 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
     found = votes.of(bench.run) if bench.run else []
     kept = [one for one in past if one.told["request"]["mode"] != "vote" or one.id in voted_on(ctx, one)]
     return {
-        "form": playpage.form(wish, bench, samplers_of(ctx, bench), seen.get("fault", "")),
+        "form": playpage.form(wish, bench, samplers_of(ctx, bench), seen.get("fault", ""), shown_to(ctx, wish, bench)),
         "engine": playpage.engine(engine_of(ctx, studios, bench)),
         "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else LOST if lost else "", hidden, bench.run is not None and made is not None),
         "repair": sliders.form(ctx.home, wish, bench, seen.get("repair-fault", "")),
@@ -162,6 +176,21 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
         "sheets": many.past(wish, many.sheets(ctx), lambda run: _src(ctx, run)),
         "history": playpage.history(kept, wish.showing, lambda one: _src(ctx, one.studio)),
     }
+
+
+def shown_to(ctx, wish: Wish, bench: asks.Bench) -> playpage.Shown | None:
+    """What the network of the chosen run can be shown, and is; None for a LoRA."""
+    if bench.beside is None:
+        return None
+    options = besides.offered(ctx.home, bench.beside)
+    if wish.shown.startswith(besides.FILE):
+        return playpage.Shown(bench.beside.what, [(wish.shown, "The one that was dropped"), *options])
+    found = besides.picture(ctx.home, bench.beside, wish.shown)
+    if found is None:
+        return playpage.Shown(bench.beside.what, options)
+    ds, picture = found
+    file, version = (picture.control.path.name, picture.control.sha256) if bench.beside.control and picture.control else (picture.id, picture.sha256)
+    return playpage.Shown(bench.beside.what, options, media.thumb_url(ctx, ds.name, file, version, picture.treatment.view))
 
 
 def voted_on(ctx, made: asks.Made) -> set[str]:

@@ -1,0 +1,111 @@
+"""Runs that trained a network beside the base model, as the Playground draws with them: which there are, and what they can be shown."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from training import registry
+from training.data import datasets
+from training.data.memory import hash_of
+from training.data.pictures import SUFFIXES
+from training.formats.beside import is_beside, needs_control
+from training.home import Home
+from training.runs.run import Run
+
+MARK = "beside:"  # of such a run among what is drawn with
+FILE = "file:"  # of a picture that was dropped among what is shown; a dataset's is NUMBER:NAME
+MOST_SHOWN = 200  # pictures to choose from
+MAX_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What such a run needs to be drawn with.  inside: it lies in the base model's own layers, so that nothing can be worn with it."""
+
+    run: Run
+    title: str  # of its kind
+    control: bool  # it is shown control pictures, not pictures
+    inside: bool
+
+    @property
+    def what(self) -> str:
+        return "control picture" if self.control else "picture"
+
+
+def of(run: Run) -> Beside | None:
+    """None for a run that trained something else, or has not finished."""
+    try:
+        adapter = registry.get("adapters", str(run.job().get("adapter", {}).get("type", "lora")), run.plugins)
+        if not is_beside(adapter) or run.result() is None:
+            return None
+        return Beside(run, adapter.TITLE, needs_control(adapter), bool(getattr(adapter, "INSIDE", False)))
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def ways(beside: Beside) -> tuple[str, ...]:
+    """The ways to draw with it."""
+    return ("one",) if beside.inside else ("one", "before", "two")
+
+
+def sources(run: Run) -> list[str]:
+    """The datasets that the run learnt, as it names them."""
+    return [use.name for use in run.config().data.datasets]
+
+
+def offered(home: Home, beside: Beside) -> list[tuple[str, str]]:
+    """[(what is chosen, name)] of the pictures in the run's datasets that it can be shown; of a dataset that is gone none."""
+    found = []
+    for number, name in enumerate(sources(beside.run)):
+        try:
+            pictures = datasets.resolve(home, name).pictures(check=False)
+        except (ValueError, OSError):
+            continue
+        found += [(f"{number}:{p.id}", p.id) for p in pictures if p.usable and not p.seconds and (p.control or not beside.control)]
+    return found[:MOST_SHOWN]
+
+
+def picture(home: Home, beside: Beside, shown: str):
+    """(dataset, its picture) that is meant; None where it is a dropped one, or gone."""
+    number, _, id = shown.partition(":")
+    names = sources(beside.run)
+    if not number.isdecimal() or int(number) >= len(names):
+        return None
+    try:
+        ds = datasets.resolve(home, names[int(number)])
+        return ds, ds.get(id)
+    except (ValueError, OSError):
+        return None
+
+
+def told(home: Home, beside: Beside, shown: str) -> dict[str, str]:
+    """The shot's fields for what is shown.  Raises ValueError, in plain words."""
+    if shown.startswith(FILE):
+        file = folder(home) / Path(shown.removeprefix(FILE)).name
+        if not file.is_file():
+            raise ValueError("That picture is gone; drop it again")
+        return {"beside": beside.run.id, "shown": str(file)}
+    found = picture(home, beside, shown)
+    if found is None:
+        raise ValueError(f"Choose the {beside.what} that it is shown, or drop one")
+    number = int(shown.partition(":")[0])
+    return {"beside": beside.run.id, "shown": found[1].id, "shown_of": sources(beside.run)[number]}
+
+
+def folder(home: Home) -> Path:
+    """Where pictures lie that were dropped here."""
+    return home.root / ".easel" / "shown"
+
+
+def bring(home: Home, upload: Path) -> str:
+    """What is chosen for a file that was dropped; the worker opens it, not the page.  Raises ValueError, OSError."""
+    if upload.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{upload.name} is no picture; drop a PNG, JPG or WebP")
+    if upload.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{upload.name} has more than {MAX_BYTES // 10**6} MB; drop a smaller one")
+    name = hash_of(upload)[:16] + upload.suffix.lower()
+    folder(home).mkdir(parents=True, exist_ok=True)
+    shutil.move(upload, folder(home) / name)
+    return FILE + name
