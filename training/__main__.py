@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,7 +58,7 @@ def train(
     from .jobfile import load_job
 
     place = _use(home)
-    config = load_job(job, place.plugins)
+    config: Any = load_job(job, place.plugins)
     _check_ranks(config, gpu, gpus, nnodes, node_rank, rdzv)
     if node_rank:
         _join(config.gpus if gpus is None else gpus, nnodes, node_rank, rdzv, config.device, place)

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from . import registry
@@ -42,7 +43,7 @@ def examine(home: Home) -> Iterator[Check]:
     yield from _each("torch", lambda: around.torch_for_card("" if "the processor" in torch.text else torch.text))
     yield from _machine(home)
     for name, look in (("folders", disk.look), ("leftovers", leftovers.look), ("datasets", kept.look), ("page", around.page)):
-        yield from _each(name, lambda look=look: look(home))
+        yield from _each(name, partial(look, home))
     yield from _plugins(home)
     yield from _each("presets", lambda: around.presets(home))
     yield from _each("token", around.token)

@@ -6,12 +6,15 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from .outside import Refused, parse_json, read_text
+
+if TYPE_CHECKING:
+    from .config import JobConfig
 
 MAX_BYTES = 200_000
 # substituted values must never reach a field that is published or saved with the result
@@ -170,7 +173,7 @@ def dump_yaml(config: BaseModel) -> str:
     return yaml.dump(config.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def load_job(path: Path, plugins: Path | None = None) -> BaseModel:
+def load_job(path: Path, plugins: Path | None = None) -> JobConfig:
     """A complete, validated job of any kind from a file; ${ENV} and [name] filled in.  Raises ValueError, OSError.
 
     plugins: <home>/plugins, where job kinds may come from; None means that of the usual home.

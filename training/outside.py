@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 # Windows has no O_NOFOLLOW and no O_NONBLOCK, but neither pipes in folders; links and junctions are seen by lstat there
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -38,7 +39,7 @@ def check_plain(found: os.stat_result) -> None:
         raise Refused("is a pipe or a device, not a file")
 
 
-def open_plain(path: str | os.PathLike, most_bytes: int | None = None, *, linked: bool = False) -> BinaryIO:
+def open_plain(path: str | os.PathLike, most_bytes: int | None = None, *, linked: bool = False) -> BufferedReader:
     """An open plain file.  Never follows a link, never waits for a pipe.  Raises Refused, whose message begins with the name; OSError.
 
     most_bytes: refused where it says that it is longer; what may grow or lie is read by read_plain.  linked: may be a link to a plain

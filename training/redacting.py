@@ -306,8 +306,8 @@ def _program(file: str) -> str:
         if part in ("site-packages", "dist-packages") and inner and inner[0].removesuffix(".py") in LIBRARIES and all(re.fullmatch(r"[\w.-]{1,80}", p) for p in inner):
             return "/".join(inner)
     for root in ("training", "ui", "captioning"):
-        if root in parts and (REPO / (inner := "/".join(parts[parts.index(root) :]))).is_file() and inner.endswith(".py"):
-            return inner
+        if root in parts and (REPO / (own := "/".join(parts[parts.index(root) :]))).is_file() and own.endswith(".py"):
+            return own
     if parts and parts[-1] == "app.py" and (len(parts) == 1 or Path(file) == REPO / "app.py"):
         return "app.py"
     standard = re.search(r"[\\/]lib[\\/]python3\.\d+[\\/]((?:[a-z_]+[\\/])?[a-z_]+\.py)$", file)

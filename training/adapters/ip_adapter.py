@@ -185,7 +185,7 @@ def _outward(state: dict) -> dict:
 
 def _named(names) -> dict[str, tuple[str, ...]]:
     """{the authors' name: ours of what lies there, one on another} of a projection's weights."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for name in names:
         if not name.startswith("layers."):
             found[name.replace("image_embeds", "proj")] = (name,)

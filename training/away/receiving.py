@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 PARTS = ".parts"
 RUNS = "runs"
@@ -159,4 +160,5 @@ def remove(root, run, setup):
 
 
 os.umask(0o077)
-{"probe": probe, "lacks": lacks, "take": take, "settle": settle, "remove": remove}[sys.argv[1]](*sys.argv[2:])
+COMMANDS: "dict[str, Any]" = {"probe": probe, "lacks": lacks, "take": take, "settle": settle, "remove": remove}
+COMMANDS[sys.argv[1]](*sys.argv[2:])

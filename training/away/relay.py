@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -138,7 +139,7 @@ class Relay:
         while self.commands:
             command = {key: value for key, value in self.commands[0].items() if key != "t"}
             if command.get("kind") in ("save", "sample"):
-                self._patiently(lambda said=command: self._tell(said))
+                self._patiently(partial(self._tell, command))
                 self.state.saves += command["kind"] == "save"
             self.commands.pop(0)
 
@@ -196,7 +197,7 @@ class Relay:
         """How it ended, read again: an earlier attempt has taken the events, and died before it was done."""
         offset, found = 0, {}
         while True:
-            look = self._patiently(lambda at=offset: self.place.look(self.state.handle, self.options, at))
+            look = self._patiently(partial(self.place.look, self.state.handle, self.options, offset))
             records = [record for record in map(_record, look.events.split(b"\n")) if record]
             found = next((r for r in reversed(records) if r["kind"] in ENDINGS), found)
             if not look.events or look.offset <= offset:

@@ -13,6 +13,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,7 @@ CONNECT_S = 10
 ANSWER_S = 120.0  # of a command that only looks
 MARK = b"\n--easel-answers--\n"  # what a shell's own start-up says stands before it
 CHUNK = 1 << 20
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # of Windows alone
 SETTINGS = (
     "BatchMode=yes", "StrictHostKeyChecking=yes", f"ConnectTimeout={CONNECT_S}", "ServerAliveInterval=15", "ServerAliveCountMax=3", "ForwardAgent=no", "ForwardX11=no",
     "ClearAllForwardings=yes", "PermitLocalCommand=no", "RequestTTY=no",
@@ -54,7 +56,7 @@ class Host:
     def run(self, words: Sequence[str], folder: str = "", given: bytes = b"", wait_s: float | None = ANSWER_S) -> bytes:
         """What a command there prints.  Raises Unreachable, Refused."""
         try:
-            done = subprocess.run(self._line(words, folder), input=given, capture_output=True, timeout=wait_s, check=False, **_no_window())
+            done = subprocess.run(self._line(words, folder), input=given, capture_output=True, timeout=wait_s, check=False, creationflags=NO_WINDOW)
         except FileNotFoundError:
             raise Refused(NO_CLIENT) from None
         except subprocess.TimeoutExpired:
@@ -172,10 +174,10 @@ class Host:
         to = [*(["-p", str(self.port)] if self.port else []), *(["-l", self.user] if self.user else [])]
         return ["ssh", *(word for setting in SETTINGS for word in ("-o", setting)), "-T", *to, "--", self.name, there]
 
-    def _popen(self, words: Sequence[str], folder: str, stdin: int, drained: bool = True) -> subprocess.Popen:
+    def _popen(self, words: Sequence[str], folder: str, stdin: int, drained: bool = True) -> _Piped:
         """drained: what it says while it is given something is of no interest."""
         try:
-            process = subprocess.Popen(self._line(words, folder), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **_no_window())
+            process = _Piped(self._line(words, folder), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, creationflags=NO_WINDOW)
         except FileNotFoundError:
             raise Refused(NO_CLIENT) from None
         if stdin == subprocess.PIPE and drained:
@@ -215,8 +217,12 @@ def _behind_mark(said: bytes) -> bytes:
     return said.partition(MARK)[2]
 
 
-def _no_window() -> dict[str, int]:
-    return {"creationflags": subprocess.CREATE_NO_WINDOW} if os.name == "nt" else {}
+class _Piped(subprocess.Popen[bytes]):
+    """A process whose pipes are there; stdin where it is given something."""
+
+    stdin: IO[bytes]
+    stdout: BufferedReader
+    stderr: IO[bytes]
 
 
 class _ended:

@@ -355,11 +355,11 @@ def take(folder: Path) -> None:
         for entry in tar:
             target = folder / _inside(entry.name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not entry.isfile():
+            if not entry.isfile() or (source := tar.extractfile(entry)) is None:
                 raise Wrong(f"{entry.name!r} is not a plain file")
             part = target.with_name(f".{target.name}")
             with open(part, "wb") as out:
-                shutil.copyfileobj(tar.extractfile(entry), out)
+                shutil.copyfileobj(source, out)
             os.replace(part, target)
 
 

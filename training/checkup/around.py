@@ -44,7 +44,7 @@ def lock(path: Path = LOCK) -> Iterator[Check]:
             wrong.append(f"{asked.name} {have} in place of {str(asked.specifier).removeprefix('==')}")
     if count:
         yield Check("lock", "note" if wrong else "ok", f"{count - len(wrong)} of {count} locked packages are as they were tested" + (f"; {some(wrong)}. {CURE[0].upper() + CURE[1:]}" if wrong else ""))
-    site = Path(importlib.metadata.distribution("pydantic").locate_file(""))
+    site = Path(str(importlib.metadata.distribution("pydantic").locate_file("")))
     torn = sorted([p.name for p in site.glob("~*")] + [p.name for p in site.glob("*.dist-info") if not (p / "METADATA").is_file()])
     if torn:
         yield Check("packages", "note", f"an installation was cut off here: {some(torn)} in {site}; {CURE}")

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from .. import outside
@@ -51,7 +52,7 @@ def _of(ds: datasets.Dataset) -> Iterator[Check]:
             yield Check(name, "broken", f"{file} cannot be read ({why}), so what it says counts as nothing; bring back the last version on the Dataset tab, or put a copy of your own in its place")
     for file in MADE_AGAIN:
         if why := _unreadable(place(ds, file)):
-            yield Check(name, "note", f"{file} cannot be read ({why}); it is made again, which takes a while", lambda f=file: _set_aside(place(ds, f)))
+            yield Check(name, "note", f"{file} cannot be read ({why}); it is made again, which takes a while", partial(_set_aside, place(ds, file)))
     if outside.is_plain(ds.meta / restoring.PLAN):
         yield Check(name, "note", "a version was being brought back when it was cut off; the next look at it goes on, or doctor --fix does", lambda: _carry_through(ds))
     yield from _versions(ds, name)

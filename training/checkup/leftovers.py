@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from .. import outside
@@ -87,9 +88,9 @@ def _orphans(home: Home, runs: list[Run]) -> Iterator[Check]:
             continue
         folder = Path(words[words.index(mine[0]) + 1])
         if not folder.exists():
-            yield Check("orphan", "note", f"process {process.info['pid']} works at {folder.name}, which is deleted; doctor --fix ends it", lambda p=process: _end(p))
+            yield Check("orphan", "note", f"process {process.info['pid']} works at {folder.name}, which is deleted; doctor --fix ends it", partial(_end, process))
     for process, run in _of_dead_workers(runs):
-        yield Check("orphan", "note", f"process {process.pid} was started by {run.id}'s worker, which is gone; doctor --fix ends it", lambda p=process: _end(p))
+        yield Check("orphan", "note", f"process {process.pid} was started by {run.id}'s worker, which is gone; doctor --fix ends it", partial(_end, process))
 
 
 def _of_dead_workers(runs: list[Run]) -> Iterator[tuple]:

@@ -156,7 +156,9 @@ class Volume:
                 with tarfile.open(fileobj=packed, mode="r:") as tar:
                     for name, target in files.items():
                         with open(target, "wb") as out:
-                            shutil.copyfileobj(tar.extractfile(name), out)
+                            if (source := tar.extractfile(name)) is None:
+                                raise KeyError(name)
+                            shutil.copyfileobj(source, out)
             except (tarfile.TarError, KeyError, AttributeError):
                 raise Unreachable("what the container sent arrived damaged") from None
 

@@ -45,7 +45,7 @@ class Scan:
     names: list[str]
     masks: dict[str, str]  # stem -> the mask's file
     controls: dict[str, str]  # stem -> the control picture's file
-    beside: dict[str, os.DirEntry]  # both of these by their names
+    beside: dict[str, os.DirEntry | _Below]  # both of these by their names
     kept_out: dict[str, str]  # files that are no pictures to learn from, and why
     tables: dict[str, os.DirEntry]  # files that may speak of the pictures' captions, by name
     told: dict[str, str] = field(default_factory=dict)  # masks that are none by their names, but by a table: how one would be called -> its file
@@ -67,7 +67,7 @@ def lstat_of(path: Path) -> os.stat_result | None:
         return None
 
 
-def _lstat(entry: os.DirEntry | os.stat_result) -> os.stat_result | None:
+def _lstat(entry: os.DirEntry | _Below | os.stat_result) -> os.stat_result | None:
     try:
         return entry if isinstance(entry, os.stat_result) else entry.stat(follow_symlinks=False)
     except OSError:
@@ -214,7 +214,8 @@ def _with_told(found: Scan, folder: Path, told: Mapping[str, str]) -> Scan:
             continue
         masks[stem] = mask
         called[f"{Path(picture).stem}{MASK}"] = mask
-        aside[mask] = files.pop(mask, None) or aside.get(mask) or _Below(folder / mask)
+        picked = files.pop(mask, None)
+        aside[mask] = picked or aside.get(mask) or _Below(folder / mask)
     return replace(found, files=files, names=[n for n in found.names if n in files], beside=aside, masks=masks, kept_out=kept_out, told=called)
 
 

@@ -103,7 +103,7 @@ def _blurred(heat: np.ndarray) -> np.ndarray:
 
 def pose(places: np.ndarray, sure: np.ndarray, threshold: float) -> Pose:
     """A person's points as OpenPose has them, of COCO's 17 ([17,2] px, [17]).  threshold: points that are less sure are left out."""
-    seen = [tuple(map(float, place)) if is_sure >= threshold else None for place, is_sure in zip(places, sure, strict=True)]
+    seen = [(float(x), float(y)) if is_sure >= threshold else None for (x, y), is_sure in zip(places, sure, strict=True)]
     points = [None if n is None else seen[n] for n in OF_COCO]
     right, left = (points[n] for n in SHOULDERS)
     if right and left:
@@ -120,12 +120,12 @@ def drawn(size: tuple[int, int], people: Sequence[Pose]) -> Image.Image:
     radius = max(1.0, RADIUS_PX * min(size) / AT_PX)
     for (a, b), colour in zip(LIMBS, COLOURS, strict=False):
         for person in people:
-            if person[a] and person[b]:
-                draw.polygon(_ellipse(person[a], person[b], radius), fill=tuple(int(part * LIMB_BRIGHTNESS) for part in colour))
+            if (start := person[a]) and (end := person[b]):
+                draw.polygon(_ellipse(start, end, radius), fill=tuple(int(part * LIMB_BRIGHTNESS) for part in colour))
     for n, colour in enumerate(COLOURS):
         for person in people:
-            if person[n]:
-                x, y = person[n]
+            if place := person[n]:
+                x, y = place
                 draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
     return picture
 

@@ -109,7 +109,7 @@ def entries(p: Parcel) -> Iterator[tuple[str, zipping.Content]]:
         yield f"{top}/{OUTSIDE}/datasets/{number}/state.json", json.dumps(state.told(), ensure_ascii=False).encode()
         if came := parts.of(ds):
             yield f"{top}/{OUTSIDE}/datasets/{number}/{parts.FILE}", json.dumps(came, ensure_ascii=False).encode()
-        firsts = {digest: name for name, digest in reversed(state.files.items())}
+        firsts = {digest: name for name, digest in reversed([*state.files.items()])}
         for n, name in enumerate(firsts.values()):  # called by numbers: a picture's own name may be longer than others can keep, and state.json has it
             yield f"{top}/{OUTSIDE}/datasets/{number}/pictures/{n:06d}{Path(name).suffix.lower()}", ds.path / name
     for name, place in p.weights:

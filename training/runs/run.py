@@ -260,7 +260,8 @@ class Run:
         """What was asked for an attempt; whatever is wrong in the record counts as not asked."""
         records, _, _ = journal.read(self.control_path)
         said = next((r for r in reversed(records) if r.get("kind") == "ranks"), {})
-        gpus, nodes = said.get("gpus"), said.get("nodes")
+        gpus: Any = said.get("gpus")
+        nodes: Any = said.get("nodes")
         whole = lambda n: isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= 4096
         mine = whole(nodes) and nodes > 1 and said.get("attempt") == attempt
         return RanksWish(gpus if whole(gpus) else None, nodes if mine else 1, str(said.get("rdzv", "")) if mine else "")

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .. import outside, registry
 from ..files import write_atomic
@@ -93,7 +94,9 @@ def launch(run: Run, home: Home, name: str, project: str, place: str, env: Mappi
     if why := unfit(name, home.plugins):
         raise ValueError(why)
     env = {**env, **environment(registry.get("trackers", name, home.plugins))}
-    apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW} if os.name == "nt" else {"start_new_session": True}
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     folder = folder_of(run.path)
     folder.mkdir(parents=True, exist_ok=True)
     with os.fdopen(outside.open_to_append(folder / f"{check_name(name)}.log"), "ab") as log:

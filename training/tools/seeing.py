@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -70,8 +70,8 @@ def check_device(device: str) -> None:
         raise ValueError("this job asks for a graphics card, but torch sees none; choose device 'cpu'")
 
 
-def load(wanted: Wanted, folder: str, device: str, *, model: type, processor: type | None = None) -> tuple:
-    """(model, processor or None) from a folder, in use.  Raises ValueError in plain words."""
+def load(wanted: Wanted, folder: str, device: str, *, model: Any, processor: Any = None) -> tuple:
+    """(model, processor or None) from a folder, in use, by their classes in transformers.  Raises ValueError in plain words."""
     try:
         prepares = processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False) if processor else None
         network, info = model.from_pretrained(folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True)
