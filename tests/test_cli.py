@@ -85,6 +85,16 @@ def test_what_is_not_there_is_named(here, monkeypatch, capsys):
         assert len(said.strip().splitlines()) == 1
 
 
+def test_a_bundle_needs_no_other_home_that_can_be_written_to(here, monkeypatch, capsys):
+    (here.root / "file").touch()
+    monkeypatch.setenv("EASEL_HOME", str(here.root / "file" / "home"))
+    monkeypatch.setattr(sys, "argv", ["easel", "run-bundle", str(here.root / "none")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "none" in said and "home" not in said.replace(str(here.root), "")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a Ctrl-C")
 def test_ctrl_c_stops_with_everything_saved_and_resume_goes_on(here):
