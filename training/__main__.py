@@ -35,8 +35,16 @@ LayoutOption = Annotated[
 ]  # fmt: skip
 
 
+def _version(asked: bool) -> None:
+    from .version import VERSION
+
+    if asked:
+        print(f"Easel {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
-def _easel(ctx: typer.Context, home: HomeOption = None):
+def _easel(ctx: typer.Context, home: HomeOption = None, version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which Easel this is.")] = False):
     if ctx.invoked_subcommand in ("doctor", "run-bundle"):
         _name(home)  # one is there to tell, and to mend, that a home cannot be written to; the other's home is its bundle
     else:
