@@ -274,6 +274,13 @@ def test_health_says_the_grade_and_which_pictures(here, capsys, monkeypatch):
     assert "256x256: 4" in said
 
 
+def test_it_says_which_easel_it_is(here, capsys, monkeypatch):
+    from training.version import VERSION
+
+    assert typed(here, monkeypatch, capsys, "--version") == (0, f"Easel {VERSION}\n")
+
+
+
 def test_versions_are_listed_compared_brought_back_and_the_bin_is_emptied(here, capsys, monkeypatch):
     from PIL import Image
 
