@@ -26,7 +26,7 @@ from .family import FamilySpec
 from .home import REPO, Home
 from .plan.hardware import machine
 from .redacting import Redactor, who
-from .runs import journal
+from .runs import journal, origin
 from .runs.events import KINDS, LAST_T
 from .runs.run import Run
 
@@ -110,7 +110,8 @@ def _known(home: Home, run: Run | None) -> _Hidden:
     for row in _pictures_of(run):
         names += [str(row.get("id", "")), Path(str(row.get("id", ""))).stem]
         words += [str(text) for text in row.get("captions", [])]
-    for name in [value for path, value in with_texts if path.endswith(("datasets.name", "dataset", "low"))]:
+    stranger = _is_strange(run)
+    for name in [value for path, value in with_texts if path.endswith(("datasets.name", "dataset", "low")) and not (stranger and origin.is_address(value))]:
         try:
             for picture in datasets.resolve(home, name).pictures(check=False)[:MOST_WORDS]:
                 names += [picture.id, Path(picture.id).stem]
@@ -118,6 +119,14 @@ def _known(home: Home, run: Run | None) -> _Hidden:
         except (ValueError, OSError):
             continue
     return _Hidden(list(dict.fromkeys(n for n in names if n.strip())), list(dict.fromkeys(w for w in words[: 10 * MOST_WORDS] if w.strip())), [value for path, value in with_texts if ".options" in f".{path}"])
+
+
+def _is_strange(run: Run) -> bool:
+    """Whether it was not made here, so that what it names on another computer is not looked for."""
+    try:
+        return not origin.made_here(run.path)
+    except (ValueError, OSError):
+        return True
 
 
 def _datasets(home: Home) -> list[datasets.Dataset]:
