@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from . import errors, outside, registry, zipping
+from .config import HERE, TrainConfig
 from .data import datasets
 from .doctor import pins
 from .family import FamilySpec
@@ -294,6 +295,8 @@ def _is_choice(key: str, value: Any, annotation: Any, path: str) -> bool:
         return True
     if key == "source":
         return value == "builtin" or value in _usual_sources()
+    if path.partition(".")[0] in ("place", "trackers"):
+        return (key == "kind" and (value == HERE or value in _known_ids("cloud"))) or (key == "name" and value in _known_ids("trackers"))
     kind = CHOSEN.get(key) or {"adapter": "adapters", "optimizer": "optimizers"}.get(path.rpartition(".")[2], "") if key in CHOSEN else ""
     return bool(kind) and value in _known_ids(kind) or (key == "preset" and value in _presets())
 
@@ -341,10 +344,8 @@ def _presets() -> frozenset[str]:
 @cache
 def _plain() -> frozenset[str]:
     """Words that may stand in quotes: names and choices of settings."""
-    from .config import TrainConfig
-
-    found: set[str] = {"final", "cuda", "cpu", "mps", "xpu", *KINDS}
-    for kind in ("families", "adapters", "objectives", "optimizers", "jobs", "captioning"):
+    found: set[str] = {HERE, "final", "cuda", "cpu", "mps", "xpu", *KINDS}
+    for kind in ("families", "adapters", "objectives", "optimizers", "jobs", "captioning", "cloud", "trackers"):
         found |= _known_ids(kind)
 
     def walk(model: type[BaseModel], path: str) -> None:
