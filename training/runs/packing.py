@@ -151,7 +151,8 @@ def weight_files(folder: Path) -> list[Path]:
     for found in (sorted(folder.glob("*.safetensors")), sorted(folder.glob("*/*.safetensors"))):
         places = sorted({path.parent for path in found if not path.parent.name.startswith(".")})
         if places:
-            return [path for place in places for path in (*(config for config in [place / "config.json"] if config.is_file()), *(file for file in found if file.parent == place))]
+            settings = [path for place in places for path in (place / "config.json", *sorted(place.glob("*.safetensors.index.json"))) if path.is_file()]
+            return [*settings, *(path for path in found if path.parent in places)]
     return []
 
 
@@ -218,7 +219,7 @@ def _portable(p: Parcel, text: str) -> str:
     for place, word in p.texts:
         text = text.replace(place, word)
     for value, word in p.words:
-        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", lambda _, word=word: word, text)
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", word.replace("\\", r"\\"), text)
     return mask(text)
 
 

@@ -115,7 +115,7 @@ def menu(id: str, ways: Sequence[tuple[str, str, str]]) -> str:
     rows = "".join(f'<li><a href="{escape(url)}" download><b>{escape(title)}</b><span>{escape(says)}</span></a></li>' for url, title, says in ways)
     return (
         f'<details class="ez-menu" data-key="export-{escape(id)}"><summary class="ez-btn">{icon("upload")}Export</summary>'
-        f'<div class="ez-pop"><p>One ZIP that opens in any Easel, with no path of this computer in it.</p><ul class="ez-ways-out">{rows}</ul></div></details>'
+        f'<div class="ez-pop"><p>One ZIP that opens in any Easel, with no path of this computer in it, nor where else it was trained or shown.</p><ul class="ez-ways-out">{rows}</ul></div></details>'
     )
 
 
