@@ -167,3 +167,38 @@ def test_what_says_nothing_of_anybody_stays_readable():
         "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!", "2026-01-31 14:20:05 step 12/100 loss 0.2534 lr 1.0e-04", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
     ):  # fmt: skip
         assert redactor.traceback(text) == text
+
+
+HOSTS = ("build7", "secretcorp", "bobsmith", "aabbccddeeffaabb", "gpubox")
+
+
+def hidden(text: str) -> str:
+    return redacting.Redactor([], [], [], [], report._plain()).text(text)
+
+
+def test_hosts_and_accounts_are_hidden_in_free_text():
+    for text in (
+        "ssh: Could not resolve hostname build7.secretcorp.com: Name or service not known", "ssh: connect to host build7.secretcorp.com port 22: Connection refused", "ssh: connect to host gpubox port 22: No route to host",
+        "HTTPSConnectionPool(host=api.secretcorp.com, port=443)", "HTTPSConnectionPool(host='api.secretcorp.com', port=443): Max retries exceeded", "logged in as: bobsmith", "Signed in as bobsmith.", "user=bobsmith",
+        "api.secretcorp.co.uk:8443 is away", "test.secretcorp.de", "gpu.build7.secretcorp.engineering is busy", "at build7.secretcorp.com.", "the key aabbccddeeffaabbccddeeffaabbccddeeffaabb is odd", "BUILD7.SECRETCORP.COM",
+    ):  # fmt: skip
+        assert not [secret for secret in HOSTS if secret in hidden(text).casefold()], hidden(text)
+
+
+def test_names_of_modules_layers_and_settings_stay():
+    for text in (
+        "torch.nn.functional.scaled_dot_product_attention failed in training.engine.loop", "unet.down_blocks.0.attn1.to_q.lora_A.weight is odd", "json.decoder.JSONDecodeError: Expecting value, e.g. a list", "text_encoder.text_model.layers.3.mlp.fc1",
+        "loss.timestep_min is 0.9; optimizer.options holds it", "read config.py, libcudart.so.12 and model.safetensors of 2.13.0+cu128", "It is so. Next, model.to(device) of module.to", "huggingface.co cannot be reached", "StableDiffusionXLControlNetInpaintPipeline",
+        "urllib3.exceptions.MaxRetryError after encoder.layers.norm", "place.kind is 'ssh', trackers is 'wandb'",
+    ):  # fmt: skip
+        assert hidden(text) == text
+
+
+def test_where_a_run_was_trained_and_shown_is_told_but_not_with_whom(home, person):
+    run = story.run(home, 20, "failed")
+    told = run.job() | {"place": {"kind": "ssh", "options": {"host": "build7", "user": "bobsmith"}}, "trackers": [{"name": "wandb", "project": "moonshot", "place": "secret-team"}, {"name": "privatetracker"}]}
+    (run.path / "job.yaml").write_text(jobfile.dump_yaml(jobfile.parse(type(run.config()), told)), encoding="utf-8")
+    run.log_path.write_text("bobsmith at build7: wandb shows moonshot of secret-team and privatetracker\n", encoding="utf-8")
+    text = report.report(home, run).text
+    assert "place.kind: ssh" in text and "trackers.0.name: wandb" in text and "place.checkpoints: last" in text
+    assert not [secret for secret in ("build7", "bobsmith", "moonshot", "secret-team", "privatetracker") if secret in text], text

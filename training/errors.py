@@ -21,7 +21,7 @@ ACTIONS = {  # what a button on the page does about it
 }
 ROOMS = {
     "1": "Memory, and what computes", "2": "Disk and files", "3": "How a run ended", "4": "Runs", "5": "Pictures", "6": "Base models and other weights", "7": "Settings and results",
-    "8": "The Hub", "9": "Installation and plugins",
+    "8": "The Hub", "9": "Installation, plugins and other machines",
 }  # fmt: skip
 
 
@@ -132,7 +132,7 @@ KINDS = (
         "E-403", "The run was not made here",
         "It was copied or imported. Whoever made it chose what its job reads, so nothing of it starts by itself.",
         "Look at what it would use, then accept it; or duplicate the run to see all its settings first.",
-        (r"was not made here", r"accept that, or duplicate the run"),
+        (r"was not made here", r"accept that, or duplicate the run", r"accept that first$"),
     ),
     Kind(
         "E-404", "Something that the run needs is not on this computer",
@@ -162,7 +162,7 @@ KINDS = (
         "E-408", "The file is no run that can be imported",
         "It holds none, or several, or one that another Easel wrote or somebody has changed.",
         "Import what ‘Export run’ made, or the folder of a run. Datasets are added on the Dataset tab.",
-        (r"so (it|this) is no run", r"holds several runs", r"only (those|trainings) are (im|ex)ported", r"no run that can be kept", r"is not what Easel writes", r"a newer Easel may have", r"is the most of a run", r"this run does not name", r"there is nothing at", r"too many models", r"does not end$"),
+        (r"so (it|this) is no run", r"holds several runs", r"only (those|trainings) are (im|ex)ported", r"no run that can be kept", r"is not what Easel writes", r"a newer Easel may have", r"is the most of a run", r"this run does not name", r"there is nothing at", r"too many models", r"does not end$", r"stands there twice$"),
     ),
     # 5: pictures
     Kind(
@@ -193,14 +193,14 @@ KINDS = (
         "E-505", "Control pictures are missing",
         "What learns here looks at a control picture beside each picture, and there is none.",
         "Put name.control.png beside name.jpg, or have them made on the Dataset tab.",
-        (r"has a control picture to learn from",), "pictures",
+        (r"has a control picture to learn from", r"has no control picture", r"has to be shown .*; drop one"), "pictures",
     ),
     # 6: base models and other weights
     Kind(
         "E-604", "The file is pickled",
         "Such a file can run code when it is opened, whatever it is called; Easel opens none.",
         "Get the .safetensors version of it.",
-        (r"pickled",), "base",
+        (r"^(?!.*(start_from|training_adapter|image_encoder)).*pickled",), "base",
     ),
     Kind(
         "E-602", "The base model is incomplete or damaged",
@@ -228,11 +228,11 @@ KINDS = (
     ),
     Kind(
         "E-606", "An adapter or image encoder does not fit",
-        "The file that the run starts from, trains with or is drawn with is for another base model, of another kind or size, or not there.",
+        "The file that the run starts from, trains with or is drawn with is for another base model, of another kind or size, pickled, or not there.",
         "Choose another file, leave the field empty, or set what the sentence names.",
         (
             r"start_from", r"[Tt]raining.adapter", r"image.encoder", r"adapter does not fit", r"(saved|another kind of) adapter", r"saved weights do not fit", r"for another one\?", r"is it for this", r"name the \.safetensors", r"no such run; give", r"which was not loaded",
-            r"set adapter\.(rank|targets|text_encoder)", r"not a \.safetensors file;", r"is a whole model, not an adapter", r"version of peft", r"strength of an OFT", r"the path of the LoRA", r"give a file's path", r"only read from one", r"name the one that is meant",
+            r"set adapter\.(rank|targets|text_encoder)", r"not a \.safetensors file;", r"is a whole model, not an adapter", r"version of peft", r"strength of an OFT", r"the path of the LoRA", r"give a file's path", r"only read from one", r"name the one that is meant", r"no finished network", r"was trained beside", r"can wear no LoRA",
         ), "settings",
     ),
     # 7: settings and results
@@ -258,7 +258,7 @@ KINDS = (
         "E-701", "A setting is not valid",
         "A value is out of bounds or of another kind, a name is misspelt, or a job file is not one that this version knows.",
         "Change what the sentence names. A run of a newer Easel needs that one.",
-        (r"is not valid:", r"is not a setting", r"is missing$", r"(line \d+|line …):", r"is nested too deeply", r"stands twice", r"a job is a mapping", r"environment", r"no preset", r"is the most", r"is no regular expression", r"^the name ", r"must (not )?be", r"job file that is known"), "settings",
+        (r"is not valid:", r"is not a setting", r"is missing$", r"(line \d+|line …):", r"is nested too deeply", r"stands twice", r"a job is a mapping", r"environment", r"no preset", r"is the most", r"is no regular expression", r"^the name ", r"must (not )?be (at least|below|above)", r"job file that is known"), "settings",
     ),
     Kind(
         "E-702", "Settings do not go together",
@@ -280,7 +280,7 @@ KINDS = (
         "E-801", "The Hub does not know who you are",
         "There is no token here, or the Hub does not accept it any more.",
         "Make a token on the Hub, sign in with it on the Publish tab, and try again.",
-        (r"[Nn]ot signed in", r"does not accept the token", r"\(401\)"), "sign_in",
+        (r"[Nn]ot signed in", r"[Nn]obody is signed in", r"does not accept the token", r"\(401\)"), "sign_in",
     ),
     Kind(
         "E-802", "The token may not do that",
@@ -355,15 +355,52 @@ KINDS = (
         "Wait until the other one has ended, then show the run again; what was told is not told twice.",
         (r"is being told of this run already", r"px, which no sample has"),
     ),
+    Kind(
+        "E-907", "It ended on the other machine",
+        "The run was sent away and came to its end there: by its own fault, which the sentence behind the machine's name tells, by a limit of time or money, or because somebody ended it there.",
+        "What it had saved came home where it could be fetched. Mend what the sentence says, or give it more limit_hours, then press Resume: it goes on from the newest checkpoint.",
+        (
+            r"^On .{1,100}?: ", r"failed there without saying why", r"was not begun there", r"ended there before it began", r"after its time limit of", r"[Ii]t was cancelled (before it began|while the packages)",
+            r"the job (is no longer there|was (cancelled|deleted)|failed|ended) ", r"the training (was (cancelled|ended)|ended) at Modal", r"process on the other machine was ended from outside", r"Modal keeps a result for some days",
+        ),
+    ),
+    Kind(
+        "E-908", "The other machine is not ready, or refuses",
+        "It is not known to this computer or does not take its key, something that the run needs is missing there, the account has no right or no credit, or what it was told does not fit it.",
+        "Do what the sentence says, on that machine or with that account, then press Resume. docs/elsewhere.md and docs/ssh.md say what a machine needs.",
+        (
+            r"which the other machine has not", r"the host is .*; give a name", r"the user is .*, which is no user's name", r"packages could not be installed on the other machine", r"worker does not run there", r"several workers run there", r"docker says",
+            r"[Tt]here is no (docker program|ssh) on this computer", r"does not stop the training", r"token_along is on", r"the package modal is missing", r"Modal does not accept the token", r"Modal (refuses|says)", r"choose the (card|hardware), as it is paid for",
+            r"Hugging Face (refused|asks for credit|has no hardware)", r"Hugging Face Jobs is on the internet", r"the bucket .* is public", r"is no plain path; it takes", r"must be a folder below the home folder there", r"are needed there; free some", r"look at the host's name",
+            r"runs Windows; a machine with", r"or newer is needed: install it there", r"install Python .* or newer there", r"shows another host key", r"is not known to this computer yet", r"does not take your key", r"ssh does not work here", r"say which machine: its name",
+        ),
+    ),
+    Kind(
+        "E-909", "What was sent or made there is gone, or did not arrive whole",
+        "It was deleted on the other machine, its disk or the way to it damages files, or somebody has changed what lies there. All that comes is compared with what was sent and made.",
+        "Press Resume: what is missing is sent or fetched again, and what is on this computer already is kept. If it stays, look at the disk and the memory of that machine.",
+        (
+            r"What was sent to .* is gone", r"arrived (from .* )?damaged", r"arrive damaged", r"did not arrive", r"no longer in the bucket", r"the bucket .* was deleted", r"is not among what was made there", r"reports from the other machine", r"the other machine reports makes no sense",
+            r"is no name for a file of a run", r"^(.* )?is not a plain file$", r"is not a list of files", r"is no command$", r"is not what was sent, so it is left alone", r"took only a part of what was sent", r"gave half an answer",
+        ),
+    ),
+    Kind(
+        "E-910", "The other machine does not answer",
+        "The network is away, the machine is switched off or busy, or its service has a problem of its own. What runs there goes on, and may cost money.",
+        "Look whether it is on and this computer has internet. While its watch runs here, it asks again and again by itself; afterwards press Resume, which finds the run there again.",
+        (r"did not answer within", r"(Hugging Face|Modal) cannot be reached", r"answers in a way that Easel does not know", r"in a way that Easel does not know: ", r"ssh: (connect|Could not)"),
+    ),
 )  # fmt: skip
 
-_FIRST = ("E-904", "E-408", "E-901", "E-404", "E-401", "E-403", "E-903", "E-902", "E-803", "E-801", "E-802", "E-804", "E-806", "E-805", "E-807", "E-808", "E-101", "E-102", "E-201", "E-202", "E-705", "E-604")
+_FIRST = ("E-909", "E-908", "E-910", "E-904", "E-408", "E-901", "E-404", "E-401", "E-403", "E-903", "E-902", "E-803", "E-801", "E-802", "E-804", "E-806", "E-805", "E-807", "E-808", "E-101", "E-102", "E-201", "E-202", "E-705", "E-604")
+_FOREIGN = re.compile(r"[\w.]*(Error|Exception): ")  # so begins what a library said in its own words, which is never about a setting as Easel calls it
 
 
 def of(sentence: str) -> Kind:
     """The kind that a sentence tells of; the general one where it is none that is known."""
     text = " ".join(sentence.split())
-    return next((kind for kind, told in _told() if told.search(text)), by_code(GENERAL)) if text else by_code(GENERAL)
+    foreign = bool(_FOREIGN.match(text))
+    return next((kind for kind, told in _told() if not (foreign and kind.code[2] == "7") and told.search(text)), by_code(GENERAL)) if text else by_code(GENERAL)
 
 
 def by_code(code: str) -> Kind:

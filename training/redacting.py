@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import socket
+import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -40,6 +41,15 @@ COMMON = frozenset(re.split(
     "only too large small long short which what when who why how than then also more most least been being will would should must may might do does did done one two three first last new old next other",
 ))  # fmt: skip
 SLASHED = re.compile(r"\d[\d.,]*/\d[\d.,]*|[\d.,]*(?:it|step|steps|images|pictures|MB|GB|kB|B|s|h)/(?:s|it|step|min|h)|and/or|I/O|TCP/IP|n/a|N/A|w/o", re.IGNORECASE)
+# what a dotted name begins with that is Python's or a network's, and no computer's
+MODULES = frozenset(re.split(
+    " ",
+    "nn np self cls module modules model models unet transformer transformers vae encoder decoder layer layers block blocks attn optimizer scheduler lr loss data config aten prims cuda triton inductor urllib3 requests "
+    "httpx httpcore aiohttp training ui captioning adapter sample save concept keep place",
+)) | {name.lower() for name in LIBRARIES}  # fmt: skip
+PUBLIC = ("huggingface.co", "pypi.org")
+DOMAINS = frozenset(re.split(" ", "com net org info biz edu gov mil int app dev cloud online tech xyz arpa example invalid onion"))  # no attribute is called so
+CODE = frozenset(re.split(" ", "py so md gz js ts sh pt fc bn ln gn mm fn op nn lr fp dl to is id"))  # of two letters, and more often code than a country
 VARIABLES = ("HF_", "CUDA_", "PYTORCH_", "TORCH_", "OMP_", "MKL_", "NCCL_", "EASEL_", "PYTHON", "HIP_", "ROCR_")
 
 _TOKENS = re.compile(
@@ -60,6 +70,7 @@ _ADDRESSES = re.compile(
     r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?![\d.])|(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?:%\w+)?(?![\w:])|(?<![\w:])[0-9A-Fa-f]{0,4}::[0-9A-Fa-f:]*(?:%\w+)?(?![\w:])|"
     r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b|\b(?:GPU-)?[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b|\b[\w-]+\.(?:local|lan|home|internal|intranet|corp|localdomain|fritz\.box)\b"
 )
+_DOTTED = re.compile(r"(?<![\w.@/\\<-])[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)+(?:\.?:\d{1,5})?(?![\w(\\-]|\.\w)")
 _NO_PLACE = r"\s\"'<>|:;,()\[\]{}“”‘’«»`"
 _PLACE = re.compile(  # what begins as a path does, on any system, to its end; blanks in it are followed as far as another separator or an ending comes
     rf"(?<![\w.<])(?:[A-Za-z]:[\\/]|\\\\|//|~(?:[\w.-]*)[\\/]|\.{{1,2}}[\\/]|[\\/])(?=[^\s\\/])[^{_NO_PLACE}]*"
@@ -75,8 +86,10 @@ _QUOTES = {stand_in: mark for mark, stand_in in _KEPT.items()}
 _OPENED = re.compile(r"""(?m)(?<![\w>])['"“‘«`](?=\w)[^\n]*$""")
 _CLOSED = re.compile(r"""(?m)^[^\n<>]*?[\w.!?]['"”’»`](?=[\s.,;:)\]]|$)""")
 _ENDLESS = re.compile(r"\S{201,}")  # no word of a sentence; and what follows looks at each word from each of its letters
-_LONG = re.compile(r"(?<![\w/+=-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}(?![\w+/-])")
-_ACCOUNT = re.compile(r"(?i)\b((?:token of|namespace of|signed in as|logged in as|user(?:name)?[:=]?|account[:=]?|host(?:name)?[:=])\s+)(?!<)[\w@.-]+(?!')")
+_LONG = re.compile(r"(?<![\w/+=-])(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{20,}(?![\w+/-])|(?<!\w)[0-9A-Fa-f]{32,}(?!\w)")
+_ACCOUNT = re.compile(
+    r"(?i)\b((?:token of|namespace of|(?:signed|logged) in as:?|user(?:name)?[:=]?|account[:=]?|to host|(?:resolve |known )host|hostname|host(?:name)?[:=])\s+|(?:user(?:name)?|account|host(?:name)?)[:=])(?!<)[\w@.-]+(?!')"
+)
 _FRAME = re.compile(r'^(?P<lead>[\s|+-]*)File "(?P<file>[^"\n]*)", line (?P<line>\d{1,7})(?:, in (?P<where>[^\n]*))?$')
 _PLACEHOLDER = re.compile(r"<[a-z ]+>(?:\.[a-z0-9]+)?")
 
@@ -133,6 +146,7 @@ class Redactor:
         text = _PROMPT.sub("<address>$ ", text)
         text = _MAIL.sub("<address>", text)
         text = _ADDRESSES.sub("<address>", text)
+        text = _DOTTED.sub(self._host, text)
         text = _ACCOUNT.sub(lambda m: m[0] if m[0].rsplit(None, 1)[-1].casefold() in COMMON else f"{m[1]}<name>", text)
         if not self.show_names:
             text = self._named(text)
@@ -201,6 +215,10 @@ class Redactor:
         if SLASHED.fullmatch(text) or "<" in text or (text.endswith(".py") and not _program(text).startswith("<")):
             return text
         return "<path>"
+
+    def _host(self, found: re.Match) -> str:
+        name = found[0].partition(":")[0].rstrip(".")
+        return found[0] if name.casefold() in self.plain or name in OURS or name in PUBLIC or not _is_host(name) else "<address>"
 
     def _filed(self, text: str) -> str:
         """Names of files hidden, with the words before them that are none of a sentence's: a name may hold blanks."""
@@ -316,6 +334,21 @@ def _program(file: str) -> str:
 
 def _function(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_][\w.<>]{0,80}", name) and name.isascii() else "<function>"
+
+
+def _is_host(name: str) -> bool:
+    """Whether a dotted name is rather a computer's than a module's, a layer's, a file's or a number's."""
+    labels = name.lower().split(".")
+    first, last = labels[0], labels[-1]
+    if last in DOMAINS:
+        return True
+    if not last.isalpha() or len(last) < 2 or re.fullmatch(ENDINGS, last) or last in CODE and len(labels) < 3:
+        return False
+    if name.split(".")[-1][0].isupper() and name[0].islower():  # a class, or the next sentence
+        return False
+    if first in MODULES or (first in sys.stdlib_module_names and (len(labels) < 3 or len(last) > 2)):
+        return False
+    return len(last) == 2 or (len(labels) > 2 and not any(label.isdigit() for label in labels))
 
 
 def _is_word(text: str) -> bool:

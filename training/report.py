@@ -20,13 +20,14 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from . import errors, outside, registry, zipping
+from .config import HERE, TrainConfig
 from .data import datasets
 from .doctor import pins
 from .family import FamilySpec
 from .home import REPO, Home
 from .plan.hardware import machine
 from .redacting import Redactor, who
-from .runs import journal
+from .runs import journal, origin
 from .runs.events import KINDS, LAST_T
 from .runs.run import Run
 
@@ -110,7 +111,8 @@ def _known(home: Home, run: Run | None) -> _Hidden:
     for row in _pictures_of(run):
         names += [str(row.get("id", "")), Path(str(row.get("id", ""))).stem]
         words += [str(text) for text in row.get("captions", [])]
-    for name in [value for path, value in with_texts if path.endswith(("datasets.name", "dataset", "low"))]:
+    stranger = _is_strange(run)
+    for name in [value for path, value in with_texts if path.endswith(("datasets.name", "dataset", "low")) and not (stranger and origin.is_address(value))]:
         try:
             for picture in datasets.resolve(home, name).pictures(check=False)[:MOST_WORDS]:
                 names += [picture.id, Path(picture.id).stem]
@@ -118,6 +120,14 @@ def _known(home: Home, run: Run | None) -> _Hidden:
         except (ValueError, OSError):
             continue
     return _Hidden(list(dict.fromkeys(n for n in names if n.strip())), list(dict.fromkeys(w for w in words[: 10 * MOST_WORDS] if w.strip())), [value for path, value in with_texts if ".options" in f".{path}"])
+
+
+def _is_strange(run: Run) -> bool:
+    """Whether it was not made here, so that what it names on another computer is not looked for."""
+    try:
+        return not origin.made_here(run.path)
+    except (ValueError, OSError):
+        return True
 
 
 def _datasets(home: Home) -> list[datasets.Dataset]:
@@ -285,6 +295,8 @@ def _is_choice(key: str, value: Any, annotation: Any, path: str) -> bool:
         return True
     if key == "source":
         return value == "builtin" or value in _usual_sources()
+    if path.partition(".")[0] in ("place", "trackers"):
+        return (key == "kind" and (value == HERE or value in _known_ids("cloud"))) or (key == "name" and value in _known_ids("trackers"))
     kind = CHOSEN.get(key) or {"adapter": "adapters", "optimizer": "optimizers"}.get(path.rpartition(".")[2], "") if key in CHOSEN else ""
     return bool(kind) and value in _known_ids(kind) or (key == "preset" and value in _presets())
 
@@ -332,10 +344,8 @@ def _presets() -> frozenset[str]:
 @cache
 def _plain() -> frozenset[str]:
     """Words that may stand in quotes: names and choices of settings."""
-    from .config import TrainConfig
-
-    found: set[str] = {"final", "cuda", "cpu", "mps", "xpu", *KINDS}
-    for kind in ("families", "adapters", "objectives", "optimizers", "jobs", "captioning"):
+    found: set[str] = {HERE, "final", "cuda", "cpu", "mps", "xpu", *KINDS}
+    for kind in ("families", "adapters", "objectives", "optimizers", "jobs", "captioning", "cloud", "trackers"):
         found |= _known_ids(kind)
 
     def walk(model: type[BaseModel], path: str) -> None:

@@ -47,8 +47,9 @@ def write(pieces: Iterable[bytes], target: Path) -> None:
     if os.path.lexists(target):
         raise FileExistsError(f"{target} is there already; choose another name")
     part = target.with_name(target.name + ".part")
+    part.touch(exist_ok=False)  # before the try: one that is there already is another export's, and stays
     try:
-        with open(part, "xb") as file:
+        with open(part, "wb") as file:
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())

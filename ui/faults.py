@@ -13,6 +13,7 @@ _WAYS = {  # action -> what a button carries, and its picture
     "fit": ('data-act="fit"', "bolt"), "disk": ('data-act="room"', "trash"), "sign_in": ('data-tab="publish"', "lock"), "base": ('data-act="duplicate"', "copy"),
     "settings": ('data-act="duplicate"', "copy"), "pictures": ('data-tab="dataset"', "film"),
 }  # fmt: skip
+HERE_ONLY = ("fit", "disk")  # they reckon with this computer and clear its disk
 
 
 def code(kind: Kind, key: str) -> str:
@@ -23,9 +24,9 @@ def code(kind: Kind, key: str) -> str:
     )
 
 
-def remedy(kind: Kind) -> str:
-    """The button that does something about it, on a page that shows the run; "" where there is none."""
-    if not kind.action:
+def remedy(kind: Kind, away: str = "") -> str:
+    """The button that does something about it, on a page that shows the run; "" where there is none.  away: the other machine that it happened on."""
+    if not kind.action or (away and kind.action in HERE_ONLY):
         return ""
     does, picture = _WAYS[kind.action]
     return f'<button type="button" class="ez-btn" {does}>{icon(picture)}{errors.ACTIONS[kind.action]}</button>'

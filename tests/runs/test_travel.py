@@ -1,12 +1,16 @@
 """A run goes into a ZIP without a word of this computer, and comes out of one without harm."""
 
+import errno
 import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +18,14 @@ from safetensors.numpy import save
 
 from tests.test_cli import typed
 from tests.ui import story
-from training import jobfile
+from training import jobfile, zipping
+from training.away import state as away
 from training.config import config_hash
 from training.data import datasets, states
 from training.home import find_home
-from training.runs import journal, needs, origin, packing, supervisor, unpacking
+from training.runs import exactly, journal, needs, origin, packing, room, supervisor, unpacking
 from training.runs.run import Run, broken_runs, delete, list_runs
+from ui.tabs.results import travel
 
 
 @pytest.fixture
@@ -185,3 +191,148 @@ def test_the_command_line_packs_and_brings(home, there, nasty, monkeypatch, caps
     datasets.create(there, "yes")
     code, said = typed(there, monkeypatch, capsys, "import-run", nasty / f"{run.id}.zip", "--dataset", "zibbo=yes")
     assert code == 0 and list_runs(there.outputs)[0].job()["data"]["datasets"][0]["name"] == "yes", said
+
+
+def strangers(run):
+    """The same folder, as if somebody had mailed it."""
+    text = (run.path / "job.yaml").read_text(encoding="utf-8")
+    (run.path / "job.yaml").write_text(f"{text}\n# mailed\n", encoding="utf-8")
+    assert not origin.made_here(run.path)
+    return run
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a program that ends at once")
+def test_what_lives_on_another_machine_is_found_again_though_its_pictures_are_gone_here(home, monkeypatch):
+    run = run_of(home, place={"kind": "ssh", "options": {"host": "desk"}})
+    away.keep(run.path, away.State("ssh", {"id": "a" * 16}))
+    with pytest.raises(ValueError, match="cannot go on here: it needs dataset 'zibbo'"):
+        supervisor.start(run, home)  # nothing was sent yet
+    away.keep(run.path, away.State("ssh", {"id": "a" * 16}, "started"))
+    monkeypatch.setattr(supervisor.sys, "executable", "true")
+    assert supervisor.start(run, home) == "started"
+
+
+def test_of_a_strangers_run_nothing_of_this_computer_goes_along_before_that_was_accepted(home, nasty):
+    letters = nasty / "letters"
+    (letters / "deep").mkdir(parents=True)
+    for name in ("letter.txt", "keys.json", "deep/more.txt"):
+        (letters / name).write_text("secret")
+    run = strangers(run_of(home, adapter={"start_from": str(letters)}))
+    for what in ({"base": True}, {"pictures": True}):
+        with pytest.raises(ValueError, match="adapter.start_from .*; accept that first"):
+            packing.parcel(run, home, **what)
+    ctx = SimpleNamespace(home=home, url=str)
+    assert [url.rsplit("/")[-1] for url, _, _ in travel.ways_out(ctx, run)] == ["run"]
+    assert not any("letter" in name for name in packed(run, home, nasty / "run.zip"))
+    origin.adopt(run.path)
+    assert len(travel.ways_out(ctx, run)) > 1
+    assert packing.parcel(run, home, base=True).weights == (), "a folder without weights is no adapter, whoever names it"
+    (letters / "deep" / "weights.safetensors").write_bytes(save({"a": np.zeros(3, np.float32)}))
+    assert [name.split("outside/")[1] for name in packed(run, home, nasty / "own.zip", base=True) if "outside/" in name] == ["models/letters/deep/weights.safetensors"]
+    run = run_of(home, model={"family": "sd15", "source": str(letters)})
+    assert packing.parcel(run, home, base=True).weights == ()
+    (letters / "model_index.json").write_text("{}")
+    assert [name for name, _ in packing.parcel(run, home, base=True).weights] == ["letters"]
+
+
+def test_a_second_job_by_a_detour_is_not_taken(home, there, nasty):
+    run = run_of(home)
+    with zipfile.ZipFile(nasty / "two.zip", "w") as archive:
+        archive.writestr("run/job.yaml", (run.path / "job.yaml").read_bytes())
+        for name in ("run/./job.yaml", "run//job.yaml"):
+            archive.writestr(name, b"kind: train\nname: [not, a, name]\n")
+    brought = unpacking.bring(nasty / "two.zip", there)
+    assert [name for name, _ in brought.refused] == ["run/./job.yaml", "run//job.yaml"] and "by a detour" in brought.refused[0][1]
+    assert brought.run.config() == run.config() and not broken_runs(there.outputs)
+
+
+def test_neither_hosts_nor_accounts_go_along(home, there, nasty):
+    place = {"kind": "ssh", "options": {"host": "build7.secretcorp.com", "user": "bobsmith", "key": "~/.ssh/corp_key"}}
+    run = run_of(home, place=place, trackers=[{"name": "wandb", "project": "moonshot", "place": "secret-team"}])
+    journal.append(run.events_path, {"t": time.time(), "kind": "warning", "text": "bobsmith@build7.secretcorp.com takes no ~/.ssh/corp_key for moonshot of secret-team; bobsmithers stays"})
+    run.log_path.write_text("at build7.secretcorp.com\n", encoding="utf-8")
+    held = b"".join(packed(run, home, nasty / "run.zip").values()).replace(b"bobsmithers stays", b"")
+    for secret in (b"secretcorp", b"bobsmith", b"corp_key", b"moonshot", b"secret-team"):
+        assert secret not in held, secret
+    brought = unpacking.bring(nasty / "run.zip", there)
+    config = brought.run.config()
+    assert (config.place.kind, config.place.options, config.trackers) == ("here", {}, ()) and config_hash(config) == config_hash(run.config())
+    assert brought.run.view().warnings[-1].endswith("bobsmithers stays")
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_base_comes_along_from_another_disk_or_leaves_nothing(home, there, nasty, monkeypatch, breaks):
+    base = nasty / "a base.safetensors"
+    base.write_bytes(save({"a": np.zeros(3, np.float32)}))
+    packed(run_of(home, model={"family": "sd15", "source": str(base)}), home, nasty / "run.zip", base=True)
+    rename = os.rename
+
+    def other_disk(source, target, **more):
+        if there.outputs in Path(source).parents and there.outputs not in Path(target).parents:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        if breaks and Path(source).name.startswith(".new-"):
+            raise KeyboardInterrupt
+        rename(source, target, **more)
+
+    monkeypatch.setattr(os, "rename", other_disk)
+    if breaks:
+        with pytest.raises(KeyboardInterrupt):
+            unpacking.bring(nasty / "run.zip", there)
+        assert not list((there.root / "models").iterdir()) and not list(there.outputs.iterdir())
+        return
+    brought = unpacking.bring(nasty / "run.zip", there)
+    assert Path(brought.run.config().model.source).read_bytes() == base.read_bytes() and not list((there.root / "models").glob(".new-*"))
+
+
+def test_another_computer_that_a_stranger_names_is_not_greeted(home, monkeypatch):
+    share = "/\\evil\\share"
+    run = strangers(run_of(home, model={"family": "sd15", "source": share}, data={"datasets": [{"name": "\\\\evil\\my pictures", "part": "one"}], "resolutions": [64]}))
+    (run.path / exactly.RECORD).write_text(json.dumps({share: [{"t": 1, "version": 1, "digest": "x"}]}), encoding="utf-8")
+    asked = []
+    for name in ("stat", "lstat"):
+        look = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda path, *a, look=look, **k: (asked.append(str(path)), look(path, *a, **k))[1])
+    lacking = {need.name for need in needs.missing(run, home)}
+    assert {share, "\\\\evil\\my pictures/one"} == {name.replace("pictures\\one", "pictures/one") for name in lacking}
+    assert "another computer" in exactly.hindrance(run, home) and travel.ways_out(SimpleNamespace(home=home, url=str), run) == ()
+    with pytest.raises(ValueError, match=r"model.source .*evil.*accept that first"):
+        packing.parcel(run, home)
+    assert "my pictures" in origin.question(run.path)
+    assert asked and not [path for path in asked if "evil" in path]
+    origin.adopt(run.path)
+    assert len(needs.missing(run, home)) == 2 and [path for path in asked if "evil" in path], "what was accepted is looked for"
+
+
+def test_a_missing_place_or_tracker_is_asked_for_and_no_hub_id_is_made_of_a_path(home, there):
+    run = run_of(home, place={"kind": "moonbase"}, trackers=[{"name": "stargazer"}], model={"family": "sd15", "source": "./models/gone"})
+    assert {(need.what, need.name) for need in needs.missing(run, home) if not need.field} == {("plugin of the kind cloud", "moonbase"), ("plugin of the kind trackers", "stargazer")}
+    for place in ("/nowhere", "./x"):
+        with pytest.raises(ValueError, match="there is nothing at"):
+            unpacking.replace(run, home, {"./models/gone": place})
+
+
+def test_what_another_export_is_writing_stays(nasty):
+    part = nasty / "run.zip.part"
+    part.write_bytes(b"the first one's")
+    with pytest.raises(FileExistsError):
+        zipping.write([b"x"], nasty / "run.zip")
+    assert part.read_bytes() == b"the first one's" and not (nasty / "run.zip").exists()
+
+
+def test_room_names_what_results_shows_and_the_cache_stays_while_a_run_starts(home, monkeypatch):
+    run = run_of(home)
+    other = run.path.with_name("2026-01-01_0000_other")
+    shutil.copytree(run.path, other)
+    (other / "job.yaml").write_text("kind: publish\nname: other\n", encoding="utf-8")
+    assert len(list_runs(home.outputs)) == 2 and [id for id, _, _ in room.look(home).runs] == [run.id]
+    (home.cache / "a").mkdir(parents=True)
+    waits = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setitem(supervisor._children, run.path, supervisor._Child(run, waits, run.view().attempt, 0))
+    try:
+        with pytest.raises(ValueError, match="reads the cache"):
+            room.empty_cache(home)
+    finally:
+        waits.communicate(b"\n")
+    assert (home.cache / "a").is_dir()
+    room.empty_cache(home)
+    assert not (home.cache / "a").exists()

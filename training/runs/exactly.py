@@ -16,6 +16,7 @@ from ..data.datasets import Dataset
 from ..data.verdicts import counted
 from ..files import write_atomic
 from ..home import Home
+from . import origin
 from .context import Context
 from .run import Run
 
@@ -80,6 +81,8 @@ def hindrance(run: Run, home: Home) -> str:
     found = learnt(run)
     if not found:
         return "which pictures it was trained on was not written down: it is older than that, or never began"
+    if far := origin.greeting(run.path) or next((name for name in found if origin.is_address(name) and not origin.made_here(run.path)), ""):
+        return f"it was not made here, and {far[:200]!r} is on another computer"  # to look for it would greet that one
     for name, one in found.items():
         try:
             there = versions.get(datasets.resolve(home, name), one.version)

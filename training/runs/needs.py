@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .. import registry
-from ..config import TrainConfig
+from ..config import HERE, TrainConfig
 from ..data import concepts, datasets, parts, words
 from ..formats import basemodel
 from ..home import Home
+from . import origin
 from .run import Run
 
 STARTS = ("./", "../", "~", ".\\", "..\\")
@@ -32,7 +33,7 @@ class Need:
 
 def of(run: Run, home: Home) -> list[Need]:
     """All of it, what is missing among it.  Raises ValueError for a job that cannot be read."""
-    return list(_of(run.config(), home, not run.checkpoints())) if run.kind == "train" else []
+    return list(_of(run.config(), home, not run.checkpoints(), origin.made_here(run.path))) if run.kind == "train" else []
 
 
 def missing(run: Run, home: Home) -> list[Need]:
@@ -54,48 +55,54 @@ def is_path(source: str) -> bool:
     return absolute or (("/" in source or "\\" in source) and os.path.exists(os.path.expanduser(source)))
 
 
-def _of(config: TrainConfig, home: Home, begins: bool) -> Iterator[Need]:
+def _of(config: TrainConfig, home: Home, begins: bool, ours: bool) -> Iterator[Need]:
+    """ours: it was made here.  What a stranger's job names on another computer is not looked for: that would greet it."""
+    asked = lambda source: ours or not origin.is_address(source)
     for use in config.data.datasets:
-        yield _dataset("data.datasets", use.name, home, use.part)
+        yield _dataset("data.datasets", use.name, home, use.part, asked(use.name))
     with suppress(ValueError):  # an objective that is not here is said below
         if config.concept.low and concepts.in_pairs(concepts.known(config, home.plugins)):
-            yield _dataset("concept.low", config.concept.low, home)
-    yield _place("base model", "model.source", config.model.source, "say where it is here: a folder, a file or a Hub id (in Results, or with import-run --base)")
+            yield _dataset("concept.low", config.concept.low, home, "", asked(config.concept.low))
+    yield _place("base model", "model.source", config.model.source, "say where it is here: a folder, a file or a Hub id (in Results, or with import-run --base)", home, asked(config.model.source))
     for what, field, source in (
         ("training adapter", "model.training_adapter", config.model.training_adapter),
         ("image encoder", "adapter.image_encoder", config.adapter.image_encoder),
         ("adapter to start from", "adapter.start_from", config.adapter.start_from if begins else ""),
     ):
         if source:
-            yield _place(what, field, source, "copy it to that place", home)
-    for kind, id in (("families", config.model.family), ("adapters", config.adapter.type), ("objectives", config.loss.objective), ("optimizers", config.optimizer.type)):
+            yield _place(what, field, source, "copy it to that place", home, asked(source))
+    kinds = [("families", config.model.family), ("adapters", config.adapter.type), ("objectives", config.loss.objective), ("optimizers", config.optimizer.type)]
+    kinds += [("cloud", config.place.kind)] if config.place.kind != HERE else []
+    for kind, id in kinds + [("trackers", use.name) for use in config.trackers]:
         cure = "copy its file into the folder plugins of this home if you trust who wrote it, and start Easel again"
         yield Need(f"plugin of the kind {kind}", "", id, _found(kind, id, home), cure)
     if config.keep.on and config.keep.words and not config.keep.prompts:
         yield Need("list of sentences", "keep.words", config.keep.words, config.keep.words in words.lists(home.plugins), "copy it into plugins/words of this home")
 
 
-def _dataset(field: str, name: str, home: Home, part: str = "") -> Need:
+def _dataset(field: str, name: str, home: Home, part: str, asked: bool) -> Need:
     cure = "bring its pictures to the Dataset tab under that name, or ask for an export with pictures"
     try:
-        found = datasets.resolve(home, name)
-        there = not part or not found.in_place or (found.path / part).is_dir()
+        found = datasets.resolve(home, name) if asked else None
+        there = found is not None and (not part or not found.in_place or (found.path / part).is_dir())
     except ValueError:
         there = False
     return Need("dataset", field, parts.inside(name, part) if part and is_path(name) else name, there, cure)
 
 
-def _place(what: str, field: str, source: str, cure: str, home: Home | None = None) -> Need:
+def _place(what: str, field: str, source: str, cure: str, home: Home, asked: bool) -> Need:
     """A base model, or a file of weights.  What is named by its Hub id is fetched when it is wanted, and counts as there."""
     there = True
-    if is_path(source):
+    if not asked:
+        there = False
+    elif is_path(source):
         there = Path(source).expanduser().exists()
     elif what == "base model":
         try:
             basemodel.local_folder(source)
         except ValueError:
             there = False
-    elif what == "adapter to start from" and home and "/" not in source:
+    elif what == "adapter to start from" and "/" not in source:
         there = (home.outputs / source).is_dir()
     return Need(what, field, source, there, cure)
 

@@ -18,7 +18,8 @@ from ..config import HERE
 from ..files import write_atomic
 from ..jobfile import MAX_BYTES, load_mapping
 
-ADDRESSES = ("http://", "https://", "ftp://", "\\\\", "//")  # the last two: another computer's folder, which asking for would greet
+SHARE = "//"  # so begins another computer's folder, which asking for would greet
+ADDRESSES = ("http://", "https://", "ftp://", SHARE)
 
 
 def adopt(folder: Path) -> None:
@@ -31,6 +32,16 @@ def adopt(folder: Path) -> None:
 def made_here(folder: Path) -> bool:
     """Whether this home wrote the run's job file, or somebody accepted it."""
     return _mark(folder).is_file()
+
+
+def is_address(text: str) -> bool:
+    """Whether a text names something of another computer."""
+    return _strokes(text).startswith(ADDRESSES)
+
+
+def greeting(folder: Path) -> str:
+    """The first folder of another computer that is named by the job of a run which was not made here; "" where there is none.  Raises ValueError, OSError."""
+    return "" if made_here(folder) else next((text for text in _texts(load_mapping(folder / "job.yaml")) if _strokes(text).startswith(SHARE)), "")
 
 
 def question(folder: Path) -> str:
@@ -70,6 +81,19 @@ def _reached(value: Any, home: Path, key: str) -> Iterator[str]:
         yield f"{key} {value.strip()[:200]}"
 
 
+def _strokes(text: str) -> str:
+    """Windows takes either stroke in any mixture."""
+    return text.strip().replace("\\", "/")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
 def _shown(trackers: Any) -> Iterator[str]:
     """Where a job would show itself: "trackers wandb"."""
     for use in trackers if isinstance(trackers, list) else []:
@@ -78,8 +102,8 @@ def _shown(trackers: Any) -> Iterator[str]:
 
 
 def _is_beyond(text: str, home: Path) -> bool:
-    if text.startswith(ADDRESSES):
-        return " " not in text
+    if is_address(text):
+        return " " not in text or _strokes(text).startswith(SHARE)
     if not any(sign in text for sign in "/\\~") and text not in (".", ".."):
         return False
     try:

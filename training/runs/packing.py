@@ -7,23 +7,25 @@ datasets hold them now.  Everything else is named, so that it can be asked for t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from .. import outside, zipping
-from ..config import TrainConfig, config_hash
+from ..config import PlacePart, TrackerUse, TrainConfig, config_hash
 from ..data import datasets, parts, states
 from ..data.datasets import Dataset
 from ..data.states import State
 from ..formats.basemodel import BUILTIN_SOURCE, local_folder, single_file
+from ..formats.deliver import adapter_file
 from ..home import Home
 from ..hub.download import snapshot_here
 from ..hub.secrets import mask
 from ..jobfile import dump_yaml
 from ..names import folder_name
-from . import exactly, journal, needs
+from . import exactly, journal, needs, origin
 from .longer import MANIFEST, MAX_MANIFEST_BYTES
 from .run import Run
 
@@ -48,33 +50,40 @@ class Parcel:
     rehashed: tuple[str, str]  # (hash of the config here, of the one that goes)
     renamed: Mapping[str, str]  # {dataset as it is called here: in the parcel}
     texts: tuple[tuple[str, str], ...]  # (a place of this computer, what stands for it), the longest first
+    words: tuple[tuple[str, str], ...]  # (what place and trackers are told, what stands for it): hidden as whole words, the longest first
     sets: tuple[tuple[str, Dataset, State], ...]  # (name in the parcel, …)
     weights: tuple[tuple[str, Path], ...]  # (name in the parcel, folder or file)
     pictures: bool
 
 
 def parcel(run: Run, home: Home, base: bool = False, pictures: bool = False) -> Parcel:
-    """What would go.  Raises ValueError for a run that cannot, OSError."""
+    """What would go.  Raises ValueError for a run that cannot, or that was not made here and names files of this computer which nobody accepted; OSError."""
     if refused := hindrance(run):
         raise ValueError(refused)
+    if (base or pictures or origin.greeting(run.path)) and (asked := origin.question(run.path)):
+        raise ValueError(f"{asked}; accept that first")
     config = run.config()
     renamed = _dataset_names(config, home)
     made = exactly.with_datasets(config, renamed, home)
-    told, places = made.model_dump(mode="json"), {}
+    # where it was trained and shown is nobody's business, and no part of what it is
+    told, places = made.model_dump(mode="json") | {"place": PlacePart().model_dump(mode="json"), "trackers": []}, {}
+    weights: list[tuple[str, Path]] = []
     for field in WEIGHTS:
         part, key = field.split(".")
         source = told[part][key]
+        found = _weights_at(field, source, config) if base and source else None
         if source and needs.is_path(source):
-            told[part][key] = HOUSED + _free(_last(source), places.values())
-            places[source] = told[part][key].removeprefix(HOUSED)
-        elif base and field == "model.source" and source != BUILTIN_SOURCE and snapshot_here(source, config.model.revision):
-            told[part] |= {key: HOUSED + _free(source.replace("/", "--"), places.values()), "revision": ""}
-            places[source] = told[part][key].removeprefix(HOUSED)
+            places[source] = places.get(source) or _free(_last(source), places.values())
+            told[part][key] = HOUSED + places[source]
+        elif found and field == "model.source" and source != BUILTIN_SOURCE:
+            places[source] = _free(source.replace("/", "--"), places.values())
+            told[part] |= {key: HOUSED + places[source], "revision": ""}
+        if found and source in places and places[source] not in dict(weights):
+            weights.append((places[source], found))
     made = TrainConfig.model_validate(told)
     job = outside.read_plain(run.path / "job.yaml", MAX_SMALL_BYTES) if made == config else dump_yaml(made).encode()
     sets = tuple((renamed.get(name, name), ds, states.now(ds)) for name, ds in _resolved(config, home)) if pictures else ()
-    weights = tuple((name, found) for source, name in places.items() if base and (found := _weights_at(source, config)))
-    return Parcel(run, job, (config_hash(config), config_hash(made)), renamed, _texts(run, home, renamed | places), sets, weights, pictures)
+    return Parcel(run, job, (config_hash(config), config_hash(made)), renamed, _texts(run, home, renamed | places), _words(config), sets, tuple(weights), pictures)
 
 
 def hindrance(run: Run) -> str:
@@ -113,7 +122,7 @@ def entries(p: Parcel) -> Iterator[tuple[str, zipping.Content]]:
         for n, name in enumerate(firsts.values()):  # called by numbers: a picture's own name may be longer than others can keep, and state.json has it
             yield f"{top}/{OUTSIDE}/datasets/{number}/pictures/{n:06d}{Path(name).suffix.lower()}", ds.path / name
     for name, place in p.weights:
-        for path in [place] if place.is_file() else model_files(place):
+        for path in [place] if place.is_file() else weight_files(place):
             inner = path.name if place.is_file() else path.relative_to(place).as_posix()
             yield f"{top}/{OUTSIDE}/models/{name}/{inner}", path.resolve()
 
@@ -135,6 +144,18 @@ def model_files(folder: Path) -> list[Path]:
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Of a base model all that belongs to it; of any other folder its weights and their settings alone, or those of its parts."""
+    if (folder / "model_index.json").is_file():
+        return model_files(folder)
+    for found in (sorted(folder.glob("*.safetensors")), sorted(folder.glob("*/*.safetensors"))):
+        places = sorted({path.parent for path in found if not path.parent.name.startswith(".")})
+        if places:
+            settings = [path for place in places for path in (place / "config.json", *sorted(place.glob("*.safetensors.index.json"))) if path.is_file()]
+            return [*settings, *(path for path in found if path.parent in places)]
+    return []
+
+
 def _dataset_names(config: TrainConfig, home: Home) -> dict[str, str]:
     """{dataset that is named by its place: a name for it}, each its own and none that another dataset of the run has."""
     names = exactly.names_of(config, home)
@@ -151,13 +172,18 @@ def _resolved(config: TrainConfig, home: Home) -> Iterator[tuple[str, Dataset]]:
         yield name, datasets.resolve(home, name)
 
 
-def _weights_at(source: str, config: TrainConfig) -> Path | None:
-    """Where it lies here; None where it is gone."""
+def _weights_at(field: str, source: str, config: TrainConfig) -> Path | None:
+    """The file or folder that a field of a job names, where it lies here and is what that field takes; a folder that is anything else is not looked into."""
     try:
-        found = single_file(source) or local_folder(source)
+        found = single_file(source) or (local_folder(source) if field == "model.source" or needs.is_path(source) else None)
     except ValueError:
         return None
-    return found or snapshot_here(source, config.model.revision)
+    if field == "model.source":
+        found = found or snapshot_here(source, config.model.revision)
+        return found if found and (found.is_file() or (found / "model_index.json").is_file()) else None
+    if found and (found / "MANIFEST.json").is_file():  # a checkpoint
+        found = adapter_file(found)
+    return found if found and (found.is_file() or weight_files(found)) else None
 
 
 def _last(place: str) -> str:
@@ -181,9 +207,19 @@ def _texts(run: Run, home: Home, named: Mapping[str, str]) -> tuple[tuple[str, s
     return tuple(sorted(((place, word) for place, word in places.items() if len(place) > 1), key=lambda pair: -len(pair[0])))
 
 
+def _words(config: TrainConfig) -> tuple[tuple[str, str], ...]:
+    """What the job tells of other machines and of trackers: hosts, accounts, keys, teams."""
+    usual = TrackerUse(name="any")
+    told = {value: f"<{key}>" for key, value in config.place.options.items() if isinstance(value, str)}
+    told |= {value: f"<{key}>" for use in config.trackers for key, value in (("project", use.project), ("place", use.place)) if value != getattr(usual, key)}
+    return tuple(sorted(((value, word) for value, word in told.items() if len(value) > 1), key=lambda pair: -len(pair[0])))
+
+
 def _portable(p: Parcel, text: str) -> str:
     for place, word in p.texts:
         text = text.replace(place, word)
+    for value, word in p.words:
+        text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", word.replace("\\", r"\\"), text)
     return mask(text)
 
 
@@ -200,7 +236,7 @@ def _walked(p: Parcel, value: Any) -> Any:
     if isinstance(value, str):
         return _portable(p, value)
     if isinstance(value, dict):
-        return {key: _walked(p, inner) for key, inner in value.items()}
+        return {key: inner if key == "kind" else _walked(p, inner) for key, inner in value.items()}
     return [_walked(p, inner) for inner in value] if isinstance(value, list) else value
 
 

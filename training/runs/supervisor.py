@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import outside, registry
+from ..away import state as away
 from ..config import HERE
 from ..home import REPAIR, REPO, Home
 from ..hub.secrets import Secret, mask
@@ -77,7 +78,7 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
     kept_out = no_accelerator()
     if kept_out and not (is_elsewhere(run) if isinstance(run, Run) else away):
         raise ValueError(kept_out)
-    with _alone(home):
+    with by_itself(home):
         if not isinstance(run, Run):
             run = run()
         # measured before the status is read: a Stop that comes in between is then neither lost nor taken for an old one
@@ -90,7 +91,7 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
         _check_folder(run)
         if asked := origin.question(run.path):
             raise ValueError(f"{asked}; accept that, or duplicate the run to see all its settings")
-        if status != "queued" and (lacking := needs.sentence(needs.missing(run, home))):
+        if status != "queued" and not sent_away(run) and (lacking := needs.sentence(needs.missing(run, home))):
             raise ValueError(f"'{run.title}' cannot go on here: {lacking}")
         card, ahead = _place(run, home)
         if ahead and ahead.status() in ENDINGS:  # it has said its last word, and is on its way out
@@ -138,7 +139,7 @@ def tick(home: Home) -> list[str]:
 
     Nobody overtakes one that waits for the same card.
     """
-    with _alone(home, wait_s=0) as alone:
+    with by_itself(home, wait_s=0) as alone:
         _collect()
         if not alone:
             return []
@@ -199,6 +200,12 @@ def uses_gpu(run: Run) -> bool:
 def is_elsewhere(run: Run) -> bool:
     """Is it trained on another machine?  Its worker here only watches."""
     return _place_of(run) != HERE
+
+
+def sent_away(run: Run) -> bool:
+    """Has another machine all that it needs?  Then nothing of it is missed here: resumed, it is only watched, ended and fetched."""
+    left = away.remembered(run.path) if is_elsewhere(run) else None
+    return left is not None and left.phase != "new"
 
 
 def _place_of(run: Run) -> str:
@@ -302,7 +309,7 @@ def stop_all(home: Home, wait_s: float) -> dict[str, str]:
 
 
 @contextmanager
-def _alone(home: Home, wait_s: float = 15.0) -> Iterator[bool]:
+def by_itself(home: Home, wait_s: float = 15.0) -> Iterator[bool]:
     """True while nobody else, in any process, starts a run of this home.  wait_s 0: False at once when somebody does.
 
     Raises ValueError after a longer wait in vain.

@@ -105,6 +105,7 @@ def bring(source: Path, home: Home, tell: Tell = lambda done, of, name: None) ->
         settle(folder, config, renamed, home)
         if why := Run(folder).trouble() or outside.strange(folder):
             raise ValueError(f"{source.name} is no run that can be kept: {why}")
+        lacking = tuple(needs.missing(Run(folder), home))
         path = take_name(folder, home.outputs, _id(note, source, config))
     except BaseException:
         for made in undo:
@@ -112,8 +113,7 @@ def bring(source: Path, home: Home, tell: Tell = lambda done, of, name: None) ->
         raise
     finally:
         shutil.rmtree(room, ignore_errors=True)
-    run = Run(path)
-    return Brought(run, tuple(files.refused), tuple(needs.missing(run, home)), tuple(added))
+    return Brought(Run(path), tuple(files.refused), lacking, tuple(added))
 
 
 def replace(run: Run, home: Home, places: Mapping[str, str]) -> None:
@@ -132,7 +132,7 @@ def replace(run: Run, home: Home, places: Mapping[str, str]) -> None:
                 raise ValueError(f"this run does not name {name!r}")
             if named[name].what == "dataset":
                 datasets.resolve(home, place)
-            elif not Path(place).expanduser().exists() and place.count("/") != 1:
+            elif not Path(place).expanduser().exists() and (needs.is_path(place) or place.count("/") != 1):
                 raise ValueError(f"there is nothing at {place}")
         ours = origin.made_here(run.path)
         settle(run.path, config, places, home)
@@ -216,6 +216,8 @@ def _why_not(name: str, top: str) -> str:
     if not name.startswith(top):
         return "does not lie in the run's folder"
     inner = PurePosixPath(name.removeprefix(top))
+    if name.removeprefix(top) != inner.as_posix():  # run/./job.yaml is a second job.yaml
+        return "has a name that leads there by a detour"
     ending = inner.suffix.lower()
     if ending in PICKLES:
         return "is a pickled file, which can run code when opened"
@@ -290,6 +292,8 @@ def _lay_run(files: _Files, folder: Path) -> None:
             continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(target):
+            raise ValueError(f"{name} stands there twice")
         os.rename(path, target)
     numbered = folder / "checkpoints"
     for place in sorted(numbered.iterdir()) if numbered.is_dir() else ():
@@ -426,11 +430,15 @@ def _model(name: str, inner: Mapping[str, Path], home: Home) -> tuple[Path, bool
                 return (place / next(iter(inner)) if single else place), False
             continue
         fresh = shelf / f".new-{secrets.token_hex(4)}"
-        for file, path in inner.items():
-            target = fresh / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(path, target)
-        os.rename(fresh, place)
+        try:
+            for file, path in inner.items():
+                target = fresh / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, target)  # outputs may lie on another disk than models
+            os.rename(fresh, place)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
         return (place / next(iter(inner)) if single else place), True
     raise ValueError(f"there are too many models called {name!r} in {shelf}; remove some")
 

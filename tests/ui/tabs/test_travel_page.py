@@ -13,11 +13,12 @@ from starlette.testclient import TestClient
 
 from tests.ui import story
 from tests.ui.tabs.test_pages import buttons, shown
+from training import jobfile
 from training.config import config_hash
 from training.data import datasets
 from training.home import Home
 from training.plan.fromrun import drawing_like
-from training.runs import packing, room
+from training.runs import origin, packing, room
 from training.runs.run import Run, delete, list_runs
 from ui import reporting, shell
 from ui.server import media
@@ -102,6 +103,17 @@ def test_a_failed_run_says_its_number_and_what_to_do_is_a_press_away(ctx):
     assert "3 kB are free again" in results.answer(ctx, full.id, {}, {"act": "empty-cache"})[0]["notice"][1] and not any(ctx.home.cache.iterdir())
     with story.alive(story.run(ctx.home, 20)), pytest.raises(ValueError, match="reads the cache"):
         room.empty_cache(ctx.home)
+
+
+def test_what_failed_on_another_machine_has_no_button_that_acts_on_this_one(ctx):
+    for error, act in (("The graphics card ran out of memory.", "fit"), ("The disk is full.", "room"), ("a setting is not valid: x", "duplicate")):
+        run = story.run(ctx.home, 40, "failed", error=error, hint="")
+        there = [buttons(shown(ctx, run.id)["head"]).get(act)]
+        (run.path / "job.yaml").write_text(jobfile.dump_yaml(jobfile.parse(type(run.config()), {**run.job(), "place": {"kind": "ssh", "options": {"host": "desk"}}})), encoding="utf-8")
+        origin.adopt(run.path)
+        assert run.title in shown(ctx, run.id)["head"] and "on desk" in shown(ctx, run.id)["head"]
+        there.append(buttons(shown(ctx, run.id)["head"].partition("ez-fault-acts")[2].partition("data-report")[0]).get(act))
+        assert there[0] and bool(there[1]) == (act == "duplicate"), (act, there)
 
 
 def test_what_is_saved_of_a_report_is_to_the_letter_what_was_shown(ctx):

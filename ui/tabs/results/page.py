@@ -273,7 +273,7 @@ def _ending(page: Page) -> str:
     if page.kind is None:
         return f'<div class="ez-note {look}" role="status">{said}{details}</div>'
     first, _, rest = said.partition("</p>")
-    acts = f'<div class="ez-acts ez-fault-acts">{faults.remedy(page.kind)}<button type="button" class="ez-btn" data-report="{escape(page.id)}">{icon("warn")}Report a problem</button></div>'
+    acts = f'<div class="ez-acts ez-fault-acts">{faults.remedy(page.kind, page.away)}<button type="button" class="ez-btn" data-report="{escape(page.id)}">{icon("warn")}Report a problem</button></div>'
     return f'<div class="ez-note {look}" role="status"><div class="ez-fault">{first}</p>{faults.code(page.kind, page.id)}</div>{rest}{acts}{details}</div>'
 
 

@@ -212,7 +212,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
         away=place_of(run).removeprefix("on "), left_there=state.remembered(run.path) is not None,
-        lacks=travel.lacking(run, ctx) if status in views.RESUMABLE else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
+        lacks=travel.lacking(run, ctx) if status in views.RESUMABLE and not supervisor.sent_away(run) else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
     )  # fmt: skip
 
 

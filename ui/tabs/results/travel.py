@@ -13,7 +13,7 @@ import gradio as gr
 
 from training.formats.basemodel import BUILTIN_SOURCE
 from training.outside import size
-from training.runs import needs, room, unpacking
+from training.runs import needs, origin, room, unpacking
 from training.runs.needs import Need
 from training.runs.run import Run
 
@@ -88,8 +88,8 @@ def _note(look: str, lines: list[str]) -> str:
 
 
 def ways_out(ctx, run: Run) -> tuple[tuple[str, str, str], ...]:
-    """(address, what it is, what is in it) of each ZIP of a run; () for one that is running or cannot be read."""
-    if run.locked():
+    """(address, what it is, what is in it) of each ZIP of a run; () for one that is running, or a stranger's that names another computer."""
+    if run.locked() or origin.greeting(run.path):
         return ()
     job = run.job()
     model = job.get("model")
@@ -102,6 +102,8 @@ def ways_out(ctx, run: Run) -> tuple[tuple[str, str, str], ...]:
         ("run-base", "With its base model", "Where that is on this computer."),
         ("run-all", "With both", "All that it takes to go on elsewhere."),
     ]  # fmt: skip
+    if origin.question(run.path):  # what it names of this computer nobody has accepted
+        rows = rows[:1]
     wanted = [row for row in rows if (not PARCELS[row[0]][0] or own_base) and (not PARCELS[row[0]][1] or sets)]
     return tuple((ctx.url(f"/easel/run/{quote(run.id, safe='')}/{what}"), title, says) for what, title, says in wanted)
 
@@ -113,7 +115,7 @@ def menu(id: str, ways: Sequence[tuple[str, str, str]]) -> str:
     rows = "".join(f'<li><a href="{escape(url)}" download><b>{escape(title)}</b><span>{escape(says)}</span></a></li>' for url, title, says in ways)
     return (
         f'<details class="ez-menu" data-key="export-{escape(id)}"><summary class="ez-btn">{icon("upload")}Export</summary>'
-        f'<div class="ez-pop"><p>One ZIP that opens in any Easel, with no path of this computer in it.</p><ul class="ez-ways-out">{rows}</ul></div></details>'
+        f'<div class="ez-pop"><p>One ZIP that opens in any Easel, with no path of this computer in it, nor where else it was trained or shown.</p><ul class="ez-ways-out">{rows}</ul></div></details>'
     )
 
 
@@ -163,6 +165,6 @@ def taken(found: room.Room) -> str:
         else '<p class="ez-muted ez-small">The cache is empty.</p>'
     )
     return (
-        f'<div class="ez-note ez-room" role="status"><p><b>{size(found.free_bytes)} are free.</b> The cache holds pictures and captions as the base models see them; what is wanted of it is made again. '
-        f"These runs take the most; each can be deleted where it is shown.</p>{cache}<ul>{rows}</ul></div>"
+        f'<div class="ez-note ez-room" role="status"><p><b>{size(found.free_bytes)} are free.</b> The cache holds pictures and captions as the base models see them, and base models that were unpacked from a single file; what is wanted of it is made again. '
+        f"These trainings take the most; each can be deleted where it is shown.</p>{cache}<ul>{rows}</ul></div>"
     )
