@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -27,12 +30,13 @@ from ..plan.devices import CARDS
 from ..runs import death, journal
 from ..runs.context import Context, Ended
 from ..runs.events import ENDINGS
-from ..runs.worker import LOST
+from ..runs.worker import DONE, LOST
 from ..sentences import sentences
 
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 WAIT_FOR_NODES_S = 900
 LOOK_S = 0.2
+LEAVE_S = 5.0  # that those who are left have when one has failed: each that waits for it ends at once, and torch gives the others half a minute
 MAX_ERROR_BYTES = 4 << 20  # of what a process left behind of its failure
 
 
@@ -63,15 +67,23 @@ def launch(config: TrainConfig, ctx: Context, count: int, nodes: Nodes) -> None:
     work = _Work([str(ctx.home.root.resolve()), str(ctx.run.path.resolve()), str(ctx.attempt), str(ctx.cursor)], count, nodes, token.reveal() if token else "", config.device)
     kills = death.oom_kills()
     stop_told = False
-    while not work.ended(LOOK_S):
-        if ctx.hurry and not stop_told:  # a signal to this process; commands are heard by the first of those that train
-            stop_told = True
-            journal.append(ctx.run.control_path, {"t": round(time.time(), 3), "kind": "stop", "hurry": True})
-    if ctx.run.last_kind() in ENDINGS:
-        raise Ended(0 if ctx.run.last_kind() != "failed" else 1)
-    error, hint, trace = why(work.trouble, count, nodes, config.device, 0 <= kills < death.oom_kills())
-    steps = [step for step, _ in ctx.run.checkpoints()]
-    ctx.emit("failed", error=error, hint=sentences(f"Everything up to step {steps[-1]} is saved." if steps else "", hint), trace=trace)
+    steps = lambda: [step for step, _ in ctx.run.checkpoints()]
+    try:
+        while not work.ended(LOOK_S):
+            if not work.begun and ctx.stop_requested():  # nobody is there yet who would hear it
+                ctx.emit("stopped", step=max(steps(), default=0))
+                raise Ended(0)
+            if ctx.hurry and not stop_told:  # a signal to this process; commands are heard by the first of those that train
+                stop_told = True
+                journal.append(ctx.run.control_path, {"t": round(time.time(), 3), "kind": "stop", "hurry": True})
+        ending = ctx.run.last_kind()
+        if ending in ENDINGS and (ending != "stopped" or not work.trouble or ctx.stop_requested()):
+            raise Ended(0 if ending != "failed" else 1)
+        error, hint, trace = why(work.trouble, count, nodes, config.device, 0 <= kills < death.oom_kills())
+    finally:
+        work.forget()
+    saved = f"Everything up to step {steps()[-1]} is saved." if steps() else ""
+    ctx.emit("failed", error=error, hint=sentences(saved, hint), trace=trace)
     raise Ended(1)
 
 
@@ -82,10 +94,12 @@ def join(home: Home, count: int, nodes: Nodes, device: str) -> str:
     try:
         while not work.ended(LOOK_S):
             continue
+        return "" if work.trouble is None else " ".join(why(work.trouble, count, nodes, device, False)[:2])
     except KeyboardInterrupt:
         end_children()
         raise
-    return "" if work.trouble is None else " ".join(why(work.trouble, count, nodes, device, False)[:2])
+    finally:
+        work.forget()
 
 
 def end_children() -> None:
@@ -109,17 +123,20 @@ class _Work:
         if token:
             os.environ["HF_TOKEN"] = token  # each of them takes it out of its own again
         alone = nodes.count == 1
+        self.begun = False  # whether a process was seen
+        self._count, self._ranks, self._since = count, [], 0.0
+        self._folder = Path(tempfile.mkdtemp(prefix="easel-ranks-"))  # where they leave word
         how = LaunchConfig(
             min_nodes=nodes.count, max_nodes=nodes.count, nproc_per_node=count, max_restarts=0, run_id=f"easel-{os.getpid()}" if alone else "easel",
             rdzv_backend="c10d" if alone else "static", rdzv_endpoint="127.0.0.1:0" if alone else nodes.endpoint, local_addr="127.0.0.1" if alone else None,
-            rdzv_configs={"timeout": WAIT_FOR_NODES_S} | ({} if alone else {"rank": nodes.number}), logs_specs=DefaultLogsSpecs(), shutdown_timeout=5,
+            rdzv_configs={"timeout": WAIT_FOR_NODES_S} | ({} if alone else {"rank": nodes.number}), logs_specs=DefaultLogsSpecs(str(self._folder)), shutdown_timeout=5,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._run, args=(how, arguments), name="easel-launcher", daemon=True)
         self._thread.start()
 
     def _run(self, how: LaunchConfig, arguments: list[str]) -> None:
         try:
-            elastic_launch(how, sys.executable)("-m", "training.runs.rank", *arguments)
+            elastic_launch(how, sys.executable)("-m", "training.runs.rank", *arguments, str(os.getpid()))
         except Exception as error:  # noqa: BLE001 the launcher's many; why() says what each means
             self.trouble = error
         finally:
@@ -128,7 +145,36 @@ class _Work:
     def ended(self, wait_s: float) -> bool:
         """Whether all processes are gone, after at most wait_s."""
         self._thread.join(wait_s)
+        self._end_those_left()
         return not self._thread.is_alive()
+
+    def forget(self) -> None:
+        """What they left behind is gone."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end_those_left(self) -> None:
+        """When one is gone that had not done its share, the others have LEAVE_S."""
+        import psutil
+
+        if len(self._ranks) < self._count:
+            self._ranks = [child for child in psutil.Process().children() if _is_rank(child)]
+            self.begun = self.begun or bool(self._ranks)
+            return
+        living = [one for one in self._ranks if _is_rank(one)]  # one that has ended has no command line
+        if len(living) + len(list(self._folder.rglob(DONE))) >= self._count or not living:
+            return
+        self._since = self._since or time.monotonic()
+        if time.monotonic() - self._since > LEAVE_S:
+            end_children()
+
+
+def _is_rank(child) -> bool:
+    import psutil
+
+    try:
+        return "training.runs.rank" in child.cmdline()
+    except psutil.Error:
+        return False
 
 
 def _environment(count: int, nodes: Nodes, device: str) -> dict[str, str]:
@@ -146,12 +192,20 @@ def why(trouble: Exception | None, count: int, nodes: Nodes, device: str, memory
         if nodes.count > 1:
             return f"The {nodes.count} computers did not come together within {WAIT_FOR_NODES_S // 60} minutes, or lost each other: {told}", "See that all were started with the same --rdzv and can reach it; then press Resume.", ""
         return f"The processes that train together could not be started: {told}", "See the log; then press Resume.", ""
-    first = min(trouble.failures.items(), key=lambda pair: (pair[1].exitcode == LOST, pair[1].timestamp))
-    number, failure = first
+    lost_t = min((one.timestamp for one in trouble.failures.values() if one.exitcode == LOST), default=float("inf"))
+
+    def order(pair: tuple[int, ProcessFailure]) -> tuple[bool, bool, int]:
+        one = pair[1]  # those that were ended because of another one come last
+        ended = one.exitcode == -signal.SIGTERM or (one.exitcode < 0 and one.timestamp >= lost_t + LEAVE_S - 1)
+        return ended, one.exitcode == LOST, one.timestamp
+
+    number, failure = min(trouble.failures.items(), key=order)
     name = f"Process {number + 1} of {count * nodes.count}" + f" (card {failure.local_rank})" * (device in CARDS)
-    if failure.exitcode == LOST:
-        return "A process on another computer ended, so those here were ended too.", "Its own words say why; then press Resume.", ""
     said = _said(failure)
+    if failure.exitcode == LOST and nodes.count == 1:
+        return f"The processes could not exchange their gradients: {said.get('message', 'the log has the details')[:400]}", "See the log; then press Resume.", said.get("trace", "")
+    if failure.exitcode == LOST:
+        return "A process on another computer ended, so those here were ended too.", "Its own words say why; then press Resume.", said.get("trace", "")
     if said:
         return f"{name} failed, so the others were ended too: {said['message']}", said.get("hint", ""), said.get("trace", "")
     if memory_gone and -failure.exitcode == getattr(signal, "SIGKILL", 9):

@@ -107,19 +107,23 @@ class Ranks(Alone):
 def _pieces(weights: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Weights in their order, as many at a time as make a piece."""
     piece: list[Tensor] = []
+    held = 0
     for weight in weights:
         piece.append(weight)
-        if sum(one.numel() for one in piece) >= PIECE:
+        held += weight.numel()
+        if held >= PIECE:
             yield piece
-            piece = []
+            piece, held = [], 0
     if piece:
         yield piece
 
 
 @contextmanager
 def _lost() -> Iterator[None]:
-    """What torch raises where another process is gone is no trouble of this one's."""
+    """What torch raises where another process is gone is no trouble of this one's; a card's memory is."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:  # torch.distributed's own errors are of this class
         raise Lost(str(error)) from error

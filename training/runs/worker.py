@@ -11,6 +11,7 @@ from __future__ import annotations
 import faulthandler
 import importlib.metadata
 import io
+import json
 import os
 import platform
 import signal
@@ -20,6 +21,7 @@ import time
 import traceback
 from pathlib import Path
 
+from ..files import write_atomic
 from ..home import Home
 from ..sentences import sentences
 from . import death
@@ -29,6 +31,7 @@ from .run import Run
 
 REFUSED = 3  # exit code when somebody else holds the run
 LOST = 4  # exit code of one of several processes that train together, when another one is gone
+DONE = "done"  # the file that one of them leaves beside that of its errors when it ended well
 EXIT_GRACE_S = 20.0
 TOLD_VERSIONS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
@@ -77,7 +80,8 @@ def work(ctx: Context) -> int:
         ctx.emit("stopped", step=stopped.step)
     except Ended as ended:
         return ended.code
-    except Lost:
+    except Lost as lost:
+        leave_word(ctx, str(lost), "", traceback.format_exc())
         return LOST
     except BaseException as error:  # noqa: BLE001 the one catch-all: whatever it is, the user gets a sentence
         trace = traceback.format_exc()
@@ -88,6 +92,16 @@ def work(ctx: Context) -> int:
         ctx.emit("failed", error=sentence, hint=sentences(saved, hint), trace=trace)
         return 1
     return 0
+
+
+def leave_word(ctx: Context, message: str, hint: str, trace: str) -> None:
+    """What went wrong is in the log, and in the file that the launcher of several processes reads."""
+    from ..hub.secrets import mask
+
+    print(trace, file=sys.stderr)
+    if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        told = {name: mask(text, *ctx.secrets.values()) for name, text in (("message", " ".join(message.split())), ("hint", hint), ("trace", trace))}
+        write_atomic(Path(file), json.dumps(told | {"timestamp": int(time.time())}).encode())
 
 
 def hear_signals(ctx: Context) -> None:
