@@ -136,7 +136,17 @@ class Place:
     TITLE = "Far"
 
     def __init__(self, looks=(), files=(), ended=""):
-        self.looks, self.files, self.ended, self.told, self.gone, self.tries = list(looks), dict(files), ended, [], 0, 0
+        self.looks, self.files, self.ended, self.told, self.gone, self.tries, self.begun = list(looks), dict(files), ended, [], 0, 0, 0
+
+    def machines(self, options):
+        return []
+
+    def send(self, bundle, options, handle, say):
+        return handle
+
+    def start(self, handle, options, limit_s):
+        self.begun += 1
+        return handle
 
     def look(self, handle, options, offset):
         found = self.looks[0] if len(self.looks) == 1 else self.looks.pop(0)
@@ -152,6 +162,8 @@ class Place:
 
     def fetch(self, handle, options, name, target):
         self.tries += 1
+        if name not in self.files:
+            raise Refused(f"{name} is not there")
         target.write_bytes(self.files[name] if name != "damaged" else b"?")
 
     def end(self, handle, options):
@@ -318,3 +330,97 @@ def test_the_checkpoint_that_save_asked_for_comes_home_at_once(home, pictures, t
     one.all()
     assert place.told == ["save"] and seen[-1] == [4], "before it is finished there"
     assert run.status() == "finished" and not list(run.path.glob("checkpoints/*.manifest"))
+
+
+def stop(run):
+    journal.append(run.control_path, {"t": 1, "kind": "stop"})
+
+
+def test_stop_between_sending_and_starting_starts_nothing(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place(), phase="sent")
+    stop(run)
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.begun == 0 and one.place.gone == 1 and state.remembered(run.path) is None
+
+
+@pytest.mark.parametrize("look", [Look("waiting", b"", 0, "", ""), Look("failed", b"", 0, "", "it was cancelled while the packages were being installed")])
+def test_stop_while_it_waits_there_ends_it_there(home, pictures, tmp_path, look):
+    run, one = relayed(home, pictures, tmp_path, Place([look], ended="It cost 1 USD."))
+    stop(run)
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.told == ["stop"] and one.place.gone == 1 and run.view().warnings == ("It cost 1 USD.",)
+
+
+def test_a_training_that_does_not_obey_is_ended_by_the_stop_of_another_attempt_and_what_it_saved_comes_home(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "LOOK_S", 0.0)
+    files = {"checkpoints/000004/adapter.safetensors": b"w", "checkpoints/000004/MANIFEST.json": b"{}"}
+    run, one = relayed(home, pictures, tmp_path, Place([Look("running", b"", 9, "", "")], files))
+    one.was_stopping = one.state.stopping = True
+    stop(run)
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.told == [] and one.place.gone == 1 and state.remembered(run.path) is None
+    assert (run.path / "checkpoints" / "000004" / "adapter.safetensors").read_bytes() == b"w"
+
+
+def test_a_training_that_says_nothing_for_long_after_stop_is_ended(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "LOOK_S", 0.0)
+    monkeypatch.setattr(relay, "DEAF_S", 0.0)
+    run, one = relayed(home, pictures, tmp_path, Place([Look("running", b"", 9, "", "")]))
+    stop(run)
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.told == ["stop"] and one.place.gone == 1
+
+
+def test_what_may_not_be_started_does_not_stay_there(home, pictures, tmp_path, monkeypatch):
+    run, one = relayed(home, pictures, tmp_path, Place(), phase="sent")
+
+    def start(handle, options, limit_s):
+        raise Refused("there is no credit left (402)")
+
+    one.place.start = start
+    with pytest.raises(Refused, match="402"):
+        one.all()
+    assert one.place.gone == 1 and state.remembered(run.path) is None and one.goes_on() == ""
+
+
+def test_what_is_gone_there_is_not_asked_for_for_ever(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place([Look("gone", b"", 0, "", "somebody removed it")]), phase="over")
+    with pytest.raises(Refused, match="is gone: somebody removed it"):
+        one.all()
+    assert state.remembered(run.path) is None, "so that Resume sends it again"
+
+
+def test_a_refusal_while_it_may_run_there_says_that_it_may_cost(home, pictures, tmp_path):
+    _, one = relayed(home, pictures, tmp_path, Place())
+    assert "may go on, and cost what it costs; Resume finds it again" in one.goes_on()
+
+
+def test_a_sample_that_is_told_before_its_file_comes_is_on_record_and_fetched_later(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "LOOK_S", 0.0)
+    sample = lines({"t": 2.0, "kind": "sample", "step": 1, "index": 0, "prompt": "p", "path": "samples/a.webp", "seed": 1})
+    more = lines({"t": 3.0, "kind": "phase", "name": "training", "done": 0, "of": 0, "unit": ""})
+    run, one = relayed(home, pictures, tmp_path, Place([Look("running", sample, 1, "", "")], {"tiny.safetensors": b"w"}))
+    one._take(sample, 1)
+    assert [path for _, _, _, path, _ in run.view().samples] == ["samples/a.webp"] and not (run.path / "samples" / "a.webp").exists()
+    one.place.files["samples/a.webp"] = b"picture"
+    one._take(more, 2)
+    assert (run.path / "samples" / "a.webp").read_bytes() == b"picture" and not run.view().warnings
+
+
+def test_the_end_of_the_app_leaves_a_run_that_was_told_to_stop_where_it_is(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place([Look("running", b"", 9, "", "")]))
+    one.state.stopping = True
+    journal.append(run.control_path, {"t": 1, "kind": "stop", "hurry": True})
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.gone == 0 and "Resume finds it again" in run.view().warnings[0]
+
+
+def test_names_that_are_this_runs_own_or_a_device_on_another_system_do_not_come_home():
+    for name in ("Job.YAML", "EVENTS.jsonl", "job.yaml.", "job.yaml ", "samples/con.webp", "NUL", "samples/a. ", "my-model/aux/x"):
+        assert not relay.Relay._may_come(name), name
+    assert relay.Relay._may_come("samples/000000_0.webp") and relay.Relay._may_come("my-model/unet/config.json")

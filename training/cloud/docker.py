@@ -109,7 +109,8 @@ def end(handle: dict, options: Options) -> str:
     """Stops it if it still runs or waits, and removes it."""
     handle = {**handle, "container": handle.get("container") or _worker(options, ASK_S)}  # also of a handle that send never gave back
     volume = Volume(handle, options)
-    if "begun" in handle and "done" not in volume.names("."):
+    there = volume.names(".")
+    if ("begun" in handle or "go" in there) and "done" not in there:  # also where the answer to start was lost
         volume.put({"cancel": b""})
         deadline = time.monotonic() + END_S
         while "done" not in volume.names("."):
