@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
 from PIL import Image
 
 from tests import tiny
+from tests.runs.conftest import until
 from training import jobfile, registry
 from training.away import bundle as bundles
 from training.away import reckon, relay, state, there
@@ -21,6 +25,7 @@ from training.home import REPO, Home
 from training.plan.hardware import machine
 from training.runs import journal, origin, supervisor
 from training.runs.context import Context, Stopped
+from training.runs.lock import RunLock
 from training.runs.run import create
 
 CHECKPOINT = {"files": {}, "step": 4, "config_hash": "x", "dataset_fingerprint": "y"}
@@ -128,6 +133,53 @@ def test_what_a_run_says_is_looked_at_in_pieces_and_only_what_is_inside_is_given
     there.end(packed.folder, True)
     assert not packed.folder.exists()
     assert there.look(packed.folder, 0)[0]["status"] == "gone"
+
+
+def test_what_is_told_before_the_run_can_hear_reaches_it_once_it_can(home, pictures, tmp_path):
+    run = made(home, pictures)
+    packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
+    assert there.main(["tell", str(packed.folder), '{"kind": "stop"}']) == 0, "while its files are still looked through"
+    far = there._made(packed.folder)
+    assert there._passed_on(packed.folder / there.PENDING, 0, far) == 0 and not far.control_path.exists()
+    journal.append(far.events_path, {"t": 1.0, "kind": "phase", "name": "training", "done": 0, "of": 0, "unit": ""})
+    heard = there._passed_on(packed.folder / there.PENDING, 0, far)
+    assert journal.read(far.control_path)[0] == [{"kind": "stop"}]
+    there.tell(packed.folder, '{"kind": "save"}')
+    assert there._passed_on(packed.folder / there.PENDING, heard, far) == heard
+    assert [record["kind"] for record in journal.read(far.control_path)[0]] == ["stop", "save"]
+
+
+def test_runs_on_one_machine_wait_for_each_other_and_one_that_is_ended_meanwhile_does_not_begin(home, pictures, tmp_path):
+    run = made(home, pictures)
+    folder = bundles.bundle(run.path, run.config(), tmp_path / "runs" / "second").folder
+    other = RunLock(folder.parent / there.CARD)
+    assert other.acquire()
+    code = []
+    waiting = threading.Thread(target=lambda: code.append(there.run(folder)))
+    waiting.start()
+    try:
+        assert until((folder / there.WAITS).exists) and there.look(folder, 0)[0]["status"] == "waiting"
+        there.end(folder, False)
+        waiting.join(30)
+        assert code == [2] and not (folder / there.TROUBLE).exists() and not there.Run(folder / "outputs" / "run").events_path.exists()
+    finally:
+        (folder / there.ENDED).touch()
+        other.release()
+        waiting.join(30)
+
+
+def test_what_is_set_up_there_stays_as_long_as_another_run_lies_there(tmp_path):
+    for name in ("venv", "code-1", "runs/easel-" + "a" * 16, "runs/easel-" + "b" * 16):
+        (tmp_path / "away" / name).mkdir(parents=True)
+    (tmp_path / "away" / "runs" / "card.lock").touch()
+
+    def remove(letter):
+        subprocess.run([sys.executable, there.__file__.replace("there.py", "receiving.py"), "remove", str(tmp_path / "away"), letter * 16, "yes"], check=True)
+
+    remove("a")
+    assert sorted(p.name for p in (tmp_path / "away").iterdir()) == ["code-1", "runs", "venv"]
+    remove("b")
+    assert not (tmp_path / "away").exists()
 
 
 class Place:
