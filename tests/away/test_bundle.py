@@ -476,3 +476,19 @@ def test_names_that_are_this_runs_own_or_a_device_on_another_system_do_not_come_
     for name in ("Job.YAML", "EVENTS.jsonl", "job.yaml.", "job.yaml ", "samples/con.webp", "NUL", "samples/a. ", "my-model/aux/x"):
         assert not relay.Relay._may_come(name), name
     assert relay.Relay._may_come("samples/000000_0.webp") and relay.Relay._may_come("my-model/unet/config.json")
+
+
+def test_a_job_for_another_kind_of_machine_is_neither_sent_nor_started(home, pictures, tmp_path):
+    card, processor = Machine("", "An H100", 80 << 30, 0, None, ""), Machine("", "A processor", 0, 0, None, "")
+    config = made(home, pictures).config()
+    assert config.device == "cpu"
+    on = {device: config.model_copy(update={"device": device}) for device in ("cpu", "mps", "cuda")}
+    told = {device: [bool(reckon.wrong_device(one, m)) for m in (card, processor)] for device, one in on.items()}
+    assert told == {"cpu": [True, False], "mps": [True, False], "cuda": [False, True]}
+    for phase in ("new", "sent"):
+        place = Place()
+        place.machines = lambda options: [card]
+        run, one = relayed(home, pictures, tmp_path, place, phase)
+        with pytest.raises(Refused, match="device is 'cpu', but An H100 has a card"):
+            one.all()
+        assert place.begun == 0 and state.remembered(run.path) is None
