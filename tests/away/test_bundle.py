@@ -13,6 +13,7 @@ import time
 import pytest
 from PIL import Image
 
+from easel import jobs
 from tests import tiny
 from tests.runs.conftest import until
 from training import jobfile, registry
@@ -57,7 +58,7 @@ def test_a_bundle_holds_what_is_learnt_and_nothing_else(home, pictures, tmp_path
     ds.treat([second.id], "left")
     ds.treat([third.id], "out")
     (ds.path / "private notes.docx").write_text("private")
-    run = made(home, "my cats", data__datasets=[{"name": "my cats"}, {"name": str(pictures), "prior": True}], data__held_out=0)
+    run = made(home, "my cats", data__datasets=[{"name": "my cats"}, {"name": str(pictures), "prior": True}], data__held_out=0, trackers=[{"name": "tensorboard", "place": str(tmp_path / "board")}])
     packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
     there_is = {p.relative_to(packed.folder).as_posix() for p in packed.folder.rglob("*") if p.is_file()}
     assert there_is == set(packed.files) and packed.total_bytes == sum(p.stat().st_size for p in packed.folder.rglob("*") if p.is_file())
@@ -66,7 +67,7 @@ def test_a_bundle_holds_what_is_learnt_and_nothing_else(home, pictures, tmp_path
     assert len([n for n in packed.files if n.startswith("datasets/pictures/")]) == 6
     far = Home(packed.folder)
     config = TrainConfig.model_validate(bundles.settled(jobfile.load_mapping(packed.folder / "job.yaml"), packed.folder))
-    assert config.place == PlacePart() and [use.name for use in config.data.datasets] == ["my cats", "pictures"]
+    assert config.place == PlacePart() and config.trackers == () and config_hash(config.model_copy(update={"trackers": run.config().trackers})) == config_hash(config) and [use.name for use in config.data.datasets] == ["my cats", "pictures"]
     for name, here in (("my cats", ds), ("pictures", datasets.resolve(home, str(pictures)))):
         assert datasets.resolve(far, name).fingerprint(masks=True) == here.fingerprint(masks=True)
     assert str(tmp_path) not in (packed.folder / "job.yaml").read_text()
@@ -492,3 +493,18 @@ def test_a_job_for_another_kind_of_machine_is_neither_sent_nor_started(home, pic
         with pytest.raises(Refused, match="device is 'cpu', but An H100 has a card"):
             one.all()
         assert place.begun == 0 and state.remembered(run.path) is None
+
+
+def test_a_run_whose_watch_ended_is_said_to_be_found_again(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place())
+    assert run.status() == "interrupted" and "to go on" in run.why()
+    one._keep()
+    assert run.why().endswith("Press Resume to find it again on the other machine.")
+
+
+def test_a_job_for_another_kind_of_machine_is_refused_before_its_run_is_made(home, pictures, tmp_path):
+    run = elsewhere(home, pictures, tmp_path)
+    file = home.plugins / "cloud" / "next_folder.py"
+    file.write_text(file.read_text().replace("def machines(options) -> list:\n    return []", 'def machines(options) -> list:\n    from training.away.place import Machine\n    return [Machine("", "An H100", 80 << 30, 0, None, "")]'))
+    with pytest.raises(ValueError, match="device is 'cpu', but An H100 has a card"):
+        jobs.may_start(run.config(), home)
