@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from training import jobfile, registry
-from training.away.place import is_away
+from training.away.place import Refused, Unreachable, is_away, of
+from training.away.reckon import check_device
 from training.config import JobConfig, TrainConfig
 from training.data import datasets
 from training.formats.basemodel import local_folder, single_file
@@ -105,12 +106,21 @@ def publish(run: str, repo: str, *, public: bool = False, checkpoint: str | int 
 
 
 def may_start(config: TrainConfig, home: Home, gpu: str = "", anyway: bool = False) -> None:
-    """Nothing, or ValueError where a training does not fit this computer (unless anyway or it is sent elsewhere), or its base model cannot be had."""
+    """Nothing, or ValueError where a training does not fit this computer (unless anyway or it is sent elsewhere) or is written for another kind of machine than
+    it is sent to, or its base model cannot be had.
+    """
     from training.hub.account import find_token
 
     guess = estimate(config, home=home, gpu=gpu)
     if guess.problems and not (anyway or is_away(config)):
         raise ValueError(f"it does not fit this computer: {'; '.join(guess.problems)}. Say anyway to start it all the same")
+    if is_away(config):
+        try:
+            check_device(config, *of(config, home.plugins))
+        except Refused as error:
+            raise ValueError(str(error)) from None
+        except Unreachable:  # its relay waits for it, and asks again
+            pass
     if denied := hindrances(home, config, find_token()[0].reveal() or None):
         raise ValueError(next(iter(denied.values())))
 

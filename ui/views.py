@@ -151,17 +151,19 @@ def ending(view: RunView, status: str, why: str) -> tuple[str, str]:
     return "", ""
 
 
-def next_step(view: RunView, status: str) -> str:
-    """What to do about a run that ended early, or ""."""
+def next_step(view: RunView, status: str, left_at: str = "") -> str:
+    """What to do about a run that ended early, or "".  left_at: the other machine, where something of it runs or lies."""
     if status == "failed" and view.hint:
         return view.hint
     if status in RESUMABLE:
-        return resume_says(view)
+        return resume_says(view, left_at)
     return ""
 
 
-def resume_says(view: RunView) -> str:
+def resume_says(view: RunView, left_at: str = "") -> str:
     """Where Resume would go on, said before it is pressed."""
+    if left_at:
+        return f"Resume finds it again on {left_at}."
     saved = max((step for step, _ in view.checkpoints), default=0)
     if not saved:
         return "Resume starts again from step 0: no checkpoint was written yet."

@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
 from PIL import Image
 
+from easel import jobs
 from tests import tiny
+from tests.runs.conftest import until
 from training import jobfile, registry
 from training.away import bundle as bundles
 from training.away import reckon, relay, state, there
@@ -21,6 +26,7 @@ from training.home import REPO, Home
 from training.plan.hardware import machine
 from training.runs import journal, origin, supervisor
 from training.runs.context import Context, Stopped
+from training.runs.lock import RunLock
 from training.runs.run import create
 
 CHECKPOINT = {"files": {}, "step": 4, "config_hash": "x", "dataset_fingerprint": "y"}
@@ -52,7 +58,7 @@ def test_a_bundle_holds_what_is_learnt_and_nothing_else(home, pictures, tmp_path
     ds.treat([second.id], "left")
     ds.treat([third.id], "out")
     (ds.path / "private notes.docx").write_text("private")
-    run = made(home, "my cats", data__datasets=[{"name": "my cats"}, {"name": str(pictures), "prior": True}], data__held_out=0)
+    run = made(home, "my cats", data__datasets=[{"name": "my cats"}, {"name": str(pictures), "prior": True}], data__held_out=0, trackers=[{"name": "tensorboard", "place": str(tmp_path / "board")}])
     packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
     there_is = {p.relative_to(packed.folder).as_posix() for p in packed.folder.rglob("*") if p.is_file()}
     assert there_is == set(packed.files) and packed.total_bytes == sum(p.stat().st_size for p in packed.folder.rglob("*") if p.is_file())
@@ -61,7 +67,7 @@ def test_a_bundle_holds_what_is_learnt_and_nothing_else(home, pictures, tmp_path
     assert len([n for n in packed.files if n.startswith("datasets/pictures/")]) == 6
     far = Home(packed.folder)
     config = TrainConfig.model_validate(bundles.settled(jobfile.load_mapping(packed.folder / "job.yaml"), packed.folder))
-    assert config.place == PlacePart() and [use.name for use in config.data.datasets] == ["my cats", "pictures"]
+    assert config.place == PlacePart() and config.trackers == () and config_hash(config.model_copy(update={"trackers": run.config().trackers})) == config_hash(config) and [use.name for use in config.data.datasets] == ["my cats", "pictures"]
     for name, here in (("my cats", ds), ("pictures", datasets.resolve(home, str(pictures)))):
         assert datasets.resolve(far, name).fingerprint(masks=True) == here.fingerprint(masks=True)
     assert str(tmp_path) not in (packed.folder / "job.yaml").read_text()
@@ -130,13 +136,70 @@ def test_what_a_run_says_is_looked_at_in_pieces_and_only_what_is_inside_is_given
     assert there.look(packed.folder, 0)[0]["status"] == "gone"
 
 
+def test_what_is_told_before_the_run_can_hear_reaches_it_once_it_can(home, pictures, tmp_path):
+    run = made(home, pictures)
+    packed = bundles.bundle(run.path, run.config(), tmp_path / "bundle")
+    assert there.main(["tell", str(packed.folder), '{"kind": "stop"}']) == 0, "while its files are still looked through"
+    far = there._made(packed.folder)
+    assert there._passed_on(packed.folder / there.PENDING, 0, far) == 0 and not far.control_path.exists()
+    journal.append(far.events_path, {"t": 1.0, "kind": "phase", "name": "training", "done": 0, "of": 0, "unit": ""})
+    heard = there._passed_on(packed.folder / there.PENDING, 0, far)
+    assert journal.read(far.control_path)[0] == [{"kind": "stop"}]
+    there.tell(packed.folder, '{"kind": "save"}')
+    assert there._passed_on(packed.folder / there.PENDING, heard, far) == heard
+    assert [record["kind"] for record in journal.read(far.control_path)[0]] == ["stop", "save"]
+
+
+def test_runs_on_one_machine_wait_for_each_other_and_one_that_is_ended_meanwhile_does_not_begin(home, pictures, tmp_path):
+    run = made(home, pictures)
+    folder = bundles.bundle(run.path, run.config(), tmp_path / "runs" / "second").folder
+    other = RunLock(folder.parent / there.CARD)
+    assert other.acquire()
+    code = []
+    waiting = threading.Thread(target=lambda: code.append(there.run(folder)))
+    waiting.start()
+    try:
+        assert until((folder / there.WAITS).exists) and there.look(folder, 0)[0]["status"] == "waiting"
+        there.end(folder, False)
+        waiting.join(30)
+        assert code == [2] and not (folder / there.TROUBLE).exists() and not there.Run(folder / "outputs" / "run").events_path.exists()
+    finally:
+        (folder / there.ENDED).touch()
+        other.release()
+        waiting.join(30)
+
+
+def test_what_is_set_up_there_stays_as_long_as_another_run_lies_there(tmp_path):
+    for name in ("venv", "code-1", "runs/easel-" + "a" * 16, "runs/easel-" + "b" * 16):
+        (tmp_path / "away" / name).mkdir(parents=True)
+    (tmp_path / "away" / "runs" / "card.lock").touch()
+
+    def remove(letter):
+        subprocess.run([sys.executable, there.__file__.replace("there.py", "receiving.py"), "remove", str(tmp_path / "away"), letter * 16, "yes"], check=True)
+
+    remove("a")
+    assert sorted(p.name for p in (tmp_path / "away").iterdir()) == ["code-1", "runs", "venv"]
+    remove("b")
+    assert not (tmp_path / "away").exists()
+
+
 class Place:
     """What a relay is told by a machine that nobody should trust: data for relay's own code, by the contract of a place."""
 
     TITLE = "Far"
 
     def __init__(self, looks=(), files=(), ended=""):
-        self.looks, self.files, self.ended, self.told, self.gone, self.tries = list(looks), dict(files), ended, [], 0, 0
+        self.looks, self.files, self.ended, self.told, self.gone, self.tries, self.begun = list(looks), dict(files), ended, [], 0, 0, 0
+
+    def machines(self, options):
+        return []
+
+    def send(self, bundle, options, handle, say):
+        return handle
+
+    def start(self, handle, options, limit_s):
+        self.begun += 1
+        return handle
 
     def look(self, handle, options, offset):
         found = self.looks[0] if len(self.looks) == 1 else self.looks.pop(0)
@@ -152,6 +215,8 @@ class Place:
 
     def fetch(self, handle, options, name, target):
         self.tries += 1
+        if name not in self.files:
+            raise Refused(f"{name} is not there")
         target.write_bytes(self.files[name] if name != "damaged" else b"?")
 
     def end(self, handle, options):
@@ -318,3 +383,128 @@ def test_the_checkpoint_that_save_asked_for_comes_home_at_once(home, pictures, t
     one.all()
     assert place.told == ["save"] and seen[-1] == [4], "before it is finished there"
     assert run.status() == "finished" and not list(run.path.glob("checkpoints/*.manifest"))
+
+
+def stop(run):
+    journal.append(run.control_path, {"t": 1, "kind": "stop"})
+
+
+def test_stop_between_sending_and_starting_starts_nothing(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place(), phase="sent")
+    stop(run)
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.begun == 0 and one.place.gone == 1 and state.remembered(run.path) is None
+
+
+@pytest.mark.parametrize("look", [Look("waiting", b"", 0, "", ""), Look("failed", b"", 0, "", "it was cancelled while the packages were being installed")])
+def test_stop_while_it_waits_there_ends_it_there(home, pictures, tmp_path, look):
+    run, one = relayed(home, pictures, tmp_path, Place([look], ended="It cost 1 USD."))
+    stop(run)
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.told == ["stop"] and one.place.gone == 1 and run.view().warnings == ("It cost 1 USD.",)
+
+
+def test_a_training_that_does_not_obey_is_ended_by_the_stop_of_another_attempt_and_what_it_saved_comes_home(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "LOOK_S", 0.0)
+    files = {"checkpoints/000004/adapter.safetensors": b"w", "checkpoints/000004/MANIFEST.json": b"{}"}
+    run, one = relayed(home, pictures, tmp_path, Place([Look("running", b"", 9, "", "")], files))
+    one.was_stopping = one.state.stopping = True
+    stop(run)
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.told == [] and one.place.gone == 1 and state.remembered(run.path) is None
+    assert (run.path / "checkpoints" / "000004" / "adapter.safetensors").read_bytes() == b"w"
+
+
+def test_a_training_that_says_nothing_for_long_after_stop_is_ended(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "LOOK_S", 0.0)
+    monkeypatch.setattr(relay, "DEAF_S", 0.0)
+    run, one = relayed(home, pictures, tmp_path, Place([Look("running", b"", 9, "", "")]))
+    stop(run)
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.told == ["stop"] and one.place.gone == 1
+
+
+def test_what_may_not_be_started_does_not_stay_there(home, pictures, tmp_path, monkeypatch):
+    run, one = relayed(home, pictures, tmp_path, Place(), phase="sent")
+
+    def start(handle, options, limit_s):
+        raise Refused("there is no credit left (402)")
+
+    one.place.start = start
+    with pytest.raises(Refused, match="402"):
+        one.all()
+    assert one.place.gone == 1 and state.remembered(run.path) is None and one.goes_on() == ""
+
+
+def test_what_is_gone_there_is_not_asked_for_for_ever(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place([Look("gone", b"", 0, "", "somebody removed it")]), phase="over")
+    with pytest.raises(Refused, match="is gone: somebody removed it"):
+        one.all()
+    assert state.remembered(run.path) is None, "so that Resume sends it again"
+
+
+def test_a_refusal_while_it_may_run_there_says_that_it_may_cost(home, pictures, tmp_path):
+    _, one = relayed(home, pictures, tmp_path, Place())
+    assert "may go on, and cost what it costs; Resume finds it again" in one.goes_on()
+
+
+def test_a_sample_that_is_told_before_its_file_comes_is_on_record_and_fetched_later(home, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(relay, "LOOK_S", 0.0)
+    sample = lines({"t": 2.0, "kind": "sample", "step": 1, "index": 0, "prompt": "p", "path": "samples/a.webp", "seed": 1})
+    more = lines({"t": 3.0, "kind": "phase", "name": "training", "done": 0, "of": 0, "unit": ""})
+    run, one = relayed(home, pictures, tmp_path, Place([Look("running", sample, 1, "", "")], {"tiny.safetensors": b"w"}))
+    one._take(sample, 1)
+    assert [path for _, _, _, path, _ in run.view().samples] == ["samples/a.webp"] and not (run.path / "samples" / "a.webp").exists()
+    one.place.files["samples/a.webp"] = b"picture"
+    one._take(more, 2)
+    assert (run.path / "samples" / "a.webp").read_bytes() == b"picture" and not run.view().warnings
+
+
+def test_the_end_of_the_app_leaves_a_run_that_was_told_to_stop_where_it_is(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place([Look("running", b"", 9, "", "")]))
+    one.state.stopping = True
+    journal.append(run.control_path, {"t": 1, "kind": "stop", "hurry": True})
+    with pytest.raises(Stopped):
+        one.all()
+    assert one.place.gone == 0 and "Resume finds it again" in run.view().warnings[0]
+
+
+def test_names_that_are_this_runs_own_or_a_device_on_another_system_do_not_come_home():
+    for name in ("Job.YAML", "EVENTS.jsonl", "job.yaml.", "job.yaml ", "samples/con.webp", "NUL", "samples/a. ", "my-model/aux/x"):
+        assert not relay.Relay._may_come(name), name
+    assert relay.Relay._may_come("samples/000000_0.webp") and relay.Relay._may_come("my-model/unet/config.json")
+
+
+def test_a_job_for_another_kind_of_machine_is_neither_sent_nor_started(home, pictures, tmp_path):
+    card, processor = Machine("", "An H100", 80 << 30, 0, None, ""), Machine("", "A processor", 0, 0, None, "")
+    config = made(home, pictures).config()
+    assert config.device == "cpu"
+    on = {device: config.model_copy(update={"device": device}) for device in ("cpu", "mps", "cuda")}
+    told = {device: [bool(reckon.wrong_device(one, m)) for m in (card, processor)] for device, one in on.items()}
+    assert told == {"cpu": [True, False], "mps": [True, False], "cuda": [False, True]}
+    for phase in ("new", "sent"):
+        place = Place()
+        place.machines = lambda options: [card]
+        run, one = relayed(home, pictures, tmp_path, place, phase)
+        with pytest.raises(Refused, match="device is 'cpu', but An H100 has a card"):
+            one.all()
+        assert place.begun == 0 and state.remembered(run.path) is None
+
+
+def test_a_run_whose_watch_ended_is_said_to_be_found_again(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place())
+    assert run.status() == "interrupted" and "to go on" in run.why()
+    one._keep()
+    assert run.why().endswith("Press Resume to find it again on the other machine.")
+
+
+def test_a_job_for_another_kind_of_machine_is_refused_before_its_run_is_made(home, pictures, tmp_path):
+    run = elsewhere(home, pictures, tmp_path)
+    file = home.plugins / "cloud" / "next_folder.py"
+    file.write_text(file.read_text().replace("def machines(options) -> list:\n    return []", 'def machines(options) -> list:\n    from training.away.place import Machine\n    return [Machine("", "An H100", 80 << 30, 0, None, "")]'))
+    with pytest.raises(ValueError, match="device is 'cpu', but An H100 has a card"):
+        jobs.may_start(run.config(), home)

@@ -14,7 +14,7 @@ from tests import tiny
 from tests.runs.conftest import until
 from training import jobfile, registry
 from training.away.place import Refused, Unreachable
-from training.away.secure_shell import Host
+from training.away.secure_shell import Gone, Host
 from training.cloud import ssh
 from training.config import PlacePart
 from training.runs import supervisor
@@ -194,6 +194,24 @@ def test_what_is_said_there_reaches_it_as_it_is(desk):
     odd = ["a b", "$(id)", "`id`", "'", '"', ";", "&&", "\\", "*", "ö日", "-x"]
     said = Host("desk", python=sys.executable).run([sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]))", *odd])
     assert said.decode().strip() == ascii(odd)
+
+
+def test_a_folder_that_is_gone_there_is_told_from_every_other_fault():
+    host = Host("desk")
+    there = host._line(["sh", "-c", "exit 3"], "/no/such folder")[-1]
+    assert subprocess.run(["sh", "-c", there], capture_output=True, check=False).returncode == 96
+    assert subprocess.run(["sh", "-c", host._line(["sh", "-c", "exit 3"], "/")[-1]], capture_output=True, check=False).returncode == 3
+    assert isinstance(host._fault(96, b"sh: cd: no such folder"), Gone) and not isinstance(host._fault(3, b"x"), Gone)
+
+
+@pytest.mark.slow
+def test_what_somebody_removed_there_is_gone_and_can_be_ended(desk):
+    options = ssh.Options.model_validate(desk.options)
+    handle = {"id": "a" * 16, "root": f"{desk.home}/.easel-away", "folder": f"{desk.home}/.easel-away/runs/easel-{'a' * 16}", "code": f"{desk.home}/.easel-away/code-1", "python": sys.executable, "set_up": True}
+    assert ssh.look(handle, options, 7).status == "gone" and ssh.look(handle, options, 7).offset == 7
+    with pytest.raises(Gone):
+        ssh.tell(handle, options, '{"kind": "stop"}')
+    assert ssh.end(handle, options) == ""
 
 
 @pytest.mark.slow

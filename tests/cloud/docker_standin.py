@@ -1,6 +1,6 @@
 """A docker program that stands in for the real one: writes down what it was told, and does it in a folder.
 
-    docker_standin.py FOLDER words…      FOLDER: calls.jsonl, the container's /data, and a file `running` while its worker runs
+    docker_standin.py FOLDER words…      FOLDER: calls.jsonl, the container's /data, a file `running` while its worker runs, and `cards`, what nvidia-smi says there
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ def main(folder: Path, words: list[str]) -> int:
         if running and "label=easel.worker=queue" in words:
             print(json.dumps({"Names": NAME, "State": "running"}))
         return 0
+    if words[:3] == ["exec", NAME, "nvidia-smi"]:
+        if (folder / "cards").is_file():
+            print((folder / "cards").read_text())
+            return 0
+        print('OCI runtime exec failed: exec failed: unable to start container process: exec: "nvidia-smi": executable file not found in $PATH: unknown', file=sys.stderr)
+        return 127
     if words[:3] == ["exec", "-i", NAME] and words[3:5] == ["/opt/easel/bin/python", "/easel/training/away/shelved.py"]:
         if not running:
             print(f"Error response from daemon: container {NAME} is not running", file=sys.stderr)

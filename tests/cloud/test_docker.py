@@ -131,6 +131,17 @@ def test_an_engine_or_a_worker_that_does_not_run_is_told_before_the_start(engine
     assert docker.ready(HERE).startswith("There is no docker program on this computer")
 
 
+def test_the_card_of_the_container_is_what_a_run_is_planned_for(engine):
+    [machine] = docker.machines(HERE)
+    assert machine.title == "The processor in Docker" and machine.vram_bytes == 0
+    (engine / "cards").write_text("NVIDIA T4, 15360\nNVIDIA H100 80GB HBM3, 81559\n")
+    [machine] = docker.machines(HERE)
+    assert machine.title == "NVIDIA H100 80GB HBM3 in Docker" and machine.vram_bytes == 81559 << 20
+    (engine / "running").unlink()
+    with pytest.raises(Unreachable):
+        docker.machines(HERE)
+
+
 @pytest.mark.slow  # each word to docker is two processes
 def test_a_worker_that_went_away_is_looked_for_again(engine, bundle, small_checkout):
     handle = docker.start(sent(bundle), HERE, 0)

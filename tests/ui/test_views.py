@@ -63,6 +63,7 @@ def test_every_end_has_its_sentence():
     assert views.ending(view(1, 60), "stopped", "") == ("", "Stopped at step 60 — everything is saved.")
     assert "step 40" in views.resume_says(kept) and "20 steps after it are repeated" in views.resume_says(kept)
     assert "step 0" in views.resume_says(view(1, 60))
+    assert views.next_step(view(1, 60), "interrupted", "desk") == "Resume finds it again on desk."
     assert views.ending(kept, "interrupted", "") == ("ez-warn", "Training ended without a word. Everything up to step 40 is saved.")
     failed = fold(kept, [{"t": 2, "kind": "failed", "error": "E", "hint": "H", "trace": ""}])
     assert views.ending(failed, "failed", "")[1] == "E" and views.next_step(failed, "failed") == "H"

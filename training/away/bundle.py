@@ -58,6 +58,7 @@ def bundle(run_folder: Path, config: TrainConfig, folder: Path) -> Bundle:
     made = _Making(folder)
     told = config.model_dump(mode="json")
     told["place"] = PlacePart().model_dump(mode="json")
+    told["trackers"] = []  # they are told here, of what comes from there
     _datasets(made, config, told, home)
     _base(made, config, told, home)
     _adapters(made, config, told, home)

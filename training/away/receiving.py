@@ -20,6 +20,7 @@ from typing import Any
 
 PARTS = ".parts"
 RUNS = "runs"
+CARD = "card.lock"  # in RUNS, of those that train there
 CHUNK = 1 << 20
 
 
@@ -147,9 +148,14 @@ def remove(root, run, setup):
         sys.exit(f"{run!r} is no run")
     shutil.rmtree(os.path.join(root, RUNS, "easel-" + run), ignore_errors=True)
     others = os.path.join(root, RUNS)
-    left = os.listdir(others) if os.path.isdir(others) else []
+    left = [name for name in (os.listdir(others) if os.path.isdir(others) else []) if name != CARD]
     if not left and os.path.isdir(others):
-        os.rmdir(others)
+        try:
+            if os.path.exists(os.path.join(others, CARD)):
+                os.remove(os.path.join(others, CARD))
+            os.rmdir(others)
+        except OSError:  # another one has just come
+            left = os.listdir(others)
     if setup == "yes" and not left:
         ours = [name for name in (os.listdir(root) if os.path.isdir(root) else []) if name in ("venv", ".easel", "launcher.log", "launcher.old.log") or name.startswith("code-")]
         for name in ours:

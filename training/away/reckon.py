@@ -71,6 +71,22 @@ def chosen(place: ModuleType, options: BaseModel) -> Machine | None:
     return next((m for m in found if m.name == named), found[0] if len(found) == 1 else None)
 
 
+def wrong_device(config: TrainConfig, machine: Machine) -> str:
+    """Why a job cannot be done on that machine as it is written, in a sentence; "" where it can.  A job for a processor would leave a rented card idle."""
+    if machine.vram_bytes and config.device != "cuda":
+        return f"device is {config.device!r}, but {machine.title} has a card: on it, it would train on the processor; set device to 'cuda'"
+    if not machine.vram_bytes and config.device == "cuda":
+        return f"device is 'cuda', but {machine.title} has no card; set device to 'cpu', or choose another machine"
+    return ""
+
+
+def check_device(config: TrainConfig, place: ModuleType, options: BaseModel) -> None:
+    """Raises Refused where the machine is known and the job is written for another kind; Unreachable."""
+    machine = chosen(place, options)
+    if machine and (wrong := wrong_device(config, machine)):
+        raise Refused(wrong)
+
+
 def limit_s(config: TrainConfig, place: ModuleType, options: BaseModel, home: Home) -> int:
     """Seconds after which the run is stopped there: as was said, else generously more than it most likely takes."""
     said = float(getattr(options, "limit_hours", 0.0))

@@ -22,20 +22,22 @@ from pydantic import BaseModel
 
 from .. import outside
 from ..config import TrainConfig
+from ..names import RESERVED
 from ..runs import exactly, journal
 from ..runs.context import Context, Stopped
 from ..runs.events import ENDINGS, RunView, fold
 from ..sentences import sentences
 from . import bundle as bundles
 from . import state as states
-from .place import Refused, Unreachable, of, on_behalf, where
-from .reckon import limit_s
+from .place import Look, Refused, Unreachable, of, on_behalf, where
+from .reckon import check_device, limit_s
 from .state import State
 
 MAX_MANIFEST_BYTES = 1_000_000
 LOOK_S, LOOK_SLOWLY_S = 1.0, 5.0  # between two looks: while something happens, and while nothing does
 PATIENCE_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)  # between two tries while the network is away
 STOP_PATIENCE_S = 20.0  # Stop was pressed, and nobody there answers
+DEAF_S = 900.0  # Stop was passed on, and no event came since: longer than any base model takes to load
 SMALL_BYTES = 64 << 20  # files that are fetched several at a time; a larger one goes on where it was cut off
 MOST_TRIES = 3  # at a file that arrives damaged
 OURS = ENDINGS | {"started"}  # events that this worker says itself
@@ -54,7 +56,7 @@ def run(config: TrainConfig, ctx: Context) -> None:
         with on_behalf(ctx.secrets.get("hf_token")):
             relay.all()
     except Refused as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(sentences(str(error), relay.goes_on())) from None
 
 
 class Relay:
@@ -63,9 +65,11 @@ class Relay:
     def __init__(self, config: TrainConfig, ctx: Context, place: ModuleType, options: BaseModel):
         self.config, self.ctx, self.place, self.options = config, ctx, place, options
         self.state = states.remembered(ctx.run.path) or State(config.place.kind, {"id": secrets.token_hex(8)})
+        self.was_stopping = self.state.stopping  # an earlier attempt has passed Stop on
         self.view = RunView()  # of what came from there in this attempt
         self.ending: dict[str, Any] = {}
         self.commands: list[dict[str, Any]] = []
+        self.owed: list[str] = []  # samples that were told before their files could be had; what is still owed at the end comes with everything else
 
     def all(self) -> None:
         """From the bundle to the end."""
@@ -77,6 +81,8 @@ class Relay:
     # ---- there
 
     def _send(self) -> None:
+        with suppress(Unreachable):  # asked again before it starts
+            check_device(self.config, self.place, self.options)
         exactly.note(self.config, self.ctx)
         self.ctx.phase("gathering what the run needs")
         folder = self.ctx.home.outputs / ".away" / self.ctx.run.id
@@ -93,8 +99,7 @@ class Relay:
             self.state.phase = "sent"
             self._keep()
         except _Leave:
-            self._forget()
-            raise Stopped(0) from None
+            self._give_up_unbegun()
         except Refused:
             with suppress(Refused):  # it says the same again
                 self._forget()
@@ -105,37 +110,81 @@ class Relay:
     def _follow(self) -> str:
         """Why it failed there, once it is over; "" where it ended in order."""
         if self.state.phase == "sent":
-            self.ctx.phase(f"starting at {self._where()}")
-            seconds = limit_s(self.config, self.place, self.options, self.ctx.home)
-            self.state.handle = self._patiently(lambda: self.place.start(dict(self.state.handle), self.options, seconds))
-            self.state.phase = "started"
-            self._keep()
-        idle = 0  # looks that brought nothing
+            self._start()
+        idle, heard_t = 0, time.monotonic()  # looks that brought nothing; when one brought something
         while True:
             self._pass_on()
             look = self._patiently(lambda: self.place.look(self.state.handle, self.options, self.state.offset))
             self._take(look.events, look.offset)
-            if look.status in ("finished", "failed", "gone"):
+            if look.status == "gone":
+                self._is_gone(look.why)
+            heard_t = time.monotonic() if look.events or not self.state.stopping else heard_t
+            if self.state.stopping and look.status != "finished" and self._ends_it(look, idle > 1 and time.monotonic() - heard_t > DEAF_S):
+                self._end_it()
+            if look.status in ("finished", "failed"):
                 self.state.phase = "over"
                 self._keep()
-                if look.status == "gone":
-                    self._put_by()
-                    raise Refused(f"What was sent to {self._where()} is gone: {look.why or 'nobody there knows of it'}. Press Resume to send it again.")
                 return "" if look.status == "finished" else look.why or "it failed there without saying why"
             if look.status == "waiting":
                 self.ctx.phase(f"waiting at {self._where()}")
             idle = 0 if look.events else idle + 1
             self._wait(max(min(LOOK_S * (1 + idle), LOOK_SLOWLY_S), getattr(self.place, "EVERY_S", 0.0)))  # a place may want to be asked less often
 
+    def _is_gone(self, why: str) -> None:
+        """There is nothing to find again."""
+        self._put_by()
+        raise Refused(f"What was sent to {self._where()} is gone: {why or 'nobody there knows of it'}. Press Resume to send it again.")
+
+    def _start(self) -> None:
+        """It is begun there, once.  What cannot be begun does not stay there."""
+        if self.ctx.stop_requested():
+            self._give_up_unbegun()
+        self.ctx.phase(f"starting at {self._where()}")
+        try:
+            self._patiently(lambda: check_device(self.config, self.place, self.options))
+            seconds = limit_s(self.config, self.place, self.options, self.ctx.home)
+            self.state.handle = self._patiently(lambda: self.place.start(dict(self.state.handle), self.options, seconds))
+        except Refused:
+            with suppress(Refused):  # it says the same again
+                self._forget()
+            raise
+        self.state.phase = "started"
+        self._keep()
+
+    def _give_up_unbegun(self) -> None:
+        """Stop came before it was begun there."""
+        if self.ctx.hurry:
+            self._leave_it("this computer ends its programs")
+        self._forget()
+        raise Stopped(0)
+
+    def _ends_it(self, look: Look, deaf: bool) -> bool:
+        """Whether a Stop that was passed on has nobody there to obey it, or nobody who does."""
+        if look.status == "failed":
+            return not self.state.offset  # it was cancelled before it said a word, which is no failure
+        return look.status == "waiting" or deaf or (self.was_stopping and self.ctx.stop_requested())
+
+    def _end_it(self) -> None:
+        """It is ended there without its own doing; what it has saved comes home first."""
+        self.ctx.phase(f"ending it at {self._where()}")
+        try:
+            self._fetch_all("stopped")
+        except Refused as error:
+            self.ctx.warn(f"not all that it had made there came home: {error}")
+        if cost := self._forget():
+            self.ctx.warn(cost)
+        raise Stopped(self.view.step or self.ctx.run.view().step)
+
     def _pass_on(self) -> None:
         """Stop, Save and Sample reach the run there."""
         self.commands += self.ctx.commands()
-        if self.ctx.stop_requested() and not self.state.stopping:
+        if self.ctx.stop_requested():
             if self.ctx.hurry:
                 self._leave_it("this computer ends its programs")
-            self._patiently(lambda: self._tell({"kind": "stop"}))
-            self.state.stopping = True
-            self._keep()
+            if not self.state.stopping:
+                self._patiently(lambda: self._tell({"kind": "stop"}))
+                self.state.stopping = True
+                self._keep()
         while self.commands:
             command = {key: value for key, value in self.commands[0].items() if key != "t"}
             if command.get("kind") in ("save", "sample"):
@@ -147,7 +196,9 @@ class Relay:
         self.place.tell(self.state.handle, self.options, json.dumps({"t": round(time.time(), 3), **command}))
 
     def _take(self, events: bytes, offset: int) -> None:
-        """Each event that came is looked at as data, what it names is fetched, and then it is on record here."""
+        """Each event that came is looked at as data, what it names is fetched, and then it is on record here; a file that is not to be had yet, the next time."""
+        if events:
+            self.owed = [path for path in self.owed if not self._fetched(path)]
         for line in events.split(b"\n"):
             record = _record(line)
             if record is None:
@@ -156,8 +207,12 @@ class Relay:
             if record["kind"] in OURS:
                 self.ending = record
                 continue
-            if record["kind"] == "sample" and not self._fetched(str(record["path"])):
-                continue
+            if record["kind"] == "sample":
+                path = str(record["path"])
+                if not self._may_come(path):
+                    continue
+                if not self._fetched(path):
+                    self.owed.append(path)
             if record["kind"] == "checkpoint" and self.state.saves:
                 self.state.saves = 0
                 self.state.asked.append(int(record["step"]))
@@ -175,6 +230,9 @@ class Relay:
         kind = ending.get("kind", "")
         self.ctx.phase(f"fetching the result from {self._where()}")
         self._fetch_all(kind)
+        for name in self.owed:
+            if not outside.is_plain(self.ctx.path(*name.split("/"))):
+                self.ctx.warn(f"{name} did not come home: it is no longer there")
         try:
             cost = self._forget()
         except Refused as error:  # all is home: that it could not be cleared away there is no reason to lose it
@@ -198,6 +256,8 @@ class Relay:
         offset, found = 0, {}
         while True:
             look = self._patiently(partial(self.place.look, self.state.handle, self.options, offset))
+            if look.status == "gone":
+                self._is_gone(look.why)
             records = [record for record in map(_record, look.events.split(b"\n")) if record]
             found = next((r for r in reversed(records) if r["kind"] in ENDINGS), found)
             if not look.events or look.offset <= offset:
@@ -210,8 +270,7 @@ class Relay:
         choice = self.config.place.checkpoints
         wanted = steps if choice == "all" else steps[-1:] if choice == "last" or kind != "finished" else []
         wanted = {*wanted, *(f"{step:06d}" for step in self.state.asked)}
-        names = [n for n in there if not n.startswith("checkpoints/") and n not in NEVER] + [n for n in there if n.startswith("checkpoints/") and n.split("/")[1] in wanted]
-        names = [n for n in names if FETCHED.fullmatch(n) or MODEL_FOLDERS.fullmatch(n)]
+        names = [n for n in there if self._may_come(n) and (n.split("/")[1] in wanted if n.startswith("checkpoints/") else True)]
         total = sum(there[n][1] for n in names) or 1
         done = 0
         if many := getattr(self.place, "fetch_many", None):
@@ -219,6 +278,9 @@ class Relay:
             if wanting := {n: target for n, target in small.items() if not self._is_here(target, *there[n])}:
                 self._patiently(lambda: many(self.state.handle, self.options, wanting))
         for name in sorted(names, key=lambda n: n.endswith("MANIFEST.json")):  # a checkpoint without it is none yet
+            self.commands += self.ctx.commands()
+            if self.ctx.hurry:
+                self._leave_it("this computer ends its programs")
             self.ctx.phase(f"fetching the result from {self._where()}", round(100 * done / total), 100, "%")
             self._fetch(name, *there[name])
             done += there[name][1]
@@ -232,7 +294,7 @@ class Relay:
         try:
             files = outside.read_json(held, MAX_MANIFEST_BYTES)["files"]
             for name, entry in files.items():
-                if FETCHED.fullmatch(f"{folder}/{name}"):
+                if self._may_come(f"{folder}/{name}"):
                     self._fetch(f"{folder}/{name}", str(entry["sha256"]), int(entry["size"]))
             held.replace(self.ctx.path(manifest))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -257,7 +319,7 @@ class Relay:
 
     def _fetched(self, name: str, hold: str = "") -> bool:
         """Whether a file that an event names is here, now or already."""
-        if not FETCHED.fullmatch(name) or name in NEVER:
+        if not self._may_come(name):
             return False
         target = self.ctx.path(*name.split("/"))
         if hold:
@@ -266,9 +328,16 @@ class Relay:
             return True
         try:
             self._patiently(lambda: self.place.fetch(self.state.handle, self.options, name, target))
-        except Refused as error:
-            self.ctx.warn(f"{name} did not come home: {error}")
+        except Refused:
+            return False
         return outside.is_plain(target)
+
+    @staticmethod
+    def _may_come(name: str) -> bool:
+        """Whether a name from there may be one of a file here, on every system.  This run's own files, and what Windows takes for a device, may not."""
+        parts = name.split("/")
+        reserved = any(part[-1:] in (".", " ") or part.split(".")[0].strip().upper() in RESERVED for part in parts)
+        return not reserved and name.casefold() not in NEVER and bool(FETCHED.fullmatch(name) or MODEL_FOLDERS.fullmatch(name))
 
     # ---- both
 
@@ -307,6 +376,12 @@ class Relay:
                         self._leave_it("it cannot be reached now")
                 time.sleep(0.2)
         raise AssertionError("unreachable")
+
+    def goes_on(self) -> str:
+        """What may still run there, in a sentence; "" where nothing does."""
+        if self.state.phase not in ("sent", "started"):
+            return ""
+        return f"What was sent to {self._where()} stays there and may go on, and cost what it costs; Resume finds it again, and then Stop ends it there."
 
     def _leave_it(self, why: str) -> None:
         """The relay ends and the run there goes on."""

@@ -34,7 +34,12 @@ SETTINGS = (
 )  # fmt: skip
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")  # of a host: a name, an address, an alias of ~/.ssh/config
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]*")
+NO_FOLDER = 96  # what a command there ends with whose folder is gone; ours never end so
 Say = Callable[[str, float], None]
+
+
+class Gone(Refused):
+    """The folder that a command is to run in is not there."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ class Host:
 
     def _line(self, words: Sequence[str], folder: str) -> list[str]:
         """The command line here.  What runs there is one quoted text, in which nothing is left for a shell to find."""
-        there = f"printf '\\n--easel-answers--\\n' && {f'cd {shlex.quote(folder)} && ' if folder else ''}exec {shlex.join(words)}"
+        there = f"printf '\\n--easel-answers--\\n' && {f'cd {shlex.quote(folder)} || exit {NO_FOLDER}; ' if folder else ''}exec {shlex.join(words)}"
         to = [*(["-p", str(self.port)] if self.port else []), *(["-l", self.user] if self.user else [])]
         return ["ssh", *(word for setting in SETTINGS for word in ("-o", setting)), "-T", *to, "--", self.name, there]
 
@@ -188,6 +193,8 @@ class Host:
         """What to raise: 255 is ssh's own word, anything else the command's there."""
         text = stderr.decode("utf-8", "replace").strip()
         last = text.splitlines()[-1].strip() if text else f"it ended with {code}"
+        if code == NO_FOLDER:
+            return Gone(f"{self.name} has no longer the folder in which it was set up ({last})")
         if code == 127 or "command not found" in last:
             return Refused(f"{self.name} has no {self.python}; install Python 3.11 or newer there, or name it in the option python")
         if code != 255:

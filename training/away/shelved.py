@@ -31,6 +31,8 @@ import tarfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 RUN = PurePosixPath("outputs/run")  # where run-bundle makes the run's folder, below the bundle's
@@ -42,6 +44,7 @@ OWN = ("worker.lock", "control.jsonl")  # files of a run that are no part of wha
 EARLY = ("samples", "checkpoints")  # folders whose files appear whole, so that they can go before the end
 CLOSE_S = 240  # before the machine is taken away, the training stops, with a checkpoint, and what it made goes onto the shelf
 GRACE_S = 90.0  # between asking the training to stop and ending it
+AWAY_S = 600.0  # a shelf that cannot be read or written for so long does not come back
 
 
 class Wrong(Exception):
@@ -72,14 +75,19 @@ class Shelf:
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target if self.mounted else target.with_name(f".{target.name}")
-        with open(part, "wb") as out:
-            if isinstance(data, bytes):
-                out.write(data)
-            else:
-                with data.open("rb") as source:
-                    shutil.copyfileobj(source, out, 1 << 20)
-        if part != target:
-            os.replace(part, target)
+        try:
+            with open(part, "wb") as out:
+                if isinstance(data, bytes):
+                    out.write(data)
+                else:
+                    with data.open("rb") as source:
+                        shutil.copyfileobj(source, out, 1 << 20)
+            if part != target:
+                os.replace(part, target)
+        except OSError:
+            with suppress(OSError):  # half a report would be read as one
+                part.unlink(missing_ok=True)
+            raise
 
     def drop(self, name: str) -> None:
         (self.folder / name).unlink(missing_ok=True)
@@ -98,11 +106,11 @@ class Report:
         self.there = set(shelf.names("objects"))
         self.ours: set[str] = set()  # objects that we put there, and so may take away
 
-    def tell(self, status: str, why: str = "", log: str = "", files: dict[str, list] | None = None) -> None:
-        """One report, if there is anything new in it."""
+    def tell(self, status: str, why: str = "", log: str = "", files: Callable[[], dict[str, list]] | None = None) -> None:
+        """One report, if there is anything new in it.  files: asked after the events were read, so that no event names a file which is not among them."""
         while True:
             events = self._events()
-            said = {"status": status, "why": why, "log": log, "files": self.last.get("files", {}) if files is None else files}
+            said = {"status": status, "why": why, "log": log, "files": files() if files else self.last.get("files", {})}
             if not events and said == self.last:
                 return
             self.n += 1
@@ -193,40 +201,76 @@ def serve(shelf: Shelf, work: Path, limit_s: int = 0, mounted: dict[str, str] | 
         environment = {**os.environ, "EASEL_MOUNTED": json.dumps(mounted or {}), "PYTHONUTF8": "1"}
         code = _watch(command, work, environment, report, shelf, stop)
     except (Wrong, OSError, ValueError, KeyError) as error:
-        report.tell("failed", why=str(error) or type(error).__name__, log=_tail(work / "setup.log"))
+        why = str(error) or type(error).__name__
+        _insist(lambda: report.tell("failed", why, _tail(report.run / "log.txt", work / "setup.log"), partial(report.carry, over=True)))
         shelf.settle()
         return 1
     if stop.asked and goes_on:
-        report.tell("running", log="The machine is being stopped; the run goes on when it is started again.", files=report.carry(over=False))
+        report.tell("running", log="The machine is being stopped; the run goes on when it is started again.", files=partial(report.carry, over=False))
         shelf.settle()
         return 1
-    files = report.carry(over=True)
     why = "" if code == 0 else _why(report.run, code, _tail(work / "bundle.log"))
-    report.tell("finished" if code == 0 else "failed", why, _tail(report.run / "log.txt", work / "bundle.log"), files)
+    _insist(lambda: report.tell("finished" if code == 0 else "failed", why, _tail(report.run / "log.txt", work / "bundle.log"), partial(report.carry, over=True)))
     shelf.settle()
     return 0 if code == 0 else 1
 
 
+def _insist(say: Callable[[], None]) -> None:
+    """What is said last, said again while the shelf cannot be written.  Raises OSError after AWAY_S."""
+    ends = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return say()
+        except OSError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(PAUSE_S)
+
+
 def _watch(command: list[str], work: Path, environment: dict[str, str], report: Report, shelf: Shelf, stop: Stop) -> int:
-    """The exit status of the training, whose events, samples and checkpoints go onto the shelf while it runs."""
-    asked_t, told = 0.0, 0
+    """The exit status of the training, whose events, samples and checkpoints go onto the shelf while it runs.
+
+    A shelf that cannot be read or written is waited for.  Raises OSError after AWAY_S; the training has ended then, with a checkpoint where it could.
+    """
+    asked_t, told, well_t = 0.0, 0, time.monotonic()
     with open(work / "bundle.log", "wb") as log:
         child = subprocess.Popen(command, cwd=work / "easel", env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        while child.poll() is None:
-            shelf.refresh()
-            told = _forward(shelf, report.run, told)
-            if (stop.asked or shelf.has("cancel")) and not asked_t:
-                asked_t = time.monotonic()
-                child.send_signal(signal.SIGTERM)
-            if asked_t and time.monotonic() > asked_t + GRACE_S:
-                child.kill()
-            report.tell("running", log=_tail(report.run / "log.txt", work / "bundle.log"), files=report.carry(over=False))
-            shelf.settle()
-            try:
-                child.wait(PAUSE_S)
-            except subprocess.TimeoutExpired:
-                continue
+        try:
+            while child.poll() is None:
+                asked = stop.asked
+                try:
+                    shelf.refresh()
+                    told = _forward(shelf, report.run, told)
+                    asked = asked or shelf.has("cancel")
+                    report.tell("running", log=_tail(report.run / "log.txt", work / "bundle.log"), files=partial(report.carry, over=False))
+                    shelf.settle()
+                    well_t = time.monotonic()
+                except OSError:
+                    if time.monotonic() > well_t + AWAY_S:
+                        raise
+                if asked and not asked_t:
+                    asked_t = time.monotonic()
+                    child.send_signal(signal.SIGTERM)
+                if asked_t and time.monotonic() > asked_t + GRACE_S:
+                    child.kill()
+                try:
+                    child.wait(PAUSE_S)
+                except subprocess.TimeoutExpired:
+                    continue
+        finally:
+            _end(child)
     return child.returncode
+
+
+def _end(child: subprocess.Popen) -> None:
+    """Whatever happened, it does not go on by itself."""
+    if child.poll() is None:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 def _forward(shelf: Shelf, run: Path, told: int) -> int:
@@ -269,12 +313,16 @@ def interpreter(work: Path, log: Path, meanwhile: Callable[[], None]) -> Path:
     environment = {**os.environ, "EASEL_VENV": str(venv)}
     with open(log, "wb") as out:
         child = subprocess.Popen([sys.executable, "launchers/install.py", "ensure"], cwd=work / "easel", env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
-        while child.poll() is None:
-            meanwhile()
-            try:
-                child.wait(10)
-            except subprocess.TimeoutExpired:
-                continue
+        try:
+            while child.poll() is None:
+                with suppress(OSError):  # a shelf that cannot be read just now keeps no installer from its work
+                    meanwhile()
+                try:
+                    child.wait(PAUSE_S)
+                except subprocess.TimeoutExpired:
+                    continue
+        finally:
+            _end(child)
     if child.returncode:
         raise Wrong(f"the packages could not be installed on the other machine: {(_tail(log).strip().splitlines() or ['no word of why'])[-1]}")
     return venv / "bin" / "python"
@@ -282,10 +330,22 @@ def interpreter(work: Path, log: Path, meanwhile: Callable[[], None]) -> Path:
 
 def _keep_telling(report: Report, shelf: Shelf, log: Path, stop: Stop) -> None:
     shelf.refresh()
-    if stop.asked or shelf.has("cancel"):
+    if stop.asked or shelf.has("cancel") or _told_to_stop(shelf):
         raise Wrong("it was cancelled while the packages were being installed")
     report.tell("running", log=_tail(log))
     shelf.settle()
+
+
+def _told_to_stop(shelf: Shelf) -> bool:
+    """Whether Stop lies among the commands, which nobody obeys before the training has begun."""
+    return any(_is_stop(shelf.read(f"control/{name}")) for name in shelf.names("control") if name.isdigit())
+
+
+def _is_stop(line: bytes) -> bool:
+    try:
+        return json.loads(line)["kind"] == "stop"
+    except (ValueError, LookupError, TypeError):  # a mount may show half of it
+        return False
 
 
 def _why(run: Path, code: int, log: str) -> str:
@@ -338,15 +398,28 @@ def queue(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     while not stop.asked:
-        waiting = sorted((p for p in folder.iterdir() if (p / "go").is_file() and not (p / "done").is_file()), key=lambda p: (p / "go").stat().st_mtime)
+        _spare(folder)
+        waiting = sorted(_waiting(folder), key=lambda p: (p / "go").stat().st_mtime)
         for shelf in waiting[:1]:
             work = shelf.with_name(f".{shelf.name}")
-            serve(Shelf(shelf), work, int((shelf / "go").read_text()), stop=stop, goes_on=True)
+            serve(Shelf(shelf, refresh=partial(_spare, folder, shelf)), work, int((shelf / "go").read_text()), stop=stop, goes_on=True)
             if not stop.asked:
                 shutil.rmtree(work, ignore_errors=True)
                 (shelf / "done").touch()
         if not waiting:
             time.sleep(PAUSE_S)
+
+
+def _waiting(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if (p / "go").is_file() and not (p / "done").is_file()]
+
+
+def _spare(folder: Path, served: Path | None = None) -> None:
+    """A shelf that was cancelled while it waits is done at once, also while another one trains."""
+    for shelf in _waiting(folder):
+        if shelf != served and (shelf / "cancel").is_file():
+            with suppress(FileNotFoundError):  # it is being removed just now
+                (shelf / "done").touch()
 
 
 def take(folder: Path) -> None:

@@ -34,6 +34,9 @@ from ..runs.run import Run
 from .bundle import JOB, MANIFEST, RUN, settled, sha256_of
 
 LOCK, TROUBLE = "there.lock", "trouble.txt"  # held while run() lives; why it could not begin
+CARD = "card.lock"  # beside the bundles: held by the one that trains, as they share the machine's card
+PENDING = "pending.jsonl"  # commands that came before the run could hear
+WAITS, ENDED = "waits.txt", "ended.txt"  # another one trains; it was ended from outside, and does not begin any more
 LOG = "there.log"
 MOST_EVENTS_BYTES = 4 << 20  # in one look
 MAX_MANIFEST_BYTES = 64 << 20
@@ -45,9 +48,9 @@ NOT_HELD = ("worker.lock", "control.jsonl")  # files of a run that are no part o
 
 
 def run(folder: Path, limit_s: float = 0) -> int:
-    """Does the job of a bundle, or goes on with it.  0: finished or stopped; 1: failed; 2: not whole, or another does it already.
+    """Does the job of a bundle, or goes on with it.  0: finished or stopped; 1: failed; 2: not whole, ended before it began, or another does it already.
 
-    limit_s: seconds after which it is stopped, with a checkpoint; 0 means never.  A SIGTERM stops it as well.
+    One at a time of those that lie beside each other; the others wait.  limit_s: seconds after which it is stopped, with a checkpoint; 0 means never.  A SIGTERM stops it as well.
     """
     lock = RunLock(folder / LOCK)
     if not lock.acquire(wait_s=2.0):
@@ -59,12 +62,30 @@ def run(folder: Path, limit_s: float = 0) -> int:
             made = _made(folder)
         except (ValueError, OSError) as error:
             return _trouble(folder, str(error))
+        card = RunLock(folder.parent / CARD)
         try:
+            if not _may_begin(folder, card):
+                return 2
             return _done(made, Home(folder), limit_s)
         except ValueError as error:  # it cannot be started on this machine
             return _trouble(folder, str(error))
+        finally:
+            card.release()
     finally:
         lock.release()
+
+
+def _may_begin(folder: Path, card: RunLock) -> bool:
+    """True once no other one trains on this machine; False where it was ended, or removed, meanwhile."""
+    while not card.acquire(wait_s=TICK_S):
+        if not _is_wanted(folder):
+            return False
+        (folder / WAITS).touch()
+    return _is_wanted(folder)
+
+
+def _is_wanted(folder: Path) -> bool:
+    return outside.is_folder(folder) and not outside.is_plain(folder / ENDED)
 
 
 def _made(folder: Path) -> Run:
@@ -108,14 +129,26 @@ def _done(run: Run, home: Home, limit_s: float) -> int:
     ends = time.monotonic() + limit_s if limit_s else float("inf")
     if run.status() == "finished":
         return 0
+    heard = journal.size_bytes(home.root / PENDING) if run.last_kind() else 0  # what an earlier attempt was told is not for this one
     supervisor.start(run, home)
     while run.locked() or supervisor.starting(run):
+        heard = _passed_on(home.root / PENDING, heard, run)
         if (told or time.monotonic() > ends) and run.status() == "running":
             run.command("stop")
             told.clear()
             ends = float("inf")
         time.sleep(TICK_S)
     return 0 if run.status() in ("finished", "stopped") else 1
+
+
+def _passed_on(pending: Path, heard: int, run: Run) -> int:
+    """How much of what came too early the run has been given, which it is when its worker can hear it."""
+    if not run.last_kind():
+        return heard
+    records, heard, _ = journal.read(pending, heard)
+    for record in records:
+        journal.append(run.control_path, record)
+    return heard
 
 
 def _trouble(folder: Path, why: str) -> int:
@@ -128,13 +161,15 @@ def launch(folder: Path, limit_s: float = 0) -> None:
     """run() in a process of its own, which outlives whoever asked for it; alive, or over, when this returns.  One that runs already is left alone."""
     if is_held(folder / LOCK):
         return
+    for name in (WAITS, ENDED):
+        (folder / name).unlink(missing_ok=True)
     with os.fdopen(outside.open_to_append(folder / LOG), "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "training", "run-bundle", str(folder), "--limit", str(int(limit_s))],
             cwd=REPO, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + LAUNCH_WAIT_S
-    while process.poll() is None and not Run(folder / RUN).last_kind() and time.monotonic() < deadline:
+    while process.poll() is None and not Run(folder / RUN).last_kind() and not (folder / WAITS).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
@@ -182,11 +217,12 @@ def _events(path: Path, offset: int) -> bytes:
 
 
 def tell(folder: Path, line: str) -> None:
-    """The run is told one line of JSON.  Raises ValueError for what is none."""
+    """The run is told one line of JSON, as soon as it can hear.  Raises ValueError for what is none."""
     record = outside.parse_json(line, "the line")
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
         raise ValueError(f"{line!r} is no command")
-    journal.append(Run(folder / RUN).control_path, record)
+    run = Run(folder / RUN)
+    journal.append(run.control_path if run.last_kind() else folder / PENDING, record)
 
 
 def listing(folder: Path) -> dict[str, tuple[str, int]]:
@@ -221,6 +257,7 @@ def end(folder: Path, remove: bool) -> None:
         return
     if not outside.is_plain(folder / MANIFEST):
         raise ValueError(f"{folder} is not what was sent, so it is left alone")
+    (folder / ENDED).touch()  # one that waits, or is looked through, does not begin any more
     run = Run(folder / RUN)
     if run.locked():
         supervisor.kill(run)

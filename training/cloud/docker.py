@@ -31,8 +31,10 @@ ENVIRONMENT = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PA
 LABEL = "easel.worker=queue"  # of the worker's container, in launchers/compose.worker.yaml
 THERE = ("/opt/easel/bin/python", "/easel/training/away/shelved.py")  # in the image of launchers/Dockerfile
 SHELVES = "/data/shelves"
+CARDS = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 UP = "docker compose -f launchers/compose.worker.yaml up --build -d worker"
 LOOK_S, ASK_S, SEND_S = 2.0, 60.0, 3600.0
+CARDS_S = 10.0  # a driver that nobody keeps loaded takes some seconds to say
 END_S = 150.0  # for a training that is being stopped
 ABSENT = ("is not running", "No such container", "Cannot connect to the Docker daemon", "error during connect", "failed to connect")
 
@@ -58,7 +60,17 @@ def ready(options: Options) -> str:
 
 
 def machines(options: Options) -> list[Machine]:
-    return []
+    """What the worker's container has: the largest of its cards, or the processor."""
+    title = where(options)
+    try:
+        rows = _docker(options, "exec", _worker(options, LOOK_S), *CARDS, timeout_s=CARDS_S).decode("utf-8", "replace").splitlines()
+    except Refused as error:
+        if "exec failed" not in str(error) and "ends with" not in str(error):
+            raise
+        rows = []  # it has no such program, or that finds no driver
+    cards = [(int(size) << 20, name.strip()) for name, _, size in (row.rpartition(",") for row in rows) if size.strip().isdigit()]
+    vram, name = max(cards, default=(0, "The processor"))
+    return [Machine("", f"{name} in {title}", vram, 0, None, "")]
 
 
 def leaves(options: Options) -> str:
@@ -109,7 +121,8 @@ def end(handle: dict, options: Options) -> str:
     """Stops it if it still runs or waits, and removes it."""
     handle = {**handle, "container": handle.get("container") or _worker(options, ASK_S)}  # also of a handle that send never gave back
     volume = Volume(handle, options)
-    if "begun" in handle and "done" not in volume.names("."):
+    there = volume.names(".")
+    if ("begun" in handle or "go" in there) and "done" not in there:  # also where the answer to start was lost
         volume.put({"cancel": b""})
         deadline = time.monotonic() + END_S
         while "done" not in volume.names("."):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, Field
 from training.away import checkout
 from training.away.bundle import Bundle
 from training.away.place import Look, Machine, Refused, Unreachable
-from training.away.secure_shell import Host, Say, arrived
+from training.away.secure_shell import Gone, Host, Say, arrived
 from training.config import Part
 from training.names import folder_name
 from training.sentences import sentences
@@ -115,6 +116,7 @@ def send(bundle: Bundle, options: Options, handle: dict[str, Any], say: Say) -> 
     if not handle.get("set_up") and found["free"] < needed:
         raise Refused(f"{options.host} has {found['free'] / 1e9:.1f} GB of disk free, but some {needed / 1e9:.1f} GB are needed there; free some")
     handle = {**handle, "root": root, "folder": f"{root}/runs/easel-{handle['id']}"}
+    host.receiving("lacks", handle["folder"], given=b"{}")  # makes the folder: as long as a run lies there, another one that ends leaves alone what is set up
     handle = {"began": time.time()} | handle | _set_up(host, options, found["home"], root, say)
     files = {name: (bundle.folder / name, digest, size) for name, (digest, size) in bundle.files.items()}
     host.put(handle["folder"], files, say, f"sending to {options.host}")
@@ -130,7 +132,10 @@ def start(handle: dict[str, Any], options: Options, limit_s: int) -> dict[str, A
 
 def look(handle: dict[str, Any], options: Options, offset: int) -> Look:
     """How it is doing."""
-    head, _, events = _there(handle, options, "look", str(offset)).partition(b"\n")
+    try:
+        head, _, events = _there(handle, options, "look", str(offset)).partition(b"\n")
+    except Gone as gone:
+        return Look("gone", b"", offset, "", str(gone))
     try:
         told = json.loads(head)
         return Look(told["status"], events, int(told["offset"]), str(told["log"]), str(told["why"]))
@@ -169,7 +174,8 @@ def end(handle: dict[str, Any], options: Options) -> str:
     host = _host(options)
     root = handle.get("root") or f"{host.receiving('probe')['home']}/{options.folder}"  # it was given up while it was being sent
     if handle.get("set_up"):
-        _there(handle, options, "end")
+        with suppress(Gone):  # then nothing of it runs
+            _there(handle, options, "end")
     if not options.keep:
         host.receiving("remove", root, handle["id"], "no" if options.keep_setup else "yes", wait_s=None)
     spent = (time.time() - handle["began"]) / 3600 * options.price_per_hour if options.price_per_hour and "began" in handle else 0
@@ -243,7 +249,7 @@ def _there(handle: dict[str, Any], options: Options, what: str, *words: str, wai
     try:
         return _host(options).run(_words(handle, what, *words), handle["code"], wait_s=wait_s)
     except Refused as error:
-        raise Refused(sentences(str(error))) from None
+        raise type(error)(sentences(str(error))) from None
 
 
 def _words(handle: dict[str, Any], what: str, *words: str) -> list[str]:

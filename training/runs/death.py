@@ -71,13 +71,16 @@ def of_exception(error: BaseException) -> tuple[str, str]:
     return _capped(f"{name}: {text}" if text else name), hint or "See the details; then press Resume, or duplicate the run with other settings."
 
 
-def of_silence(view: RunView, saved_steps: Sequence[int], log: str, folder: str) -> str:
+def of_silence(view: RunView, saved_steps: Sequence[int], log: str, folder: str, left_there: bool = False) -> str:
     """Why the worker of an interrupted run ended without a word, as far as anything tells, and what to do next.
 
-    saved_steps: of its checkpoints, ascending.  log: the last of its log.txt.  folder: the run's, for what is free on its disk.
+    saved_steps: of its checkpoints, ascending.  log: the last of its log.txt.  folder: the run's, for what is free on its disk.  left_there: it was
+    watched from here, and runs or lies on another machine.
     """
     at = f" at step {view.step}" if view.step else ""
-    if saved_steps:
+    if left_there:
+        saved, go_on = "", " Press Resume to find it again on the other machine."
+    elif saved_steps:
         saved, go_on = f" Everything up to step {saved_steps[-1]} is saved.", f" Press Resume to go on from step {saved_steps[-1]}."
     else:
         saved, go_on = "", " Press Resume to begin again." if view.of else " Press Resume to go on."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import errors, outside
+from ..away import state
 from ..sentences import sentences
 from . import death, journal, origin
 from .events import ENDINGS, LAST_T, RunView, fold
@@ -319,7 +320,7 @@ class Run:
         view = view or self.view()
         if status == "failed":
             return sentences(view.error, view.hint)
-        return death.of_silence(view, [step for step, _ in self.checkpoints()], self.log_tail(2000), str(self.path))
+        return death.of_silence(view, [step for step, _ in self.checkpoints()], self.log_tail(2000), str(self.path), state.remembered(self.path) is not None)
 
     def error_kind(self, view: RunView | None = None) -> errors.Kind:
         """What kind of error a failed or interrupted run ended with.  view: where it is known already."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import outside, registry
-from ..away import state as away
+from ..away import state as sent
 from ..config import HERE
 from ..home import REPAIR, REPO, Home
 from ..hub.secrets import Secret, mask
@@ -32,6 +32,7 @@ from .worker import REFUSED
 
 KILL_OFFERED_AFTER_S = 30.0
 ANNOUNCED_WITHIN_S = 8.0
+LEFT = "elsewhere"  # what stop_all() says of a run that goes on on another machine
 EXIT_WAIT_S = 5.0
 LEAVE_WAIT_S = 20.0
 
@@ -204,7 +205,7 @@ def is_elsewhere(run: Run) -> bool:
 
 def sent_away(run: Run) -> bool:
     """Has another machine all that it needs?  Then nothing of it is missed here: resumed, it is only watched, ended and fetched."""
-    left = away.remembered(run.path) if is_elsewhere(run) else None
+    left = sent.remembered(run.path) if is_elsewhere(run) else None
     return left is not None and left.phase != "new"
 
 
@@ -298,14 +299,24 @@ class Ticker(threading.Thread):
 def stop_all(home: Home, wait_s: float) -> dict[str, str]:
     """{title: status} of the runs that a worker was busy with, after all of them were told to stop and had wait_s for it.
 
-    For the end of a container, which takes its workers along.  What waits in the queue goes on waiting.
+    For the end of a container, which takes its workers along.  What waits in the queue goes on waiting, and what trains on another machine goes on
+    there: only its watch here ends, and its status is LEFT.
     """
     busy = [run for run in list_runs(home.outputs) if run.locked() or starting(run)]
+    away = [run for run in busy if is_elsewhere(run)]
     for run in busy:
+        if run in away:
+            journal.append(run.control_path, {"t": round(time.time(), 3), "kind": "stop", "hurry": True})
+            continue
         with suppress(ValueError):  # it has just ended by itself
             run.command("stop")
     _until(lambda: not any(run.locked() for run in busy), wait_s)
-    return {run.title: run.status() for run in busy}
+    return {run.title: LEFT if run in away and _is_there(run) else run.status() for run in busy}
+
+
+def _is_there(run: Run) -> bool:
+    told = sent.remembered(run.path)
+    return told is not None and told.phase in ("sent", "started")
 
 
 @contextmanager

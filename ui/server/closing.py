@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from training.home import Home
 from training.runs import supervisor
+from training.sentences import sentences
 
 STOP_S = 110.0  # launchers/compose.yaml gives the container 120
 
@@ -23,8 +24,18 @@ def last_words(home: Home, environ: Mapping[str, str] = os.environ, wait_s: floa
     busy = supervisor.running(home)
     if busy is None:
         return "Easel is closed."
-    print(f"The container is to end: '{busy.title}' saves and stops first. Give it the time with --stop-timeout 120.", flush=True)
+    if not supervisor.is_elsewhere(busy):
+        print(f"The container is to end: '{busy.title}' saves and stops first. Give it the time with --stop-timeout 120.", flush=True)
     told = supervisor.stop_all(home, wait_s)
+    left = [title for title, status in told.items() if status == supervisor.LEFT]
+    goes_on = f"{quoted(left)} {'goes' if len(left) == 1 else 'go'} on on the other machine; start Easel again and press Resume to watch it." if left else ""
+    return sentences(_said({title: status for title, status in told.items() if title not in left}, wait_s), goes_on)
+
+
+def _said(told: Mapping[str, str], wait_s: float) -> str:
+    """What became of the runs that trained here."""
+    if not told:
+        return "Easel is closed."
     lost = [title for title, status in told.items() if status == "running"]
     if lost:
         return f"Easel is closed. {quoted(lost)} did not stop within {wait_s:.0f} s; Resume goes on from its last checkpoint."

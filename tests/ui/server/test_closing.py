@@ -5,8 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from training import registry
-from training.runs import supervisor
+from tests import tiny
+from training import jobfile, registry
+from training.away import state
+from training.config import TrainConfig
+from training.runs import journal, supervisor
+from training.runs.context import Context
+from training.runs.lock import RunLock
 from training.runs.run import create
 from ui.server import closing
 
@@ -45,3 +50,19 @@ def test_what_does_not_stop_in_time_is_not_said_to_be_saved(home):
         assert "did not stop within 0 s" in closing.last_words(home, {"EASEL_CONTAINER": "1"}, wait_s=0)
     finally:
         supervisor._until(lambda: not run.locked(), 20)
+
+
+def test_what_trains_on_another_machine_goes_on_there(home, tmp_path):
+    job = tiny.train_job("builtin", tiny.pictures(tmp_path / "pictures", 1), place__kind="ssh", place__options={"host": "desk"})
+    run = create(home.outputs, jobfile.parse(TrainConfig, job))
+    lock = RunLock(run.lock_path)
+    assert lock.acquire()
+    try:
+        Context(run, home, 1).emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="")
+        state.keep(run.path, state.State("ssh", {"id": "0"}, "started"))
+        said = closing.last_words(home, {"EASEL_CONTAINER": "1"}, wait_s=0)
+    finally:
+        lock.release()
+    assert said == f"Easel is closed. '{run.title}' goes on on the other machine; start Easel again and press Resume to watch it."
+    [told] = journal.read(run.control_path)[0]
+    assert told["kind"] == "stop" and told["hurry"] is True, "its relay leaves it running"

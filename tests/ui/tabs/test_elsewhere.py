@@ -76,10 +76,18 @@ def test_start_there_makes_a_run_with_its_place_and_nothing_before_it_was_looked
     assert "on Another folder" in results.about(run)
 
 
+def test_a_base_model_that_cannot_be_had_is_told_before_anything_is_sent(ctx):
+    fields = {"model.source": "owner/gated", "away.next_folder.folder": "/far"}
+    seen = press(ctx, {}, act="away-place", id="next_folder", fields=fields)
+    told = {"why": "", "leaves": "All of it.", "machines": [], "asked": elsewhere._key(train.form_of(ctx), "next_folder")}
+    seen = press(ctx, {**seen, "away": {"next_folder": told}}, act="start-away", id="next_folder")
+    assert seen["away_fault"].startswith("Not started: ") and "owner/gated" in seen["away_fault"] and list_runs(ctx.home.outputs) == []
+
+
 def test_price_times_time_stands_before_the_click_and_machines_that_are_too_small_are_left_out(ctx):
     machines = [Machine("l4", "NVIDIA <L4>", 24 << 30, 30 << 30, 0.8, "USD"), Machine("tiny", "A toy", 1 << 20, 1 << 20, 0.01, "USD"), Machine("h200", "NVIDIA H200", 141 << 30, 256 << 30, 5.0, "USD")]
     seen = press(ctx, press(ctx, {}, act="away"), act="away-place", id="next_folder", fields={"away.next_folder.folder": "/far"})
-    told = {"why": "", "leaves": "All of it.", "machines": machines, "where": "far", "asked": elsewhere._key(train.form_of(ctx), "next_folder")}
+    told = {"why": "", "leaves": "All of it.", "machines": machines, "asked": elsewhere._key(train.form_of(ctx), "next_folder")}
     seen = {**seen, "away": {**seen["away"], "next_folder": told}}
     shown = panel(ctx, seen)
     assert "NVIDIA &lt;L4&gt;" in shown and "A toy" not in shown and "1 is too small for this run" in shown.replace("\n", "")
@@ -87,7 +95,14 @@ def test_price_times_time_stands_before_the_click_and_machines_that_are_too_smal
     assert shown.index("&lt;L4&gt;") < shown.index("H200"), "the cheapest first"
     seen = press(ctx, seen, act="away-machine", id="l4")
     shown = panel(ctx, {**seen, "away": {**seen["away"], "next_folder": told}})
-    assert "Start on far for 0." in shown and 'aria-disabled="true"' not in shown.split("start-away")[1][:200]
+    assert "Start on l4 for 0." in shown and 'aria-disabled="true"' not in shown.split("start-away")[1][:200]
+    grown = press(ctx, seen, act="away-machine", id="tiny")
+    shown = panel(ctx, grown)
+    assert 'aria-disabled="true" title="A toy is too small for this run' in shown, "also where it was picked while it was large enough"
+    assert "Start on tiny" in shown, "the machine that is picked now"
+    fault = press(ctx, grown, act="start-away", id="next_folder")["away_fault"]
+    assert fault.startswith("Not started: A toy is too small") and list_runs(ctx.home.outputs) == []
+    press(ctx, seen, act="away-machine", id="l4")
     made, why = elsewhere.config_for(ctx.home, train.form_of(ctx), "zibbo", "next_folder", {"next_folder": told}, machine(ctx.home.root))
     assert why == "" and made.config.device == "cuda" and made.config.place.options["machine"] == "l4", "its preset is resolved for that machine"
     assert made.config.model.source == "builtin", "and it is the one that the form shows, not what would be recommended there"

@@ -259,7 +259,7 @@ def _ending(page: Page) -> str:
             look, sentence = "", f"Stopping: it finishes this step on {page.away}, saves everything, and brings it home." if page.away else "Stopping: it finishes this step and saves everything."
     if not sentence or page.status == "finished":
         return ""
-    then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status)
+    then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status, page.away if page.left_there else "")
     then = "" if then in sentence or "Resume" in sentence else then
     if page.foreign is not None and page.status in ("queued", *views.RESUMABLE):
         then = f"{page.foreign or 'It was not made here'}. It starts only when you say so; Duplicate shows all its settings first."

@@ -401,6 +401,6 @@ def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:
     if act == "kill":
         supervisor.kill(run)
         if state.remembered(run.path):
-            return "Its watch here was ended. What was sent away may go on there: Resume finds it again."
+            return "Its watch here was ended. What was sent away may go on there: Resume finds it again, and Stop then ends it there."
         return "It was ended. What the last checkpoint holds is kept."
     raise ValueError(f"there is no action {act!r}")

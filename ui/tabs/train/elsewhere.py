@@ -82,7 +82,7 @@ def look(home: Home, form: Draft, token: Secret | None = None) -> Found:
 
 
 def _asked(module: ModuleType, options: BaseModel) -> dict[str, Any]:
-    told: dict[str, Any] = {"why": "", "leaves": module.leaves(options), "machines": [], "where": where(module, options)}
+    told: dict[str, Any] = {"why": "", "leaves": module.leaves(options), "machines": []}
     try:
         told["why"] = module.ready(options)
         told["machines"] = [] if told["why"] else module.machines(options)
@@ -145,8 +145,14 @@ def config_for(home: Home, form: Draft, dataset: str, kind: str, found: Found, h
     made = plan_on(home, form, dataset, machine, here) if machine else plan(home, form, dataset, here)
     if made.config is None:
         return made, ""
+    if machine and made.estimate and not made.estimate.fits:
+        return None, _too_small(machine)
     place = PlacePart(kind=kind, options=values)
     return replace(made, config=made.config.model_copy(update={"place": place})), ""
+
+
+def _too_small(machine: Machine) -> str:
+    return f"{machine.title} is too small for this run; choose another machine, a smaller base model, or a lower resolution"
 
 
 # ---- the page
@@ -193,7 +199,7 @@ def _chosen(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType
     why = f'<p class="{look}" role="status">{escape(in_words(told["why"]))}</p>' if fresh and told["why"] and not wrong else ""
     made = ""
     if fresh and not told["why"] and not wrong:
-        made = _offer(home, form, dataset, kind, told, seen, here)
+        made = _offer(home, form, dataset, kind, module, told, seen, here)
     return f'{options}<div class="ez-acts">{look_again}</div>{why}{made}'
 
 
@@ -212,7 +218,7 @@ def _options(module: ModuleType, form: Draft, kind: str, wrong: Mapping[str, str
     return f'<div>{plain}{more}</div>'
 
 
-def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, Any], seen: Mapping[str, Any], here: hardware.Machine) -> str:
+def _offer(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType, told: Mapping[str, Any], seen: Mapping[str, Any], here: hardware.Machine) -> str:
     """Machines with what they cost, what leaves this computer, and Start there."""
     machines: list[Machine] = told["machines"]
     picked = chosen(form, kind, machines)
@@ -237,11 +243,13 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, told: Mapping[str, 
         broken = broken or "no machine of this place is large enough for this run: choose a smaller base model, or lower the resolution"
     if not machines:
         list_ = '<p class="ez-muted ez-small">What it costs and how long it takes is not known before it runs.</p>'
+    row = next((row for row in rows if picked and row[1].name == picked.name), None)
+    if picked and rows and row is None:
+        broken = _too_small(picked)
     said = f'<p class="ez-muted ez-small">{escape(left_out[:1].upper() + left_out[1:])}.</p>' if left_out and rows else ""
     fault = f'<p class="ez-error" role="alert">{escape(in_words(str(seen.get("away_fault") or broken)))}</p>' if seen.get("away_fault") or broken else ""
-    blocked = bool(broken) or (bool(machines) and picked is None)
-    row = next((row for row in rows if picked and row[1].name == picked.name), None)
-    word = f"Start on {told.get('where') or 'it'}" + (f" for {row[3].said}" if row and row[3].said else "")
+    blocked = bool(broken) or (bool(machines) and row is None)
+    word = f"Start on {where(module, module.Options.model_validate(options_of(module, form, kind)[0]))}" + (f" for {row[3].said}" if row and row[3].said else "")
     state = f' aria-disabled="true" title="{escape(in_words(broken) if broken else "Choose a machine first")}"' if blocked else ""
     return (
         f'{list_}{said}<p class="ez-away-leaves">{icon("lock")}<span>{escape(told["leaves"])}</span></p>'

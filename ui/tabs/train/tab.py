@@ -337,6 +337,8 @@ def away(ctx, dataset: str, form: Draft, seen: dict, data: dict, token: Secret |
     if made is None or made.wrong:
         names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong)) if made else ""
         return None, {**seen, "tried": True, "away_fault": f"Not started: {why or f'look at {names}'}"}, form
+    if denied := jobs.hindrances(ctx.home, made.config, (token or account.find_token()[0]).reveal() or None):
+        return None, {**seen, "tried": True, "away_fault": f"Not started: {next(iter(denied.values()))}"}, form
     try:
         return draft.begin(ctx.home, made, token).id, seen, form
     except (ValueError, OSError) as error:
