@@ -13,6 +13,7 @@ from training.home import INSTALLED, find_home
 from training.hub import wire
 from training.plan.cards import named
 from training.plan.hardware import machine
+from training.version import VERSION
 from ui.server import closing, instance, serving, uploads, window
 
 
@@ -31,6 +32,7 @@ def flags() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="DIR", action="append", default=[], help="a folder on this computer from which pictures may be added by name when others can reach Easel too; may be given several times (default then: import, in the home)")
     parser.add_argument("--gpu", metavar="CARD", help="train only on these graphics cards: number, UUID or part of the name, several with commas; default: all")
     parser.add_argument("--mcp", action="store_true", help="let models ask Easel too, as tools of the Model Context Protocol; needs the package mcp (docs/api.md)")
+    parser.add_argument("--version", action="version", version=f"Easel {VERSION}")
     parser.add_argument("--no-browser", action="store_true", help="do not open a window")
     return parser
 

@@ -234,5 +234,5 @@ def begin(
         # a worker takes a moment to say that it lives; whoever asked sees the run meanwhile
         threading.Thread(target=supervisor.tick, args=(home,), name="easel-start", daemon=True).start()
     else:
-        (supervisor.start_soon if soon else supervisor.start)(create, home, token)
+        (supervisor.start_soon if soon else supervisor.start)(create, home, token, away=is_away(config))
     return Run(made[0].id, home)

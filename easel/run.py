@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.away import state
 from training.config import JobConfig
 from training.home import Home
 from training.plan.cards import named
@@ -92,7 +93,8 @@ class Run:
         """What it says, from its beginning on, as one mapping an event; with follow until it has ended, else what is there now."""
         folder, cursor = self.folder, 0
         while True:
-            alive = folder.status() in ALIVE  # asked before the look, so that nothing said in between is lost
+            # asked before the look, so that nothing said in between is lost; in this order, as a worker that is no longer starting has said that it runs
+            alive = supervisor.starting(folder) or folder.status() in ALIVE
             found, cursor = folder.events(cursor)
             yield from found
             if not (alive and follow):
@@ -135,8 +137,13 @@ class Run:
         supervisor.start(folder, self.home)
         return self
 
-    def delete(self) -> None:
-        """Remove its folder with all that it made, for good.  Raises ValueError while it is running."""
+    def delete(self, left_there: bool = False) -> None:
+        """Remove its folder with all that it made, for good.  left_there: also where something that was sent to another machine is still there.
+
+        Raises ValueError while it is running, and without left_there where nobody here would know any more of what is there.
+        """
+        if not left_there and state.remembered(self.path):
+            raise ValueError(f"what '{self.title}' sent away is still there and may run and cost money; resume it and then stop it first, or say left_there")
         folder, until = self.folder, time.monotonic() + LEAVE_S
         while folder.status() not in ALIVE and folder.locked() and time.monotonic() < until:  # it has said its last word, and is on its way out
             time.sleep(LOOK_S)

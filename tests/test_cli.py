@@ -85,6 +85,16 @@ def test_what_is_not_there_is_named(here, monkeypatch, capsys):
         assert len(said.strip().splitlines()) == 1
 
 
+def test_a_bundle_needs_no_other_home_that_can_be_written_to(here, monkeypatch, capsys):
+    (here.root / "file").touch()
+    monkeypatch.setenv("EASEL_HOME", str(here.root / "file" / "home"))
+    monkeypatch.setattr(sys, "argv", ["easel", "run-bundle", str(here.root / "none")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "none" in said and "home" not in said.replace(str(here.root), "")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a Ctrl-C")
 def test_ctrl_c_stops_with_everything_saved_and_resume_goes_on(here):
@@ -262,6 +272,13 @@ def test_health_says_the_grade_and_which_pictures(here, capsys, monkeypatch):
     code, said = typed(here, monkeypatch, capsys, "health", folder, "--side", 256)
     assert code in (0, None) and "D: Mend this first (4 pictures, for 256 px)" in said and "[bad] Too small: 1" in said and "tiny.png" in said
     assert "256x256: 4" in said
+
+
+def test_it_says_which_easel_it_is(here, capsys, monkeypatch):
+    from training.version import VERSION
+
+    assert typed(here, monkeypatch, capsys, "--version") == (0, f"Easel {VERSION}\n")
+
 
 
 def test_versions_are_listed_compared_brought_back_and_the_bin_is_emptied(here, capsys, monkeypatch):

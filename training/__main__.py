@@ -35,10 +35,18 @@ LayoutOption = Annotated[
 ]  # fmt: skip
 
 
+def _version(asked: bool) -> None:
+    from .version import VERSION
+
+    if asked:
+        print(f"Easel {VERSION}")
+        raise typer.Exit
+
+
 @app.callback()
-def _easel(ctx: typer.Context, home: HomeOption = None):
-    if ctx.invoked_subcommand == "doctor":
-        _name(home)  # a home that cannot be written to is what it is there to tell, and to mend
+def _easel(ctx: typer.Context, home: HomeOption = None, version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which Easel this is.")] = False):
+    if ctx.invoked_subcommand in ("doctor", "run-bundle"):
+        _name(home)  # one is there to tell, and to mend, that a home cannot be written to; the other's home is its bundle
     else:
         _use(home)
 
@@ -565,7 +573,7 @@ def import_run(
     if not source.exists():
         raise ValueError(f"there is no {source}")
     brought = unpacking.bring(source, place)
-    places = {name: str(here) for name, here in _pairs(dataset or [], "--dataset").items()}
+    places = _texts(dataset or [], "--dataset")
     if base:
         places |= {need.name: base for need in needs.of(brought.run, place) if need.field == "model.source"}
     if places:
@@ -725,10 +733,15 @@ def _options(pairs: list[str]) -> dict[str, object]:
 def _pairs(pairs: list[str], what: str) -> dict[str, object]:
     import yaml
 
+    return {name: yaml.safe_load(value) for name, value in _texts(pairs, what).items()}
+
+
+def _texts(pairs: list[str], what: str) -> dict[str, str]:
+    """The same, each value as it was typed."""
     for pair in pairs:
         if "=" not in pair:
             raise ValueError(f"{what} {pair!r} is not of the form name=value")
-    return {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in pairs)}
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def _card(text: str | None, home: Home) -> str:
@@ -773,8 +786,10 @@ def _join(gpus: int, nodes: int, node: int, rdzv: str, device: str, home: Home) 
 def _launch(config, home: Home, detach: bool, card: str = "", furnish=lambda run: None) -> None:
     from easel.jobs import begin
 
+    from .runs import supervisor
+
     run = begin(config, home, card, furnish=furnish, told=lambda made: print(f"{made.id}  in {made.path}", flush=True)).folder
-    _watch(run, home, 0, detach, "queued" if run.status() == "queued" else "started")
+    _watch(run, home, 0, detach, "queued" if run.status() == "queued" and not supervisor.starting(run) else "started")
 
 
 def _watch(run, home: Home, cursor: int, detach: bool, state: str) -> None:

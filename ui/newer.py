@@ -16,7 +16,7 @@ def build() -> None:
     """The line, the button, and what it answers; asked is only when it is pressed."""
     with gr.Column(elem_classes="ez-newer"):
         answer = gr.HTML(line(f"Easel {VERSION}"), apply_default_css=False)
-        gr.Button("Look for a newer version", size="sm", variant="secondary", elem_id="ez-newer").click(asked, [], [answer], api_visibility="private")
+        gr.Button("Look for a newer version", size="sm", variant="secondary", elem_id="ez-newer", elem_classes="ez-quiet").click(asked, [], [answer], api_visibility="private")
 
 
 def asked() -> str:

@@ -113,7 +113,7 @@ def test_what_is_too_much_of_one_archive_is_said_before_and_kept_after(hub, toke
     assert "at most" not in told("archives", "x.zip", 10**6) and "which may hold pictures" in told("parquet", "x.parquet", 10**6)
     zips = {name: zipped(tmp_path / name, {f"{n}.png": encoded(scene(seed + n)) for n in range(count)}).read_bytes() for name, seed, count in (("big.zip", 1, 2), ("small.zip", 3, 1))}
     put(hub, "alice/zips", zips | {"a.txt": b"words"})
-    monkeypatch.setattr(importing.zips, "MAX_ENTRIES", 1)
+    monkeypatch.setattr(importing.zips, "PICTURES", importing.zips.Limits(entries=1))
     ds, found = datasets.create(home, "zips"), collect.look("alice/zips", Secret(token), hub.url)
     for old in (f"alice--zips-{'0' * 12}", f"alice--zips-more-{'0' * 12}"):
         (ds.meta / "hub" / old).mkdir(parents=True)

@@ -182,3 +182,6 @@ def test_the_command_line_packs_and_brings(home, there, nasty, monkeypatch, caps
     assert Run.open(there.outputs, run.id).view().step == 40
     code, said = typed(there, monkeypatch, capsys, "import-run", nasty / "none.zip")
     assert code == 2 and "there is no" in said
+    datasets.create(there, "yes")
+    code, said = typed(there, monkeypatch, capsys, "import-run", nasty / f"{run.id}.zip", "--dataset", "zibbo=yes")
+    assert code == 0 and list_runs(there.outputs)[0].job()["data"]["datasets"][0]["name"] == "yes", said

@@ -466,11 +466,15 @@ def delete(ds: Dataset) -> None:
     shutil.rmtree(trash, ignore_errors=True)
 
 
+def is_path(text: str) -> bool:
+    """Is it the path of a folder, and not a dataset's name?"""
+    return text.startswith("~") or os.path.isabs(text) or "/" in text or "\\" in text or text in (".", "..")
+
+
 def resolve(home: Home, name_or_path: str) -> Dataset:
     """A dataset by name, else a folder of this machine, used in place.  Raises ValueError."""
     text = str(name_or_path).strip()
-    looks_like_path = text.startswith("~") or os.path.isabs(text) or "/" in text or "\\" in text or text in (".", "..")
-    if not looks_like_path:
+    if not is_path(text):
         return open_dataset(home, text)
     path = Path(text).expanduser().resolve()
     if path.parent == home.datasets.resolve() and path.is_dir():

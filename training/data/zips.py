@@ -55,10 +55,10 @@ class Entry:
         return f"{self.folder}/{self.name}" if self.folder else self.name
 
 
-def names(source: Path, limits: Limits = PICTURES) -> list[str]:
+def names(source: Path, limits: Limits | None = None) -> list[str]:
     """The names of the files in a ZIP, with '/' between folders, before anything is unpacked.  Raises ValueError where the ZIP as a whole is refused."""
     try:
-        _check_directory(source, limits)
+        _check_directory(source, limits or PICTURES)
         with open_plain(source, linked=True) as file, zipfile.ZipFile(file) as archive:
             return ["/".join(filter(None, _place(info))) for info in archive.infolist() if not info.is_dir()]
     except (zipfile.BadZipFile, OSError, struct.error, NotImplementedError) as error:
@@ -66,12 +66,13 @@ def names(source: Path, limits: Limits = PICTURES) -> list[str]:
 
 
 def unpack(
-    source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES, limits: Limits = PICTURES, unwanted: Callable[[str, str], str] = lambda folder, name: ""
+    source: Path, into: Path, max_total_bytes: int = MAX_TOTAL_BYTES, limits: Limits | None = None, unwanted: Callable[[str, str], str] = lambda folder, name: ""
 ) -> Iterator[Entry]:
     """Each entry of a ZIP, its content in a file of `into`.  Raises ValueError where the ZIP as a whole is refused.
 
     unwanted: (folder, name) -> why an entry is not unpacked at all, "" where it is.
     """
+    limits = limits or PICTURES
     try:
         _check_directory(source, limits)
         file = open_plain(source, linked=True)
@@ -104,7 +105,7 @@ def unpack(
 def real_bytes(source: Path) -> int:
     """How many bytes the ZIP says it holds unpacked, at most the limit; for the free-space check.  0 if it cannot be opened."""
     try:
-        _check_directory(source)
+        _check_directory(source, PICTURES)
         with open_plain(source, linked=True) as file, zipfile.ZipFile(file) as archive:
             return min(MAX_TOTAL_BYTES, sum(min(i.file_size, MAX_ENTRY_BYTES) for i in archive.infolist()))
     except (zipfile.BadZipFile, OSError, ValueError, struct.error, NotImplementedError):
@@ -115,7 +116,7 @@ def _unopened(source: Path, error: Exception) -> str:
     return f"{source.name} is not a ZIP that can be opened: {_other_archive(source) or error}; pack it again"
 
 
-def _check_directory(source: Path, limits: Limits = PICTURES) -> None:
+def _check_directory(source: Path, limits: Limits) -> None:
     """The number of entries and size of the directory, before Python's zipfile reads all of it into memory."""
     with open_plain(source, linked=True) as file:
         size = os.fstat(file.fileno()).st_size
@@ -157,7 +158,7 @@ def _place(info: zipfile.ZipInfo) -> tuple[str, str]:
     return folder, name
 
 
-def _why_not(info: zipfile.ZipInfo, name: str, overlapping: bool, limits: Limits = PICTURES) -> str:
+def _why_not(info: zipfile.ZipInfo, name: str, overlapping: bool, limits: Limits) -> str:
     """Why an entry is not even unpacked, or ''."""
     path = (info.orig_filename or info.filename).replace("\\", "/")
     mode = info.external_attr >> 16

@@ -65,16 +65,17 @@ _hopeless: set[Path] = set()  # runs whose worker could not begin, which could n
 _one_at_a_time = threading.RLock()
 
 
-def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None, spawned: Callable[[], None] = lambda: None) -> str:
+def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None, spawned: Callable[[], None] = lambda: None, away: bool = False) -> str:
     """"started", or "queued" when a new run has to wait for another one that uses the GPU.
 
     Resuming is starting a run that is stopped, failed or interrupted.  token reaches only a job that needs one; then let `run` be
     a function that creates the run, so that the queue cannot start it first, without the token.
     spawned: called when the worker exists, which may be seconds before it says that it lives.
+    away: the run that the function will create is trained on another machine; one that is there already is asked itself.
     Raises ValueError when the run is running or finished already, or when a resume would have to wait.
     """
     kept_out = no_accelerator()
-    if kept_out and not (isinstance(run, Run) and is_elsewhere(run)):
+    if kept_out and not (is_elsewhere(run) if isinstance(run, Run) else away):
         raise ValueError(kept_out)
     with _alone(home):
         if not isinstance(run, Run):
@@ -115,13 +116,13 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
         return "started"
 
 
-def start_soon(run: Run | Callable[[], Run], home: Home, token: Secret | None = None) -> str:
+def start_soon(run: Run | Callable[[], Run], home: Home, token: Secret | None = None, away: bool = False) -> str:
     """start(), without the wait for the worker's first word: for whoever answers a click.  Until then starting() is true."""
     answers: queue.SimpleQueue[str | Exception] = queue.SimpleQueue()
 
     def work() -> None:
         try:
-            answers.put(start(run, home, token, lambda: answers.put("started")))
+            answers.put(start(run, home, token, lambda: answers.put("started"), away))
         except Exception as error:  # noqa: BLE001 it is raised where start_soon() was called
             answers.put(error)
 

@@ -17,16 +17,17 @@ import easel
 from easel import jobs
 from easel.run import ALIVE, Run, card
 from training import outside, registry
+from training.away import state
 from training.config import TrainConfig
 from training.data import datasets
 from training.data.datasets import Dataset
 from training.hub.publish import offers_of
 from training.jobfile import parse
-from training.runs import journal
+from training.runs import journal, losing, origin
 
 from ..server import media, uploads
-from ..server.folders import allowed_folder
-from . import received, told
+from ..server.folders import allowed_file, allowed_folder
+from . import leaving, received, told
 from .confirming import Words
 from .offering import offer
 
@@ -147,9 +148,9 @@ class Api:
 
     def start(
         self, dataset: str = "", preset: str = "", trigger: str = "", name: str = "", quality: Literal["quick", "balanced", "thorough"] = "balanced", settings: dict = {}, job: dict = {},  # noqa: B006
-        gpu: str = "", anyway: bool = False,
+        gpu: str = "", anyway: bool = False, word: str = "",
     ) -> dict:  # fmt: skip
-        """Start training a LoRA on a dataset. Answers with the run at once; follow it with watch, and fetch what it made with result. Ask estimate first.
+        """Start training a LoRA on a dataset. Answers with the run at once; follow it with watch, and fetch what it made with result. Ask estimate first. Where it is done on another machine or shown in a tracker, the first call starts nothing: it says what leaves this computer and what that costs, and gives a word; only a second call with that word starts it. Ask the person before the second.
 
         Args:
             dataset: Name of the dataset to learn from.
@@ -161,10 +162,14 @@ class Api:
             job: Instead of all of these, a whole training job as job.yaml has it.
             gpu: Graphics card by number, UUID or part of its name; empty for any.
             anyway: Start although it does not fit this computer.
+            word: The word from the first call, where that gave one.
         """
         config, chosen = self._training(name, dataset, preset, trigger, quality, settings, job, gpu)
         jobs.may_start(config, self.ctx.home, chosen, anyway)
-        return self._begun(config, chosen)
+        if not leaving.leaves_here(config):
+            return self._begun(config, chosen)
+        what = f"the training '{config.name}'" if word else leaving.told(config, self.ctx.home)
+        return self._twice(("start", config, chosen), word, what, lambda: self._begun(config, chosen), verb="started")
 
     def list_runs(self, kind: str = "", limit: int = 50) -> list[dict]:
         """List the runs, newest first: id, title, kind, status, when it was made.
@@ -219,16 +224,23 @@ class Api:
         one.stop()
         return self._told_run(one)
 
-    def resume(self, run: str, accept: bool = False) -> dict:
-        """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint.
+    def resume(self, run: str, accept: bool = False, word: str = "") -> dict:
+        """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint. With accept, where the run was made on another computer, the first call starts nothing: it says what the run would use and send, and gives a word; only a second call with that word goes on. Ask the person before the second.
 
         Args:
             run: Id of the run.
             accept: Go on although pictures, settings or base model changed since, or the run was made on another computer.
+            word: The word from the first call, where that gave one.
         """
         one = easel.open_run(run, self.ctx.home)
-        one.resume(accept)
-        return self._told_run(one)
+
+        def go_on() -> dict:
+            one.resume(accept)
+            return self._told_run(one)
+
+        if not (accept and (asked := origin.question(one.path))):
+            return go_on()
+        return self._twice(("resume", one.id, one.folder.job()), word, f"the run '{one.title}'. {asked}", go_on, verb="resumed")
 
     def generate(self, prompts: list[str], loras: list[str] = [], base: str = "", family: str = "", settings: dict = {}) -> dict:  # noqa: B006
         """Draw pictures with a base model and LoRAs. Answers with the run; follow it with watch, and fetch the pictures with result.
@@ -238,11 +250,12 @@ class Api:
             loras: Runs, files or Hub ids, each as SOURCE or SOURCE@STRENGTH.
             base: The base model; empty takes that of the first LoRA that is a run.
             family: The model family of 'base'.
-            settings: Settings of the drawing, such as {"count": 4, "seed": 1, "steps": 20, "sizes": [[512, 512]]}.
+            settings: Settings of the drawing, such as {"count": 4, "seed": 1, "steps": 20, "sizes": [[512, 512]]}. 'picture' and 'mask' may be uploaded files or data URLs.
         """
-        if taken := {"prompts", "loras", "kind", "prompt_file"} & set(settings):
+        if taken := {"prompts", "loras", "base", "family", "home", "kind", "prompt_file"} & set(settings):
             raise ValueError(f"settings cannot hold {', '.join(sorted(taken))} here")
-        return self._begun(jobs.drawing_job(prompts, loras, self.ctx.home, base=base, family=family, **settings))
+        given = settings | {name: self._picture(settings[name]) for name in ("picture", "mask") if isinstance(settings.get(name), str | dict) and settings[name]}
+        return self._begun(jobs.drawing_job(prompts, loras, self.ctx.home, base=base, family=family, **given))
 
     def result(self, run: str) -> dict:
         """What a run has made: files with their size and address (asked for with the same login), and its sample pictures. On the computer that Easel runs on, 'folder' is where they lie.
@@ -281,10 +294,11 @@ class Api:
             word: The word from the first call.
         """
         ds = datasets.open_dataset(self.ctx.home, name)
-        self._at_rest(ds)
+        lost = losing.of(ds, self.ctx.home)
+        self._at_rest(ds, lost)
         count = ds.counts().total
-        what = f"the dataset '{ds.title}' with {datasets.counted(count, 'picture')} and all captions"
-        return self._twice(("delete", "dataset", ds.name, count), word, what, lambda: datasets.delete(ds))
+        what = f"the dataset '{ds.title}' with {datasets.counted(count, 'picture')} and all captions{told.lost(lost)}"
+        return self._twice(("delete", "dataset", ds.name, count, tuple(lost)), word, what, lambda: datasets.delete(ds))
 
     def delete_run(self, run: str, word: str = "") -> dict:
         """Delete a run for good, with its checkpoints, pictures and result. The first call deletes nothing: it says what would be lost and gives a word; only a second call with that word deletes. Ask the person before the second.
@@ -296,8 +310,9 @@ class Api:
         one = easel.open_run(run, self.ctx.home)
         if one.status == "running":
             raise ValueError(f"'{one.title}' is running; stop it, then delete it")
-        what = f"the run '{one.title}' with its checkpoints, pictures and result"
-        return self._twice(("delete", "run", one.id, one.status), word, what, lambda: self._delete_run(one))
+        left = state.remembered(one.path) is not None
+        what = f"the run '{one.title}' with its checkpoints, pictures and result{told.LEFT_THERE if left else ''}"
+        return self._twice(("delete", "run", one.id, one.status, left), word, what, lambda: self._delete_run(one, left))
 
     def publish(self, run: str, repo: str, public: bool = False, checkpoint: str = "final", word: str = "") -> dict:
         """Push a run's LoRA, model card and newest samples to the Hugging Face Hub, signed in as the person on the computer that Easel runs on. The first call pushes nothing: it says what would be published and gives a word; only a second call with that word does. Ask the person before the second.
@@ -332,18 +347,39 @@ class Api:
             raise ValueError("job is a whole training; leave dataset, preset, trigger, name and settings empty beside it, or leave job empty")
         if job:
             config = parse(TrainConfig, job)
-        else:
-            config = easel.presets.config(preset, dataset=dataset, trigger=trigger, name=name, quality=quality, settings=settings, gpu=chosen, home=self.ctx.home)
-        for use in config.data.datasets:
-            self._dataset(use.name)
-        return jobs.checked(config, self.ctx.home), chosen
+        else:  # a preset's plan looks into the datasets already
+            seen = self._dataset(dataset) if dataset.strip() else ""
+            config = easel.presets.config(preset, dataset=seen, trigger=trigger, name=name, quality=quality, settings=self._named(settings), gpu=chosen, home=self.ctx.home)
+        uses = tuple(use.model_copy(update={"name": self._dataset(use.name)}) for use in config.data.datasets)
+        low = self._dataset(config.concept.low) if config.concept.low else ""
+        parts = {"data": config.data.model_copy(update={"datasets": uses}), "concept": config.concept.model_copy(update={"low": low})}
+        return jobs.checked(config.model_copy(update=parts), self.ctx.home), chosen
+
+    def _named(self, said: Any, path: str = "") -> Any:
+        """Settings whose datasets are named as _dataset gives them.  Raises ValueError."""
+        if isinstance(said, dict):
+            return {key: self._named(value, f"{path}.{key}") for key, value in said.items()}
+        if isinstance(said, list):
+            return [self._named(value, path) for value in said]
+        return self._dataset(said) if isinstance(said, str) and said and path in (".data.datasets.name", ".concept.low") else said
 
     def _dataset(self, name: str) -> str:
-        """The name of a dataset, or of a folder that may be named from where the asker sits.  Raises ValueError."""
-        ds = datasets.resolve(self.ctx.home, name)
-        if ds.in_place:
-            self._folder(name)
-        return name
+        """The name of a dataset, or the whole path of a folder that may be named from where the asker sits: what a job is to use.  Raises ValueError.
+
+        A folder is looked for only where the asker may look, so that an answer tells nothing of any other.
+        """
+        text = name.strip()
+        ds = datasets.resolve(self.ctx.home, str(self._folder(text)) if datasets.is_path(text) else text)
+        return str(ds.path) if ds.in_place else ds.name
+
+    def _picture(self, given: str | dict) -> str:
+        """The path of a picture to draw from: an upload, a data URL, or a file that may be named from where the asker sits.  Raises ValueError."""
+        if isinstance(given, str) and not given.startswith(received.DATA):
+            if self.ctx.local:
+                return given
+            if file := allowed_file(given.strip(), self.ctx.folders):
+                return str(file)
+        return str(received.files([given], self._uploads())[0])
 
     def _folder(self, text: str) -> Path:
         return Path(text.strip()).expanduser() if self.ctx.local else allowed_folder(text.strip(), self.ctx.folders)
@@ -353,16 +389,15 @@ class Api:
         room.mkdir(parents=True, exist_ok=True)
         return room
 
-    def _at_rest(self, ds: Dataset) -> None:
-        """Raises ValueError while pictures are added to a dataset, or a run learns from it."""
+    def _at_rest(self, ds: Dataset, lost: list[losing.Losing]) -> None:
+        """Raises ValueError while pictures are added to a dataset, or a run learns from it.  lost: the runs that need it."""
         if (job := self.ctx.parts["dataset"].imports.of(ds.name)) and not job.ended:
             raise ValueError("pictures are still being added to it; wait for them to be done")
-        for run in easel.runs(home=self.ctx.home):
-            if run.status in ALIVE and ds.name in _datasets_of(run.folder.job()):
-                raise ValueError(f"'{run.title}' uses it and is {run.status}; stop that first")
+        if alive := next((one for one in lost if one.status in ALIVE), None):
+            raise ValueError(f"'{alive.title}' uses it and is {alive.status}; stop that first")
 
-    def _delete_run(self, run: Run) -> None:
-        run.delete()
+    def _delete_run(self, run: Run, left_there: bool) -> None:
+        run.delete(left_there)
         self.ctx.watch.forget(run.path)
 
     def _begun(self, config, gpu: str = "") -> dict:
@@ -395,12 +430,6 @@ class Api:
     def _samples(self, run: Run) -> list[dict]:
         view = self.ctx.watch.view(run.folder)
         return [{"file": path, "step": step, "prompt": prompt, "seed": seed, "url": media.sample_url(self.ctx, run.id, path)} for step, _, prompt, path, seed in view.samples]
-
-
-def _datasets_of(job: dict[str, Any]) -> set[str]:
-    """The datasets that a job of any kind names."""
-    rows = job.get("data", {}).get("datasets", []) if isinstance(job.get("data"), dict) else []
-    return {str(job.get("dataset", "")), *(str(row.get("name", "")) for row in rows if isinstance(row, dict))}
 
 
 def _step(text: str) -> int:

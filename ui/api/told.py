@@ -6,6 +6,10 @@ from typing import Any
 
 from training.plan.estimate import Estimate
 from training.runs.events import RunView
+from training.runs.losing import Losing
+
+LEFT_THERE = "; what was sent away is still there, may run and cost money, and nobody here will know of it: resume it and then stop it first"
+SHOWN_LOSING = 10
 
 
 def estimate(guess: Estimate) -> dict:
@@ -20,6 +24,12 @@ def estimate(guess: Estimate) -> dict:
 def event(one: dict[str, Any]) -> dict:
     """An event whose path is called file, as in result: Gradio's client takes whatever has a path for a download, and fails."""
     return {"file" if key == "path" else key: value for key, value in one.items()}
+
+
+def lost(runs: list[Losing]) -> str:
+    """What the removal of a dataset takes from runs, to go on a sentence with; "" where it takes nothing."""
+    said = [f"'{one.title}' ({one.status}) {one.told}" for one in runs[:SHOWN_LOSING]]
+    return "".join(f"; {text}" for text in [*said, *([f"and {len(runs) - SHOWN_LOSING} more runs need it"] if len(runs) > SHOWN_LOSING else [])])
 
 
 def view(seen: RunView) -> dict:

@@ -1,9 +1,15 @@
-"""Folders of this computer that somebody who is elsewhere may name."""
+"""Folders of this computer, and files in them, that somebody who is elsewhere may name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+
+def allowed_file(text: str, roots: Sequence[Path]) -> Path | None:
+    """The file that was named, truly inside one of `roots`, links and all; None where there is none, or it lies elsewhere."""
+    paths = ((root, (root / text).resolve()) for root in (r.resolve() for r in roots))
+    return next((path for root, path in paths if path.is_relative_to(root) and path.is_file()), None)
 
 
 def allowed_folder(text: str, roots: Sequence[Path]) -> Path:

@@ -72,6 +72,27 @@ def test_zerogpu_hardware_is_told_and_starts_nothing(home, monkeypatch):
     assert supervisor.tick(home) == []
 
 
+def test_on_zerogpu_hardware_a_training_is_sent_to_another_machine_with_its_owner_s_token(home, monkeypatch, tmp_path):
+    from easel import jobs
+    from tests import tiny
+    from training.config import TrainConfig
+    from training.hub.secrets import Secret
+
+    class Made(ValueError):
+        pass
+
+    def told(run):
+        raise Made  # before its worker is begun
+
+    monkeypatch.setenv("SPACES_ZERO_GPU", "1")
+    job = tiny.train_job("builtin", tmp_path)
+    for soon in (True, False):
+        with pytest.raises(ValueError, match="ZeroGPU"):
+            jobs.begin(TrainConfig.model_validate(job), home, token=Secret("hf_x"), soon=soon, told=told)
+        with pytest.raises(Made):
+            jobs.begin(TrainConfig.model_validate(job | {"place": {"kind": "hf_jobs"}}), home, token=Secret("hf_x"), soon=soon, told=told)
+
+
 @pytest.fixture
 def home(tmp_path):
     from training.home import Home
