@@ -207,7 +207,8 @@ def _note(run: Path, kept: Tracked, why: str) -> None:
     """Why it does not work, kept beside the run; what was told before stays known."""
     try:
         folder_of(run).mkdir(parents=True, exist_ok=True)
-        _write(run, dataclasses.replace(read(run, kept.name) or kept, said=why, t=time.time()))
+        known = read(run, kept.name)
+        _write(run, dataclasses.replace(known if known and known.id else kept, said=why, t=time.time()))
     except (OSError, ValueError) as error:
         logging.getLogger("easel").warning("%s", error)
 

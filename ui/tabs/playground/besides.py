@@ -92,8 +92,8 @@ def told(home: Home, beside: Beside, shown: str) -> dict[str, str]:
     if found is None:
         raise ValueError(f"Choose the {beside.what} that it is shown, or drop one")
     ds, use = found[0], sources(beside.run)[int(shown.partition(":")[0])]
-    of = parts.inside(use.name, use.part) if use.part and ds.in_place else use.name
-    return {"beside": beside.run.id, "shown": found[1].id, "shown_of": of}
+    lies = parts.inside(use.name, use.part) if use.part and ds.in_place else use.name
+    return {"beside": beside.run.id, "shown": found[1].id, "shown_of": lies}
 
 
 def folder(home: Home) -> Path:
