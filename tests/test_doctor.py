@@ -13,6 +13,7 @@ import pytest
 
 from tests.ui import story
 from training import doctor
+from training.away import state
 from training.checkup import around, disk, kept, leftovers
 from training.data import datasets, restoring, undoing, versions
 from training.hub.secrets import Secret
@@ -81,6 +82,31 @@ def test_what_died_halfway_is_removed_and_nothing_else(home):
     assert everything(home.outputs) == before and fresh.is_dir() and not any(path.exists() for path in half)
 
 
+def test_half_an_import_is_removed_when_nothing_was_written_into_it_for_long(home):
+    half = [put(home.outputs / ".brought-ab" / "files" / "job.yaml"), put(home.root / "models" / ".new-cd" / "unet" / "big.safetensors")]
+    for path in half:
+        old(old(path.parent).parent)
+    going_on = put(home.outputs / ".brought-ef" / "files" / "job.yaml")
+    (going_on.parent / "big.safetensors").write_bytes(b"still coming")
+    old(old(going_on.parent).parent)
+    whole = put(home.root / "models" / "base" / "big.safetensors")
+    assert rows(leftovers.look(home))["half written"].startswith("8 bytes in 2 places")
+    assert mended(lambda: leftovers.look(home)) == ["2 half-written things removed, 8 bytes freed"]
+    assert not any(path.parents[1].exists() for path in half) and going_on.exists() and whole.exists()
+
+
+def test_a_run_elsewhere_that_nobody_watches_is_told(home):
+    run, other = story.run(home), story.run(home, name="other")
+    state.keep(run.path, state.State("ssh", {"id": "ab"}, "started"))
+    said = rows(leftovers.look(home))
+    assert said["elsewhere"] == f"{run.id}: watched by nobody here; what was sent may go on there and cost: Resume finds it again"
+    assert run.id not in said["cut off"] and other.id in said["cut off"]
+    with story.alive(run):
+        assert "elsewhere" not in rows(leftovers.look(home))
+    state.keep(run.path, state.State("ssh", {"id": "ab"}, state.ENDED))
+    assert "elsewhere" not in rows(leftovers.look(home))
+
+
 def test_a_run_that_somebody_works_at_is_left_alone(home):
     run = story.run(home)
     mine = put(run.path / "checkpoints/.tmp-000080-ab/adapter.safetensors")
@@ -118,6 +144,28 @@ def test_an_orphan_of_a_deleted_run_is_ended(home):
     finally:
         orphan.kill()
         orphan.wait()
+
+
+def test_a_process_that_cannot_be_ended_is_said(monkeypatch, capsys, home):
+    import psutil
+
+    def refuse(process, *args):
+        raise psutil.AccessDenied(process.pid)
+
+    def late(process, *args):
+        raise psutil.TimeoutExpired(10, process.pid)
+
+    def gone(process):
+        raise psutil.NoSuchProcess(process.pid)
+
+    mine = psutil.Process()
+    monkeypatch.setattr(psutil.Process, "terminate", refuse)
+    monkeypatch.setattr(doctor, "examine", lambda home: [doctor.Check("orphan", "note", "works at nothing", lambda: leftovers._end(mine))])
+    assert doctor.main_table(home, 140, fix=True) == 1
+    assert f"could not be mended: process {mine.pid} may not be ended by you" in capsys.readouterr().out
+    for name, answer in (("terminate", lambda process: None), ("wait", late), ("kill", gone)):
+        monkeypatch.setattr(psutil.Process, name, answer)
+    assert leftovers._end(mine) == f"process {mine.pid} had ended by itself"
 
 
 @pytest.mark.slow

@@ -586,9 +586,12 @@ def import_run(
 def track(
     run: RunArgument,
     tracker: Annotated[str, typer.Option("--with", metavar="TRACKER", help="tensorboard, wandb, trackio, or one that was added.")],
-    project: Annotated[str, typer.Option(help="Project that the run stands in there.")] = "easel",
-    place: Annotated[str, typer.Option(help="TensorBoard's folder, the W&B team or 'offline', Trackio's Space; without it the usual, which is private.")] = "",
-    again: Annotated[bool, typer.Option("--again", help="Tell all of it once more, as if it had never been told.")] = False,
+    project: Annotated[str | None, typer.Option(help="Project that the run stands in there; without it the same as before, at first easel.")] = None,
+    place: Annotated[
+        str | None,
+        typer.Option(help="TensorBoard's folder, the W&B team or 'offline', Trackio's Space; '' is the usual, which is private; without it the same as before, at first the usual."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Tell all of it once more, under another name, as if it had never been told.")] = False,
     home: HomeOption = None,
 ):
     """Show a run in a tracker: one that is over, or one that goes on, until it ends.  What was told before is not told twice."""
@@ -596,7 +599,7 @@ def track(
 
     place_ = _use(home)
     chosen = _open(run, place_)
-    if leaves := registry.get("trackers", tracker, place_.plugins).leaves(place):
+    if leaves := registry.get("trackers", tracker, place_.plugins).leaves(trackside.settled(chosen.path, tracker, project, place)[1]):
         print(f"{leaves}.", flush=True)
     kept = trackside.follow(chosen, place_, tracker, project, place, again=again)
     for text in kept.gone:

@@ -88,6 +88,21 @@ def test_control_pictures_are_made_where_there_are_none(ds, nasty):
         importing.make_controls(ds, "depth")
 
 
+def test_one_that_came_while_others_were_made_stays(ds, nasty):
+    importing.add_files(ds, [write(nasty / f"{name}.png", n) for n, name in enumerate("abcd")])
+    came = {"b.png": "b.control.png", "c.png": "c_canny.png"}  # the second under a name that is no control picture's of ours
+    own = {}
+
+    def told(done, of, name):
+        if name in came:
+            own[came[name]] = write(ds.path / came[name], 9).read_bytes()
+
+    verdicts = {v.id: v for v in importing.make_controls(ds, "edges", told)}
+    assert {id: v.ok for id, v in verdicts.items()} == {"a.png": True, "b.png": False, "c.png": False, "d.png": True}
+    assert verdicts["b.png"].reason == verdicts["c.png"].reason == "got one of its own meanwhile, which stays"
+    assert {name: (ds.path / name).read_bytes() for name in own} == own and not (ds.path / "c.control.png").exists()
+
+
 def test_edges_are_thin_closed_and_where_the_picture_changes():
     picture = Image.new("RGB", (80, 60), (200, 30, 30))
     picture.paste((30, 30, 200), (20, 10, 60, 50))

@@ -284,7 +284,7 @@ def published(run, checkpoint, folder):
 
 
 @pytest.mark.parametrize(("kind", "changes"), [("controlnet", {"loss__ema_decay": 0.5}), ("full", {"model__dtype": "bf16", "adapter__include": ["attn2"]})])
-def test_one_checkpoint_is_published_as_the_result_is(lab, controlled, tmp_path, kind, changes):
+def test_one_checkpoint_is_published_as_the_result_is(lab, controlled, tmp_path, monkeypatch, kind, changes):
     run = lab.run(**of(kind, controlled, steps=4, sample__every=0, save__every=2, optimizer__learning_rate=1e-2, **changes))
     assert run.status() == "finished", run.why()
     last, middle = published(run, 4, tmp_path / "last"), published(run, 2, tmp_path / "middle")
@@ -296,6 +296,32 @@ def test_one_checkpoint_is_published_as_the_result_is(lab, controlled, tmp_path,
     made = load_file(middle[f"{part}/diffusion_pytorch_model.safetensors"])
     assert all(torch.equal(made[name.removeprefix(f"{part}.")], tensor.to(made[name.removeprefix(f"{part}.")].dtype)) for name, tensor in learnt.items())
     assert len(learnt) == len(made) or kind == "full"
+    _uploads_that_do_not_come_to_their_end(lab, run, monkeypatch)
+
+
+def _uploads_that_do_not_come_to_their_end(lab, run, monkeypatch):
+    """Nothing of the checkpoint's copy stays where it is stopped, or fails."""
+    from huggingface_hub import constants, set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    from training.hub.client import HubError
+    from training.hub.secrets import Secret
+    from training.jobs import publish
+    from training.runs.context import Context, Stopped
+    from training.runs.run import create
+
+    job = publish.Config(name="p", run=run.id, checkpoint=2, repo_id="ann/x", card="---\nlicense: mit\n---\n", endpoint="http://127.0.0.1:9")
+    for stops, fault in ((False, HubError), (True, Stopped)):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", not stops)
+        ctx = Context(create(lab.home.outputs, job), lab.home, 1, secrets={"hf_token": Secret("nobody's")})
+        if stops:
+            ctx.request_stop()
+        try:
+            with pytest.raises(fault):
+                publish.run(job, ctx)
+        finally:
+            set_client_factory(default_client_factory)
+        assert not list(ctx.run.path.rglob("*.safetensors"))
 
 
 def test_a_checkpoint_of_a_network_that_is_not_finished_or_of_another_one_is_not_published(lab, controlled, tmp_path):

@@ -67,3 +67,13 @@ def test_what_cannot_be_drawn_is_said(lab, base, controlled, encoder):  # noqa: 
     with pytest.raises(ValueError, match="can wear no LoRA beside it"):
         drawn(studio, beside=run.id, loras=[(str(lora.result()), 1.0)])
     assert np.array_equal(drawn(studio), alone)
+
+
+def test_a_loras_part_on_the_text_encoders_goes_before_a_network_draws(lab, base, dataset, encoder):  # noqa: F811
+    worn = lab.run(steps=2, sample__every=0, adapter__text_encoder=True, optimizer__learning_rate=2e-1)
+    run, (first, *_) = lab.run(**of_picture(encoder, steps=1, sample__every=0)), sorted(dataset.glob("*.png"))
+    alone = drawn(studio_of(lab.home, base), beside=run.id, shown=str(first))
+    studio = studio_of(lab.home, base)
+    with_lora = drawn(studio, loras=[(str(worn.result()), 1.0)])
+    assert np.array_equal(drawn(studio, beside=run.id, shown=str(first)), alone)
+    assert np.array_equal(drawn(studio, loras=[(str(worn.result()), 1.0)]), with_lora)

@@ -12,6 +12,7 @@ from training.data import datasets, poses
 from training.jobs import pose
 from training.runs.context import Context
 from training.runs.run import create
+from training.tools import seeing
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,19 @@ def test_a_picture_with_people_gets_their_poses_and_one_with_nobody_gets_none_an
     assert made.size == (96, 64) and (0, 0, 0) in colours and colours & set(poses.COLOURS) and colours <= {(0, 0, 0), *poses.COLOURS, *limbs}
     nobody = ran(home, dataset=str(folder), person_threshold=1.0, **models)
     assert nobody.summary.startswith(f"0 pose pictures made; nobody was seen in 1 picture, which got none: {low}")
+
+
+def test_a_picture_that_got_one_meanwhile_is_none_in_which_nobody_was_seen(home, tmp_path):
+    folder = tiny.pictures(tmp_path / "in", 2, sizes=((96, 64),))
+    first, second = sorted(folder.glob("*.png"))
+
+    def draw(picture):
+        Image.new("RGB", (96, 64), "red").save(second.with_suffix(".control.png"))
+        return picture
+
+    run = create(home.outputs, jobfile.parse(pose.Config, {"kind": "pose", "name": "pose", "dataset": str(folder)}))
+    assert seeing.controls(str(folder), Context(run, home, 1), lambda: draw, "looking") == seeing.Drawn(1, 1, ())
+    assert first.with_suffix(".control.png").exists()
 
 
 def test_people_whose_points_are_all_unsure_are_nobody(home, tmp_path, models):

@@ -81,8 +81,67 @@ def test_an_old_run_is_told_once_and_goes_on_when_it_is_resumed(tabled):
     assert trackside.follow(run, tabled, "table").id == kept.id
     then = told_of(Path(kept.where))
     assert [step for step, _ in then["train/loss"]] == list(range(1, 81)) and [step for step, _ in then["samples/0"]] == [0, 20, 40, 60, 80]
-    assert trackside.follow(run, tabled, "table", again=True).told.step == 80
-    assert len(told_of(Path(kept.where))["train/loss"]) == 160
+    again = trackside.follow(run, tabled, "table", again=True)
+    assert again.told.step == 80 and len(told_of(Path(again.where))["train/loss"]) == 80
+    assert again.id != kept.id and told_of(Path(kept.where)) == then, "its curves are drawn over those of before"
+    assert trackside.follow(run, tabled, "table").id == again.id
+    assert trackside.follow(run, tabled, "table", again=True).id not in (kept.id, again.id)
+
+
+def test_another_place_or_project_is_begun_anew_and_none_named_stays(tabled, tmp_path, monkeypatch, capsys):
+    from tests.test_cli import typed
+    from ui.tabs.results import elsewhere
+
+    class Ctx:
+        home = tabled
+
+    plugin = tabled.plugins / "trackers" / "table.py"
+    plugin.write_text(TABLE.read_text(encoding="utf-8").replace('    """Nothing."""\n    return ""', '    return f"It goes to {place}" if place else ""'))
+    run = story.run(tabled, upto=20, end="stopped")
+    place = str(tmp_path / "far")
+    there = trackside.follow(run, tabled, "table", place=place)
+    assert (there.place, there.project) == (place, "easel") and Path(there.where).is_relative_to(place)
+    assert trackside.follow(run, tabled, "table").id == there.id
+    assert next(row for row in elsewhere.rows_of(Ctx, run) if row.name == "table").leaves == f"It goes to {place}"
+    assert f"It goes to {place}." in typed(tabled, monkeypatch, capsys, "track", run.id, "--with", "table")[1]
+    size = Path(there.where).stat().st_size
+    code, _ = typed(tabled, monkeypatch, capsys, "track", run.id, "--with", "table", "--project", "other")
+    kept = trackside.read(run.path, "table")
+    assert code == 0 and (kept.place, kept.project) == (place, "other") and len(told_of(Path(kept.where))["train/loss"]) == 20
+    emptied = trackside.follow(run, tabled, "table", place="")
+    assert (emptied.place, emptied.project) == ("", "other") and not Path(emptied.where).is_relative_to(place)
+    assert Path(there.where).stat().st_size == size and len(told_of(Path(emptied.where))["train/loss"]) == 20
+    assert next(row for row in elsewhere.rows_of(Ctx, run) if row.name == "table").leaves == ""
+
+
+def test_after_a_failure_nothing_counts_as_told_that_was_not(tabled):
+    plugin = tabled.plugins / "trackers" / "table.py"
+    plugin.write_text(f"{TABLE.read_text(encoding='utf-8')}\n    def numbers(self, step, t, values):\n        if step > 45 and Path(self.id).with_name('full').exists(): raise OSError(28, 'No space left')\n        self._rows.writerow([step, t, 'train/loss', 1])\n")
+    run, full = story.run(tabled, end="stopped"), tabled.root / "tracked" / "table" / "full"
+    full.parent.mkdir(parents=True)
+    full.touch()
+    with pytest.raises(OSError, match="No space"):
+        trackside.follow(run, tabled, "table")
+    assert 20 <= trackside.read(run.path, "table").told.step <= 45
+    full.unlink()
+    steps = {step for step, _ in told_of(Path(trackside.follow(run, tabled, "table").where))["train/loss"]}
+    assert steps == set(range(1, 61))
+
+
+@pytest.mark.slow
+def test_a_resumed_run_goes_on_where_it_was_shown_last(tabled, tmp_path):
+    run = create(tabled.outputs, story.config(trackers=[{"name": "table", "place": str(tmp_path / "far")}]))
+    resumed(run, 1, 20)
+    use = run.config().trackers[0]
+    assert trackside.follow(run, tabled, "table", use.project, use.place).place == use.place
+    emptied = trackside.follow(run, tabled, "table", place="")
+    resumed(run, 21, 40)
+    trackside.launch_chosen(run, tabled, dict(os.environ), -1)
+    deadline = time.monotonic() + 60
+    while (kept := trackside.read(run.path, "table")).told.step < 40 or trackside.following(run.path, "table"):
+        assert time.monotonic() < deadline, "it is not told"
+        time.sleep(0.05)
+    assert (kept.id, kept.place) == (emptied.id, "")
 
 
 def test_another_run_of_the_same_folder_is_another_one(tabled):

@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 
 from .. import outside
+from ..away import state
 from ..home import Home
 from ..outside import size
 from ..runs.death import boot_id
 from ..runs.lock import RunLock, is_held
 from ..runs.run import Run, broken_runs, list_runs
+from ..runs.unpacking import MODELS
 from .check import Check, some
 
 OLD_S = 3600.0  # what is younger may belong to a process at work
@@ -39,6 +41,8 @@ def look(home: Home) -> Iterator[Check]:
 def _half(home: Home, runs: list[Run]) -> Iterator[Check]:
     """Folders and files that were never finished, of runs that nobody works at."""
     found: list[tuple[Path, Run | None]] = [(path, None) for pattern in (".new-*", ".trash-*", ".tmp-*") for path in home.outputs.glob(pattern) if _old(path)]
+    imports = (*home.outputs.glob(".brought-*"), *(home.root / MODELS).glob(".new-*"))  # a run or its base model on its way into this home
+    found += [(path, None) for path in imports if time.time() - _newest_t(path) > OLD_S]
     found += [(path, None) for path in home.datasets.glob(".trash-*") if _old(path)]  # a deleted dataset, of which something could not be removed then
     for run in runs:
         if run.locked():
@@ -68,7 +72,10 @@ def _unended(runs: list[Run]) -> Iterator[Check]:
     """Runs that were cut off, or whose lock is held by nothing that lives here."""
     import psutil
 
-    cut = [run.id for run in runs if run.kind == "train" and run.status() == "interrupted"]
+    away = {run.id for run in runs if run.kind == "train" and run.status() not in ("queued", "running") and state.remembered(run.path)}
+    if away:
+        yield Check("elsewhere", "note", f"{some(sorted(away))}: watched by nobody here; what was sent may go on there and cost: Resume finds it again")
+    cut = [run.id for run in runs if run.kind == "train" and run.id not in away and run.status() == "interrupted"]
     if cut:
         yield Check("cut off", "note", f"{some(cut)} ended without a word; Resume in Results, or python -m training resume, goes on from the newest checkpoint")
     for run in runs:
@@ -159,15 +166,19 @@ def _remove(found: list[tuple[Path, Run | None]]) -> str:
 
 
 def _end(process) -> str:
+    """Raises OSError where it is somebody else's."""
     import psutil
 
     try:
-        process.terminate()
-        process.wait(10)
-    except psutil.TimeoutExpired:
-        process.kill()
+        try:
+            process.terminate()
+            process.wait(10)
+        except psutil.TimeoutExpired:
+            process.kill()
     except psutil.NoSuchProcess:
         return f"process {process.pid} had ended by itself"
+    except psutil.AccessDenied:
+        raise PermissionError(f"process {process.pid} may not be ended by you; end it as who started it") from None
     return f"process {process.pid} ended"
 
 
@@ -176,6 +187,19 @@ def _old(path: Path) -> bool:
         return time.time() - path.lstat().st_mtime > OLD_S
     except OSError:
         return False
+
+
+def _newest_t(path: Path) -> float:
+    """When something in it was written last; 0 where it is gone."""
+    newest, waiting = 0.0, [path]
+    while waiting:
+        at = waiting.pop()
+        try:
+            newest = max(newest, at.lstat().st_mtime)
+            waiting += list(at.iterdir()) if outside.is_folder(at) else []
+        except OSError:
+            continue
+    return newest
 
 
 def _held(lock: Path) -> bool:

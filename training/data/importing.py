@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from .gate import Gate, Report, gated
 from .listed import Tables
 from .masks import SUFFIX as MASK_SUFFIX
 from .masks import Mask, is_mask, masked_stem, misfit
-from .memory import hash_of, memory_of, natural_key, record_of
+from .memory import hash_of, memory_of, natural_key, record_of, stem_of
 from .memory import scan as scan_folder
 from .offered import Left, Offered, Pairs, place
 from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FOLDER = "folder"  # source of captions that are the words of their folder's name
 SPARE_BYTES = 200_000_000  # what an import leaves free on the disk
+NOTHING_TO_DRAW = "goes without one: there is nothing in it to draw"
+CAME_MEANWHILE = "got one of its own meanwhile, which stays"
 
 
 @dataclass(frozen=True)
@@ -448,6 +450,7 @@ def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image | None
     bare = [p for p in without if not p.control_note]  # one of its own that does not fit stays too: it may be all there is of it
     kept = [Verdict(p.id, False, f"has one of its own, which is not used but stays: {p.control_note}", p.id, "control") for p in without if p.control_note]
     verdicts: list[Verdict] = []
+    looked = _Looked(ds.path)
     with versions.step(ds, "control pictures") as step:
         for done, picture in enumerate(bare):
             if on_progress:
@@ -456,15 +459,40 @@ def write_controls(ds: Dataset, draw: Callable[[Image.Image], Image.Image | None
             turned = picture.treatment
             control = draw(turned.apply(load_pixels(picture.path)))
             if control is None:
-                verdicts.append(Verdict(picture.id, False, "goes without one: there is nothing in it to draw", picture.id, "control"))
+                verdicts.append(Verdict(picture.id, False, NOTHING_TO_DRAW, picture.id, "control"))
                 continue
             turned.undo(control).save(stream, "PNG")  # it lies beside the file, and is turned along with it
+            target = ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}"
             with ds._locked():
-                write_atomic(ds.path / f"{Path(picture.id).stem}{CONTROL_SUFFIX}", stream.getvalue())
-            verdicts.append(Verdict(picture.id, True, "", picture.id, "control"))
+                came = os.path.lexists(target) or looked.has(stem_of(picture.id))
+                if not came:
+                    write_atomic(target, stream.getvalue())
+                    looked.note()
+            verdicts.append(Verdict(picture.id, not came, CAME_MEANWHILE if came else "", picture.id, "control"))
         ds.check()
         step.did = f"{counted(sum(v.ok for v in verdicts), 'control picture')} made"
     return verdicts + kept
+
+
+class _Looked:
+    """Which pictures of a folder have control pictures; looked up anew only where somebody else changed the folder, as it may hold thousands."""
+
+    def __init__(self, folder: Path):
+        self.folder, self._at = folder, -1
+        self._stems: Collection[str] = ()
+
+    def has(self, stem: str) -> bool:
+        if self._changed_ns() != self._at:
+            self.note()
+            self._stems = scan_folder(self.folder).controls
+        return stem in self._stems
+
+    def note(self) -> None:
+        """The folder as it is now is known."""
+        self._at = self._changed_ns()
+
+    def _changed_ns(self) -> int:
+        return self.folder.stat().st_mtime_ns
 
 
 def _as_png(path: Path, kind: str) -> bytes:

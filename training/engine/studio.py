@@ -116,6 +116,8 @@ class Studio:
 
     def _load_anew(self) -> None:
         """The denoiser as the base model has it, wearing nothing."""
+        if self.wardrobe:
+            self.wardrobe.forget()  # the text encoders stay, what they wear does not
         self.m.denoiser, self.wardrobe, self._dressed = None, None, False
         memory.release()
         self.load()

@@ -62,16 +62,17 @@ def run(config: Config, ctx) -> None:
     source = Run.open(ctx.home.outputs, config.run)
     ctx.phase("preparing the files")
     weights = hub.publishable(source, config.checkpoint, ctx.run.path)
-    files = hub.plan(source, config.checkpoint, config.samples, config.card, weights=weights)
     try:
+        files = hub.plan(source, config.checkpoint, config.samples, config.card, weights=weights)
         done = hub.push(
             files, config.repo_id, token, private=config.private, message=config.message, endpoint=config.endpoint, watcher=_Telling(ctx)  # type: ignore[arg-type]
         )
     except hub.Cancelled:
         raise Stopped(0) from None
-    for made in weights.values():
-        if made.is_dir() and made.is_relative_to(ctx.run.path):
-            shutil.rmtree(made)  # a network of a checkpoint, gigabytes that the training's run can give again
+    finally:
+        for made in weights.values():
+            if made.is_dir() and made.is_relative_to(ctx.run.path):
+                shutil.rmtree(made)  # a network of a checkpoint, gigabytes that the training's run can give again
     write_atomic(ctx.path("README.md"), config.card.encode())
     ctx.phase("published")
     kind = "private" if done.private else "public"

@@ -17,7 +17,7 @@ Draw = Callable[["Image.Image"], "Image.Image | None"]  # a picture -> what is d
 
 @dataclass(frozen=True)
 class Drawn:
-    """What became of a dataset's pictures.  had: how many have a control picture already, or one of their own that does not fit.  empty: those in which there was nothing to draw."""
+    """What became of a dataset's pictures.  had: how many have a control picture already, got one meanwhile, or have one of their own that does not fit.  empty: those in which there was nothing to draw."""
 
     made: int
     had: int
@@ -46,8 +46,7 @@ def controls(dataset: str, ctx: Context, looker: Callable[[], Draw], doing: str)
     pictures = [p for p in ds.pictures() if p.usable and not p.seconds]
     if not pictures:
         raise ValueError(f"the dataset {ds.title!r} has no pictures to look at; add some on the Dataset tab")
-    bare = {p.id for p in pictures if p.control is None and not p.control_note}
-    if not bare:
+    if all(p.control or p.control_note for p in pictures):
         return Drawn(0, len(pictures), ())
     draw = looker()
 
@@ -58,7 +57,7 @@ def controls(dataset: str, ctx: Context, looker: Callable[[], Draw], doing: str)
 
     verdicts = importing.write_controls(ds, draw, told)
     made = sum(v.ok for v in verdicts)
-    empty = tuple(v.id for v in verdicts if not v.ok and v.id in bare)
+    empty = tuple(v.id for v in verdicts if v.reason == importing.NOTHING_TO_DRAW)
     return Drawn(made, len(pictures) - made - len(empty), empty)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import gradio as gr
@@ -56,6 +57,16 @@ def test_the_panel_opens_and_says_why_a_place_is_not_ready(ctx):
     assert "Say which machine: its name" in panel(ctx, seen)
     assert "start-away" not in panel(ctx, press(ctx, seen, act="away-look", fields={"away.ssh.host": "-oProxyCommand=id"}))
     assert "give a name, an address" in panel(ctx, seen), "what is typed wrong stands beside its field"
+
+
+def test_what_is_ready_stands_first_and_then_what_is_nearest(ctx):
+    def order(seen):
+        shown = panel(ctx, {"away_open": True, **seen})
+        return re.findall(r'data-act="away-place" data-id="(\w+)"', shown), re.findall(r'aria-checked="true" tabindex="0" data-act="away-place" data-id="(\w+)"', shown)
+
+    assert order({}) == (["ssh", "hf_jobs", "modal", "docker", "next_folder"], ["ssh"])
+    ready = {"why": "", "leaves": "", "machines": [], "where": "", "asked": ""}
+    assert order({"away": {"modal": ready, "next_folder": ready}}) == (["modal", "next_folder", "ssh", "hf_jobs", "docker"], ["modal"])
 
 
 def test_start_there_makes_a_run_with_its_place_and_nothing_before_it_was_looked_at(ctx, tmp_path, monkeypatch):

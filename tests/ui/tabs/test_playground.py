@@ -308,6 +308,24 @@ def test_a_network_beside_the_model_is_drawn_with_and_shown_a_picture(ctx, besid
     assert "ez-play-shows" not in (wish(ctx, run=asks.BASE) and page(ctx))
 
 
+def test_what_is_offered_lies_in_the_part_that_the_run_took(ctx, beside, tmp_path):
+    from training.data import datasets, parts
+
+    for name in ("in/one.png", "in/one.control.png", "out/two.png", "out/two.control.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (70, 70), "red").save(tmp_path / name)
+    ours = datasets.open_dataset(ctx.home, "zibbo")
+    parts.remember(ours, [("a", ["one.png"]), ("b", ["two.png"])], ["one.png", "two.png"])
+    uses = [{"name": str(tmp_path), "part": "in"}, {"name": ours.name, "part": "b"}, {"name": ours.name, "part": "a"}]
+    config = story.config("outlines", adapter={"type": "controlnet"}, data={"datasets": uses, "resolutions": [64]})
+    taken = besides.Beside(create(ctx.home.outputs, config), "ControlNet", True, False)
+    parts.taken(ctx.home, config.data.datasets[0]).pictures()  # as its training looked at them
+    assert besides.offered(ctx.home, taken) == [("0:one.png", "one.png"), ("2:one.png", "one.png")]
+    told = besides.told(ctx.home, taken, "0:one.png")
+    assert datasets.resolve(ctx.home, told["shown_of"]).get(told["shown"]).path == tmp_path / "in" / "one.png"
+    assert besides.told(ctx.home, taken, "2:one.png")["shown_of"] == "zibbo"
+
+
 def test_a_dropped_picture_is_kept_by_what_it_is_and_nothing_else_of_this_computer_can_be_shown(ctx, beside):
     file = ctx.home.root / "mine.png"
     Image.new("RGB", (64, 64)).save(file)

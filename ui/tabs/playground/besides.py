@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training import registry
-from training.data import datasets
+from training.config import DatasetUse
+from training.data import parts
 from training.data.memory import hash_of
 from training.data.pictures import SUFFIXES
 from training.formats.beside import is_beside, needs_control
@@ -50,17 +51,17 @@ def ways(beside: Beside) -> tuple[str, ...]:
     return ("one",) if beside.inside else ("one", "before", "two")
 
 
-def sources(run: Run) -> list[str]:
-    """The datasets that the run learnt, as it names them."""
-    return [use.name for use in run.config().data.datasets]
+def sources(run: Run) -> tuple[DatasetUse, ...]:
+    """The datasets that the run learnt, as it took them."""
+    return run.config().data.datasets
 
 
 def offered(home: Home, beside: Beside) -> list[tuple[str, str]]:
-    """[(what is chosen, name)] of the pictures in the run's datasets that it can be shown; of a dataset that is gone none."""
+    """[(what is chosen, name)] of the pictures that the run took of its datasets and can be shown; of a dataset that is gone none."""
     found = []
-    for number, name in enumerate(sources(beside.run)):
+    for number, use in enumerate(sources(beside.run)):
         try:
-            pictures = datasets.resolve(home, name).pictures(check=False)
+            pictures = parts.taken(home, use).pictures(check=False)
         except (ValueError, OSError):
             continue
         found += [(f"{number}:{p.id}", p.id) for p in pictures if p.usable and not p.seconds and (p.control or not beside.control)]
@@ -70,11 +71,11 @@ def offered(home: Home, beside: Beside) -> list[tuple[str, str]]:
 def picture(home: Home, beside: Beside, shown: str):
     """(dataset, its picture) that is meant; None where it is a dropped one, or gone."""
     number, _, id = shown.partition(":")
-    names = sources(beside.run)
-    if not number.isdecimal() or int(number) >= len(names):
+    uses = sources(beside.run)
+    if not number.isdecimal() or int(number) >= len(uses):
         return None
     try:
-        ds = datasets.resolve(home, names[int(number)])
+        ds = parts.taken(home, uses[int(number)]).ds
         return ds, ds.get(id)
     except (ValueError, OSError):
         return None
@@ -90,8 +91,9 @@ def told(home: Home, beside: Beside, shown: str) -> dict[str, str]:
     found = picture(home, beside, shown)
     if found is None:
         raise ValueError(f"Choose the {beside.what} that it is shown, or drop one")
-    number = int(shown.partition(":")[0])
-    return {"beside": beside.run.id, "shown": found[1].id, "shown_of": sources(beside.run)[number]}
+    ds, use = found[0], sources(beside.run)[int(shown.partition(":")[0])]
+    lies = parts.inside(use.name, use.part) if use.part and ds.in_place else use.name
+    return {"beside": beside.run.id, "shown": found[1].id, "shown_of": lies}
 
 
 def folder(home: Home) -> Path:

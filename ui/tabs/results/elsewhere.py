@@ -42,8 +42,7 @@ def start(ctx, run: Run, name: str, place: str) -> str:
     module = registry.get("trackers", check_name(name), ctx.home.plugins)
     if trackside.following(run.path, name):
         raise ValueError(f"{module.TITLE} is being told of this run already")
-    kept = trackside.read(run.path, name)
-    trackside.launch(run, ctx.home, name, kept.project if kept else trackside.PROJECT, place.strip(), supervisor.worker_env("track", ctx.home))
+    trackside.launch(run, ctx.home, name, None, place.strip(), supervisor.worker_env("track", ctx.home))
     return f"{module.TITLE} is told of this run, by a process of its own."
 
 
@@ -59,7 +58,7 @@ def _row(run: Run, name: str, plugin: registry.Plugin) -> Row:
     if plugin.module is None:
         return Row(name, name, "", "", "", f"does not load: {plugin.error}")
     module, kept = plugin.module, trackside.read(run.path, name)
-    row = Row(name, module.TITLE, module.BLURB, module.PLACE, module.leaves(""), lacking(module))
+    row = Row(name, module.TITLE, module.BLURB, module.PLACE, module.leaves(kept.place if kept else ""), lacking(module))
     if kept is None:
         return row
     busy = trackside.following(run.path, name)

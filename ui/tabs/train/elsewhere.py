@@ -31,6 +31,7 @@ from .draft import AWAY, Draft, Plan, plan
 ASKED_S = 4.0  # a place that has not answered by then is told to be slow
 MOST_SHOWN = 6
 ALWAYS = ("host", "user")  # options that stand in plain sight; the rest is folded
+ORDER = ("ssh", "hf_jobs", "modal", "docker")  # of those that are as ready as each other: the own machine, then what takes one account, then what takes setting up
 QUIET = ("machine",)  # chosen from the list of machines
 SLOW = "it does not answer; look again in a moment"
 
@@ -164,7 +165,7 @@ def html(home: Home, form: Draft, dataset: str, seen: Mapping[str, Any], here: h
         word = "Train on another machine" if here.device != "cpu" else "No card here? Train on another machine"
         return f'<div class="ez-away" id="ez-away"><button type="button" class="ez-link" data-act="away" aria-expanded="false">{word}</button></div>'
     found: Found = seen.get("away", {})
-    known = places(home)
+    known = dict(sorted(places(home).items(), key=lambda row: (bool(found.get(row[0], {}).get("why", SLOW)), ORDER.index(row[0]) if row[0] in ORDER else len(ORDER))))
     kind = form.place if form.place in known else next((k for k in known if not found.get(k, {}).get("why", "-")), next(iter(known), ""))
     rows = "".join(_place(k, module, found.get(k, {}), k == kind) for k, module in known.items())
     return (
