@@ -10,7 +10,7 @@ from typing import Any
 
 from training import jobfile, registry
 from training.away.place import Refused, Unreachable, is_away, of
-from training.away.reckon import check_device
+from training.away.reckon import chosen, wrong_device
 from training.config import JobConfig, TrainConfig
 from training.data import datasets
 from training.formats.basemodel import local_folder, single_file
@@ -116,11 +116,11 @@ def may_start(config: TrainConfig, home: Home, gpu: str = "", anyway: bool = Fal
         raise ValueError(f"it does not fit this computer: {'; '.join(guess.problems)}. Say anyway to start it all the same")
     if is_away(config):
         try:
-            check_device(config, *of(config, home.plugins))
-        except Refused as error:
-            raise ValueError(str(error)) from None
-        except Unreachable:  # its relay waits for it, and asks again
-            pass
+            there = chosen(*of(config, home.plugins))
+        except (Unreachable, Refused):  # its relay, which has the token, asks again, waits, or says why not
+            there = None
+        if there and (wrong := wrong_device(config, there)):
+            raise ValueError(wrong)
     if denied := hindrances(home, config, find_token()[0].reveal() or None):
         raise ValueError(next(iter(denied.values())))
 

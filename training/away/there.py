@@ -94,6 +94,8 @@ def _made(folder: Path) -> Run:
     if outside.is_plain(made.path / JOB):
         return made
     for name, (sha256, size) in manifest(folder).items():
+        if not _is_wanted(folder):
+            raise ValueError("it was ended while it was looked through")
         path = outside.inside(folder, name)
         if path.lstat().st_size != size or sha256_of(path) != sha256:
             raise ValueError(f"{name} did not arrive whole; send it again")
