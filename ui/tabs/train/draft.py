@@ -238,7 +238,7 @@ def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dic
     """
     if made.preset is None or made.config is None or made.estimate is None:
         return {}, []
-    any_size = replace(machine, vram_bytes=2**60, ram_bytes=2**60)
+    any_size = replace(machine, vram_bytes=2**60, ram_bytes=2**60, cards=tuple(replace(card, vram_bytes=2**60) for card in machine.cards))
     asked = plan(home, draft.model_copy(update={"preset": made.preset.id}), made.dataset, any_size).config or made.config
     asked, machine = sharing.on(asked, machine)
     limits = FREE_SHARE * machine.vram_free_bytes, FREE_SHARE * machine.ram_free_bytes
