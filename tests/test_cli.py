@@ -10,7 +10,7 @@ from PIL import Image
 
 from training.__main__ import main
 from training.home import REPO
-from training.runs import supervisor
+from training.runs import journal, supervisor
 from training.runs.run import list_runs
 
 from .runs.conftest import ended, make, until, workshop  # noqa: F401 a fixture
@@ -315,3 +315,23 @@ def test_an_estimate_is_said_before_anything_is_started(here, tmp_path, capsys, 
     huge = config.model_copy(update={"data": config.data.model_copy(update={"batch_size": 256, "resolutions": (4096,)})})
     code, said = typed(here, monkeypatch, capsys, "estimate", job(here, dump_yaml(huge)))
     assert code == 1 and "memory" in said and list_runs(here.outputs) == []
+
+
+def test_cards_of_this_computer_are_not_asked_for_a_run_elsewhere_and_a_refused_resume_leaves_no_wish(workshop, monkeypatch, capsys, tmp_path):  # noqa: F811
+    from tests import tiny
+    from training import jobfile
+    from training.config import TrainConfig
+    from training.runs.run import create
+
+    pictures = tiny.pictures(tmp_path / "pictures", 2)
+    far = create(workshop.outputs, jobfile.parse(TrainConfig, tiny.train_job("builtin", pictures, place__kind="ssh", place__options={"host": "desk"})))
+    code, said = typed(workshop, monkeypatch, capsys, "resume", far.path, "--gpus", "2")
+    assert code and "set gpus in the job" in said and far.wished_ranks().gpus is None
+    near = create(workshop.outputs, jobfile.parse(TrainConfig, tiny.train_job("builtin", pictures, name="near")))
+    near.wish_for_ranks(3)
+    journal.append(near.events_path, {"t": 1.0, "kind": "finished", "path": "", "summary": ""})
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the command's own answer to SIGTERM
+    code, said = typed(workshop, monkeypatch, capsys, "resume", near.path, "--nnodes", "2", "--rdzv", "here:29500")
+    assert code and "is finished" in said
+    wish = near.wished_ranks(1)
+    assert (wish.gpus, wish.nodes) == (3, 1)

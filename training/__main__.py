@@ -135,13 +135,14 @@ def resume(
     from .runs import origin, supervisor
 
     place = _use(home)
-    chosen = _open(run, place)
+    chosen, wished = _open(run, place), None
     if gpus is not None or nnodes > 1 or node_rank or rdzv:
         config = chosen.config()
         _check_ranks(config, gpu, gpus, nnodes, node_rank, rdzv)
         if node_rank:
             _join(config.gpus if gpus is None else gpus, nnodes, node_rank, rdzv, config.device, place)
         _end_as_ctrl_c_does(nnodes)
+        wished = chosen.wished_ranks()
         chosen.wish_for_ranks(gpus, nnodes, rdzv)
     if gpu is not None:
         chosen.wish_for_card(_card(gpu, place))
@@ -150,7 +151,12 @@ def resume(
     if accept:
         chosen.accept_changes()
         origin.adopt(chosen.path)
-    state = supervisor.start(chosen, place)
+    try:
+        state = supervisor.start(chosen, place)
+    except (ValueError, OSError):
+        if wished is not None:
+            chosen.wish_for_ranks(wished.gpus)  # what did not start leaves no wish behind
+        raise
     print(f"{chosen.id}: resumes at step {steps[-1]}" if steps else f"{chosen.id}: begins")
     _watch(chosen, place, cursor, detach, state)
 
@@ -753,8 +759,12 @@ def _card(text: str | None, home: Home) -> str:
 
 def _check_ranks(config, gpu: str | None, gpus: int | None, nodes: int, node: int, rdzv: str) -> None:
     """Raises ValueError where what is said of cards and computers does not go together."""
+    from .away.place import is_away
+
     if (gpus is not None or nodes > 1) and config.kind != "train":
         raise ValueError(f"--gpus and --nnodes are for trainings, and this is a job of the kind {config.kind!r}")
+    if (gpus is not None or nodes > 1) and is_away(config):
+        raise ValueError("--gpus and --nnodes are for this computer's cards, but this run is trained elsewhere (place); set gpus in the job")
     if gpu and (getattr(config, "gpus", 1) if gpus is None else gpus) != 1:
         raise ValueError("--gpu names one card, but the run takes several (gpus); leave one of the two out")
     if (nodes > 1) != bool(rdzv) or node >= nodes:

@@ -414,3 +414,20 @@ def test_a_plugin_that_gives_one_loss_still_trains(lab):
     (folder / "mine.py").write_text("from training.objectives.images import loss\nTITLE = 'Mine'\nBLURB = 'As pictures are.'\n")
     assert registry.get("objectives", "mine", lab.home.plugins).TITLE == "Mine"
     assert lab.run(steps=2, loss__objective="mine").view().losses == lab.run(steps=2).view().losses
+
+
+def test_a_process_without_a_micro_batch_in_its_first_step_has_a_loss_scale_too(lab):
+    """With fp16 the scale is made when a first loss is scaled, which a process without a share of the step never does."""
+    it = session(lab, **BY_WORDS, **EACH["slider"])
+    it.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    it.feed.shared = lambda step, ranks: iter(())
+
+    def others(weights, numbers):
+        for weight in weights:
+            weight.grad = torch.ones_like(weight)
+        return list(numbers)
+
+    it.ctx.ranks = type("Others", (type(it.ctx.ranks),), {"add": staticmethod(others)})()
+    before = [weight.detach().clone() for weight in it.weights]
+    it._advance()
+    assert any(not torch.equal(old, new) for old, new in zip(before, it.weights, strict=True))

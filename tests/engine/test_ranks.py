@@ -250,3 +250,19 @@ def test_the_number_of_cards_is_no_change_of_a_run_and_a_wish_outlives_the_attem
     assert (run.wished_ranks(1).nodes, run.wished_ranks(1).rdzv, run.wished_ranks(2).nodes, run.wished_ranks(2).gpus) == (2, "here:1", 1, 3)
     Path(run.control_path).write_text(json.dumps({"kind": "ranks", "gpus": True, "nodes": "2", "attempt": 1}) + "\n")
     assert run.wished_ranks(1).gpus is None and run.wished_ranks(1).nodes == 1
+
+
+def test_gradients_are_taken_in_pieces_without_counting_each_anew():
+    """One count a weight: counting all of a piece at each of its weights took minutes where a step has tens of thousands."""
+    from training.engine import ranks
+
+    class Weight:
+        counted = 0
+
+        def numel(self):
+            Weight.counted += 1
+            return ranks.PIECE // 400
+
+    pieces = list(ranks._pieces([Weight() for _ in range(1000)]))
+    assert [len(piece) for piece in pieces] == [401, 401, 198] or [len(piece) for piece in pieces] == [400, 400, 200]
+    assert Weight.counted == 1000

@@ -10,6 +10,7 @@ from tests.plan.test_estimate import FULL, at, job
 from tests.plan.test_presets import CARD, GB, LAPTOP
 from training.plan import devices, presets, sharing
 from training.plan.cards import Gpu
+from training.plan.estimate import peak_bytes
 from training.plan.fit import make_it_fit
 
 FOUR = replace(CARD, ram_bytes=64 * GB, ram_free_bytes=60 * GB, cards=tuple(Gpu(n, f"GPU-{n}", CARD.gpu_name, CARD.driver, CARD.vram_bytes, CARD.vram_free_bytes - n * GB) for n in range(4)))
@@ -55,3 +56,67 @@ def test_make_it_fit_leaves_each_card_a_micro_batch(home):
     config = job(**FULL, device="cuda", data__batch_size=8, optimizer__accumulation=4, gpus=4)
     fitted = make_it_fit(config, 8 * GB, 64 * GB, home, devices.of("cuda", FOUR))
     assert not sharing.problems(fitted.config, 4) and fitted.config.data.batch_size * fitted.config.optimizer.accumulation == 32
+
+
+UNEVEN = replace(FOUR, cards=(FOUR.cards[0], replace(FOUR.cards[1], name="NVIDIA T1000", vram_bytes=4 * GB, vram_free_bytes=3 * GB), *FOUR.cards[2:]))
+
+
+def test_the_card_that_has_least_is_the_one_that_is_named_and_fitted_for(home):
+    config = job(**FULL, device="cuda", data__batch_size=8, optimizer__accumulation=4, gpus=2)
+    assert "NVIDIA T1000 has 3.0 GB of 4.0 GB free" in at(config, UNEVEN, home=home).problems[0]
+
+    def made(machine, **overrides):
+        answers = presets.Answers(dataset="", trigger="zibbo", overrides={"device": "cuda", "optimizer.accumulation": 4, **overrides})
+        return presets.resolve_and_tell("sd15-character", answers, machine, 20, home)
+
+    assert made(UNEVEN, gpus=2)[0].loss.gradient_checkpointing != made(FOUR, gpus=2)[0].loss.gradient_checkpointing
+    assert made(FOUR, gpus=0)[0].gpus == 0, "what was asked for stays as it was said"
+
+
+def test_a_presets_memory_is_that_of_all_processes_where_all_cards_are_asked_for(home):
+    answers = presets.Answers(dataset="", trigger="zibbo", overrides={"device": "cuda", "gpus": 0, "optimizer.accumulation": 4})
+    config, counted = presets.resolve("sdxl-character", answers, FOUR, 20, home), []
+    for gpus in (0, 4):
+        on, _ = sharing.on(config.model_copy(update={"gpus": gpus}), FOUR)
+        counted.append(peak_bytes(on, home))
+    assert counted[0] == counted[1] and counted[0][1] > 3 * peak_bytes(config, home)[1]
+
+
+def test_cards_of_another_machine_are_not_compared_with_those_here(home):
+    far = job(**FULL, device="cuda", data__batch_size=1, optimizer__accumulation=4, gpus=4, place__kind="ssh", place__options={"host": "desk"})
+    one = replace(FOUR, cards=FOUR.cards[:1])
+    guess = at(far, one, home=home)
+    assert not any("was given" in text for text in guess.sentences) and any(text.startswith("4 cards train it together") for text in guess.sentences)
+    near = far.model_copy(update={"place": type(far.place)()})
+    assert any("was given 1 card" in text for text in at(near, one, home=home).problems)
+    unknown = replace(one, cards=())
+    assert not sharing.faults(near, unknown) and not sharing.faults(near.model_copy(update={"gpus": 0}), unknown)
+    assert sharing.faults(near.model_copy(update={"gpus": 5}), unknown), "a step still needs a micro-batch for each"
+
+
+def test_what_the_base_model_draws_is_drawn_by_one(home):
+    """How much longer a run takes in which the base model draws pictures first, on one card and on four."""
+
+    def extra(gpus):
+        base = dict(**FULL, device="cuda", data__batch_size=1, optimizer__accumulation=4, gpus=gpus, keep__on=True)
+        few, many = (at(job(**base, keep__drawn=drawn), FOUR, home=home) for drawn in (1, 101))
+        return many.seconds - few.seconds
+
+    assert extra(4) == pytest.approx(extra(1))
+
+
+def test_make_it_fit_on_the_page_fits_the_card_that_has_least_and_begins_at_what_any_size_would_be(home, tmp_path):
+    from tests import tiny
+    from training.data import datasets, importing
+    from ui.tabs.train.draft import Draft, fitting, plan
+
+    cats = datasets.create(home, "cats")
+    importing.add_folder(cats, tiny.pictures(tmp_path / "cats", 4))
+    form = Draft(name="x", trigger="zibbo", preset="sd15-character", edits={"device": "cuda", "gpus": "2", "optimizer.accumulation": "2"})
+
+    def changed(machine):
+        return fitting(home, plan(home, form, "cats", machine), form, machine)[0]
+
+    even = replace(FOUR, cards=tuple(replace(card, vram_bytes=12 * GB, vram_free_bytes=11 * GB) for card in FOUR.cards))
+    small = replace(even, cards=(even.cards[0], replace(even.cards[1], vram_free_bytes=3 * GB), *even.cards[2:]))
+    assert not changed(even) and "loss.gradient_checkpointing" in changed(small), (changed(even), changed(small))

@@ -4,7 +4,8 @@ import pytest
 
 from training.hub.secrets import Secret
 from training.runs import journal
-from training.runs.context import Context
+from training.runs.context import Context, Follower
+from training.runs.ranks import Alone
 
 from .conftest import make
 
@@ -87,3 +88,19 @@ def test_paths_stay_inside_the_run(ctx):
     for parts in (("..", "x"), ("/etc", "passwd"), ("a", "..", "..", "x")):
         with pytest.raises(ValueError, match="leads out"):
             ctx.path(*parts)
+
+
+def test_what_only_a_follower_has_seen_is_warned_of_by_the_first_and_once(ctx):
+    follower = Follower(ctx.run, ctx.home, 1)
+    for text in ("Captions are cut", "A file is damaged", "Captions are cut"):
+        follower.warn(text)
+    assert kinds(ctx) == []
+    told = []
+    follower.ranks = type("Second", (Alone,), {"rank": 1, "world": 2, "gather": lambda self, value: told.append(value) or []})()
+    follower.share_warnings()
+    ctx.warn("Captions are cut")
+    ctx.ranks = type("First", (Alone,), {"world": 2, "gather": lambda self, value: [value, *told]})()
+    ctx.share_warnings()
+    assert [e["text"] for e in ctx.run.events()[0]] == ["Captions are cut", "A file is damaged"]
+    follower.share_warnings()
+    assert told[1] == []

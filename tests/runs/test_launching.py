@@ -49,7 +49,7 @@ def test_a_failure_while_another_one_prepares_is_no_stop_and_what_could_not_be_e
 
 @pytest.mark.slow
 @posix
-def test_stop_is_heard_by_processes_that_prepare_and_by_who_waits_for_other_computers(workshop):
+def test_stop_is_heard_by_processes_that_prepare_and_by_who_waits_for_other_computers(workshop, scratch):
     both = make(workshop, "paired", how="waits")
     supervisor.start(both, workshop)
     with socket.socket() as free:
@@ -61,6 +61,8 @@ def test_stop_is_heard_by_processes_that_prepare_and_by_who_waits_for_other_comp
     for run in (both, lonely):
         run.command("stop")
         assert ended(run, 30) == "stopped", run.log_tail()
+        assert until(lambda run=run: not run.locked())
+    assert not list(scratch.glob("*"))
 
 
 def test_a_process_whose_launcher_is_gone_ends_at_once(home):

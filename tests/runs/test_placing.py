@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,19 @@ def test_a_job_that_needs_the_machine_for_itself_waits_for_all_cards(workshop, t
     assert supervisor.tick(workshop) == [alone.id]
 
 
+def test_a_run_on_several_cards_sees_those_that_may_be_used_and_no_others(workshop, two_cards, monkeypatch):
+    both = queued(workshop, "both")
+    both.wish_for_ranks(0)
+    assert supervisor.tick(workshop) == [both.id] and seen_by(both) == f"sees {BIG},{SMALL}"
+    end(both)
+    monkeypatch.setenv("EASEL_GPU", SMALL)
+    hardware._cached.clear()
+    kept = queued(workshop, "kept")
+    kept.wish_for_ranks(0)
+    assert supervisor.tick(workshop) == [kept.id] and seen_by(kept) == f"sees {SMALL}"
+    end(kept)
+
+
 def test_a_run_is_put_on_no_card_that_is_too_small_for_it():
     two = [Gpu(1, BIG, "4090", "580", 24 * 2**30, 0), Gpu(0, SMALL, "5060", "580", 8 * 2**30, 0)]
     assert placing.among(two, "", 6 * 2**30) == [BIG, SMALL]
@@ -99,3 +113,5 @@ def test_an_amd_card_is_named_in_the_way_of_its_driver():
     amd = Gpu(0, "GPU-0000000000001234", "AMD Radeon", "amdgpu", 24 * 2**30, 0, vendor="amd", arch="gfx1100")
     assert placing.environment(amd.uuid, [amd]) == {"ROCR_VISIBLE_DEVICES": amd.uuid, "HIP_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": "0"}
     assert placing.environment("", [amd]) == {}
+    two = [amd, replace(amd, index=1, uuid="GPU-0000000000005678")]
+    assert placing._only(two) == {"ROCR_VISIBLE_DEVICES": f"{amd.uuid},{two[1].uuid}", "HIP_VISIBLE_DEVICES": "0,1", "CUDA_VISIBLE_DEVICES": "0,1"}

@@ -194,6 +194,7 @@ class Session:
     def _advance(self) -> tuple[Tensor, Tensor, int]:
         """One optimizer step: (mean loss of the pictures, length of the gradient, pictures).  What holds the base counts in neither of the two."""
         total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), self.feed.learnt(self.step)
+        self.scaler.scale(total)  # a process whose share of this step is nothing has a scale all the same
         for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
             with memory.autocast(self.config):
                 batch.base = self._said_by_base(batch)

@@ -91,6 +91,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         return m
 
     _encode_pictures(config, ctx, family, with_vae, cache, vae_print, work)
+    ctx.share_warnings()  # each has seen its share alone
     beside = family.SPEC.beside.get(config.adapter.type)
     prompts = None
     if beside and beside.shown == "picture":

@@ -175,18 +175,15 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     """What `config` will take on `machine` with `pictures` pictures.  Raises ValueError for an unknown family or a wrong base model path."""
     family = registry.get("families", config.model.family, home.plugins)
     spec: FamilySpec = family.SPEC
-    count, unshared = 1, ""
+    asked = config
+    unshared = next((f"{path} {text}" for path, text in sharing.faults(config, machine)), "")
     try:
-        count = sharing.count_on(config, machine)
-        unshared = next((f"{path} {text}" for path, text in sharing.problems(config, count)), "")
-    except ValueError as error:
-        unshared = str(error)
-    if count > 1 and config.device in CARDS and machine.cards:  # each must hold the whole model
-        least = min(machine.cards[:count], key=lambda card: card.vram_free_bytes)
-        machine = replace(machine, vram_bytes=least.vram_bytes, vram_free_bytes=least.vram_free_bytes)
+        config, machine = sharing.on(config, machine)
+    except ValueError:
+        config = config.model_copy(update={"gpus": 1})  # faults() says so
+    count = config.gpus
     model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
-    pace = measured(config, home.outputs, machine.gpu if count == 1 else "")
-    config = config.model_copy(update={"gpus": count})
+    pace = measured(asked, home.outputs, machine.gpu if count == 1 else "")
     per_step = config.data.batch_size * config.optimizer.accumulation
     buckets, said = buckets_of_epoch(config, spec, pictures, model.divisor, home)
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
@@ -278,8 +275,9 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         return s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
 
     objective = concepts.known(config)
-    drawn_s = rounds * sum(drawing_s(p.sample) for p in prompts.of_config(config)) * len(concepts.strengths(objective))
-    if not config.data.datasets:  # what words change is drawn by the base model
+    samples_s = rounds * sum(drawing_s(p.sample) for p in prompts.of_config(config)) * len(concepts.strengths(objective))
+    drawn_s = 0.0  # by the base model, which the first process does alone
+    if not config.data.datasets:  # what words change
         drawn_s += items * sum(drawing_s(config.sample.model_copy(update={"width": side, "height": side, "frames": 1})) for side in sides) / len(sides)
     if config.keep.on and config.keep.drawn:
         kept = [config.sample.model_copy(update={"width": side, "height": side, "frames": 1}) for side in sides]
@@ -289,8 +287,8 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     saves = config.steps / config.save.every if config.save.every else 1
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
-    shared_s = correction * (encode_s + drawn_s) / (max(config.gpus, 1) if config.device in CARDS else 1)  # pictures are encoded and drawn by all
-    return START_S + load_s + shared_s + config.steps * step_s + save_s, step_s
+    shared_s = (encode_s + samples_s) / (max(config.gpus, 1) if config.device in CARDS else 1)  # pictures are encoded, and samples drawn, by all
+    return START_S + load_s + correction * (shared_s + drawn_s) + config.steps * step_s + save_s, step_s
 
 
 def passes_of(config: TrainConfig) -> tuple[float, float]:

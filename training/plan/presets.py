@@ -454,15 +454,16 @@ def _of_other_words(prompts: Sequence[str], data: Mapping[str, Any]) -> list[str
 def _made_to_fit(config: TrainConfig, machine: Machine, home: Home, set_by_user: Mapping[str, Any]) -> tuple[TrainConfig, list[str]]:
     """(`config` with the mildest changes that the memory asks for, see fit.py.  What the user set is never touched; the changes in sentences)."""
     on_card = config.device in CARDS
+    counted, machine = sharing.on(config, machine, by="vram_bytes")
     limits = (VRAM_SHARE * machine.vram_bytes if on_card else float("inf"), RAM_SHARE * machine.ram_bytes)
     own = _set_paths(set_by_user) | {"data.resolutions"}  # how large pictures are is the preset's matter
     if {"data.batch_size", "optimizer.accumulation"} & own:
         own |= {"data.batch_size", "optimizer.accumulation"}
     try:
-        found = make_it_fit(config, *limits, home, devices.of(config.device, machine), own)
+        found = make_it_fit(counted, *limits, home, devices.of(config.device, machine), own)
     except ValueError:
         return config, []  # a family or base model that is not there: the estimate and the start say so, in its place
-    return found.config, [change.said for change in found.changes]
+    return found.config.model_copy(update={"gpus": config.gpus}), [change.said for change in found.changes]
 
 
 def _set_paths(values: Mapping[str, Any]) -> set[str]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from ..config import HERE, TrainConfig
 from .devices import CARDS
@@ -29,8 +30,20 @@ def processes(asked: int, device: str, cards: int) -> int:
 
 
 def count_on(config: TrainConfig, machine: Machine) -> int:
-    """processes() on a machine as the page knows it.  Raises ValueError where it has fewer cards."""
+    """processes() on a machine as the page knows it.  Raises ValueError where it has fewer cards; where nobody knows how many, as elsewhere, there are enough."""
+    if config.place.kind != HERE or (machine.cuda_ok and not machine.cards):
+        return max(config.gpus, 1)
     return processes(config.gpus, config.device, len(machine.cards) or 1)
+
+
+def on(config: TrainConfig, machine: Machine, by: Literal["vram_free_bytes", "vram_bytes"] = "vram_free_bytes") -> tuple[TrainConfig, Machine]:
+    """(`config` with as many processes as it takes, the machine with the one of their cards that has least, as each must hold the whole model).  Raises as count_on()."""
+    count = count_on(config, machine)
+    cards = [card for card in machine.cards[:count] if card.vram_bytes]
+    if count > 1 and config.place.kind == HERE and config.device in CARDS and cards:
+        least = min(cards, key=lambda card: getattr(card, by))
+        machine = replace(machine, gpu_name=least.name, vram_bytes=least.vram_bytes, vram_free_bytes=least.vram_free_bytes, compute=least.compute)
+    return config.model_copy(update={"gpus": count}), machine
 
 
 def faults(config: TrainConfig, machine: Machine) -> list[tuple[str, str]]:

@@ -52,6 +52,7 @@ class Context:
         self.hurry = False  # a signal asked to stop, so that there may be little time
         self._pending: list[dict[str, Any]] = []
         self._warned: set[str] = set()
+        self._unsaid: list[str] = []  # of one that does not own the run's folder: what the first one is to say
         self._step_t = 0.0
         self._phase = ("", 0.0)  # name, when last written
         self._speaking = threading.RLock()
@@ -111,6 +112,13 @@ class Context:
                 self._warned.add(text)
                 self.emit("warning", text=text)
 
+    def share_warnings(self) -> None:
+        """What all processes of the run have to warn of since the last time is on record; all call it together.  Raises Lost."""
+        with self._speaking:
+            unsaid, self._unsaid = self._unsaid, []
+        for text in dict.fromkeys(text for told in self.ranks.gather(unsaid) for text in told):
+            self.warn(text)
+
     @property
     def cursor(self) -> int:
         """The byte of control.jsonl up to which commands were heard."""
@@ -164,6 +172,13 @@ class Follower(Context):
     def emit(self, kind: str, **data: Any) -> None:
         """Nothing is on record."""
         self.last_emitted = kind
+
+    def warn(self, text: str) -> None:
+        """Kept for the first one; see share_warnings()."""
+        with self._speaking:
+            if text not in self._warned:
+                self._warned.add(text)
+                self._unsaid.append(text)
 
     def step_due(self) -> bool:
         """Never."""

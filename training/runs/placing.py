@@ -30,7 +30,7 @@ def cards_for(run: Run, home: Home) -> list[str]:
 
 
 def together(run: Run) -> bool:
-    """Whether a run trains on several cards at once: then it has the machine for itself, and sees them all."""
+    """Whether a run trains on several cards at once: then it has the machine for itself, and sees all that may be used."""
     wished = run.wished_ranks().gpus
     return (run.job().get("gpus", 1) if wished is None else wished) != 1
 
@@ -50,12 +50,21 @@ def among(cards: Sequence[Gpu], wish: str, need_bytes: float) -> list[str]:
 
 def environment(uuid: str, cards: Sequence[Gpu]) -> dict[str, str]:
     """The variables by which a worker sees that card and no other, whatever order the driver has."""
-    card = next((g for g in cards if uuid and g.uuid == uuid), None)
-    if card is None:
+    return _only([g for g in cards if uuid and g.uuid == uuid])
+
+
+def environment_together(run: Run, seen: Machine) -> dict[str, str]:
+    """The variables by which a run on several cards sees those that may be used and no others, in their order; {} for any other run."""
+    return _only(seen.cards) if several(seen) and run.job().get("device") in CARDS and together(run) else {}
+
+
+def _only(cards: Sequence[Gpu]) -> dict[str, str]:
+    uuids, numbers = ",".join(g.uuid for g in cards), ",".join(map(str, range(len(cards))))
+    if not cards:
         return {}
-    if card.vendor == "amd":  # the numbers count among what the first variable leaves
-        return {"ROCR_VISIBLE_DEVICES": uuid, "HIP_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": "0"}
-    return {"CUDA_VISIBLE_DEVICES": uuid}
+    if cards[0].vendor == "amd":  # the numbers count among what the first variable leaves
+        return {"ROCR_VISIBLE_DEVICES": uuids, "HIP_VISIBLE_DEVICES": numbers, "CUDA_VISIBLE_DEVICES": numbers}
+    return {"CUDA_VISIBLE_DEVICES": uuids}
 
 
 def _need_bytes(run: Run, home: Home) -> float:

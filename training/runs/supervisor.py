@@ -383,7 +383,9 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
     """A detached worker lives, and has said `started`, when this returns; at the latest after 8 s.  card: the one that it sees, "" leaves it all."""
     _collect()
     run.given_card(card)
-    env = worker_env(run.kind, home, token) | placing.environment(card, machine(home.root).cards) | _for_its_place(run, home)
+    seen = machine(home.root)
+    cards = placing.environment(card, seen.cards) if card else placing.environment_together(run, seen)
+    env = worker_env(run.kind, home, token) | cards | _for_its_place(run, home)
     attempt = _attempt(run)
     if os.name == "nt":
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import gradio as gr
 import pytest
 
 from tests import tiny
+from tests.plan.test_presets import CARD
 from tests.ui import story
 from training.away import state as states
 from training.away.place import Machine
 from training.data import datasets, importing
 from training.home import REPO, Home
+from training.plan.cards import Gpu
 from training.plan.hardware import machine
 from training.runs import supervisor
 from training.runs.run import list_runs
@@ -22,6 +25,7 @@ from ui.tabs.results import page as runpage
 from ui.tabs.results import tab as results
 from ui.tabs.train import elsewhere
 from ui.tabs.train import tab as train
+from ui.tabs.train.draft import Draft, plan
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +121,17 @@ def test_price_times_time_stands_before_the_click_and_machines_that_are_too_smal
     made, why = elsewhere.config_for(ctx.home, train.form_of(ctx), "zibbo", "next_folder", {"next_folder": told}, machine(ctx.home.root))
     assert why == "" and made.config.device == "cuda" and made.config.place.options["machine"] == "l4", "its preset is resolved for that machine"
     assert made.config.model.source == "builtin", "and it is the one that the form shows, not what would be recommended there"
+
+
+def test_several_cards_may_be_asked_for_where_nobody_knows_how_many_there_are(ctx):
+    here = replace(CARD, cards=(Gpu(0, "GPU-0", CARD.gpu_name, CARD.driver, CARD.vram_bytes, CARD.vram_free_bytes),))
+    edits = {"gpus": "2", "device": "cuda", "optimizer.accumulation": "2"}
+    form = Draft(name="x", trigger="zibbo", preset="sd15-character", edits=edits, away={"away.next_folder.folder": "/far"})
+    for machines in ([], [Machine("l4", "NVIDIA L4", 24 << 30, 30 << 30, 0.8, "USD")]):
+        told = {"why": "", "leaves": "", "machines": machines, "where": "far", "asked": elsewhere._key(form, "next_folder")}
+        made, why = elsewhere.config_for(ctx.home, form, "zibbo", "next_folder", {"next_folder": told}, here)
+        assert why == "" and made.config and made.config.gpus == 2, made.wrong
+    assert "was given 1 card" in plan(ctx.home, form, "zibbo", here).wrong["gpus"]
 
 
 def test_results_say_what_is_still_elsewhere_before_a_run_is_deleted(ctx):

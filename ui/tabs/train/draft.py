@@ -19,7 +19,7 @@ from training.formats.beside import is_beside
 from training.home import Home
 from training.hub.secrets import Secret
 from training.names import check_name
-from training.plan import devices, optimizing, schedule
+from training.plan import devices, optimizing, schedule, sharing
 from training.plan.estimate import Estimate, estimate
 from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
@@ -238,8 +238,9 @@ def fitting(home: Home, made: Plan, draft: Draft, machine: Machine) -> tuple[dic
     """
     if made.preset is None or made.config is None or made.estimate is None:
         return {}, []
-    any_size = replace(machine, vram_bytes=2**60, ram_bytes=2**60)
+    any_size = replace(machine, vram_bytes=2**60, ram_bytes=2**60, cards=tuple(replace(card, vram_bytes=2**60) for card in machine.cards))
     asked = plan(home, draft.model_copy(update={"preset": made.preset.id}), made.dataset, any_size).config or made.config
+    asked, machine = sharing.on(asked, machine)
     limits = FREE_SHARE * machine.vram_free_bytes, FREE_SHARE * machine.ram_free_bytes
     found = make_it_fit(asked, *limits, home, devices.of(asked.device, machine))
     known = {f.path: f for f in forms.fields(TrainConfig)}

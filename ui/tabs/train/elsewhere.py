@@ -143,7 +143,7 @@ def config_for(home: Home, form: Draft, dataset: str, kind: str, found: Found, h
     machine = chosen(form, kind, told["machines"])
     if told["machines"] and machine is None:
         return None, "choose one of the machines"
-    made = plan_on(home, form, dataset, machine, here) if machine else plan(home, form, dataset, here)
+    made = plan_on(home, form, dataset, machine, here) if machine else plan(home, form, dataset, replace(here, cards=()))  # how many cards there are is not known
     if made.config is None:
         return made, ""
     if machine and made.estimate and not made.estimate.fits:
