@@ -360,7 +360,7 @@ KINDS = (
         "The run was sent away and came to its end there: by its own fault, which the sentence behind the machine's name tells, by a limit of time or money, or because somebody ended it there.",
         "What it had saved came home where it could be fetched. Mend what the sentence says, or give it more limit_hours, then press Resume: it goes on from the newest checkpoint.",
         (
-            r"^On .{1,100}?: ", r"failed there without saying why", r"was not begun there", r"ended there before it began", r"after its time limit of", r"[Ii]t was cancelled (before it began|while the packages)",
+            r"^On .{1,100}?: ", r"failed there without saying why", r"was ended while it was looked through", r"was not begun there", r"ended there before it began", r"after its time limit of", r"[Ii]t was cancelled (before it began|while the packages)",
             r"the job (is no longer there|was (cancelled|deleted)|failed|ended) ", r"the training (was (cancelled|ended)|ended) at Modal", r"process on the other machine was ended from outside", r"Modal keeps a result for some days",
         ),
     ),
