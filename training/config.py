@@ -505,7 +505,7 @@ class TrainConfig(JobConfig):
     steps: int = Field(1000, ge=1, le=1_000_000, description="Optimizer steps.")
     device: Literal["cpu", "cuda", "xpu", "mps"] = Field("cpu", description="Where the training runs: the processor, an NVIDIA or AMD card (cuda), an Intel card (xpu), or an Apple GPU (mps).")
     gpus: int = Field(
-        1, ge=0, le=1024, description="Cards that train it together, a process each: the micro-batches of a step (optimizer.accumulation) are shared out among them. 0 takes all that "
+        1, ge=0, le=1024, description="Cards that train it together, a process each: the batches that are added up for a step are shared out among them. 0 takes all that "
         "the run is given. On a processor: how many processes."
     )
     model: ModelPart

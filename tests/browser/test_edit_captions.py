@@ -21,7 +21,7 @@ def test_tags_and_expressions(easel, open_page, shots):
     said = lambda number: ds.caption(f"p{number:02}.png")
     page = open_page(f"{app.url}#captions")
     tiles = page.locator("#ez-caption-grid .ez-tile")
-    smile = page.locator(".ez-cloud .ez-tag", has_text="smile")
+    smile = page.locator(".ez-cloud [data-act=tag]", has_text="smile")
     smile.wait_for()
     page.wait_for_timeout(2000)  # the page's first questions are answered
     for _ in range(3):  # on a busy machine a late first answer may still take the filter back
