@@ -127,6 +127,7 @@ def _serve(home, plan, port, claim) -> int:
         print(f"MCP: {url.rstrip('/')}{MCP_PATH}/", flush=True)
     for line in plan.says:
         print(line, flush=True)
+    gc.collect()
     gc.freeze()  # page and libraries stay: walking their objects over and over holds up answers by a tenth of a second
     if plan.window:
         window.open_app(local_url)

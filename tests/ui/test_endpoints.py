@@ -34,7 +34,7 @@ def api_of(home, local=True, folders=()):
 @contextmanager
 def queue_held(home):
     """What is started meanwhile waits in the queue, and is out of it afterwards."""
-    with supervisor._alone(home):
+    with supervisor.by_itself(home):
         try:
             yield
         finally:
@@ -74,7 +74,7 @@ def test_a_training_that_leaves_is_asked_for_twice(home, far, pictures):
 
 
 def test_what_a_place_costs_is_said_before(home, pictures):
-    job = tiny.train_job("builtin", pictures, place={"kind": "modal", "options": {"machine": "L4"}})
+    job = tiny.train_job("builtin", pictures, device="cuda", place={"kind": "modal", "options": {"machine": "L4"}})
     said = api_of(home).start(job=job)["would"]
     assert "another machine: Modal (L4)" in said and "It will most likely cost 0." in said and said.endswith(" USD")
 
