@@ -122,17 +122,19 @@ def _serve(home, plan, port, claim) -> int:
     uploads.Sweeper(place, demo.easel_taken).start()
     url = share_url or (plan.root_path if plan.root_path.startswith("http") else local_url)
     instance.announce(home, local_url)
-    print(f"Easel is ready{' on this computer only' if plan.share and not share_url else ''}: {url}", flush=True)
-    if plan.mcp:
-        print(f"MCP: {url.rstrip('/')}{MCP_PATH}/", flush=True)
-    for line in plan.says:
-        print(line, flush=True)
     gc.collect()
     gc.freeze()  # page and libraries stay: walking their objects over and over holds up answers by a tenth of a second
-    if plan.window:
-        window.open_app(local_url)
     try:
-        _wait_for_the_end()
+        _hear_the_end()  # before it says that it is ready: who waits for that may end it at once
+        print(f"Easel is ready{' on this computer only' if plan.share and not share_url else ''}: {url}", flush=True)
+        if plan.mcp:
+            print(f"MCP: {url.rstrip('/')}{MCP_PATH}/", flush=True)
+        for line in plan.says:
+            print(line, flush=True)
+        if plan.window:
+            window.open_app(local_url)
+        while True:
+            time.sleep(60)
     except KeyboardInterrupt:
         ticker.stop()  # what waits in the queue must not begin while the rest ends
         print(closing.last_words(home), flush=True)
@@ -142,12 +144,10 @@ def _serve(home, plan, port, claim) -> int:
     return 0
 
 
-def _wait_for_the_end() -> None:
-    """Raises KeyboardInterrupt at Ctrl+C, and at what a container, a service manager or the launcher ends it with."""
+def _hear_the_end() -> None:
+    """From now on KeyboardInterrupt is raised at Ctrl+C, and at what a container, a service manager or the launcher ends it with."""
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts what it puts in the background with that one ignored
         signal.signal(number, signal.default_int_handler)
-    while True:
-        time.sleep(60)
 
 
 if __name__ == "__main__":
