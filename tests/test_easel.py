@@ -49,14 +49,14 @@ def test_a_run_tells_its_events_as_they_come_and_is_waited_for(here):
 
 @pytest.mark.slow
 def test_a_worker_that_is_slow_to_say_that_it_lives_is_waited_for(here, monkeypatch, capsys):
-    from training.__main__ import _launch
+    from training.commands.watching import launch
 
     monkeypatch.setattr(supervisor, "ANNOUNCED_WITHIN_S", 0.0)
     run = easel.open_run(make(here, steps=2).id, here)
     run.stop()
     run.resume()
     assert [e["kind"] for e in run.events()][-1] == "finished" and run.wait().status == "finished"
-    _launch(registry.get("jobs", "walk", here.plugins).Config(name="x", steps=1), here, detach=True)
+    launch(registry.get("jobs", "walk", here.plugins).Config(name="x", steps=1), here, detach=True)
     assert "It runs by itself now." in capsys.readouterr().out
     easel.runs(home=here)[0].wait()
 

@@ -325,7 +325,7 @@ def _uploads_that_do_not_come_to_their_end(lab, run, monkeypatch):
 
 
 def test_a_checkpoint_of_a_network_that_is_not_finished_or_of_another_one_is_not_published(lab, controlled, tmp_path):
-    from training.__main__ import export
+    from training.commands.weights import export
     from training.formats import ofcheckpoint
     from training.hub.publish import export_weights
     from ui.poll import Watch
