@@ -111,9 +111,9 @@ def together(world: int, work) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 
 
-def alike(run, one, step: int = 3) -> None:
+def alike(run, one, step: int = 3, ends: str = "finished") -> None:
     """Both are the same run, as far as sums in another order can be."""
-    assert run.status() == one.status() == "finished", (run.view().error, one.view().error)
+    assert run.status() == one.status() == ends, (run.view().error, one.view().error)
     losses, usual = ({at: loss for at, loss, _ in made.view().losses} for made in (run, one))
     assert losses == pytest.approx(usual, abs=1e-6) and len(usual) == step
     for name in ("adapter", "ema", "state"):

@@ -95,6 +95,27 @@ def test_a_run_of_another_computer_is_accepted_only_with_a_second_call(home, pic
     assert origin.made_here(run.path)
 
 
+def test_a_run_that_is_trained_elsewhere_is_resumed_only_with_a_second_call(home, far, pictures):
+    run = create(home.outputs, jobfile.parse(TrainConfig, far))
+    run.command("stop")
+    api = api_of(home)
+    first = api.resume(run.id)
+    assert first["would"].startswith("would be resumed: the training 'tiny'. It is done on another machine") and "the pictures are copied to" in first["would"]
+    assert "What it costs is not known" in first["would"] and "goes on after" not in first["would"] and "still be there" not in first["would"]
+    state.keep(run.path, state.State("next_folder", {"id": "0"}, "started"))
+    (run.path / "checkpoints" / "000004").mkdir(parents=True)
+    (run.path / "checkpoints" / "000004" / "MANIFEST.json").write_text("{}")
+    for wrong in ({"word": first["word"]}, {"word": "guess"}, {"word": api.resume(run.id)["word"], "accept": True}):
+        with pytest.raises(ValueError, match="not given for this"):
+            api.resume(run.id, **wrong)
+    second = api.resume(run.id)["would"]
+    assert "What was sent away may still be there, where it is only watched again. It goes on after step 4 of 6" in second
+    shutil.rmtree(pictures)  # so that it is let go on, and comes no further than that
+    (run.path / state.FILE).unlink()
+    with pytest.raises(ValueError, match="cannot go on here"):
+        api.resume(run.id, word=api.resume(run.id)["word"])
+
+
 def test_a_run_that_left_something_elsewhere_is_not_forgotten_without_a_word(home, far):
     run = create(home.outputs, jobfile.parse(TrainConfig, far))
     run.command("stop")

@@ -73,6 +73,7 @@ def held(denoiser, folder: str):
 
     network = nn.Module()
     network.folder = folder
+    network.dropouts = nn.ModuleList(layer for name, layer in denoiser.named_modules() if ".lora_dropout." in name)  # so that train() and eval() reach them
     for name, parameter in denoiser.named_parameters():
         if "lora_" not in name and not (_is_norm(name) and parameter.requires_grad):
             continue

@@ -18,6 +18,7 @@ from easel import jobs
 from easel.run import ALIVE, Run, card
 from training import outside, registry
 from training.away import state
+from training.away.place import is_away
 from training.config import TrainConfig
 from training.data import datasets
 from training.data.datasets import Dataset
@@ -225,7 +226,7 @@ class Api:
         return self._told_run(one)
 
     def resume(self, run: str, accept: bool = False, word: str = "") -> dict:
-        """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint. With accept, where the run was made on another computer, the first call starts nothing: it says what the run would use and send, and gives a word; only a second call with that word goes on. Ask the person before the second.
+        """Go on with a run that was stopped, failed or was cut off, from its newest checkpoint. Where it is trained on another machine, or with accept where it was made on another computer, the first call starts nothing: it says what the run would use, send and cost, and gives a word; only a second call with that word goes on. Ask the person before the second.
 
         Args:
             run: Id of the run.
@@ -238,9 +239,14 @@ class Api:
             one.resume(accept)
             return self._told_run(one)
 
-        if not (accept and (asked := origin.question(one.path))):
+        asked, there = origin.question(one.path) if accept else "", state.remembered(one.path) is not None
+        leaves = is_away(one.config)
+        if not (asked or leaves):
             return go_on()
-        return self._twice(("resume", one.id, one.folder.job()), word, f"the run '{one.title}'. {asked}", go_on, verb="resumed")
+        if one.status in ("running", "finished"):
+            raise ValueError(f"'{one.title}' is {one.status} already, so there is nothing to resume")
+        said = [leaving.told(one.config, self.ctx.home) if leaves and not word else f"the run '{one.title}'", told.going_on(one.folder, there) if leaves else "", asked]
+        return self._twice(("resume", one.id, one.folder.job(), accept, there), word, ". ".join(filter(None, said)), go_on, verb="resumed")
 
     def generate(self, prompts: list[str], loras: list[str] = [], base: str = "", family: str = "", settings: dict = {}) -> dict:  # noqa: B006
         """Draw pictures with a base model and LoRAs. Answers with the run; follow it with watch, and fetch the pictures with result.

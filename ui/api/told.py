@@ -7,8 +7,10 @@ from typing import Any
 from training.plan.estimate import Estimate
 from training.runs.events import RunView
 from training.runs.losing import Losing
+from training.runs.run import Run as RunFolder
 
 LEFT_THERE = "; what was sent away is still there, may run and cost money, and nobody here will know of it: resume it and then stop it first"
+STILL_THERE = "What was sent away may still be there, where it is only watched again"
 SHOWN_LOSING = 10
 
 
@@ -19,6 +21,13 @@ def estimate(guess: Estimate) -> dict:
         "seconds_range": [round(s, 1) for s in guess.seconds_range], "measured": guess.measured, "vram_bytes": guess.vram_bytes, "ram_bytes": guess.ram_bytes, "disk_bytes": guess.disk_bytes,
         "download_bytes": guess.download_bytes, "said": guess.sentences,
     }  # fmt: skip
+
+
+def going_on(run: RunFolder, there: bool) -> str:
+    """From where a run that is trained elsewhere goes on, and whether something of it is still there; "" where it begins."""
+    steps = [step for step, _ in run.checkpoints()]
+    since = f"It goes on after step {steps[-1]} of {run.job().get('steps')}, so it takes less than all of it would" if steps else ""
+    return ". ".join(filter(None, [STILL_THERE if there else "", since]))
 
 
 def event(one: dict[str, Any]) -> dict:
