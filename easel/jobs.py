@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from training import jobfile, registry
-from training.away.place import Refused, Unreachable, is_away, of
-from training.away.reckon import chosen, wrong_device
+from training.away.place import Machine, Refused, Unreachable, is_away, of
+from training.away.reckon import chosen, guess, unfit
 from training.config import JobConfig, TrainConfig
 from training.data import datasets
 from training.formats.basemodel import local_folder, single_file
@@ -45,9 +45,14 @@ def train(config: Job, *, home: Place = None, gpu: str = "", anyway: bool = Fals
 
 
 def estimate(config: Job, *, home: Place = None, gpu: str = "") -> Estimate:
-    """What a training will take: steps, time, memory, disk; problems says why it does not fit.  Raises ValueError for a job that does not hold."""
+    """What a training will take: steps, time, memory, disk; problems says why it does not fit.  Raises ValueError for a job that does not hold.
+
+    One that is done on another machine is reckoned for that, where it can be asked now.
+    """
     place = at(home)
     made = checked(config, place)
+    if is_away(made) and (there := _there(made, place)):
+        return guess(made, there, place)
     pictures = sum(counted(place, use.name, use.part) for use in made.data.datasets if not use.prior)
     return reckon(made, machine(place.root).on(card(place, gpu)), pictures, place)
 
@@ -111,18 +116,22 @@ def may_start(config: TrainConfig, home: Home, gpu: str = "", anyway: bool = Fal
     """
     from training.hub.account import find_token
 
-    guess = estimate(config, home=home, gpu=gpu)
-    if guess.problems and not (anyway or is_away(config)):
-        raise ValueError(f"it does not fit this computer: {'; '.join(guess.problems)}. Say anyway to start it all the same")
     if is_away(config):
-        try:
-            there = chosen(*of(config, home.plugins))
-        except (Unreachable, Refused):  # its relay, which has the token, asks again, waits, or says why not
-            there = None
-        if there and (wrong := wrong_device(config, there)):
+        there = _there(checked(config, home), home)
+        if there and (wrong := unfit(config, there)):
             raise ValueError(wrong)
+    elif (found := estimate(config, home=home, gpu=gpu)).problems and not anyway:
+        raise ValueError(f"it does not fit this computer: {'; '.join(found.problems)}. Say anyway to start it all the same")
     if denied := hindrances(home, config, find_token()[0].reveal() or None):
         raise ValueError(next(iter(denied.values())))
+
+
+def _there(config: TrainConfig, home: Home) -> Machine | None:
+    """The machine that a job is sent to; None where it is not known, or cannot be asked now: its relay, which has the token, asks again, waits, or says why not."""
+    try:
+        return chosen(*of(config, home.plugins))
+    except (Unreachable, Refused):
+        return None
 
 
 def checked(config: Job, home: Home) -> TrainConfig:

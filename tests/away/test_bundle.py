@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -37,11 +38,11 @@ def made(home, dataset, **changes):
     return create(home.outputs, jobfile.parse(TrainConfig, job))
 
 
-def elsewhere(home, dataset, tmp_path):
+def elsewhere(home, dataset, tmp_path, **changes):
     """A run for the example of a place, another folder of this computer."""
     shutil.copytree(REPO / "docs" / "examples" / "cloud", home.plugins / "cloud", dirs_exist_ok=True)
     (tmp_path / "far").mkdir(exist_ok=True)
-    return made(home, dataset, place__kind="next_folder", place__options={"folder": str(tmp_path / "far")})
+    return made(home, dataset, place__kind="next_folder", place__options={"folder": str(tmp_path / "far")}, **changes)
 
 
 @pytest.fixture
@@ -340,6 +341,25 @@ def test_price_and_time_are_said_before_the_click(home, pictures):
     assert 0 < cost.low < cost.high < 5 and cost.said.endswith(" USD") and guess.fits
     assert reckon.price(Machine("own", "A card", 24 << 30, 0, None, ""), guess).said == ""
     assert reckon.limit_s(config, registry.get("cloud", "ssh"), registry.get("cloud", "ssh").Options(limit_hours=2), home) == 7200
+
+
+def test_several_cards_are_reckoned_with_as_the_job_takes_them(home, pictures, tmp_path):
+    folder = elsewhere(home, pictures, tmp_path, steps=2000, device="cuda", optimizer__accumulation=4).config()
+    one, four = (Machine(f"l4x{n}", f"{n}x L4", 24 << 30, 186 << 30, n * 0.8, "USD", (24 << 30,) * n) for n in (1, 4))
+    took = {(gpus, len(m.cards)): reckon.guess(folder.model_copy(update={"gpus": gpus}), m, home) for gpus, m in ((1, one), (1, four), (2, four), (0, one), (0, four), (4, four))}
+    assert took[0, 4].seconds == took[4, 4].seconds < took[2, 4].seconds < took[1, 4].seconds == took[1, 1].seconds == took[0, 1].seconds
+    assert took[0, 4].ram_bytes > took[1, 4].ram_bytes, "each process has its own"
+    assert reckon.price(four, took[0, 4]).high > reckon.price(one, took[0, 1]).high, "four cards for an hour each are not four times as fast"
+    for gpus, there_is, wrong, idle in (
+        (1, four, "", "4x L4 has 4 cards, of which 3 will be idle and are paid for all the same, as gpus is 1; 0 takes all"), (0, four, "", ""), (0, one, "", ""),
+        (2, one, "gpus is 2, but 1x L4 has 1 card; set gpus to 1, or 0 for all, or choose another machine", ""), (2, replace(four, cards=()), "", ""),
+    ):  # fmt: skip
+        config = folder.model_copy(update={"gpus": gpus})
+        assert (reckon.unfit(config, there_is), reckon.idle_said(config, there_is)) == (wrong, idle)
+    alone = folder.model_copy(update={"gpus": 0, "optimizer": folder.optimizer.model_copy(update={"accumulation": 1})})
+    assert "gpus is 0, which is 4 here: 4 processes share out the micro-batches of a step, but it has 1" in reckon.unfit(alone, four) and not reckon.unfit(alone, one)
+    small = reckon.guess(folder.model_copy(update={"gpus": 2}), replace(four, cards=(24 << 30, 1 << 20)), home)
+    assert not small.fits and "each of the 2 cards must hold the whole model" in small.problems[0]
 
 
 def test_names_that_could_be_something_else_here_do_not_come_home():

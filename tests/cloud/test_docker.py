@@ -136,7 +136,9 @@ def test_the_card_of_the_container_is_what_a_run_is_planned_for(engine):
     assert machine.title == "The processor in Docker" and machine.vram_bytes == 0
     (engine / "cards").write_text("NVIDIA T4, 15360\nNVIDIA H100 80GB HBM3, 81559\n")
     [machine] = docker.machines(HERE)
-    assert machine.title == "NVIDIA H100 80GB HBM3 in Docker" and machine.vram_bytes == 81559 << 20
+    assert machine.title == "NVIDIA H100 80GB HBM3, NVIDIA T4 in Docker" and machine.vram_bytes == 81559 << 20 and machine.cards == (81559 << 20, 15360 << 20)
+    (engine / "cards").write_text("NVIDIA L4, 23034\nNVIDIA L4, 23034\n")
+    assert docker.machines(HERE)[0].title == "2 × NVIDIA L4 in Docker"
     (engine / "running").unlink()
     with pytest.raises(Unreachable):
         docker.machines(HERE)

@@ -45,11 +45,12 @@ def ended(handle: dict, options: Options = L4):
     return seen, [json.loads(line) for line in events.splitlines()]
 
 
-def test_hardware_is_asked_for_with_its_price_and_several_cards_are_left_out(hub):
+def test_hardware_is_asked_for_with_its_price_and_its_cards(hub):
     found = hf_jobs.machines(L4)
-    assert [(m.name, m.vram_bytes, m.ram_bytes, round(m.price_per_hour, 2)) for m in found] == [
-        ("cpu-basic", 0, 16 * 10**9, 0.01), ("l4x1", 24 * 10**9, 30 * 10**9, 0.80), ("a10g-small", 24 * 10**9, 15 * 10**9, 1.00),
+    assert [(m.name, m.vram_bytes, len(m.cards), m.ram_bytes, round(m.price_per_hour, 2)) for m in found] == [
+        ("cpu-basic", 0, 0, 16 * 10**9, 0.01), ("l4x1", 24 * 10**9, 1, 30 * 10**9, 0.80), ("a10g-small", 24 * 10**9, 1, 15 * 10**9, 1.00), ("l4x4", 24 * 10**9, 4, 186 * 10**9, 3.80),
     ]  # fmt: skip
+    assert found[-1].cards == (24 * 10**9,) * 4, "what is said of all cards together is shared out"
 
 
 @pytest.mark.slow

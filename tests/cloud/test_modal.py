@@ -29,8 +29,10 @@ def test_a_missing_package_is_told_with_the_very_command(monkeypatch, bundle):
 def test_prices_are_by_the_hour_and_nothing_is_chosen_for_you():
     found = {m.name: m for m in place.machines(Options())}
     assert round(found["L4"].price_per_hour, 2) == 0.80 and round(found["H100"].price_per_hour, 2) == 3.95 and found["H200"].vram_bytes == 141 * 10**9
-    with pytest.raises(Refused, match=r"choose the card, as it is paid for by the second; Modal has: T4 \(about \$0.59 an hour\)"):
-        place.start(HANDLE, Options(), 60)
+    assert round(found["L4:4"].price_per_hour, 2) == 3.20 and found["L4:4"].vram_bytes == 24 * 10**9 and len(found["L4:4"].cards) == 4 and "A10:4" in found
+    for wrong in ("", "A10:8", "L4:3"):
+        with pytest.raises(Refused, match=r"choose the card, as it is paid for by the second; Modal has: T4 \(about \$0.59 an hour\).*several of them, such as L4:4"):
+            place.start(HANDLE, Options(machine=wrong), 60)
 
 
 def test_what_leaves_is_said():
@@ -111,7 +113,7 @@ def test_what_arrived_damaged_is_neither_run_there_nor_taken_here(volume, bundle
 
 
 @there
-@pytest.mark.parametrize("card", ["T4", "A100-80GB", "B200"])
+@pytest.mark.parametrize("card", ["T4", "A100-80GB", "B200", "L4:8"])
 def test_the_real_library_takes_the_app(card):
     app = place.app(HANDLE, Options(machine=card), 5400)
     assert app.name == "easel-ab12" and list(app._local_state.functions) == ["train"] and app._local_state.tags == {"app": "easel", "run": "ab12"}

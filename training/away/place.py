@@ -5,7 +5,7 @@ What a place offers: docs/writing-a-plugin.md.  Who calls it: relay.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -47,7 +47,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine that can be had.  price_per_hour None: not known, or none is asked."""
+    """A machine that can be had.  price_per_hour None: not known, or none is asked.
+
+    vram_bytes: of its largest card, 0 for a processor.  cards: of each card, the largest first; () where nobody says how many there are.
+    """
 
     name: str
     title: str
@@ -55,6 +58,12 @@ class Machine:
     ram_bytes: int
     price_per_hour: float | None
     currency: str
+    cards: tuple[int, ...] = ()
+
+
+def together(names: Sequence[str]) -> str:
+    """Cards in a word or two: "2 × NVIDIA L4, NVIDIA T4"; of none, the processor."""
+    return ", ".join(f"{n} × {name}" if (n := names.count(name)) > 1 else name for name in dict.fromkeys(names)) or "The processor"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 from pydantic import BaseModel
@@ -10,7 +10,9 @@ from pydantic import BaseModel
 from ..config import TrainConfig
 from ..data import parts
 from ..home import Home
-from ..plan import hardware
+from ..plan import hardware, sharing
+from ..plan.cards import Gpu
+from ..plan.devices import CARDS
 from ..plan.estimate import Estimate, duration, estimate
 from .place import Machine, Refused, Unreachable
 
@@ -43,11 +45,26 @@ def seen_as(machine: Machine, here: hardware.Machine) -> hardware.Machine:
     """The other machine as presets and the estimate know machines.  Its disk, and how many cores it has, is not known: enough."""
     compute = next((c for name, c in OLDER.items() if name in machine.title), (8, 0)) if machine.vram_bytes else (0, 0)
     ram = machine.ram_bytes or PLENTY
+    cards = tuple(Gpu(n, "", machine.title, "", vram, vram, compute) for n, vram in enumerate(machine.cards))
     return hardware.Machine(
         gpu_name=machine.title if machine.vram_bytes else "", vram_bytes=machine.vram_bytes, vram_free_bytes=machine.vram_bytes, ram_bytes=ram, ram_free_bytes=ram,
         disk_free_bytes=PLENTY, cpu_name=machine.title, cores=here.cores if not machine.vram_bytes else CORES, cuda_ok=machine.vram_bytes > 0, driver="", compute=compute,
-        mps_ok=False, note="", vendor="nvidia" if machine.vram_bytes else "",
+        mps_ok=False, note="", vendor="nvidia" if machine.vram_bytes else "", cards=cards,
     )  # fmt: skip
+
+
+def guess(config: TrainConfig, machine: Machine, home: Home) -> Estimate:
+    """What a job that names its place takes on that machine, with as many of its cards as `gpus` says.  Raises ValueError, OSError."""
+    pictures = sum(parts.taken(home, use).count() for use in config.data.datasets if not use.prior)
+    count = _count(config, machine)
+    if count > 1 and machine.cards:  # each of them must hold the whole model
+        machine = replace(machine, vram_bytes=machine.cards[count - 1])
+    return estimate(config.model_copy(update={"gpus": count}), seen_as(machine, hardware.machine(home.root)), pictures, home)
+
+
+def _count(config: TrainConfig, machine: Machine) -> int:
+    """How many processes train there.  Raises ValueError where it has fewer cards; where nobody says how many, there are enough."""
+    return sharing.processes(config.gpus, config.device, len(machine.cards)) if machine.cards else max(config.gpus, 1)
 
 
 def price(machine: Machine, guess: Estimate) -> Price:
@@ -80,11 +97,39 @@ def wrong_device(config: TrainConfig, machine: Machine) -> str:
     return ""
 
 
-def check_device(config: TrainConfig, place: ModuleType, options: BaseModel) -> None:
-    """Raises Refused where the machine is known and the job is written for another kind; Unreachable."""
+def wrong_cards(config: TrainConfig, machine: Machine) -> str:
+    """Why its cards cannot train it together, in a sentence; "" where they can, or where nobody says how many there are."""
+    if not machine.cards or config.device not in CARDS:
+        return ""
+    there = len(machine.cards)
+    if config.gpus > there:
+        return f"gpus is {config.gpus}, but {machine.title} has {'1 card' if there == 1 else f'{there} cards'}; set gpus to {there}, or 0 for all, or choose another machine"
+    return next((f"{path} {text}" for path, text in sharing.problems(config, _count(config, machine))), "")
+
+
+def unfit(config: TrainConfig, machine: Machine) -> str:
+    """wrong_device(), or wrong_cards()."""
+    return wrong_device(config, machine) or wrong_cards(config, machine)
+
+
+def idle_cards(config: TrainConfig, machine: Machine) -> int:
+    """How many of its cards the run leaves alone."""
+    return max(0, len(machine.cards) - (config.gpus or len(machine.cards))) if config.device in CARDS else 0
+
+
+def idle_said(config: TrainConfig, machine: Machine | None) -> str:
+    """A sentence where cards are paid for that do nothing; "" for any other."""
+    if machine is None or not machine.price_per_hour or not (idle := idle_cards(config, machine)):
+        return ""
+    return f"{machine.title} has {len(machine.cards)} cards, of which {idle} will be idle and are paid for all the same, as gpus is {config.gpus}; 0 takes all"
+
+
+def checked(config: TrainConfig, place: ModuleType, options: BaseModel) -> Machine | None:
+    """The machine, where it is known.  Raises Refused where the job is written for another kind, or for more cards; Unreachable."""
     machine = chosen(place, options)
-    if machine and (wrong := wrong_device(config, machine)):
+    if machine and (wrong := unfit(config, machine)):
         raise Refused(wrong)
+    return machine
 
 
 def limit_s(config: TrainConfig, place: ModuleType, options: BaseModel, home: Home) -> int:
@@ -96,9 +141,8 @@ def limit_s(config: TrainConfig, place: ModuleType, options: BaseModel, home: Ho
         machine = chosen(place, options)
         if machine is None:
             return int(UNKNOWN_LIMIT_S)
-        pictures = sum(parts.taken(home, use).count() for use in config.data.datasets if not use.prior)
-        guess = estimate(config, seen_as(machine, hardware.machine(home.root)), pictures, home)
+        seconds = guess(config, machine, home).seconds_range[1]
     except (Unreachable, Refused, ValueError, OSError):
         return int(UNKNOWN_LIMIT_S)
-    return int(guess.seconds_range[1] * SPARE + 2 * SETTING_UP_S)
+    return int(seconds * SPARE + 2 * SETTING_UP_S)
 

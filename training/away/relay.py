@@ -30,7 +30,7 @@ from ..sentences import sentences
 from . import bundle as bundles
 from . import state as states
 from .place import Look, Refused, Unreachable, of, on_behalf, where
-from .reckon import check_device, limit_s
+from .reckon import checked, idle_said, limit_s
 from .state import State
 
 MAX_MANIFEST_BYTES = 1_000_000
@@ -82,7 +82,7 @@ class Relay:
 
     def _send(self) -> None:
         with suppress(Unreachable):  # asked again before it starts
-            check_device(self.config, self.place, self.options)
+            checked(self.config, self.place, self.options)
         exactly.note(self.config, self.ctx)
         self.ctx.phase("gathering what the run needs")
         folder = self.ctx.home.outputs / ".away" / self.ctx.run.id
@@ -141,7 +141,9 @@ class Relay:
             self._give_up_unbegun()
         self.ctx.phase(f"starting at {self._where()}")
         try:
-            self._patiently(lambda: check_device(self.config, self.place, self.options))
+            machine = self._patiently(lambda: checked(self.config, self.place, self.options))
+            if idle := idle_said(self.config, machine):
+                self.ctx.warn(idle)
             seconds = limit_s(self.config, self.place, self.options, self.ctx.home)
             self.state.handle = self._patiently(lambda: self.place.start(dict(self.state.handle), self.options, seconds))
         except Refused:

@@ -21,7 +21,7 @@ from pathlib import Path
 from pydantic import Field
 
 from ..away import shelf
-from ..away.place import Look, Machine, Refused, Unreachable
+from ..away.place import Look, Machine, Refused, Unreachable, together
 from ..config import Part
 
 EASEL_API = 1
@@ -60,7 +60,7 @@ def ready(options: Options) -> str:
 
 
 def machines(options: Options) -> list[Machine]:
-    """What the worker's container has: the largest of its cards, or the processor."""
+    """What the worker's container has: its cards, or the processor."""
     title = where(options)
     try:
         rows = _docker(options, "exec", _worker(options, LOOK_S), *CARDS, timeout_s=CARDS_S).decode("utf-8", "replace").splitlines()
@@ -69,8 +69,9 @@ def machines(options: Options) -> list[Machine]:
             raise
         rows = []  # it has no such program, or that finds no driver
     cards = [(int(size) << 20, name.strip()) for name, _, size in (row.rpartition(",") for row in rows) if size.strip().isdigit()]
-    vram, name = max(cards, default=(0, "The processor"))
-    return [Machine("", f"{name} in {title}", vram, 0, None, "")]
+    cards.sort(reverse=True)
+    sizes = tuple(size for size, _ in cards)
+    return [Machine("", f"{together([name for _, name in cards])} in {title}", max(sizes, default=0), 0, None, "", sizes)]
 
 
 def leaves(options: Options) -> str:

@@ -60,17 +60,17 @@ def ready(options: Options) -> str:
 
 
 def machines(options: Options) -> list[Machine]:
-    """What Hugging Face offers, the cheapest first.  One card is trained on, so those with several are left out."""
+    """What Hugging Face offers, the cheapest first."""
     with _asking("list its hardware"):
         found = _api().list_jobs_hardware()
     made = []
     for one in found:
         cards = int(one.accelerator.quantity) if one.accelerator else 0
-        if cards > 1 or (one.accelerator and one.accelerator.type != "gpu"):
+        if one.accelerator and (one.accelerator.type != "gpu" or not cards):
             continue
-        vram = _bytes(one.accelerator.vram) if one.accelerator else 0
+        vram = _bytes(one.accelerator.vram) // cards if one.accelerator else 0  # said of all cards together
         price = one.unit_cost_usd * {"second": 3600, "minute": 60, "hour": 1}[one.unit_label]
-        made.append(Machine(one.name, one.pretty_name if vram else f"{one.pretty_name} ({one.cpu})", vram, _bytes(one.ram), price, CURRENCY))
+        made.append(Machine(one.name, one.pretty_name if vram else f"{one.pretty_name} ({one.cpu})", vram, _bytes(one.ram), price, CURRENCY, (vram,) * cards))
     return sorted(made, key=lambda m: (m.price_per_hour, m.name))
 
 

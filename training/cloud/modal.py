@@ -37,13 +37,15 @@ CARDS = {
     "T4": (16, 0.000164), "L4": (24, 0.000222), "A10": (24, 0.000306), "L40S": (48, 0.000542), "A100-40GB": (40, 0.000583), "A100-80GB": (80, 0.000694),
     "H100": (80, 0.001097), "H200": (141, 0.001261), "B200": (180, 0.001736),
 }  # fmt: skip
-RAM_BYTES, CORES = 64 * 10**9, 4.0  # asked for; a base model passes through RAM on its way to the card
+TOGETHER, FEWER = (1, 2, 4, 8), {"A10": 4}  # cards in one container, and where Modal has fewer; modal.com/docs/guide/gpu
+RAM_BYTES, CORES = 64 * 10**9, 4.0  # asked for, of each card; a base model passes through RAM on its way to the card
+MOST_RAM_BYTES = 256 * 10**9
 
 
 class Options(Part):
     """What Modal is told."""
 
-    machine: str = Field("", description="Card, by Modal's name, such as L4 or H100; about what it costs by the hour is shown before the start.")
+    machine: str = Field("", description="Card, by Modal's name, such as L4 or H100, or several of them, such as L4:4; about what it costs by the hour is shown before the start.")
     limit_hours: float = Field(0.0, ge=0, le=24, description="Hours after which Modal ends the training, whatever it does; 0 takes them from the estimate, and never more than Modal's 24.")
     keep: bool = Field(False, description="Leave the volume with what was sent and made there.")
     environment: str = Field("", pattern=r"^[\w.\-]*$", description="Modal environment to run in; empty means your account's default.")
@@ -59,7 +61,15 @@ def ready(options: Options) -> str:
 
 
 def machines(options: Options) -> list[Machine]:
-    return [Machine(name, name, gb * 10**9, RAM_BYTES, a_second * 3600, CURRENCY) for name, (gb, a_second) in CARDS.items()]
+    """Each card alone, and as many together as Modal gives."""
+    return [
+        Machine(f"{name}:{n}" if n > 1 else name, f"{n} × {name}" if n > 1 else name, gb * 10**9, _ram(n), n * a_second * 3600, CURRENCY, (gb * 10**9,) * n)
+        for name, (gb, a_second) in CARDS.items() for n in TOGETHER if n <= FEWER.get(name, max(TOGETHER))
+    ]  # fmt: skip
+
+
+def _ram(cards: int) -> int:
+    return min(cards * RAM_BYTES, MOST_RAM_BYTES)
 
 
 def leaves(options: Options) -> str:
@@ -84,8 +94,10 @@ def start(handle: dict, options: Options, limit_s: int) -> dict:
     """Deploys the app and calls it once.  Where the answer of a call was lost, the second one waits for the first and then finds that all is done."""
     if "call" in handle:
         return handle
-    if options.machine not in CARDS:
-        raise Refused(f"choose the card, as it is paid for by the second; Modal has: {', '.join(f'{m.name} (about ${m.price_per_hour:.2f} an hour)' for m in machines(options))}")
+    offered = machines(options)
+    if options.machine not in {m.name for m in offered}:
+        alone = ", ".join(f"{m.name} (about ${m.price_per_hour:.2f} an hour)" for m in offered if len(m.cards) == 1)
+        raise Refused(f"choose the card, as it is paid for by the second; Modal has: {alone}; and several of them, such as L4:4")
     limit_s = min(limit_s, MOST_S)
     with _asking():
         import modal
@@ -97,7 +109,7 @@ def start(handle: dict, options: Options, limit_s: int) -> dict:
 
 
 def app(handle: dict, options: Options, limit_s: int):
-    """The app: one function, `train`, on one card, whose image has the packages that are pinned here."""
+    """The app: one function, `train`, on one card or several, whose image has the packages that are pinned here."""
     import modal
 
     image = modal.Image.debian_slim(python_version=f"{sys.version_info.major}.{sys.version_info.minor}").env(
@@ -107,12 +119,12 @@ def app(handle: dict, options: Options, limit_s: int):
         if name == "requirements.txt" or name.startswith("launchers/"):
             image = image.add_local_file(path, f"/setup/{name}", copy=True)
     image = image.run_commands("cd /setup && python launchers/install.py ensure")
-    volume = _volume(handle, options)
+    volume, count = _volume(handle, options), int(options.machine.partition(":")[2] or 1)
     secrets = [modal.Secret.from_dict({"HF_TOKEN": _hub_token()})] if options.token_along else []
     made = modal.App(handle["volume"], tags={"app": "easel", "run": handle["id"]})
 
     made.function(
-        image=image, gpu=options.machine, cpu=CORES, memory=RAM_BYTES // 2**20, volumes={SHELF: volume}, secrets=secrets, timeout=limit_s, retries=0, max_containers=1,
+        image=image, gpu=options.machine, cpu=count * CORES, memory=_ram(count) // 2**20, volumes={SHELF: volume}, secrets=secrets, timeout=limit_s, retries=0, max_containers=1,
         serialized=True, include_source=False, name="train",
     )(entry(volume, SHELF, WORK))  # fmt: skip
     return made

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 
 from training.away import checkout
 from training.away.bundle import Bundle
-from training.away.place import Look, Machine, Refused, Unreachable
+from training.away.place import Look, Machine, Refused, Unreachable, together
 from training.away.secure_shell import Gone, Host, Say, arrived
 from training.config import Part
 from training.names import folder_name
@@ -92,11 +92,11 @@ def ready(options: Options) -> str:
 
 
 def machines(options: Options) -> list[Machine]:
-    """The one machine, with the largest of its cards."""
+    """The one machine, with its cards."""
     found = _probed(options)
-    name, vram = (found["cards"] or [["The processor", 0]])[0]
-    price = options.price_per_hour or None
-    return [Machine(options.host, f"{name} on {options.host}", int(vram), int(found["ram"]), price, options.currency)]
+    sizes = tuple(int(vram) for _, vram in found["cards"])
+    title = f"{together([str(name) for name, _ in found['cards']])} on {options.host}"
+    return [Machine(options.host, title, max(sizes, default=0), int(found["ram"]), options.price_per_hour or None, options.currency, sizes)]
 
 
 def leaves(options: Options) -> str:

@@ -8,10 +8,7 @@ from training import registry
 from training.away import reckon
 from training.away.place import Refused, Unreachable, is_away, of, where
 from training.config import TrainConfig
-from training.data import parts
 from training.home import Home
-from training.plan import hardware
-from training.plan.estimate import estimate
 
 PRICELESS = "What it costs is not known before it runs"
 
@@ -33,10 +30,11 @@ def _place(config: TrainConfig, home: Home) -> Iterator[str]:
         yield module.leaves(options).rstrip(". ")
         try:
             machine = reckon.chosen(module, options)
-            pictures = sum(parts.taken(home, use).count() for use in config.data.datasets if not use.prior)
-            cost = reckon.price(machine, estimate(config, reckon.seen_as(machine, hardware.machine(home.root)), pictures, home)).said if machine else ""
+            cost = reckon.price(machine, reckon.guess(config, machine, home)).said if machine else ""
         except (Unreachable, Refused, ValueError, OSError):
-            cost = ""
+            machine, cost = None, ""
+        if idle := reckon.idle_said(config, machine):
+            yield idle
         yield f"It will most likely cost {cost}" if cost else PRICELESS
 
 

@@ -123,6 +123,19 @@ def test_price_times_time_stands_before_the_click_and_machines_that_are_too_smal
     assert made.config.model.source == "builtin", "and it is the one that the form shows, not what would be recommended there"
 
 
+def test_machines_with_several_cards_stand_there_for_a_run_that_takes_them(ctx):
+    machines = [Machine(f"l4x{n}", f"{n}x L4", 24 << 30, 186 << 30, n * 0.8, "USD", (24 << 30,) * n) for n in (1, 4)]
+    seen = press(ctx, press(ctx, {}, act="away"), act="away-place", id="next_folder", fields={"away.next_folder.folder": "/far"})
+    told = {"next_folder": {"why": "", "leaves": "All of it.", "machines": machines, "asked": elsewhere._key(train.form_of(ctx), "next_folder")}}
+    shown = panel(ctx, {**seen, "away": told})
+    assert "4x L4" not in shown and "1 has more cards than this run takes: “Cards together” says how many, and 0 takes all" in shown.replace("\n", "")
+    seen = press(ctx, seen, act="away-machine", id="l4x4", fields={"gpus": "0"})
+    shown = panel(ctx, {**seen, "away": told})
+    assert "4x L4" in shown and "4 × 24 GB VRAM" in shown and "more cards" not in shown and "3.20 USD an hour" in shown
+    made, why = elsewhere.config_for(ctx.home, train.form_of(ctx), "zibbo", "next_folder", told, machine(ctx.home.root))
+    assert why == "" and made.config.gpus == 0 and made.config.optimizer.accumulation >= 4, "each card has a batch of its own"
+
+
 def test_several_cards_may_be_asked_for_where_nobody_knows_how_many_there_are(ctx):
     here = replace(CARD, cards=(Gpu(0, "GPU-0", CARD.gpu_name, CARD.driver, CARD.vram_bytes, CARD.vram_free_bytes),))
     edits = {"gpus": "2", "device": "cuda", "optimizer.accumulation": "2"}

@@ -223,8 +223,11 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType,
     """Machines with what they cost, what leaves this computer, and Start there."""
     machines: list[Machine] = told["machines"]
     picked = chosen(form, kind, machines)
-    rows, small, broken = [], 0, ""
+    rows, small, wide, broken = [], 0, 0, ""
     for machine in machines:
+        if len(machines) > 1 and machine != picked and 0 < _takes(form) < len(machine.cards):
+            wide += 1  # nobody wants to pay for cards that do nothing
+            continue
         made = plan_on(home, form, dataset, machine, here)
         guess = made.estimate
         if guess is None or not guess.fits:
@@ -236,7 +239,10 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType,
     rows.sort(key=lambda row: row[0])
     shown = rows[:MOST_SHOWN] + [row for row in rows[MOST_SHOWN:] if picked and row[1].name == picked.name]
     body = "".join(_machine(machine, reckon.time_said(guess), cost, machine == picked) for _, machine, guess, cost in shown)
-    left = [f"{small} {'is' if small == 1 else 'are'} too small for this run" if small else "", f"{len(rows) - len(shown)} cost more" if len(rows) > len(shown) else ""]
+    left = [
+        f"{small} {'is' if small == 1 else 'are'} too small for this run" if small else "", f"{len(rows) - len(shown)} cost more" if len(rows) > len(shown) else "",
+        f"{wide} {'has' if wide == 1 else 'have'} more cards than this run takes: “{forms.NAMED['gpus']}” says how many, and 0 takes all" if wide else "",
+    ]  # fmt: skip
     left_out = "; ".join(filter(None, left))
     list_ = f'<div class="ez-away-machines" role="radiogroup" aria-label="Machines">{body}</div>' if body else ""
     broken = "" if rows else broken
@@ -258,8 +264,15 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType,
     )
 
 
+def _takes(form: Draft) -> int:
+    """How many cards the form wants together; 0 for all of a machine's."""
+    text = form.edits.get("gpus", "1").strip()
+    return int(text) if text.isdecimal() else 1
+
+
 def _machine(machine: Machine, time_said: str, cost: reckon.Price, is_chosen: bool) -> str:
-    memory = " · ".join(filter(None, (f"{machine.vram_bytes / 2**30:.0f} GB VRAM" if machine.vram_bytes else "", f"{machine.ram_bytes / 2**30:.0f} GB RAM" if machine.ram_bytes else "")))
+    each = f"{len(machine.cards)} × " if len(set(machine.cards)) == 1 and len(machine.cards) > 1 else ""
+    memory = " · ".join(filter(None, (f"{each}{machine.vram_bytes / 2**30:.0f} GB VRAM" if machine.vram_bytes else "", f"{machine.ram_bytes / 2**30:.0f} GB RAM" if machine.ram_bytes else "")))
     hour = f"{machine.price_per_hour:.2f} {machine.currency} an hour" if machine.price_per_hour is not None else "no price known"
     total = f"<b>{escape(cost.said)}</b>" if cost.said else ""
     return (
