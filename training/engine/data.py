@@ -546,18 +546,33 @@ class Feed:
             cells = self.cache.get(item.mask_key(item.crop.height // clean.shape[-2], flip))["mask"]
         return cells[:, None] if clean.ndim == 4 else cells
 
-    def validation(self, per_picture: int) -> list[Batch]:
-        """Each held-out picture at `per_picture` fixed timesteps with fixed plain noise; the same at every call."""
-        batches = []
+    def validation(self, per_picture: int, most: int) -> list[tuple[list[int], Batch]]:
+        """(places, batch): each held-out picture at `per_picture` fixed timesteps with fixed plain noise, the same at every call; at most `most` of one size together.
+
+        places: of each of its rows among all, picture by picture and level by level.
+        """
+        groups: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
         for index, item in enumerate(self.plan.held_out):
-            clean = self.cache.get(item.latent_key(self.latent_print, False))["latents"]
-            cond = self.told(item, False)
-            mask = self._mask(item, False, clean)
-            for n in range(per_picture):
-                noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))
-                t = self.schedule.at((n + 0.5) / per_picture)
-                batches.append(self._to_device([clean], [noise], [t], [cond], [Row(item, 0)], [mask], 1.0, [item.captions[0]]))
-        return batches
+            groups.setdefault(item.bucket, []).extend((index, n) for n in range(per_picture))
+        parts = [rows[at : at + most] for rows in groups.values() for at in range(0, len(rows), most)]
+        return [([index * per_picture + n for index, n in part], self._validation(part, per_picture)) for part in parts]
+
+    def _validation(self, part: list[tuple[int, int]], per_picture: int) -> Batch:
+        """part: (held-out picture, level)."""
+        items = [self.plan.held_out[index] for index, _ in part]
+        clean = [self.clean(item) for item in items]
+        noise = [torch.randn(c.shape, generator=generator("validation", self.config.seed, *at)) for c, at in zip(clean, part, strict=True)]
+        times = [self.schedule.at((n + 0.5) / per_picture) for _, n in part]
+        masks = [self._mask(item, False, c) for item, c in zip(items, clean, strict=True)]
+        return self._to_device(clean, noise, times, [self.told(item, False) for item in items], [Row(item, 0) for item in items], masks, 1.0, [item.captions[0] for item in items])
+
+    def clean(self, item: Item) -> Tensor:
+        """An item's latents as they were encoded, not mirrored, [C,...]."""
+        return self.cache.get(item.latent_key(self.latent_print, False))["latents"]
+
+    def unshown(self, item: Item) -> dict[str, Tensor]:
+        """All that the denoiser is told besides words, of a picture of an item's shape, where nothing is shown to what hangs beside it."""
+        return item.geometry(False) | self._shown(item, False, dropped=True)
 
     def _to_device(self, latents, noise, times, conds, rows: list[Row], masks, weight, captions) -> Batch:
         move = lambda t: t.to(self.device, non_blocking=True)

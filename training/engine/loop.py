@@ -17,6 +17,7 @@ from ..config import TrainConfig, config_hash
 from ..data import concepts
 from ..family import Cond, Side
 from ..formats import basehash
+from ..formats.adapting import is_whole
 from ..formats.beside import is_beside
 from ..plan import optimizing, prompts
 from ..runs.context import Context, Stopped
@@ -26,12 +27,12 @@ from .data import Batch, Drawn
 from .finish import finish
 from .lessons import Switch
 from .losses import picture_loss
+from .measuring import Yardstick
 from .prepare import Prepared, prepare
 from .randomness import number, unit
 from .sampling import SPONTANEOUS, Gallery
 from .weights import load_denoiser, load_vae, placement
 
-VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
 BASE_RECORD = "base.json"  # in the run's folder: what its base model was, file by file
 LEVEL_EVERY = 100  # steps after which processes that train together compare their weights
@@ -74,6 +75,7 @@ class Session:
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed)
         for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
+        self.yardstick = Yardstick(config, self.family, self.m, prepared.schedule, self.feed, self.switch, self.objective, prepared.probes, ctx.ranks, not is_whole(self.adapter))
         self.ema = self._make_ema()
         with ctx.ranks.in_turn():  # they go into the cache, where the others find them
             if prepared.plan.drawn:
@@ -372,13 +374,9 @@ class Session:
         every = self.config.save.validate_every
         if not (self.p.plan.held_out and every and (self.step % every == 0 or self.step == self.config.steps)):
             return
-        total, count = 0.0, 0
-        with self._averaged(), torch.no_grad(), memory.autocast(self.config):
-            for batch in self.ctx.ranks.share(self.feed.validation(VALIDATION_POINTS)):
-                total += float(self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss).mean())
-                count += 1
-        total, count = self.ctx.ranks.total((total, count))
-        self.ctx.emit("validation", step=self.step, loss=total / count)
+        with self._averaged():
+            found = self.yardstick.measure()
+        self.ctx.emit("validation", step=self.step, **found.event())
         self._mark = time.monotonic(), 0
 
     # -- checkpoints -------------------------------------------------------------------------------------------------------

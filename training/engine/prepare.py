@@ -26,6 +26,7 @@ from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
 from .imageprompts import ImagePrompts
 from .losses import warnings_for
+from .measuring import probes
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
 from .sampling import texts_of
@@ -49,6 +50,7 @@ class Prepared:
     stride: int  # px per latent cell
     cache: Cache
     texts: Texts
+    probes: tuple[str, ...]  # sentences by which it is measured what the base model loses
     base_hashes: dict[str, str]  # {file of weights: sha256}, of the base model that is used now
 
 
@@ -80,7 +82,8 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
     bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
     asked = taught(config, objective, work.items) if by_words else set()
-    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | texts_of(config) | {""}, ranks)
+    asks = probes(config, family.SPEC, ctx.home, registry.get("adapters", config.adapter.type, ctx.home.plugins))
+    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | set(asks) | texts_of(config) | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
@@ -114,7 +117,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins)):
         ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts)
-    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, hashes)
+    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes)
 
 
 def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Path) -> dict[str, str]:

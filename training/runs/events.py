@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "failed": ("error", "hint", "trace"),
 }
 # keys that some records of a kind carry besides: a slider's samples; of a trial the caption that was there
-MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",), "item": ("was",)}
+MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",), "item": ("was",), "validation": ("each", "base", "base_each", "forgot", "forgot_each", "took_s")}
 ENDINGS = {"finished", "stopped", "failed"}
 
 LARGEST = 3.4028234663852886e38  # of an fp32 number: no loss and no rate is beyond it
