@@ -54,16 +54,14 @@ def trained(home: Home, concept: Concept) -> Run:
         own["data.held_out"] = 2
     answers = presets.Answers(name=concept.trigger, trigger=concept.trigger, dataset=str(data), overrides=own)
     config = presets.resolve(concept.preset, answers, hardware.machine(home.root), PICTURES[concept.kind], home)
-    run = create(home.outputs, config)
-    ctx = Context(run, home, 1)
-    ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="CPU")
-    registry.get("jobs", "train").run(config, ctx)
+    begun = [run for run in list_runs(home.outputs) if run.config().trigger == concept.trigger]
+    run = begun[0] if begun else create(home.outputs, config)
+    if begun and run.view().last_kind == "finished":
+        return run
+    ctx = Context(run, home, 1 + len(begun))
+    ctx.emit("started", pid=1, attempt=1 + len(begun), boot_id="", oom_kills=0, versions={}, device="CPU")
+    registry.get("jobs", "train").run(run.config(), ctx)
     return run
-
-
-def made(home: Home, trigger: str) -> Run | None:
-    """The finished run of a concept that is there already."""
-    return next((run for run in list_runs(home.outputs) if run.config().trigger == trigger and run.view().last_kind == "finished"), None)
 
 
 def scored(pipe, run: Run, concept: Concept, folder: Path) -> list[Score]:
@@ -96,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for trigger in args.what or OTHERS:
         with tempfile.TemporaryDirectory() as folder:
             home = Home((args.keep or Path(folder)).resolve()).made()
-            run = made(home, trigger) or trained(home, known[trigger])
+            run = trained(home, known[trigger])
             view = run.view()
             print(trigger, f"{view.last_t - view.first_t:.0f} s", flush=True)
             for e in run.events()[0]:

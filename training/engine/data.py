@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import concepts, datasets, kinds, pairs, parts
+from ..data import concepts, datasets, heldout, kinds, pairs, parts
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.controls import Control
@@ -153,15 +153,17 @@ class Plan:
         return tuple(dict.fromkeys(end for item in self.everything if not isinstance(item, Drawn) for end in (item, item.low) if end))
 
 
-def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None]) -> Plan:
-    """All items of a run that has datasets, in a fixed order.  Raises ValueError when nothing is left to train on."""
+def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None], before: frozenset[str] = frozenset()) -> Plan:
+    """All items of a run that has datasets, in a fixed order.  before: ids of what an earlier attempt held out, which stays so.  Raises ValueError when nothing is left to train on."""
     objective = concepts.objective_of(config, home.plugins)
     words, paired = concepts.by_words(objective), concepts.in_pairs(objective)
     controlled = needs_control(registry.get("adapters", config.adapter.type, home.plugins))
     pictures = []
     prints = []
+    sources = {}
     for use in config.data.datasets:
         taken = parts.taken(home, use)
+        sources[taken.ds.name] = taken.ds
         prints.append([taken.fingerprint(config.loss.masked, controlled), use.repeats])
         pictures += [(use, taken.ds.name, p) for p in taken.pictures() if p.usable]
     if not pictures:
@@ -179,7 +181,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
-    held = _held_out(config, pictures, new)
+    held = _held_out(config, pictures, new, sources, before, warn)
     changing = config.data.shuffle_tags or config.data.tag_dropout > 0
     about = [] if words else kinds.remarks([pictures[at][2].captions for at in new], config.data.caption_kinds, changing)
     for text in (*_without_word(config, [pictures[at] for at in new], words), *_idle_words(config, words), *about):
@@ -278,15 +280,24 @@ def _say_masks(config: TrainConfig, pictures: list[datasets.Picture], warn: Call
         warn(f"{len(broken)} masks cannot be used, and their pictures are learnt whole: {'; '.join(broken[:5])}")
 
 
-def _held_out(config: TrainConfig, pictures: list[tuple], new: list[int]) -> set[int]:
+def _held_out(config: TrainConfig, pictures: list[tuple], new: list[int], sources: dict[str, datasets.Dataset], before: frozenset[str], warn: Callable[[str], None]) -> set[int]:
     """Which of the (use, name, picture) are kept out of training.  new: those that are learnt; one that several datasets have is held out of all of them."""
-    wanted, first = config.data.held_out, {}
-    for at in new:
-        first.setdefault(pictures[at][2].sha256, len(first))
+    wanted = config.data.held_out
+    first = list({pictures[at][2].sha256: at for at in reversed(new)}.values())[::-1]  # each picture where it stands first
     if wanted and wanted > len(first) - 1:
         raise ValueError(f"data.held_out is {wanted}, but there are only {len(first)} pictures; at least one must be left to train on")
-    drawn = set(permutation(len(first), config.seed, "held out")[:wanted])
-    return {at for at in new if first[pictures[at][2].sha256] in drawn}
+    if not wanted:
+        return set()
+    digests = {pictures[at][2].sha256 for at in first if f"{pictures[at][1]}/{pictures[at][2].id}" in before}
+    if len(digests) != wanted:
+        by_source: dict[str, list[datasets.Picture]] = {}
+        for at in sorted(first):
+            by_source.setdefault(pictures[at][1], []).append(pictures[at][2])
+        known = [one for name, mine in by_source.items() for one in heldout.candidates(sources[name], mine)]
+        digests = heldout.chosen(known, wanted, permutation(len(known), config.seed, "held out"))
+    if len(digests) < wanted:
+        warn(f"{len(digests)} pictures are held out instead of {wanted}: the others have twins, and a picture whose twin is learnt measures nothing")
+    return {at for at in new if pictures[at][2].sha256 in digests}
 
 
 def _without_word(config: TrainConfig, learnt: list[tuple], words: bool) -> list[str]:

@@ -27,6 +27,7 @@ from .lessons import Switch
 from .randomness import generator
 
 DIGITS = 6  # of a loss on record
+MOST_EACH = 256  # losses on record one by one; more of them count in the mean
 FURTHEST = 3.0  # from zero: latents have about unit variance, and what is guessed of a picture out of pure noise may lie anywhere
 
 
@@ -66,9 +67,9 @@ class Measured:
     def event(self) -> dict:
         """As it is put on record, besides the step."""
         mean = lambda numbers: sum(numbers) / len(numbers)
-        told = {"loss": mean(self.losses), "each": [_short(x) for x in self.losses], "took_s": round(self.took_s, 3)}
+        told = {"loss": mean(self.losses), "each": [_short(x) for x in self.losses[:MOST_EACH]], "took_s": round(self.took_s, 3)}
         if self.bases:
-            told |= {"base": mean(self.bases), "base_each": [_short(x) for x in self.bases]}
+            told |= {"base": mean(self.bases), "base_each": [_short(x) for x in self.bases[:MOST_EACH]]}
         if self.forgot:
             told |= {"forgot": mean(self.forgot), "forgot_each": [_short(x) for x in self.forgot]}
         return told

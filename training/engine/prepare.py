@@ -17,6 +17,7 @@ from ..family import Modules
 from ..files import write_atomic
 from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
+from ..outside import read_json
 from ..plan import optimizing, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
@@ -33,6 +34,7 @@ from .sampling import texts_of
 from .texts import Texts, trains_text
 from .weights import base_folder, load_vae, placement
 
+PICTURES, MAX_PICTURES_BYTES = "pictures.json", 256 << 20  # in the run's folder: what it trains on
 PIXELS_AT_ONCE = 4 * 512 * 512  # pictures of one size that are encoded together hold about this many pixels
 
 
@@ -71,9 +73,9 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         ctx.phase("checking the pictures")
         if ranks.first:
             exactly.note(config, ctx)
-        work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
+        work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn, _held_before(ctx)) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
         if ranks.first:
-            write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
+            write_atomic(ctx.path(PICTURES), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
     sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
     cache = Cache(ctx.home.cache, ctx.warn)
@@ -118,6 +120,15 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts)
     return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes)
+
+
+def _held_before(ctx: Context) -> frozenset[str]:
+    """The pictures that an earlier attempt of the run held out: what was measured is to be measured on, whatever is found to be a twin meanwhile."""
+    try:
+        rows = read_json(ctx.path(PICTURES), MAX_PICTURES_BYTES)
+        return frozenset(str(row["id"]) for row in rows if row["held_out"] is True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
 
 
 def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, registry
-from ..config import NO_WORD, AdapterPart, DatasetUse, TrainConfig
+from ..config import NO_WORD, AdapterPart, DatasetUse, KeepPart, TrainConfig
 from ..data import concepts, datasets, frames, words
 from ..data.parts import taken
 from ..family import FamilySpec
@@ -31,7 +31,7 @@ from ..formats import adapting
 from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices, optimizing, sharing
+from . import devices, optimizing, sharing, validating
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -368,7 +368,7 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     data.setdefault("device", machine.device)
     model, use = _part(data, "model"), _part(data, "data")
     model.setdefault("dtype", devices.of(str(data["device"]), machine).best_dtype)
-    use.setdefault("held_out", held_out(pictures) if _at_once(data, plugins) else 0)
+    use.setdefault("held_out", validating.held_out(pictures, steps, _step_passes(data)) if _at_once(data, plugins) else 0)
 
     sample = _part(data, "sample")
     side = max([_whole(s) for s in _listed(use.get("resolutions", (512,)))], default=512)
@@ -384,14 +384,14 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
         sample["prompts"] = [*(_worded(p, str(data["trigger"]), preset.noun) for p in usual), *_of_other_words(usual, data)]
 
     save.setdefault("every", _whole(sample["every"]) if sample["every"] else tenth)  # a checkpoint without samples cannot be judged
-    if _whole(use["held_out"]):
-        save.setdefault("validate_every", max(1, steps // 20))
     optimizer = _part(data, "optimizer")
     if "warmup_steps" not in set_by_user.get("optimizer", {}) and _whole(optimizer.get("warmup_steps", 0)) >= steps:
         optimizer["warmup_steps"] = steps // 10  # the preset's own belongs to the preset's own number of steps
     if pictures and "batch_size" not in set_by_user.get("data", {}):
         left = max(1, pictures - _whole(use["held_out"]))
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
+    if _whole(use["held_out"]):
+        save.setdefault("validate_every", validating.every(steps, _whole(use["held_out"]), _step_passes(data)))
 
 
 def _at_once(data: Mapping[str, Any], plugins: Path) -> bool:
@@ -433,9 +433,12 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         return []  # a family that is not there: the estimate and the start say so, in its place
 
 
-def held_out(pictures: int) -> int:
-    """Pictures to keep back for the validation loss: a tenth, at most 8; none of a small dataset, which needs all it has."""
-    return min(8, pictures // 10) if pictures >= 20 else 0
+def _step_passes(data: Mapping[str, Any]) -> float:
+    """What an optimizer step costs, in forward passes of a picture."""
+    use, keep, optimizer = data.get("data", {}), data.get("keep", {}), data.get("optimizer", {})
+    share = keep.get("share", KeepPart().share) if keep.get("on") else 0
+    batch = _whole(use.get("batch_size", 1)) * _whole(optimizer.get("accumulation", 1)) * (1 + (share if isinstance(share, float | int) else 0))
+    return validating.learning(batch, data.get("loss", {}).get("gradient_checkpointing", "off") not in ("off", False))
 
 
 def _worded(prompt: str, trigger: str, noun: str) -> str:
