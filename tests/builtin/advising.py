@@ -49,7 +49,7 @@ class Score:
 def trained(home: Home, concept: Concept) -> Run:
     """The finished run: the preset, for longer than is good, and without what holds the base."""
     data = concept.write(home.root / "drawn" / concept.trigger)
-    own = {"sample.every": 0, "keep.on": False, "steps": STEPS, "save.every": EVERY, "save.keep": 100, "save.validate_every": EVERY // 2, "optimizer.schedule": "constant"}
+    own = {"sample.every": 0, "keep.on": False, "steps": STEPS, "save.every": EVERY, "save.every_minutes": 0, "save.keep": 100, "save.validate_every": EVERY // 2, "optimizer.schedule": "constant"}
     if PICTURES[concept.kind] < 20:
         own["data.held_out"] = 2
     answers = presets.Answers(name=concept.trigger, trigger=concept.trigger, dataset=str(data), overrides=own)
@@ -64,24 +64,28 @@ def trained(home: Home, concept: Concept) -> Run:
     return run
 
 
-def scored(pipe, run: Run, concept: Concept, folder: Path) -> list[Score]:
-    """The scores of its checkpoints, oldest first."""
+def scored(pipe, run: Run, concept: Concept, file: Path) -> list[Score]:
+    """The scores of its checkpoints, oldest first.  file: what is known already, and where each is put down."""
     asks, prompts = figures.base_asks(PROMPTS), concept.prompts()[:PROMPTS]
     plain = [a.prompt for a in asks]
-    base = figures.accuracy(figures.paint(pipe, plain), asks)
+    known = {row["step"]: Score(**row) for row in json.loads(file.read_text())} if file.exists() else {}
     config = run.config()
     spec = registry.get("families", config.model.family).SPEC
     offer = needed(offers(spec, config.adapter.type, registry.get("adapters", config.adapter.type)))[0]
-    found = []
+    base = None
     for step, path in checkpoint.saved(run.path):
-        file = folder / f"{concept.trigger}_{step}.safetensors"
-        deliver(path, file, layout=offer.layout, metadata={}, half=False, spec=spec)
-        pipe.load_lora_weights(file.parent, weight_name=file.name)
+        if step in known or step % EVERY:
+            continue
+        base = base or figures.accuracy(figures.paint(pipe, plain), asks)
+        weights = file.with_name(f".{concept.trigger}_{step}.safetensors")
+        deliver(path, weights, layout=offer.layout, metadata={}, half=False, spec=spec)
+        pipe.load_lora_weights(weights.parent, weight_name=weights.name)
         shown = sum(map(concept.shows, figures.paint(pipe, prompts, 1_000))) / len(prompts)
-        found.append(Score(step, shown, figures.accuracy(figures.paint(pipe, plain), asks).whole / base.whole))
+        known[step] = Score(step, shown, figures.accuracy(figures.paint(pipe, plain), asks).whole / base.whole)
         pipe.unload_lora_weights()
-        print(found[-1], flush=True)
-    return found
+        weights.unlink()
+        file.write_text(json.dumps([asdict(score) for score in known.values()]))
+    return sorted(known.values(), key=lambda score: score.step)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -95,13 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             home = Home((args.keep or Path(folder)).resolve()).made()
             run = trained(home, known[trigger])
-            view = run.view()
-            print(trigger, f"{view.last_t - view.first_t:.0f} s", flush=True)
-            for e in run.events()[0]:
-                if e["kind"] == "validation":
-                    print({k: v for k, v in e.items() if not k.endswith("each")})
-            scores = scored(pipe, run, known[trigger], Path(folder))
-            (home.root / f"{trigger}.json").write_text(json.dumps([asdict(s) for s in scores]))
+            scored(pipe, run, known[trigger], home.root / f"{trigger}.json")
 
 
 if __name__ == "__main__":

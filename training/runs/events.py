@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "failed": ("error", "hint", "trace"),
 }
 # keys that some records of a kind carry besides: a slider's samples; of a trial the caption that was there
-MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",), "item": ("was",), "validation": ("each", "base", "base_each", "forgot", "forgot_each", "took_s")}
+MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",), "item": ("was",), "validation": ("each", "base", "base_each", "forgot", "forgot_each", "took_s"), "finished": ("step", "chosen_t")}
 ENDINGS = {"finished", "stopped", "failed"}
 
 LARGEST = 3.4028234663852886e38  # of an fp32 number: no loss and no rate is beyond it
@@ -84,6 +84,7 @@ class RunView:
     trace: str = ""
     result: str = ""  # path of the result inside the run folder
     summary: str = ""
+    result_step: int = 0  # whose checkpoint the result is; 0: the last step's
     bad_lines: int = 0
 
 
@@ -163,7 +164,7 @@ def _started(g, lists, e, t):
         attempt=_count(e["attempt"]), pid=_count(e["pid"]), boot_id=_text(e["boot_id"], WORD), device=_text(e["device"], WORD), started_t=t,
         oom_kills=_count(e.get("oom_kills", -1), -1), versions=tuple(sorted(versions)),
         phase="", phase_done=0.0, phase_of=0.0, phase_unit="", phase_t=t,
-        first_step=0, first_step_t=0.0, error="", hint="", trace="", result="", summary="",
+        first_step=0, first_step_t=0.0, error="", hint="", trace="", result="", summary="", result_step=0,
     )  # fmt: skip
     g["first_t"] = g["first_t"] or t
 
@@ -248,7 +249,7 @@ def _warning(g, lists, e, t):
 
 
 def _finished(g, lists, e, t):
-    g.update(result=_text(e["path"], WORD), summary=_text(e["summary"], LINE), phase="finished")
+    g.update(result=_text(e["path"], WORD), summary=_text(e["summary"], LINE), result_step=_count(e.get("step", 0)), phase="finished")
 
 
 def _stopped(g, lists, e, t):
