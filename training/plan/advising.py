@@ -47,12 +47,16 @@ class Advice:
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured, ready to be compared.  learnt: [look][picture and level], smoothed, 0 is the base model alone; lost: [look][sentence], smoothed."""
+    """What was measured, ready to be compared.  learnt: [look][picture and level], smoothed, 0 is the base model alone; lost: [look][sentence], smoothed, in shares.
+
+    jitter, lost_jitter: standard error of a smoothed mean by the steps alone: what one more or less would have changed.
+    """
 
     steps: tuple[int, ...]
     learnt: tuple[tuple[float, ...], ...]
     lost: tuple[tuple[float, ...], ...]
-    cost: tuple[float, ...]  # of each look: what is not learnt and what is lost
+    jitter: float
+    lost_jitter: float
 
     @property
     def means(self) -> list[float]:
@@ -68,6 +72,23 @@ class Curves:
         """How far the base model's answers have moved at each look, as a share of the same."""
         return [_mean(row) for row in self.lost]
 
+    @property
+    def costs(self) -> list[float]:
+        """Of each look what is not learnt and what is lost, together."""
+        return [a + LOST_COUNTS * b for a, b in zip(self.means, self.losts, strict=True)]
+
+    def worse(self, at: int, than: int) -> float:
+        """By how many standard errors less is learnt at a look than at another."""
+        return _z([(self.learnt[at], self.learnt[than], 1.0, self.jitter)])
+
+    def more_lost(self, at: int, than: int) -> float:
+        """By how many standard errors more is lost."""
+        return _z([(self.lost[at], self.lost[than], 1.0, self.lost_jitter)])
+
+    def dearer(self, at: int, than: int) -> float:
+        """By how many standard errors its cost is higher."""
+        return _z([(self.learnt[at], self.learnt[than], 1.0, self.jitter), (self.lost[at], self.lost[than], LOST_COUNTS, self.lost_jitter)])
+
 
 def curves(measures: Sequence[tuple[int, Sequence[float], Sequence[float]]], bases: Sequence[float]) -> Curves | None:
     """The curves of a run; None where the base model was not asked, and so nothing has a zero."""
@@ -75,10 +96,9 @@ def curves(measures: Sequence[tuple[int, Sequence[float], Sequence[float]]], bas
     if not usable or not bases or min(bases) <= 0:
         return None
     level = _mean(bases)
-    learnt = _smoothed([[math.log(max(x, NOTHING) / base) for x, base in zip(each, bases, strict=True)] for _, each, _ in usable])
-    lost = _smoothed([[x / level for x in forgot] for *_, forgot in usable])
-    cost = tuple(_mean(a) + LOST_COUNTS * (_mean(b) if b else 0.0) for a, b in zip(learnt, lost, strict=True))
-    return Curves(tuple(step for step, *_ in usable), tuple(map(tuple, learnt)), tuple(map(tuple, lost)), cost)
+    learnt, jitter = _smoothed([[math.log(max(x, NOTHING) / base) for x, base in zip(each, bases, strict=True)] for _, each, _ in usable])
+    lost, lost_jitter = _smoothed([[x / level for x in forgot] for *_, forgot in usable])
+    return Curves(tuple(step for step, *_ in usable), learnt, lost, jitter, lost_jitter)
 
 
 def advise(measures: Sequence[tuple[int, Sequence[float], Sequence[float]]], bases: Sequence[float], checkpoints: Sequence[int], per_picture: int) -> Advice:
@@ -98,75 +118,113 @@ def _too_few(found: Curves | None, pictures: int) -> str:
         return "The base model cannot be asked beside this kind of training, so it cannot be told what is learnt and what is lost. Compare the samples."
     if pictures < FEWEST_PICTURES:
         return "Only 1 picture was held out: too few to tell learning from chance. Compare the samples; 2 or more held-out pictures would say more."
-    return f"It was measured {len(found.steps)} times so far: too few to tell which checkpoint is best."
+    return f"It was measured only {len(found.steps)} times: too few to tell which checkpoint is best. Compare the samples."
 
 
 def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
+    """The advice where there is enough to read."""
     steps, means, last = found.steps, found.means, len(found.steps) - 1
     lowest = min(range(len(steps)), key=lambda at: means[at])
-    gain, gain_z = -means[lowest], _z(_zero(found), found.learnt[lowest])
-    best = _best(found, checkpoints)
-    if _z(found.learnt[last], _zero(found)) > SURE:
-        return Advice("worse", best, ("On pictures that it never saw it is now worse than the base model alone: the learning rate is too high, or it trained far too long.", *_take(best)), sure="clear", over=True)
-    if gain_z < LIKELY:
-        return Advice("flat", best, ("Nothing that can be told from chance was learnt yet: on held-out pictures it is as good as the base model alone.",))
-    learnt = next(at for at in range(lowest + 1) if means[at] - means[lowest] <= LITTLE * gain or _z(found.learnt[at], found.learnt[lowest]) < 1)
+    best, alike, sure = _best(found, checkpoints)
+    over = last >= 3 and all(found.dearer(at, _least(found)) > SURE for at in range(last - 2, last + 1))
+    if _from_zero(found, last) > SURE:
+        said = "On pictures that it never saw it is now worse than the base model alone: the learning rate is too high, or it trained far too long."
+        return Advice("worse", best, (said, *_told(best, alike, sure)), sure=sure, over=over)
+    if -_from_zero(found, lowest) < LIKELY:
+        return Advice("flat", checkpoints[-1] if checkpoints else 0, ("Nothing was learnt yet that can be told from chance: on held-out pictures it is about as good as the base model alone.",))
+    enough = lambda at: means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1
+    learnt = next(at for at in range(lowest + 1) if enough(at))
     forgets = _forgets(found, learnt)
-    worse = next((at for at in range(lowest + 1, last + 1) if _stays(found.learnt, at, lowest)), None)
-    if learnt >= last - len(steps) // 8 and forgets is None:
-        return Advice("falling", best, (f"It was still learning at step {steps[last]:,}, and the base model has lost little more: train longer.", *_take(best)), sure=_sureness(gain_z))
-    said = [f"It learns no more after step {steps[learnt]:,}"]
-    return Advice("knee", best, tuple(said), steps[learnt], steps[forgets] if forgets is not None else steps[worse] if worse is not None else 0)
-
-
-def _stays(rows, at, lowest) -> bool:
-    return all(_z(rows[later], rows[lowest]) > LIKELY for later in range(at, len(rows)))
+    if forgets is None and found.worse(2 * last // 3, last) > LIKELY:
+        return Advice("falling", best, (f"It was still learning at step {steps[last]:,}, and hardly more is lost by it: train longer.", *_told(best, alike, sure)), sure=sure)
+    said = f"It learns no more after step {steps[learnt]:,}" + (f", and starts to forget after {steps[forgets]:,}." if forgets is not None else ", and nothing more is lost by going on so far.")
+    return Advice("knee", best, (said, *_told(best, alike, sure)), steps[learnt], steps[forgets] if forgets is not None else 0, sure, over)
 
 
 def _forgets(found: Curves, since: int) -> int | None:
-    """The last look before more is lost than at `since`, for good; None where no more is."""
-    before = _mean(found.lost[since]) if found.lost[since] else 0.0
-    for at in range(since + 1, len(found.steps)):
-        if found.lost[at] and all(_mean(found.lost[later]) > (1 + RISE) * before and _z(found.lost[later], found.lost[since]) > LIKELY for later in range(at, len(found.steps))):
-            return at - 1
-    return None
+    """The last look before the held-out pictures become worse, or more is lost than at `since`, for good; None where neither happens."""
+    means, lost, last = found.means, found.losts, len(found.steps) - 1
+    lowest = min(range(since, last + 1), key=lambda at: means[at])
+
+    def gone(at: int) -> bool:
+        worse = at > lowest and found.worse(at, lowest) > LIKELY
+        return worse or bool(found.lost[at]) and lost[at] > (1 + RISE) * lost[since] and found.more_lost(at, since) > LIKELY
+
+    at = last
+    while at > since and gone(at):
+        at -= 1
+    return at if at < last else None
 
 
-def _best(found: Curves, checkpoints: Sequence[int]) -> int:
-    """The checkpoint of the least cost, each judged by the look that is nearest; the earlier of two that are alike."""
-    at = {step: min(range(len(found.steps)), key=lambda n, s=step: abs(found.steps[n] - s)) for step in checkpoints}
-    return min(checkpoints, key=lambda step: (found.cost[at[step]], step)) if checkpoints else 0
+def _least(found: Curves) -> int:
+    return min(range(len(found.steps)), key=lambda at: found.costs[at])
 
 
-def _take(step: int) -> tuple[str, ...]:
-    return (f"Take step {step:,}.",) if step else ()
+def _best(found: Curves, checkpoints: Sequence[int]) -> tuple[int, list[int], str]:
+    """(the checkpoint of the least cost, those around it that cannot be told from it, how sure it is that it is better than the last one).
+
+    Each is judged by the look that is nearest.  0 where there is no checkpoint.
+    """
+    if not checkpoints:
+        return 0, [], "unsure"
+    costs = found.costs
+    at = [min(range(len(found.steps)), key=lambda n, s=step: abs(found.steps[n] - s)) for step in checkpoints]
+    best = min(range(len(checkpoints)), key=lambda n: (costs[at[n]], n))
+    same = lambda n: found.dearer(at[n], at[best]) < LIKELY
+    first, last = best, best
+    while first > 0 and same(first - 1):
+        first -= 1
+    while last < len(checkpoints) - 1 and same(last + 1):
+        last += 1
+    return checkpoints[best], list(checkpoints[first : last + 1]), _sureness(found.dearer(at[-1], at[best]))
 
 
-def _zero(found: Curves) -> tuple[float, ...]:
-    return (0.0,) * len(found.learnt[0])
+def _told(best: int, alike: Sequence[int], sure: str) -> tuple[str, ...]:
+    """What to take, and how far that can be known."""
+    if not best:
+        return ()
+    if len(alike) > 1:
+        return (f"Take step {best:,}. From {alike[0]:,} to {alike[-1]:,} the differences are smaller than what can be told from so few pictures: let the samples decide among those.",)
+    return (f"Take step {best:,}." + (" It is clearly better than the last one." if sure == "clear" else ""),)
+
+
+def _from_zero(found: Curves, at: int) -> float:
+    """By how many standard errors it is worse than the base model alone."""
+    return _z([(found.learnt[at], (0.0,) * len(found.learnt[at]), 1.0, found.jitter / math.sqrt(2))])
 
 
 def _sureness(z: float) -> str:
     return "clear" if z > SURE else "likely" if z > LIKELY else "unsure"
 
 
-def _z(higher: Sequence[float], lower: Sequence[float]) -> float:
-    """By how many of its standard errors the first lies above the second, in pairs."""
-    apart = [a - b for a, b in zip(higher, lower, strict=True)]
-    mean, count = _mean(apart), len(apart)
-    spread = sum((x - mean) ** 2 for x in apart) / max(1, count - 1)
-    return mean / math.sqrt(spread / count) if spread > 0 else math.copysign(math.inf, mean) if mean else 0.0
+def _z(parts: Sequence[tuple[Sequence[float], Sequence[float], float, float]]) -> float:
+    """By how many of its standard errors the first of two lies above the second, in pairs, summed over parts: (first, second, weight, jitter)."""
+    apart = variance = 0.0
+    for first, second, weight, jitter in parts:
+        pairs = [a - b for a, b in zip(first, second, strict=True)]
+        if not pairs:
+            continue
+        mean, count = _mean(pairs), len(pairs)
+        spread = sum((x - mean) ** 2 for x in pairs) / max(1, count - 1)
+        apart += weight * mean
+        variance += weight**2 * (spread / count + 2 * jitter**2)
+    return apart / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, apart) if apart else 0.0
 
 
 def _mean(numbers: Sequence[float]) -> float:
     return sum(numbers) / len(numbers) if numbers else 0.0
 
 
-def _smoothed(rows: list[list[float]]) -> list[list[float]]:
-    """Each look averaged with its neighbours, it itself twice."""
-    made = []
+def _smoothed(rows: list[list[float]]) -> tuple[tuple[tuple[float, ...], ...], float]:
+    """(each look averaged with its neighbours, it itself twice; the standard error that is left of a mean).
+
+    Of independent errors of variance v the average with weights 1/4, 1/2, 1/4 keeps 3/8 v, and what it takes away is 3/8 v as well.
+    """
+    made, taken = [], []
     for at, row in enumerate(rows):
         near = [(2.0, row), *((1.0, rows[n]) for n in (at - 1, at + 1) if 0 <= n < len(rows))]
         whole = sum(weight for weight, _ in near)
-        made.append([sum(weight * other[i] for weight, other in near) / whole for i in range(len(row))])
-    return made
+        made.append(tuple(sum(weight * other[i] for weight, other in near) / whole for i in range(len(row))))
+        taken.append(_mean(row) - _mean(made[-1]))
+    inner = taken[1:-1]
+    return tuple(made), math.sqrt(_mean([x * x for x in inner])) if inner else 0.0
