@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from html import escape
 
+from training.plan import advising
+from training.plan.advising import Advice
+from training.plan.validating import POINTS
 from training.runs.events import RunView
 
 # status -> (word, class of its chip)
@@ -211,6 +216,26 @@ def best_checkpoint(steps: list[int], validations: tuple[tuple[int, float], ...]
         f"The lowest validation loss, {number(loss)}, was here; by step {last:,} it had risen to {number(end)}: "
         "later ones begin to learn the pictures by heart."
     )
+
+
+@lru_cache(maxsize=64)
+def _advised(measures, bases, steps: tuple[int, ...]) -> Advice:
+    return advising.advise(measures, bases, steps, POINTS)
+
+
+def advice(view: RunView, steps: Sequence[int]) -> Advice:
+    """What a run's measurements advise.  steps: of the checkpoints on disk, rising."""
+    return _advised(view.measures, view.bases, tuple(steps))
+
+
+def advised(view: RunView, steps: Sequence[int]) -> tuple[int, str]:
+    """(the checkpoint to use, why); of a run that an earlier Easel trained by its validation loss alone.  (0, "") when there is none."""
+    if not steps:
+        return 0, ""
+    if not view.measures:
+        return best_checkpoint(list(steps), view.validations)
+    told = advice(view, steps)
+    return told.step, told.said[0]
 
 
 def sentence_start(text: str) -> str:

@@ -102,6 +102,9 @@ def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab
     assert parts.result().read_bytes() == whole.result().read_bytes()
     assert parts.view().losses == whole.view().losses
     assert parts.view().validations == whole.view().validations
+    assert parts.view().measures == whole.view().measures and parts.view().bases == whole.view().bases
+    *_, (_, each, forgot) = whole.view().measures
+    assert len(each) == len(whole.view().bases) == 4 and len(forgot) == 8 and min(forgot) > 0, "an adapter moves what the base model says"
 
 
 @pytest.fixture

@@ -199,8 +199,10 @@ def test_what_follows_from_the_rest(home):
     config = resolved(home, overrides={"steps": 400, "data.resolutions": [256, 768]}, pictures=100)
     assert (config.save.every, config.sample.every) == (40, 40)
     assert (config.sample.width, config.sample.height) == (768, 768)
-    assert config.data.held_out == 8 and config.save.validate_every == 20
-    assert resolved(home, pictures=12).data.held_out == 0
+    assert config.data.held_out == 2, "so short a run has no time to look at more"
+    long = resolved(home, overrides={"steps": 4000}, pictures=100)
+    assert long.data.held_out == 8 and long.save.validate_every == 200
+    assert [resolved(home, pictures=n).data.held_out for n in (11, 12, 24)] == [0, 2, 2]
     assert resolved(home, pictures=1).data.batch_size == 1
     assert resolved(home, "sd15-style", overrides={"steps": 50}).optimizer.warmup_steps == 5
 

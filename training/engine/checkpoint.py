@@ -16,7 +16,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,15 +167,15 @@ def changes(manifest: dict[str, Any], config_hash: str, dataset_fingerprint: str
     return said
 
 
-def prune(run_dir: Path, keep: int, passing: Callable[[int], bool] = lambda step: False) -> list[int]:
-    """The steps whose checkpoints were deleted: all whole ones but the newest `keep`, of which there are at least two.
+def prune(run_dir: Path, keep: int, passing: Callable[[int], bool] = lambda step: False, named: Collection[int] = ()) -> list[int]:
+    """The steps whose checkpoints were deleted: all whole ones but the newest `keep`, of which there are at least two, and those that are named.
 
     passing: whether that of a step was only written so that nothing is lost; such a one goes as soon as two newer ones are there.
     """
     whole = saved(run_dir)
     kept = [(step, path) for step, path in whole[:-KEEP_AT_LEAST] if not passing(step)] + whole[-KEEP_AT_LEAST:]
     kept = kept[-max(keep, KEEP_AT_LEAST) :]
-    dropped = [pair for pair in whole if pair not in kept]
+    dropped = [pair for pair in whole if pair not in kept and pair[0] not in named]
     for _, path in dropped:
         trash = path.with_name(f".trash-{path.name}-{secrets.token_hex(4)}")
         os.rename(path, trash)  # gone at once: no half-deleted folder ever carries a number

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import concepts, datasets, kinds, pairs, parts
+from ..data import concepts, datasets, heldout, kinds, pairs, parts
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.controls import Control
@@ -153,15 +153,17 @@ class Plan:
         return tuple(dict.fromkeys(end for item in self.everything if not isinstance(item, Drawn) for end in (item, item.low) if end))
 
 
-def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None]) -> Plan:
-    """All items of a run that has datasets, in a fixed order.  Raises ValueError when nothing is left to train on."""
+def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None], before: frozenset[str] = frozenset()) -> Plan:
+    """All items of a run that has datasets, in a fixed order.  before: ids of what an earlier attempt held out, which stays so.  Raises ValueError when nothing is left to train on."""
     objective = concepts.objective_of(config, home.plugins)
     words, paired = concepts.by_words(objective), concepts.in_pairs(objective)
     controlled = needs_control(registry.get("adapters", config.adapter.type, home.plugins))
     pictures = []
     prints = []
+    sources = {}
     for use in config.data.datasets:
         taken = parts.taken(home, use)
+        sources[taken.ds.name] = taken.ds
         prints.append([taken.fingerprint(config.loss.masked, controlled), use.repeats])
         pictures += [(use, taken.ds.name, p) for p in taken.pictures() if p.usable]
     if not pictures:
@@ -179,7 +181,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
-    held = _held_out(config, pictures, new)
+    held = _held_out(config, pictures, new, sources, before, warn)
     changing = config.data.shuffle_tags or config.data.tag_dropout > 0
     about = [] if words else kinds.remarks([pictures[at][2].captions for at in new], config.data.caption_kinds, changing)
     for text in (*_without_word(config, [pictures[at] for at in new], words), *_idle_words(config, words), *about):
@@ -278,15 +280,24 @@ def _say_masks(config: TrainConfig, pictures: list[datasets.Picture], warn: Call
         warn(f"{len(broken)} masks cannot be used, and their pictures are learnt whole: {'; '.join(broken[:5])}")
 
 
-def _held_out(config: TrainConfig, pictures: list[tuple], new: list[int]) -> set[int]:
+def _held_out(config: TrainConfig, pictures: list[tuple], new: list[int], sources: dict[str, datasets.Dataset], before: frozenset[str], warn: Callable[[str], None]) -> set[int]:
     """Which of the (use, name, picture) are kept out of training.  new: those that are learnt; one that several datasets have is held out of all of them."""
-    wanted, first = config.data.held_out, {}
-    for at in new:
-        first.setdefault(pictures[at][2].sha256, len(first))
+    wanted = config.data.held_out
+    first = list({pictures[at][2].sha256: at for at in reversed(new)}.values())[::-1]  # each picture where it stands first
     if wanted and wanted > len(first) - 1:
         raise ValueError(f"data.held_out is {wanted}, but there are only {len(first)} pictures; at least one must be left to train on")
-    drawn = set(permutation(len(first), config.seed, "held out")[:wanted])
-    return {at for at in new if first[pictures[at][2].sha256] in drawn}
+    if not wanted:
+        return set()
+    digests = {pictures[at][2].sha256 for at in first if f"{pictures[at][1]}/{pictures[at][2].id}" in before}
+    if len(digests) != wanted:
+        by_source: dict[str, list[datasets.Picture]] = {}
+        for at in sorted(first):
+            by_source.setdefault(pictures[at][1], []).append(pictures[at][2])
+        known = [one for name, mine in by_source.items() for one in heldout.candidates(sources[name], mine)]
+        digests = heldout.chosen(known, wanted, permutation(len(known), config.seed, "held out"))
+    if len(digests) < wanted:
+        warn(f"{len(digests)} pictures are held out instead of {wanted}: the others have twins, and a picture whose twin is learnt measures nothing")
+    return {at for at in new if pictures[at][2].sha256 in digests}
 
 
 def _without_word(config: TrainConfig, learnt: list[tuple], words: bool) -> list[str]:
@@ -546,18 +557,33 @@ class Feed:
             cells = self.cache.get(item.mask_key(item.crop.height // clean.shape[-2], flip))["mask"]
         return cells[:, None] if clean.ndim == 4 else cells
 
-    def validation(self, per_picture: int) -> list[Batch]:
-        """Each held-out picture at `per_picture` fixed timesteps with fixed plain noise; the same at every call."""
-        batches = []
+    def validation(self, per_picture: int, most: int) -> list[tuple[list[int], Batch]]:
+        """(places, batch): each held-out picture at `per_picture` fixed timesteps with fixed plain noise, the same at every call; at most `most` of one size together.
+
+        places: of each of its rows among all, picture by picture and level by level.
+        """
+        groups: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
         for index, item in enumerate(self.plan.held_out):
-            clean = self.cache.get(item.latent_key(self.latent_print, False))["latents"]
-            cond = self.told(item, False)
-            mask = self._mask(item, False, clean)
-            for n in range(per_picture):
-                noise = torch.randn(clean.shape, generator=generator("validation", self.config.seed, index, n))
-                t = self.schedule.at((n + 0.5) / per_picture)
-                batches.append(self._to_device([clean], [noise], [t], [cond], [Row(item, 0)], [mask], 1.0, [item.captions[0]]))
-        return batches
+            groups.setdefault(item.bucket, []).extend((index, n) for n in range(per_picture))
+        parts = [rows[at : at + most] for rows in groups.values() for at in range(0, len(rows), most)]
+        return [([index * per_picture + n for index, n in part], self._validation(part, per_picture)) for part in parts]
+
+    def _validation(self, part: list[tuple[int, int]], per_picture: int) -> Batch:
+        """part: (held-out picture, level)."""
+        items = [self.plan.held_out[index] for index, _ in part]
+        clean = [self.clean(item) for item in items]
+        noise = [torch.randn(c.shape, generator=generator("validation", self.config.seed, *at)) for c, at in zip(clean, part, strict=True)]
+        times = [self.schedule.at((n + 0.5) / per_picture) for _, n in part]
+        masks = [self._mask(item, False, c) for item, c in zip(items, clean, strict=True)]
+        return self._to_device(clean, noise, times, [self.told(item, False) for item in items], [Row(item, 0) for item in items], masks, 1.0, [item.captions[0] for item in items])
+
+    def clean(self, item: Item) -> Tensor:
+        """An item's latents as they were encoded, not mirrored, [C,...]."""
+        return self.cache.get(item.latent_key(self.latent_print, False))["latents"]
+
+    def unshown(self, item: Item) -> dict[str, Tensor]:
+        """All that the denoiser is told besides words, of a picture of an item's shape, where nothing is shown to what hangs beside it."""
+        return item.geometry(False) | self._shown(item, False, dropped=True)
 
     def _to_device(self, latents, noise, times, conds, rows: list[Row], masks, weight, captions) -> Batch:
         move = lambda t: t.to(self.device, non_blocking=True)

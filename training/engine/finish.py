@@ -31,13 +31,15 @@ TOLERANCE = {"fp32": 0.005, "bf16": 0.3, "fp16": 0.1}
 ROUNDING = {"fp32": 1e-5, "bf16": 0.03, "fp16": 0.004}
 
 
-def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, modules: dict[str, nn.Module], weights_for_use) -> None:
+def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, modules: dict[str, nn.Module], weights_for_use, step: int = 0) -> None:
     """Writes the result and README.md, proves the result, and emits `finished`.  Raises ValueError when it does not hold.
 
     The result is <name>.safetensors, or where no single file serves both diffusers and ComfyUI one for each, or for an adapter that
     moves the base's own weights the folder <name>/<denoiser>, or for one that hangs beside it <name>/<kind>.
+
+    weights_for_use: a context in which the modules hold what the result is made of.  step: of its checkpoint, 0 for the newest.
     """
-    newest = checkpoint.saved(ctx.run.path)[-1][1]
+    newest = dict(checkpoint.saved(ctx.run.path))[step] if step else checkpoint.saved(ctx.run.path)[-1][1]
     layers = {name: adapter_layers(module) for name, module in modules.items()}
     whole, alone = is_whole(adapter), stands_alone(adapter)
     offer, *others = needed(offers(p.family.SPEC, config.adapter.type, adapter)) or (None,)
@@ -66,7 +68,8 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC, plugins=ctx.home.plugins).encode())
     size = sum(f.stat().st_size for f in ([ctx.path(name)] if not alone else ctx.path(name).rglob("*")) if f.is_file())
     what = adapter.TITLE if p.m.side else "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
-    ctx.emit("finished", path=name, summary=f"{config.steps} steps; {what}; {size / 1e6:.1f} MB; {checked}")
+    steps = f"ended by itself with step {step} of {config.steps}" if step else f"{config.steps} steps"
+    ctx.emit("finished", path=name, summary=f"{steps}; {what}; {size / 1e6:.1f} MB; {checked}", **({"step": step} if step else {}))
 
 
 def _let_go(p: Prepared) -> None:

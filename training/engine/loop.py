@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,21 +18,23 @@ from ..config import TrainConfig, config_hash
 from ..data import concepts
 from ..family import Cond, Side
 from ..formats import basehash
+from ..formats.adapting import is_whole
 from ..formats.beside import is_beside
-from ..plan import optimizing, prompts
+from ..plan import advising, optimizing, prompts, validating
 from ..runs.context import Context, Stopped
+from ..runs.events import RunView, fold
 from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
 from .cache import key
 from .data import Batch, Drawn
 from .finish import finish
 from .lessons import Switch
 from .losses import picture_loss
+from .measuring import Yardstick
 from .prepare import Prepared, prepare
 from .randomness import number, unit
 from .sampling import SPONTANEOUS, Gallery
 from .weights import load_denoiser, load_vae, placement
 
-VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
 DISK_RETRY_S = 30
 BASE_RECORD = "base.json"  # in the run's folder: what its base model was, file by file
 LEVEL_EVERY = 100  # steps after which processes that train together compare their weights
@@ -45,7 +48,7 @@ def train(config: TrainConfig, ctx: Context) -> None:
     session.resume()
     session.learn()
     if ctx.ranks.first:  # the others have done their share
-        finish(config, ctx, prepared, session.adapter, session.modules, session.weights_for_use)
+        finish(config, ctx, prepared, session.adapter, session.modules, *session.taken())
 
 
 class Session:
@@ -57,6 +60,7 @@ class Session:
         self.adapter = registry.get("adapters", config.adapter.type, ctx.home.plugins)
         self.objective = registry.get("objectives", config.loss.objective, ctx.home.plugins)
         self.step = 0
+        self.measured = RunView()  # what was measured so far, folded from its events alone
         self._saved_at = time.monotonic()
         self._spontaneous = 0
         self._unchecked: list[tuple[int, Tensor, list[str]]] = []  # losses that were not yet read from the device
@@ -74,6 +78,7 @@ class Session:
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed)
         for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
+        self.yardstick = Yardstick(config, self.family, self.m, prepared.schedule, self.feed, self.switch, self.objective, prepared.probes, ctx.ranks, not is_whole(self.adapter))
         self.ema = self._make_ema()
         with ctx.ranks.in_turn():  # they go into the cache, where the others find them
             if prepared.plan.drawn:
@@ -156,6 +161,9 @@ class Session:
         c, said = self.config, []
         if c.save.validate_every and not c.data.held_out and c.save.validate_every != type(c.save)().validate_every:
             said.append("save.validate_every has no effect: data.held_out is 0, so there is nothing to measure on")
+        if c.save.stop_early:
+            for on, name in ((c.data.held_out, "data.held_out"), (c.save.validate_every, "save.validate_every"), (c.save.every, "save.every")):
+                said += [f"save.stop_early has no effect: {name} is 0, so nothing says when to stop"] * (not on)
         if c.sample.every and not c.sample.prompts:
             said.append("sample.every has no effect: there are no sample prompts")
         if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not (c.data.shuffle_tags or c.data.tag_dropout):
@@ -180,7 +188,7 @@ class Session:
         """From the present step to the last; raises Stopped after everything is saved."""
         self._samples_if_due()
         self._mark = (time.monotonic(), 0)
-        while self.step < self.config.steps:
+        while self.step < self.config.steps and not self._enough():
             self._obey()
             loss, grad, count = self._advance()
             self._tell(loss, grad, count)
@@ -190,6 +198,30 @@ class Session:
             self._samples_if_due()
         if self.ctx.ranks.same_flag(self.ctx.stop_requested()):
             raise Stopped(self.step)
+        if self.step < self.config.steps and self.ctx.ranks.first and self.step not in [step for step, _ in checkpoint.saved(self.ctx.run.path)]:
+            self.save()  # of a run that ends by itself: it may be trained longer all the same
+
+    def _enough(self) -> bool:
+        """Whether going on can only make it worse, and the run is to end then.  It follows from what was measured and the settings alone, so each process and each attempt says the same."""
+        every = self.config.save.every
+        if not (self.config.save.stop_early and every and self.measured.measures and self.measured.measures[-1][0] == self.step):
+            return False
+        return self._advice(range(every, self.step + 1, every)).over
+
+    def _advice(self, steps) -> advising.Advice:
+        return advising.advise(self.measured.measures, self.measured.bases, tuple(steps), validating.POINTS)
+
+    def taken(self) -> tuple[Any, int]:
+        """(a context in which the model holds what the result is made of, the step of its checkpoint or 0 for the last): of a run that ended by itself the best one's."""
+        if self.step == self.config.steps:
+            return self.weights_for_use, 0
+        every = self.config.save.every
+        step = self._advice(range(every, self.step + 1, every)).step
+        files, *_ = checkpoint.load(dict(checkpoint.saved(self.ctx.run.path))[step])
+        self._restore(files.get("ema", files["adapter"]))
+        for module in self.modules.values():
+            module.eval()
+        return self.assistant.off, step
 
     def _advance(self) -> tuple[Tensor, Tensor, int]:
         """One optimizer step: (mean loss of the pictures, length of the gradient, pictures).  What holds the base counts in neither of the two."""
@@ -372,13 +404,10 @@ class Session:
         every = self.config.save.validate_every
         if not (self.p.plan.held_out and every and (self.step % every == 0 or self.step == self.config.steps)):
             return
-        total, count = 0.0, 0
-        with self._averaged(), torch.no_grad(), memory.autocast(self.config):
-            for batch in self.ctx.ranks.share(self.feed.validation(VALIDATION_POINTS)):
-                total += float(self.objective.loss(self.family, self.m, batch, self.p.schedule, self.config.loss).mean())
-                count += 1
-        total, count = self.ctx.ranks.total((total, count))
-        self.ctx.emit("validation", step=self.step, loss=total / count)
+        with self._averaged():
+            told = self.yardstick.measure().event()
+        self.ctx.emit("validation", step=self.step, **told)
+        self.measured = fold(self.measured, [{"t": 0.0, "kind": "validation", "step": self.step, **told}])
         self._mark = time.monotonic(), 0
 
     # -- checkpoints -------------------------------------------------------------------------------------------------------
@@ -409,7 +438,8 @@ class Session:
         }
         path = self._save_when_there_is_room(files, state, {"adapter": header, "ema": header})
         self.ctx.emit("checkpoint", step=self.step, path=path.relative_to(self.ctx.run.path).as_posix())
-        checkpoint.prune(self.ctx.run.path, self.config.save.keep, self._only_for_safety)
+        named = self._advice(step for step, _ in checkpoint.saved(self.ctx.run.path)).named
+        checkpoint.prune(self.ctx.run.path, self.config.save.keep, self._only_for_safety, named)
         self._saved_at = time.monotonic()
 
     def _save_when_there_is_room(self, files, state, headers) -> Path:
@@ -452,6 +482,13 @@ class Session:
         optim.follow(self.scheduler)  # a run that trains longer than the one it goes on from has another schedule
         self.scaler.load_state_dict(state["scaler"]) if state["scaler"] else None
         self.step = state["step"]
+        self._recall()
+
+    def _recall(self) -> None:
+        """What earlier attempts measured up to here."""
+        view = self.ctx.run.view() if self.ctx.ranks.first else RunView()
+        measures, bases = self.ctx.ranks.same(([row for row in view.measures if row[0] <= self.step], view.bases))
+        self.measured = RunView(measures=tuple((step, tuple(each), tuple(forgot)) for step, each, forgot in measures), bases=tuple(bases))
 
     def _put_down(self, record: Path) -> None:
         if self.ctx.ranks.first:

@@ -57,6 +57,11 @@ class DiscreteSchedule:
         signal, grain = self.signal_and_noise(t, clean)
         return signal * noise - grain * clean
 
+    def clean(self, noisy: Tensor, said: Tensor, t: Tensor) -> Tensor:
+        """The clean latents that `noisy` is made of at t, if `said` is what target() says."""
+        signal, grain = self.signal_and_noise(t, noisy)
+        return (noisy - grain * said) / signal if self.prediction_type == "epsilon" else signal * noisy - grain * said
+
     def snr(self, t: Tensor) -> Tensor:
         """Signal-to-noise ratio at t, [B], exact()."""
         alpha = self._alphas(t.device)[t]
@@ -98,6 +103,10 @@ class FlowSchedule:
     def target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What the denoiser should say: the velocity of the path."""
         return noise - clean
+
+    def clean(self, noisy: Tensor, said: Tensor, t: Tensor) -> Tensor:
+        """The clean latents that `noisy` is made of at t, if `said` is what target() says."""
+        return noisy - t.view(-1, *[1] * (noisy.ndim - 1)).to(noisy.dtype) * said
 
     def snr(self, t: Tensor) -> Tensor:
         """Signal-to-noise ratio at t, [B], exact()."""

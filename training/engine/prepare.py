@@ -17,6 +17,7 @@ from ..family import Modules
 from ..files import write_atomic
 from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
+from ..outside import read_json
 from ..plan import optimizing, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
@@ -26,12 +27,14 @@ from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
 from .imageprompts import ImagePrompts
 from .losses import warnings_for
+from .measuring import probes
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
 from .sampling import texts_of
 from .texts import Texts, trains_text
 from .weights import base_folder, load_vae, placement
 
+PICTURES, MAX_PICTURES_BYTES = "pictures.json", 256 << 20  # in the run's folder: what it trains on
 PIXELS_AT_ONCE = 4 * 512 * 512  # pictures of one size that are encoded together hold about this many pixels
 
 
@@ -49,6 +52,7 @@ class Prepared:
     stride: int  # px per latent cell
     cache: Cache
     texts: Texts
+    probes: tuple[str, ...]  # sentences by which it is measured what the base model loses
     base_hashes: dict[str, str]  # {file of weights: sha256}, of the base model that is used now
 
 
@@ -69,9 +73,9 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         ctx.phase("checking the pictures")
         if ranks.first:
             exactly.note(config, ctx)
-        work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
+        work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn, _held_before(ctx)) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
         if ranks.first:
-            write_atomic(ctx.path("pictures.json"), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
+            write_atomic(ctx.path(PICTURES), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
     sentences = words.sentences_of(config, family.SPEC, ctx.home) if config.keep.on else ()
     cache = Cache(ctx.home.cache, ctx.warn)
@@ -80,7 +84,8 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
     bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
     asked = taught(config, objective, work.items) if by_words else set()
-    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | texts_of(config) | {""}, ranks)
+    asks = probes(config, family.SPEC, ctx.home, registry.get("adapters", config.adapter.type, ctx.home.plugins))
+    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | set(asks) | texts_of(config) | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
@@ -114,7 +119,16 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins)):
         ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts)
-    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, hashes)
+    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes)
+
+
+def _held_before(ctx: Context) -> frozenset[str]:
+    """The pictures that an earlier attempt of the run held out: what was measured is to be measured on, whatever is found to be a twin meanwhile."""
+    try:
+        rows = read_json(ctx.path(PICTURES), MAX_PICTURES_BYTES)
+        return frozenset(str(row["id"]) for row in rows if row["held_out"] is True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
 
 
 def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, registry
-from ..config import NO_WORD, AdapterPart, DatasetUse, TrainConfig
+from ..config import NO_WORD, AdapterPart, DatasetUse, KeepPart, TrainConfig
 from ..data import concepts, datasets, frames, words
 from ..data.parts import taken
 from ..family import FamilySpec
@@ -31,7 +31,7 @@ from ..formats import adapting
 from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices, optimizing, sharing
+from . import devices, optimizing, sharing, unseen, validating
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -302,7 +302,7 @@ def resolve_and_tell(preset_id: str, answers: Answers, machine: Machine, picture
         data["optimizer"]["options"] = answers.overrides["optimizer.options"]  # those of the preset are another optimizer's, or were taken out
     if every := data.get("sample", {}).get("every", 0) if "every" not in set_by_user.get("sample", {}) else 0:
         data["sample"]["every"] = max(1, round(every * _whole(data.get("steps", usual_steps)) / usual_steps))  # as many samples as the preset has
-    _fill(data, preset, machine, pictures, set_by_user, home.plugins)
+    _fill(data, preset, machine, pictures, set_by_user, home)
     config = _parsed(data)
     on = devices.of(config.device, machine)
     able, said = devices.adapted(config, on, _set_paths(set_by_user))
@@ -360,15 +360,16 @@ def _seen(home: Home, row: Mapping[str, Any]) -> int:
 # -- what nobody set
 
 
-def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int, set_by_user: Mapping[str, Any], plugins: Path) -> None:
+def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int, set_by_user: Mapping[str, Any], home: Home) -> None:
     """Puts into `data` what follows from the rest and from the machine, wherever nobody has set it."""
+    plugins = home.plugins
     _keep(data, plugins)
     steps = _whole(data.setdefault("steps", TrainConfig.model_fields["steps"].default))
     tenth = max(1, steps // 10)
     data.setdefault("device", machine.device)
     model, use = _part(data, "model"), _part(data, "data")
     model.setdefault("dtype", devices.of(str(data["device"]), machine).best_dtype)
-    use.setdefault("held_out", held_out(pictures) if _at_once(data, plugins) else 0)
+    use.setdefault("held_out", validating.held_out(pictures, steps, _step_passes(data)) if _at_once(data, plugins) else 0)
 
     sample = _part(data, "sample")
     side = max([_whole(s) for s in _listed(use.get("resolutions", (512,)))], default=512)
@@ -381,17 +382,29 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
             sample.setdefault(name, use[name])
     if "prompts" not in set_by_user.get("sample", {}):
         usual = _aimed(_listed(sample.get("prompts", ["[trigger]"])), _targets(data))
+        usual += filter(None, [unseen.prompt_for(preset.goal, preset.light, _captions(data, home))] if use["held_out"] else [])
         sample["prompts"] = [*(_worded(p, str(data["trigger"]), preset.noun) for p in usual), *_of_other_words(usual, data)]
 
     save.setdefault("every", _whole(sample["every"]) if sample["every"] else tenth)  # a checkpoint without samples cannot be judged
-    if _whole(use["held_out"]):
-        save.setdefault("validate_every", max(1, steps // 20))
     optimizer = _part(data, "optimizer")
     if "warmup_steps" not in set_by_user.get("optimizer", {}) and _whole(optimizer.get("warmup_steps", 0)) >= steps:
         optimizer["warmup_steps"] = steps // 10  # the preset's own belongs to the preset's own number of steps
     if pictures and "batch_size" not in set_by_user.get("data", {}):
         left = max(1, pictures - _whole(use["held_out"]))
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
+    if _whole(use["held_out"]):
+        save.setdefault("validate_every", validating.every(steps, _whole(use["held_out"]), _step_passes(data)))
+
+
+def _captions(data: Mapping[str, Any], home: Home) -> list[str]:
+    """The captions of all pictures that are learnt, as far as they can be read now."""
+    said: list[str] = []
+    for row in _listed(data["data"]["datasets"]):
+        try:
+            said += [text for picture in taken(home, DatasetUse.model_validate(row)).pictures(check=False) for text in picture.captions]
+        except (ValueError, OSError):
+            continue  # the validation says what is wrong with the row
+    return said
 
 
 def _at_once(data: Mapping[str, Any], plugins: Path) -> bool:
@@ -433,9 +446,12 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         return []  # a family that is not there: the estimate and the start say so, in its place
 
 
-def held_out(pictures: int) -> int:
-    """Pictures to keep back for the validation loss: a tenth, at most 8; none of a small dataset, which needs all it has."""
-    return min(8, pictures // 10) if pictures >= 20 else 0
+def _step_passes(data: Mapping[str, Any]) -> float:
+    """What an optimizer step costs, in forward passes of a picture."""
+    use, keep, optimizer = data.get("data", {}), data.get("keep", {}), data.get("optimizer", {})
+    share = keep.get("share", KeepPart().share) if keep.get("on") else 0
+    batch = _whole(use.get("batch_size", 1)) * _whole(optimizer.get("accumulation", 1)) * (1 + (share if isinstance(share, float | int) else 0))
+    return validating.learning(batch, data.get("loss", {}).get("gradient_checkpointing", "off") not in ("off", False))
 
 
 def _worded(prompt: str, trigger: str, noun: str) -> str:

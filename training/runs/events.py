@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "failed": ("error", "hint", "trace"),
 }
 # keys that some records of a kind carry besides: a slider's samples; of a trial the caption that was there
-MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",), "item": ("was",)}
+MAY: dict[str, tuple[str, ...]] = {"sample": ("strength",), "item": ("was",), "validation": ("each", "base", "base_each", "forgot", "forgot_each", "took_s"), "finished": ("step", "chosen_t")}
 ENDINGS = {"finished", "stopped", "failed"}
 
 LARGEST = 3.4028234663852886e38  # of an fp32 number: no loss and no rate is beyond it
@@ -39,6 +39,7 @@ MOST_COUNT = 2**53  # of steps and bytes: beyond it a float does not hold a whol
 LAST_T = 253_370_764_800.0  # the first day of the year 9999, the last that a calendar shows
 MOST_POINTS = 20_000  # of the loss curve; then every second one goes
 MOST_VALIDATIONS, MOST_SAMPLES, MOST_CHECKPOINTS, MOST_ITEMS, MOST_WARNINGS = 20_000, 10_000, 10_000, 200_000, 500  # then the oldest goes
+MOST_MEASURES, MOST_EACH = 400, 1_000  # looks that are kept number by number, then every second one goes; numbers of one look
 WORD, LINE, TEXT = 500, 4_000, 100_000  # characters
 
 
@@ -71,6 +72,8 @@ class RunView:
     losses: tuple[tuple[int, float, float], ...] = ()  # (step, loss, lr), steps strictly rising
     loss_stride: int = 1  # of so many steps the last point is kept
     validations: tuple[tuple[int, float], ...] = ()
+    measures: tuple[tuple[int, tuple[float, ...], tuple[float, ...]], ...] = ()  # (step, loss of each held-out picture at each level, what each plain sentence has lost)
+    bases: tuple[float, ...] = ()  # the losses of these pictures by the base model alone
     samples: tuple[tuple[int, int, str, str, int], ...] = ()  # (step, index, prompt, path, seed)
     strengths: tuple[tuple[str, float], ...] = ()  # (path, strength) of the samples of a slider
     checkpoints: tuple[tuple[int, str], ...] = ()  # (step, path), as said; a pruned one is no longer on disk
@@ -81,6 +84,7 @@ class RunView:
     trace: str = ""
     result: str = ""  # path of the result inside the run folder
     summary: str = ""
+    result_step: int = 0  # whose checkpoint the result is; 0: the last step's
     bad_lines: int = 0
 
 
@@ -109,6 +113,7 @@ class _Lists:
     def __init__(self, view: RunView):
         self.losses = list(view.losses)
         self.validations = list(view.validations)
+        self.measures = list(view.measures)
         self.samples = {row[3]: row for row in view.samples}
         self.strengths = {row[0]: row for row in view.strengths}
         self.checkpoints = {row[0]: row for row in view.checkpoints}
@@ -118,7 +123,7 @@ class _Lists:
     def tuples(self) -> dict[str, tuple]:
         """As the view keeps them."""
         return {
-            "losses": tuple(self.losses), "validations": tuple(self.validations), "samples": tuple(self.samples.values()), "strengths": tuple(self.strengths.values()),
+            "losses": tuple(self.losses), "validations": tuple(self.validations), "measures": tuple(self.measures), "samples": tuple(self.samples.values()), "strengths": tuple(self.strengths.values()),
             "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
         }  # fmt: skip
 
@@ -159,7 +164,7 @@ def _started(g, lists, e, t):
         attempt=_count(e["attempt"]), pid=_count(e["pid"]), boot_id=_text(e["boot_id"], WORD), device=_text(e["device"], WORD), started_t=t,
         oom_kills=_count(e.get("oom_kills", -1), -1), versions=tuple(sorted(versions)),
         phase="", phase_done=0.0, phase_of=0.0, phase_unit="", phase_t=t,
-        first_step=0, first_step_t=0.0, error="", hint="", trace="", result="", summary="",
+        first_step=0, first_step_t=0.0, error="", hint="", trace="", result="", summary="", result_step=0,
     )  # fmt: skip
     g["first_t"] = g["first_t"] or t
 
@@ -192,10 +197,30 @@ def _step(g, lists, e, t):
 
 def _validation(g, lists, e, t):
     row = (_count(e["step"]), _number(e["loss"]))
+    each, bases, forgot = (tuple(map(_number, _list(e.get(name, [])))) for name in ("each", "base_each", "forgot_each"))
     while lists.validations and lists.validations[-1][0] >= row[0]:
         lists.validations.pop()
     lists.validations.append(row)
     del lists.validations[:-MOST_VALIDATIONS]
+    while lists.measures and lists.measures[-1][0] >= row[0]:
+        lists.measures.pop()
+    if not each:
+        return
+    if lists.measures and [len(lists.measures[-1][1]), len(lists.measures[-1][2])] != [len(each), len(forgot)]:
+        lists.measures.clear()  # other pictures are held out now: what was measured before says nothing of these
+    lists.measures.append((row[0], each, forgot))
+    if len(lists.measures) > MOST_MEASURES:
+        lists.measures[:] = lists.measures[1::2]
+    g["bases"] = bases if len(bases) == len(each) else ()
+
+
+def _list(value: Any) -> list:
+    """A list of at most MOST_EACH numbers.  Raises TypeError, ValueError."""
+    if not isinstance(value, list):
+        raise TypeError
+    if len(value) > MOST_EACH:
+        raise ValueError
+    return value
 
 
 def _sample(g, lists, e, t):
@@ -224,7 +249,7 @@ def _warning(g, lists, e, t):
 
 
 def _finished(g, lists, e, t):
-    g.update(result=_text(e["path"], WORD), summary=_text(e["summary"], LINE), phase="finished")
+    g.update(result=_text(e["path"], WORD), summary=_text(e["summary"], LINE), result_step=_count(e.get("step", 0)), phase="finished")
 
 
 def _stopped(g, lists, e, t):

@@ -227,7 +227,7 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
     wish = settled(ctx, run, drafts.load(ctx.home, f"publish-{run.id}", Wish), seen.get("who"))
     now = time.time()
     steps = _steps(ctx, run)
-    best, reason = views.best_checkpoint(steps, view.validations)
+    best, reason = views.advised(view, steps)
     kept = [("final", "The finished LoRA")] if result_of(run, view) else []
     kept += [(str(s), f"Step {s:,}" + (" (suggested)" if s == best and not kept else "")) for s in reversed(steps)]
     shots = [
@@ -273,7 +273,7 @@ def settled(ctx, run: Run, wish: Wish, who: Account | None) -> Wish:
     steps = {str(step) for step in _steps(ctx, run)}
     checkpoint, finished = wish.checkpoint, result_of(run, view)
     if not (checkpoint in steps or (checkpoint == "final" and finished)):
-        checkpoint = "final" if finished else str(views.best_checkpoint(sorted(map(int, steps)), view.validations)[0])
+        checkpoint = "final" if finished else str(views.advised(view, sorted(map(int, steps)))[0])
     made = {path for *_, path, _ in view.samples}
     if wish.samples is None:
         newest = {index: path for _, index, _, path, _ in sorted(view.samples)}

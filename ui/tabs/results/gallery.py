@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from types import MappingProxyType
 
+from training.plan import unseen
 from training.runs.events import RunView
 
 Source = Callable[[str], str]  # path inside the run folder -> URL
@@ -85,7 +86,14 @@ class _Looks:
 def _line(n: int, line: Row, steps: list[int], looks: _Looks) -> str:
     shots = {shot.step: shot for shot in line.shots}
     cells = "".join(f"<td>{_cell(n, k, line, shots[step], looks)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
-    return f'<tr><th scope="row"><span class="ez-prompt" title="{escape(line.said)}">{escape(line.said)}</span></th>{cells}</tr>'
+    return f'<tr><th scope="row"><span class="ez-prompt" title="{escape(line.said)}">{escape(line.said)}</span>{_unseen(line)}</th>{cells}</tr>'
+
+
+def _unseen(line: Row) -> str:
+    """A label for the prompt that asks for what no training picture shows."""
+    if not unseen.is_unseen(line.prompt):
+        return ""
+    return '<span class="ez-chip ez-unseen" title="No training picture shows this. An adapter that trained too long stops following it first.">not in your pictures</span>'
 
 
 def _cell(n: int, k: int, line: Row, shot: Shot, looks: _Looks) -> str:

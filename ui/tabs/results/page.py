@@ -13,7 +13,7 @@ from training.runs.room import Room
 from ... import faults, views
 from ...icons import icon
 from ...words import in_words, plain
-from . import travel
+from . import advice, travel
 from .elsewhere import Row
 from .gallery import Source
 
@@ -66,6 +66,7 @@ class Page:
     links: dict[str, str] = field(default_factory=dict)  # what media serves -> URL
     away: str = ""  # the other machine that it is trained on, "" for this one
     left_there: bool = False  # something of it runs or lies there, as far as this computer knows
+    choosable: bool = False  # a checkpoint can be made the result
     downloads: tuple[tuple[str, str], ...] = ()  # (layout, the programs that read it) of the files in which the LoRA can be had
     elsewhere: tuple[Row, ...] = ()  # trackers, and what they were told
 
@@ -310,13 +311,13 @@ def checkpoints(page: Page) -> str:
     if not page.checkpoints:
         return '<p class="ez-muted">The first one is written during training, and always when you press Stop.</p>'
     steps = [step for step, _ in page.checkpoints]
-    best, reason = views.best_checkpoint(steps, page.view.validations)
+    best, reason = views.advised(page.view, steps)
     losses = dict(page.view.validations)
     check = bool(losses)
-    settled = check or page.status not in ("running", "starting")  # before that, the newest is only the newest
+    settled = page.status not in ("running", "starting")  # before that, the newest is only the newest
     rows = "".join(_checkpoint(page, step, size_bytes, settled and step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
     head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th>" + f"<th>{'Download for' if page.downloads[1:] else 'File'}</th>"
-    hint = f"<b>Step {best:,}</b> is the one to take. {escape(reason)}" if settled else "Which one to take is said here when training has ended."
+    hint = f"<b>Step {best:,}</b>: {escape(reason)}" if settled else "Which one to take is said here when training has ended."
     return (
         f'<p class="ez-hint">{icon("star")}<span>{hint}</span></p>'
         f'<div class="ez-wide"><table class="ez-table"><thead><tr>{head_}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -331,7 +332,11 @@ def _checkpoint(page: Page, step: int, size_bytes: int, best: bool, loss: float 
         for layout, title in page.downloads
         if f"step-{step}-{layout}" in page.links
     )
-    return f'<tr data-checkpoint="{step}"><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{get}</td></tr>'
+    used = step == (page.view.result_step or page.view.of)
+    if page.choosable and used:
+        mark += ' <span class="ez-chip">the result</span>'
+    take = f'<button type="button" class="ez-link" data-act="{advice.ACT}" data-value="{step}" aria-label="Make step {step:,} the result">Use</button> · ' if page.choosable and not used else ""
+    return f'<tr data-checkpoint="{step}"><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{take}{get}</td></tr>'
 
 
 def warnings(view: RunView) -> str:

@@ -18,24 +18,24 @@ from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import exactly, longer, origin, placing, room, supervisor
+from training.runs import choosing, exactly, longer, origin, placing, room, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
-from ... import shell, views
+from ... import shell, theme, views
 from ...poll import Watch, changes, result_of
 from ...server import client, media
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import elsewhere, gallery, travel
+from . import advice, elsewhere, gallery, travel
 from . import page as runpage
 from .chart import chart
 
 TITLE = "Results"
-CSS, JS = client.CSS, client.JS
+CSS, JS = client.CSS + (theme.ASSETS / "advice.css").read_text(encoding="utf-8"), client.JS
 NOTICE_S = 8.0  # how long the answer to an action stays
-PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details", "elsewhere")
+PIECES = ("strip", "head", "samples", "pairs", "advice", "chart", "checkpoints", "warnings", "details", "elsewhere")
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -68,6 +68,7 @@ def build(ctx) -> Parts:
             gr.HTML('<h2 class="ez-subtitle">Samples</h2>')
             boxes["samples"] = _box()
         boxes["pairs"] = _box()
+        boxes["advice"] = _box()
         with gr.Row(elem_classes="ez-two"):
             with gr.Column(elem_classes="ez-card", scale=3, min_width=320):
                 gr.HTML('<h2 class="ez-subtitle">Loss</h2>')
@@ -103,7 +104,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
     travel.wire(parts.travel, ctx, look, parts.outputs())
-    for name in ("strip", "head", "elsewhere"):
+    for name in ("strip", "head", "advice", "checkpoints", "elsewhere"):
         parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
 
 
@@ -160,6 +161,7 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
         "head": runpage.head(page, now),
         "samples": gallery.grid(page.view, src, page.videos, _kept(page)),
         "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
+        "advice": advice.panel(page.view, tuple(step for step, _ in page.checkpoints), page.choosable, page.status == "finished"),
         "chart": chart(page.view),
         "checkpoints": runpage.checkpoints(page),
         "warnings": runpage.warnings(page.view),
@@ -210,7 +212,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
-        downloads=tuple((o.layout, o.title) for o in offers), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
+        downloads=tuple((o.layout, o.title) for o in offers), choosable=status == "finished" and not choosing.hindrance(run), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
         away=place_of(run).removeprefix("on "), left_there=state.remembered(run.path) is not None,
         lacks=travel.lacking(run, ctx) if status in views.RESUMABLE and not supervisor.sent_away(run) else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
     )  # fmt: skip
@@ -398,6 +400,9 @@ def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:
             origin.adopt(run.path)
         supervisor.start_soon(run, ctx.home, token)
         return ""
+    if act == advice.ACT:
+        choosing.use(run, int(value) if value.isdecimal() else 0)
+        return f"The result is now step {int(value):,}. The other checkpoints are still there: any of them can take its place."
     if act == "kill":
         supervisor.kill(run)
         if state.remembered(run.path):

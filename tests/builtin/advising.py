@@ -1,0 +1,106 @@
+"""How good the advised checkpoint is: runs on the built-in base that train too long, each checkpoint judged by the pixel checkers.
+
+    python -m tests.builtin.advising                 the six that nothing was chosen by
+    python -m tests.builtin.advising tavik halvino   some
+    python -m tests.builtin.advising --keep DIR      keeps runs and scores in DIR, and goes on with what is there
+
+A checkpoint's score is the mean of two shares: of prompts with the trigger word that show what was learnt, and of plain prompts that are still drawn
+right, against the base alone.  Nothing that judges was trained on, and the advice sees none of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.builtin import figures
+from tests.builtin.concepts import CONCEPTS, PICTURES, Concept
+from tests.builtin.others import OTHERS
+from training import registry
+from training.engine import checkpoint
+from training.formats.deliver import deliver, needed, offers
+from training.home import Home
+from training.plan import hardware, presets
+from training.runs.context import Context
+from training.runs.run import Run, create, list_runs
+
+STEPS, EVERY = 320, 40
+PROMPTS = 30  # with the trigger word, and as many without
+SAMPLING = 8  # steps of a picture: the base draws as well as with 20
+
+
+@dataclass(frozen=True)
+class Score:
+    """Shares, 0 to 1.  kept: of the base's own share of right pictures."""
+
+    step: int
+    shown: float
+    kept: float
+
+    @property
+    def whole(self) -> float:
+        return (self.shown + min(self.kept, 1.0)) / 2
+
+
+def trained(home: Home, concept: Concept) -> Run:
+    """The finished run: the preset, for longer than is good, and without what holds the base."""
+    data = concept.write(home.root / "drawn" / concept.trigger)
+    own = {"sample.every": 0, "keep.on": False, "steps": STEPS, "save.every": EVERY, "save.every_minutes": 0, "save.keep": 100, "save.validate_every": EVERY // 2, "optimizer.schedule": "constant"}
+    if PICTURES[concept.kind] < 20:
+        own["data.held_out"] = 2
+    answers = presets.Answers(name=concept.trigger, trigger=concept.trigger, dataset=str(data), overrides=own)
+    config = presets.resolve(concept.preset, answers, hardware.machine(home.root), PICTURES[concept.kind], home)
+    begun = [run for run in list_runs(home.outputs) if run.config().trigger == concept.trigger]
+    run = begun[0] if begun else create(home.outputs, config)
+    if begun and run.view().last_kind == "finished":
+        return run
+    ctx = Context(run, home, 1 + len(begun))
+    ctx.emit("started", pid=1, attempt=1 + len(begun), boot_id="", oom_kills=0, versions={}, device="CPU")
+    registry.get("jobs", "train").run(run.config(), ctx)
+    return run
+
+
+def scored(pipe, run: Run, concept: Concept, file: Path) -> list[Score]:
+    """The scores of its checkpoints, oldest first.  file: what is known already, and where each is put down."""
+    asks, prompts = figures.base_asks(PROMPTS), concept.prompts()[:PROMPTS]
+    plain = [a.prompt for a in asks]
+    known = {row["step"]: Score(**row) for row in json.loads(file.read_text())} if file.exists() else {}
+    config = run.config()
+    spec = registry.get("families", config.model.family).SPEC
+    offer = needed(offers(spec, config.adapter.type, registry.get("adapters", config.adapter.type)))[0]
+    base = None
+    for step, path in checkpoint.saved(run.path):
+        if step in known or step % EVERY:
+            continue
+        base = base or figures.accuracy(figures.paint(pipe, plain), asks)
+        weights = file.with_name(f".{concept.trigger}_{step}.safetensors")
+        deliver(path, weights, layout=offer.layout, metadata={}, half=False, spec=spec)
+        pipe.load_lora_weights(weights.parent, weight_name=weights.name)
+        shown = sum(map(concept.shows, figures.paint(pipe, prompts, 1_000))) / len(prompts)
+        known[step] = Score(step, shown, figures.accuracy(figures.paint(pipe, plain), asks).whole / base.whole)
+        pipe.unload_lora_weights()
+        weights.unlink()
+        file.write_text(json.dumps([asdict(score) for score in known.values()]))
+    return sorted(known.values(), key=lambda score: score.step)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("what", nargs="*", help="triggers of the concepts")
+    ask.add_argument("--keep", type=Path)
+    args = ask.parse_args(argv)
+    pipe, figures.STEPS = figures.load(), SAMPLING
+    known = CONCEPTS | OTHERS
+    for trigger in args.what or OTHERS:
+        with tempfile.TemporaryDirectory() as folder:
+            home = Home((args.keep or Path(folder)).resolve()).made()
+            run = trained(home, known[trigger])
+            scored(pipe, run, known[trigger], home.root / f"{trigger}.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Which checkpoint is best: from what was measured on the way to a sentence, with how sure it is.  Pure: numbers in, advice out.
+
+Two curves are read, both from fixed noise at fixed levels (engine/measuring.py).  What is learnt: the loss on pictures that were held out, against the
+base model's own on the same picture and level, as a logarithm, so that a level at which nobody can know much does not drown the others.  What is
+lost: how far the base model's own answers to plain sentences have moved.  Training pictures are in neither: whoever copies them looks best there.
+
+Every difference is taken in pairs, of the same picture at the same level, and held against its own standard error; a look is averaged with its
+neighbours, because one optimizer step more or less moves a curve by more than an hour of learning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FEWEST_LOOKS, FEWEST_PICTURES = 5, 2
+SURE, LIKELY = 2.6, 1.6  # standard errors beyond which a difference is called clear, or likely
+LITTLE = 0.04  # of all that was learnt: what is less is no reason to train on
+RISE = 0.15  # of what had been lost: less is not called forgetting
+LOST_COUNTS = 1.0  # how much of what is lost counts beside what is learnt, both as shares of the base model's own loss on the held-out pictures
+NOTHING = 1e-12
+
+
+@dataclass(frozen=True)
+class Advice:
+    """verdict: none (nothing was measured), few (too little to say), flat (noise is larger than the differences), falling (still learning at the end),
+    knee (learns no more, or forgets), worse (worse than the base model alone).
+
+    step: the checkpoint to take, 0 where there is none.  learnt: the step from which on nothing more is learnt; forgets: from which on more and more is
+    lost; 0 for none.  sure: "clear", "likely" or "unsure".  said: whole sentences, the one to show first.  over: whether going on can only make it worse.
+    """
+
+    verdict: str
+    step: int
+    said: tuple[str, ...]
+    learnt: int = 0
+    forgets: int = 0
+    sure: str = "unsure"
+    over: bool = False
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """Steps that the advice speaks of: their checkpoints are kept."""
+        return tuple(dict.fromkeys(step for step in (self.step, self.learnt, self.forgets) if step))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What was measured, ready to be compared.  learnt: [look][picture and level], smoothed, 0 is the base model alone; lost: [look][sentence], smoothed, in shares.
+
+    jitter, lost_jitter: standard error of a smoothed mean by the steps alone: what one more or less would have changed.
+    """
+
+    steps: tuple[int, ...]
+    learnt: tuple[tuple[float, ...], ...]
+    lost: tuple[tuple[float, ...], ...]
+    jitter: float
+    lost_jitter: float
+
+    @property
+    def means(self) -> list[float]:
+        return [_mean(row) for row in self.learnt]
+
+    @property
+    def shares(self) -> list[float]:
+        """The error on held-out pictures at each look, as a share of the base model's own."""
+        return [math.exp(mean) for mean in self.means]
+
+    @property
+    def losts(self) -> list[float]:
+        """How far the base model's answers have moved at each look, as a share of the same."""
+        return [_mean(row) for row in self.lost]
+
+    @property
+    def costs(self) -> list[float]:
+        """Of each look what is not learnt and what is lost, together."""
+        return [a + LOST_COUNTS * b for a, b in zip(self.means, self.losts, strict=True)]
+
+    def worse(self, at: int, than: int) -> float:
+        """By how many standard errors less is learnt at a look than at another."""
+        return _z([(self.learnt[at], self.learnt[than], 1.0, self.jitter)])
+
+    def more_lost(self, at: int, than: int) -> float:
+        """By how many standard errors more is lost."""
+        return _z([(self.lost[at], self.lost[than], 1.0, self.lost_jitter)])
+
+    def dearer(self, at: int, than: int) -> float:
+        """By how many standard errors its cost is higher."""
+        return _z([(self.learnt[at], self.learnt[than], 1.0, self.jitter), (self.lost[at], self.lost[than], LOST_COUNTS, self.lost_jitter)])
+
+
+def curves(measures: Sequence[tuple[int, Sequence[float], Sequence[float]]], bases: Sequence[float]) -> Curves | None:
+    """The curves of a run; None where the base model was not asked, and so nothing has a zero."""
+    usable = [m for m in measures if len(m[1]) == len(bases) and m[0] > 0]
+    if not usable or not bases or min(bases) <= 0:
+        return None
+    level = _mean(bases)
+    learnt, jitter = _smoothed([[math.log(max(x, NOTHING) / base) for x, base in zip(each, bases, strict=True)] for _, each, _ in usable])
+    lost, lost_jitter = _smoothed([[x / level for x in forgot] for *_, forgot in usable])
+    return Curves(tuple(step for step, *_ in usable), learnt, lost, jitter, lost_jitter)
+
+
+def advise(measures: Sequence[tuple[int, Sequence[float], Sequence[float]]], bases: Sequence[float], checkpoints: Sequence[int], per_picture: int) -> Advice:
+    """The advice for a run as far as it has come.  measures, bases: RunView's; checkpoints: their steps, rising; per_picture: numbers of one held-out picture."""
+    last = checkpoints[-1] if checkpoints else 0
+    if not measures:
+        return Advice("none", last, ("No pictures were held out, so nothing says which checkpoint is best. Compare the samples; the last one is the usual choice, an earlier one where they begin to look alike.",))
+    found = curves(measures, bases)
+    pictures = len(measures[-1][1]) // per_picture
+    if found is None or len(found.steps) < FEWEST_LOOKS or pictures < FEWEST_PICTURES:
+        return Advice("few", last, (_too_few(found, pictures),))
+    return _read(found, checkpoints)
+
+
+def _too_few(found: Curves | None, pictures: int) -> str:
+    if found is None:
+        return "The base model cannot be asked beside this kind of training, so it cannot be told what is learnt and what is lost. Compare the samples."
+    if pictures < FEWEST_PICTURES:
+        return "Only 1 picture was held out: too few to tell learning from chance. Compare the samples; 2 or more held-out pictures would say more."
+    return f"It was measured only {len(found.steps)} times: too few to tell which checkpoint is best. Compare the samples."
+
+
+def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
+    """The advice where there is enough to read."""
+    steps, means, last = found.steps, found.means, len(found.steps) - 1
+    lowest = min(range(len(steps)), key=lambda at: means[at])
+    best, alike, sure = _best(found, checkpoints)
+    over = last >= 3 and all(found.dearer(at, _least(found)) > SURE for at in range(last - 2, last + 1))
+    if _from_zero(found, last) > SURE:
+        said = "On pictures that it never saw it is now worse than the base model alone: the learning rate is too high, or it trained far too long."
+        return Advice("worse", best, (said, *_told(best, alike, sure)), sure=sure, over=over)
+    if -_from_zero(found, lowest) < LIKELY:
+        return Advice("flat", checkpoints[-1] if checkpoints else 0, ("Nothing was learnt yet that can be told from chance: on held-out pictures it is about as good as the base model alone.",))
+    enough = lambda at: means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1
+    learnt = next(at for at in range(lowest + 1) if enough(at))
+    forgets = _forgets(found, learnt)
+    if forgets is None and found.worse(2 * last // 3, last) > LIKELY:
+        return Advice("falling", best, (f"It was still learning at step {steps[last]:,}, and hardly more is lost by it: train longer.", *_told(best, alike, sure)), sure=sure)
+    said = f"It learns no more after step {steps[learnt]:,}" + (f", and starts to forget after {steps[forgets]:,}." if forgets is not None else ", and nothing more is lost by going on so far.")
+    return Advice("knee", best, (said, *_told(best, alike, sure)), steps[learnt], steps[forgets] if forgets is not None else 0, sure, over)
+
+
+def _forgets(found: Curves, since: int) -> int | None:
+    """The last look before the held-out pictures become worse, or more is lost than at `since`, for good; None where neither happens."""
+    means, lost, last = found.means, found.losts, len(found.steps) - 1
+    lowest = min(range(since, last + 1), key=lambda at: means[at])
+
+    def gone(at: int) -> bool:
+        worse = at > lowest and found.worse(at, lowest) > LIKELY
+        return worse or bool(found.lost[at]) and lost[at] > (1 + RISE) * lost[since] and found.more_lost(at, since) > LIKELY
+
+    at = last
+    while at > since and gone(at):
+        at -= 1
+    return at if at < last else None
+
+
+def _least(found: Curves) -> int:
+    return min(range(len(found.steps)), key=lambda at: found.costs[at])
+
+
+def _best(found: Curves, checkpoints: Sequence[int]) -> tuple[int, list[int], str]:
+    """(the checkpoint of the least cost, those around it that cannot be told from it, how sure it is that it is better than the last one).
+
+    Each is judged by the look that is nearest.  0 where there is no checkpoint.
+    """
+    if not checkpoints:
+        return 0, [], "unsure"
+    costs = found.costs
+    at = [min(range(len(found.steps)), key=lambda n, s=step: abs(found.steps[n] - s)) for step in checkpoints]
+    best = min(range(len(checkpoints)), key=lambda n: (costs[at[n]], n))
+    same = lambda n: found.dearer(at[n], at[best]) < LIKELY
+    first, last = best, best
+    while first > 0 and same(first - 1):
+        first -= 1
+    while last < len(checkpoints) - 1 and same(last + 1):
+        last += 1
+    return checkpoints[best], list(checkpoints[first : last + 1]), _sureness(found.dearer(at[-1], at[best]))
+
+
+def _told(best: int, alike: Sequence[int], sure: str) -> tuple[str, ...]:
+    """What to take, and how far that can be known."""
+    if not best:
+        return ()
+    if len(alike) > 1:
+        return (f"Take step {best:,}. From {alike[0]:,} to {alike[-1]:,} the differences are smaller than what can be told from so few pictures: let the samples decide among those.",)
+    return (f"Take step {best:,}." + (" It is clearly better than the last one." if sure == "clear" else ""),)
+
+
+def _from_zero(found: Curves, at: int) -> float:
+    """By how many standard errors it is worse than the base model alone."""
+    return _z([(found.learnt[at], (0.0,) * len(found.learnt[at]), 1.0, found.jitter / math.sqrt(2))])
+
+
+def _sureness(z: float) -> str:
+    return "clear" if z > SURE else "likely" if z > LIKELY else "unsure"
+
+
+def _z(parts: Sequence[tuple[Sequence[float], Sequence[float], float, float]]) -> float:
+    """By how many of its standard errors the first of two lies above the second, in pairs, summed over parts: (first, second, weight, jitter)."""
+    apart = variance = 0.0
+    for first, second, weight, jitter in parts:
+        pairs = [a - b for a, b in zip(first, second, strict=True)]
+        if not pairs:
+            continue
+        mean, count = _mean(pairs), len(pairs)
+        spread = sum((x - mean) ** 2 for x in pairs) / max(1, count - 1)
+        apart += weight * mean
+        variance += weight**2 * (spread / count + 2 * jitter**2)
+    return apart / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, apart) if apart else 0.0
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers) if numbers else 0.0
+
+
+def _smoothed(rows: list[list[float]]) -> tuple[tuple[tuple[float, ...], ...], float]:
+    """(each look averaged with its neighbours, it itself twice; the standard error that is left of a mean).
+
+    Of independent errors of variance v the average with weights 1/4, 1/2, 1/4 keeps 3/8 v, and what it takes away is 3/8 v as well.
+    """
+    made, taken = [], []
+    for at, row in enumerate(rows):
+        near = [(2.0, row), *((1.0, rows[n]) for n in (at - 1, at + 1) if 0 <= n < len(rows))]
+        whole = sum(weight for weight, _ in near)
+        made.append(tuple(sum(weight * other[i] for weight, other in near) / whole for i in range(len(row))))
+        taken.append(_mean(row) - _mean(made[-1]))
+    inner = taken[1:-1]
+    return tuple(made), math.sqrt(_mean([x * x for x in inner])) if inner else 0.0

@@ -1,0 +1,82 @@
+"""Which checkpoint is best, on the Results page: what was learnt and what was lost over the steps, the advice, and one click that takes it.  Pure."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from html import escape
+
+from training.plan import advising
+from training.plan.advising import Advice, Curves
+from training.runs.events import RunView
+
+from ... import views
+from ...icons import icon
+from .chart import HEIGHT, WIDTH, nice_ticks
+
+ACT = "use"
+SURE = {"clear": "clear", "likely": "likely", "unsure": "not sure"}
+
+
+@lru_cache(maxsize=64)
+def _curves(measures, bases) -> Curves | None:
+    return advising.curves(measures, bases)
+
+
+def panel(view: RunView, steps: tuple[int, ...], usable: bool, ended: bool) -> str:
+    """HTML of the card; "" for a run that measured nothing.  usable: whether a checkpoint can be made the result; ended: whether the run has."""
+    if not view.measures:
+        return ""
+    told, found = views.advice(view, steps), _curves(view.measures, view.bases)
+    sure = f'<span class="ez-chip">{SURE[told.sure]}</span>' if told.verdict in ("knee", "falling", "worse") else ""
+    first, *rest = told.said
+    more = "".join(f'<p class="ez-muted ez-small">{escape(text)}</p>' for text in rest)
+    return (
+        f'<section class="ez-card ez-advice" aria-label="Which checkpoint is best?"><div class="ez-spread"><h2 class="ez-subtitle">Which checkpoint is best?</h2>{sure}</div>'
+        f'<p class="ez-advice-said">{icon("star")}<span>{escape(first)}</span></p>{more}{_use(view, told, usable, ended)}{_plot(view, found, told) if found else ""}</section>'
+    )
+
+
+def _use(view: RunView, told: Advice, usable: bool, ended: bool) -> str:
+    """The button that makes the advised checkpoint the result, or what stands in its place."""
+    if not (ended and usable and told.step) or told.verdict in ("none", "few", "flat"):
+        return ""
+    if told.step == (view.result_step or view.of):
+        return f'<p class="ez-muted ez-small">{icon("check")} The result is step {told.step:,} already.</p>'
+    return f'<p><button type="button" class="ez-btn ez-primary" data-act="{ACT}" data-value="{told.step}">{icon("check")}Use step {told.step:,}</button></p>'
+
+
+def _plot(view: RunView, found: Curves, told: Advice) -> str:
+    learnt = [(s, 100 * share) for s, share in zip(found.steps, found.shares, strict=True)]
+    lost = [(s, 100 * share) for s, share in zip(found.steps, found.losts, strict=True)]
+    last, top = max(view.of, found.steps[-1]), max(115.0, *(v for _, v in learnt + lost))
+    x = lambda step: step / last * WIDTH
+    y = lambda value: HEIGHT - value / top * HEIGHT
+    path = lambda rows: "M" + "L".join(f"{x(s):.1f} {y(v):.1f}" for s, v in rows)
+    ticks = nice_ticks(0, top)
+    grid = "".join(f'<path class="ez-gridline" d="M0 {y(t):.1f}H{WIDTH:.0f}"/>' for t in ticks)
+    labels = "".join(f'<span class="ez-chart-tick" style="top:{y(t) / HEIGHT * 100:.2f}%">{t:g} %</span>' for t in ticks)
+    forgot = f'<path class="ez-line-lost" d="{path([(0, 0.0), *lost])}"/>' if any(found.lost) else ""
+    marks = "".join(_mark(step, word, look, x(step) / WIDTH * 100) for step, word, look in _marked(told))
+    said = f"Error on held-out pictures {learnt[-1][1]:.0f} % of the base model's own at step {found.steps[-1]:,}" + (f"; {lost[-1][1]:.0f} % of what the base model knew has moved" if forgot else "")
+    keys = '<span class="ez-key"><i></i>error on held-out pictures</span>' + ('<span class="ez-key ez-key-lost"><i></i>moved away from the base model</span>' if forgot else "")
+    keys += '<span class="ez-key ez-key-bare"><i></i>base model alone</span>'
+    axis = "".join(f'<span style="left:{t / last * 100:.2f}%">{int(t):,}</span>' for t in nice_ticks(0, last, 5) if t == int(t))
+    return (
+        f'<figure class="ez-chart"><figcaption><span class="ez-legend">{keys}</span></figcaption><div class="ez-plot" role="img" aria-label="{escape(said)}">'
+        f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">{grid}<path class="ez-line-bare" d="M0 {y(100):.1f}H{WIDTH:.0f}"/>'
+        f'{forgot}<path class="ez-line-smooth" d="{path([(0, 100.0), *learnt])}"/></svg>{labels}{marks}</div><div class="ez-axis">{axis}</div></figure>'
+    )
+
+
+def _marked(told: Advice) -> list[tuple[int, str, str]]:
+    """(step, what it is, how it looks), those of one step together."""
+    said: dict[int, list[str]] = {}
+    for step, word in ((told.step, "best"), (told.learnt, "learns no more"), (told.forgets, "forgets from here")):
+        if step and told.verdict in ("knee", "falling", "worse"):
+            said.setdefault(step, []).append(word)
+    return [(step, ", ".join(words), " is-best" if step == told.step else "") for step, words in said.items()]
+
+
+def _mark(step: int, word: str, look: str, left: float) -> str:
+    side = " is-left" if left > 66 else ""
+    return f'<i class="ez-advice-mark{look}{side}" style="left:{left:.2f}%"><span>{escape(word)} · {step:,}</span></i>'
