@@ -28,7 +28,7 @@ from .imageprompts import ImagePrompts
 from .losses import warnings_for
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
-from .sampling import texts_of
+from .sampling import standing, texts_of
 from .texts import Texts, trains_text
 from .weights import base_folder, load_vae, placement
 
@@ -80,7 +80,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
     bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
     asked = taught(config, objective, work.items) if by_words else set()
-    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | texts_of(config) | {""}, ranks)
+    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | texts_of(config, standing(config, ctx)) | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 

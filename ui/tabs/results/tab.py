@@ -18,24 +18,28 @@ from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import exactly, longer, origin, placing, room, supervisor
+from training.runs import exactly, longer, notes, origin, placing, room, searching, shown, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
 from ... import shell, views
 from ...poll import Watch, changes, result_of
 from ...server import client, media
+from ...theme import ASSETS
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import elsewhere, gallery, travel
+from . import comparing, elsewhere, finding, gallery, looking, noted, travel
 from . import page as runpage
 from .chart import chart
 
 TITLE = "Results"
-CSS, JS = client.CSS, client.JS
+CSS = client.CSS + (ASSETS / "results.css").read_text(encoding="utf-8")
+JS = client.JS + (ASSETS / "results.js").read_text(encoding="utf-8")
+SHEETS = (("jpg", "As a JPEG"), ("png", "As a PNG"))
 NOTICE_S = 8.0  # how long the answer to an action stays
-PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details", "elsewhere")
+PIECES = ("find", "strip", "head", "noted", "prompts", "samples", "pairs", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
+SPEAKING = ("find", "strip", "head", "noted", "prompts", "samples", "compare", "elsewhere")  # those with buttons and fields
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -60,12 +64,14 @@ def build(ctx) -> Parts:
     """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
     seen = gr.State({})
     gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
-    boxes = {"strip": _box()}
+    boxes = {"find": _box(), "strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
+        boxes["noted"] = _box()
         boxes["warnings"] = _box()
         with gr.Column(elem_classes="ez-card"):
             gr.HTML('<h2 class="ez-subtitle">Samples</h2>')
+            boxes["prompts"] = _box()
             boxes["samples"] = _box()
         boxes["pairs"] = _box()
         with gr.Row(elem_classes="ez-two"):
@@ -75,6 +81,7 @@ def build(ctx) -> Parts:
             with gr.Column(elem_classes="ez-card", scale=2, min_width=300):
                 gr.HTML('<h2 class="ez-subtitle">Checkpoints</h2>')
                 boxes["checkpoints"] = _box()
+        boxes["compare"] = _box()
         with gr.Column(elem_classes="ez-card"):
             boxes["details"] = _box()
             boxes["elsewhere"] = _box()
@@ -103,7 +110,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
     travel.wire(parts.travel, ctx, look, parts.outputs())
-    for name in ("strip", "head", "elsewhere"):
+    for name in SPEAKING:
         parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
 
 
@@ -130,7 +137,13 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
         page = replace(page, gone=seen["gone"][1] if seen.get("gone", ("",))[0] == run.id else "", room=seen["room"][1] if seen.get("room", ("",))[0] == run.id else None)
-        pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
+        facts = [searching.facts(one) for one in runs]
+        text = str(seen.get("find", ""))
+        query = searching.parse(text)
+        among = cards if query.empty else [card for card, of in zip(cards, facts, strict=True) if searching.matches(query, of, card.status)]
+        pieces = pieces_of(ctx, page, among, now, bool(seen.get("all")) or not query.empty, seen)
+        pieces["find"] = finding.html(facts, text, len(among), now)
+        pieces["compare"] = compare_of(ctx, run, runs, seen.get("with", ()))
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
     body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
@@ -147,20 +160,25 @@ def pick(runs: list[Run], chosen: str, watch: Watch) -> Run | None:
     return next((run for run in runs if watch.status(run)[1] == "running"), runs[0] if runs else None)
 
 
-def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool) -> dict[str, str]:
+def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool, seen: dict[str, Any]) -> dict[str, str]:
     """Every piece of the page as HTML."""
 
     def src_of(id):
         return lambda path: media.sample_url(ctx, id, path)
 
     src = src_of(page.id)
-    pairs = gallery.before_after(page.view, src)
+    run = Run(ctx.home.outputs / page.id)
+    said = notes.of(run)
+    wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), bool(seen.get("starred")), bool(seen.get("everything")), tuple((page.links[f"contact-sheet.{end}"], what) for end, what in SHEETS))
+    pairs = gallery.before_after(page.view, src, hidden=said.hidden)
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
         "head": runpage.head(page, now),
-        "samples": gallery.grid(page.view, src, page.videos, _kept(page)),
+        "noted": noted.html(page.id, said),
+        "prompts": noted.editor(run, page.view) if page.status == "running" and page.stopping_s is None else "",
+        "samples": gallery.grid(page.view, src, page.videos, _kept(page), wall),
         "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
-        "chart": chart(page.view),
+        "chart": chart(page.view) + (f'<a class="ez-link ez-small ez-csv" href="{page.links["losses.csv"]}" download>Download as a table (CSV)</a>' if page.view.losses else ""),
         "checkpoints": runpage.checkpoints(page),
         "warnings": runpage.warnings(page.view),
         "details": runpage.details(page),
@@ -172,6 +190,18 @@ def _kept(page: runpage.Page) -> dict[int, str]:
     """{step: address of its checkpoint, in the layout that is offered first}."""
     firsts = ((step, next((url for what, url in page.links.items() if what.startswith(f"step-{step}-")), "")) for step, _ in page.checkpoints)
     return {step: url for step, url in firsts if url}
+
+
+def compare_of(ctx, run: Run, runs: list[Run], beside) -> str:
+    """The card that puts other runs beside the chosen one."""
+    known = {one.id: one for one in runs}
+    sides = []
+    for one in (run, *(known[id] for id in beside if id in known and id != run.id)):
+        src = lambda path, id=one.id: media.sample_url(ctx, id, path)
+        if len(sides) < comparing.MOST:
+            sides.append(comparing.of(one, ctx.watch.view(one), src))
+    taken = {side.id for side in sides}
+    return comparing.html(sides, [(one.id, f"{one.title} · {views.when(one.created_t, time.time())}") for one in runs if one.id not in taken])
 
 
 def ahead_of(home, run: Run, busy: Run | None) -> str:
@@ -198,7 +228,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     files = ("lora", *(f"step-{step}" for step, _ in kept))
     offers = offers_of(ctx, run)
     offered = [f"{what}-{o.layout}" for what in files for o in offers]
-    links = {what: media.file_url(ctx, run.id, what) for what in (*(files if offers else files[:1]), *offered, "log.txt", "job.yaml")}
+    links = {what: media.file_url(ctx, run.id, what) for what in (*(files if offers else files[:1]), *offered, "log.txt", "job.yaml", "losses.csv", "contact-sheet.jpg", "contact-sheet.png")}
     whole = result is not None and result.is_dir()
     startable = status in ("queued", *views.RESUMABLE)
     return runpage.Page(
@@ -288,6 +318,8 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
         seen["all"] = not seen.get("all")
     elif act == "choose":
         chosen = str(data.get("run", ""))
+    elif act in looking.ACTS:
+        seen = looking.after(seen, act, str(data.get("value", "")))
     else:
         run = pick(list_runs(ctx.home.outputs, {"train"}), chosen, ctx.watch)
         try:
@@ -307,6 +339,9 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                     dataset, tabs, notice = name, ctx.go("train"), ("ez-ok", said)
             elif act == "leave":
                 pass
+            elif act in noted.ACTS:  # of the run whose field or picture it was, which may be another than the chosen one by now
+                told = noted.act(Run.open(ctx.home.outputs, str(data.get("run") or run.id)), act, data)
+                notice = ("ez-ok", told) if told else notice
             elif act == "fit":
                 form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
                 train.changed(ctx, lambda _: form)
