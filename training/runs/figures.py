@@ -75,6 +75,11 @@ def _measured(found: list[Row], step: int, loss: float, t: float, attempt: int) 
         found.append(Row(step, t, attempt, validation=loss))
 
 
+def thinned(found: list[Row], most: int) -> list[Row]:
+    """At most `most` of the rows, evenly spread, the first and the last among them."""
+    return found if len(found) <= most else [found[round(k * (len(found) - 1) / (most - 1))] for k in range(most)]
+
+
 def table(run: Run) -> Iterator[bytes]:
     """The CSV in pieces: UTF-8, commas, a head, numbers with a point.  Raises ValueError, OSError."""
     yield from written(rows(run))

@@ -1,9 +1,8 @@
-"""How somebody looks at the runs: what they look for, what is put beside the chosen run, which pictures are shown.  A value in `seen`, a browser's own."""
+"""How somebody looks at the runs: what they look for, what is put beside the chosen run, which pictures are shown.  A value, a browser's own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 from .comparing import MOST
 
@@ -11,18 +10,32 @@ ACTS = ("find", "find-tag", "with", "without", "wall", "hidden")
 MOST_CHARS = 500
 
 
-def after(seen: dict[str, Any], act: str, value: str) -> dict[str, Any]:
-    """`seen` after one press."""
-    beside: Sequence[str] = seen.get("with", ())
+@dataclass(frozen=True)
+class View:
+    """find: the line that runs are looked for with.  beside: ids of the runs that are compared with the chosen one.  starred, everything: as gallery.Wall has them."""
+
+    find: str = ""
+    beside: tuple[str, ...] = ()
+    starred: bool = False
+    everything: bool = False
+
+
+USUAL = View()
+
+
+def after(view: View, act: str, value: str) -> View:
+    """The view after one press; any other act leaves it as it is."""
     if act == "find":
-        return {**seen, "find": value[:MOST_CHARS]}
+        return replace(view, find=value[:MOST_CHARS])
     if act == "find-tag":
         tag = value.replace('"', "")
-        return {**seen, "find": f'tag:"{tag}"' if " " in tag else f"tag:{tag}"}
-    if act == "with":
-        return {**seen, "with": tuple(dict.fromkeys([*beside, *([value] if value else [])]))[: MOST - 1]}
+        return replace(view, find=f'tag:"{tag}"' if " " in tag else f"tag:{tag}")
+    if act == "with" and value:
+        return replace(view, beside=tuple(dict.fromkeys([*view.beside, value]))[: MOST - 1])
     if act == "without":
-        return {**seen, "with": tuple(id for id in beside if id != value)}
+        return replace(view, beside=tuple(id for id in view.beside if id != value))
     if act == "wall":
-        return {**seen, "starred": value == "starred"}
-    return {**seen, "everything": value == "on"}
+        return replace(view, starred=value == "starred")
+    if act == "hidden":
+        return replace(view, everything=value == "on")
+    return view

@@ -15,7 +15,7 @@ POINTS = 300
 
 
 def overlay(runs: Sequence[tuple[str, RunView]]) -> str:
-    """HTML of the plot with its legend.  runs: (name, view), in the order of their letters."""
+    """HTML of the plot.  runs: (name, view), in the order of their letters."""
     lines = [(k, name, _points(view), thinned([*view.validations], POINTS)) for k, (name, view) in enumerate(runs)]
     drawn = [line for line in lines if len(line[2]) > 1]
     if not drawn:
@@ -33,13 +33,12 @@ def overlay(runs: Sequence[tuple[str, RunView]]) -> str:
     curves = "".join(
         (f'<path class="ez-over-{k} ez-over-check" d="{path(checks)}"/>' if len(checks) > 1 else "") + f'<path class="ez-over-{k}" d="{path(points)}"/>' for k, _, points, checks in drawn
     )
-    legend = "".join(f'<span class="ez-key ez-over-key-{k}"><i></i>{"ABCDEF"[k]} · {escape(name)}{"" if len(points) > 1 else " (no curve)"}</span>' for k, name, points, _ in lines)
-    dashed = '<span class="ez-muted">dashed: validation</span>' if any(len(line[3]) > 1 for line in drawn) else ""
+    notes = [f"{'ABCDEF'[k]} has no curve yet" for k, _, points, _ in lines if len(points) < 2] + ["dashed: validation"] * any(len(line[3]) > 1 for line in drawn)
     said = "Smoothed loss at the end: " + ", ".join(f"{'ABCDEF'[k]} {number(points[-1][1])} at step {points[-1][0]:,}" for k, _, points, _ in drawn) + "."
     told = json.dumps([["ABCDEF"[k], [[step, round(value, 6)] for step, value in points]] for k, _, points, _ in drawn], separators=(",", ":"))
     axis = "".join(f'<span style="left:{t / max(last, 1) * 100:.2f}%">{int(t):,}</span>' for t in nice_ticks(0, last, 5) if t == int(t))
     return (
-        f'<figure class="ez-chart ez-overlay" data-lines="{escape(told)}" data-last="{last}"><figcaption><span class="ez-legend ez-over-legend">{legend}{dashed}</span><output class="ez-readout">{escape(said)}</output></figcaption>'
+        f'<figure class="ez-chart ez-overlay" data-lines="{escape(told)}" data-last="{last}"><figcaption><output class="ez-readout">{escape(said)}</output><span class="ez-legend">{", ".join(notes)}</span></figcaption>'
         f'<div class="ez-plot" role="slider" tabindex="0" aria-label="Smoothed loss of {len(lines)} runs; the arrow keys go along the steps" aria-valuemin="0" aria-valuemax="{last}" aria-valuenow="{last}" aria-valuetext="{escape(said)}">'
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">{grid}{curves}</svg>{labels}<i class="ez-cursor" hidden></i></div>'
         f'<div class="ez-axis">{axis}</div></figure>'

@@ -34,8 +34,8 @@ from . import page as runpage
 from .chart import chart
 
 TITLE = "Results"
-CSS = client.CSS + (ASSETS / "results.css").read_text(encoding="utf-8")
-JS = client.JS + (ASSETS / "results.js").read_text(encoding="utf-8")
+CSS = (ASSETS / "results.css").read_text(encoding="utf-8")  # besides client's, which the Playground brings
+JS = (ASSETS / "results.js").read_text(encoding="utf-8")
 SHEETS = (("jpg", "As a JPEG"), ("png", "As a PNG"))
 NOTICE_S = 8.0  # how long the answer to an action stays
 PIECES = ("find", "strip", "head", "noted", "prompts", "samples", "pairs", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
@@ -49,9 +49,10 @@ EMPTY = (
 
 @dataclass
 class Parts:
-    """What the tab is made of.  seen: what this browser shows already."""
+    """What the tab is made of.  seen: what this browser shows already.  view: how somebody looks at the runs, which a tick never writes."""
 
     seen: gr.State
+    view: gr.State
     boxes: dict[str, gr.HTML]
     body: gr.Column
     travel: travel.Parts
@@ -62,7 +63,7 @@ class Parts:
 
 def build(ctx) -> Parts:
     """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
-    seen = gr.State({})
+    seen, view = gr.State({}), gr.State(looking.View())
     gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
     boxes = {"find": _box(), "strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
@@ -85,7 +86,7 @@ def build(ctx) -> Parts:
         with gr.Column(elem_classes="ez-card"):
             boxes["details"] = _box()
             boxes["elsewhere"] = _box()
-    return Parts(seen, boxes, body, travel.build(ctx))
+    return Parts(seen, view, boxes, body, travel.build(ctx))
 
 
 def _box() -> gr.HTML:
@@ -95,29 +96,32 @@ def _box() -> gr.HTML:
 def wire(parts: Parts, ctx) -> None:
     """Polls while the tab is shown; every button of the page is one event with a word."""
 
-    def look(chosen, seen):
-        return paint(ctx, chosen, seen)
+    def look(chosen, seen, view=looking.USUAL):
+        return paint(ctx, chosen, seen, view)
 
-    def act(chosen, seen, event: gr.EventData):
-        return answer(ctx, chosen, seen, event._data or {})
+    def act(chosen, seen, view, event: gr.EventData):
+        return act_here(chosen, seen, view, event, None)
 
-    def act_here(chosen, seen, event: gr.EventData, token: gr.OAuthToken | None):
-        return answer(ctx, chosen, seen, event._data or {}, Secret(token.token) if token else None)
+    def act_here(chosen, seen, view, event: gr.EventData, token: gr.OAuthToken | None):
+        data = event._data or {}
+        view = looking.after(view, str(data.get("act", "")), str(data.get("value", "")))
+        return [*answer(ctx, chosen, seen, data, Secret(token.token) if token else None, view), view]
 
-    ctx.at_load(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
-    ctx.every_tick(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
-    ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
-    ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
-    outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
+    inputs = [ctx.run, parts.seen, parts.view]
+    ctx.at_load(look, inputs, parts.outputs(), tab="results")
+    ctx.every_tick(look, inputs, parts.outputs(), tab="results")
+    ctx.items["results"].select(look, inputs, parts.outputs(), **shell.INSTANT)
+    ctx.run.change(look, inputs, parts.outputs(), **shell.INSTANT)
+    outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset, parts.view]
     travel.wire(parts.travel, ctx, look, parts.outputs())
     for name in SPEAKING:
-        parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
+        parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT)
 
 
 # what the page shows
 
 
-def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
+def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.USUAL) -> list:
     """[seen, body, every piece]; gr.skip() for what this browser shows already."""
     now = time.time()
     broken = broken_runs(ctx.home.outputs)
@@ -125,8 +129,8 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     runs, cards = [], []
     for one in list_runs(ctx.home.outputs, {"train"}):
         try:
-            view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy))
-            cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
+            now_view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy))
+            cards.append(runpage.Card(one.id, one.title, status, one.created_t, now_view))
             runs.append(one)
         except (ValueError, OSError) as error:  # it became unreadable since it was listed
             broken.append((one.id, in_words(str(error))))
@@ -138,12 +142,11 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
         page = replace(page, gone=seen["gone"][1] if seen.get("gone", ("",))[0] == run.id else "", room=seen["room"][1] if seen.get("room", ("",))[0] == run.id else None)
         facts = [searching.facts(one) for one in runs]
-        text = str(seen.get("find", ""))
-        query = searching.parse(text)
+        query = searching.parse(view.find)
         among = cards if query.empty else [card for card, of in zip(cards, facts, strict=True) if searching.matches(query, of, card.status)]
-        pieces = pieces_of(ctx, page, among, now, bool(seen.get("all")) or not query.empty, seen)
-        pieces["find"] = finding.html(facts, text, len(among), now)
-        pieces["compare"] = compare_of(ctx, run, runs, seen.get("with", ()))
+        made = pieces_of(ctx, page, among, now, bool(seen.get("all")) or not query.empty, view)
+        made |= {"find": finding.html(facts, view.find, len(among), now), "compare": compare_of(ctx, run, runs, view.beside)}
+        pieces = {name: made[name] for name in PIECES}
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
     body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
@@ -160,7 +163,7 @@ def pick(runs: list[Run], chosen: str, watch: Watch) -> Run | None:
     return next((run for run in runs if watch.status(run)[1] == "running"), runs[0] if runs else None)
 
 
-def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool, seen: dict[str, Any]) -> dict[str, str]:
+def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool, view: looking.View) -> dict[str, str]:
     """Every piece of the page as HTML."""
 
     def src_of(id):
@@ -169,7 +172,7 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     src = src_of(page.id)
     run = Run(ctx.home.outputs / page.id)
     said = notes.of(run)
-    wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), bool(seen.get("starred")), bool(seen.get("everything")), tuple((page.links[f"contact-sheet.{end}"], what) for end, what in SHEETS))
+    wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), view.starred, view.everything, tuple((page.links[f"contact-sheet.{end}"], what) for end, what in SHEETS))
     pairs = gallery.before_after(page.view, src, hidden=said.hidden)
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
@@ -308,7 +311,7 @@ def settings_of(run: Run) -> str:
 # what its buttons do
 
 
-def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None) -> list:
+def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None, view: looking.View = looking.USUAL) -> list:
     """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset].  token: of whoever is signed in to a Space."""
     tabs = dataset = gr.skip()
     notice = ("", "")
@@ -319,7 +322,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
     elif act == "choose":
         chosen = str(data.get("run", ""))
     elif act in looking.ACTS:
-        seen = looking.after(seen, act, str(data.get("value", "")))
+        pass  # `view` holds it already
     else:
         run = pick(list_runs(ctx.home.outputs, {"train"}), chosen, ctx.watch)
         try:
@@ -369,7 +372,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
             notice = ("ez-bad", in_words(str(error)))
     if notice[1]:
         seen["notice"] = (*notice, time.time() + NOTICE_S)
-    painted = paint(ctx, chosen, seen)
+    painted = paint(ctx, chosen, seen, view)
     if painted[0] == gr.skip():
         painted[0] = seen
     return [*painted, chosen, tabs, ctx.soon(), dataset]
