@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from training.config import JobConfig
 from training.home import Home
 from training.plan.cards import named
 from training.plan.hardware import machine
-from training.runs import origin, supervisor
+from training.runs import origin, prompting, searching, supervisor
 from training.runs import run as folders
 from training.runs.events import RunView
 
@@ -126,6 +126,10 @@ class Run:
         """Ask for a picture after this step; without a prompt all of the sample prompts.  Raises ValueError where it is not running."""
         self.folder.command("sample", prompt=prompt.strip())
 
+    def prompts(self, lines: Sequence[str]) -> None:
+        """Other sample prompts from its next step on, all of them; those that stay keep their rows.  Raises ValueError where it is not running."""
+        self.folder.command("prompts", lines=prompting.checked(lines))
+
     def resume(self, accept: bool = False, gpu: str = "") -> Run:
         """Go on from the newest checkpoint.  accept: although pictures or base model changed, or it was made elsewhere.  Raises ValueError."""
         folder = self.folder
@@ -159,6 +163,14 @@ def runs(kind: str = "", home: Place = None) -> list[Run]:
     """All runs, or those of one kind, the newest first."""
     place = at(home)
     return [Run(run.id, place) for run in folders.list_runs(place.outputs, {kind} if kind else None)]
+
+
+def find_runs(search: str, home: Place = None) -> list[Run]:
+    """The trainings that a line of words and tag:, preset:, family:, dataset:, status:, after:, before: finds, the newest first.  Raises ValueError."""
+    place = at(home)
+    if wrong := searching.problem(search):
+        raise ValueError(wrong)
+    return [Run(run.id, place) for run in searching.find(folders.list_runs(place.outputs, {"train"}), search)]
 
 
 def open_run(id: str, home: Place = None) -> Run:

@@ -1,5 +1,5 @@
 """The command line: python -m training train | estimate | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
-get-dataset | push-dataset | export-run | import-run | runs | track | jobs | plugins | report | errors | doctor | update.
+get-dataset | push-dataset | export-run | import-run | runs | losses | prompts | track | jobs | plugins | report | errors | doctor | update.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
 Exit codes: 0 done, 1 the run failed (estimate: it does not fit; doctor: something is broken), 2 what was asked for is not right, 130 stopped.
@@ -27,7 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": weights.export, "convert": weights.convert, "tool": weights.tool, "inspect": weights.inspect,
     "controls": datasets.controls, "health": datasets.health, "versions": datasets.versions, "pack": datasets.pack,
     "get-dataset": datasets.get_dataset, "push-dataset": datasets.push_dataset,
-    "runs": runs.runs, "export-run": runs.export_run, "import-run": runs.import_run, "track": runs.track,
+    "runs": runs.runs, "losses": runs.losses, "prompts": runs.prompts, "export-run": runs.export_run, "import-run": runs.import_run, "track": runs.track,
     "jobs": about.jobs, "plugins": about.plugins, "doctor": about.doctor, "update": about.update, "report": about.report, "errors": about.errors,
 }  # fmt: skip
 for _name, _does in COMMANDS.items():

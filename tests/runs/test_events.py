@@ -5,7 +5,7 @@ from training.runs.events import KINDS, RunView, fold
 VALUES = {
     "pid": 7, "attempt": 1, "boot_id": "b", "oom_kills": 0, "versions": {"torch": "2"}, "device": "cpu", "name": "encoding", "done": 1, "of": 10, "unit": "px",
     "step": 3, "loss": 0.5, "lr": 1e-4, "grad": 1.0, "images_per_s": 2.0, "memory_bytes": 5, "index": 0, "prompt": "a 日本", "path": "samples/1.webp", "seed": 1,
-    "id": "a.png", "status": "done", "text": "x", "summary": "s", "error": "e", "hint": "h", "trace": "t",
+    "id": "a.png", "status": "done", "text": "x", "summary": "s", "error": "e", "hint": "h", "trace": "t", "rows": [[0, "a cat"]],
 }  # fmt: skip
 
 

@@ -43,7 +43,7 @@ MOST_TRIES = 3  # at a file that arrives damaged
 OURS = ENDINGS | {"started"}  # events that this worker says itself
 _NAME = r'[^./\\\0:*?"<>|][^/\\\0:*?"<>|]*'  # one that every system takes, and that hides nothing
 FETCHED = re.compile(rf"samples/{_NAME}|checkpoints/\d{{1,15}}/{_NAME}|{_NAME}")  # names below a run's folder that may come home
-NEVER = {"job.yaml", "events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "datasets.json", states.FILE}  # at home they are this run's own
+NEVER = {"job.yaml", "events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "notes.jsonl", "datasets.json", states.FILE}  # at home they are this run's own
 MODEL_FOLDERS = re.compile(rf"{_NAME}/{_NAME}/{_NAME}|{_NAME}/model_index\.json")  # of a result that is a whole model
 T = TypeVar("T")
 
@@ -178,7 +178,7 @@ class Relay:
         raise Stopped(self.view.step or self.ctx.run.view().step)
 
     def _pass_on(self) -> None:
-        """Stop, Save and Sample reach the run there."""
+        """Stop, Save, Sample and other sample prompts reach the run there."""
         self.commands += self.ctx.commands()
         if self.ctx.stop_requested():
             if self.ctx.hurry:
@@ -189,7 +189,7 @@ class Relay:
                 self._keep()
         while self.commands:
             command = {key: value for key, value in self.commands[0].items() if key != "t"}
-            if command.get("kind") in ("save", "sample"):
+            if command.get("kind") in ("save", "sample", "prompts"):
                 self._patiently(partial(self._tell, command))
                 self.state.saves += command["kind"] == "save"
             self.commands.pop(0)

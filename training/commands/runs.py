@@ -1,4 +1,4 @@
-"""Runs that are there, or come from elsewhere: runs  export-run  import-run  track."""
+"""Runs that are there, or come from elsewhere: runs  losses  prompts  export-run  import-run  track."""
 
 from __future__ import annotations
 
@@ -14,23 +14,57 @@ from .asked import HomeOption, RunArgument, open_run, refuse_existing, texts_of,
 def runs(
     home: HomeOption = None,
     kind: Annotated[str | None, typer.Option(help="Only runs of this job kind.")] = None,
+    search: Annotated[str, typer.Option(help="Only runs with these words in name, dataset, trigger word, tags or note; also tag:x preset:x family:x dataset:x status:x after:2026-01-31 before:2026-01-31.")] = "",
 ):
     """List the runs, newest first."""
+    from ..runs import searching
     from ..runs.run import broken_runs, list_runs
 
     place = use_home(home)
     kinds = list(registry.find("jobs", place.plugins))
     if kind and kind not in kinds:
         raise ValueError(f"there is no job kind {kind!r}; there are: {', '.join(kinds)}")
-    found = list_runs(place.outputs, {kind} if kind else None)
+    if wrong := searching.problem(search):
+        raise ValueError(wrong)
+    found = searching.find(list_runs(place.outputs, {kind} if kind else None), search)
     for run in found:
         steps = [step for step, _ in run.checkpoints()]
         print(f"{run.status():<12} {run.kind:<9} {f'step {steps[-1]}' if steps else '':<12} {run.id}")
-    broken = broken_runs(place.outputs)
+    broken = [] if search.strip() else broken_runs(place.outputs)
     for name, why in broken:
         print(f"{'unreadable':<12} {'':<9} {'':<12} {name}: {why}")
     if not found and not broken:
-        print("There are no runs yet.")
+        print("There are no runs like that." if search.strip() else "There are no runs yet.")
+
+
+def losses(run: RunArgument, out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="The table to write; without it, it is printed.")] = None, home: HomeOption = None):
+    """The numbers of a run as a table: loss, learning rate, validation loss, seconds a step, memory."""
+    from .files import write_atomic
+    from ..files import write_atomic
+    from ..runs import figures
+
+    found = figures.rows(open_run(run, use_home(home)))
+    if out is None:
+        for piece in figures.written(found):
+            print(piece.decode().replace("\r\n", "\n"), end="")
+        return
+    refuse_existing(out)
+    write_atomic(out, b"".join(figures.written(found)))
+    print(f"{out}: {len(found)} rows")
+
+
+def prompts(run: RunArgument, lines: Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="All sample prompts from the next step on; without any, those that it has are listed.")] = None, home: HomeOption = None):
+    """The sample prompts of a run: those it has, or others for one that is running."""
+    from ..runs import prompting
+
+    one = open_run(run, use_home(home))
+    if lines:
+        one.command("prompts", lines=prompting.checked(lines))
+        return print("The training takes them from its next step on.")
+    standing = prompting.of_run(one, one.config().sample.prompts)
+    for place, line in standing.now:
+        since = standing.since(place)
+        print(f"{f'from step {since}' if since else '':<16}{line}")
 
 
 def export_run(

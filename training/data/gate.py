@@ -94,12 +94,9 @@ class Gate:
 
     def _start(self) -> None:
         self.close()
-        keep = ("PATH", "SYSTEMROOT", "WINDIR", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONHOME", "VIRTUAL_ENV")
-        env = {name: os.environ[name] for name in keep if name in os.environ}
-        env |= {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "training.data.gate", *map(str, self.limits)],
-            cwd=REPO, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            cwd=REPO, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )  # fmt: skip
         self._lines = queue.Queue()
@@ -193,6 +190,13 @@ def _pump(stream, lines: queue.Queue) -> None:
     lines.put(None)
 
 
+def environment() -> dict[str, str]:
+    """What a child that decodes pictures knows of this computer: no token, and nothing of where things are."""
+    keep = ("PATH", "SYSTEMROOT", "WINDIR", "TEMP", "TMP", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONHOME", "VIRTUAL_ENV")
+    env = {name: os.environ[name] for name in keep if name in os.environ}
+    return env | {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
+
+
 def _kill(child: subprocess.Popen[Any]) -> None:
     try:
         child.kill()
@@ -210,7 +214,7 @@ def _rss_bytes(child: subprocess.Popen) -> int:
         return 0
 
 
-def _limit(memory_bytes: int) -> None:
+def limit(memory_bytes: int) -> None:
     """Memory, file size and core dumps of this process, for good.  CPU time is set anew for each picture."""
     try:
         import resource
@@ -223,7 +227,7 @@ def _limit(memory_bytes: int) -> None:
             pass
 
 
-def _allow_cpu(seconds: int) -> None:
+def allow_cpu(seconds: int) -> None:
     """At most so many seconds of computing from now on; the system ends the process after that."""
     try:
         import resource
@@ -270,10 +274,10 @@ def main(memory_bytes: int, cpu_s: int) -> None:
     os.dup2(2, 1)  # whatever a decoder prints must not look like an answer
     if hasattr(os, "nice"):
         os.nice(5)  # all cores may be at it: the page and a training go first
-    _limit(memory_bytes)
+    limit(memory_bytes)
     for line in sys.stdin.buffer:
         job = json.loads(line)
-        _allow_cpu(cpu_s)
+        allow_cpu(cpu_s)
         try:
             report = _look_at(job["path"], job["thumb"], job["measure"])
         except MemoryError:

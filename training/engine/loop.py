@@ -164,7 +164,7 @@ class Session:
         if c.save.stop_early:
             for on, name in ((c.data.held_out, "data.held_out"), (c.save.validate_every, "save.validate_every"), (c.save.every, "save.every")):
                 said += [f"save.stop_early has no effect: {name} is 0, so nothing says when to stop"] * (not on)
-        if c.sample.every and not c.sample.prompts:
+        if c.sample.every and not self.gallery.standing.lines():
             said.append("sample.every has no effect: there are no sample prompts")
         if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not (c.data.shuffle_tags or c.data.tag_dropout):
             said.append("data.keep_tags has no effect: data.shuffle_tags is off and data.tag_dropout is 0")
@@ -318,10 +318,13 @@ class Session:
         """Does what was asked for since the last step.  Raises Stopped after saving."""
         ranks = self.ctx.ranks
         stop = self.ctx.stop_requested()
-        commands = [] if stop else self.ctx.commands()
+        commands = [c for c in self.ctx.commands() if not stop or c["kind"] == "prompts"]  # these hold for the next attempt too
         if not ranks.same_flag(stop or bool(commands)):
             return
         stop, commands = ranks.same((stop, commands))
+        for command in commands:
+            if command["kind"] == "prompts":
+                self._change_prompts(command.get("lines"))
         if stop:
             if self.step:
                 self.save()
@@ -333,6 +336,16 @@ class Session:
                 self._samples_of_this_step()
             elif command["kind"] == "sample":
                 self._sample_now(str(command.get("prompt") or "").strip())
+
+    def _change_prompts(self, lines) -> None:
+        """Other sample prompts from the next step on: those of this one may be drawn already."""
+        try:
+            texts = self.gallery.change(self.step + 1, [str(line) for line in lines] if isinstance(lines, list) else [])
+        except ValueError as error:
+            return self.ctx.warn(f"the sample prompts stay as they were: {error}")
+        with contextlib.suppress(Stopped):  # the next step saves first; the next attempt encodes them
+            self.p.texts.encode(texts)
+        self._mark = time.monotonic(), 0
 
     # -- pictures and numbers on the way ------------------------------------------------------------------------------------
 
@@ -360,7 +373,8 @@ class Session:
             self._samples_of_this_step()
 
     def _samples_of_this_step(self) -> None:
-        if self.config.sample.every and self.config.sample.prompts:
+        if self.config.sample.every and self.gallery.standing.at(self.step):
+            self._with_vae()
             with self.weights_for_use():
                 self.gallery.draw_all(self.step)
             self._mark = time.monotonic(), 0
@@ -374,8 +388,8 @@ class Session:
     def _only_for_safety(self, step: int) -> bool:
         """Whether the clock alone asked for the checkpoint of a step, which then has no samples to judge it by."""
         every = self.config.save.every
-        judged = self.config.sample.every and self.config.sample.prompts
-        return bool(every and judged and step % every and not self.ctx.path("samples", f"{step:06d}_0.webp").exists())
+        judged = self.config.sample.every and self.gallery.standing.at(step)
+        return bool(every and judged and step % every and not self.gallery.judged(step))
 
     def _sample_now(self, prompt: str) -> None:
         if prompt and not self.ctx.ranks.first:  # one picture is drawn by one
@@ -384,8 +398,7 @@ class Session:
         for option in asked.ignored:
             self.ctx.warn(f"{option} of this prompt cannot be set for a single picture here, or not to this value; it is left out")
         self.p.texts.encode({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
-        if self.m.vae is None:
-            self.m.vae = load_vae(self.config, self.family, self.p.folder).vae
+        self._with_vae()
         with self.weights_for_use():
             if prompt:
                 self.ctx.phase("drawing samples", 0, 1, "pictures")
@@ -393,6 +406,10 @@ class Session:
             else:
                 self.gallery.draw_all(self.step, again=True)
         self._mark = time.monotonic(), 0
+
+    def _with_vae(self) -> None:
+        if self.m.vae is None:
+            self.m.vae = load_vae(self.config, self.family, self.p.folder).vae
 
     def _next_spontaneous(self) -> int:
         folder = self.ctx.path("samples")

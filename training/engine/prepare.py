@@ -30,7 +30,7 @@ from .losses import warnings_for
 from .measuring import probes
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
-from .sampling import texts_of
+from .sampling import standing, texts_of
 from .texts import Texts, trains_text
 from .weights import base_folder, load_vae, placement
 
@@ -85,7 +85,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
     asked = taught(config, objective, work.items) if by_words else set()
     asks = probes(config, family.SPEC, ctx.home, registry.get("adapters", config.adapter.type, ctx.home.plugins))
-    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | set(asks) | texts_of(config) | {""}, ranks)
+    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | set(asks) | texts_of(config, standing(config, ctx)) | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 

@@ -18,19 +18,30 @@ from ..family import Cond, Modules
 from ..files import write_atomic
 from ..plan import prompts
 from ..plan.prompts import Prompt
+from ..runs import prompting
 from ..runs.context import Context
+from ..runs.prompting import Standing
+from ..runs.shown import SPONTANEOUS
 from . import side
 from .data import Feed, Item
 from .lessons import Switch
 from .memory import autocast
 
 LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
-SPONTANEOUS = 1000  # index of the first prompt that was asked for by hand; the fixed ones count from 0
 
 
-def texts_of(config: TrainConfig) -> set[str]:
+
+def standing(config: TrainConfig, ctx: Context) -> Standing:
+    """The fixed prompts of a run over its steps, as they were changed until now.  All ranks call it together."""
+    found = prompting.of_run(ctx.run, config.sample.prompts).changes if ctx.ranks.first else ()
+    changes = tuple((step, tuple((place, line) for place, line in rows)) for step, rows in ctx.ranks.same(found))
+    return Standing(prompting.of_lines(config.sample.prompts), changes)
+
+
+def texts_of(config: TrainConfig, said: Standing) -> set[str]:
     """All that the fixed prompts and what they avoid say: what has to be encoded for them."""
-    return {text for prompt in prompts.of_config(config) for text in (prompt.text, prompt.sample.negative)} | {config.sample.negative}
+    read = [prompts.read(config, line) for line in said.lines()]
+    return {text for prompt in read for text in (prompt.text, prompt.sample.negative)} | {config.sample.negative}
 
 
 class Gallery:
@@ -47,6 +58,7 @@ class Gallery:
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
         self.divisor = divisor
+        self.standing = standing(config, ctx)
         asked = [(s.width, s.height) for s in (config.sample, *(p.sample for p in prompts.of_config(config)))]
         for width, height in dict.fromkeys(asked):
             if (drawn := self._size(width, height)) != (width, height):
@@ -55,17 +67,36 @@ class Gallery:
             ctx.warn(text)
 
     def draw_all(self, step: int, again: bool = False) -> None:
-        """All fixed prompts at `step`, each at every strength; those that are already on disk are kept, so that a resumed run draws only what is missing."""
+        """All fixed prompts of `step`, each at every strength; those that are already on disk are kept, so that a resumed run draws only what is missing.
+
+        again: those that are there too, and the prompts that were wished last.
+        """
         ranks = self.ctx.ranks
-        wanted = [(prompt, place, strength) for place, prompt in enumerate(prompts.of_config(self.config)) for strength in self.strengths]
-        todo = ranks.same([index for index in range(len(wanted)) if again or not self.ctx.path("samples", f"{step:06d}_{index}.webp").exists()])
+        lines = self.standing.now if again else self.standing.at(step)
+        each = [(prompts.read(self.config, line), place, n, strength) for place, line in lines for n, strength in enumerate(self.strengths)]
+        wanted = {place * len(self.strengths) + n: (prompt, place, strength) for prompt, place, n, strength in each}
+        todo = ranks.same([index for index in wanted if again or not self.ctx.path("samples", f"{step:06d}_{index}.webp").exists()])
         for at in range(0, len(todo), ranks.world):  # each of the ranks draws one, the first keeps them all
             if ranks.same(self.interrupted()):
                 return
-            self.ctx.phase("drawing samples", todo[at], len(wanted), "pictures")
+            self.ctx.phase("drawing samples", len(wanted) - len(todo) + at, len(wanted), "pictures")
             mine = ranks.share(todo[at : at + ranks.world])
             for made in ranks.gather(self._made(step, mine[0], *wanted[mine[0]]) if mine else None):
                 self._keep(made)
+
+    def change(self, step: int, lines: list[str]) -> set[str]:
+        """Other fixed prompts from `step` on, on record; the texts that have to be encoded for them.  Raises ValueError where they cannot be."""
+        self.standing = self.standing.changed(step, prompting.checked(lines))
+        self.ctx.emit("prompts", step=step, rows=[list(row) for row in self.standing.now])
+        asked = [prompts.read(self.config, line) for _, line in self.standing.now]
+        if lost := list(dict.fromkeys(option for prompt in asked for option in prompt.ignored)):
+            self.ctx.warn(prompts.lost(lost))
+        return {text for prompt in asked for text in (prompt.text, prompt.sample.negative)}
+
+    def judged(self, step: int) -> bool:
+        """Whether the checkpoint of a step has pictures to judge it by."""
+        strengths = len(self.strengths)
+        return any(self.ctx.path("samples", f"{step:06d}_{place * strengths}.webp").exists() for place, _ in self.standing.at(step))
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
         """The nearest size that the model can draw."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -60,10 +61,13 @@ def of_config(config: TrainConfig) -> list[Prompt]:
 
 def said(config: TrainConfig) -> list[str]:
     """A sentence on options that do nothing; [] where there are none."""
-    lost = list(dict.fromkeys(option for prompt in of_config(config) for option in prompt.ignored))
-    if not lost:
-        return []
-    return [f"sample prompts ask for what cannot be set for a single picture here, or not to this value; it is left out: {', '.join(lost)}"]
+    ignored = list(dict.fromkeys(option for prompt in of_config(config) for option in prompt.ignored))
+    return [lost(ignored)] if ignored else []
+
+
+def lost(ignored: Iterable[str]) -> str:
+    """The sentence on options that do nothing."""
+    return f"sample prompts ask for what cannot be set for a single picture here, or not to this value; it is left out: {', '.join(ignored)}"
 
 
 def with_place(text: str, trigger: str) -> str:

@@ -21,6 +21,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "step": ("step", "of", "loss", "lr", "grad", "images_per_s", "memory_bytes"),
     "validation": ("step", "loss"),
     "sample": ("step", "index", "prompt", "path", "seed"),
+    "prompts": ("step", "rows"),  # the sample prompts from that step on: [[place, line], ...]; see prompting.py
     "checkpoint": ("step", "path"),
     "item": ("id", "status", "text"),  # one picture of a captioning or import job: done, tried, skipped, failed
     "warning": ("text",),
@@ -40,6 +41,7 @@ LAST_T = 253_370_764_800.0  # the first day of the year 9999, the last that a ca
 MOST_POINTS = 20_000  # of the loss curve; then every second one goes
 MOST_VALIDATIONS, MOST_SAMPLES, MOST_CHECKPOINTS, MOST_ITEMS, MOST_WARNINGS = 20_000, 10_000, 10_000, 200_000, 500  # then the oldest goes
 MOST_MEASURES, MOST_EACH = 400, 1_000  # looks that are kept number by number, then every second one goes; numbers of one look
+MOST_CHANGES, MOST_PROMPTS = 500, 16  # of the sample prompts, and of those at once
 WORD, LINE, TEXT = 500, 4_000, 100_000  # characters
 
 
@@ -76,6 +78,7 @@ class RunView:
     bases: tuple[float, ...] = ()  # the losses of these pictures by the base model alone
     samples: tuple[tuple[int, int, str, str, int], ...] = ()  # (step, index, prompt, path, seed)
     strengths: tuple[tuple[str, float], ...] = ()  # (path, strength) of the samples of a slider
+    prompts: tuple[tuple[int, tuple[tuple[int, str], ...]], ...] = ()  # (from which step on, ((place, line), ...)), steps strictly rising; none while they are those of the job
     checkpoints: tuple[tuple[int, str], ...] = ()  # (step, path), as said; a pruned one is no longer on disk
     items: tuple[tuple[str, str, str], ...] = ()  # (id, status, text)
     warnings: tuple[str, ...] = ()
@@ -116,6 +119,7 @@ class _Lists:
         self.measures = list(view.measures)
         self.samples = {row[3]: row for row in view.samples}
         self.strengths = {row[0]: row for row in view.strengths}
+        self.prompts = list(view.prompts)
         self.checkpoints = {row[0]: row for row in view.checkpoints}
         self.items = list(view.items)
         self.warnings = dict.fromkeys(view.warnings)
@@ -124,7 +128,7 @@ class _Lists:
         """As the view keeps them."""
         return {
             "losses": tuple(self.losses), "validations": tuple(self.validations), "measures": tuple(self.measures), "samples": tuple(self.samples.values()), "strengths": tuple(self.strengths.values()),
-            "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
+            "prompts": tuple(self.prompts), "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
         }  # fmt: skip
 
 
@@ -231,6 +235,17 @@ def _sample(g, lists, e, t):
     _keep(lists.samples, path, (_count(e["step"]), _count(e["index"]), _text(e["prompt"], LINE), path, _count(e["seed"], 0, MOST_SEED)), MOST_SAMPLES)
 
 
+def _prompts(g, lists, e, t):
+    step, rows = _count(e["step"]), e["rows"]
+    if not isinstance(rows, list) or len(rows) > MOST_PROMPTS:
+        raise TypeError
+    row = (step, tuple((_count(place), _text(line, LINE)) for place, line in rows))
+    while lists.prompts and lists.prompts[-1][0] >= step:  # a resumed attempt stood before them when they were changed anew
+        lists.prompts.pop()
+    lists.prompts.append(row)
+    del lists.prompts[:-MOST_CHANGES]
+
+
 def _checkpoint(g, lists, e, t):
     row = (_count(e["step"]), _text(e["path"], WORD))
     _keep(lists.checkpoints, row[0], row, MOST_CHECKPOINTS)
@@ -262,7 +277,7 @@ def _failed(g, lists, e, t):
 
 
 _RULES = {
-    "started": _started, "phase": _phase, "step": _step, "validation": _validation, "sample": _sample, "checkpoint": _checkpoint,
+    "started": _started, "phase": _phase, "step": _step, "validation": _validation, "sample": _sample, "prompts": _prompts, "checkpoint": _checkpoint,
     "item": _item, "warning": _warning, "finished": _finished, "stopped": _stopped, "failed": _failed,
 }  # fmt: skip
 assert set(_RULES) == set(KINDS)

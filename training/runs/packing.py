@@ -37,6 +37,7 @@ WEIGHTS = ("model.source", "model.training_adapter", "adapter.image_encoder", "a
 MODEL_FILES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 SAMPLES = (".webp", ".png", ".jpg", ".gif", ".mp4", ".json")
 SMALL = ("base.json", "votes.jsonl", "README.md")
+NOTES = "notes.jsonl"  # of notes.py
 MAX_SMALL_BYTES = 64 << 20
 MAX_LOG_BYTES = 8 << 20  # the end of it
 
@@ -101,6 +102,8 @@ def entries(p: Parcel) -> Iterator[tuple[str, zipping.Content]]:
     yield f"{top}/events.jsonl", _events(p)
     if outside.is_plain(run.log_path):
         yield f"{top}/log.txt", _log(p)
+    if outside.is_plain(run.path / NOTES):
+        yield f"{top}/{NOTES}", _notes(p)
     for name in (*SMALL, *(("pictures.json",) if p.pictures else ())):
         if outside.is_plain(run.path / name):
             yield f"{top}/{name}", outside.read_plain(run.path / name, MAX_SMALL_BYTES)
@@ -230,6 +233,12 @@ def _events(p: Parcel) -> Iterator[bytes]:
             if record.get("kind") == "started":
                 record |= {"pid": 0, "boot_id": "", "oom_kills": -1}
             yield journal.line(_walked(p, record))
+
+
+def _notes(p: Parcel) -> Iterator[bytes]:
+    """What people say of the run, without places of this computer."""
+    for records, _, _ in journal.pieces(p.run.path / NOTES):
+        yield from (journal.line(_walked(p, record)) for record in records)
 
 
 def _walked(p: Parcel, value: Any) -> Any:

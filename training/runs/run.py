@@ -22,14 +22,14 @@ from .lock import RunLock, is_held
 if TYPE_CHECKING:
     from ..config import JobConfig
 
-COMMANDS = {"stop": (), "save": (), "sample": ("prompt",), "draw": ("request",)}
+COMMANDS = {"stop": (), "save": (), "sample": ("prompt",), "prompts": ("lines",), "draw": ("request",)}
 STATUSES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 LOG_TAIL_BYTES = 256 * 1024
 MAX_CONTROL_BYTES = 64 << 20
 _STAMP = "%Y-%m-%d_%H%M"
 _STAMP_CHARS = len("2026-01-31_1420")
 _TITLE_CHARS = 200
-_FILES = ("events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl")  # what a run's folder may hold besides job.yaml,
+_FILES = ("events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "notes.jsonl")  # what a run's folder may hold besides job.yaml,
 _FOLDERS = ("samples", "checkpoints")  # which everybody who lists runs looks into
 _REMEMBERED = 10_000
 
@@ -202,7 +202,7 @@ class Run:
         return last if last in ENDINGS else "interrupted" if last else "queued"
 
     def command(self, kind: str, **data: Any) -> None:
-        """Asks the worker to stop, save, sample {prompt}, or draw {request}.  Stop takes a queued run out of the queue.
+        """Asks the worker to stop, save, sample {prompt}, take other sample prompts {lines}, or draw {request}.  Stop takes a queued run out of the queue.
 
         Raises ValueError when nobody is there to do it.
         """
@@ -215,7 +215,7 @@ class Run:
             raise ValueError(f"'{self.title}' is not running (it is {status}), so it cannot {kind}")
         if status == "queued":
             self._leave_the_queue()
-        told = {key: mask(value) if isinstance(value, str) else value for key, value in data.items()}
+        told = {key: mask(value) if isinstance(value, str) else [mask(str(line)) for line in value] if key == "lines" else value for key, value in data.items()}
         # also after leaving the queue: a worker that is being spawned right now must see it
         journal.append(self.control_path, {"t": round(time.time(), 3), "kind": kind, **told})
 

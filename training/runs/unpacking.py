@@ -41,7 +41,7 @@ MODELS = "models"  # in the home: base models that came with a run
 SPARE_BYTES = 500_000_000  # left free on the disk
 LIMITS = zips.Limits(entries=100_000, entry_bytes=100 * 10**9, total_bytes=500 * 10**9)
 MOST_BYTES = {  # of a file in a run's folder: what is longer, no training writes
-    "job.yaml": jobfile.MAX_BYTES, "events.jsonl": 512 << 20, "votes.jsonl": 64 << 20, "log.txt": 64 << 20, "base.json": 16 << 20, "pictures.json": 64 << 20,
+    "job.yaml": jobfile.MAX_BYTES, "events.jsonl": 512 << 20, "votes.jsonl": 64 << 20, "notes.jsonl": 16 << 20, "log.txt": 64 << 20, "base.json": 16 << 20, "pictures.json": 64 << 20,
     "datasets.json": exactly.MAX_RECORD_BYTES, "README.md": 4 << 20, NOTE: 1 << 20, "state.json": 1 << 30, MANIFEST: MAX_MANIFEST_BYTES, parts.FILE: parts.MAX_BYTES,
 }  # fmt: skip
 MAX_TEXT_BYTES, MAX_PICTURE_BYTES = 64 << 20, 1 << 30
@@ -237,7 +237,7 @@ def _why_not(name: str, top: str) -> str:
 _NAME = r"[^/]{1,200}"
 _ENDS = lambda endings: f"(?:{'|'.join(re.escape(e) for e in endings)})"
 _KINDS = (  # what a run's folder holds, as patterns of the path in it
-    r"job\.yaml|events\.jsonl|votes\.jsonl|log\.txt|base\.json|datasets\.json|pictures\.json|README\.md|" + re.escape(NOTE),
+    r"job\.yaml|events\.jsonl|votes\.jsonl|notes\.jsonl|log\.txt|base\.json|datasets\.json|pictures\.json|README\.md|" + re.escape(NOTE),
     rf"{_NAME}\.safetensors",
     rf"samples/{_NAME}{_ENDS(SAMPLES)}",
     rf"checkpoints/[0-9]{{6,15}}/(?:{_NAME}\.safetensors|state\.json|{re.escape(MANIFEST)})",

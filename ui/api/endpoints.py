@@ -24,7 +24,7 @@ from training.data import datasets
 from training.data.datasets import Dataset
 from training.hub.publish import offers_of
 from training.jobfile import parse
-from training.runs import journal, losing, origin
+from training.runs import figures, journal, losing, notes, origin, prompting, searching
 
 from ..server import media, uploads
 from ..server.folders import allowed_file, allowed_folder
@@ -39,7 +39,7 @@ LOOK_S = 0.2
 def offer_all(ctx) -> None:
     """Every endpoint.  Called inside the gr.Blocks, when the tabs are built."""
     api = Api(ctx)
-    for fn in (api.list_datasets, api.make_dataset, api.list_captioners, api.caption, api.list_presets, api.estimate, api.start, api.list_runs, api.watch, api.sample, api.stop, api.resume,
+    for fn in (api.list_datasets, api.make_dataset, api.list_captioners, api.caption, api.list_presets, api.estimate, api.start, api.list_runs, api.find_runs, api.watch, api.sample, api.prompts, api.losses, api.stop, api.resume,
                api.generate, api.result, api.picture, api.delete_dataset, api.delete_run, api.publish):  # fmt: skip
         offer(fn)
 
@@ -181,6 +181,18 @@ class Api:
         """
         return [self._told_run(run) for run in easel.runs(kind, self.ctx.home)[: max(0, limit)]]
 
+    def find_runs(self, search: str = "", limit: int = 50) -> list[dict]:
+        """Find trainings, newest first: id, title, status, when it was made, preset, family, datasets, and the tags and note that somebody gave it.
+
+        Args:
+            search: Words that are in its name, datasets, trigger word, tags or note, and preset:, family:, dataset:, tag:, status:, after: or before: with a date (2026-01-31). Empty finds all.
+            limit: How many at most.
+        """
+        if wrong := searching.problem(search):
+            raise ValueError(wrong)
+        found = searching.find([run.folder for run in easel.runs("train", self.ctx.home)], search)[: max(0, limit)]
+        return [self._told_found(easel.open_run(run.id, self.ctx.home)) for run in found]
+
     def watch(self, run: str, offset: int = 0, wait_s: float = 0.0, kinds: list[str] = []) -> dict:  # noqa: B006
         """What has happened in a run since an offset: its events, the offset for the next call, status, step, loss. Call it again until 'more' is false and status is finished, stopped, failed or interrupted; of the last two 'why' says the reason.
 
@@ -214,6 +226,33 @@ class Api:
         one = easel.open_run(run, self.ctx.home)
         one.sample(prompt)
         return {**self._told_run(one), "said": "the picture is drawn after this step" if prompt.strip() else "all sample prompts are drawn after this step"}
+
+    def prompts(self, run: str, prompts: list[str] = []) -> dict:  # noqa: B006
+        """Give a running training other sample prompts, from its next step on; without any, say which it has. Those that stay keep their row of pictures. A 'prompts' event in watch says from which step on they are drawn.
+
+        Args:
+            run: Id of the run.
+            prompts: All sample prompts from then on; empty changes nothing.
+        """
+        one = easel.open_run(run, self.ctx.home)
+        config = parse(TrainConfig, one.folder.job()) if one.kind == "train" else None
+        if config is None:
+            raise ValueError(f"'{one.title}' is no training; only those have sample prompts")
+        standing = prompting.of_view(config.sample.prompts, self.ctx.watch.view(one.folder))
+        if prompts:
+            one.prompts(prompts)
+        return {**self._told_run(one), "prompts": [{"prompt": line, "from_step": standing.since(place)} for place, line in standing.now], **({"said": "the training takes the new ones from its next step on"} if prompts else {})}
+
+    def losses(self, run: str, points: int = 200) -> dict:
+        """The numbers of a training as CSV: step, time, loss, learning rate, gradient, validation loss, seconds a step, memory. 'url' is the whole table, as a download.
+
+        Args:
+            run: Id of the run.
+            points: How many rows at most to answer with, evenly spread; 2000 is the most.
+        """
+        one = easel.open_run(run, self.ctx.home)
+        rows = figures.rows(one.folder)
+        return {**self._told_run(one), "rows": len(rows), "csv": b"".join(figures.written(figures.thinned(rows, min(max(points, 2), 2000)))).decode(), "url": media.file_url(self.ctx, run, "losses.csv")}
 
     def stop(self, run: str) -> dict:
         """Stop a run after this step, with everything saved; resume goes on later. One that waits in the queue is taken out of it.
@@ -420,6 +459,10 @@ class Api:
     def _told_run(self, run: Run) -> dict:
         return {"run": run.id, "title": run.title, "kind": run.kind, "status": run.status, "created": int(run.folder.created_t)}
 
+    def _told_found(self, run: Run) -> dict:
+        of = searching.facts(run.folder)
+        return {**self._told_run(run), "preset": of.preset, "family": of.family, "datasets": list(of.datasets), "tags": list(of.tags), "note": notes.of(run.folder).text}
+
     def _files(self, run: Run) -> list[dict]:
         made = run.result
         rows = []
@@ -434,8 +477,9 @@ class Api:
         return [{"name": name, "about": about} | ({"bytes": size} if size else {}) | ({"url": media.file_url(self.ctx, run.id, what)} if what else {}) for what, name, size, about in rows]
 
     def _samples(self, run: Run) -> list[dict]:
-        view = self.ctx.watch.view(run.folder)
-        return [{"file": path, "step": step, "prompt": prompt, "seed": seed, "url": media.sample_url(self.ctx, run.id, path)} for step, _, prompt, path, seed in view.samples]
+        view, said = self.ctx.watch.view(run.folder), notes.of(run.folder)
+        about = lambda path: ({"rating": said.rated[path]} if path in said.rated else {}) | ({"starred": True} if path in said.starred else {})
+        return [{"file": path, "step": step, "prompt": prompt, "seed": seed, "url": media.sample_url(self.ctx, run.id, path), **about(path)} for step, _, prompt, path, seed in view.samples]
 
 
 def _step(text: str) -> int:

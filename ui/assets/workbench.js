@@ -14,7 +14,7 @@
       const field = data.with && element.querySelector(data.with);
       if (field) {
         data.value = field.value;
-        field.value = "";
+        if (!("keep" in field.dataset)) field.value = "";
       }
       if ("collect" in data) data.fields = unsent(source.parentElement.closest("[id^=ez-]:not([id^=ez-tab])") || document);
       sent.clear();
@@ -96,8 +96,10 @@
         fetched.add(link.dataset.once);
         link.click();
       }
+      easel.freshen?.(element);
       if (filter) narrow(element, filter);
     };
+    element.addEventListener("ez-act", (event) => trigger("act", event.detail)); // of a field that is sent as one types, or of a dialog
     watch("value", sync);
     sync();
   };
@@ -216,9 +218,11 @@
     document.body.append(dialog);
     const find = (selector) => dialog.querySelector(selector);
     let grid, shot;
+    const rate = easel.rating?.(dialog, () => shot, (next) => ((shot = next), (grid = next.closest(".ez-shots"))));
     let comparing = false;
     find(".ez-box-now").addEventListener("load", (event) => dialog.style.setProperty("--ratio", event.target.naturalWidth / event.target.naturalHeight));
     const paint = () => {
+      rate?.();
       const first = [...grid.querySelectorAll(`.ez-shot[data-row="${shot.dataset.row}"]`)][0];
       const pair = comparing && first !== shot;
       dialog.classList.toggle("is-pair", pair);

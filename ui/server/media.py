@@ -23,7 +23,7 @@ from training.data import datasets, exporting, treatment
 from training.data.pictures import MAX_FILE_BYTES
 from training.home import BUILTIN, Home
 from training.hub.publish import export_weights, offers_of
-from training.runs import packing
+from training.runs import contactsheet, figures, notes, packing, shown
 from training.runs.run import Run
 
 from ..theme import ASSETS
@@ -40,6 +40,7 @@ CLIP_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", "
 FOREVER = "private, max-age=31536000, immutable"  # the address holds a version
 BRIEFLY = "private, max-age=30"
 MAX_TEXT_BYTES = 4_000_000
+SHEET = re.compile(r"contact-sheet\.(jpg|png)")
 PARCELS = {"run": (False, False), "run-pictures": (False, True), "run-base": (True, False), "run-all": (True, True)}  # of a run to take away: with its base model, with its pictures
 LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<layout>diffusers|kohya|comfyui))?")
 
@@ -65,7 +66,7 @@ def sample_url(ctx, run: str, file: str, version: str = "") -> str:
 
 
 def file_url(ctx, run: str, what: str) -> str:
-    """Address of a download.  what: 'lora' (the result), 'step-500' (the LoRA of a checkpoint), 'job.yaml', 'log.txt', 'README.md'."""
+    """Address of a download.  what: 'lora' (the result), 'step-500' (the LoRA of a checkpoint), 'job.yaml', 'log.txt', 'README.md', 'losses.csv', 'contact-sheet.jpg'."""
     return ctx.url(f"/easel/file/{_quote(run)}/{_quote(what)}")
 
 
@@ -215,6 +216,10 @@ def _download(run: Run, what: str) -> Response:
         name = path.name
     elif lora:
         path, name = _weights(run, lora["step"], lora["layout"])
+    elif what == "losses.csv":
+        return StreamingResponse(figures.written(figures.rows(run)), media_type="text/csv; charset=utf-8", headers=_attached(f"{run.id}-losses.csv"))
+    elif sheet := SHEET.fullmatch(what):
+        return _sheet(run, sheet[1])
     elif what == "export.zip":
         path, name = inside(run.path, what), f"{run.title}.zip"
     elif what in ("job.yaml", "README.md"):
@@ -238,6 +243,15 @@ def _weights(run: Run, step: str | None, layout: str | None) -> tuple[Path, str]
         raise FileNotFoundError(layout)
     number, name = ("final", run.title) if step is None else (int(step), f"{run.id}-step-{step}")
     return export_weights(run, number, run.path / f".{number}-{offer.layout}.safetensors", offer.layout), offer.file_name(name)
+
+
+def _sheet(run: Run, ending: str) -> Response:
+    """The samples in one picture, without the prompts that are hidden where others are left."""
+    said = notes.of(run)
+    rows = shown.rows(shown.view_of(run), shown.fixed_of(run.job()))
+    left = [row for row in rows if row.key not in said.hidden] or rows
+    made = contactsheet.make(run, contactsheet.plan(run.title, left, said), ending)
+    return Response(made, media_type=PICTURE_TYPES[f".{ending}"], headers=_attached(contactsheet.name(run, ending)))
 
 
 def _attachment_text(text: str, name: str) -> Response:

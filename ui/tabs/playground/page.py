@@ -253,7 +253,7 @@ def votes(ranks: Sequence[Rank], count: int) -> str:
     )
     return (
         f'<section class="ez-card"><h2 class="ez-subtitle">Ranking <span class="ez-count">{count}</span></h2>'
-        '<p class="ez-muted ez-small">From your blind votes, by Bradley and Terry’s model: how often each would be preferred to an average one.</p>'
+        '<p class="ez-muted ez-small">From your blind votes and from the stars of its samples in Results, by Bradley and Terry’s model: how often each would be preferred to an average one.</p>'
         f'<div class="ez-wide"><table class="ez-table ez-play-ranks"><thead><tr><th>Checkpoint</th><th><span class="ez-unseen">As a bar</span></th><th class="ez-end">Preferred</th><th class="ez-end">Won</th><th><span class="ez-unseen">Publish</span></th></tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
 

@@ -171,7 +171,7 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
         "engine": playpage.engine(engine_of(ctx, studios, bench)),
         "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else LOST if lost else "", hidden, bench.run is not None and made is not None),
         "repair": sliders.form(ctx.home, wish, bench, seen.get("repair-fault", "")),
-        "votes": playpage.votes(votes.ranks(bench.run), len(found)) if bench.run else "",
+        "votes": playpage.votes(votes.ranks(bench.run, ctx.watch.view(bench.run)), len(found)) if bench.run else "",
         "many": many.form(wish, bench, seen.get("many-fault", ""), many.told(ctx.home, wish, bench)),
         "sheets": many.past(wish, many.sheets(ctx), lambda run: _src(ctx, run)),
         "history": playpage.history(kept, wish.showing, lambda one: _src(ctx, one.studio)),

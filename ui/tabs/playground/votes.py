@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from training.plan.ranking import Rank, ranking
-from training.runs import journal
+from training.runs import journal, notes
+from training.runs.events import RunView
 from training.runs.run import Run
 
 FILE = "votes.jsonl"
@@ -29,6 +30,6 @@ def voted(run: Run) -> set[str]:
     return {str(r.get("id")) for r in journal.read(run.path / FILE)[0][-MOST:]}
 
 
-def ranks(run: Run) -> list[Rank]:
-    """The checkpoints that stood in votes, the best first."""
-    return ranking(of(run))
+def ranks(run: Run, view: RunView) -> list[Rank]:
+    """The checkpoints that stood in votes, or whose samples were rated on the Results page, the best first."""
+    return ranking([*of(run), *notes.preferred(view, notes.of(run))])

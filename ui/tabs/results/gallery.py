@@ -1,69 +1,93 @@
-"""Sample pictures and clips as a grid, prompts by steps, and each prompt's first picture against its latest."""
+"""Sample pictures and clips as a grid, prompts by steps, what people say of them, and each prompt's first picture against its latest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
 
 from training.plan import unseen
 from training.runs.events import RunView
+from training.runs.notes import MOST_STARS, Notes, means
+from training.runs.shown import Row, Shot, rows
+
+from ...icons import icon
+from ...views import count
+
+__all__ = ["Row", "Shot", "Source", "Wall", "before_after", "grid", "rows"]
 
 Source = Callable[[str], str]  # path inside the run folder -> URL
+NOTHING = '<div class="ez-empty"><h2>No samples yet</h2><p>The first pictures are drawn before step 1, so that there is something to compare with.</p></div>'
 
 
 @dataclass(frozen=True)
-class Shot:
-    """One sample picture."""
+class Wall:
+    """How the grid is looked at.  fixed: sample prompts of the job.  starred: only starred pictures.  everything: hidden prompts too.  sheets: (address, what it is)."""
 
-    step: int
-    path: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """All pictures of one prompt, by step."""
-
-    prompt: str
-    shots: tuple[Shot, ...]
-    strength: float | None = None  # of a slider
-
-    @property
-    def said(self) -> str:
-        """The prompt, and for a slider at what strength."""
-        if self.strength is None:
-            return self.prompt
-        number = f"{self.strength:+g}".replace("-", "\N{MINUS SIGN}") if self.strength else "0"
-        return f"{self.prompt}, strength {number}"
+    run: str = ""
+    notes: Notes = field(default_factory=Notes)
+    fixed: int = 0
+    starred: bool = False
+    everything: bool = False
+    sheets: tuple[tuple[str, str], ...] = ()
 
 
-def rows(view: RunView) -> list[Row]:
-    """The prompts in their order, each with its pictures, a slider's at every strength; a prompt that was asked for once comes last."""
-    at = dict(view.strengths)
-    found: dict[tuple[int, str], dict[int, Shot]] = {}
-    for step, index, prompt, path, seed in view.samples:
-        found.setdefault((index, prompt), {})[step] = Shot(step, path, seed)
-    ordered = [(prompt, tuple(shots[s] for s in sorted(shots))) for (_, prompt), shots in sorted(found.items(), key=lambda item: item[0][0])]
-    return [Row(prompt, shots, at.get(shots[-1].path)) for prompt, shots in ordered]
-
-
-def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset(), kept: Mapping[int, str] = MappingProxyType({})) -> str:
-    """HTML of the grid, or of a line that says when the first pictures come.
+def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset(), kept: Mapping[int, str] = MappingProxyType({}), wall: Wall = Wall()) -> str:
+    """HTML of the grid with its bar, or of a line that says when the first pictures come.
 
     videos: paths of MP4s that lie beside samples.  kept: step -> address of the checkpoint that is still there.
     """
-    lines = rows(view)
+    every = rows(view, wall.fixed)
+    if not every:
+        return NOTHING
+    notes = wall.notes
+    hidden = [line for line in every if line.key in notes.hidden]
+    lines = [line for line in every if line.key not in notes.hidden] + (hidden if wall.everything else [])
+    if wall.starred:
+        lines = [Row(line.prompt, shots, line.strength, line.index, line.since) for line in lines if (shots := tuple(s for s in line.shots if s.path in notes.starred))]
+    bar = _bar(wall, every, hidden)
     if not lines:
-        return '<div class="ez-empty"><h2>No samples yet</h2><p>The first pictures are drawn before step 1, so that there is something to compare with.</p></div>'
+        return bar + f'<div class="ez-empty"><p>{"No picture is starred yet: open one and press S, or Star." if wall.starred else "All prompts are hidden."}</p></div>'
     steps = sorted({shot.step for line in lines for shot in line.shots})
+    looks = _Looks(src, videos, kept, frozenset(s for s, _ in view.checkpoints), wall)
     head = "".join(f'<th scope="col">{"Start" if s == 0 else f"{s:,}"}</th>' for s in steps)
-    body = "".join(_line(n, line, steps, _Looks(src, videos, kept, frozenset(s for s, _ in view.checkpoints))) for n, line in enumerate(lines))
-    return (
+    body = "".join(_line(n, line, steps, looks) for n, line in enumerate(lines))
+    return bar + (
         '<div class="ez-shots"><table class="ez-shots-table" aria-label="Samples: one row a prompt, one column a step">'
-        f'<thead><tr><th scope="col" class="ez-corner">Prompt</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<thead><tr><th scope="col" class="ez-corner">Prompt</th>{head}</tr></thead><tbody>{body}</tbody>{_stars(view, notes, steps)}</table></div>'
     )
+
+
+def _bar(wall: Wall, every: Sequence[Row], hidden: Sequence[Row]) -> str:
+    """What is shown, what is hidden, and the sheet to take away."""
+    on = '<button type="button" class="ez-wall-pick" data-act="wall" data-value="{}" aria-pressed="{}">{}</button>'
+    starred = sum(shot.path in wall.notes.starred for line in every for shot in line.shots)
+    picks = on.format("all", str(not wall.starred).lower(), "All") + on.format("starred", str(wall.starred).lower(), f'{icon("star")}Starred <span class="ez-count">{starred}</span>')
+    back = ""
+    if hidden:
+        word = "Leave them out" if wall.everything else "Show them"
+        back = f'<span class="ez-muted ez-small">{count(len(hidden), "prompt")} hidden</span><button type="button" class="ez-link ez-small" data-act="hidden" data-value="{"off" if wall.everything else "on"}">{word}</button>'
+    sheets = "".join(f'<li><a href="{escape(url)}" download><b>{escape(title)}</b></a></li>' for url, title in wall.sheets)
+    sheet = (
+        f'<details class="ez-menu" data-key="sheet-{escape(wall.run)}"><summary class="ez-btn ez-wall-sheet">{icon("download")}Contact sheet</summary><div class="ez-pop">'
+        f'<p>All prompts that are shown, by step, in one labelled picture with their stars.</p><ul class="ez-ways-out">{sheets}</ul></div></details>'
+        if sheets
+        else ""
+    )
+    return f'<div class="ez-wall-bar"><div class="ez-wall-picks" role="group" aria-label="Which pictures">{picks}</div><span class="ez-wall-back">{back}</span>{sheet}</div>'
+
+
+def _stars(view: RunView, notes: Notes, steps: Sequence[int]) -> str:
+    """The foot: how each step was rated."""
+    found = means(view, notes)
+    if not found:
+        return ""
+    best = max(mean for mean, _ in found.values())
+    cells = "".join(
+        f'<td class="ez-num{" is-best" if found[s][0] == best else ""}" title="{count(found[s][1], "picture")} rated">{found[s][0]:.1f}</td>' if s in found else "<td></td>" for s in steps
+    )
+    return f'<tfoot><tr><th scope="row">Rating, of {MOST_STARS}</th>{cells}</tr></tfoot>'
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,7 @@ class _Looks:
     videos: frozenset[str]
     kept: Mapping[int, str]
     written: frozenset[int]
+    wall: Wall
 
     def checkpoint(self, step: int) -> str:
         """The attributes that say where this step's checkpoint is, or why there is none."""
@@ -86,7 +111,15 @@ class _Looks:
 def _line(n: int, line: Row, steps: list[int], looks: _Looks) -> str:
     shots = {shot.step: shot for shot in line.shots}
     cells = "".join(f"<td>{_cell(n, k, line, shots[step], looks)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
-    return f'<tr><th scope="row"><span class="ez-prompt" title="{escape(line.said)}">{escape(line.said)}</span>{_unseen(line)}</th>{cells}</tr>'
+    hidden = line.key in looks.wall.notes.hidden
+    since = f'<span class="ez-since">from step {line.since:,}</span>' if line.since else ""
+    hide = (
+        f'<button type="button" class="ez-link ez-hide" data-act="hide" data-index="{line.index}" data-name="{escape(line.prompt)}" data-value="{"off" if hidden else "on"}" '
+        f'aria-label="{"Show again" if hidden else "Hide"}: {escape(line.said)}">{"Show again" if hidden else "Hide"}</button>'
+        if looks.wall.run
+        else ""
+    )
+    return f'<tr{" class=is-hidden" if hidden else ""}><th scope="row"><span class="ez-prompt" title="{escape(line.said)}">{escape(line.said)}</span>{_unseen(line)}{since}{hide}</th>{cells}</tr>'
 
 
 def _unseen(line: Row) -> str:
@@ -97,19 +130,27 @@ def _unseen(line: Row) -> str:
 
 
 def _cell(n: int, k: int, line: Row, shot: Shot, looks: _Looks) -> str:
-    said = f"{line.said}, step {shot.step}"
     video = f"{shot.path.rpartition('.')[0]}.mp4"
     clip = f' data-video="{escape(looks.src(video))}"' if video in looks.videos else ""
+    return cell(n, k, line.said, shot, looks.src, looks.wall.run, looks.wall.notes, clip + looks.checkpoint(shot.step))
+
+
+def cell(n: int, k: int, said: str, shot: Shot, src: Source, run: str, notes: Notes, more: str) -> str:
+    """One picture of a grid: what opens it large, and what was said of it.  more: further attributes, written out."""
+    stars, star = notes.rated.get(shot.path, 0), shot.path in notes.starred
+    told = ", ".join([f"{said}, step {shot.step}", *["starred"] * star, *[f"rated {stars} of {MOST_STARS}"] * bool(stars)])
+    mark = f'<span class="ez-shot-mark" aria-hidden="true">{"★" if star else ""}{f" {stars}" if stars else ""}</span>' if star or stars else ""
     return (
-        f'<button type="button" class="ez-shot" data-row="{n}" data-col="{k}" data-step="{shot.step}" data-seed="{shot.seed}" '
-        f'data-prompt="{escape(line.said)}"{clip}{looks.checkpoint(shot.step)} aria-label="{escape(said)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
-        f'<img src="{escape(looks.src(shot.path))}" alt="" loading="lazy" decoding="async"></button>'
+        f'<button type="button" class="ez-shot" data-row="{n}" data-col="{k}" data-step="{shot.step}" data-seed="{shot.seed}" data-run="{escape(run)}" data-shot="{escape(shot.path)}" '
+        f'data-stars="{stars}" data-star="{"on" if star else "off"}" '
+        f'data-prompt="{escape(said)}"{more} aria-label="{escape(told)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
+        f'<img src="{escape(src(shot.path))}" alt="" loading="lazy" decoding="async">{mark}</button>'
     )
 
 
-def before_after(view: RunView, src: Source, most: int = 8) -> str:
+def before_after(view: RunView, src: Source, most: int = 8, hidden: frozenset[tuple[int, str]] = frozenset()) -> str:
     """HTML of one slider a prompt: its first picture under its latest one.  "" while there is nothing to compare."""
-    pairs = [line for line in rows(view) if len(line.shots) > 1][:most]
+    pairs = [line for line in rows(view) if len(line.shots) > 1 and line.key not in hidden][:most]
     if not pairs:
         return ""
     return f'<div class="ez-pairs">{"".join(_pair(line, src) for line in pairs)}</div>'

@@ -74,7 +74,7 @@ class Page:
 def strip(cards: list[Card], chosen: str, src_of, now: float, everything: bool, most: int = 12) -> str:
     """The runs, newest first, as cards; the chosen one marked."""
     if not cards:
-        return ""
+        return '<div class="ez-empty ez-chart-empty"><p>No run is like that. Clear the field above to see all.</p></div>' if everything else ""
     shown = cards if everything else cards[:most]
     if not everything and chosen not in [c.id for c in shown]:
         shown = [c for c in cards if c.id == chosen] + shown[: most - 1]

@@ -18,24 +18,28 @@ from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import choosing, exactly, longer, origin, placing, room, supervisor
+from training.runs import choosing, exactly, longer, notes, origin, placing, room, searching, shown, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
-from ... import shell, theme, views
+from ... import shell, views
 from ...poll import Watch, changes, result_of
 from ...server import client, media
+from ...theme import ASSETS
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import advice, elsewhere, gallery, travel
+from . import advice, comparing, elsewhere, finding, gallery, looking, noted, travel
 from . import page as runpage
 from .chart import chart
 
 TITLE = "Results"
-CSS, JS = client.CSS + (theme.ASSETS / "advice.css").read_text(encoding="utf-8"), client.JS
+CSS = "".join((ASSETS / name).read_text(encoding="utf-8") for name in ("results.css", "advice.css"))
+JS = (ASSETS / "results.js").read_text(encoding="utf-8")
+SHEETS = (("jpg", "As a JPEG"), ("png", "As a PNG"))
 NOTICE_S = 8.0  # how long the answer to an action stays
-PIECES = ("strip", "head", "samples", "pairs", "advice", "chart", "checkpoints", "warnings", "details", "elsewhere")
+PIECES = ("find", "strip", "head", "noted", "prompts", "samples", "pairs", "advice", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
+SPEAKING = ("find", "strip", "head", "noted", "prompts", "samples", "advice", "checkpoints", "compare", "elsewhere")  # those with buttons and fields
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -45,9 +49,10 @@ EMPTY = (
 
 @dataclass
 class Parts:
-    """What the tab is made of.  seen: what this browser shows already."""
+    """What the tab is made of.  seen: what this browser shows already.  view: how somebody looks at the runs, which a tick never writes."""
 
     seen: gr.State
+    view: gr.State
     boxes: dict[str, gr.HTML]
     body: gr.Column
     travel: travel.Parts
@@ -58,14 +63,16 @@ class Parts:
 
 def build(ctx) -> Parts:
     """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
-    seen = gr.State({})
+    seen, view = gr.State({}), gr.State(looking.View())
     gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
-    boxes = {"strip": _box()}
+    boxes = {"find": _box(), "strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
+        boxes["noted"] = _box()
         boxes["warnings"] = _box()
         with gr.Column(elem_classes="ez-card"):
             gr.HTML('<h2 class="ez-subtitle">Samples</h2>')
+            boxes["prompts"] = _box()
             boxes["samples"] = _box()
         boxes["pairs"] = _box()
         boxes["advice"] = _box()
@@ -76,10 +83,11 @@ def build(ctx) -> Parts:
             with gr.Column(elem_classes="ez-card", scale=2, min_width=300):
                 gr.HTML('<h2 class="ez-subtitle">Checkpoints</h2>')
                 boxes["checkpoints"] = _box()
+        boxes["compare"] = _box()
         with gr.Column(elem_classes="ez-card"):
             boxes["details"] = _box()
             boxes["elsewhere"] = _box()
-    return Parts(seen, boxes, body, travel.build(ctx))
+    return Parts(seen, view, boxes, body, travel.build(ctx))
 
 
 def _box() -> gr.HTML:
@@ -89,29 +97,32 @@ def _box() -> gr.HTML:
 def wire(parts: Parts, ctx) -> None:
     """Polls while the tab is shown; every button of the page is one event with a word."""
 
-    def look(chosen, seen):
-        return paint(ctx, chosen, seen)
+    def look(chosen, seen, view=looking.USUAL):
+        return paint(ctx, chosen, seen, view)
 
-    def act(chosen, seen, event: gr.EventData):
-        return answer(ctx, chosen, seen, event._data or {})
+    def act(chosen, seen, view, event: gr.EventData):
+        return act_here(chosen, seen, view, event, None)
 
-    def act_here(chosen, seen, event: gr.EventData, token: gr.OAuthToken | None):
-        return answer(ctx, chosen, seen, event._data or {}, Secret(token.token) if token else None)
+    def act_here(chosen, seen, view, event: gr.EventData, token: gr.OAuthToken | None):
+        data = event._data or {}
+        view = looking.after(view, str(data.get("act", "")), str(data.get("value", "")))
+        return [*answer(ctx, chosen, seen, data, Secret(token.token) if token else None, view), view]
 
-    ctx.at_load(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
-    ctx.every_tick(look, [ctx.run, parts.seen], parts.outputs(), tab="results")
-    ctx.items["results"].select(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
-    ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
-    outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
+    inputs = [ctx.run, parts.seen, parts.view]
+    ctx.at_load(look, inputs, parts.outputs(), tab="results")
+    ctx.every_tick(look, inputs, parts.outputs(), tab="results")
+    ctx.items["results"].select(look, inputs, parts.outputs(), **shell.INSTANT)
+    ctx.run.change(look, inputs, parts.outputs(), **shell.INSTANT)
+    outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset, parts.view]
     travel.wire(parts.travel, ctx, look, parts.outputs())
-    for name in ("strip", "head", "advice", "checkpoints", "elsewhere"):
-        parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
+    for name in SPEAKING:
+        parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT)
 
 
 # what the page shows
 
 
-def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
+def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.USUAL) -> list:
     """[seen, body, every piece]; gr.skip() for what this browser shows already."""
     now = time.time()
     broken = broken_runs(ctx.home.outputs)
@@ -119,8 +130,8 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
     runs, cards = [], []
     for one in list_runs(ctx.home.outputs, {"train"}):
         try:
-            view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy))
-            cards.append(runpage.Card(one.id, one.title, status, one.created_t, view))
+            now_view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy))
+            cards.append(runpage.Card(one.id, one.title, status, one.created_t, now_view))
             runs.append(one)
         except (ValueError, OSError) as error:  # it became unreadable since it was listed
             broken.append((one.id, in_words(str(error))))
@@ -131,7 +142,12 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
         page = replace(page, gone=seen["gone"][1] if seen.get("gone", ("",))[0] == run.id else "", room=seen["room"][1] if seen.get("room", ("",))[0] == run.id else None)
-        pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
+        facts = [searching.facts(one) for one in runs]
+        query = searching.parse(view.find)
+        among = cards if query.empty else [card for card, of in zip(cards, facts, strict=True) if searching.matches(query, of, card.status)]
+        made = pieces_of(ctx, page, among, now, bool(seen.get("all")) or not query.empty, view)
+        made |= {"find": finding.html(facts, view.find, len(among), now), "compare": compare_of(ctx, run, runs, view.beside)}
+        pieces = {name: made[name] for name in PIECES}
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
     body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
@@ -148,21 +164,26 @@ def pick(runs: list[Run], chosen: str, watch: Watch) -> Run | None:
     return next((run for run in runs if watch.status(run)[1] == "running"), runs[0] if runs else None)
 
 
-def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool) -> dict[str, str]:
+def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool, view: looking.View) -> dict[str, str]:
     """Every piece of the page as HTML."""
 
     def src_of(id):
         return lambda path: media.sample_url(ctx, id, path)
 
     src = src_of(page.id)
-    pairs = gallery.before_after(page.view, src)
+    run = Run(ctx.home.outputs / page.id)
+    said = notes.of(run)
+    wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), view.starred, view.everything, tuple((page.links[f"contact-sheet.{end}"], what) for end, what in SHEETS))
+    pairs = gallery.before_after(page.view, src, hidden=said.hidden)
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
         "head": runpage.head(page, now),
-        "samples": gallery.grid(page.view, src, page.videos, _kept(page)),
+        "noted": noted.html(page.id, said),
+        "prompts": noted.editor(run, page.view) if page.status == "running" and page.stopping_s is None else "",
+        "samples": gallery.grid(page.view, src, page.videos, _kept(page), wall),
         "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
         "advice": advice.panel(page.view, tuple(step for step, _ in page.checkpoints), page.choosable, page.status == "finished"),
-        "chart": chart(page.view),
+        "chart": chart(page.view) + (f'<a class="ez-link ez-small ez-csv" href="{page.links["losses.csv"]}" download>Download as a table (CSV)</a>' if page.view.losses else ""),
         "checkpoints": runpage.checkpoints(page),
         "warnings": runpage.warnings(page.view),
         "details": runpage.details(page),
@@ -174,6 +195,18 @@ def _kept(page: runpage.Page) -> dict[int, str]:
     """{step: address of its checkpoint, in the layout that is offered first}."""
     firsts = ((step, next((url for what, url in page.links.items() if what.startswith(f"step-{step}-")), "")) for step, _ in page.checkpoints)
     return {step: url for step, url in firsts if url}
+
+
+def compare_of(ctx, run: Run, runs: list[Run], beside) -> str:
+    """The card that puts other runs beside the chosen one."""
+    known = {one.id: one for one in runs}
+    sides = []
+    for one in (run, *(known[id] for id in beside if id in known and id != run.id)):
+        src = lambda path, id=one.id: media.sample_url(ctx, id, path)
+        if len(sides) < comparing.MOST:
+            sides.append(comparing.of(one, ctx.watch.view(one), src))
+    taken = {side.id for side in sides}
+    return comparing.html(sides, [(one.id, f"{one.title} · {views.when(one.created_t, time.time())}") for one in runs if one.id not in taken])
 
 
 def ahead_of(home, run: Run, busy: Run | None) -> str:
@@ -200,7 +233,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     files = ("lora", *(f"step-{step}" for step, _ in kept))
     offers = offers_of(ctx, run)
     offered = [f"{what}-{o.layout}" for what in files for o in offers]
-    links = {what: media.file_url(ctx, run.id, what) for what in (*(files if offers else files[:1]), *offered, "log.txt", "job.yaml")}
+    links = {what: media.file_url(ctx, run.id, what) for what in (*(files if offers else files[:1]), *offered, "log.txt", "job.yaml", "losses.csv", "contact-sheet.jpg", "contact-sheet.png")}
     whole = result is not None and result.is_dir()
     startable = status in ("queued", *views.RESUMABLE)
     return runpage.Page(
@@ -280,7 +313,7 @@ def settings_of(run: Run) -> str:
 # what its buttons do
 
 
-def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None) -> list:
+def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None, view: looking.View = looking.USUAL) -> list:
     """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset].  token: of whoever is signed in to a Space."""
     tabs = dataset = gr.skip()
     notice = ("", "")
@@ -290,6 +323,8 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
         seen["all"] = not seen.get("all")
     elif act == "choose":
         chosen = str(data.get("run", ""))
+    elif act in looking.ACTS:
+        pass  # `view` holds it already
     else:
         run = pick(list_runs(ctx.home.outputs, {"train"}), chosen, ctx.watch)
         try:
@@ -309,6 +344,9 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                     dataset, tabs, notice = name, ctx.go("train"), ("ez-ok", said)
             elif act == "leave":
                 pass
+            elif act in noted.ACTS:  # of the run whose field or picture it was, which may be another than the chosen one by now
+                told = noted.act(Run.open(ctx.home.outputs, str(data.get("run") or run.id)), act, data)
+                notice = ("ez-ok", told) if told else notice
             elif act == "fit":
                 form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
                 train.changed(ctx, lambda _: form)
@@ -336,7 +374,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
             notice = ("ez-bad", in_words(str(error)))
     if notice[1]:
         seen["notice"] = (*notice, time.time() + NOTICE_S)
-    painted = paint(ctx, chosen, seen)
+    painted = paint(ctx, chosen, seen, view)
     if painted[0] == gr.skip():
         painted[0] = seen
     return [*painted, chosen, tabs, ctx.soon(), dataset]
