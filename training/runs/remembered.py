@@ -15,7 +15,7 @@ from ..files import write_atomic
 from ..outside import open_plain, read_json
 from .events import RunView
 
-VERSION = 2  # raise when a record folds to something else
+VERSION = 3  # raise when a record folds to something else
 MAX_BYTES = 256 << 20
 _BLOCK_BYTES = 4 << 20
 
