@@ -23,7 +23,7 @@ from training.data import datasets
 from training.data.datasets import Dataset
 from training.hub.publish import offers_of
 from training.jobfile import parse
-from training.runs import journal, losing, origin
+from training.runs import journal, losing, origin, outlook
 
 from ..server import media, uploads
 from ..server.folders import allowed_file, allowed_folder
@@ -181,7 +181,7 @@ class Api:
         return [self._told_run(run) for run in easel.runs(kind, self.ctx.home)[: max(0, limit)]]
 
     def watch(self, run: str, offset: int = 0, wait_s: float = 0.0, kinds: list[str] = []) -> dict:  # noqa: B006
-        """What has happened in a run since an offset: its events, the offset for the next call, status, step, loss. Call it again until 'more' is false and status is finished, stopped, failed or interrupted; of the last two 'why' says the reason.
+        """What has happened in a run since an offset: its events, the offset for the next call, status, step, loss, and in 'going' whether it goes well, as far as was measured. Call it again until 'more' is false and status is finished, stopped, failed or interrupted; of the last two 'why' says the reason.
 
         Args:
             run: Id of the run.
@@ -201,7 +201,7 @@ class Api:
                 break
             time.sleep(LOOK_S)
         view = self.ctx.watch.view(one.folder)
-        return {**self._told_run(one), "status": status, "events": events, "offset": after, "more": more, **told.view(view), "why": one.why}
+        return {**self._told_run(one), "status": status, "events": events, "offset": after, "more": more, **told.view(view), "going": outlook.of(one.folder, view).text, "why": one.why}
 
     def sample(self, run: str, prompt: str = "") -> dict:
         """Have a running training draw a picture now, after the step that it is at. It arrives as a 'sample' event in watch.

@@ -28,14 +28,14 @@ from ...server import client, media
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import elsewhere, gallery, travel
+from . import elsewhere, gallery, outlook, travel
 from . import page as runpage
 from .chart import chart
 
 TITLE = "Results"
-CSS, JS = client.CSS, client.JS
+CSS, JS = outlook.CSS, client.JS  # the style that client.py has comes with the Tools tab
 NOTICE_S = 8.0  # how long the answer to an action stays
-PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details", "elsewhere")
+PIECES = ("strip", "head", "going", "teaching", "samples", "pairs", "chart", "checkpoints", "warnings", "details", "elsewhere")
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -63,11 +63,13 @@ def build(ctx) -> Parts:
     boxes = {"strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
+        boxes["going"] = _box()
         boxes["warnings"] = _box()
         with gr.Column(elem_classes="ez-card"):
             gr.HTML('<h2 class="ez-subtitle">Samples</h2>')
             boxes["samples"] = _box()
         boxes["pairs"] = _box()
+        boxes["teaching"] = _box()
         with gr.Row(elem_classes="ez-two"):
             with gr.Column(elem_classes="ez-card", scale=3, min_width=320):
                 gr.HTML('<h2 class="ez-subtitle">Loss</h2>')
@@ -103,8 +105,17 @@ def wire(parts: Parts, ctx) -> None:
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
     travel.wire(parts.travel, ctx, look, parts.outputs())
-    for name in ("strip", "head", "elsewhere"):
+    for name in ("strip", "head", "going", "elsewhere"):
         parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
+
+    def mend(chosen, seen, event: gr.EventData):
+        data = event._data or {}
+        if data.get("act") != "caption":
+            return [*answer(ctx, chosen, seen, data), gr.skip()]
+        dataset, name = outlook.caption_of(str(data.get("value", "")))
+        return [*[gr.skip()] * (len(outputs) - 4), chosen, ctx.go("captions"), gr.skip(), dataset, name]
+
+    parts.boxes["teaching"].act(mend, [ctx.run, parts.seen], [*outputs, ctx.parts["captions"].query], **shell.INSTANT)
 
 
 # what the page shows
@@ -158,6 +169,8 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
         "head": runpage.head(page, now),
+        "going": outlook.line(page.going, page.status != "running"),
+        "teaching": outlook.pictures(page.odd, page.weighed, page.status == "running" and page.stopping_s is None),
         "samples": gallery.grid(page.view, src, page.videos, _kept(page)),
         "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
         "chart": chart(page.view),
@@ -211,6 +224,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
+        going=outlook.going_of(run, view), odd=outlook.odd_of(ctx, run, view), weighed=outlook.weighed_of(view),
         away=place_of(run).removeprefix("on "), left_there=state.remembered(run.path) is not None,
         lacks=travel.lacking(run, ctx) if status in views.RESUMABLE and not supervisor.sent_away(run) else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
     )  # fmt: skip
@@ -307,6 +321,13 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                     dataset, tabs, notice = name, ctx.go("train"), ("ez-ok", said)
             elif act == "leave":
                 pass
+            elif act == "next-run":
+                form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
+                form, said = outlook.opened(form, outlook.going_of(run, ctx.watch.view(run)))
+                train.changed(ctx, lambda _: form)
+                tabs, notice = ctx.go("train"), ("ez-ok", said)
+            elif act == "weigh":
+                notice = ("ez-ok", outlook.weigh(run, str(data.get("name", "")), str(data.get("value", ""))))
             elif act == "fit":
                 form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
                 train.changed(ctx, lambda _: form)
