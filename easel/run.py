@@ -12,8 +12,9 @@ from training.away import state
 from training.config import JobConfig
 from training.home import Home
 from training.plan.cards import named
+from training.plan.going import Going
 from training.plan.hardware import machine
-from training.runs import origin, prompting, searching, supervisor
+from training.runs import origin, outlook, prompting, searching, supervisor
 from training.runs import run as folders
 from training.runs.events import RunView
 
@@ -80,6 +81,11 @@ class Run:
         return self.folder.view()
 
     @property
+    def going(self) -> Going:
+        """Whether a training goes well, from what was measured: state, a sentence, and what to change; state is "" where nothing can be said."""
+        return outlook.of(self.folder, self.view)
+
+    @property
     def result(self) -> Path | None:
         """The finished .safetensors, or the folder of a whole model; None before, and for jobs that make no such thing."""
         return self.folder.result()
@@ -129,6 +135,11 @@ class Run:
     def prompts(self, lines: Sequence[str]) -> None:
         """Other sample prompts from its next step on, all of them; those that stay keep their rows.  Raises ValueError where it is not running."""
         self.folder.command("prompts", lines=prompting.checked(lines))
+
+
+    def weigh(self, picture: str, weight: float) -> None:
+        """From the next step on a picture, called dataset/picture, counts so much; 0 sets it aside.  Raises ValueError where it is not running."""
+        self.folder.command("weigh", picture=picture, weight=weight)
 
     def resume(self, accept: bool = False, gpu: str = "") -> Run:
         """Go on from the newest checkpoint.  accept: although pictures or base model changed, or it was made elsewhere.  Raises ValueError."""

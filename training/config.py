@@ -128,6 +128,14 @@ class DatasetUse(Part):
         return "" if self.prior or self.trigger == NO_WORD else self.trigger or usual
 
 
+class WeighedPicture(Part):
+    """A picture that counts otherwise from a step on."""
+
+    step: int = Field(ge=0, le=10_000_000, description="Steps after which it counts so.")
+    picture: str = Field(pattern="^[0-9a-f]{64}$", description="The sha256 of the picture's file.")
+    weight: float = Field(ge=0, le=100, description="How much its loss counts from then on; 0 sets it aside, and others take its turns.")
+
+
 class DataPart(Part):
     """The pictures and their captions."""
 
@@ -161,6 +169,9 @@ class DataPart(Part):
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which clips are learnt, whatever rate they were filmed at.")
     segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, evenly spaced; 1 takes its middle.")
     held_out: int = Field(0, ge=0, le=1000, description="Pictures kept out of training, to measure the validation loss on; 0 means none.")
+    weighed: tuple[WeighedPicture, ...] = Field(
+        (), max_length=10_000, description="Pictures that count otherwise from a step on, as it was asked for during a run that is trained again: the step, the sha256 of the file, the weight; 0 sets a picture aside."
+    )
 
     def sides(self, use: DatasetUse) -> tuple[int, ...]:
         """The sides that the pictures of one dataset are trained at, px."""

@@ -52,6 +52,7 @@ CHANGED = {
     "data.keep_tags": (0, {"data__shuffle_tags": True}),
     "data.tag_dropout": (0.6, {}),
     "data.held_out": (2, {}),
+    "data.weighed": ([{"step": 1, "picture": "0" * 64, "weight": 0.0}], {}),  # no such picture here, so it warns; what it does: test_weighing.py
     "adapter.type": ("loha", {}),
     "adapter.rank": (2, {}),
     "adapter.alpha": (8.0, {}),

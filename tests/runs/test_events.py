@@ -6,6 +6,7 @@ VALUES = {
     "pid": 7, "attempt": 1, "boot_id": "b", "oom_kills": 0, "versions": {"torch": "2"}, "device": "cpu", "name": "encoding", "done": 1, "of": 10, "unit": "px",
     "step": 3, "loss": 0.5, "lr": 1e-4, "grad": 1.0, "images_per_s": 2.0, "memory_bytes": 5, "index": 0, "prompt": "a 日本", "path": "samples/1.webp", "seed": 1,
     "id": "a.png", "status": "done", "text": "x", "summary": "s", "error": "e", "hint": "h", "trace": "t", "rows": [[0, "a cat"]],
+    "seen": {"d/a.png": [[40, 0.2], [41, 0.3, 0.4]], "d/b.png": [[40, 0.1]]}, "picture": "d/a.png", "sha256": "ab", "weight": 0.5,
 }  # fmt: skip
 
 

@@ -189,7 +189,7 @@ class Relay:
                 self._keep()
         while self.commands:
             command = {key: value for key, value in self.commands[0].items() if key != "t"}
-            if command.get("kind") in ("save", "sample", "prompts"):
+            if command.get("kind") in ("save", "sample", "prompts", "weigh"):
                 self._patiently(partial(self._tell, command))
                 self.state.saves += command["kind"] == "save"
             self.commands.pop(0)

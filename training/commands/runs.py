@@ -39,7 +39,6 @@ def runs(
 
 def losses(run: RunArgument, out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="The table to write; without it, it is printed.")] = None, home: HomeOption = None):
     """The numbers of a run as a table: loss, learning rate, validation loss, seconds a step, memory."""
-    from .files import write_atomic
     from ..files import write_atomic
     from ..runs import figures
 

@@ -399,12 +399,21 @@ class Batch:
     asked: Asked | None = None  # where words are changed
 
 
+class Weighed(NamedTuple):
+    """From `step` on (steps done) every item of this picture counts so much; 0: others take its turns."""
+
+    step: int
+    sha256: str
+    weight: float
+
+
 class Row(NamedTuple):
     """A picture in a step.  place: its number there, by which everything about it is drawn.  keeps: it is there to keep what the base model knows."""
 
     item: Item
     place: int
     keeps: bool = False
+    counts: float = 1.0  # of its loss, beside the item's own weight
 
 
 class Feed:
@@ -417,6 +426,7 @@ class Feed:
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.latent_print, self.texts = latent_print, texts
         self.shown = shown  # what the network beside the denoiser is shown: Beside.shown; "" where there is none
+        self.weighed = [Weighed(row.step, row.picture, row.weight) for row in config.data.weighed]  # in the order in which it was asked for; the loop adds what is asked for during the run
         self.prompts = prompts  # of the pictures, where it is shown those
         self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
@@ -440,10 +450,11 @@ class Feed:
         before asking for the next.
         """
         # every epoch has as many batches: it holds the same items, and so the same number in each bucket
-        numbers = self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]
+        numbers = self._numbers(step)
+        counts = self.weights_at(step)
         size, keep = self.config.data.batch_size, self.config.keep
         whole = len(numbers) * (1 + keep.share * keep.on)  # the same at every step, so that a picture counts alike whether one more holds the base or not
-        learnt = [Row(self.plan.items[n], place) for place, n in enumerate(numbers)]
+        learnt = [Row(item := self.plan.items[n], place, counts=counts.get(item.sha256, 1.0)) for place, n in enumerate(numbers)]
         held = [Row(row.item, row.place, keeps=True) for row in learnt if keep.on and self._held(step, row)]
         parts = [learnt[at : at + size] for at in range(0, len(learnt), size)]
         if keep.together:
@@ -456,7 +467,25 @@ class Feed:
 
     def learnt(self, step: int) -> list[str]:
         """The ids of all pictures that are learnt in a step, whoever learns them."""
-        return [self.plan.items[n].id for n in self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]]
+        return [self.plan.items[n].id for n in self._numbers(step)]
+
+    def weights_at(self, step: int) -> dict[str, float]:
+        """{sha256 of a picture: how much it counts at a step}, of those that were weighed by then."""
+        return {row.sha256: row.weight for row in self.weighed if row.step <= step}
+
+    def _numbers(self, step: int) -> list[int]:
+        """Which items a step learns: those whose turn it is, and in the place of one that was set aside another of its size, drawn by counter."""
+        numbers = self._epoch(step // self.steps_per_epoch)[step % self.steps_per_epoch]
+        aside = {sha256 for sha256, weight in self.weights_at(step).items() if not weight}
+        if not aside:
+            return numbers
+        return [self._instead(n, aside, step, place) if self.plan.items[n].sha256 in aside else n for place, n in enumerate(numbers)]
+
+    def _instead(self, n: int, aside: set[str], step: int, place: int) -> int:
+        """An item of the same size and the same kind; itself, which then counts nothing, where all of these were set aside."""
+        gone = self.plan.items[n]
+        others = [m for m, item in enumerate(self.plan.items) if item.sha256 not in aside and (item.bucket, item.prior) == (gone.bucket, gone.prior)]
+        return others[number("instead", self.config.seed, step, place) % len(others)] if others else n
 
     def _held(self, step: int, row: Row) -> bool:
         """Whether this picture is noised once more to hold the base: keep.share of those that are learnt, evenly spread."""
@@ -483,7 +512,7 @@ class Feed:
     def _batch(self, step: int, rows: list[Row], whole: float) -> Batch:
         rows = [self._drawn_for(step, row) if row.keeps and self.drawn else row for row in rows]
         latents, noise, times, captions, geometry, masks, lows, lessons = [], [], [], [], [], [], [], []
-        for item, place, keeps in rows:
+        for item, place, keeps, _ in rows:
             where = ("keep",) * keeps + (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
             clean = self.cache.get(item.latent_key(self.latent_print, flip))["latents"]
@@ -590,7 +619,7 @@ class Feed:
         to_base = self.config.loss.prior_target == "base"
         return Batch(
             move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), [row.item.id for row in rows],
-            weight, move(torch.tensor([self.config.keep.weight if row.keeps else row.item.weight for row in rows])),
+            weight, move(torch.tensor([self.config.keep.weight if row.keeps else row.item.weight * row.counts for row in rows])),
             [at for at, row in enumerate(rows) if row.keeps or (row.item.prior and to_base)], captions, [at for at, row in enumerate(rows) if row.keeps],
             mask=None if masks[0] is None else move(torch.stack(masks)),
         )  # fmt: skip

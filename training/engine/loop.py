@@ -21,12 +21,14 @@ from ..formats import basehash
 from ..formats.adapting import is_whole
 from ..formats.beside import is_beside
 from ..plan import advising, optimizing, prompts, validating
+from ..runs import weighing
 from ..runs.context import Context, Stopped
-from ..runs.events import RunView, fold
+from ..runs.events import MOST_WEIGHT, RunView, fold
 from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
 from .cache import key
-from .data import Batch, Drawn
+from .data import Batch, Drawn, Weighed
 from .finish import finish
+from .ledger import PAIRED_EVERY, TOLD_EVERY, Ledger, learn, only
 from .lessons import Switch
 from .losses import picture_loss
 from .measuring import Yardstick
@@ -63,6 +65,8 @@ class Session:
         self.measured = RunView()  # what was measured so far, folded from its events alone
         self._saved_at = time.monotonic()
         self._spontaneous = 0
+        self._heed()
+        self.ledger = Ledger(ctx, getattr(prepared.schedule, "steps", 1.0))
         self._unchecked: list[tuple[int, Tensor, list[str]]] = []  # losses that were not yet read from the device
 
         ctx.phase("loading the model")
@@ -226,18 +230,22 @@ class Session:
     def _advance(self) -> tuple[Tensor, Tensor, int]:
         """One optimizer step: (mean loss of the pictures, length of the gradient, pictures).  What holds the base counts in neither of the two."""
         total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), self.feed.learnt(self.step)
+        first = self._told_apart and self._has_base and (self.step + 1) % PAIRED_EVERY == 0 and self.ctx.ranks.first
         self.scaler.scale(total)  # a process whose share of this step is nothing has a scale all the same
         for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
             with memory.autocast(self.config):
                 batch.base = self._said_by_base(batch)
             parts = self._parts(batch)
             while (losses := self._next(parts)) is not None:
-                losses = losses * batch.weights
+                plain, losses = losses.detach(), losses * batch.weights
                 loss = losses.mean() * batch.weight
                 self.scaler.scale(loss).backward()  # before the next part, which switches what recomputed blocks would be recomputed with
                 total += loss.detach()
                 pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
                 learnt += pictures.mean() * batch.weight
+                if self._told_apart:
+                    self.ledger.note(batch, plain, self._paired(batch) if first else None)
+                    first = False
         total, learnt = self.ctx.ranks.add(self.weights, (total, learnt))
         self._unchecked.append((self.step, total, ids))
         if self.config.device == "cpu":
@@ -273,18 +281,40 @@ class Session:
         else:
             yield from self.objective.parts(self.family, self.m, batch, self.p.schedule, self.config.loss, self.switch)
 
+    @property
+    def _told_apart(self) -> bool:
+        """Whether each picture has one loss of its own: not where words say what changes."""
+        return concepts.at_once(self.objective)
+
+    @property
+    def _has_base(self) -> bool:
+        """Whether the base model is there beside what learns, to be asked."""
+        return not is_beside(self.adapter) and not getattr(self.adapter, "WHOLE", False)
+
+    def _paired(self, batch: Batch) -> Tensor | None:
+        """What the base model would have paid for the pictures that a micro-batch learns, same grain, level and words, [rows]; None where it learns none."""
+        rows = learn(batch)
+        if not rows:
+            return None
+        alone = only(batch, rows)
+        with self.switch.base(), memory.autocast(self.config):
+            alone.cond = self._cond_of_base(alone)
+            return self.objective.loss(self.family, self.m, alone, self.p.schedule, self.config.loss)
+
     def _said_by_base(self, batch: Batch) -> Tensor | None:
         """What the denoiser without its adapter says of the pictures that must stay as they are, [rows,...]; None where that is not asked for."""
         if not batch.prior:
             return None
-        rows = torch.tensor(batch.prior, device=batch.latents.device)
-        t, cond = batch.t[rows], Cond({name: tensor[rows] for name, tensor in batch.cond.tensors.items()})
-        noisy = self.p.schedule.mix(batch.latents[rows], batch.noise[rows], t)
+        held = only(batch, batch.prior)
+        noisy = self.p.schedule.mix(held.latents, held.noise, held.t)
         with self.switch.base():
-            if self.p.texts.alive:  # its words too
-                words = Cond.of(self.p.texts.rows([batch.captions[row] for row in batch.prior])).to(self.config.device)
-                cond = Cond(cond.tensors | words.tensors)
-            return self.family.predict(self.m, noisy.to(self.m.dtype), t, cond).float()
+            return self.family.predict(self.m, noisy.to(self.m.dtype), held.t, self._cond_of_base(held)).float()
+
+    def _cond_of_base(self, batch: Batch) -> Cond:
+        """The conditioning of a micro-batch as the base model has it: its words too, where the text encoders learn.  Inside switch.base()."""
+        if not self.p.texts.alive:
+            return batch.cond
+        return Cond(batch.cond.tensors | Cond.of(self.p.texts.rows(batch.captions)).to(self.config.device).tensors)
 
     def _check_finite(self) -> None:
         """Reads the losses since the last look.  Raises ValueError at the first that is no number, and names its pictures."""
@@ -303,6 +333,8 @@ class Session:
         pictures += count
         self._mark = since, pictures
         last = self.step == self.config.steps
+        if last or self.step % TOLD_EVERY == 0:
+            self.ledger.tell(self.step)
         if not self.ctx.ranks.first or not (last or self.ctx.step_due()):
             return
         self._check_finite()
@@ -326,6 +358,7 @@ class Session:
             if command["kind"] == "prompts":
                 self._change_prompts(command.get("lines"))
         if stop:
+            self.ledger.tell(self.step)
             if self.step:
                 self.save()
                 self._samples_of_stop()
@@ -336,6 +369,26 @@ class Session:
                 self._samples_of_this_step()
             elif command["kind"] == "sample":
                 self._sample_now(str(command.get("prompt") or "").strip())
+            elif command["kind"] == "weigh":
+                self._weigh(str(command.get("picture")), command.get("weight"))
+
+    def _weigh(self, id: str, weight: object) -> None:
+        """From the next step on a picture counts so much, in this run and in every one that does the same again."""
+        hashes = {item.id: item.sha256 for item in self.p.plan.items}
+        if id not in hashes or isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight <= MOST_WEIGHT:
+            return self.ctx.warn(f"{id!r} cannot be given the weight {weight!r}: this run learns no such picture, or the weight is not from 0 to {MOST_WEIGHT:g}")
+        aside = {sha256 for sha256, counts in self.feed.weights_at(self.step).items() if not counts} | {hashes[id]}
+        if not weight and all(item.sha256 in aside for item in self.p.plan.items if not item.prior):
+            return self.ctx.warn(f"{id} was not set aside: no picture would be left to learn from")
+        self.ctx.emit("weight", step=self.step, picture=id, sha256=hashes[id], weight=float(weight))
+        self.feed.weighed.append(Weighed(self.step, hashes[id], float(weight)))
+
+    def _heed(self) -> None:
+        """What earlier attempts were told of single pictures holds for this one too, from the same steps on."""
+        self.feed.weighed += [Weighed(*row) for row in self.ctx.ranks.same([list(row) for row in weighing.told(self.ctx.run)])]
+        known = {item.sha256 for item in self.p.plan.items}
+        if unknown := {row.sha256 for row in self.feed.weighed} - known:
+            self.ctx.warn(f"data.weighed has no effect for {len(unknown)} of its pictures: they are not among those that are learnt now")
 
     def _change_prompts(self, lines) -> None:
         """Other sample prompts from the next step on: those of this one may be drawn already."""

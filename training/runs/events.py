@@ -14,12 +14,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .costs import Costs
+
 # kind -> the keys that a record of it carries besides t (UTC seconds) and kind.  A closed set: a new one is a decision.
 KINDS: dict[str, tuple[str, ...]] = {
     "started": ("pid", "attempt", "boot_id", "oom_kills", "versions", "device"),  # the first acts of a worker: see death.py
     "phase": ("name", "done", "of", "unit"),  # of 0: length unknown
     "step": ("step", "of", "loss", "lr", "grad", "images_per_s", "memory_bytes"),
     "validation": ("step", "loss"),
+    "pictures": ("step", "seen"),  # what single pictures cost since the last such event: {picture: [[noise level in hundredths, loss], or these and the base model's loss]}; see engine/ledger.py
+    "weight": ("step", "picture", "sha256", "weight"),  # from the next step on a picture counts so much; 0: it is set aside
     "sample": ("step", "index", "prompt", "path", "seed"),
     "prompts": ("step", "rows"),  # the sample prompts from that step on: [[place, line], ...]; see prompting.py
     "checkpoint": ("step", "path"),
@@ -35,11 +39,12 @@ ENDINGS = {"finished", "stopped", "failed"}
 
 LARGEST = 3.4028234663852886e38  # of an fp32 number: no loss and no rate is beyond it
 MOST_SEED = 2**64
+MOST_WEIGHT = 100.0  # of a picture's loss
 MOST_STRENGTH = 1000.0  # of an adapter in a sample
 MOST_COUNT = 2**53  # of steps and bytes: beyond it a float does not hold a whole number
 LAST_T = 253_370_764_800.0  # the first day of the year 9999, the last that a calendar shows
 MOST_POINTS = 20_000  # of the loss curve; then every second one goes
-MOST_VALIDATIONS, MOST_SAMPLES, MOST_CHECKPOINTS, MOST_ITEMS, MOST_WARNINGS = 20_000, 10_000, 10_000, 200_000, 500  # then the oldest goes
+MOST_VALIDATIONS, MOST_SAMPLES, MOST_CHECKPOINTS, MOST_ITEMS, MOST_WARNINGS, MOST_WEIGHTS = 20_000, 10_000, 10_000, 200_000, 500, 10_000  # then the oldest goes
 MOST_MEASURES, MOST_EACH = 400, 1_000  # looks that are kept number by number, then every second one goes; numbers of one look
 MOST_CHANGES, MOST_PROMPTS = 500, 16  # of the sample prompts, and of those at once
 WORD, LINE, TEXT = 500, 4_000, 100_000  # characters
@@ -76,6 +81,11 @@ class RunView:
     validations: tuple[tuple[int, float], ...] = ()
     measures: tuple[tuple[int, tuple[float, ...], tuple[float, ...]], ...] = ()  # (step, loss of each held-out picture at each level, what each plain sentence has lost)
     bases: tuple[float, ...] = ()  # the losses of these pictures by the base model alone
+    told_step: int = 0  # up to which single pictures' losses were told
+    levels: tuple[tuple, ...] = ()  # costs.Level of each band of noise levels
+    pictures: tuple[tuple, ...] = ()  # costs.Cost of each picture
+    pairs: tuple[tuple[int, float], ...] = ()  # (step, ln(loss / the base model's loss)) of one picture, same grain and noise level
+    weights: tuple[tuple[int, str, float], ...] = ()  # (step, picture, how much it counts from then on), in the order in which that was asked
     samples: tuple[tuple[int, int, str, str, int], ...] = ()  # (step, index, prompt, path, seed)
     strengths: tuple[tuple[str, float], ...] = ()  # (path, strength) of the samples of a slider
     prompts: tuple[tuple[int, tuple[tuple[int, str], ...]], ...] = ()  # (from which step on, ((place, line), ...)), steps strictly rising; none while they are those of the job
@@ -117,6 +127,8 @@ class _Lists:
         self.losses = list(view.losses)
         self.validations = list(view.validations)
         self.measures = list(view.measures)
+        self.costs = Costs(view.levels, view.pictures, view.pairs)
+        self.weights = list(view.weights)
         self.samples = {row[3]: row for row in view.samples}
         self.strengths = {row[0]: row for row in view.strengths}
         self.prompts = list(view.prompts)
@@ -129,6 +141,7 @@ class _Lists:
         return {
             "losses": tuple(self.losses), "validations": tuple(self.validations), "measures": tuple(self.measures), "samples": tuple(self.samples.values()), "strengths": tuple(self.strengths.values()),
             "prompts": tuple(self.prompts), "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
+            "weights": tuple(self.weights[-MOST_WEIGHTS:]), **self.costs.tuples(),
         }  # fmt: skip
 
 
@@ -227,6 +240,26 @@ def _list(value: Any) -> list:
     return value
 
 
+def _pictures(g, lists, e, t):
+    step = _count(e["step"])
+    seen = [(_text(id, WORD), _uses(rows)) for id, rows in e["seen"].items()]
+    if step <= g["told_step"]:  # a resumed attempt pays the same once more
+        return
+    g["told_step"] = step
+    for id, uses in seen:
+        for level, loss, *base in uses:
+            lists.costs.add(step, id, level / 100, loss, base[0] if base else None)
+
+
+def _uses(rows):
+    return [[_number(row[0], 0, 100), *(_number(loss, 0) for loss in row[1:3])] for row in rows if len(row) >= 2]
+
+
+def _weight(g, lists, e, t):
+    _text(e["sha256"], WORD)
+    lists.weights.append((_count(e["step"]), _text(e["picture"], WORD), _number(e["weight"], 0, MOST_WEIGHT)))
+
+
 def _sample(g, lists, e, t):
     path = _text(e["path"], WORD)
     strength = _number(e["strength"], -MOST_STRENGTH, MOST_STRENGTH) if "strength" in e else None
@@ -277,7 +310,8 @@ def _failed(g, lists, e, t):
 
 
 _RULES = {
-    "started": _started, "phase": _phase, "step": _step, "validation": _validation, "sample": _sample, "prompts": _prompts, "checkpoint": _checkpoint,
+    "started": _started, "phase": _phase, "step": _step, "validation": _validation, "pictures": _pictures, "weight": _weight, "sample": _sample, "prompts": _prompts,
+    "checkpoint": _checkpoint,
     "item": _item, "warning": _warning, "finished": _finished, "stopped": _stopped, "failed": _failed,
 }  # fmt: skip
 assert set(_RULES) == set(KINDS)

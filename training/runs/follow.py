@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from ..home import COMMAND, Home
-from . import supervisor
+from . import outlook, supervisor
 from .events import ENDINGS, RunView, fold
 from .run import Run
 
@@ -23,6 +23,7 @@ def follow(run: Run, home: Home, cursor: int = 0, out: TextIO | None = None) -> 
     Ctrl-C asks the worker to stop; a second one leaves it alone.  A queued run is started when its turn comes.
     """
     screen = _Screen(out or sys.stdout)
+    state = ""
     view = fold(RunView(), run.events()[0]) if cursor else RunView()
     asked = waiting = False
     while True:
@@ -31,6 +32,9 @@ def follow(run: Run, home: Home, cursor: int = 0, out: TextIO | None = None) -> 
             for event in events:
                 view = fold(view, [event])
                 screen.event(event, view)
+                if event["kind"] in ("pictures", "validation") and (answer := outlook.of(run, view)).state not in ("", "early", state):
+                    state = answer.state
+                    screen.line(f"how it goes: {answer.text}")
             status = run.status()
             if status not in ("queued", "running"):
                 events, cursor = run.events(cursor)

@@ -16,6 +16,7 @@ from ..config import TrainConfig, config_hash
 from ..files import write_atomic
 from ..home import Home
 from ..plan import optimizing, schedule
+from . import weighing
 from .run import Run, create
 
 MANIFEST, STATE = "MANIFEST.json", "state.safetensors"
@@ -34,7 +35,7 @@ def begin(run: Run, steps: int, home: Home, gpu: str = "") -> Run:
     old = run.config()
     if old.steps + steps > MOST_STEPS:
         raise ValueError(f"{steps} more steps make {old.steps + steps}; {MOST_STEPS} is the most")
-    config = TrainConfig.model_validate({**old.model_dump(mode="json"), "steps": old.steps + steps})
+    config = TrainConfig.model_validate({**weighing.again(old, run).model_dump(mode="json"), "steps": old.steps + steps})
 
     def furnish(made: Run) -> None:
         _copy_checkpoint(run.checkpoints()[-1][1], made.path, config)

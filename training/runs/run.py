@@ -22,7 +22,7 @@ from .lock import RunLock, is_held
 if TYPE_CHECKING:
     from ..config import JobConfig
 
-COMMANDS = {"stop": (), "save": (), "sample": ("prompt",), "prompts": ("lines",), "draw": ("request",)}
+COMMANDS = {"stop": (), "save": (), "sample": ("prompt",), "prompts": ("lines",), "draw": ("request",), "weigh": ("picture", "weight")}
 STATUSES = ("queued", "running", "finished", "stopped", "failed", "interrupted")
 LOG_TAIL_BYTES = 256 * 1024
 MAX_CONTROL_BYTES = 64 << 20
@@ -202,7 +202,7 @@ class Run:
         return last if last in ENDINGS else "interrupted" if last else "queued"
 
     def command(self, kind: str, **data: Any) -> None:
-        """Asks the worker to stop, save, sample {prompt}, take other sample prompts {lines}, or draw {request}.  Stop takes a queued run out of the queue.
+        """Asks the worker to stop, save, sample {prompt}, take other sample prompts {lines}, draw {request}, or weigh {picture, weight}.  Stop takes a queued run out of the queue.
 
         Raises ValueError when nobody is there to do it.
         """

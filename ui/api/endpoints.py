@@ -24,7 +24,7 @@ from training.data import datasets
 from training.data.datasets import Dataset
 from training.hub.publish import offers_of
 from training.jobfile import parse
-from training.runs import figures, journal, losing, notes, origin, prompting, searching
+from training.runs import figures, journal, losing, notes, origin, outlook, prompting, searching
 
 from ..server import media, uploads
 from ..server.folders import allowed_file, allowed_folder
@@ -194,7 +194,7 @@ class Api:
         return [self._told_found(easel.open_run(run.id, self.ctx.home)) for run in found]
 
     def watch(self, run: str, offset: int = 0, wait_s: float = 0.0, kinds: list[str] = []) -> dict:  # noqa: B006
-        """What has happened in a run since an offset: its events, the offset for the next call, status, step, loss. Call it again until 'more' is false and status is finished, stopped, failed or interrupted; of the last two 'why' says the reason.
+        """What has happened in a run since an offset: its events, the offset for the next call, status, step, loss, and in 'going' whether it goes well, as far as was measured. Call it again until 'more' is false and status is finished, stopped, failed or interrupted; of the last two 'why' says the reason.
 
         Args:
             run: Id of the run.
@@ -214,7 +214,7 @@ class Api:
                 break
             time.sleep(LOOK_S)
         view = self.ctx.watch.view(one.folder)
-        return {**self._told_run(one), "status": status, "events": events, "offset": after, "more": more, **told.view(view), "why": one.why}
+        return {**self._told_run(one), "status": status, "events": events, "offset": after, "more": more, **told.view(view), "going": outlook.of(one.folder, view).text, "why": one.why}
 
     def sample(self, run: str, prompt: str = "") -> dict:
         """Have a running training draw a picture now, after the step that it is at. It arrives as a 'sample' event in watch.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from training.errors import Kind
+from training.plan.going import Going
 from training.runs.events import RunView
 from training.runs.needs import Need
 from training.runs.room import Room
@@ -13,7 +14,7 @@ from training.runs.room import Room
 from ... import faults, views
 from ...icons import icon
 from ...words import in_words, plain
-from . import advice, travel
+from . import advice, outlook, travel
 from .elsewhere import Row
 from .gallery import Source
 
@@ -69,6 +70,9 @@ class Page:
     choosable: bool = False  # a checkpoint can be made the result
     downloads: tuple[tuple[str, str], ...] = ()  # (layout, the programs that read it) of the files in which the LoRA can be had
     elsewhere: tuple[Row, ...] = ()  # trackers, and what they were told
+    going: Going = field(default_factory=Going)
+    odd: tuple[outlook.Picture, ...] = ()  # pictures that do not teach
+    weighed: tuple[outlook.Weighed, ...] = ()
 
 
 def strip(cards: list[Card], chosen: str, src_of, now: float, everything: bool, most: int = 12) -> str:

@@ -29,17 +29,17 @@ from ...theme import ASSETS
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import advice, comparing, elsewhere, finding, gallery, looking, noted, travel
+from . import advice, comparing, elsewhere, finding, gallery, looking, noted, outlook, travel
 from . import page as runpage
 from .chart import chart
 
 TITLE = "Results"
-CSS = "".join((ASSETS / name).read_text(encoding="utf-8") for name in ("results.css", "advice.css"))
+CSS = "".join((ASSETS / name).read_text(encoding="utf-8") for name in ("results.css", "advice.css")) + outlook.CSS
 JS = (ASSETS / "results.js").read_text(encoding="utf-8")
 SHEETS = (("jpg", "As a JPEG"), ("png", "As a PNG"))
 NOTICE_S = 8.0  # how long the answer to an action stays
-PIECES = ("find", "strip", "head", "noted", "prompts", "samples", "pairs", "advice", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
-SPEAKING = ("find", "strip", "head", "noted", "prompts", "samples", "advice", "checkpoints", "compare", "elsewhere")  # those with buttons and fields
+PIECES = ("find", "strip", "head", "going", "noted", "prompts", "teaching", "samples", "pairs", "advice", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
+SPEAKING = ("find", "strip", "head", "going", "noted", "prompts", "samples", "advice", "checkpoints", "compare", "elsewhere")  # those with buttons and fields
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -68,6 +68,7 @@ def build(ctx) -> Parts:
     boxes = {"find": _box(), "strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
+        boxes["going"] = _box()
         boxes["noted"] = _box()
         boxes["warnings"] = _box()
         with gr.Column(elem_classes="ez-card"):
@@ -76,6 +77,7 @@ def build(ctx) -> Parts:
             boxes["samples"] = _box()
         boxes["pairs"] = _box()
         boxes["advice"] = _box()
+        boxes["teaching"] = _box()
         with gr.Row(elem_classes="ez-two"):
             with gr.Column(elem_classes="ez-card", scale=3, min_width=320):
                 gr.HTML('<h2 class="ez-subtitle">Loss</h2>')
@@ -117,6 +119,15 @@ def wire(parts: Parts, ctx) -> None:
     travel.wire(parts.travel, ctx, look, parts.outputs())
     for name in SPEAKING:
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT)
+
+    def mend(chosen, seen, view, event: gr.EventData):
+        data = event._data or {}
+        if data.get("act") != "caption":
+            return [*answer(ctx, chosen, seen, data, None, view), view, gr.skip()]
+        dataset, name = outlook.caption_of(str(data.get("value", "")))
+        return [*[gr.skip()] * (len(outputs) - 5), chosen, ctx.go("captions"), gr.skip(), dataset, gr.skip(), name]
+
+    parts.boxes["teaching"].act(mend, inputs, [*outputs, ctx.parts["captions"].query], **shell.INSTANT)
 
 
 # what the page shows
@@ -180,6 +191,8 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
         "head": runpage.head(page, now),
         "noted": noted.html(page.id, said),
         "prompts": noted.editor(run, page.view) if page.status == "running" and page.stopping_s is None else "",
+        "going": outlook.line(page.going, page.status != "running"),
+        "teaching": outlook.pictures(page.odd, page.weighed, page.status == "running" and page.stopping_s is None),
         "samples": gallery.grid(page.view, src, page.videos, _kept(page), wall),
         "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
         "advice": advice.panel(page.view, tuple(step for step, _ in page.checkpoints), page.choosable, page.status == "finished"),
@@ -246,6 +259,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers), choosable=status == "finished" and not choosing.hindrance(run), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
+        going=outlook.going_of(run, view), odd=outlook.odd_of(ctx, run, view), weighed=outlook.weighed_of(view),
         away=place_of(run).removeprefix("on "), left_there=state.remembered(run.path) is not None,
         lacks=travel.lacking(run, ctx) if status in views.RESUMABLE and not supervisor.sent_away(run) else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
     )  # fmt: skip
@@ -347,6 +361,13 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
             elif act in noted.ACTS:  # of the run whose field or picture it was, which may be another than the chosen one by now
                 told = noted.act(Run.open(ctx.home.outputs, str(data.get("run") or run.id)), act, data)
                 notice = ("ez-ok", told) if told else notice
+            elif act == "next-run":
+                form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
+                form, said = outlook.opened(form, outlook.going_of(run, ctx.watch.view(run)))
+                train.changed(ctx, lambda _: form)
+                tabs, notice = ctx.go("train"), ("ez-ok", said)
+            elif act == "weigh":
+                notice = ("ez-ok", outlook.weigh(run, str(data.get("name", "")), str(data.get("value", ""))))
             elif act == "fit":
                 form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
                 train.changed(ctx, lambda _: form)

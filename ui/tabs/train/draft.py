@@ -24,7 +24,7 @@ from training.plan.estimate import Estimate, estimate
 from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Answers, Preset, Wrong, fits, list_presets, recommend, resolve, resolve_and_tell
-from training.runs import exactly, placing, supervisor
+from training.runs import exactly, placing, supervisor, weighing
 from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
@@ -508,7 +508,7 @@ def free_card(home: Home, made: Plan, draft: Draft, machine: Machine) -> str:
 
 def of_run(home: Home, run: Run, machine: Machine, datasets_now: Mapping[str, str] | None = None) -> tuple[Draft, str]:
     """(a draft that would make the same run again, its dataset).  datasets_now: {a dataset of it: what stands in its place}.  Raises ValueError for a run that cannot be read."""
-    config = exactly.with_datasets(run.config(), datasets_now, home) if datasets_now else run.config()
+    config = exactly.with_datasets(weighing.again(run.config(), run), datasets_now, home) if datasets_now else run.config()
     told = {f.path: forms.typed(f, forms.get(config, f.path)) for f in forms.fields(TrainConfig, leave_out=HIDDEN)}
     words = concepts.by_words(concepts.objective_of(config, home.plugins))
     preset = config.preset if config.preset in {p.id for p in list_presets(plugins=home.plugins) if p.ok} else ""

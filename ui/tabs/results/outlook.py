@@ -1,0 +1,213 @@
+"""How a run is going, in one line below its head; and the pictures that do not teach, with what can be done about each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from training.config import TrainConfig
+from training.data import datasets, suspects
+from training.data.datasets import Dataset
+from training.data.health import Goal
+from training.plan import teaching
+from training.plan.going import Going
+from training.plan.teaching import Odd
+from training.runs import outlook
+from training.runs.events import RunView
+from training.runs.run import Run
+
+from ... import forms
+from ...icons import icon
+from ...server import media
+from ...theme import ASSETS
+from ...words import in_words
+from ..train.draft import Draft
+
+CSS = (ASSETS / "outlook.css").read_text(encoding="utf-8")
+LOOKS = {"fine": ("ez-ok", "check"), "early": ("", "clock")}
+SENTENCES = {"early": "Its losses are compared with the base model’s on the very same pictures; that takes some steps more."}
+HALF = 0.5
+KEPT_S = 60.0  # a guess may be so old: captions change meanwhile
+MOST_REMEMBERED = 50
+_guessed: dict[tuple, tuple[float, tuple[Picture, ...]]] = {}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture that stands apart, as the page shows it.  dataset: where its caption can be mended; src: "" where this page can show none."""
+
+    id: str
+    name: str
+    dataset: str
+    src: str
+    hard: bool
+    share: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """One that was weighed during the run."""
+
+    id: str
+    name: str
+    weight: float
+    step: int
+
+
+def line(going: Going, ended: bool) -> str:
+    """The one line; "" where nothing can be said."""
+    if not going.state or ended and going.state == "early":
+        return ""
+    look, picture = LOOKS.get(going.state, ("ez-warn", "warn"))
+    more = going.todo or SENTENCES.get(going.state, "")
+    act = f'<button type="button" class="ez-btn" data-act="next-run">{icon("copy")}{escape(going.act)}</button>' if going.act else ""
+    words = '<button type="button" class="ez-btn" data-tab="captions">Captions</button>' if going.state == "wordless" else ""
+    return (
+        f'<div class="ez-note ez-going {look}" role="status" data-going="{escape(going.state)}">{icon(picture)}<div><b>{escape(going.says)}</b>{f" <span>{escape(more)}</span>" if more else ""}</div>'
+        f"{act}{words}</div>"
+    )
+
+
+def pictures(rows: Sequence[Picture], weighed: Sequence[Weighed], running: bool) -> str:
+    """The panel; "" where no picture stands apart and none was weighed."""
+    if not rows and not weighed:
+        return ""
+    hard, easy = [row for row in rows if row.hard], [row for row in rows if not row.hard]
+    parts = [_group("Their loss stays high", hard, running), _group("They were learnt at once", easy, running)]
+    told = "".join(_weighed(row, running) for row in weighed)
+    aside = f'<h3 class="ez-subtitle">Weighed by you</h3><ul class="ez-odd-weighed">{told}</ul>' if told else ""
+    note = "A caption that you mend counts from the next run on." if rows else ""
+    note += " What you weigh or set aside counts from the next step on, and when this run is trained exactly again." if running else ""
+    return (
+        '<section class="ez-card ez-teaching"><h2 class="ez-subtitle">Pictures that do not teach</h2>'
+        '<p class="ez-muted ez-small">Compared with the other pictures at the same noise levels. A hint to look, no verdict.</p>'
+        f'{"".join(parts)}{aside}{f"<p class={chr(34)}ez-muted ez-small{chr(34)}>{note.strip()}</p>" if note else ""}</section>'
+    )
+
+
+def _group(title: str, rows: Sequence[Picture], running: bool) -> str:
+    if not rows:
+        return ""
+    return f'<h3 class="ez-subtitle">{title} <span class="ez-count">{len(rows)}</span></h3><ul class="ez-odd-list">{"".join(_row(row, running) for row in rows)}</ul>'
+
+
+def _row(row: Picture, running: bool) -> str:
+    shown = f'<img src="{escape(row.src)}" alt="" loading="lazy" decoding="async">' if row.src else icon("film")
+    off = abs(row.share - 1)
+    by = f"loss {100 * off:.0f} % {'above' if row.hard else 'below'} the others’"
+    acts = f'<button type="button" class="ez-btn" data-act="caption" data-value="{escape(row.id)}">Caption</button>' if row.dataset else ""
+    if running:
+        acts += f'<button type="button" class="ez-btn" data-act="weigh" data-name="{escape(row.id)}" data-value="{HALF:g}">Count half</button>'
+        acts += f'<button type="button" class="ez-btn" data-act="weigh" data-name="{escape(row.id)}" data-value="0">Set aside</button>'
+    return (
+        f'<li><span class="ez-odd-thumb">{shown}</span><div><b>{escape(row.name)}</b> <span class="ez-muted ez-small ez-num">{by}</span>'
+        f'<p class="ez-small">{escape(row.reason)}</p></div><div class="ez-acts">{acts}</div></li>'
+    )
+
+
+def _weighed(row: Weighed, running: bool) -> str:
+    how = "set aside" if not row.weight else f"counts {row.weight:g} times"
+    back = f' <button type="button" class="ez-link" data-act="weigh" data-name="{escape(row.id)}" data-value="1">Count it whole again</button>' if running else ""
+    return f'<li><b>{escape(row.name)}</b> <span class="ez-muted ez-small">{how} since step {row.step:,}.</span>{back}</li>'
+
+
+# what there is to say, read from the run's folder
+
+
+def going_of(run: Run, view: RunView) -> Going:
+    """How it goes, in the words of the page."""
+    return outlook.of(run, view)
+
+
+def weighed_of(view: RunView) -> tuple[Weighed, ...]:
+    """What of its pictures does not count whole now."""
+    last = {id: (step, weight) for step, id, weight in view.weights}
+    return tuple(Weighed(id, id.partition("/")[2], weight, step) for id, (step, weight) in last.items() if weight != 1)
+
+
+def odd_of(ctx, run: Run, view: RunView) -> tuple[Picture, ...]:
+    """The pictures that stand apart, with a guess why; looked up anew once a minute, or when others do."""
+    found = teaching.odd(view)
+    if not found:
+        return ()
+    key = (str(run.path), tuple((one.id, one.hard) for one in found))
+    made_t, rows = _guessed.get(key, (0.0, ()))
+    if time.monotonic() - made_t > KEPT_S or not rows:
+        if len(_guessed) >= MOST_REMEMBERED:
+            _guessed.clear()
+        rows = _guess(ctx, run, found)
+        _guessed[key] = time.monotonic(), rows
+    shares = {one.id: one.share for one in found}
+    return tuple(Picture(row.id, row.name, row.dataset, row.src, row.hard, shares[row.id], row.reason) for row in rows)
+
+
+def _guess(ctx, run: Run, found: Sequence[Odd]) -> tuple[Picture, ...]:
+    try:
+        config: TrainConfig = run.config()
+    except (ValueError, OSError):
+        return tuple(Picture(one.id, one.id.partition("/")[2], "", "", one.hard, one.share, _else(one)) for one in found)
+    here = _datasets(ctx, config)
+    goal = Goal(side_px=max(config.data.all_sides), max_aspect=config.data.max_aspect if config.data.aspect_buckets else 1.0, trigger=config.trigger)
+    return tuple(_one(ctx, one, here, {name: _reasons(ds, name, found, goal) for name, ds in here.items()}) for one in found)
+
+
+def _datasets(ctx, config: TrainConfig) -> dict[str, Dataset]:
+    """{name in pictures' ids: the dataset}, of those that are there."""
+    here = {}
+    for use in config.data.datasets:
+        try:
+            ds = datasets.resolve(ctx.home, use.name)
+        except ValueError:
+            continue  # it is gone, or on another computer
+        here[ds.name] = ds
+    return here
+
+
+def _reasons(ds: Dataset, name: str, found: Sequence[Odd], goal: Goal) -> dict[str, str]:
+    mine = [(one.id.removeprefix(f"{name}/"), one.hard) for one in found if one.id.startswith(f"{name}/")]
+    try:
+        return suspects.reasons(ds, [id for id, hard in mine if hard], [id for id, hard in mine if not hard], goal)
+    except (ValueError, OSError):
+        return {}
+
+
+def _one(ctx, one: Odd, here: dict[str, Dataset], why: dict[str, dict[str, str]]) -> Picture:
+    dataset, _, name = one.id.partition("/")
+    ds = here.get(dataset)
+    ours = ds is not None and not ds.in_place
+    src = media.thumb_url(ctx, dataset, name) if ours else ""
+    return Picture(one.id, name, dataset if ours else "", src, one.hard, one.share, why.get(dataset, {}).get(name) or _else(one))
+
+
+def _else(one: Odd) -> str:
+    return suspects.HARD_ELSE if one.hard else suspects.EASY_ELSE
+
+
+# what its buttons do
+
+
+def opened(form: Draft, going: Going) -> tuple[Draft, str]:
+    """(the Train form with what helps changed in it, what to tell).  Raises ValueError where nothing is to be changed any more."""
+    if not going.change:
+        raise ValueError("it goes otherwise by now; look again")
+    fields = {field.path: field for field in forms.fields(TrainConfig)}
+    for path, value in going.change.items():
+        form = form.edited(path, forms.typed(fields[path], value))
+    said = ", ".join(f"‘{fields[path].label}’ is {forms.typed(fields[path], value) or 'empty'}" for path, value in going.change.items())
+    return form, f"Opened with what helps: {said}. All else is as it was."
+
+
+def weigh(run: Run, picture: str, value: str) -> str:
+    """What to tell the person after a picture was weighed.  Raises ValueError."""
+    run.command("weigh", picture=picture, weight=float(value))
+    name = picture.partition("/")[2]
+    return in_words(f"{name} is set aside from the next step on" if float(value) == 0 else f"{name} counts {float(value):g} times from the next step on" if float(value) != 1 else f"{name} counts whole again from the next step on")
+
+
+def caption_of(picture: str) -> tuple[str, str]:
+    """(dataset, what the Captions tab looks for) to mend the caption of a picture."""
+    dataset, _, name = picture.partition("/")
+    return dataset, name
