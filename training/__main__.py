@@ -1,4 +1,4 @@
-"""The command line: python -m training train | estimate | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
+"""The command line: python -m training train | estimate | import | resume | longer | queue | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
 get-dataset | push-dataset | export-run | import-run | runs | track | jobs | plugins | report | errors | doctor | update.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
@@ -15,11 +15,13 @@ from typing import Annotated, Any
 
 import typer
 
-from . import registry
+from . import queued, registry
 from .home import COMMAND, Home, find_home
 from .hub import wire
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Easel on the command line: the app's own jobs, run and watched here.")
+
+app.add_typer(queued.app, name="queue")
 
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Folder with outputs, datasets and plugins; EASEL_HOME, else Easel's own folder, which 'doctor' names.")]
 GpuOption = Annotated[str | None, typer.Option("--gpu", help="Graphics card, by number, UUID or part of its name, as 'doctor' lists them; without it, any free one.")]
@@ -29,6 +31,9 @@ NodeOption = Annotated[int, typer.Option("--node-rank", min=0, help="Number of t
 RdzvOption = Annotated[str, typer.Option("--rdzv", metavar="HOST:PORT", help="Where they meet: an address of number 0, and a free port there.")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="Start it and return at once; it goes on by itself.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, as 'runs' lists it, or the path of its folder.")]
+
+AtOption = Annotated[str, typer.Option("--at", metavar="TIME", help="Begin no sooner: 22:30 (the next one), or 2026-11-30T22:30, in this computer's time.")]
+AfterOption = Annotated[str, typer.Option("--after", metavar="RUN", help="Begin only when that run is finished.")]
 
 LayoutOption = Annotated[
     str, typer.Option(help="Names of the layers: diffusers, kohya (AUTOMATIC1111, kohya's scripts) or comfyui (the model's first release); without it, those that most programs read.")
@@ -61,6 +66,8 @@ def train(
     nnodes: NodesOption = 1,
     node_rank: NodeOption = 0,
     rdzv: RdzvOption = "",
+    at: AtOption = "",
+    after: AfterOption = "",
 ):
     """Run a job from a file and watch it.  Ctrl-C stops it after this step, with everything saved."""
     from .jobfile import load_job
@@ -71,7 +78,8 @@ def train(
     if node_rank:
         _join(config.gpus if gpus is None else gpus, nnodes, node_rank, rdzv, config.device, place)
     _end_as_ctrl_c_does(nnodes)
-    _launch(config, place, detach, _card(gpu, place), lambda run: run.wish_for_ranks(gpus, nnodes, rdzv) if gpus is not None or nnodes > 1 else None)
+    wait = queued.wait_of(place, at, after)
+    _launch(config, place, detach, _card(gpu, place), lambda run: run.wish_for_ranks(gpus, nnodes, rdzv) if gpus is not None or nnodes > 1 else None, wait)
 
 
 @app.command()
@@ -793,12 +801,12 @@ def _join(gpus: int, nodes: int, node: int, rdzv: str, device: str, home: Home) 
     raise typer.Exit(1 if trouble else 0)
 
 
-def _launch(config, home: Home, detach: bool, card: str = "", furnish=lambda run: None) -> None:
+def _launch(config, home: Home, detach: bool, card: str = "", furnish=lambda run: None, wait=None) -> None:
     from easel.jobs import begin
 
     from .runs import supervisor
 
-    run = begin(config, home, card, furnish=furnish, told=lambda made: print(f"{made.id}  in {made.path}", flush=True)).folder
+    run = begin(config, home, card, furnish=furnish, told=lambda made: print(f"{made.id}  in {made.path}", flush=True), wait=wait).folder
     _watch(run, home, 0, detach, "queued" if run.status() == "queued" and not supervisor.starting(run) else "started")
 
 
@@ -806,7 +814,7 @@ def _watch(run, home: Home, cursor: int, detach: bool, state: str) -> None:
     from .runs.follow import follow
 
     if detach:
-        print("It runs by itself now." if state == "started" else "It is queued: the app starts it when the run before it has ended.")
+        print("It runs by itself now." if state == "started" else "It is queued: the app, or 'queue work', starts it when its turn has come.")
         return
     status = follow(run, home, cursor)
     if status == "finished" and (made := run.result()):

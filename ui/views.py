@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 
+from training import clock
 from training.runs.events import RunView
 
 # status -> (word, class of its chip)
@@ -91,6 +92,12 @@ def seconds_left(view: RunView) -> float:
     return max(0, view.of - view.step) * seconds_per_step(view)
 
 
+def done_about(view: RunView) -> str:
+    """18:40, or a day with it: when the last step comes, by this computer's clock and the pace until now; "" while unknown."""
+    left_s = seconds_left(view)
+    return clock.about(view.step_t + left_s, view.step_t) if left_s else ""
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a bar shows.  share: 0 to 1, or None while the length is unknown."""
@@ -118,7 +125,7 @@ def progress(view: RunView, status: str) -> Progress:
         said = f"step {view.step:,} of {view.of:,}"
         if status == "running":
             inside = "" if view.phase in ("", "training") else f"{text}{f', {detail}' if detail else ''}"
-            return Progress(share, inside or "Training", " · ".join(filter(None, (said, f"{duration(left)} left" if left else ""))))
+            return Progress(share, inside or "Training", " · ".join(filter(None, (said, f"{duration(left)} left, done about {done_about(view)}" if left else ""))))
         return Progress(1.0 if status == "finished" else share, STATUS[status][0], said)
     return Progress(1.0 if status == "finished" else 0.0, STATUS[status][0], "")
 

@@ -123,7 +123,11 @@ def routes(home: Home) -> list[Route]:
             return StreamingResponse(made.zipped(), media_type="application/zip", headers=_attached("easel-report.zip"))
         return _attachment_text(made.text, "easel-report.txt")
 
+    def outside_now(request: Request) -> Response:
+        return JSONResponse(request.app.get_blocks().easel_outside(), headers={"Cache-Control": "no-store"})
+
     return [
+        Route("/easel/now", _guarded(outside_now)),
         Route("/easel/run/{run}/{what}", _guarded(packed)),
         Route("/easel/report/{key}", _guarded(report)),
         Route("/easel/thumb/{dataset}/{picture}", _guarded(thumb)),

@@ -60,6 +60,7 @@ class Page:
     settings: str = ""  # the job as YAML
     foreign: str | None = None  # of a run that was not made here: what it would use of this computer, "" for nothing; None for our own
     notice: tuple[str, str] = ("", "")  # (class, sentence) after an action
+    held: str = ""  # what a queued run waits for besides its turn
     longer: tuple[int, tuple[str, ...]] = (0, ())  # (how many more steps are proposed, what they mean), or (0, why it cannot be trained longer)
     again: str | None = None  # why it cannot be trained again on exactly the same pictures; "" where it can, None where nobody would ask
     gone: str = ""  # what of these pictures is gone for good, once that was asked for
@@ -216,7 +217,7 @@ def _figures(page: Page) -> str:
     took = view.last_t - view.started_t
     figures = [
         ("Step", f"{view.step:,} <small>of {view.of:,}</small>"),
-        ("Time left", (views.duration(left) if left else "…")) if page.status == "running" else ("Took", views.duration(took)),
+        ("Time left", (f"{views.duration(left)} <small>done about {escape(views.done_about(view))}</small>" if left else "…")) if page.status == "running" else ("Took", views.duration(took)),
         ("Per step", f"{_seconds(rate)}" if rate else "…"),
         ("Loss", views.number(smooth[-1]) if smooth else "…"),
         ("Learning rate", views.number(view.losses[-1][2]) if view.losses else "…"),
@@ -250,6 +251,8 @@ def _result(page: Page) -> str:
 
 def _ending(page: Page) -> str:
     look, sentence = views.ending(page.view, page.status, page.why)
+    if page.status == "queued" and page.held:
+        sentence = f"{views.sentence_start(page.held)}."
     if page.status == "running":
         if page.kill_offered:
             look, sentence = "ez-warn", "It has not stopped for half a minute. ‘End it now’ ends it at once; what the last checkpoint holds is kept."

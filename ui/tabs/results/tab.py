@@ -18,7 +18,7 @@ from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
 from training.plan.hardware import machine
-from training.runs import exactly, longer, origin, placing, room, supervisor
+from training.runs import exactly, longer, origin, placing, queueing, room, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
@@ -28,14 +28,14 @@ from ...server import client, media
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import elsewhere, gallery, travel
+from . import elsewhere, gallery, queue, travel
 from . import page as runpage
 from .chart import chart
 
 TITLE = "Results"
 CSS, JS = client.CSS, client.JS
 NOTICE_S = 8.0  # how long the answer to an action stays
-PIECES = ("strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details", "elsewhere")
+PIECES = ("queue", "strip", "head", "samples", "pairs", "chart", "checkpoints", "warnings", "details", "elsewhere")
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -60,7 +60,7 @@ def build(ctx) -> Parts:
     """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
     seen = gr.State({})
     gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
-    boxes = {"strip": _box()}
+    boxes = {"queue": gr.HTML("", apply_default_css=False, js_on_load=queue.BIND), "strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
         boxes["warnings"] = _box()
@@ -103,7 +103,7 @@ def wire(parts: Parts, ctx) -> None:
     ctx.run.change(look, [ctx.run, parts.seen], parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset]
     travel.wire(parts.travel, ctx, look, parts.outputs())
-    for name in ("strip", "head", "elsewhere"):
+    for name in ("queue", "strip", "head", "elsewhere"):
         parts.boxes[name].act(act_here if shell.oauth() else act, [ctx.run, parts.seen], outputs, **shell.INSTANT)
 
 
@@ -125,12 +125,12 @@ def paint(ctx, chosen: str, seen: dict[str, Any]) -> list:
             broken.append((one.id, in_words(str(error))))
     run = pick(runs, chosen, ctx.watch)
     if run is None:
-        pieces = dict.fromkeys(PIECES, "") | {"strip": runpage.broken(broken) or EMPTY}
+        pieces = dict.fromkeys(PIECES, "") | {"queue": queue.html(queue.look(ctx.home, busy)), "strip": runpage.broken(broken) or EMPTY}
     else:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
         page = replace(page, gone=seen["gone"][1] if seen.get("gone", ("",))[0] == run.id else "", room=seen["room"][1] if seen.get("room", ("",))[0] == run.id else None)
-        pieces = pieces_of(ctx, page, cards, now, bool(seen.get("all")))
+        pieces = {"queue": queue.html(queue.look(ctx.home, busy), run.id)} | pieces_of(ctx, page, cards, now, bool(seen.get("all")))
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
     body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
@@ -185,7 +185,7 @@ def ahead_of(home, run: Run, busy: Run | None) -> str:
 def status_now(ctx, run: Run, ahead: str) -> tuple[RunView, str]:
     """(view, status); "starting" while its worker is on its way, as for a queued run that nothing keeps from starting."""
     view, status = ctx.watch.status(run)
-    waits = ahead or status == "queued" and not origin.made_here(run.path)
+    waits = ahead or status == "queued" and (not origin.made_here(run.path) or queueing.why_held(ctx.home, run))
     return view, "starting" if status == "queued" and not waits or status in views.RESUMABLE and supervisor.starting(run) else status
 
 
@@ -205,7 +205,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why(view) if status in ("failed", "interrupted") else "", kind=run.error_kind(view) if status in ("failed", "interrupted") else None,
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
-        leaving=status in views.RESUMABLE and run.locked(),
+        leaving=status in views.RESUMABLE and run.locked(), held=queueing.why_held(ctx.home, run) if status == "queued" else "",
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
@@ -288,6 +288,11 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
         seen["all"] = not seen.get("all")
     elif act == "choose":
         chosen = str(data.get("run", ""))
+    elif act.startswith(queue.ACT):
+        try:
+            notice = ("ez-ok", queue.do(ctx.home, act.removeprefix(queue.ACT), data))
+        except (ValueError, OSError) as error:
+            notice = ("ez-bad", in_words(str(error)))
     else:
         run = pick(list_runs(ctx.home.outputs, {"train"}), chosen, ctx.watch)
         try:

@@ -25,6 +25,7 @@ from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Answers, Preset, Wrong, fits, list_presets, recommend, resolve, resolve_and_tell
 from training.runs import exactly, placing, supervisor
+from training.runs.queueing import Wait
 from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
@@ -488,14 +489,15 @@ def _divisor(preset: Preset, home: Home) -> int:
     return family.SPEC.divisor
 
 
-def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "") -> Run:
+def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "", wait: Wait | None = None) -> Run:
     """The run of a plan, in the queue, which moves at once.  Raises ValueError, OSError; nothing is left behind when it cannot be made.
 
     gpu: UUID of the card to wait for, "" for any free one.  token: of whoever pressed Start on a Space; it goes to this run's worker and nowhere else.
+    wait: a time or a run that it is not to begin before.
     """
     if made.config is None:
         raise ValueError("some settings are not right yet")
-    return jobs.begin(made.config, home, gpu, token, soon=True).folder
+    return jobs.begin(made.config, home, gpu, token, soon=True, wait=wait).folder
 
 
 def free_card(home: Home, made: Plan, draft: Draft, machine: Machine) -> str:

@@ -247,12 +247,12 @@ def epochs_row(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
     )
 
 
-def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None, titles: Mapping[str, str] = MappingProxyType({})) -> str:
+def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None, titles: Mapping[str, str] = MappingProxyType({}), paused: bool = False, later: str = "") -> str:
     """What it will take, what is missing, and Start.
 
     busy: title of the run that uses the machine now.  fault: why the last click on Start did nothing.  anyway: it does not
     fit, that was said, and the next click starts it all the same.  fitted: what "Make it fit" has changed just now, None where it was not pressed.
-    titles: what the datasets are called, by their names.
+    titles: what the datasets are called, by their names.  paused: so is the queue.  later: HTML of what else Start can mean.
     """
     e = plan.estimate
     problems = list(e.problems) if e else []
@@ -270,7 +270,9 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
             lines.append(f'<li class="is-new">{icon("bolt")}<div><b>{word}</b><ul>{changes}</ul></div></li>')
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
-    if busy:
+    if paused:
+        lines.append(_line("clock", "The queue is paused: this run waits in it until you let it go on, in Results", "warn"))
+    elif busy:
         lines.append(_line("clock", f"'{busy}' is running; this run waits in the queue and starts by itself", ""))
     figures = ""
     if e:
@@ -291,12 +293,12 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     if slow:
         lines.insert(len(missing), _line("clock", f"It would take about {duration(e.seconds)} here: choose a smaller base model or Quick, or train on a machine with a graphics card", "warn"))
     ready = e is not None and not (missing or faults or problems or slow)
-    word = "Start anyway" if anyway else "Add to the queue" if busy else "Start training"
+    word = "Start anyway" if anyway else "Add to the queue" if busy or paused else "Start training"
     flag = " data-anyway" if anyway else ""
     said = f'<p class="ez-error" role="alert">{escape(in_words(fault))}</p>' if fault else ""
     return (
         f'<div class="ez-plan">{_pictures(plan, thumbs, title, titles)}{figures}<ul>{"".join(lines)}</ul><div class="ez-plan-go">'
-        f'<button type="button" class="ez-btn{" ez-primary" * ready} ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
+        f'<button type="button" class="ez-btn{" ez-primary" * ready} ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}{later}</div></div>'
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import gradio as gr
 
@@ -23,13 +25,13 @@ from training.plan.cards import labels
 from training.plan.devices import CARDS
 from training.plan.hardware import machine
 from training.plan.translating import ENDINGS
-from training.runs import supervisor
+from training.runs import queueing, supervisor
 
 from ... import drafts, forms, shell
 from ...poll import changes
 from ...server import client, media
 from ...words import plain
-from . import brought, draft, elsewhere, lawchart, triggerword, uses
+from . import brought, draft, elsewhere, later, lawchart, triggerword, uses
 from . import page as trainpage
 from .draft import Draft, Plan
 from .missing import Missing, missing
@@ -180,6 +182,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
         "plan": trainpage.plan_card(
             made, [] if made.words or "data.datasets" in form.edits else _missing(ctx, made.dataset, learnt), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"), dict(found),
+            queueing.read(ctx.home).paused, later.html(later.others(ctx.home, busy)),
         ),
         "elsewhere": elsewhere.html(ctx.home, form, made.dataset, seen, machine(ctx.home.root)),
         "brought": brought.html(drafts.load(ctx.home, brought.NOTE, brought.Brought)),
@@ -234,7 +237,7 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
         drafts.change(ctx.home, brought.NOTE, brought.Brought, lambda _: brought.Brought())
     if data.get("act") == "start":
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
-        run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
+        run, seen = start(ctx, dataset, form, seen, "anyway" in data, token, data)
     if act.startswith("away") or act == "start-away":
         run, seen, form = away(ctx, dataset, form, seen, data, token)
     if data.get("act") == "fit":
@@ -298,8 +301,8 @@ def pressed(form: Draft, data: dict, dataset: str) -> Draft:
     return form
 
 
-def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secret | None = None) -> tuple[str | None, dict]:
-    """(id of the new run, seen), or (None, seen with the reason)."""
+def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secret | None = None, data: Mapping[str, Any] = MappingProxyType({})) -> tuple[str | None, dict]:
+    """(id of the new run, seen), or (None, seen with the reason).  data: of the button, which may name a time or a run to begin after."""
     found = [ds.name for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in found else found[0] if len(found) == 1 else ""
     with _one_look(ctx.home, form, dataset):
@@ -313,7 +316,7 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
     if denied:
         return None, {**seen, "tried": True, "denied": denied, "fault": f"Not started: {next(iter(denied.values()))}"}
     try:
-        return draft.begin(ctx.home, made, token, form.gpu).id, seen
+        return draft.begin(ctx.home, made, token, form.gpu, later.wait_of(ctx.home, data)).id, seen
     except (ValueError, OSError) as error:
         return None, {**seen, "fault": f"Not started: {error}"}
 
