@@ -187,6 +187,8 @@ def longer(
     home: HomeOption = None,
     detach: DetachOption = False,
     gpu: GpuOption = None,
+    rate: Annotated[str, typer.Option(help="How the learning rate goes on: stretch (as one run of all the steps), or begin anew: cosine (and come down again) or constant.")] = "stretch",
+    share: Annotated[float | None, typer.Option(help="What it begins anew at, as a share of its highest; without it where it is now, or 0.3 where it has come down to nothing.")] = None,
 ):
     """Train a finished run longer: a new run goes on with its weights and optimizer."""
     from .runs import longer as more
@@ -194,8 +196,11 @@ def longer(
 
     place = _use(home)
     chosen = _open(run, place)
-    made = more.begin(chosen, steps, place, _card(gpu, place))
-    for sentence in more.said(chosen.config(), steps):
+    if refused := more.hindrance(chosen):
+        raise ValueError(refused)
+    way = more.Rate(rate, more.usual_share(chosen.config()) if share is None else share)
+    made = more.begin(chosen, steps, place, _card(gpu, place), way)
+    for sentence in more.said(chosen.config(), steps, way):
         print(sentence)
     print(f"{made.id}  in {made.path}", flush=True)
     _watch(made, place, 0, detach, supervisor.start(made, place))

@@ -213,4 +213,4 @@ def _gib(size_bytes: int) -> str:
 
 def _tab_of(run: Run) -> str:
     """The tab that shows a run."""
-    return {"caption": "captions", "publish": "publish", "publish_dataset": "dataset", "train": "results", "play": "playground", "generate": "playground"}.get(run.kind, "tools")
+    return {"caption": "captions", "publish": "publish", "publish_dataset": "dataset", "train": "results", "lr_find": "train", "play": "playground", "generate": "playground"}.get(run.kind, "tools")

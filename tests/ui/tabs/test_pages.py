@@ -87,7 +87,7 @@ def test_a_finished_run_offers_its_file_and_everything_else(ctx):
     assert page["samples"].count('class="ez-shot"') == 12 and "ez-pair" in page["pairs"] and "<svg" in page["chart"]
     assert page["checkpoints"].count(">Download</a>") == 5 and "for diffusers, ComfyUI and AUTOMATIC1111" in page["head"] and "suggested" in page["checkpoints"] and "Step 40" in page["checkpoints"]
     assert "rank: 16" in page["details"] and not page["warnings"]
-    assert buttons(page["head"]) == {"longer": False, "duplicate": True, "delete": True}, "these checkpoints hold no optimizer"
+    assert buttons(page["head"]) == {"longer": False, "duplicate": True, "delete": True, "save-preset": True}, "these checkpoints hold no optimizer"
     assert "state of the optimizer is gone" in page["head"]
 
 

@@ -17,6 +17,7 @@ from training.formats.deliver import Offer, adapter_file
 from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
+from training.plan import own
 from training.plan.hardware import machine
 from training.runs import exactly, longer, origin, placing, queueing, room, supervisor
 from training.runs.events import RunView
@@ -208,7 +209,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         leaving=status in views.RESUMABLE and run.locked(), held=queueing.why_held(ctx.home, run) if status == "queued" else "",
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
-        longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
+        longer=longer_of(run, status), ways=ways_of(run, status, ctx.home), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
         away=place_of(run).removeprefix("on "), left_there=state.remembered(run.path) is not None,
@@ -323,8 +324,11 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                 notice = ("ez-ok", f"{outside.size(room.empty_cache(ctx.home))} are free again.")
             elif act == "stands":
                 notice = ("ez-ok", travel.stands(run, ctx, str(data.get("name", "")), str(data.get("value", ""))))
+            elif act == "save-preset":
+                own.save(run, ctx.home, str(data.get("value", "")))
+                notice = ("ez-ok", "It stands among your own presets on the Train page.")
             elif act == "longer":
-                chosen = train_longer(ctx, run, str(data.get("value", "")))
+                chosen = train_longer(ctx, run, data)
             elif act.startswith(elsewhere.ACT):
                 notice = ("ez-ok", elsewhere.start(ctx, run, act.removeprefix(elsewhere.ACT), str(data.get("value", ""))))
             elif act == "delete":
@@ -345,13 +349,18 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
     return [*painted, chosen, tabs, ctx.soon(), dataset]
 
 
-def train_longer(ctx, run: Run, value: str) -> str:
-    """The id of the run that goes on, in the queue.  Raises ValueError, OSError."""
-    if not value.strip().isdecimal():
+def train_longer(ctx, run: Run, data: dict[str, Any]) -> str:
+    """The id of the run that goes on, in the queue.  data: of the button, with what was typed.  Raises ValueError, OSError."""
+    typed = dict(data.get("fields") or {})
+    steps, share = (str(typed.get(f"longer.{name}", data.get(usual, ""))).strip() for name, usual in (("steps", "value"), ("share", "share")))
+    if not steps.isdecimal():
         raise ValueError("say with a whole number how many more steps")
     if kept_out := supervisor.no_accelerator():
         raise ValueError(kept_out)
-    made = longer.begin(run, int(value), ctx.home)
+    way = str(typed.get("longer.way", "stretch"))
+    if way != "stretch" and not share.isdecimal():
+        raise ValueError("say with a whole number at what % of its highest the learning rate begins anew")
+    made = longer.begin(run, int(steps), ctx.home, rate=longer.Rate(way, int(share) / 100 if share.isdecimal() else 0.3))
     threading.Thread(target=supervisor.tick, args=(ctx.home,), name="easel-start", daemon=True).start()
     return made.id
 
@@ -384,6 +393,15 @@ def longer_of(run: Run, status: str) -> tuple[int, tuple[str, ...]]:
         return more, tuple(longer.said(config, more))
     except (ValueError, OSError) as error:
         return 0, (in_words(str(error)),)
+
+
+def ways_of(run: Run, status: str, home) -> tuple[tuple[tuple[str, str], ...], float]:
+    """((id, title) of how the learning rate may go on when it is trained longer, what it is proposed to begin anew at)."""
+    try:
+        config = run.config() if status == "finished" else None
+        return (tuple((id, longer.WAYS[id]) for id in longer.ways(config, home.plugins)), longer.usual_share(config)) if config else ((), 0.3)
+    except (ValueError, OSError):
+        return (), 0.3
 
 
 def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:

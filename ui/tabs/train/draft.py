@@ -386,7 +386,7 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
 def _idle_of_optimizer(optimizer, chosen: str) -> list[str]:
     names = optimizing.unused(optimizer)
     flat = "schedule" in names or chosen == "constant"
-    names += [name for name, only in schedule.ONLY.items() if flat or chosen != only] + ["schedule_end"] * flat
+    names += [name for name, only in schedule.ONLY.items() if flat or chosen != only] + ["schedule_end"] * flat + [*schedule.ANEW]
     names += ["options"] * (not optimizer.Options.model_fields) + ["rates"] * optimizing.one_rate(optimizer)
     return [f"optimizer.{name}" for name in names] + ["loss.ema_decay"] * optimizing.averages(optimizer)
 
@@ -422,7 +422,7 @@ def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
     plugins = registry.find("families", home.plugins)
     groups: dict[str, list[Preset]] = {}
     for preset in found:
-        if preset.ok and (plugin := plugins.get(preset.family)) and plugin.ok:
+        if preset.ok and not preset.own and (plugin := plugins.get(preset.family)) and plugin.ok:
             groups.setdefault(f"{preset.family}:{preset.source_model or plugin.module.SPEC.default_source}", []).append(preset)
     made = []
     for key, members in groups.items():

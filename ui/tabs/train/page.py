@@ -170,12 +170,14 @@ def _named(path: str) -> str:
     return forms.label_of(path)
 
 
-def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -> str:
-    """The base model, its preset cards, and the quality."""
+def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base], mine: str = "") -> str:
+    """The base model, its preset cards, and the quality.  mine: HTML of the person's own presets."""
     if plan.preset is None:
         return f'<div class="ez-note ez-bad" role="alert">{escape(in_words(plan.wrong.get("preset", "There is no preset")))}</div>'
     chosen = next((base for base in bases if plan.preset in base.presets), None)
-    shown = [*(chosen.presets if chosen else [plan.preset]), *(p for p in plan.presets if not p.ok)]
+    if plan.preset.own:  # its base model, so that what else can be learnt with it stands beside it
+        chosen = next((base for base in bases if base.key == f"{plan.preset.family}:{plan.preset.source_model}"), None)
+    shown = [*(chosen.presets if chosen else [plan.preset] if not plan.preset.own else []), *(p for p in plan.presets if not p.ok and not p.own)]
     cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in shown)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     levels = "".join(
@@ -189,7 +191,7 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -
         f'<div class="ez-bases" role="radiogroup" aria-labelledby="ez-which">{"".join(_base(base, base is chosen) for base in bases)}</div>'
         + (f'<p class="ez-help ez-base-notes">{escape(_about(chosen, bases))}</p>' if chosen else "")
         + '<h2 class="ez-subtitle ez-quality-title" id="ez-what">What should it learn?</h2>'
-        f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{fault}'
+        f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{mine}{fault}'
         '<h2 class="ez-subtitle ez-quality-title" id="ez-how">How thoroughly?</h2>'
         f'<div class="ez-quality"><div class="ez-segment" role="radiogroup" aria-labelledby="ez-how">{levels}</div>'
         f'<p class="ez-help">{escape(QUALITY_SAYS[quality])} <span class="ez-num">{plan.preset.steps(quality):,} steps.</span></p></div>'
