@@ -23,7 +23,7 @@ from training.plan.estimate import estimate as reckon
 from training.plan.fromrun import drawing_like
 from training.plan.hardware import machine
 from training.runs import run as folders
-from training.runs import supervisor
+from training.runs import queueing, supervisor
 
 from .place import Place, at, counted
 from .run import Run, card
@@ -226,13 +226,13 @@ def _drawn_by(base: str, family: str, sources: list[str], home: Home) -> dict[st
 
 def begin(
     config: JobConfig, home: Home, gpu: str = "", token: Secret | None = None, soon: bool = False,
-    furnish: Callable[[folders.Run], None] = lambda run: None, told: Callable[[folders.Run], None] = lambda run: None,
+    furnish: Callable[[folders.Run], None] = lambda run: None, told: Callable[[folders.Run], None] = lambda run: None, wait: queueing.Wait | None = None,
 ) -> Run:  # fmt: skip
     """A job of any kind that was started, or is in the queue.  Raises ValueError, OSError; where the machine is not for jobs, nothing is made.
 
     gpu: UUID of the card to wait for, "" for any free one.  token: reaches this run's worker and nothing else.
     soon: answer at once, for whoever answers a click in the app, whose queue moves by itself; else when the worker has said that it lives.  furnish: puts into
-    the run's folder what must be there before the queue can see it.  told: called when the folder is there.
+    the run's folder what must be there before the queue can see it.  told: called when the folder is there.  wait: a time or a run that it is not to begin before.
     """
     if (kept_out := supervisor.no_accelerator()) and not is_away(config):
         raise ValueError(kept_out)
@@ -242,6 +242,8 @@ def begin(
         furnish(run)
         if gpu:
             run.wish_for_card(gpu)
+        if wait:
+            queueing.hold(run, wait)
 
     def create() -> folders.Run:
         made.append(folders.create(home.outputs, config, furnished))

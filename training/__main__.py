@@ -1,4 +1,4 @@
-"""The command line: python -m training train | estimate | import | resume | longer | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
+"""The command line: python -m training train | estimate | import | resume | longer | queue | caption | generate | export | tool | inspect | convert | controls | health | pack | versions |
 get-dataset | push-dataset | export-run | import-run | runs | losses | prompts | track | jobs | plugins | report | errors | doctor | update.
 
 It does what the app does, with the same files: a job runs in a process of its own, and this one only watches.
@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import about, datasets, pictures, runs, trainings, weights
+from .commands import about, datasets, pictures, queued, runs, trainings, weights
 from .commands.asked import HomeOption, name_home, use_home
 from .hub import wire
 
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }  # fmt: skip
 for _name, _does in COMMANDS.items():
     app.command(name=_name)(_does)
+app.add_typer(queued.app, name="queue")
 
 
 def _version(asked: bool) -> None:

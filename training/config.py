@@ -270,6 +270,9 @@ class OptimizerPart(Part):
     schedule_power: float = Field(2.0, gt=0, le=20, description="Exponent of the polynomial schedule: 1 is a straight line, higher falls sooner.")
     schedule_decay: float = Field(0.2, gt=0, le=1, description="Share of the steps, at the end, in which wsd lets the learning rate fall.")
     schedule_end: float = Field(0.0, ge=0, lt=1, description="What the learning rate comes down to, as a share of its highest.")
+    again_from: int = Field(0, ge=0, le=1_000_000, description="Optimizer step at which the learning rate begins anew, in a run that trains a finished one longer; 0 means never.")
+    again_share: float = Field(0.3, gt=0, le=1, description="What it begins anew at, as a share of its highest.")
+    again_schedule: Literal["cosine", "constant"] = Field("cosine", description="How it goes on from there: down to its lowest (cosine), or not at all (constant).")
     accumulation: int = Field(1, ge=1, le=256, description="Batches added up before one optimizer step; acts like a larger batch.")
     clip_grad: float = Field(1.0, ge=0, le=1000, description="Largest length of the gradient vector; 0 means no limit.")
 

@@ -43,6 +43,7 @@ NAMED = {
     "adapter.text_encoder": "Train the text encoder", "loss.masked": "Masked", "optimizer.schedule": "Learning rate schedule",
     "optimizer.options": "Options of the optimizer", "optimizer.rates": "Other learning rates", "optimizer.schedule_cycles": "Restarts of the cosine",
     "optimizer.schedule_power": "Power of the polynomial", "optimizer.schedule_decay": "Share in which it falls", "optimizer.schedule_end": "Lowest learning rate",
+    "optimizer.again_from": "Step at which the rate begins anew", "optimizer.again_share": "Share that it begins anew at", "optimizer.again_schedule": "How it goes on then",
     "data.resolutions": "Resolution", "data.caption_kinds": "Captions that are trained", "data.held_out": "Pictures held out", "data.weighed": "Pictures weighed on the way", "concept.targets": "What changes", "concept.contexts": "Sentences around it",
     "concept.preserve": "Words that both ends share", "concept.anchors": "Sentences that stay", "concept.anchor_weight": "Weight of the sentences that stay",
     "place.kind": "Where it trains", "place.options": "Options of the place", "concept.drawn": "Pictures drawn to train on", "concept.low": "Dataset of the low ends", "concept.focus": "Weight of where a pair differs", "keep.drawn": "Pictures drawn to be held",

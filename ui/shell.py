@@ -24,7 +24,7 @@ import gradio as gr
 
 from training.home import Home
 
-from . import pages, reporting, sidebar, theme
+from . import pages, reporting, sidebar, telling, theme
 from .api import endpoints
 from .poll import Watch
 from .server.frontpage import TITLE
@@ -129,14 +129,15 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
                 with gr.Tab(module.TITLE, id=id, elem_id=f"ez-tab-{id}", render_children=True) as item:
                     ctx.items[id] = item
                     ctx.parts[id] = module.build(ctx)
-        sidebar.wire(frame, ctx)
+        outside = sidebar.wire(frame, ctx)
         for id, module in modules.items():
             module.wire(ctx.parts[id], ctx)
         _wire_hooks(demo, ctx)
         endpoints.offer_all(ctx)
+    demo.easel_outside = outside
     demo.easel_taken = ctx.parts["dataset"].imports.taken
-    demo.easel_css = "\n".join(dict.fromkeys([theme.css(), reporting.CSS, *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
-    demo.easel_head = head(demo.easel_css, list(dict.fromkeys([theme.script(), reporting.JS, *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
+    demo.easel_css = "\n".join(dict.fromkeys([theme.css(), reporting.CSS, telling.CSS, *(m.CSS for m in modules.values() if hasattr(m, "CSS"))]))
+    demo.easel_head = head(demo.easel_css, list(dict.fromkeys([theme.script(), reporting.JS, telling.JS, *(m.JS for m in modules.values() if hasattr(m, "JS"))])))
     return demo
 
 

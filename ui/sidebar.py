@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import gradio as gr
 
@@ -12,7 +15,7 @@ from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run
 
-from . import added, newer, reporting, views
+from . import added, newer, reporting, telling, views
 from .poll import changes
 from .theme import ASSETS
 from .words import in_words
@@ -41,6 +44,7 @@ class Parts:
     plugins: gr.HTML
     report: tuple[gr.State, gr.HTML]
     shown: gr.State  # prints of what the page shows
+    telling: gr.HTML
 
 
 def build(ctx) -> Parts:
@@ -49,21 +53,23 @@ def build(ctx) -> Parts:
     report = reporting.build()
     with gr.Sidebar(label="Machine", elem_id="ez-sidebar", width=272):
         machine = gr.HTML('<div class="ez-side"></div>', apply_default_css=False)
+        tell = telling.build(ctx)
         plugins = gr.HTML("", apply_default_css=False)
         newer.build()
         gr.HTML(reporting.BUTTON, apply_default_css=False)
-    return Parts(header, machine, plugins, report, gr.State({}))
+    return Parts(header, machine, plugins, report, gr.State({}), tell)
 
 
-def wire(parts: Parts, ctx) -> None:
-    """Refreshes both at load and with the tick, and sets the pace of the tick."""
+def wire(parts: Parts, ctx) -> Callable[[], dict[str, str]]:
+    """Refreshes both at load and with the tick, and sets the pace of the tick.  Gives what assets/telling.js asks for while nobody looks."""
 
     reporting.wire(parts.report, ctx)
     last = Last()
 
     def look(shown):
-        now = running_now(ctx)
-        pieces = {"header": header_html(now, last.after(ctx, now)), "machine": machine_html(hardware.machine(ctx.home.root), now), "pace": ctx.pace(now is not None)}
+        busy = supervisor.busy(ctx.home)
+        now = running_now(ctx, busy)
+        pieces = {"header": header_html(now, last.after(ctx, busy)), "machine": machine_html(hardware.machine(ctx.home.root), now), "pace": ctx.pace(now is not None)}
         prints, values = changes(shown, pieces)
         return [prints, *values[:2], values[2] if values[2] == gr.skip() else gr.Timer(pieces["pace"])]
 
@@ -71,6 +77,13 @@ def wire(parts: Parts, ctx) -> None:
     ctx.at_load(lambda: look({}), [], outputs)
     ctx.every_tick(look, [parts.shown], outputs)
     ctx.at_load(lambda: added.html(ctx.home), [], [parts.plugins])
+    telling.wire(parts.telling, ctx)
+
+    def seen_from_outside() -> dict[str, str]:
+        busy = supervisor.busy(ctx.home)
+        return attributes(running_now(ctx, busy), last.after(ctx, busy))
+
+    return seen_from_outside
 
 
 @dataclass(frozen=True)
@@ -93,36 +106,47 @@ class Ended:
     id: str
     title: str
     status: str
+    t: float = 0.0  # of its last word: one run may end more than once
 
 
 class Last:
-    """What ran last, so that its end can be told to who looks elsewhere."""
+    """What ran last, so that its end can be told to who looks elsewhere.  Several may run at once, on several cards."""
 
     def __init__(self):
-        self._ran: Run | None = None
+        self._ran: dict[Path, Run] = {}
         self._ended: Ended | None = None
+        self._looking = threading.Lock()
 
-    def after(self, ctx, now: Now | None) -> Ended | None:
-        """The run that ended last; None while none did.  now: what runs."""
-        if self._ran and (now is None or now.run.path != self._ran.path) and self._ran.path.is_dir():
-            self._ended = Ended(self._ran.id, self._ran.title, ctx.watch.status(self._ran)[1])
-        self._ran = now.run if now else None
-        return self._ended
+    def after(self, ctx, busy: Sequence[Run]) -> Ended | None:
+        """The run that ended last; None while none did.  busy: what runs."""
+        with self._looking:
+            now = {run.path: run for run in busy}
+            for path, run in self._ran.items():
+                if path not in now and path.is_dir():
+                    view, status = ctx.watch.status(run)
+                    self._ended = Ended(run.id, run.title, status, view.last_t)
+            self._ran = now
+            return self._ended
 
 
-def running_now(ctx) -> Now | None:
-    """What runs, or None."""
-    run = supervisor.running(ctx.home)
+def running_now(ctx, busy: Sequence[Run] | None = None) -> Now | None:
+    """What runs, or None.  busy: where that is known already."""
+    run = supervisor.foremost(supervisor.busy(ctx.home) if busy is None else busy)
     if run is None:
         return None
     view, status = ctx.watch.status(run)
     return Now(run, view, views.progress(view, "running" if status == "queued" else status))
 
 
+def attributes(now: Now | None, ended: Ended | None) -> dict[str, str]:
+    """What runs, how far it is, and what ended last and how, as the header's data."""
+    told = {"now": now.run.title, "share": now.percent} if now else {}
+    return told | ({"ended": ended.id, "ended-title": ended.title, "ended-as": ended.status, "ended-t": f"{ended.t:.0f}"} if ended else {})
+
+
 def header_html(now: Now | None, ended: Ended | None = None) -> str:
     """Brand on the left; what runs and the theme on the right.  assets/easel.js tells the browser's tab from its attributes."""
-    outside = f' data-now="{escape(now.run.title)}" data-share="{now.percent}"' if now else ""
-    outside += f' data-ended="{escape(ended.id)}" data-ended-title="{escape(ended.title)}" data-ended-as="{ended.status}"' if ended else ""
+    outside = "".join(f' data-{name}="{escape(value)}"' for name, value in attributes(now, ended).items())
     logo = (ASSETS / "icon.svg").read_text(encoding="utf-8").replace("<svg ", '<svg aria-hidden="true" ', 1)
     chip = ""
     if now:
@@ -189,4 +213,4 @@ def _gib(size_bytes: int) -> str:
 
 def _tab_of(run: Run) -> str:
     """The tab that shows a run."""
-    return {"caption": "captions", "publish": "publish", "publish_dataset": "dataset", "train": "results", "play": "playground", "generate": "playground"}.get(run.kind, "tools")
+    return {"caption": "captions", "publish": "publish", "publish_dataset": "dataset", "train": "results", "lr_find": "train", "play": "playground", "generate": "playground"}.get(run.kind, "tools")

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from html import escape
 
+from training import clock
 from training.plan import advising
 from training.plan.advising import Advice
 from training.plan.validating import POINTS
@@ -96,6 +97,12 @@ def seconds_left(view: RunView) -> float:
     return max(0, view.of - view.step) * seconds_per_step(view)
 
 
+def done_about(view: RunView) -> str:
+    """18:40, or a day with it: when the last step comes, by this computer's clock and the pace until now; "" while unknown."""
+    left_s = seconds_left(view)
+    return clock.about(view.step_t + left_s, view.step_t) if left_s else ""
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a bar shows.  share: 0 to 1, or None while the length is unknown."""
@@ -123,7 +130,7 @@ def progress(view: RunView, status: str) -> Progress:
         said = f"step {view.step:,} of {view.of:,}"
         if status == "running":
             inside = "" if view.phase in ("", "training") else f"{text}{f', {detail}' if detail else ''}"
-            return Progress(share, inside or "Training", " · ".join(filter(None, (said, f"{duration(left)} left" if left else ""))))
+            return Progress(share, inside or "Training", " · ".join(filter(None, (said, f"{duration(left)} left, done about {done_about(view)}" if left else ""))))
         return Progress(1.0 if status == "finished" else share, STATUS[status][0], said)
     return Progress(1.0 if status == "finished" else 0.0, STATUS[status][0], "")
 

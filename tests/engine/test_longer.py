@@ -34,6 +34,18 @@ def test_a_schedule_goes_on_where_one_of_all_the_steps_would_be_and_that_is_said
     assert {step: lr for step, lr in rates(once).items() if step > 6} == rates(more)
 
 
+@pytest.mark.parametrize("way", ["cosine", "constant"])
+def test_a_rate_that_begins_anew_is_to_the_byte_one_run_with_the_same_settings(lab, way):
+    first = lab.run(steps=6, optimizer__schedule="cosine")
+    rate = longer.Rate(way, 0.5)
+    assert any("begins anew at 50% of its highest" in text and "warm restart" in text for text in longer.said(first.config(), 6, rate))
+    more = lab.go(longer.begin(first, 6, lab.home, rate=rate))
+    once = lab.run(steps=12, optimizer__schedule="cosine", optimizer__again_from=6, optimizer__again_share=0.5, optimizer__again_schedule=way)
+    assert more.result().read_bytes() == once.result().read_bytes() and state_files(more, 12) == state_files(once, 12)
+    seen, top = rates(more), first.config().optimizer.learning_rate
+    assert seen[7] > rates(first)[6] and (seen[12] == pytest.approx(0.5 * top)) == (way == "constant") and not more.view().warnings
+
+
 def test_what_is_gone_or_damaged_is_said(lab, monkeypatch):
     run = lab.run(steps=4)
     kept = run.checkpoints()[-1][1]

@@ -9,8 +9,12 @@ import typer
 
 from ..home import COMMAND
 from .asked import DetachOption, GpuOption, HomeOption, RunArgument, card_of, open_run, refuse_existing, use_home
+from .queued import wait_of
 from .together import GpusOption, NodeOption, NodesOption, RdzvOption, check, end_as_ctrl_c_does, join
 from .watching import launch, watch
+
+AtOption = Annotated[str, typer.Option("--at", metavar="TIME", help="Begin no sooner: 22:30 (the next one), or 2026-11-30T22:30, in this computer's time.")]
+AfterOption = Annotated[str, typer.Option("--after", metavar="RUN", help="Begin only when that run is finished.")]
 
 
 def train(
@@ -22,6 +26,8 @@ def train(
     nnodes: NodesOption = 1,
     node_rank: NodeOption = 0,
     rdzv: RdzvOption = "",
+    at: AtOption = "",
+    after: AfterOption = "",
 ):
     """Run a job from a file and watch it.  Ctrl-C stops it after this step, with everything saved."""
     from ..jobfile import load_job
@@ -32,7 +38,8 @@ def train(
     if node_rank:
         join(config.gpus if gpus is None else gpus, nnodes, node_rank, rdzv, config.device, place)
     end_as_ctrl_c_does(nnodes)
-    launch(config, place, detach, card_of(gpu, place), lambda run: run.wish_for_ranks(gpus, nnodes, rdzv) if gpus is not None or nnodes > 1 else None)
+    wait = wait_of(place, at, after)
+    launch(config, place, detach, card_of(gpu, place), lambda run: run.wish_for_ranks(gpus, nnodes, rdzv) if gpus is not None or nnodes > 1 else None, wait)
 
 
 def estimate(
@@ -125,6 +132,8 @@ def longer(
     home: HomeOption = None,
     detach: DetachOption = False,
     gpu: GpuOption = None,
+    rate: Annotated[str, typer.Option(help="How the learning rate goes on: stretch (as one run of all the steps), or begin anew: cosine (and come down again) or constant.")] = "stretch",
+    share: Annotated[float | None, typer.Option(help="What it begins anew at, as a share of its highest; without it where it is now, or 0.3 where it has come down to nothing.")] = None,
 ):
     """Train a finished run longer: a new run goes on with its weights and optimizer."""
     from ..runs import longer as more
@@ -132,8 +141,11 @@ def longer(
 
     place = use_home(home)
     chosen = open_run(run, place)
-    made = more.begin(chosen, steps, place, card_of(gpu, place))
-    for sentence in more.said(chosen.config(), steps):
+    if refused := more.hindrance(chosen):
+        raise ValueError(refused)
+    way = more.Rate(rate, more.usual_share(chosen.config()) if share is None else share)
+    made = more.begin(chosen, steps, place, card_of(gpu, place), way)
+    for sentence in more.said(chosen.config(), steps, way):
         print(sentence)
     print(f"{made.id}  in {made.path}", flush=True)
     watch(made, place, 0, detach, supervisor.start(made, place))

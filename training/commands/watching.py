@@ -7,12 +7,12 @@ import typer
 from ..home import Home
 
 
-def launch(config, home: Home, detach: bool, card: str = "", furnish=lambda run: None) -> None:
+def launch(config, home: Home, detach: bool, card: str = "", furnish=lambda run: None, wait=None) -> None:
     from easel.jobs import begin
 
     from ..runs import supervisor
 
-    run = begin(config, home, card, furnish=furnish, told=lambda made: print(f"{made.id}  in {made.path}", flush=True)).folder
+    run = begin(config, home, card, furnish=furnish, told=lambda made: print(f"{made.id}  in {made.path}", flush=True), wait=wait).folder
     watch(run, home, 0, detach, "queued" if run.status() == "queued" and not supervisor.starting(run) else "started")
 
 
@@ -20,7 +20,7 @@ def watch(run, home: Home, cursor: int, detach: bool, state: str) -> None:
     from ..runs.follow import follow
 
     if detach:
-        print("It runs by itself now." if state == "started" else "It is queued: the app starts it when the run before it has ended.")
+        print("It runs by itself now." if state == "started" else "It is queued: the app, or 'queue work', starts it when its turn has come.")
         return
     status = follow(run, home, cursor)
     if status == "finished" and (made := run.result()):

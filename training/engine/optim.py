@@ -42,7 +42,8 @@ def refuse_empty_rules(names: list[str], rules: tuple[RateRule, ...]) -> None:
 
 def make_scheduler(config: OptimizerPart, optimizer: torch.optim.Optimizer, steps: int, plugins: Path | None = None):
     """The schedule over `steps` optimizer steps, warm-up included; warm-up alone for an optimizer that needs no schedule."""
-    config = config.model_copy(update={"schedule": optimizing.schedule_in_force(config, plugins)})
+    anew = {} if "schedule" in optimizing.of(config, plugins).USES else {"again_from": 0}
+    config = config.model_copy(update={"schedule": optimizing.schedule_in_force(config, plugins), **anew})
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.share(config, step, steps))
 
 

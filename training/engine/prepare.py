@@ -71,7 +71,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         hashes = _hash_base(config, ctx, family, folder)
         stride, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
         ctx.phase("checking the pictures")
-        if ranks.first:
+        if ranks.first and ctx.run.kind == config.kind:  # a search for the rate learns nothing for good
             exactly.note(config, ctx)
         work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn, _held_before(ctx)) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
         if ranks.first:

@@ -42,7 +42,7 @@ def kept_bytes(config: TrainConfig) -> float:
 def schedule_in_force(config: OptimizerPart, plugins: Path | None = None) -> str:
     """The schedule that the learning rate follows: constant where the optimizer needs none; what the config says where it is not there to be asked."""
     try:
-        return config.schedule if "schedule" in of(config, plugins).USES else "constant"
+        return config.schedule if "schedule" in of(config, plugins).USES else "constant"  # then it does not begin anew either
     except ValueError:
         return config.schedule
 
@@ -80,11 +80,21 @@ def _installed(name: str) -> bool:
     return name in sys.modules or importlib.util.find_spec(name) is not None
 
 
+def _idle_anew(config: TrainConfig, optimizer: ModuleType) -> list[str]:
+    o, usual = config.optimizer, OptimizerPart()
+    changed = [name for name in schedule.ANEW if getattr(o, name) != getattr(usual, name)]
+    if "schedule" not in optimizer.USES:
+        return [f"optimizer.{name} has no effect: {optimizer.TITLE} has no schedule" for name in changed]
+    if o.again_from >= config.steps:
+        return [f"optimizer.again_from has no effect: training ends at step {config.steps}"]
+    return [] if o.again_from else [f"optimizer.{name} has no effect: optimizer.again_from is 0" for name in changed]
+
+
 def idle(config: TrainConfig, optimizer: ModuleType) -> list[str]:
     """A sentence for each setting that was changed and does nothing, or hardly what was meant."""
     o, usual, title = config.optimizer, OptimizerPart(), optimizer.TITLE
     said = [f"optimizer.{name} has no effect: {title} does not use it" for name in unused(optimizer) if getattr(o, name) != getattr(usual, name) and (name, o.schedule) != ("schedule", "constant")]
-    flat = o.schedule == "constant" or "schedule" not in optimizer.USES
+    flat = "schedule" not in optimizer.USES or (o.schedule == "constant" and not (o.again_from and o.again_schedule == "cosine"))
     for name in ("schedule_end", *schedule.ONLY):
         if getattr(o, name) == getattr(usual, name):
             continue
@@ -92,6 +102,7 @@ def idle(config: TrainConfig, optimizer: ModuleType) -> list[str]:
             said.append(f"optimizer.{name} has no effect: {title} has no schedule")
         elif flat or o.schedule != schedule.ONLY.get(name, o.schedule):
             said.append(f"optimizer.{name} has no effect: optimizer.schedule is {o.schedule!r}")
+    said += _idle_anew(config, optimizer)
     if o.rates and one_rate(optimizer):
         said.append(f"optimizer.rates has no effect: {title} finds the rates itself")
     if not sensible_rate(o, optimizer):

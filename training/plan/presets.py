@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import jobfile, registry
+from .. import jobfile, outside, registry
 from ..config import NO_WORD, AdapterPart, DatasetUse, KeepPart, TrainConfig
 from ..data import concepts, datasets, frames, words
 from ..data.parts import taken
@@ -41,6 +41,7 @@ USUAL_KIND = AdapterPart().type
 QUALITIES = ("quick", "balanced", "thorough")
 FOLDER = REPO / "presets"
 GOALS = FOLDER / "goals"
+OWN = "my-"  # begins the ids of presets that were made of runs
 SHOWN = 3  # things that are changed, of which samples are drawn
 VRAM_SHARE = 0.92  # of a card that a resolved config may plan with: the desktop takes its part
 RAM_SHARE = 0.8
@@ -73,6 +74,15 @@ class PresetFile(BaseModel):
 
 
 _SAID: dict[str, Any] = dict(PresetFile.model_fields)
+
+
+class OwnFile(PresetFile):
+    """A preset that somebody made of a run's settings: one file, that is kept and passed on as it is.  See own.py."""
+
+    easel_preset: Literal[1] = Field(description="Version of this kind of file.")
+    from_run: str = Field("", max_length=100, description="Name of the run that it was made of.")
+    made_t: float = Field(0.0, ge=0, le=253_370_764_800.0, description="When it was made, UTC seconds.")
+    picture: str = Field("", max_length=120_000, description="A small picture of what comes out: WebP in base64.")
 
 
 class GoalFile(BaseModel):
@@ -108,6 +118,9 @@ class Preset:
     quality: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     error: str = ""
     source: str = ""
+    own: bool = False  # made of a run's settings by somebody, and not by us
+    from_run: str = ""
+    picture: bool = False
 
     @property
     def ok(self) -> bool:
@@ -149,8 +162,20 @@ def list_presets(family: str = "", plugins: Path | None = None) -> list[Preset]:
             if path.stem not in found and (there := datasets.lstat_of(path)):
                 found[path.stem] = _read(path, there.st_mtime_ns, there.st_size)
     found |= {p.id: p for p in _derived(list(found.values()), plugins) if p.id not in found}
+    found |= {p.id: p for p in (_own_presets(plugins) if plugins else [])}
     chosen = [p for p in found.values() if not family or p.family == family or not p.ok]
     return sorted(chosen, key=lambda p: (not p.ok, p.order, p.id))
+
+
+def own_folder(plugins: Path) -> Path:
+    """Where a home keeps the presets that were made of runs, beside its plugins."""
+    return plugins.parent / "my_presets"
+
+
+def _own_presets(plugins: Path) -> list[Preset]:
+    folder = own_folder(plugins)
+    paths = sorted(folder.glob(f"{OWN}*.yaml")) if outside.is_folder(folder) else []
+    return [_read(path, there.st_mtime_ns, there.st_size, OwnFile) for path in paths if (there := datasets.lstat_of(path))]
 
 
 def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
@@ -265,7 +290,7 @@ def recommend(presets: list[Preset], machine: Machine) -> Preset:
 
     Raises ValueError where there is no preset at all.
     """
-    usable = [p for p in presets if p.ok]
+    usable = [p for p in presets if p.ok and not p.own]
     if not usable:
         raise ValueError("there is no preset that can be used; the files in presets/ are missing or broken")
     fitting = [p for p in usable if not fits(p, machine)]
@@ -495,18 +520,27 @@ def _is_set(values: Mapping[str, Any], path: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _read(path: Path, mtime_ns: int, size_bytes: int) -> Preset:
+def _read(path: Path, mtime_ns: int, size_bytes: int, of: type[PresetFile] = PresetFile) -> Preset:
     """A preset's file, checked down to every field of its config; read again when its time or size changes."""
+    own = of is OwnFile
     try:
-        file = jobfile.parse(PresetFile, jobfile.load_mapping(path), "the preset")
-        _check_levels(file.config, file.quality)
+        file = checked(jobfile.load_mapping(path), of)
     except (ValueError, OSError, TypeError) as error:
-        return Preset(path.stem, path.stem.replace("-", " "), error=str(error), source=path.name)
+        return Preset(path.stem, path.stem.replace("-", " "), error=str(error), source=path.name, own=own)
     family = str(file.config["model"]["family"])
     return Preset(
         path.stem, file.title, file.blurb, file.for_whom, file.goal, family, file.needs_gb, file.recommended_gb, file.light, file.order, file.noun,
-        file.config, file.quality, "", path.name,
+        file.config, file.quality, "", path.name, own, getattr(file, "from_run", ""), bool(getattr(file, "picture", "")),
     )  # fmt: skip
+
+
+def checked(data: Mapping[str, Any], of: type[PresetFile] = PresetFile) -> PresetFile:
+    """A preset's file as it was read, every level's config checked as a whole.  Raises ValueError."""
+    file = jobfile.parse(of, dict(data), "the preset")
+    if not isinstance(file.config.get("model"), Mapping) or "family" not in file.config["model"]:
+        raise ValueError("the preset names no base model: config.model.family is missing")
+    _check_levels(file.config, file.quality)
+    return file
 
 
 def _parsed(data: Mapping[str, Any]) -> TrainConfig:

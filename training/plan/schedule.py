@@ -13,7 +13,13 @@ from ..config import OptimizerPart
 
 
 def share(config: OptimizerPart, step: int, steps: int) -> float:
-    """The learning rate at a step (from 0) of `steps`, over its highest, in [0, 1]."""
+    """The learning rate at a step (from 0) of `steps`, over its highest, in [0, 1].
+
+    With again_from, it is that of a run of so many steps up to there, and from there on it begins anew, without a warm-up.
+    """
+    if config.again_from and step >= config.again_from:
+        return _anew(config, step - config.again_from, max(1, steps - config.again_from))
+    steps = min(steps, config.again_from or steps)
     if step < config.warmup_steps:
         return step / config.warmup_steps
     of = max(1, steps - config.warmup_steps)
@@ -21,6 +27,13 @@ def share(config: OptimizerPart, step: int, steps: int) -> float:
     if config.schedule == "constant":
         return 1.0
     return config.schedule_end + (1 - config.schedule_end) * SHAPES[config.schedule](config, done, of)
+
+
+def _anew(config: OptimizerPart, done: int, of: int) -> float:
+    if config.again_schedule == "constant":
+        return config.again_share
+    lowest = min(config.schedule_end, config.again_share)
+    return lowest + (config.again_share - lowest) * _cosine(config, min(done, of), of)
 
 
 def _linear(config: OptimizerPart, done: int, of: int) -> float:
@@ -56,3 +69,5 @@ SHAPES: dict[str, Callable[[OptimizerPart, int, int], float]] = {
 }  # fmt: skip
 # which schedule each of these settings is for
 ONLY = {"schedule_cycles": "cosine_restarts", "schedule_power": "polynomial", "schedule_decay": "wsd"}
+# the settings of a learning rate that begins anew
+ANEW = ("again_from", "again_share", "again_schedule")

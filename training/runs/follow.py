@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from ..home import COMMAND, Home
-from . import outlook, supervisor
+from . import outlook, queueing, supervisor
 from .events import ENDINGS, RunView, fold
 from .run import Run
 
@@ -25,7 +25,7 @@ def follow(run: Run, home: Home, cursor: int = 0, out: TextIO | None = None) -> 
     screen = _Screen(out or sys.stdout)
     state = ""
     view = fold(RunView(), run.events()[0]) if cursor else RunView()
-    asked = waiting = False
+    asked, waiting = False, ""
     while True:
         try:
             events, cursor = run.events(cursor)
@@ -42,9 +42,10 @@ def follow(run: Run, home: Home, cursor: int = 0, out: TextIO | None = None) -> 
                     screen.event(event, view := fold(view, [event]))
                 break
             if status == "queued":
-                if not waiting:
-                    screen.line("waiting for the run before it to end")
-                waiting = True
+                why = queueing.why_held(home, run) or "for the run before it to end"
+                if why != waiting:
+                    screen.line(f"waiting {why}" if why.startswith("for ") else f"waiting: {why}")
+                waiting = why
                 supervisor.tick(home)
             time.sleep(LOOK_S)
         except KeyboardInterrupt:

@@ -68,12 +68,13 @@ def _only(cards: Sequence[Gpu]) -> dict[str, str]:
 
 
 def _need_bytes(run: Run, home: Home) -> float:
-    """The memory on a card that a training needs; 0 for other jobs, and endless where it cannot be told: then it takes the largest."""
-    if run.kind != "train":
+    """The memory on a card that a training, or the search for its rate, needs; 0 for other jobs, and endless where it cannot be told: then it takes the largest."""
+    if run.kind not in ("train", "lr_find"):
         return 0.0
     if run.path not in _needs:
         try:
-            _needs[run.path] = peak_bytes(run.config(), home)[0]
+            config = run.config()
+            _needs[run.path] = peak_bytes(getattr(config, "training", config), home)[0]
         except (ValueError, OSError):
             _needs[run.path] = float("inf")
     return _needs[run.path]

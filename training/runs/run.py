@@ -429,6 +429,8 @@ def delete(run: Run) -> None:
     finally:
         lock.release()
     shutil.rmtree(run.path.parent / ".tracked" / run.id, ignore_errors=True)  # what trackers were told of it
+    for end in ("json", "lock"):  # and what became of the message of its end
+        (run.path.parent / ".told" / f"{run.id}.{end}").unlink(missing_ok=True)
     for old in run.path.parent.glob(".trash-*"):  # also what an earlier delete could not finish
         shutil.rmtree(old, ignore_errors=True)
 

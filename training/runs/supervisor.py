@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..config import HERE
 from ..home import REPAIR, REPO, Home
 from ..hub.secrets import Secret, mask
 from ..plan.hardware import machine
-from . import death, journal, needs, origin, placing, trackside
+from . import death, journal, needs, origin, placing, queueing, tellside, trackside
 from .events import ENDINGS
 from .lock import RunLock
 from .run import Run, list_runs
@@ -68,7 +68,7 @@ _one_at_a_time = threading.RLock()
 
 
 def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None, spawned: Callable[[], None] = lambda: None, away: bool = False) -> str:
-    """"started", or "queued" when a new run has to wait for another one that uses the GPU.
+    """"started", or "queued" when a new run has to wait: for another one that uses the GPU, or as the queue says (queueing.why_held).
 
     Resuming is starting a run that is stopped, failed or interrupted.  token reaches only a job that needs one; then let `run` be
     a function that creates the run, so that the queue cannot start it first, without the token.
@@ -94,6 +94,10 @@ def start(run: Run | Callable[[], Run], home: Home, token: Secret | None = None,
             raise ValueError(f"{asked}; accept that, or duplicate the run to see all its settings")
         if status != "queued" and not sent_away(run) and (lacking := needs.sentence(needs.missing(run, home))):
             raise ValueError(f"'{run.title}' cannot go on here: {lacking}")
+        if status == "queued" and queueing.why_held(home, run):
+            if token:
+                _tokens[run.path] = token
+            return "queued"
         card, ahead = _place(run, home)
         if ahead and ahead.status() in ENDINGS:  # it has said its last word, and is on its way out
             _until(lambda: not ahead.locked(), EXIT_WAIT_S)
@@ -136,9 +140,9 @@ def start_soon(run: Run | Callable[[], Run], home: Home, token: Secret | None = 
 
 
 def tick(home: Home) -> list[str]:
-    """The ids that were started: queued runs in order, one a card, or one at a time where there are not several.  Also collects dead workers.
+    """The ids that were started: queued runs in the queue's order, one a card, or one at a time where there are not several.  Also collects dead workers.
 
-    Nobody overtakes one that waits for the same card.
+    Nobody overtakes one that waits for the same card; one that waits for a time, another run or the end of a pause keeps nobody from it.
     """
     with by_itself(home, wait_s=0) as alone:
         _collect()
@@ -148,10 +152,13 @@ def tick(home: Home) -> list[str]:
         begun: list[str] = []
         kept: set[str] = set()  # cards that a run further ahead waits for
         alone_waits = False  # one further ahead needs the machine for itself
-        for run in reversed(list_runs(home.outputs)):
+        queue = queueing.read(home)
+        for run in queueing.ordered(reversed(list_runs(home.outputs)), queue):
             try:
                 offset = journal.size_bytes(run.control_path)
                 if run.path in _hopeless or run.status() != "queued" or starting(run) or not origin.made_here(run.path) or (kept_out and not is_elsewhere(run)):
+                    continue
+                if queueing.why_held(home, run, queue=queue):
                     continue
                 _check_folder(run)
             except (ValueError, OSError) as error:  # one that is broken keeps no other from its turn
@@ -185,8 +192,17 @@ def no_accelerator(environ: Mapping[str, str] = os.environ) -> str:
 
 def running(home: Home) -> Run | None:
     """The run that a worker is busy with: the one that uses the GPU before any other; not one that makes room for whoever comes."""
-    busy = [run for run in list_runs(home.outputs) if (run.locked() or starting(run)) and not yields(run)]
-    return next((run for run in busy if uses_gpu(run)), busy[0] if busy else None)
+    return foremost(busy(home))
+
+
+def foremost(found: Sequence[Run]) -> Run | None:
+    """The one that uses the GPU before any other, of several that run."""
+    return next((run for run in found if uses_gpu(run)), found[0] if found else None)
+
+
+def busy(home: Home) -> list[Run]:
+    """Every run that a worker is busy with, the newest first; not one that makes room for whoever comes."""
+    return [run for run in list_runs(home.outputs) if (run.locked() or starting(run)) and not yields(run)]
 
 
 def uses_gpu(run: Run) -> bool:
@@ -400,6 +416,7 @@ def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = Non
     spawned()
     _until(lambda: _attempt(run) > attempt or process.poll() is not None, ANNOUNCED_WITHIN_S)
     trackside.launch_chosen(run, home, worker_env("track", home), attempt)
+    tellside.launch(run, home, worker_env("tell", home), attempt)
     _collect()
 
 

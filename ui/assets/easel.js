@@ -367,6 +367,13 @@
     const badge = document.createElementNS("http://www.w3.org/2000/svg", "circle");
     for (const [key, value] of Object.entries({ cx: wide * 0.74, cy: high * 0.74, r: wide * 0.25, fill: colour, stroke: "#fff", "stroke-width": wide * 0.06 })) badge.setAttribute(key, value);
     svg.append(badge);
+    if (share) {
+      const round = 2 * Math.PI * wide * 0.16; // a pie in the badge: as much of it is white as is done
+      const pie = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+      const drawn = { cx: wide * 0.74, cy: high * 0.74, r: wide * 0.08, fill: "none", stroke: "#fff", "stroke-width": wide * 0.16, "stroke-dasharray": `${(round / 2) * share} ${round}`, transform: `rotate(-90 ${wide * 0.74} ${high * 0.74})` };
+      for (const [key, value] of Object.entries(drawn)) pie.setAttribute(key, value);
+      svg.append(pie);
+    }
     link.href = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(svg))}`;
   };
   const tell = () => {
@@ -378,8 +385,11 @@
     const [sign, colour, how] = (ended && ended !== seen && SIGNS[endedAs]) || [];
     const title = sign ? `${sign} ${endedTitle} ${how}` : now ? `${share ? `${share} · ` : ""}${now}` : "Easel";
     if (title !== document.title) document.title = title;
+    const done = sign ? 0 : Math.round(parseFloat(share || "0") / 5) / 20; // in steps: an icon is not drawn anew at every tick
     const look = colour || (now ? "#4655d8" : "");
-    if (look !== shown) icon((shown = look));
+    if (`${look} ${done}` === shown) return;
+    shown = `${look} ${done}`;
+    icon(look, done);
   };
   const begin = () => {
     const header = document.getElementById("ez-header");

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # answers that are files somebody brought: nothing in them may run, whatever they claim to be
-FILE_ROUTES = ("/gradio_api/file", "/easel/thumb/", "/easel/picture/", "/easel/sample/", "/easel/file/", "/easel/example/")
+FILE_ROUTES = ("/gradio_api/file", "/easel/thumb/", "/easel/picture/", "/easel/sample/", "/easel/file/", "/easel/example/", "/easel/preset/")
 FILE_POLICY = "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'unsafe-inline'"
 HUB = "https://huggingface.co"
 COLAB_FRAMES = "https://colab.research.google.com https://*.googleusercontent.com"

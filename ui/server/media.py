@@ -23,6 +23,7 @@ from training.data import datasets, exporting, treatment
 from training.data.pictures import MAX_FILE_BYTES
 from training.home import BUILTIN, Home
 from training.hub.publish import export_weights, offers_of
+from training.plan import own
 from training.runs import contactsheet, figures, notes, packing, shown
 from training.runs.run import Run
 
@@ -75,6 +76,11 @@ def dataset_url(ctx, dataset: str, kind: str) -> str:
     return ctx.url(f"/easel/dataset/{_quote(dataset)}/{_quote(kind)}")
 
 
+def preset_url(ctx, preset: str, what: str) -> str:
+    """Address of a preset of one's own.  what: picture, or file (to pass on)."""
+    return ctx.url(f"/easel/preset/{_quote(preset)}/{_quote(what)}")
+
+
 def example_url(ctx, file: str) -> str:
     """Address of one of the example pictures."""
     return ctx.url(f"/easel/example/{_quote(file)}")
@@ -124,7 +130,21 @@ def routes(home: Home) -> list[Route]:
             return StreamingResponse(made.zipped(), media_type="application/zip", headers=_attached("easel-report.zip"))
         return _attachment_text(made.text, "easel-report.txt")
 
+    def preset(request: Request) -> Response:
+        id, what = request.path_params["preset"], request.path_params["what"]
+        if what == "picture":
+            return Response(own.picture(home, id), media_type="image/webp", headers={"Cache-Control": BRIEFLY})
+        if what != "file":
+            raise FileNotFoundError(what)
+        name, data = own.exported(home, id)
+        return Response(data, media_type="application/yaml", headers=_attached(name))
+
+    def outside_now(request: Request) -> Response:
+        return JSONResponse(request.app.get_blocks().easel_outside(), headers={"Cache-Control": "no-store"})
+
     return [
+        Route("/easel/now", _guarded(outside_now)),
+        Route("/easel/preset/{preset}/{what}", _guarded(preset)),
         Route("/easel/run/{run}/{what}", _guarded(packed)),
         Route("/easel/report/{key}", _guarded(report)),
         Route("/easel/thumb/{dataset}/{picture}", _guarded(thumb)),

@@ -87,7 +87,7 @@ def test_a_finished_run_offers_its_file_and_everything_else(ctx):
     assert page["samples"].count('class="ez-shot"') == 12 and "ez-pair" in page["pairs"] and "<svg" in page["chart"]
     assert page["checkpoints"].count(">Download</a>") == 5 and "for diffusers, ComfyUI and AUTOMATIC1111" in page["head"] and "suggested" in page["checkpoints"] and "Step 40" in page["checkpoints"]
     assert "rank: 16" in page["details"] and not page["warnings"]
-    assert buttons(page["head"]) == {"longer": False, "duplicate": True, "delete": True}, "these checkpoints hold no optimizer"
+    assert buttons(page["head"]) == {"longer": False, "duplicate": True, "delete": True, "save-preset": True}, "these checkpoints hold no optimizer"
     assert "state of the optimizer is gone" in page["head"]
 
 
@@ -668,9 +668,9 @@ def test_what_runs_and_how_it_ended_can_be_read_from_the_header(ctx):
     last, run = sidebar.Last(), story.run(ctx.home, 40, name="my cat")
     view = ctx.watch.view(run)
     now = sidebar.Now(run, view, views.progress(view, "running"))
-    assert last.after(ctx, now) is None and 'data-now="my cat" data-share="40 %"' in sidebar.header_html(now)
+    assert last.after(ctx, [run]) is None and 'data-now="my cat" data-share="40 %"' in sidebar.header_html(now)
     journal.append(run.events_path, {"t": 1.0, "kind": "failed", "error": "x", "hint": "", "trace": ""})
-    ended = last.after(ctx, None)
+    ended = last.after(ctx, [])
     assert (ended.title, ended.status) == ("my cat", "failed") and 'data-ended-as="failed"' in sidebar.header_html(None, ended)
 
 

@@ -14,6 +14,7 @@ from training.runs.room import Room
 from ... import faults, views
 from ...icons import icon
 from ...words import in_words, plain
+from ..train import ownpresets
 from . import advice, outlook, travel
 from .elsewhere import Row
 from .gallery import Source
@@ -61,6 +62,8 @@ class Page:
     settings: str = ""  # the job as YAML
     foreign: str | None = None  # of a run that was not made here: what it would use of this computer, "" for nothing; None for our own
     notice: tuple[str, str] = ("", "")  # (class, sentence) after an action
+    held: str = ""  # what a queued run waits for besides its turn
+    ways: tuple[tuple[tuple[str, str], ...], float] = ((), 0.3)  # (id, title) of how the learning rate may go on then, and what it is proposed to begin anew at
     longer: tuple[int, tuple[str, ...]] = (0, ())  # (how many more steps are proposed, what they mean), or (0, why it cannot be trained longer)
     again: str | None = None  # why it cannot be trained again on exactly the same pictures; "" where it can, None where nobody would ask
     gone: str = ""  # what of these pictures is gone for good, once that was asked for
@@ -154,6 +157,7 @@ def _actions(page: Page) -> str:
     acts.append(button("duplicate", "Duplicate", "copy"))
     if page.again is not None:
         acts.append(button("again", "Exactly again", "clock", page.again and in_words(page.again)))
+    acts.append(ownpresets.save_menu(page.id, page.title))
     acts.append(travel.menu(page.id, page.exports))
     if running or starting:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
@@ -175,16 +179,25 @@ def _left_there(page: Page) -> str:
 
 
 def _longer(page: Page) -> str:
-    """Train longer: how many more steps, and what that means, before it starts."""
+    """Train longer: how many more steps, how the learning rate goes on, and what that means, before it starts."""
     steps, said = page.longer
     if not steps:
         return button("longer", "Train longer", "play", said[0])
     told = "".join(f"<p>{escape(text)}</p>" for text in said)
+    ways, share = page.ways
+    options = "".join(f'<option value="{id}">{escape(title)}</option>' for id, title in ways)
+    rate = (
+        f'<p><label for="ez-longer-way">The learning rate</label><select class="ez-input" id="ez-longer-way" data-path="longer.way" data-value="stretch">{options}</select></p>'
+        f'<p><label for="ez-longer-share">Begins anew at, in % of its highest</label><input type="number" class="ez-input" id="ez-longer-share" min="1" max="100" step="1" '
+        f'value="{share * 100:.0f}" data-path="longer.share" data-value="{share * 100:.0f}"></p>'
+        if len(ways) > 1
+        else ""
+    )
     return (
         f'<details class="ez-menu" data-key="longer-{escape(page.id)}"><summary class="ez-btn">{icon("play")}Train longer</summary>'
-        f'<div class="ez-pop">{told}<p><label for="ez-longer">More steps</label>'
-        f'<input type="number" class="ez-input" id="ez-longer" min="1" max="1000000" step="1" value="{steps}" data-value="{steps}"></p>'
-        f'<button type="button" class="ez-btn ez-primary" data-act="longer" data-with="#ez-longer">{icon("bolt")}Start</button></div></details>'
+        f'<div class="ez-pop" id="ez-longer-form">{told}<p><label for="ez-longer">More steps</label>'
+        f'<input type="number" class="ez-input" id="ez-longer" min="1" max="1000000" step="1" value="{steps}" data-path="longer.steps" data-value="{steps}"></p>{rate}'
+        f'<button type="button" class="ez-btn ez-primary" data-act="longer" data-value="{steps}" data-share="{share * 100:.0f}" data-collect>{icon("bolt")}Start</button></div></details>'
     )
 
 
@@ -221,7 +234,7 @@ def _figures(page: Page) -> str:
     took = view.last_t - view.started_t
     figures = [
         ("Step", f"{view.step:,} <small>of {view.of:,}</small>"),
-        ("Time left", (views.duration(left) if left else "…")) if page.status == "running" else ("Took", views.duration(took)),
+        ("Time left", (f"{views.duration(left)} <small>done about {escape(views.done_about(view))}</small>" if left else "…")) if page.status == "running" else ("Took", views.duration(took)),
         ("Per step", f"{_seconds(rate)}" if rate else "…"),
         ("Loss", views.number(smooth[-1]) if smooth else "…"),
         ("Learning rate", views.number(view.losses[-1][2]) if view.losses else "…"),
@@ -255,6 +268,8 @@ def _result(page: Page) -> str:
 
 def _ending(page: Page) -> str:
     look, sentence = views.ending(page.view, page.status, page.why)
+    if page.status == "queued" and page.held:
+        sentence = f"{views.sentence_start(page.held)}."
     if page.status == "running":
         if page.kill_offered:
             look, sentence = "ez-warn", "It has not stopped for half a minute. ‘End it now’ ends it at once; what the last checkpoint holds is kept."

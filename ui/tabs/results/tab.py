@@ -17,8 +17,9 @@ from training.formats.deliver import Offer, adapter_file
 from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
+from training.plan import own
 from training.plan.hardware import machine
-from training.runs import choosing, exactly, longer, notes, origin, placing, room, searching, shown, supervisor
+from training.runs import choosing, exactly, longer, notes, origin, placing, queueing, room, searching, shown, supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
@@ -29,7 +30,7 @@ from ...theme import ASSETS
 from ...words import in_words
 from ..train import tab as train
 from ..train.draft import of_run
-from . import advice, comparing, elsewhere, finding, gallery, looking, noted, outlook, travel
+from . import advice, comparing, elsewhere, finding, gallery, looking, noted, outlook, queue, travel
 from . import page as runpage
 from .chart import chart
 
@@ -38,8 +39,8 @@ CSS = "".join((ASSETS / name).read_text(encoding="utf-8") for name in ("results.
 JS = (ASSETS / "results.js").read_text(encoding="utf-8")
 SHEETS = (("jpg", "As a JPEG"), ("png", "As a PNG"))
 NOTICE_S = 8.0  # how long the answer to an action stays
-PIECES = ("find", "strip", "head", "going", "noted", "prompts", "teaching", "samples", "pairs", "advice", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
-SPEAKING = ("find", "strip", "head", "going", "noted", "prompts", "samples", "advice", "checkpoints", "compare", "elsewhere")  # those with buttons and fields
+PIECES = ("queue", "find", "strip", "head", "going", "noted", "prompts", "teaching", "samples", "pairs", "advice", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
+SPEAKING = ("queue", "find", "strip", "head", "going", "noted", "prompts", "samples", "advice", "checkpoints", "compare", "elsewhere")  # those with buttons and fields
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -65,7 +66,7 @@ def build(ctx) -> Parts:
     """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
     seen, view = gr.State({}), gr.State(looking.View())
     gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
-    boxes = {"find": _box(), "strip": _box()}
+    boxes = {"queue": gr.HTML("", apply_default_css=False, js_on_load=queue.BIND), "find": _box(), "strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
         boxes["going"] = _box()
@@ -148,7 +149,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.U
             broken.append((one.id, in_words(str(error))))
     run = pick(runs, chosen, ctx.watch)
     if run is None:
-        pieces = dict.fromkeys(PIECES, "") | {"strip": runpage.broken(broken) or EMPTY}
+        pieces = dict.fromkeys(PIECES, "") | {"queue": queue.html(queue.look(ctx.home, busy)), "strip": runpage.broken(broken) or EMPTY}
     else:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
@@ -157,7 +158,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.U
         query = searching.parse(view.find)
         among = cards if query.empty else [card for card, of in zip(cards, facts, strict=True) if searching.matches(query, of, card.status)]
         made = pieces_of(ctx, page, among, now, bool(seen.get("all")) or not query.empty, view)
-        made |= {"find": finding.html(facts, view.find, len(among), now), "compare": compare_of(ctx, run, runs, view.beside)}
+        made |= {"find": finding.html(facts, view.find, len(among), now), "compare": compare_of(ctx, run, runs, view.beside), "queue": queue.html(queue.look(ctx.home, busy), run.id)}
         pieces = {name: made[name] for name in PIECES}
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
@@ -233,7 +234,7 @@ def ahead_of(home, run: Run, busy: Run | None) -> str:
 def status_now(ctx, run: Run, ahead: str) -> tuple[RunView, str]:
     """(view, status); "starting" while its worker is on its way, as for a queued run that nothing keeps from starting."""
     view, status = ctx.watch.status(run)
-    waits = ahead or status == "queued" and not origin.made_here(run.path)
+    waits = ahead or status == "queued" and (not origin.made_here(run.path) or queueing.why_held(ctx.home, run))
     return view, "starting" if status == "queued" and not waits or status in views.RESUMABLE and supervisor.starting(run) else status
 
 
@@ -253,10 +254,10 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why(view) if status in ("failed", "interrupted") else "", kind=run.error_kind(view) if status in ("failed", "interrupted") else None,
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
-        leaving=status in views.RESUMABLE and run.locked(),
+        leaving=status in views.RESUMABLE and run.locked(), held=queueing.why_held(ctx.home, run) if status == "queued" else "",
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
-        longer=longer_of(run, status), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
+        longer=longer_of(run, status), ways=ways_of(run, status, ctx.home), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers), choosable=status == "finished" and not choosing.hindrance(run), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
         going=outlook.going_of(run, view), odd=outlook.odd_of(ctx, run, view), weighed=outlook.weighed_of(view),
@@ -339,6 +340,11 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
         chosen = str(data.get("run", ""))
     elif act in looking.ACTS:
         pass  # `view` holds it already
+    elif act.startswith(queue.ACT):
+        try:
+            notice = ("ez-ok", queue.do(ctx.home, act.removeprefix(queue.ACT), data))
+        except (ValueError, OSError) as error:
+            notice = ("ez-bad", in_words(str(error)))
     else:
         run = pick(list_runs(ctx.home.outputs, {"train"}), chosen, ctx.watch)
         try:
@@ -379,8 +385,11 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
                 notice = ("ez-ok", f"{outside.size(room.empty_cache(ctx.home))} are free again.")
             elif act == "stands":
                 notice = ("ez-ok", travel.stands(run, ctx, str(data.get("name", "")), str(data.get("value", ""))))
+            elif act == "save-preset":
+                own.save(run, ctx.home, str(data.get("value", "")))
+                notice = ("ez-ok", "It stands among your own presets on the Train page.")
             elif act == "longer":
-                chosen = train_longer(ctx, run, str(data.get("value", "")))
+                chosen = train_longer(ctx, run, data)
             elif act.startswith(elsewhere.ACT):
                 notice = ("ez-ok", elsewhere.start(ctx, run, act.removeprefix(elsewhere.ACT), str(data.get("value", ""))))
             elif act == "delete":
@@ -401,13 +410,18 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
     return [*painted, chosen, tabs, ctx.soon(), dataset]
 
 
-def train_longer(ctx, run: Run, value: str) -> str:
-    """The id of the run that goes on, in the queue.  Raises ValueError, OSError."""
-    if not value.strip().isdecimal():
+def train_longer(ctx, run: Run, data: dict[str, Any]) -> str:
+    """The id of the run that goes on, in the queue.  data: of the button, with what was typed.  Raises ValueError, OSError."""
+    typed = dict(data.get("fields") or {})
+    steps, share = (str(typed.get(f"longer.{name}", data.get(usual, ""))).strip() for name, usual in (("steps", "value"), ("share", "share")))
+    if not steps.isdecimal():
         raise ValueError("say with a whole number how many more steps")
     if kept_out := supervisor.no_accelerator():
         raise ValueError(kept_out)
-    made = longer.begin(run, int(value), ctx.home)
+    way = str(typed.get("longer.way", "stretch"))
+    if way != "stretch" and not share.isdecimal():
+        raise ValueError("say with a whole number at what % of its highest the learning rate begins anew")
+    made = longer.begin(run, int(steps), ctx.home, rate=longer.Rate(way, int(share) / 100 if share.isdecimal() else 0.3))
     threading.Thread(target=supervisor.tick, args=(ctx.home,), name="easel-start", daemon=True).start()
     return made.id
 
@@ -440,6 +454,15 @@ def longer_of(run: Run, status: str) -> tuple[int, tuple[str, ...]]:
         return more, tuple(longer.said(config, more))
     except (ValueError, OSError) as error:
         return 0, (in_words(str(error)),)
+
+
+def ways_of(run: Run, status: str, home) -> tuple[tuple[tuple[str, str], ...], float]:
+    """((id, title) of how the learning rate may go on when it is trained longer, what it is proposed to begin anew at)."""
+    try:
+        config = run.config() if status == "finished" else None
+        return (tuple((id, longer.WAYS[id]) for id in longer.ways(config, home.plugins)), longer.usual_share(config)) if config else ((), 0.3)
+    except (ValueError, OSError):
+        return (), 0.3
 
 
 def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:

@@ -25,6 +25,7 @@ from training.plan.fit import make_it_fit
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Answers, Preset, Wrong, fits, list_presets, recommend, resolve, resolve_and_tell
 from training.runs import exactly, placing, supervisor, weighing
+from training.runs.queueing import Wait
 from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
@@ -385,7 +386,7 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
 def _idle_of_optimizer(optimizer, chosen: str) -> list[str]:
     names = optimizing.unused(optimizer)
     flat = "schedule" in names or chosen == "constant"
-    names += [name for name, only in schedule.ONLY.items() if flat or chosen != only] + ["schedule_end"] * flat
+    names += [name for name, only in schedule.ONLY.items() if flat or chosen != only] + ["schedule_end"] * flat + [*schedule.ANEW]
     names += ["options"] * (not optimizer.Options.model_fields) + ["rates"] * optimizing.one_rate(optimizer)
     return [f"optimizer.{name}" for name in names] + ["loss.ema_decay"] * optimizing.averages(optimizer)
 
@@ -421,7 +422,7 @@ def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
     plugins = registry.find("families", home.plugins)
     groups: dict[str, list[Preset]] = {}
     for preset in found:
-        if preset.ok and (plugin := plugins.get(preset.family)) and plugin.ok:
+        if preset.ok and not preset.own and (plugin := plugins.get(preset.family)) and plugin.ok:
             groups.setdefault(f"{preset.family}:{preset.source_model or plugin.module.SPEC.default_source}", []).append(preset)
     made = []
     for key, members in groups.items():
@@ -488,14 +489,15 @@ def _divisor(preset: Preset, home: Home) -> int:
     return family.SPEC.divisor
 
 
-def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "") -> Run:
+def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "", wait: Wait | None = None) -> Run:
     """The run of a plan, in the queue, which moves at once.  Raises ValueError, OSError; nothing is left behind when it cannot be made.
 
     gpu: UUID of the card to wait for, "" for any free one.  token: of whoever pressed Start on a Space; it goes to this run's worker and nowhere else.
+    wait: a time or a run that it is not to begin before.
     """
     if made.config is None:
         raise ValueError("some settings are not right yet")
-    return jobs.begin(made.config, home, gpu, token, soon=True).folder
+    return jobs.begin(made.config, home, gpu, token, soon=True, wait=wait).folder
 
 
 def free_card(home: Home, made: Plan, draft: Draft, machine: Machine) -> str:

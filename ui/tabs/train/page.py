@@ -170,12 +170,14 @@ def _named(path: str) -> str:
     return forms.label_of(path)
 
 
-def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -> str:
-    """The base model, its preset cards, and the quality."""
+def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base], mine: str = "") -> str:
+    """The base model, its preset cards, and the quality.  mine: HTML of the person's own presets."""
     if plan.preset is None:
         return f'<div class="ez-note ez-bad" role="alert">{escape(in_words(plan.wrong.get("preset", "There is no preset")))}</div>'
     chosen = next((base for base in bases if plan.preset in base.presets), None)
-    shown = [*(chosen.presets if chosen else [plan.preset]), *(p for p in plan.presets if not p.ok)]
+    if plan.preset.own:  # its base model, so that what else can be learnt with it stands beside it
+        chosen = next((base for base in bases if base.key == f"{plan.preset.family}:{plan.preset.source_model}"), None)
+    shown = [*(chosen.presets if chosen else [plan.preset] if not plan.preset.own else []), *(p for p in plan.presets if not p.ok and not p.own)]
     cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in shown)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     levels = "".join(
@@ -189,7 +191,7 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base]) -
         f'<div class="ez-bases" role="radiogroup" aria-labelledby="ez-which">{"".join(_base(base, base is chosen) for base in bases)}</div>'
         + (f'<p class="ez-help ez-base-notes">{escape(_about(chosen, bases))}</p>' if chosen else "")
         + '<h2 class="ez-subtitle ez-quality-title" id="ez-what">What should it learn?</h2>'
-        f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{fault}'
+        f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{mine}{fault}'
         '<h2 class="ez-subtitle ez-quality-title" id="ez-how">How thoroughly?</h2>'
         f'<div class="ez-quality"><div class="ez-segment" role="radiogroup" aria-labelledby="ez-how">{levels}</div>'
         f'<p class="ez-help">{escape(QUALITY_SAYS[quality])} <span class="ez-num">{plan.preset.steps(quality):,} steps.</span></p></div>'
@@ -247,12 +249,12 @@ def epochs_row(draft: Draft, plan: Plan, wrong: dict[str, str]) -> str:
     )
 
 
-def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None, titles: Mapping[str, str] = MappingProxyType({})) -> str:
+def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str, busy: str, fault: str, anyway: bool, fitted: Sequence[str] | None = None, titles: Mapping[str, str] = MappingProxyType({}), paused: bool = False, later: str = "") -> str:
     """What it will take, what is missing, and Start.
 
     busy: title of the run that uses the machine now.  fault: why the last click on Start did nothing.  anyway: it does not
     fit, that was said, and the next click starts it all the same.  fitted: what "Make it fit" has changed just now, None where it was not pressed.
-    titles: what the datasets are called, by their names.
+    titles: what the datasets are called, by their names.  paused: so is the queue.  later: HTML of what else Start can mean.
     """
     e = plan.estimate
     problems = list(e.problems) if e else []
@@ -270,7 +272,9 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
             lines.append(f'<li class="is-new">{icon("bolt")}<div><b>{word}</b><ul>{changes}</ul></div></li>')
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
-    if busy:
+    if paused:
+        lines.append(_line("clock", "The queue is paused: this run waits in it until you let it go on, in Results", "warn"))
+    elif busy:
         lines.append(_line("clock", f"'{busy}' is running; this run waits in the queue and starts by itself", ""))
     figures = ""
     if e:
@@ -291,12 +295,12 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     if slow:
         lines.insert(len(missing), _line("clock", f"It would take about {duration(e.seconds)} here: choose a smaller base model or Quick, or train on a machine with a graphics card", "warn"))
     ready = e is not None and not (missing or faults or problems or slow)
-    word = "Start anyway" if anyway else "Add to the queue" if busy else "Start training"
+    word = "Start anyway" if anyway else "Add to the queue" if busy or paused else "Start training"
     flag = " data-anyway" if anyway else ""
     said = f'<p class="ez-error" role="alert">{escape(in_words(fault))}</p>' if fault else ""
     return (
         f'<div class="ez-plan">{_pictures(plan, thumbs, title, titles)}{figures}<ul>{"".join(lines)}</ul><div class="ez-plan-go">'
-        f'<button type="button" class="ez-btn{" ez-primary" * ready} ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}</div></div>'
+        f'<button type="button" class="ez-btn{" ez-primary" * ready} ez-start" data-act="start" data-collect{flag}>{icon("bolt")}{word}</button>{said}{later}</div></div>'
     )
 
 

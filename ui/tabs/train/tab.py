@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import gradio as gr
 
@@ -18,18 +21,18 @@ from training.data.parts import taken
 from training.home import Home
 from training.hub import account
 from training.hub.secrets import Secret
-from training.plan import timelaw
+from training.plan import own, timelaw
 from training.plan.cards import labels
 from training.plan.devices import CARDS
 from training.plan.hardware import machine
 from training.plan.translating import ENDINGS
-from training.runs import supervisor
+from training.runs import queueing, supervisor
 
 from ... import drafts, forms, shell
 from ...poll import changes
 from ...server import client, media
 from ...words import plain
-from . import brought, draft, elsewhere, lawchart, triggerword, uses
+from . import brought, draft, elsewhere, finder, later, lawchart, ownpresets, triggerword, uses
 from . import page as trainpage
 from .draft import Draft, Plan
 from .missing import Missing, missing
@@ -46,6 +49,8 @@ class Parts:
     """What the tab is made of.  seen: what this browser shows."""
 
     seen: gr.State
+    rate_seen: gr.State
+    rate: gr.HTML
     bring: gr.File
     boxes: dict[str, gr.HTML]
 
@@ -66,14 +71,15 @@ def build(ctx) -> Parts:
                 boxes["presets"] = _box()
             with gr.Accordion("All settings", open=False, elem_classes="ez-card ez-all"):
                 boxes["settings"] = _box()
+            rate = _box()
             with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h2 class="ez-subtitle">Bring settings from another trainer</h2>', apply_default_css=False)
+                gr.HTML('<h2 class="ez-subtitle">Bring settings from another trainer, or a preset</h2>', apply_default_css=False)
                 bring = gr.File(label="A job file of another trainer", show_label=False, file_types=list(ENDINGS), type="filepath", elem_classes=["ez-drop", "ez-drop-settings"], height=124)
                 boxes["brought"] = _box()
         with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["plan"] = _box()
             boxes["elsewhere"] = _box()
-    return Parts(seen, bring, boxes)
+    return Parts(seen, gr.State({}), rate, bring, boxes)
 
 
 def _box() -> gr.HTML:
@@ -114,8 +120,41 @@ def wire(parts: Parts, ctx) -> None:
         return [None, *brought_file(ctx, file, dataset, _fresh(seen))]
 
     parts.bring.upload(bring, [parts.bring, *inputs], [parts.bring, *parts.outputs()], **shell.QUIET)
+    def look_at_rate(dataset, rate_seen):
+        prints, values = changes(rate_seen, {"rate": rate_html(ctx, dataset)})
+        return prints, values[0]
+
+    def act_on_rate(dataset, seen, event: gr.EventData):
+        act = str((event._data or {}).get("act", ""))
+        try:
+            edits = finder.do(ctx, act)
+        except (ValueError, OSError):  # it has just ended by itself
+            edits = {}
+        form = form_of(ctx)
+        for path, text in edits.items():
+            form = changed(ctx, lambda form, path=path, text=text: form.left(dataset, path, text))
+        return [*paint(ctx, dataset, form, _fresh(seen)), {}, rate_html(ctx, dataset)]
+
+    rate = [parts.rate_seen, parts.rate]
+    ctx.every_tick(look_at_rate, [ctx.dataset, parts.rate_seen], rate, tab="train")
+    ctx.items["train"].select(look_at_rate, [ctx.dataset, parts.rate_seen], rate, **shell.INSTANT)
+    ctx.at_load(look_at_rate, [ctx.dataset, parts.rate_seen], rate, tab="train")
+    parts.rate.act(act_on_rate, inputs, [*parts.outputs(), *rate], **shell.INSTANT)
     for name in PIECES:
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
+
+
+def rate_html(ctx, dataset: str) -> str:
+    """The card of the search for a learning rate; "" where none is shown."""
+    run = finder.current(ctx.home)
+    if run is None:
+        return ""
+    config = None
+    if run.last_kind() == "finished":  # then whether the form still says the same
+        form, has = form_of(ctx), machine(ctx.home.root)
+        with _one_look(ctx.home, form, dataset):
+            config = draft.plan(ctx.home, form, dataset, has.on(form.gpu)).config
+    return finder.html(ctx, run, config)
 
 
 def form_of(ctx) -> Draft:
@@ -129,7 +168,7 @@ def changed(ctx, how: Callable[[Draft], Draft]) -> Draft:
 
 
 def _fresh(seen: dict) -> dict:
-    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried", "denied", "fitted", "away_fault")}
+    return {k: v for k, v in seen.items() if k not in ("fault", "anyway", "tried", "denied", "fitted", "away_fault", "own_fault")}
 
 
 def paint(ctx, dataset: str, form: Draft, seen: dict) -> list:
@@ -175,15 +214,21 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
     busy = None if has.device in CARDS and draft.free_card(ctx.home, made, form, has) else supervisor.running(ctx.home)
     return {
         "essentials": trainpage.essentials(holds, made, found, wrong, list(labels(has.cards).items()) if len(has.cards) > 1 else [], learnt, triggerword.line(ctx.home, form, made)),
-        "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has)),
+        "presets": trainpage.presets(made, form, has, draft.bases(ctx.home, made.presets, has), _mine(ctx, made, has, seen)),
         "settings": settings,
         "plan": trainpage.plan_card(
             made, [] if made.words or "data.datasets" in form.edits else _missing(ctx, made.dataset, learnt), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"), dict(found),
+            queueing.read(ctx.home).paused, later.html(later.others(ctx.home, busy)),
         ),
         "elsewhere": elsewhere.html(ctx.home, form, made.dataset, seen, machine(ctx.home.root)),
         "brought": brought.html(drafts.load(ctx.home, brought.NOTE, brought.Brought)),
     }  # fmt: skip
+
+
+def _mine(ctx, made: Plan, has, seen: dict) -> str:
+    said = f'<p class="ez-error" role="alert">{escape(plain(seen["own_fault"]))}</p>' if seen.get("own_fault") else ""
+    return ownpresets.html(made.presets, made.preset.id if made.preset else "", has, lambda id, what: media.preset_url(ctx, id, what)) + said
 
 
 def _missing(ctx, dataset: str, learnt: list[uses.Shown]) -> list[Missing]:
@@ -206,7 +251,7 @@ def _drawn(ctx, made: Plan) -> dict[str, str]:
         now, usual = (timelaw.expected(c, registry.get("families", c.model.family, ctx.home.plugins).SPEC) for c in (config, made.base))
     except ValueError:
         return {}  # no such family: the plan says so
-    return {"loss.timestep_law": lawchart.chart(now, usual)}
+    return {"loss.timestep_law": lawchart.chart(now, usual), finder.PATH: finder.row(made.config, ctx.home)}
 
 
 def thumbs(ctx, name: str) -> list[str]:
@@ -232,11 +277,19 @@ def answer(ctx, dataset: str, seen: dict, data: dict, token: Secret | None = Non
         form = changed(ctx, lambda form: draft.apart(ctx.home, form, dataset))
     if data.get("act") in ("brought-undo", "brought-close"):
         drafts.change(ctx.home, brought.NOTE, brought.Brought, lambda _: brought.Brought())
+    if act.startswith(ownpresets.ACT):
+        try:
+            ownpresets.do(ctx.home, act, data)
+        except (ValueError, OSError) as error:
+            seen = {**seen, "own_fault": str(error)}
     if data.get("act") == "start":
         dataset = str((data.get("fields") or {}).get("dataset", dataset))
-        run, seen = start(ctx, dataset, form, seen, "anyway" in data, token)
+        run, seen = start(ctx, dataset, form, seen, "anyway" in data, token, data)
     if act.startswith("away") or act == "start-away":
         run, seen, form = away(ctx, dataset, form, seen, data, token)
+    if act == f"{finder.ACT}find":
+        seen = find_rate(ctx, dataset, form, seen, token)
+        return [*paint(ctx, dataset, form, seen), dataset or gr.skip(), gr.skip(), gr.skip(), ctx.soon()]
     if data.get("act") == "fit":
         dataset, said = fitted(ctx, dataset, form)
         form, seen = form_of(ctx), {**seen, "fitted": said}
@@ -267,6 +320,12 @@ def brought_file(ctx, file: str | None, dataset: str, seen: dict) -> list:
     """A job file of another trainer was dropped: its settings are in the form, and the note says what became of each."""
     if not file:
         return paint(ctx, dataset, form_of(ctx), seen)
+    if own.is_one(Path(file)):
+        try:
+            id = own.bring(Path(file), ctx.home)
+        except (ValueError, OSError) as error:
+            return paint(ctx, dataset, form_of(ctx), {**seen, "own_fault": f"{Path(file).name}: {error}"})
+        return paint(ctx, dataset, changed(ctx, lambda form: form.model_copy(update={"preset": id})), seen)
     form, note = brought.take(Path(file), form_of(ctx), ctx.home, ctx.local)
     form = changed(ctx, lambda _: form)
     drafts.change(ctx.home, brought.NOTE, brought.Brought, lambda _: note)
@@ -298,8 +357,8 @@ def pressed(form: Draft, data: dict, dataset: str) -> Draft:
     return form
 
 
-def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secret | None = None) -> tuple[str | None, dict]:
-    """(id of the new run, seen), or (None, seen with the reason)."""
+def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secret | None = None, data: Mapping[str, Any] = MappingProxyType({})) -> tuple[str | None, dict]:
+    """(id of the new run, seen), or (None, seen with the reason).  data: of the button, which may name a time or a run to begin after."""
     found = [ds.name for ds in datasets.list_datasets(ctx.home)]
     dataset = dataset if dataset in found else found[0] if len(found) == 1 else ""
     with _one_look(ctx.home, form, dataset):
@@ -313,9 +372,25 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
     if denied:
         return None, {**seen, "tried": True, "denied": denied, "fault": f"Not started: {next(iter(denied.values()))}"}
     try:
-        return draft.begin(ctx.home, made, token, form.gpu).id, seen
+        return draft.begin(ctx.home, made, token, form.gpu, later.wait_of(ctx.home, data)).id, seen
     except (ValueError, OSError) as error:
         return None, {**seen, "fault": f"Not started: {error}"}
+
+
+def find_rate(ctx, dataset: str, form: Draft, seen: dict, token: Secret | None) -> dict:
+    """seen, with the reason where a search for the learning rate could not be started."""
+    with _one_look(ctx.home, form, dataset):
+        made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root).on(form.gpu))
+    try:
+        if made.wrong or made.config is None:
+            raise ValueError(f"look at {', '.join(dict.fromkeys(_where(path) for path in made.wrong)) or 'the settings'} first")
+        denied = jobs.hindrances(ctx.home, made.config, (token or account.find_token()[0]).reveal() or None)
+        if denied:
+            raise ValueError(next(iter(denied.values())))
+        finder.start(ctx.home, made.config, form.gpu, token)
+    except (ValueError, OSError) as error:
+        return {**seen, "tried": True, "denied": {finder.PATH: f"It was not looked for: {error}"}}
+    return seen
 
 
 def away(ctx, dataset: str, form: Draft, seen: dict, data: dict, token: Secret | None) -> tuple[str | None, dict, Draft]:

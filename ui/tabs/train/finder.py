@@ -1,0 +1,182 @@
+"""The learning-rate finder on the Train page: the row by the setting that starts it, and the card that shows how far it is and what it told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from easel import jobs
+from training import outside
+from training.config import TrainConfig
+from training.home import Home
+from training.hub.secrets import Secret
+from training.jobs import lr_find
+from training.plan import ratefinding
+from training.runs import queueing
+from training.runs.events import RunView
+from training.runs.run import Run
+
+from ... import drafts, views
+from ...icons import icon
+from ...words import in_words
+
+ACT = "rate-"  # begins what its buttons do
+PATH = "optimizer.learning_rate"
+NOTE = "train-rate"  # name of the note among the drafts on disk
+MAX_BYTES = 2_000_000
+WIDTH, HEIGHT = 1000.0, 200.0  # units of the plot's own coordinates; the page stretches it
+
+
+class Search(BaseModel):
+    """The search that the page shows: id of its run, "" for none."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a search wrote.  rate: 0.0 where it could tell nothing."""
+
+    rate: float
+    curve: tuple[tuple[float, float], ...]
+    said: str
+
+
+def row(config: TrainConfig | None, home: Home) -> str:
+    """What stands above the setting: the button, or why there is none."""
+    if config is None:
+        return ""
+    refused = ratefinding.hindrance(config, home.plugins)
+    button = "" if refused else f'<button type="button" class="ez-btn" data-act="{ACT}find" data-collect>{icon("bolt")}Find it</button>'
+    usual = lr_find.Config.model_fields["ramp_steps"].default
+    said = in_words(refused) if refused else f"Tries {usual} steps with rates from tiny to too large on these pictures and settings, and proposes one. Nothing of it is kept."
+    return (
+        '<div class="ez-set ez-rate-row" data-find="learning rate finder lr find range test"><div class="ez-set-text"><b>Find the learning rate</b>'
+        f"<p>{escape(said)}</p></div><div>{button}</div></div>"
+    )
+
+
+def start(home: Home, config: TrainConfig, gpu: str = "", token: Secret | None = None) -> Run:
+    """The search, in the queue, and the page shows it from now on.  Raises ValueError, OSError."""
+    if refused := ratefinding.hindrance(config, home.plugins):
+        raise ValueError(refused)
+    made = jobs.begin(lr_find.of_training(config), home, gpu, token, soon=True).folder
+    drafts.change(home, NOTE, Search, lambda _: Search(run=made.id))
+    return made
+
+
+def current(home: Home) -> Run | None:
+    """The run of the search that the page shows; None where there is none, or it was deleted."""
+    id = drafts.load(home, NOTE, Search).run
+    try:
+        return Run.open(home.outputs, id) if id else None
+    except ValueError:
+        return None
+
+
+def close(home: Home) -> None:
+    """The page shows none any more; its run stays."""
+    drafts.change(home, NOTE, Search, lambda _: Search())
+
+
+def told(run: Run) -> Told | None:
+    """What it found; None where it wrote nothing that can be read."""
+    try:
+        kept = outside.read_json(run.path / lr_find.RESULT, MAX_BYTES)
+        curve = tuple((float(rate), float(share)) for rate, share in kept["curve"][:2000])
+        rate = float(kept["rate"])
+        fine = all(math.isfinite(n) for pair in curve for n in pair) and all(r > 0 for r, _ in curve) and 0 <= rate <= 10
+        return Told(rate, curve, str(kept["said"])[:2000]) if fine else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def html(ctx, run: Run | None, config: TrainConfig | None) -> str:
+    """The card; "" where nothing is shown.  config: of the form as it stands."""
+    if run is None:
+        return ""
+    view, status = ctx.watch.status(run)
+    inner = {"finished": _finished, "queued": _waiting, "running": _running}.get(status, _ended)(ctx, run, view, status, config)
+    return f'<section class="ez-card ez-rate" aria-label="Learning rate"><h2 class="ez-subtitle ez-gap-below">The learning rate</h2>{inner}</section>'
+
+
+def _waiting(ctx, run: Run, view: RunView, status: str, config) -> str:
+    why = queueing.why_held(ctx.home, run)
+    return f'<p role="status">{escape(views.sentence_start(why)) + "." if why else "The search begins as soon as the machine is free."}</p>{_buttons("stop")}'
+
+
+def _running(ctx, run: Run, view: RunView, status: str, config) -> str:
+    now = views.progress(view, "running")
+    share = view.phase_done / view.phase_of if view.phase_of else None
+    bar = '<div class="ez-bar ez-busy"><i></i></div>' if share is None else f'<div class="ez-bar"><i style="width:{100 * min(share, 1):.1f}%"></i></div>'
+    word = views.sentence_start(view.phase) or "Starting"
+    return f'<p role="status">{escape(word)} <span class="ez-muted">{escape(now.detail)}</span></p>{bar}{_buttons("stop")}'
+
+
+def _ended(ctx, run: Run, view: RunView, status: str, config) -> str:
+    said = run.why(view) if status in ("failed", "interrupted") else "The search was stopped."
+    return f'<p class="{"ez-error" if status == "failed" else ""}" role="status">{escape(in_words(said))}</p>{_buttons("close")}'
+
+
+def _finished(ctx, run: Run, view: RunView, status: str, config) -> str:
+    found = told(run)
+    if found is None:
+        return f'<p class="ez-error" role="status">What the search wrote cannot be read.</p>{_buttons("close")}'
+    take = f'<button type="button" class="ez-btn ez-primary" data-act="{ACT}take">{icon("check")}Take {found.rate:g}</button>' if found.rate else ""
+    other = '<p class="ez-muted ez-small">Other settings of the form have changed since, so it may be another now.</p>' if _differs(run, config) else ""
+    return f'<p role="status"><b>{escape(in_words(found.said))}</b></p>{other}{chart(found)}<div class="ez-acts">{take}{_buttons("close")}</div>'
+
+
+def _differs(run: Run, config: TrainConfig | None) -> bool:
+    """Whether what the form says now would be looked for anew."""
+    try:
+        was = run.config().training
+    except (ValueError, OSError):
+        return False
+    plain = lambda c: {**c.model_dump(exclude={"name", "preset", "sample", "save", "trackers", "steps", "gpus"}), "optimizer": c.optimizer.model_dump(exclude={"learning_rate", "schedule", "warmup_steps"})}
+    return config is not None and plain(was) != plain(config)
+
+
+def _buttons(which: str) -> str:
+    word, look = {"stop": ("Stop", "stop"), "close": ("Close", "close")}[which]
+    return f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="{ACT}{which}">{icon(look)}{word}</button></div>'
+
+
+def chart(found: Told) -> str:
+    """The curve over the rates, each step of the axis ten times the one before; the proposal marked."""
+    if len(found.curve) < 2:
+        return ""
+    low, high = math.log10(found.curve[0][0]), math.log10(found.curve[-1][0])
+    lowest = min(share for _, share in found.curve)
+    top = max(-lowest, 1e-4)  # what rises above as much as it fell leaves the picture
+    x = lambda rate: (math.log10(rate) - low) / ((high - low) or 1.0) * WIDTH
+    y = lambda share: (min(max(share, lowest), top) - top * 1.05) / (lowest * 1.05 - top * 1.05 - 1e-9) * HEIGHT
+    line = "M" + "L".join(f"{x(rate):.1f} {y(share):.1f}" for rate, share in found.curve)
+    mark = f'<path class="ez-line-check" d="M{x(found.rate):.1f} 0V{HEIGHT:.0f}"/>' if found.rate and found.curve[0][0] <= found.rate <= found.curve[-1][0] else ""
+    powers = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
+    ticks = "".join(f'<span style="left:{(p - low) / ((high - low) or 1.0) * 100:.2f}%">1e{p}</span>' for p in powers)
+    ticks_y = "".join(f'<span class="ez-chart-tick" style="top:{y(v) / HEIGHT * 100:.2f}%">{word}</span>' for v, word in ((0.0, "base"), (lowest, f"{lowest:+.1%}")))
+    said = f"Loss against the base model's own, from a rate of {found.curve[0][0]:.0e} to {found.curve[-1][0]:.0e}; lowest {lowest:+.1%}."
+    return (
+        f'<figure class="ez-chart"><figcaption><span>Loss against the base model’s own, by learning rate; lower is better</span></figcaption><div class="ez-plot ez-plot-rate" role="img" aria-label="{escape(said)}">'
+        f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true"><path class="ez-gridline" d="M0 {y(0.0):.1f}H{WIDTH:.0f}"/>{mark}'
+        f'<path class="ez-line-smooth" d="{line}"/></svg>{ticks_y}</div><div class="ez-axis" aria-hidden="true">{ticks}</div></figure>'
+    )
+
+
+def do(ctx, act: str) -> dict[str, Any]:
+    """What a button of the card does: {path: text} for the form.  Raises ValueError, OSError."""
+    run = current(ctx.home)
+    if act == f"{ACT}close" or run is None:
+        close(ctx.home)
+    elif act == f"{ACT}stop":
+        run.command("stop")
+    elif act == f"{ACT}take" and (found := told(run)) and found.rate:
+        return {PATH: f"{found.rate:g}"}
+    return {}
