@@ -20,7 +20,7 @@ from ..formats import basehash
 from ..formats.beside import is_beside
 from ..plan import optimizing, prompts
 from ..runs.context import Context, Stopped
-from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
+from . import adapter_files, blocks, checkpoint, drawing, memory, optim, speed, training_adapter
 from .cache import key
 from .data import Batch, Drawn
 from .finish import finish
@@ -40,12 +40,17 @@ STOP_SAMPLES_S = 15.0  # the page offers to kill a run that has not stopped afte
 
 def train(config: TrainConfig, ctx: Context) -> None:
     """A whole run: prepare, resume where it stood, learn, and deliver a LoRA that was loaded again and works."""
-    prepared = prepare(config, ctx)
-    session = Session(config, ctx, prepared)
-    session.resume()
-    session.learn()
-    if ctx.ranks.first:  # the others have done their share
-        finish(config, ctx, prepared, session.adapter, session.modules, session.weights_for_use)
+    speed.check(config)
+    with speed.in_force(config, ctx.home):
+        prepared = prepare(config, ctx)
+        session = Session(config, ctx, prepared)
+        session.resume()
+        try:
+            session.learn()
+        finally:
+            prepared.feed.close()
+        if ctx.ranks.first:  # the others have done their share
+            finish(config, ctx, prepared, session.adapter, session.modules, session.weights_for_use)
 
 
 class Session:
@@ -64,15 +69,17 @@ class Session:
         ctx.phase("loading the model")
         self.modules = self._load()
         self.switch = Switch(self.adapter, self.modules)
+        fused = speed.furnish(config, self.modules, self.m.denoiser)
         for module in self.modules.values():
             module.train()  # lets the adapter's dropout act; the frozen base has none
         parts = {name: self.adapter.parameters(module) for name, module in self.modules.items()}
         self.weights = [weight for part in parts.values() for weight in part]
-        self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins)
+        self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins, speed.acts(config, "fused_optimizer"))
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed)
-        for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
+        about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused)]
+        for text in (*self._said_of_optimizer(), *self._idle_settings(), *about_speed, *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.ema = self._make_ema()
         with ctx.ranks.in_turn():  # they go into the cache, where the others find them
@@ -150,7 +157,7 @@ class Session:
             return None
         from diffusers.training_utils import EMAModel
 
-        return EMAModel(self.weights, decay=self.config.loss.ema_decay)
+        return EMAModel(self.weights, decay=self.config.loss.ema_decay, foreach=True)
 
     def _idle_settings(self) -> list[str]:
         c, said = self.config, []
@@ -180,6 +187,8 @@ class Session:
         """From the present step to the last; raises Stopped after everything is saved."""
         self._samples_if_due()
         self._mark = (time.monotonic(), 0)
+        if self.config.engine.prefetch and not self.p.texts.alive:  # encoders that learn read captions in the step
+            self.feed.look_ahead(self.ctx.ranks)
         while self.step < self.config.steps:
             self._obey()
             loss, grad, count = self._advance()
