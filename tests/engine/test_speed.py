@@ -94,7 +94,7 @@ def test_it_follows_the_switch_and_dropout_and_what_is_not_plain():
 
 
 def test_what_is_recomputed_is_the_same():
-    plain, quick = pair()
+    _, quick = pair()
     straight = answer_and_gradients(quick)
     forward = quick.forward
     quick.forward = lambda x: torch.utils.checkpoint.checkpoint(forward, x, use_reentrant=False)
