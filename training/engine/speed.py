@@ -25,6 +25,10 @@ def acts(config: TrainConfig, name: str) -> bool:
     return getattr(config.engine, name) == "on" or (getattr(config.engine, name) == "auto" and config.device == "cpu")
 
 
+def _card(config: TrainConfig) -> str:
+    return torch.cuda.get_device_name(0) if config.device == "cuda" and torch.cuda.is_available() else ""
+
+
 def check(config: TrainConfig) -> None:
     """Raises ValueError, before any work, for what this machine cannot do."""
     e = config.engine
@@ -37,7 +41,7 @@ def check(config: TrainConfig) -> None:
         raise ValueError("engine.compile is 'on', but there is no C++ compiler here, which PyTorch needs for it on a processor; install g++, or set it to 'off'")
     if e.compile == "on" and config.model.offload:
         raise ValueError("engine.compile is 'on', but blocks that wait in RAM are swapped while they run, which compiled code does not see; set model.offload to 0, or engine.compile to 'off'")
-    if e.fp8 and config.device == "cuda" and torch.cuda.get_device_capability() < pays.FP8_SINCE:
+    if e.fp8 and config.device == "cuda" and torch.cuda.is_available() and torch.version.hip is None and torch.cuda.get_device_capability() < pays.FP8_SINCE:
         raise ValueError("engine.fp8 is on, but this card has no fp8 units (they came with Ada and Hopper); switch it off")
 
 
@@ -46,7 +50,7 @@ def idle(config: TrainConfig) -> list[str]:
     e, usual, card = config.engine, EnginePart(), config.device == "cuda"
     why = {
         "fused_lora": (config.adapter.type == "lora", f"the adapter is {config.adapter.type!r}, not 'lora'"),
-        "compile": pays.compiles(config) if e.compile == "auto" else (True, ""),
+        "compile": pays.compiles(config, _card(config)) if e.compile == "auto" else (True, ""),
         "fp8": (config.model.quantise == "fp8", f"model.quantise is {config.model.quantise!r}, not 'fp8'"),
         "attention": (card or e.attention in ("math", "flash"), "this kernel is for NVIDIA and AMD cards"),
         "cudnn_benchmark": (card, "cuDNN is for NVIDIA cards"),
@@ -81,7 +85,7 @@ def furnish(config: TrainConfig, modules: dict[str, nn.Module], denoiser: nn.Mod
     if config.engine.attention == "flash_package":
         denoiser.set_attention_backend("flash")
     count = sum(map(fused.fuse, modules.values())) if acts(config, "fused_lora") and config.adapter.type == "lora" else 0
-    if pays.compiles(config)[0]:
+    if pays.compiles(config, _card(config))[0]:
         compile_blocks(denoiser)
     return count
 
@@ -107,7 +111,7 @@ def in_force(config: TrainConfig, home: Home) -> Iterator[None]:
             torch.backends.cudnn.benchmark = True
         if e.tf32:
             matmul.fp32_precision = conv.fp32_precision = "tf32"
-        if pays.compiles(config)[0] and cached is None:
+        if pays.compiles(config, _card(config))[0] and cached is None:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(home.cache / "compiled")
         with _attention(e.attention):
             yield

@@ -24,6 +24,6 @@ def compiles(config: TrainConfig, card: str = "") -> tuple[bool, str]:
     return True, ""
 
 
-def compiling_s(config: TrainConfig) -> float:
+def compiling_s(config: TrainConfig, card: str = "") -> float:
     """Seconds before the first step that compiling takes where nothing was kept; a rough figure."""
-    return COMPILE_S if compiles(config)[0] else 0.0
+    return COMPILE_S if compiles(config, card)[0] else 0.0
