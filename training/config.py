@@ -459,6 +459,38 @@ class SavePart(Part):
     stop_early: bool = Field(False, description="End the training by itself, with the best checkpoint as the result, once it is clear that going on makes it worse; needs held-out pictures.")
 
 
+class EnginePart(Part):
+    """How the steps are computed: faster or slower, and the same learning but for rounding."""
+
+    fused_lora: Literal["auto", "on", "off"] = Field(
+        "auto", description="Compute a LoRA layer in fewer operations than peft does, equal to rounding; auto does so on a processor, where it was measured."
+    )
+    fused_optimizer: Literal["auto", "on", "off"] = Field(
+        "auto", description="Let AdamW move all weights in one operation, equal to rounding; auto does so on a processor, where it was measured."
+    )
+    compile: Literal["off", "auto", "on"] = Field(
+        "off", description="Compile the denoiser's blocks before the first step, which takes minutes once and is kept; auto only where a run is long enough and it was measured to pay."
+    )
+    fp8: bool = Field(
+        False, description="Multiply frozen fp8 weights with inputs that are rounded to fp8 too: quicker on cards with fp8 units, and each layer some 3 % off."
+    )
+    attention: Literal["auto", "cudnn", "flash", "efficient", "math", "flash_package"] = Field(
+        "auto", description="Which kernel computes attention first, where it can: auto leaves it to PyTorch; flash_package is FlashAttention's own, if it is installed."
+    )
+    channels_last: bool = Field(False, description="Keep pictures inside a UNet and the image encoder with their channels last, which convolutions of many cards like better.")
+    cudnn_benchmark: bool = Field(False, description="Try out convolution kernels at the first step of each picture size and keep the quickest; on an NVIDIA card.")
+    tf32: bool = Field(False, description="Let an NVIDIA card multiply fp32 numbers with 10 bits behind the point (TF32): several times faster, less exact.")
+    prefetch: bool = Field(False, description="Prepare the next step's pictures and captions in a thread while the present one is computed; the numbers stay the same.")
+    overlap: bool = Field(
+        False, description="Copy the next block that waits in RAM while the present one computes, which takes the memory of one more block on the card."
+    )
+
+    @field_validator("fused_lora", "fused_optimizer", "compile", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_a_switch(cls, value):
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 class TrackerUse(Part):
     """One place where the run is shown besides here.  A job file may name it alone: trackers: [tensorboard]."""
 
@@ -532,6 +564,7 @@ class TrainConfig(JobConfig):
     keep: KeepPart = KeepPart()
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()
+    engine: EnginePart = EnginePart()
     trackers: tuple[TrackerUse, ...] = Field(
         (), max_length=8, description="Where curves, settings and samples are shown besides here while the run goes on: tensorboard, wandb, trackio. What fails there stops no training."
     )

@@ -27,7 +27,7 @@ SPELT = {
     "id": "ID", "ema": "EMA", "min_snr_gamma": "Min-SNR gamma", "dtype": "Number format", "clip_grad": "Gradient limit", "eps": "Epsilon",
     "validate_every": "Validate every … steps",
     "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
-    "rslora": "Rank-stabilised scale",
+    "rslora": "Rank-stabilised scale", "tf32": "TF32", "fp8": "Multiply in fp8", "cudnn_benchmark": "Try out convolution kernels", "prefetch": "Prepare the next step ahead",
 }  # fmt: skip
 
 # labels of settings whose own name would stand twice on the page
@@ -47,6 +47,8 @@ NAMED = {
     "data.resolutions": "Resolution", "data.caption_kinds": "Captions that are trained", "data.held_out": "Pictures held out", "data.weighed": "Pictures weighed on the way", "concept.targets": "What changes", "concept.contexts": "Sentences around it",
     "concept.preserve": "Words that both ends share", "concept.anchors": "Sentences that stay", "concept.anchor_weight": "Weight of the sentences that stay",
     "place.kind": "Where it trains", "place.options": "Options of the place", "concept.drawn": "Pictures drawn to train on", "concept.low": "Dataset of the low ends", "concept.focus": "Weight of where a pair differs", "keep.drawn": "Pictures drawn to be held",
+    "engine.fused_lora": "LoRA in fewer operations", "engine.fused_optimizer": "AdamW in one operation", "engine.compile": "Compile the blocks", "engine.attention": "Attention kernel",
+    "engine.overlap": "Copy blocks ahead",
 }  # fmt: skip
 
 # what other programs call a setting: words that the search finds it by
@@ -92,6 +94,9 @@ ALSO = {
     "loss.gradient_checkpointing": "gradient_checkpointing", "sample.every": "sample_every_n_steps sample every n steps", "sample.prompts": "sample_prompts sample prompts",
     "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
     "save.keep": "max_step_saves_to_keep save_last_n_steps", "trackers": "log_with wandb tensorboard trackio use_wandb report_to logging tracker project", "save.validate_every": "validate_every_n_steps",
+    "engine.compile": "torch_compile torch compile dynamo inductor", "engine.attention": "sdpa xformers flash attention mem_eff_attn sage attention", "engine.fp8": "fp8_fast scaled_mm fp8 matmul",
+    "engine.tf32": "allow_tf32", "engine.prefetch": "dataloader workers max_data_loader_n_workers persistent workers pin memory", "engine.overlap": "async offload pinned memory block swap",
+    "engine.fused_optimizer": "fused adamw fused backward pass fused_backward_pass",
 }  # fmt: skip
 
 # columns of a table that another place of the page fills in, and that are not shown while nothing stands in them

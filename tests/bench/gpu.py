@@ -1,9 +1,12 @@
 """Full-size models with random weights on a CUDA GPU: seconds a step, memory, and how much of the card's matrix rate is used.
 
-    python -m tests.bench.gpu                                    every model that this Easel has, every format; an hour or more
-    python -m tests.bench.gpu --family flux1 --format bf16       one of them
-    python -m tests.bench.gpu --toy --device cpu                 the same path on the tests' toy models: proves that it runs, measures nothing
+    python -m tests.bench.gpu                                    the table of docs/performance.md, written there cell by cell; eight minutes at most
+    python -m tests.bench.gpu --all                              every model that this Easel has, every format and batch, on the screen; an hour or more
+    python -m tests.bench.gpu --family flux1 --format bf16       less of either
+    python -m tests.bench.gpu --toy --device cpu --page FILE     the same path on the tests' toy models: proves that it runs, measures nothing
 
+The table: SDXL, FLUX.1, Qwen-Image and Z-Image at 1024 px with one picture, in bf16 and fp8, eager and compiled, every block recomputed where a cell would
+not fit otherwise.  A model and format have a process of their own, so that one that hangs, dies or takes too long costs no other; FLUX.1 in bf16 comes first.
 A step is the engine's: the family's predict under autocast, the images objective, backward, clipping, AdamW on a LoRA of rank 16.
 Nothing is downloaded: the networks are built from their published numbers, the text is random.
 """
@@ -15,17 +18,21 @@ import contextlib
 import gc
 import importlib
 import itertools
+import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
 from training import registry
 from training.config import AdapterPart, LossPart, OptimizerPart
-from training.engine import blocks, optim, quantise
+from training.engine import blocks, fused, optim, quantise, speed
 from training.engine.data import Batch
 from training.engine.noise import read_schedule
 from training.family import GEOMETRY, Cond, Modules, Placement
@@ -33,6 +40,14 @@ from training.family import GEOMETRY, Cond, Modules, Placement
 FORMATS = ("bf16", "fp8", "int8", "nf4")
 LEVELS = ("off", "third", "half", "all")  # of recomputing activations
 RANK, WARM_STEPS, STEPS = 16, 3, 10
+
+TABLE = ("flux1", "sdxl", "qwen_image", "z_image")  # what people train most first: a table that is cut short should hold that
+TABLE_FORMATS = ("bf16", "fp8")
+WHOLE_S = 470.0  # of the whole table, below eight minutes
+CELL_S = 120.0  # of one model in one format, in which the network is filled with random numbers, measured, compiled and measured again
+LEAST_S = 20.0  # one that has no more than that left is not begun
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+BEGIN, END = "<!-- gpu table -->", "<!-- end of gpu table -->"
 
 
 @dataclass(frozen=True)
@@ -185,20 +200,57 @@ def _free() -> None:
         torch.cuda.empty_cache()
 
 
-def measured(subject: Subject, size: int, steps: int, flops: float, rate: float) -> str:
-    """One line; "does not fit" where memory ran out."""
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table.  peak_bytes: of the card's memory, 0 on a processor; share: of the card's matrix rate; note: why there are no figures."""
+
+    model: str
+    how: str
+    compiled: bool
+    level: str = "off"
+    step_s: float = 0.0
+    peak_bytes: int = 0
+    share: float = 0.0
+    first_s: float = 0.0  # of the first step, in which blocks are compiled
+    note: str = ""
+
+    @property
+    def row(self) -> str:
+        kept = "nothing" if self.level == "off" else "all blocks"
+        told = self.note or f"{self.step_s:.3f} s | {f'{self.peak_bytes / 2**30:.1f} GiB' if self.peak_bytes else '-'} | {self.share:.0%} | {self.first_s:.0f} s"
+        return f"| {self.model} | {self.how} | {'compiled' if self.compiled else 'eager'} | {kept} | {told} |" + " | | |" * bool(self.note)
+
+
+def stepped(subject: Subject, size: int, steps: int, until: float = float("inf")) -> tuple[float, int, float]:
+    """(median seconds of a step, highest memory in bytes, seconds of the first step).  until: the moment after which no further step is begun.
+
+    Raises torch.OutOfMemoryError with the gradients let go.
+    """
     try:
         batch = subject.batch(size)
-        for _ in range(WARM_STEPS):
-            subject.step(batch)
+        first_s = _timed(lambda: subject.step(batch), subject.device)
+        for _ in range(WARM_STEPS - 1):
+            if time.monotonic() < until:
+                subject.step(batch)
         if subject.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        step_s = statistics.median(_timed(lambda: subject.step(batch), subject.device) for _ in range(steps))
+        took: list[float] = []
+        while len(took) < steps and (not took or time.monotonic() < until):
+            took.append(_timed(lambda: subject.step(batch), subject.device))
     except torch.OutOfMemoryError:
         subject.optimizer.zero_grad(set_to_none=True)
         _free()
+        raise
+    return statistics.median(took), torch.cuda.max_memory_allocated() if subject.device == "cuda" else 0, first_s
+
+
+def measured(subject: Subject, size: int, steps: int, flops: float, rate: float) -> str:
+    """One line; "does not fit" where memory ran out."""
+    try:
+        step_s, peak_bytes, _ = stepped(subject, size, steps)
+    except torch.OutOfMemoryError:
         return "does not fit"
-    peak = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if subject.device == "cuda" else "-"
+    peak = f"{peak_bytes / 2**30:.1f} GiB" if peak_bytes else "-"
     return f"{step_s:.3f} s/step, {step_s / size:.3f} s a picture, {peak}, {flops * size / step_s / rate:.0%} of the matrix rate"
 
 
@@ -224,10 +276,10 @@ def bench(name: str, how: str, args) -> None:
         blocks.recompute(subject.m.denoiser, level)
         for compiled in (False, True):
             if compiled:
-                if args.eager or not getattr(subject.m.denoiser, "_repeated_blocks", None):
-                    print(f"{name} {how} {level} compiled: skipped, {'as asked' if args.eager else 'its class names no repeated blocks'}")
+                if args.eager:
+                    print(f"{name} {how} {level} compiled: skipped, as asked")
                     continue
-                subject.m.denoiser.compile_repeated_blocks(dynamic=False)
+                speed.compile_blocks(subject.m.denoiser)
             for size in itertools.takewhile(lambda n: n <= args.most, (2**n for n in range(20))):
                 said = measured(subject, size, args.steps, flops, args.rate)
                 print(f"{name} {how} {level} {'compiled' if compiled else 'eager'}, batch {size}: {said}", flush=True)
@@ -237,8 +289,92 @@ def bench(name: str, how: str, args) -> None:
         _free()
 
 
+def cells(name: str, how: str, args) -> Iterator[Cell]:
+    """The cells of one model in one format, measured in this process: eager, then the same network compiled; every block recomputed where it does not fit without."""
+    until = time.monotonic() + args.cell_s * 0.8  # the rest is for leaving
+    called = "fp32" if args.toy else how
+    kinds = [False] if args.eager else [False, True]
+    for level in ("off", "all"):
+        subject = (toy if args.toy else full)(name, how, args.device)
+        blocks.recompute(subject.m.denoiser, level)
+        fused.fuse(subject.m.denoiser)
+        if how == "fp8" and not args.toy:
+            quantise.multiply_in_fp8(subject.m.denoiser)
+        try:
+            flops = flops_of(subject)
+            while kinds:
+                if kinds[0]:
+                    speed.compile_blocks(subject.m.denoiser)
+                step_s, peak, first_s = stepped(subject, 1, args.steps, until)
+                yield Cell(name, called, kinds.pop(0), level, step_s, peak, flops / step_s / args.rate, first_s)
+            return
+        except torch.OutOfMemoryError:
+            subject.optimizer.zero_grad(set_to_none=True)
+        del subject
+        _free()
+    for compiled in kinds:
+        yield Cell(name, called, compiled, note="does not fit")
+
+
+def table(args) -> list[Cell]:
+    """All cells, each on the page as soon as its process is through; what there was no time for says so."""
+    began, found = time.monotonic(), []
+    formats = ["fp32"] if args.toy else args.formats or TABLE_FORMATS
+    wanted = [(name, how) for how in formats for name in args.family or TABLE]
+    for at, (name, how) in enumerate(wanted):
+        left = args.whole_s - (time.monotonic() - began)
+        made = _apart(name, how, min(args.cell_s, left), args) if left >= LEAST_S else _without(name, how, "no time was left", args)
+        for cell in made:
+            print(cell.row, flush=True)
+        found += made
+        put_down(args.page, args.told, found, (len(wanted) - at - 1) * (1 if args.eager else 2))
+    return found
+
+
+def _without(name: str, how: str, note: str, args) -> list[Cell]:
+    return [Cell(name, how, compiled, note=note) for compiled in ([False] if args.eager else [False, True])]
+
+
+def _apart(name: str, how: str, cell_s: float, args) -> list[Cell]:
+    """The cells of one model and format from a process of its own, which is ended when its time is over; what it had measured by then counts."""
+    command = [sys.executable, "-m", "tests.bench.gpu", "--cell", name, how, "--device", args.device, "--steps", str(args.steps), "--cell-s", f"{cell_s:.0f}", "--rate", str(args.rate)]
+    command += [f"--{flag}" for flag in ("toy", "eager") if getattr(args, flag)]
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        child = subprocess.Popen(command, stdout=out, stderr=err, cwd=Path(__file__).parents[2])
+        try:
+            child.wait(cell_s)
+            why = ""
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            why = f"not through within {cell_s:.0f} s"
+        out.seek(0)
+        err.seek(0)
+        made = [Cell(**json.loads(line)) for line in out.read().splitlines() if line.startswith("{")]
+        last = (err.read().strip().splitlines() or ["it said nothing"])[-1]
+    return made + _without(name, how, why or f"failed: {last[:120].replace('|', '/')}", args)[len(made) :]
+
+
+def put_down(page: Path, told: str, cells: list[Cell], missing: int) -> None:
+    """The table between its two marks on the page; raises ValueError where the page has no such place."""
+    text = page.read_text(encoding="utf-8")
+    before, mark, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (mark and end):
+        raise ValueError(f"{page.name} has no place for the table: the lines {BEGIN} and {END}")
+    head = ["| model | format | blocks | recomputed | a step | peak memory | share of the matrix rate | first step |", "|---|---|---|---|---|---|---|---|"]
+    lines = [told, "", *head, *(cell.row for cell in cells), *([f"\n{missing} cells are still to come."] if missing else [])]
+    page.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+
+
 def main(argv: list[str] | None = None) -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--all", action="store_true", help="every model, format, level and batch, on the screen alone")
+    ask.add_argument("--page", type=Path, default=PAGE, help="where the table goes")
+    ask.add_argument("--whole-s", type=float, default=WHOLE_S, help="seconds for the whole table")
+    ask.add_argument("--cell-s", type=float, default=CELL_S, help="seconds for one model in one format")
+    ask.add_argument("--cell", nargs=2, metavar=("MODEL", "FORMAT"), help=argparse.SUPPRESS)  # what table() asks of a process
+    ask.add_argument("--rate", type=float, default=0.0, help=argparse.SUPPRESS)
     ask.add_argument("--family", action="append", choices=list(MODELS), help="which models; all if left out")
     ask.add_argument("--format", action="append", choices=FORMATS, dest="formats", help="of the frozen weights; all if left out")
     ask.add_argument("--levels", nargs="+", choices=LEVELS, default=list(LEVELS), help="of recomputing activations")
@@ -252,8 +388,17 @@ def main(argv: list[str] | None = None) -> None:
         ask.error("the full models are for a GPU; --toy --device cpu runs the same path on small ones")
     if args.device == "cuda" and not torch.cuda.is_available():
         ask.error("PyTorch finds no usable NVIDIA GPU here")
+    if args.cell:
+        for cell in cells(*args.cell, args):
+            print(json.dumps(asdict(cell)), flush=True)
+        return
     args.rate = matrix_rate(args.device, 512 if args.toy else 8192)
-    print(f"{torch.cuda.get_device_name(0) if args.device == 'cuda' else 'CPU'}, torch {torch.__version__}: {args.rate / 1e12:.1f} TFLOP/s in a bf16 matrix product")
+    where = torch.cuda.get_device_name(0) if args.device == "cuda" else "CPU"
+    args.told = f"{where}, torch {torch.__version__}: {args.rate / 1e12:.1f} TFLOP/s in a bf16 matrix product"
+    print(args.told)
+    if not args.all:
+        table(args)
+        return
     for name in args.family or MODELS:
         for how in ["fp32"] if args.toy else args.formats or FORMATS:
             bench(name, how, args)

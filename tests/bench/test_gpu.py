@@ -11,9 +11,32 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("name", ["flux1", "sd35", "sdxl"])
 def test_the_path_runs_on_a_toy(name, capsys):
-    gpu.main(["--toy", "--device", "cpu", "--eager", "--family", name, "--levels", "off", "all", "--most", "2", "--steps", "1"])
+    gpu.main(["--all", "--toy", "--device", "cpu", "--eager", "--family", name, "--levels", "off", "all", "--most", "2", "--steps", "1"])
     said = capsys.readouterr().out
     assert said.count("s/step") == 4 and f"{name} fp32 all eager, batch 2" in said
+
+
+def test_the_table_is_put_down_cell_by_cell(tmp_path, capsys):
+    page = tmp_path / "performance.md"
+    page.write_text(f"before\n\n{gpu.BEGIN}\nnot run\n{gpu.END}\nafter\n", encoding="utf-8")
+    gpu.main(["--toy", "--device", "cpu", "--eager", "--family", "flux1", "--page", str(page), "--steps", "1"])
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n") and text.endswith(f"{gpu.END}\nafter\n") and "not run" not in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| flux1")]
+    assert "eager" in row and " s | - |" in row and row in capsys.readouterr().out
+    (broken,) = gpu._apart("flux2", "fp32", 300, gpu.argparse.Namespace(device="cpu", steps=1, rate=1.0, toy=False, eager=True))  # there is no such model to build
+    assert broken.note.startswith("failed: ") and broken.row.count("|") == row.count("|")
+
+
+def test_a_table_that_runs_out_of_time_says_so(tmp_path):
+    page = tmp_path / "performance.md"
+    page.write_text(f"{gpu.BEGIN}\n{gpu.END}\n", encoding="utf-8")
+    gpu.main(["--toy", "--device", "cpu", "--page", str(page), "--whole-s", "1"])
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 2 * len(gpu.TABLE) and all("no time was left" in row for row in rows)
+    page.write_text("nothing", encoding="utf-8")
+    with pytest.raises(ValueError, match="has no place for the table"):
+        gpu.put_down(page, "", [], 0)
 
 
 @pytest.mark.parametrize("name", list(gpu.MODELS))

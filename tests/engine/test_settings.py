@@ -140,6 +140,15 @@ CHANGED = {
     "save.every_minutes": (1e-5, {"save__every": 0}),
     "save.keep": (2, {"save__every": 1}),
     "save.validate_every": (1, {}),
+    "engine.fused_lora": ("off", {"optimizer__learning_rate": 1e-3}),  # another rounding, which a few steps make visible
+    "engine.fused_optimizer": ("off", {}),
+    "engine.compile": ("auto", {}),  # warns; what it does: test_speed.py, as of the others
+    "engine.fp8": (True, {}),
+    "engine.attention": ("cudnn", {}),
+    "engine.channels_last": (True, {}),
+    "engine.cudnn_benchmark": (True, {}),
+    "engine.tf32": (True, {}),
+    "engine.overlap": (True, {}),
     "trackers": ([{"name": "nowhere"}], {}),  # which it says; what those that there are do: tests/runs/test_tracking.py
 }
 # what cannot show in a run on this machine, and where it is tested instead
@@ -152,6 +161,7 @@ ELSEWHERE = {
     "model.leave_out": "this family needs all its parts; tests/families/test_stable_diffusion.py leaves one out",
     "data.frames": "still pictures here, which refuse it, see below; tests/engine/test_clips.py trains on clips",
     "sample.frames": "the same",
+    "engine.prefetch": "makes the same run: tests/engine/test_speed.py",
     "place.kind": "another machine; tests/away trains on one",
     "place.options": "the same",
     "place.checkpoints": "the same",

@@ -25,6 +25,7 @@ from ..formats.beside import needs_control
 from ..home import Home
 from ..plan.shots import variant, variants
 from ..runs.ranks import ALONE, Alone
+from .ahead import Ahead, moved, pinned
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
 from .imageprompts import ImagePrompts
@@ -424,6 +425,8 @@ class Feed:
         self.sentences = sentences  # that hold what the base model knows
         self.drawn: dict[tuple[int, int, int], list[Drawn]] = {}  # {bucket: what the base model drew of them}; the loop fills it where keep.drawn asks for it
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
+        self.built_on = device  # where batches are put together; RAM where that is done ahead
+        self._ahead: Ahead | None = None
         self.latent_print, self.texts = latent_print, texts
         self.shown = shown  # what the network beside the denoiser is shown: Beside.shown; "" where there is none
         self.weighed = [Weighed(row.step, row.picture, row.weight) for row in config.data.weighed]  # in the order in which it was asked for; the loop adds what is asked for during the run
@@ -434,9 +437,29 @@ class Feed:
         self.steps_per_epoch = len(self._epoch(0))
 
     def _epoch(self, epoch: int) -> list[list[int]]:
-        if epoch not in self._epochs:
-            self._epochs = {epoch: plan_epoch(self._sizes, self.per_step, self.config.seed, epoch)}
-        return self._epochs[epoch]
+        found = self._epochs.get(epoch)
+        if found is None:
+            found = plan_epoch(self._sizes, self.per_step, self.config.seed, epoch)
+            self._epochs = {epoch: found}  # whole, for who prepares the next step may ask at the same moment
+        return found
+
+    def look_ahead(self, ranks: Alone) -> None:
+        """From now on each step's batches are made while the one before is computed."""
+        self.built_on = "cpu"
+        carded = self.device == "cuda"
+        self._ahead = Ahead(lambda step: [pinned(batch) if carded else batch for batch in self._made(step, ranks)], self.config.steps)
+
+    def weigh(self, step: int, sha256: str, weight: float) -> None:
+        """From `step` on (steps done) a picture counts so much; what was made ahead is made again."""
+        self.weighed.append(Weighed(step, sha256, weight))
+        if self._ahead:
+            self._ahead.drop()
+
+    def close(self) -> None:
+        """Nothing is made ahead any more."""
+        if self._ahead:
+            self._ahead.close()
+        self._ahead, self.built_on = None, self.device
 
     def at(self, step: int) -> list[Batch]:
         """All micro-batches of a step, at once."""
@@ -449,6 +472,20 @@ class Feed:
         Lazily: torch's own generator, from which dropout draws, is seeded for each before its words are encoded, and whoever asks has learnt from one
         before asking for the next.
         """
+        parts, whole = self._parts(step)
+        mine = ranks.share(list(enumerate(parts)))
+        ready = self._ahead.at(step) if self._ahead else None
+        for at, (m, part) in enumerate(mine):
+            torch.manual_seed(number("dropout", self.config.seed, step, *([m] if m else [])))
+            yield moved(ready[at], self.device) if ready else self._batch(step, part, whole)
+
+    def _made(self, step: int, ranks: Alone) -> list[Batch]:
+        """The same at once, without seeding: for whoever prepares a step while another one is computed."""
+        parts, whole = self._parts(step)
+        return [self._batch(step, part, whole) for part in ranks.share(parts)]
+
+    def _parts(self, step: int) -> tuple[list[list[Row]], float]:
+        """(the rows of each micro-batch of a step, what a picture's share is of)."""
         # every epoch has as many batches: it holds the same items, and so the same number in each bucket
         numbers = self._numbers(step)
         counts = self.weights_at(step)
@@ -461,9 +498,7 @@ class Feed:
             parts = [part + [row for row in held if part[0].place <= row.place <= part[-1].place] for part in parts]
         else:
             parts += [held[at : at + size] for at in range(0, len(held), size)]
-        for m, part in ranks.share(list(enumerate(parts))):
-            torch.manual_seed(number("dropout", self.config.seed, step, *([m] if m else [])))
-            yield self._batch(step, part, whole)
+        return parts, whole
 
     def learnt(self, step: int) -> list[str]:
         """The ids of all pictures that are learnt in a step, whoever learns them."""
@@ -528,9 +563,9 @@ class Feed:
             if item.low and not keeps:
                 lows.append(self.cache.get(item.low.latent_key(self.latent_print, flip))["latents"])
         conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
-        batch = self._to_device(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
+        batch = self._together(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
         if lows:
-            batch.low = torch.stack(lows).to(self.device)
+            batch.low = torch.stack(lows).to(self.built_on)
             batch.cells = differing(batch.latents, batch.low, self.config.concept.focus)
         batch.asked = self._asked(lessons, geometry) if lessons else None
         return batch
@@ -544,8 +579,8 @@ class Feed:
 
     def _asked(self, lessons: list[concepts.Lesson], geometry: list[dict]) -> Asked:
         said = [self.texts.rows(list(sentences)) for sentences in zip(*(lesson.sentences for lesson in lessons), strict=True)]  # [sentence][row]
-        conds = [Cond.of([row | where for row, where in zip(rows, geometry, strict=True)]).to(self.device) for rows in said]
-        return Asked.of(lessons, conds, self.device)
+        conds = [Cond.of([row | where for row, where in zip(rows, geometry, strict=True)]).to(self.built_on) for rows in said]
+        return Asked.of(lessons, conds, self.built_on)
 
     def told(self, item: Item, flip: bool) -> dict[str, Tensor]:
         """All that the denoiser is told of an item under its first caption, without a batch dimension."""
@@ -604,7 +639,7 @@ class Feed:
         noise = [torch.randn(c.shape, generator=generator("validation", self.config.seed, *at)) for c, at in zip(clean, part, strict=True)]
         times = [self.schedule.at((n + 0.5) / per_picture) for _, n in part]
         masks = [self._mask(item, False, c) for item, c in zip(items, clean, strict=True)]
-        return self._to_device(clean, noise, times, [self.told(item, False) for item in items], [Row(item, 0) for item in items], masks, 1.0, [item.captions[0] for item in items])
+        return moved(self._together(clean, noise, times, [self.told(item, False) for item in items], [Row(item, 0) for item in items], masks, 1.0, [item.captions[0] for item in items]), self.device)
 
     def clean(self, item: Item) -> Tensor:
         """An item's latents as they were encoded, not mirrored, [C,...]."""
@@ -614,11 +649,11 @@ class Feed:
         """All that the denoiser is told besides words, of a picture of an item's shape, where nothing is shown to what hangs beside it."""
         return item.geometry(False) | self._shown(item, False, dropped=True)
 
-    def _to_device(self, latents, noise, times, conds, rows: list[Row], masks, weight, captions) -> Batch:
-        move = lambda t: t.to(self.device, non_blocking=True)
+    def _together(self, latents, noise, times, conds, rows: list[Row], masks, weight, captions) -> Batch:
+        move = lambda t: t.to(self.built_on, non_blocking=True)
         to_base = self.config.loss.prior_target == "base"
         return Batch(
-            move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.device), [row.item.id for row in rows],
+            move(torch.stack(latents)), move(torch.stack(noise)), move(torch.tensor(times)), Cond.of(conds).to(self.built_on), [row.item.id for row in rows],
             weight, move(torch.tensor([self.config.keep.weight if row.keeps else row.item.weight * row.counts for row in rows])),
             [at for at, row in enumerate(rows) if row.keeps or (row.item.prior and to_base)], captions, [at for at, row in enumerate(rows) if row.keeps],
             mask=None if masks[0] is None else move(torch.stack(masks)),

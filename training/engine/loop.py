@@ -24,7 +24,7 @@ from ..plan import advising, optimizing, prompts, validating
 from ..runs import weighing
 from ..runs.context import Context, Stopped
 from ..runs.events import MOST_WEIGHT, RunView, fold
-from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
+from . import adapter_files, blocks, checkpoint, drawing, memory, optim, speed, training_adapter
 from .cache import key
 from .data import Batch, Drawn, Weighed
 from .finish import finish
@@ -45,12 +45,17 @@ STOP_SAMPLES_S = 15.0  # the page offers to kill a run that has not stopped afte
 
 def train(config: TrainConfig, ctx: Context) -> None:
     """A whole run: prepare, resume where it stood, learn, and deliver a LoRA that was loaded again and works."""
-    prepared = prepare(config, ctx)
-    session = Session(config, ctx, prepared)
-    session.resume()
-    session.learn()
-    if ctx.ranks.first:  # the others have done their share
-        finish(config, ctx, prepared, session.adapter, session.modules, *session.taken())
+    speed.check(config)
+    with speed.in_force(config, ctx.home):
+        prepared = prepare(config, ctx)
+        session = Session(config, ctx, prepared)
+        session.resume()
+        try:
+            session.learn()
+        finally:
+            prepared.feed.close()
+        if ctx.ranks.first:  # the others have done their share
+            finish(config, ctx, prepared, session.adapter, session.modules, *session.taken())
 
 
 class Session:
@@ -72,15 +77,17 @@ class Session:
         ctx.phase("loading the model")
         self.modules = self._load()
         self.switch = Switch(self.adapter, self.modules)
+        fused = speed.furnish(config, self.modules, self.m.denoiser)
         for module in self.modules.values():
             module.train()  # lets the adapter's dropout act; the frozen base has none
         parts = {name: self.adapter.parameters(module) for name, module in self.modules.items()}
         self.weights = [weight for part in parts.values() for weight in part]
-        self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins)
+        self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins, speed.acts(config, "fused_optimizer"))
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed)
-        for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
+        about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused)]
+        for text in (*self._said_of_optimizer(), *self._idle_settings(), *about_speed, *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.yardstick = Yardstick(config, self.family, self.m, prepared.schedule, self.feed, self.switch, self.objective, prepared.probes, ctx.ranks, not is_whole(self.adapter))
         self.ema = self._make_ema()
@@ -159,7 +166,7 @@ class Session:
             return None
         from diffusers.training_utils import EMAModel
 
-        return EMAModel(self.weights, decay=self.config.loss.ema_decay)
+        return EMAModel(self.weights, decay=self.config.loss.ema_decay, foreach=True)
 
     def _idle_settings(self) -> list[str]:
         c, said = self.config, []
@@ -192,6 +199,8 @@ class Session:
         """From the present step to the last; raises Stopped after everything is saved."""
         self._samples_if_due()
         self._mark = (time.monotonic(), 0)
+        if self.config.engine.prefetch and not self.p.texts.alive:  # encoders that learn read captions in the step
+            self.feed.look_ahead(self.ctx.ranks)
         while self.step < self.config.steps and not self._enough():
             self._obey()
             loss, grad, count = self._advance()
@@ -381,7 +390,7 @@ class Session:
         if not weight and all(item.sha256 in aside for item in self.p.plan.items if not item.prior):
             return self.ctx.warn(f"{id} was not set aside: no picture would be left to learn from")
         self.ctx.emit("weight", step=self.step, picture=id, sha256=hashes[id], weight=float(weight))
-        self.feed.weighed.append(Weighed(self.step, hashes[id], float(weight)))
+        self.feed.weigh(self.step, hashes[id], float(weight))
 
     def _heed(self) -> None:
         """What earlier attempts were told of single pictures holds for this one too, from the same steps on."""

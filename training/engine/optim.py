@@ -16,12 +16,24 @@ from ..config import OptimizerPart, RateRule
 from ..plan import optimizing, schedule
 
 
-def make_optimizer(config: OptimizerPart, groups: list[tuple[list[Tensor], float]], plugins: Path | None = None) -> torch.optim.Optimizer:
-    """The optimizer over groups of (weights, learning rate).  What of the config it cannot use, optimizing.idle() says."""
+def make_optimizer(config: OptimizerPart, groups: list[tuple[list[Tensor], float]], plugins: Path | None = None, fused: bool = False) -> torch.optim.Optimizer:
+    """The optimizer over groups of (weights, learning rate).  What of the config it cannot use, optimizing.idle() says.
+
+    fused: torch's AdamW moves all weights in one operation; no other optimizer takes notice.
+    """
     optimizer = optimizing.of(config, plugins)
     one = optimizing.one_rate(optimizer)
     weights = [{"params": params, "lr": config.learning_rate if one else rate} for params, rate in groups]
-    return optimizer.make(weights, config, optimizing.options_of(config, optimizer))
+    made = optimizer.make(weights, config, optimizing.options_of(config, optimizer))
+    if fused and can_fuse(made):
+        for group in made.param_groups:
+            group["fused"] = True
+    return made
+
+
+def can_fuse(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether torch has one operation for the whole of its step."""
+    return type(optimizer) is torch.optim.AdamW
 
 
 def grouped(named: list[tuple[str, Tensor]], rate: float, rules: tuple[RateRule, ...]) -> list[tuple[list[Tensor], float]]:
@@ -118,8 +130,9 @@ def unpack(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], rest: d
             optimizer.param_groups[int(index)][name] = value.clone()
         else:
             weight = weights[int(index)]
-            # torch keeps its step counters on the CPU; everything else lies beside its weight
-            optimizer.state[weight][name] = value.clone() if name == "step" else _beside(optimizer, weight, value)
+            # torch keeps its step counters on the CPU, unless one operation moves all; everything else lies beside its weight
+            alone = name == "step" and not any(group.get("fused") for group in optimizer.param_groups)
+            optimizer.state[weight][name] = value.clone() if alone else _beside(optimizer, weight, value)
 
 
 def _beside(optimizer: torch.optim.Optimizer, weight: Tensor, value: Tensor) -> Tensor:

@@ -128,21 +128,49 @@ class FrozenLinear(nn.Linear):
     dequantised once more instead.
     """
 
+    in_fp8 = False  # whether its inputs are rounded to fp8 too, and multiplied so
+
     def forward(self, x: Tensor) -> Tensor:
-        return _Frozen.apply(x, self.weight, self.bias)
+        return _Frozen.apply(x, self.weight, self.bias, self.in_fp8)
+
+
+def multiply_in_fp8(module: nn.Module) -> int:
+    """Lets the fp8 layers of `module` multiply in fp8; gives how many.  Both sides of a layer must divide by 16, which the units ask for."""
+    chosen = [layer for layer in module.modules() if isinstance(layer, FrozenLinear) and not (layer.in_features % 16 or layer.out_features % 16)]
+    for layer in chosen:
+        layer.in_fp8 = True
+    return len(chosen)
+
+
+def fp8_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x [...,I] in 16 or 32 bits, weight a torchao fp8 tensor [O,I] with a scale a row -> x weight' + bias, [...,O] in x's format.
+
+    Each row of x is scaled to fp8's largest number and rounded: three bits behind the point, so a product of some thousand terms is off by
+    about 3 % of its usual size, as noise without a lean (tests/engine/test_speed.py).
+    """
+    flat = x.reshape(-1, x.shape[-1])
+    most = torch.finfo(torch.float8_e4m3fn).max
+    scale = flat.abs().amax(dim=1, keepdim=True).float().clamp(min=1e-12) / most
+    rounded = (flat / scale).clamp(-most, most).to(torch.float8_e4m3fn)
+    # sums in bf16 out, whatever x is: what the units give with a scale a row
+    out = torch._scaled_mm(rounded, weight.qdata.t(), scale, weight.scale.float().reshape(1, -1), out_dtype=torch.bfloat16)
+    out = out.to(x.dtype) if bias is None else out.to(x.dtype) + bias
+    return out.view(*x.shape[:-1], out.shape[-1])
 
 
 class _Frozen(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias):
+    def forward(ctx, x, weight, bias, in_fp8=False):
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         ctx.weight, ctx.dtypes = weight, (x.dtype, dtype)
         with torch.autocast(kind, enabled=False):
+            if in_fp8:
+                return fp8_product(x.to(dtype), weight, None if bias is None else bias.to(dtype))
             return nn.functional.linear(x.to(dtype), weight.dequantize().to(dtype), None if bias is None else bias.to(dtype))
 
     @staticmethod
     def backward(ctx, grad):
         of_x, dtype = ctx.dtypes
         with torch.autocast(grad.device.type, enabled=False):
-            return (grad.to(dtype) @ ctx.weight.dequantize().to(dtype)).to(of_x), None, None
+            return (grad.to(dtype) @ ctx.weight.dequantize().to(dtype)).to(of_x), None, None, None

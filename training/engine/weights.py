@@ -16,7 +16,7 @@ from ..formats.basemodel import check_folder, local_folder, single_file, variant
 from ..hub.download import DownloadStopped, fetch
 from ..runs.context import Context, Stopped
 from .blocks import hold_in_ram
-from .quantise import load_network, load_text
+from .quantise import load_network, load_text, multiply_in_fp8
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,8 +57,10 @@ def load_denoiser(config: TrainConfig | DrawingConfig, family: ModuleType, folde
     m = config.model
     device = "cpu" if m.offload else config.device
     denoiser = family.load(folder, {family.SPEC.denoiser}, placement(m, device, m.quantise)).denoiser
+    if isinstance(config, TrainConfig) and config.engine.fp8 and m.quantise == "fp8":
+        multiply_in_fp8(denoiser)
     if m.offload:
-        hold_in_ram(denoiser, config.device, m.offload)
+        hold_in_ram(denoiser, config.device, m.offload, isinstance(config, TrainConfig) and config.engine.overlap)
     return denoiser
 
 

@@ -180,17 +180,21 @@ def restore(module, saved: dict, prefix: str) -> None:
 
 @contextmanager
 def off(module) -> Iterator[None]:
-    """Inside: the module answers as the base model does.  Outside: as before."""
+    """Inside: the module answers as the base model does.  Outside: as before.
+
+    The layers' own switch alone: enable_adapters() also goes through all weights to say that they learn or not, which took 3 % of a small model's step.
+    """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     wrapped = [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
+    before = [layer._disable_adapters for layer in wrapped]
     for layer in wrapped:
-        layer.enable_adapters(False)
+        layer._disable_adapters = True
     try:
         yield
     finally:
-        for layer in wrapped:
-            layer.enable_adapters(True)
+        for layer, was in zip(wrapped, before, strict=True):
+            layer._disable_adapters = was
 
 
 @contextmanager

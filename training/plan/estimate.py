@@ -20,7 +20,7 @@ from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..formats.beside import is_beside, needs_control
 from ..home import Home
-from . import layers, optimizing, prompts, sharing
+from . import layers, optimizing, pays, prompts, sharing
 from .devices import CARDS
 from .hardware import Machine
 from .layers import BaseModel
@@ -288,7 +288,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
     shared_s = (encode_s + samples_s) / (max(config.gpus, 1) if config.device in CARDS else 1)  # pictures are encoded, and samples drawn, by all
-    return START_S + load_s + correction * (shared_s + drawn_s) + config.steps * step_s + save_s, step_s
+    return START_S + load_s + pays.compiling_s(config, machine.gpu_name) + correction * (shared_s + drawn_s) + config.steps * step_s + save_s, step_s
 
 
 def passes_of(config: TrainConfig) -> tuple[float, float]:
@@ -447,6 +447,9 @@ def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, p
         said.append(f"About {gb(e.vram_bytes)} of VRAM ({_spare(e.vram_bytes, machine.vram_free_bytes)}) and {gb(e.ram_bytes)} of RAM ({_spare(e.ram_bytes, machine.ram_free_bytes)})")
     else:
         said.append(f"About {gb(e.ram_bytes)} of memory ({_spare(e.ram_bytes, machine.ram_free_bytes)})")
+    if config.engine.compile != "off":
+        compiled, why = pays.compiles(config, machine.gpu_name)
+        said.append(f"Blocks are compiled before the first step, which takes about {duration(pays.COMPILE_S)} where it was not done before" if compiled else f"Blocks are not compiled: {why}")
     if e.parts:
         parts = sorted(e.parts.items(), key=lambda part: -part[1])
         said.append("While it learns: " + ", ".join(f"{name} {gb(size)}" for name, size in parts))

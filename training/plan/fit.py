@@ -137,6 +137,11 @@ def _offload(config: TrainConfig) -> Iterator[Change]:
                 yield Change({"model.offload": share}, f"{share:.0%} of the denoiser's blocks wait in RAM, much slower")
 
 
+def _copied_in_time(config: TrainConfig) -> Iterator[Change]:
+    if config.engine.overlap and config.model.offload:
+        yield Change({"engine.overlap": False}, "Blocks that wait in RAM are copied when their turn comes, not ahead")
+
+
 def _smaller_pictures(config: TrainConfig) -> Iterator[Change]:
     largest = max(config.data.all_sides)
     side = largest
@@ -147,7 +152,7 @@ def _smaller_pictures(config: TrainConfig) -> Iterator[Change]:
         yield Change({"data.resolutions": capped(config.data.resolutions)} | ({"data.datasets": uses} if own else {}), f"Pictures of {side} px instead of {largest}: finer detail is lost")
 
 
-STEPS = (_smaller_batch, _recompute, _small_optimizer, _tile, _quantise("int8"), _quantise("nf4"), _offload, _smaller_pictures)  # the mildest first
+STEPS = (_copied_in_time, _smaller_batch, _recompute, _small_optimizer, _tile, _quantise("int8"), _quantise("nf4"), _offload, _smaller_pictures)  # the mildest first
 
 
 def all_with(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:

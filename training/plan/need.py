@@ -79,7 +79,7 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     waiting = m.offload * frozen * (0.8 if unet else 0.97)  # what stands before and after the blocks stays
     on_device = frozen - waiting * copies_end
     if m.offload:
-        on_device += _block_share(model.denoiser, unet) * frozen  # the block that runs is there as a copy
+        on_device += (1 + config.engine.overlap) * _block_share(model.denoiser, unet) * frozen  # the block that runs is there as a copy, and the next one
     held_drawn = bool(config.keep.on and config.keep.drawn) or not config.data.datasets
     draws = bool(s.every and s.prompts)
     vae_values = lambda px: PASSING * model.vae.largest(min(px, TILE_PX) if m.vae_tiling else px)
