@@ -555,6 +555,10 @@ class TrainConfig(JobConfig):
         1, ge=0, le=1024, description="Cards that train it together, a process each: the batches that are added up for a step are shared out among them. 0 takes all that "
         "the run is given. On a processor: how many processes."
     )
+    shard: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether the base model is split among those cards, each of which then holds a part of every block, and a whole one only while it runs: "
+        "more memory on each, and slower. auto does so where one card does not hold it, or where the whole model learns."
+    )
     model: ModelPart
     data: DataPart
     adapter: AdapterPart = AdapterPart()
@@ -606,5 +610,5 @@ class TrainConfig(JobConfig):
 
 def config_hash(config: TrainConfig) -> str:
     """A hash of all that a run is.  What has its default value is left out, so that a setting which a later Easel adds changes none; so is what makes the same run: where it is trained,
-    on how many cards, and where it is shown."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude={"place", "gpus", "trackers"}), sort_keys=True).encode()).hexdigest()
+    on how many cards and whether it is split among them, and where it is shown."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude={"place", "gpus", "shard", "trackers"}), sort_keys=True).encode()).hexdigest()

@@ -274,7 +274,7 @@ KINDS = (
         "E-803", "The licence has to be accepted first",
         "The owner of the model asks everybody to accept its licence on its page.",
         "Open the page that the sentence names, accept there, then sign in here with a token of the same account.",
-        (r"accept its (licence|terms)",), "sign_in",
+        (r"\bshard is (on|auto|…), but", r"accept its (licence|terms)",), "sign_in",
     ),
     Kind(
         "E-801", "The Hub does not know who you are",

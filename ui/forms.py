@@ -32,7 +32,7 @@ SPELT = {
 
 # labels of settings whose own name would stand twice on the page
 NAMED = {
-    "gpus": "Cards together", "adapter.type": "Kind of adapter", "optimizer.type": "Optimizer", "loss.type": "Loss", "sample.every": "Samples every … steps",
+    "gpus": "Cards together", "shard": "Split the model among the cards", "adapter.type": "Kind of adapter", "optimizer.type": "Optimizer", "loss.type": "Loss", "sample.every": "Samples every … steps",
     "save.every": "Checkpoint every … steps", "save.every_minutes": "Checkpoint every … minutes", "save.keep": "Checkpoints to keep",
     "sample.steps": "Denoising steps", "sample.seed": "Seed of the samples", "sample.frames": "Frames of a sample", "sample.fps": "Frames a second of a sample",
     "sample.width": "Width of a sample", "sample.height": "Height of a sample", "sample.prompts": "Sample prompts", "sample.guidance": "Guidance",
@@ -54,7 +54,7 @@ NAMED = {
 # what other programs call a setting: words that the search finds it by
 ALSO = {
     "steps": "max train steps max_train_steps epochs epoch iterations num_train_epochs max_train_epochs",
-    "gpus": "multi gpu multi-gpu num_processes cards ddp distributed accelerate torchrun", "seed": "random seed", "device": "gpu cpu mixed precision accelerator",
+    "gpus": "multi gpu multi-gpu num_processes cards ddp distributed accelerate torchrun", "shard": "fsdp fsdp2 fully_shard sharding zero deepspeed model parallel", "seed": "random seed", "device": "gpu cpu mixed precision accelerator",
     "model.family": "architecture arch base model type v2 sdxl flux", "model.source": "pretrained_model_name_or_path checkpoint ckpt base model name_or_path",
     "model.dtype": "mixed_precision mixed precision full_bf16 full_fp16 bf16 fp16 train dtype weight dtype",
     "model.quantise": "fp8_base fp8 base quantize qtype quantization nf4 int8 low vram", "model.quantise_text": "quantize_te fp8_llm text encoder quantization",

@@ -28,6 +28,7 @@ CHANGED = {
     "preset": ("character", {}),
     "seed": (4, {}),
     "steps": (3, {}),
+    "shard": ("on", {}),  # one process trains here, which it says; what it does: tests/engine/test_shards.py
     "model.source": (None, {}),  # another base model, made in the test
     "model.dtype": ("bf16", {}),
     "model.quantise": ("int8", {}),

@@ -29,7 +29,9 @@ def test_the_smallest_card_counts_and_more_cards_than_there_are_are_a_problem(ho
     tight = replace(FOUR, cards=(*FOUR.cards[:3], replace(FOUR.cards[3], vram_bytes=1 * GB, vram_free_bytes=1 * GB)))
     config = job(**FULL, device="cuda", model__dtype="bf16", data__batch_size=1, optimizer__accumulation=4, gpus=0)
     assert at(config, FOUR, home=home).fits and not at(config, tight, home=home).fits
-    assert "are missing; each of the 4 cards must hold the whole model. Make it fit" in at(config, tight, home=home).problems[0]
+    assert "are missing; the model is split among the 4 cards already. Make it fit" in at(config, tight, home=home).problems[0]
+    off = config.model_copy(update={"shard": "off"})
+    assert "are missing; each of the 4 cards must hold the whole model, as shard is off. Make it fit" in at(off, tight, home=home).problems[0]
     assert at(config.model_copy(update={"gpus": 3}), tight, home=home).fits
     assert "Gpus is 5, but this run was given 4 cards; set gpus to 4" in at(config.model_copy(update={"gpus": 5}), FOUR, home=home).problems[0]
 
@@ -120,3 +122,37 @@ def test_make_it_fit_on_the_page_fits_the_card_that_has_least_and_begins_at_what
     even = replace(FOUR, cards=tuple(replace(card, vram_bytes=12 * GB, vram_free_bytes=11 * GB) for card in FOUR.cards))
     small = replace(even, cards=(even.cards[0], replace(even.cards[1], vram_free_bytes=3 * GB), *even.cards[2:]))
     assert not changed(even) and "loss.gradient_checkpointing" in changed(small), (changed(even), changed(small))
+
+
+LARGE = dict(**FULL, device="cuda", model__dtype="bf16", data__batch_size=1, optimizer__accumulation=4)
+
+
+def test_a_model_is_split_where_a_card_does_not_hold_it_or_where_all_of_it_learns(home):
+    """What each card then needs: its part of weights, gradients and state, and blocks that are put together."""
+    roomy = replace(FOUR, cards=tuple(replace(card, vram_bytes=80 * GB, vram_free_bytes=79 * GB) for card in FOUR.cards))
+    lora, whole = (at(job(**LARGE, gpus=4, **more), roomy, home=home) for more in ({}, {"adapter__type": "full", "adapter__dropout": 0.0}))
+    told = [any("The base model is split among 4 cards" in text for text in made.sentences) for made in (lora, whole)]
+    assert told == [False, True]
+    alone = at(job(**LARGE, gpus=4, adapter__type="full", shard="off"), roomy, home=home)
+    assert whole.parts["model and optimizer"] == pytest.approx(alone.parts["model and optimizer"] / 4)
+    assert whole.vram_bytes < 0.6 * alone.vram_bytes
+
+    tight = (lora.vram_bytes - 0.05 * GB) / GB
+    small = replace(FOUR, cards=tuple(replace(card, vram_free_bytes=int(tight * GB)) for card in FOUR.cards))
+    split = at(job(**LARGE, gpus=4), small, home=home)
+    assert any("The base model is split among 4 cards" in text and f"instead of {lora.vram_bytes / 1e9:.1f} GB" in text for text in split.sentences)
+    assert split.vram_bytes < lora.vram_bytes and split.parts["base model"] == pytest.approx(lora.parts["base model"] / 4) and split.parts["blocks that are put together to run"]
+    assert not any("split" in text for text in at(job(**LARGE, gpus=1), small, home=home).sentences)
+    quantised = at(job(**LARGE, gpus=4, model__quantise="int8"), replace(small, cards=tuple(replace(card, vram_free_bytes=1 * GB) for card in small.cards)), home=home)
+    assert "each of the 4 cards must hold the whole model, as model.quantise is 'int8'" in quantised.problems[0]
+
+
+def test_make_it_fit_splits_before_it_changes_what_is_learnt_and_keeps_an_optimizer_that_can_be_split(home):
+    config = job(**LARGE, gpus=4, adapter__type="full")
+    alone, among = (peak_bytes(config.model_copy(update={"shard": shard}), home)[0] for shard in ("off", "on"))
+    limit = among + 0.1 * (alone - among)
+    assert not make_it_fit(config, limit, 999 * GB, home, devices.of("cuda", FOUR)).changes
+    off = make_it_fit(config.model_copy(update={"shard": "off"}), limit, 999 * GB, home, devices.of("cuda", FOUR))
+    assert off.changes
+    harder = make_it_fit(config, 0.8 * among, 999 * GB, home, devices.of("cuda", FOUR))
+    assert harder.config.optimizer.type == "adamw" and harder.config.loss.gradient_checkpointing != "off"

@@ -10,6 +10,7 @@ TITLE = "Whole model"
 BLURB = "Trains every weight of the denoiser: the most room to learn, many times the memory, gigabytes of result."
 USES = ("include", "exclude", "start_from")
 KOHYA = "never"
+SPLITS = True  # its weights may be split among cards
 WHOLE = True  # moves the base model's own weights; the result is a folder in diffusers' layout
 
 
@@ -39,14 +40,18 @@ def parameters(module) -> list:
     return [p for p in module.parameters() if p.requires_grad]
 
 
-def tensors(module, prefix: str) -> dict:
-    """{prefix.name: a copy} of every weight that learns, fp32."""
-    return {f"{prefix}.{name}": p.detach().cpu().contiguous().clone() for name, p in module.named_parameters() if p.requires_grad}
+def tensors(module, prefix: str, keep: bool = True) -> dict:
+    """{prefix.name: a copy} of every weight that learns, fp32.  Where they are split among processes, all call this together; keep: whether this one wants them."""
+    from ..engine.shards import whole
+
+    return {f"{prefix}.{name}": whole(p, keep) for name, p in module.named_parameters() if p.requires_grad}
 
 
 def restore(module, saved: dict, prefix: str) -> None:
     """Puts tensors() back.  Raises ValueError when a weight is missing, left over or of another size."""
     import torch
+
+    from ..engine.shards import part
 
     state = {k.removeprefix(prefix + "."): v for k, v in saved.items() if k.startswith(prefix + ".")}
     mine = {name: p for name, p in module.named_parameters() if p.requires_grad}
@@ -55,7 +60,7 @@ def restore(module, saved: dict, prefix: str) -> None:
         raise ValueError(f"the saved weights do not fit this run: {min(odd)!r} is on one side only, or has another size; start a new run")
     with torch.no_grad():
         for name, tensor in state.items():
-            mine[name].copy_(tensor)
+            mine[name].copy_(part(tensor, mine[name]))
 
 
 def off(module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..family import FamilySpec
 from ..formats import foreign, layouts
-from ..formats.adapting import put, stands_alone
+from ..formats.adapting import is_whole, put, stands_alone
 from ..formats.deliver import LORA_HEADER
 from ..runs.adapters import place
 from ..runs.context import Context
@@ -105,7 +105,7 @@ def _start_whole(place: Path, adapter: ModuleType, modules: dict[str, nn.Module]
                 raise ValueError(f"adapter.start_from is the folder {place.name!r}, which holds no weights of a {name}")
             saved = {k: v for file in files for k, v in load_file(file).items()}
             if not hasattr(adapter, "inward"):
-                learning = set(adapter.tensors(module, name))
+                learning = {f"{name}.{key}" for key, p in module.named_parameters() if p.requires_grad} if is_whole(adapter) else set(adapter.tensors(module, name))
                 saved = {f"{name}.{k}": v for k, v in saved.items() if f"{name}.{k}" in learning}
         adapter.restore(module, adapter.inward(saved, name) if hasattr(adapter, "inward") else saved, name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,7 @@ from ..hub.card import model_card
 from ..runs.context import Context
 from . import adapter_files, blocks, checkpoint, memory, side
 from .prepare import Prepared
+from .shards import Unsplit
 from .weights import DTYPES, load_denoiser, load_part, placement, probe
 
 # Largest difference between the trained and the reloaded model: a share of what the adapter changes …
@@ -31,15 +33,18 @@ TOLERANCE = {"fp32": 0.005, "bf16": 0.3, "fp16": 0.1}
 ROUNDING = {"fp32": 1e-5, "bf16": 0.03, "fp16": 0.004}
 
 
-def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, modules: dict[str, nn.Module], weights_for_use, step: int = 0) -> None:
+def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, modules: dict[str, nn.Module], weights_for_use, step: int = 0, held: Unsplit | None = None) -> None:
     """Writes the result and README.md, proves the result, and emits `finished`.  Raises ValueError when it does not hold.
+
+    Where the denoiser is split among processes, all of them call this, and the first one writes.
 
     The result is <name>.safetensors, or where no single file serves both diffusers and ComfyUI one for each, or for an adapter that
     moves the base's own weights the folder <name>/<denoiser>, or for one that hangs beside it <name>/<kind>.
 
     weights_for_use: a context in which the modules hold what the result is made of.  step: of its checkpoint, 0 for the newest.
     """
-    newest = dict(checkpoint.saved(ctx.run.path))[step] if step else checkpoint.saved(ctx.run.path)[-1][1]
+    held = held or Unsplit(config, ctx)
+    first = ctx.ranks.first
     layers = {name: adapter_layers(module) for name, module in modules.items()}
     whole, alone = is_whole(adapter), stands_alone(adapter)
     offer, *others = needed(offers(p.family.SPEC, config.adapter.type, adapter)) or (None,)
@@ -50,26 +55,37 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
         if p.m.side:
             side.write(config, p.family.SPEC, p.m, unproven)
         elif whole:
-            _write_denoiser(config, p, unproven)
-        else:
-            deliver(newest, unproven, layout=offer.layout, **how)
+            _write_denoiser(config, p, unproven, held)
+        elif first:
+            deliver(_of_step(ctx, step), unproven, layout=offer.layout, **how)
+        if held.split:
+            ctx.ranks.wait()  # the others read what the first one wrote
         ctx.phase("checking the result")
-        trained = _answer(config, p)
+        with memory.autocast(config) if held.learning else nullcontext():  # its weights are fp32 still
+            trained = _answer(config, p)
     modules.clear()
     _let_go(p)
     name = offer.file_name(config.name) if offer else config.name
-    checked = prove(config, p, unproven, layers, trained, offer) if offer else prove_folder(config, p, unproven, trained)
+    checked = prove(config, p, unproven, layers, trained, offer, held) if offer else prove_folder(config, p, unproven, trained, held)
     _let_go(p)
+    if not first:
+        return
     if alone:
         shutil.rmtree(ctx.path(name), ignore_errors=True)  # of an earlier attempt that was cut off between here and its event
     os.replace(unproven, ctx.path(name))
     for other in others:  # the same weights under other names
-        deliver(newest, ctx.path(other.file_name(config.name)), layout=other.layout, **how)
+        deliver(_of_step(ctx, step), ctx.path(other.file_name(config.name)), layout=other.layout, **how)
     write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC, plugins=ctx.home.plugins).encode())
     size = sum(f.stat().st_size for f in ([ctx.path(name)] if not alone else ctx.path(name).rglob("*")) if f.is_file())
     what = adapter.TITLE if p.m.side else "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
     steps = f"ended by itself with step {step} of {config.steps}" if step else f"{config.steps} steps"
     ctx.emit("finished", path=name, summary=f"{steps}; {what}; {size / 1e6:.1f} MB; {checked}", **({"step": step} if step else {}))
+
+
+def _of_step(ctx: Context, step: int) -> Path:
+    """Its checkpoint; 0: the newest."""
+    found = checkpoint.saved(ctx.run.path)
+    return dict(found)[step] if step else found[-1][1]
 
 
 def _let_go(p: Prepared) -> None:
@@ -79,10 +95,13 @@ def _let_go(p: Prepared) -> None:
     memory.release()
 
 
-def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path) -> None:
-    """The denoiser as it is now, in the run's number format, as diffusers saves it: folder/<denoiser>."""
+def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path, held: Unsplit) -> None:
+    """The denoiser as it is now, in the run's number format, as diffusers saves it: folder/<denoiser>.  One that is split stays as it is, in fp32."""
+    denoiser = held.gathered(p.m.denoiser, DTYPES[config.model.dtype])
+    if denoiser is None:
+        return
     shutil.rmtree(folder, ignore_errors=True)
-    p.m.denoiser.to(DTYPES[config.model.dtype]).save_pretrained(folder / p.family.SPEC.denoiser, max_shard_size=SHARD_SIZE)
+    denoiser.save_pretrained(folder / p.family.SPEC.denoiser, max_shard_size=SHARD_SIZE)
 
 
 def metadata(config: TrainConfig, p: Prepared, plugins: Path) -> dict[str, str]:
@@ -93,18 +112,25 @@ def metadata(config: TrainConfig, p: Prepared, plugins: Path) -> dict[str, str]:
     )
 
 
-def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[str]], trained: Tensor, offer: Offer) -> str:
+def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[str]], trained: Tensor, offer: Offer, held: Unsplit) -> str:
     """What was found, in words; raises ValueError unless the file, loaded from disk, does what the trained model does.
 
     layers: folder -> layers that were trained.  Loaded by diffusers' pipeline where it takes this file, else by our own loader.
     """
-    modules = _load_base(config, p)
+    with held.loading():
+        modules = _load_base(config, p, held)
+        held.divide(p.m.denoiser)
     base = _answer(config, p)
-    if offer.pipeline:
-        p.family.pipeline(p.m).load_lora_weights(str(file.parent), weight_name=file.name)
-    else:
-        adapter_files.load(file, modules, p.family.SPEC)
-    blocks.settle(p.m.denoiser, config.device)
+    with held.loading():
+        if held.split:  # an adapter goes into a denoiser before that is split
+            _let_go(p)
+            modules = _load_base(config, p, held)
+        if offer.pipeline:
+            p.family.pipeline(p.m).load_lora_weights(str(file.parent), weight_name=file.name)
+        else:
+            adapter_files.load(file, modules, p.family.SPEC)
+        blocks.settle(p.m.denoiser, config.device)
+        held.divide(p.m.denoiser)
     for name, trained_layers in layers.items():
         reached = adapter_layers(modules[name])
         if set(reached) != set(trained_layers):
@@ -115,22 +141,28 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[s
     return _compare(config, base, trained, _answer(config, p))
 
 
-def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor) -> str:
+def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor, held: Unsplit) -> str:
     """The same for a network of its own, a whole denoiser or what hangs beside one, which from_pretrained loads."""
     beside, p.m.side = p.m.side, None
-    _load_base(config, p)
+    with held.loading():
+        _load_base(config, p, held)
+        cls = type(p.m.denoiser)
+        held.divide(p.m.denoiser)
     base = _answer(config, p)
     if beside:
         p.m.side = side.load(config, p.family, p.m, beside.adapter, folder)
         return _compare(config, base, trained, _answer(config, p))
-    p.m.denoiser = load_part(type(p.m.denoiser), folder / p.family.SPEC.denoiser, placement(config.model, config.device))
+    p.m.denoiser = None
+    with held.loading():
+        p.m.denoiser = load_part(cls, folder / p.family.SPEC.denoiser, placement(config.model, held.device))
+        held.divide(p.m.denoiser)
     return _compare(config, base, trained, _answer(config, p))
 
 
-def _load_base(config: TrainConfig, p: Prepared) -> dict[str, nn.Module]:
+def _load_base(config: TrainConfig, p: Prepared, held: Unsplit) -> dict[str, nn.Module]:
     """{folder: module} of what was trained, fresh from the base model."""
     name = p.family.SPEC.denoiser
-    p.m.denoiser = load_denoiser(config, p.family, p.folder)
+    p.m.denoiser = load_denoiser(config, p.family, p.folder, held.device)
     p.texts.keep_alive(p.m)
     return {name: p.m.denoiser, **p.m.text_encoders}
 

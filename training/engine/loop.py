@@ -24,7 +24,7 @@ from ..plan import advising, optimizing, prompts, validating
 from ..runs import weighing
 from ..runs.context import Context, Stopped
 from ..runs.events import MOST_WEIGHT, RunView, fold
-from . import adapter_files, blocks, checkpoint, drawing, memory, optim, speed, training_adapter
+from . import adapter_files, blocks, checkpoint, drawing, memory, optim, shards, speed, training_adapter
 from .cache import key
 from .data import Batch, Drawn, Weighed
 from .finish import finish
@@ -48,21 +48,24 @@ def train(config: TrainConfig, ctx: Context) -> None:
     speed.check(config)
     with speed.in_force(config, ctx.home):
         prepared = prepare(config, ctx)
-        session = Session(config, ctx, prepared)
-        session.resume()
-        try:
-            session.learn()
-        finally:
-            prepared.feed.close()
-        if ctx.ranks.first:  # the others have done their share
-            finish(config, ctx, prepared, session.adapter, session.modules, *session.taken())
+        held = shards.of(config, ctx)
+        with shards.losing():
+            session = Session(config, ctx, prepared, held)
+            session.resume()
+            try:
+                session.learn()
+            finally:
+                prepared.feed.close()
+            if ctx.ranks.first or held.split:  # else the others have done their share
+                finish(config, ctx, prepared, session.adapter, session.modules, *session.taken(), held)
 
 
 class Session:
     """What moves while a run learns: adapter, optimizer, schedule, average, step."""
 
-    def __init__(self, config: TrainConfig, ctx: Context, prepared: Prepared):
+    def __init__(self, config: TrainConfig, ctx: Context, prepared: Prepared, held: shards.Unsplit | None = None):
         self.config, self.ctx, self.p = config, ctx, prepared
+        self.held = held or shards.Unsplit(config, ctx)
         self.family, self.m, self.feed = prepared.family, prepared.m, prepared.feed
         self.adapter = registry.get("adapters", config.adapter.type, ctx.home.plugins)
         self.objective = registry.get("objectives", config.loss.objective, ctx.home.plugins)
@@ -75,28 +78,33 @@ class Session:
         self._unchecked: list[tuple[int, Tensor, list[str]]] = []  # losses that were not yet read from the device
 
         ctx.phase("loading the model")
-        self.modules = self._load()
+        with self.held.loading():
+            self.modules = self._load()
         self.switch = Switch(self.adapter, self.modules)
-        fused = speed.furnish(config, self.modules, self.m.denoiser)
+        fused = speed.furnish(config, self.modules, self.m.denoiser, self.held.split)
         for module in self.modules.values():
             module.train()  # lets the adapter's dropout act; the frozen base has none
         parts = {name: self.adapter.parameters(module) for name, module in self.modules.items()}
         self.weights = [weight for part in parts.values() for weight in part]
-        self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins, speed.acts(config, "fused_optimizer"))
+        self.own = [shards.own(weight) for weight in self.weights]  # what of each lies here
+        self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins, speed.acts(config, "fused_optimizer") and not self.held.learning)
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
-        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed)
-        about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused)]
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed, self.held.together)
+        about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused, self.held.split)]
         for text in (*self._said_of_optimizer(), *self._idle_settings(), *about_speed, *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
-        self.yardstick = Yardstick(config, self.family, self.m, prepared.schedule, self.feed, self.switch, self.objective, prepared.probes, ctx.ranks, not is_whole(self.adapter))
+        self.yardstick = Yardstick(config, self.family, self.m, prepared.schedule, self.feed, self.switch, self.objective, prepared.probes, ctx.ranks, not is_whole(self.adapter), self.held.together)
         self.ema = self._make_ema()
-        with ctx.ranks.in_turn():  # they go into the cache, where the others find them
-            if prepared.plan.drawn:
-                self._draw(prepared.plan.drawn)
-            if config.keep.on and config.keep.drawn:
-                learnt = [item for item in self.p.plan.items if not item.prior]
-                self.feed.drawn = self._draw(drawing.wanted(config, learnt, self.feed.sentences, key(*sorted(prepared.base_hashes.items()))))
+        self.held.in_turn(self._draw_first)  # they go into the cache, where the others find them
+
+    def _draw_first(self) -> None:
+        """What the base model draws before the first step, where that is asked for."""
+        if self.p.plan.drawn:
+            self._draw(self.p.plan.drawn)
+        if self.config.keep.on and self.config.keep.drawn:
+            learnt = [item for item in self.p.plan.items if not item.prior]
+            self.feed.drawn = self._draw(drawing.wanted(self.config, learnt, self.feed.sentences, key(*sorted(self.p.base_hashes.items()))))
 
     def _draw(self, groups) -> dict[tuple[int, int, int], list[Drawn]]:
         """{bucket: what the base model drew, without any adapter}; see drawing.py."""
@@ -117,7 +125,7 @@ class Session:
     def _load(self) -> dict:
         """{folder: module} of what learns: the denoiser, and text encoders where they are trained too, each with a fresh adapter; or what hangs beside it."""
         c, spec = self.config, self.family.SPEC
-        self.m.denoiser = load_denoiser(c, self.family, self.p.folder)
+        self.m.denoiser = load_denoiser(c, self.family, self.p.folder, self.held.device)
         blocks.recompute(self.m.denoiser, c.loss.gradient_checkpointing)
         self.m.side = self._side() if is_beside(self.adapter) else None
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
@@ -125,6 +133,7 @@ class Session:
             return {c.adapter.type: self.m.side.network}
         self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
         blocks.settle(self.m.denoiser, c.device)
+        self.held.divide(self.m.denoiser, self.assistant.parts)
         self.p.texts.keep_alive(self.m)
         everywhere = c.adapter.model_copy(update={"include": (), "exclude": (), "rank_patterns": ()})  # these name the denoiser's layers
         for name, encoder in self.m.text_encoders.items():
@@ -166,7 +175,7 @@ class Session:
             return None
         from diffusers.training_utils import EMAModel
 
-        return EMAModel(self.weights, decay=self.config.loss.ema_decay, foreach=True)
+        return EMAModel(self.own, decay=self.config.loss.ema_decay, foreach=True)
 
     def _idle_settings(self) -> list[str]:
         c, said = self.config, []
@@ -206,7 +215,7 @@ class Session:
             loss, grad, count = self._advance()
             self._tell(loss, grad, count)
             self._validate_if_due()
-            if self._save_due():
+            if self.held.agreed(self._save_due()):
                 self.save()
             self._samples_if_due()
         if self.ctx.ranks.same_flag(self.ctx.stop_requested()):
@@ -230,6 +239,8 @@ class Session:
             return self.weights_for_use, 0
         every = self.config.save.every
         step = self._advice(range(every, self.step + 1, every)).step
+        if self.held.split:
+            self.ctx.ranks.wait()  # the first one has written it
         files, *_ = checkpoint.load(dict(checkpoint.saved(self.ctx.run.path))[step])
         self._restore(files.get("ema", files["adapter"]))
         for module in self.modules.values():
@@ -241,35 +252,36 @@ class Session:
         total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), self.feed.learnt(self.step)
         first = self._told_apart and self._has_base and (self.step + 1) % PAIRED_EVERY == 0 and self.ctx.ranks.first
         self.scaler.scale(total)  # a process whose share of this step is nothing has a scale all the same
-        for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
-            with memory.autocast(self.config):
-                batch.base = self._said_by_base(batch)
-            parts = self._parts(batch)
-            while (losses := self._next(parts)) is not None:
-                plain, losses = losses.detach(), losses * batch.weights
-                loss = losses.mean() * batch.weight
-                self.scaler.scale(loss).backward()  # before the next part, which switches what recomputed blocks would be recomputed with
-                total += loss.detach()
-                pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
-                learnt += pictures.mean() * batch.weight
-                if self._told_apart:
-                    self.ledger.note(batch, plain, self._paired(batch) if first else None)
-                    first = False
-        total, learnt = self.ctx.ranks.add(self.weights, (total, learnt))
+        with self.held.together():
+            for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
+                with memory.autocast(self.config):
+                    batch.base = self._said_by_base(batch)
+                parts = self._parts(batch)
+                while (losses := self._next(parts)) is not None:
+                    plain, losses = losses.detach(), losses * batch.weights
+                    loss = losses.mean() * batch.weight
+                    self.scaler.scale(loss).backward()  # before the next part, which switches what recomputed blocks would be recomputed with
+                    total += loss.detach()
+                    pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
+                    learnt += pictures.mean() * batch.weight
+                    if self._told_apart:
+                        self.ledger.note(batch, plain, self._paired(batch) if first else None)
+                        first = False
+        total, learnt = self.ctx.ranks.add([] if self.held.learning else self.weights, (total, learnt))  # gradients that are split were summed on the way
         self._unchecked.append((self.step, total, ids))
         if self.config.device == "cpu":
             self._check_finite()  # costs nothing here, and keeps the weights clean
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optimizer.clip_grad or math.inf
-        grad = torch.nn.utils.clip_grad_norm_(self.weights, limit)
+        grad = shards.everywhere(torch.nn.utils.clip_grad_norm_(self.weights, limit))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
-            self.ema.step(self.weights)
+            self.ema.step(self.own)
         self.step += 1
-        if self.step % LEVEL_EVERY == 0 and not self.ctx.ranks.level(self.weights):
+        if self.step % LEVEL_EVERY == 0 and not self.held.learning and not self.ctx.ranks.level(self.weights):
             self.ctx.warn("The cards that train together round differently, so their weights drifted apart by that; all go on with those of the first")
         keep = self.config.keep
         return learnt * (1 + keep.share * keep.on), grad, len(ids)
@@ -419,10 +431,12 @@ class Session:
 
     @contextlib.contextmanager
     def _averaged(self):
-        with optim.averaged(self.optimizer), _Averaged(self.ema, self.weights, list(self.modules.values())):
+        with optim.averaged(self.optimizer), _Averaged(self.ema, self.own, list(self.modules.values())):
             yield
 
     def _tensors(self) -> dict[str, Tensor]:
+        if self.held.learning:  # all gather them, for the first one
+            return {key: tensor for name, module in self.modules.items() for key, tensor in self.adapter.tensors(module, name, self.ctx.ranks.first).items()}
         return {key: tensor for name, module in self.modules.items() for key, tensor in self.adapter.tensors(module, name).items()}
 
     def _restore(self, saved: dict[str, Tensor]) -> None:
@@ -454,7 +468,8 @@ class Session:
         return bool(every and judged and step % every and not self.gallery.judged(step))
 
     def _sample_now(self, prompt: str) -> None:
-        if prompt and not self.ctx.ranks.first:  # one picture is drawn by one
+        alone = bool(prompt) and not self.ctx.ranks.first  # one picture is drawn by one
+        if alone and not self.held.split:
             return
         asked = prompts.read(self.config, prompt)
         for option in asked.ignored:
@@ -463,8 +478,10 @@ class Session:
         self._with_vae()
         with self.weights_for_use():
             if prompt:
-                self.ctx.phase("drawing samples", 0, 1, "pictures")
-                self.gallery.draw(self.step, self._next_spontaneous(), asked)
+                with self.held.together():
+                    if not alone:
+                        self.ctx.phase("drawing samples", 0, 1, "pictures")
+                        self.gallery.draw(self.step, self._next_spontaneous(), asked)
             else:
                 self.gallery.draw_all(self.step, again=True)
         self._mark = time.monotonic(), 0
@@ -497,16 +514,19 @@ class Session:
     def save(self) -> None:
         """A checkpoint of this very step, on disk for good.  While the disk is full it waits, and says what to do.
 
-        Of several processes the first writes it, and the others wait for it at the next step.
+        Of several processes the first writes it, and the others wait for it at the next step; what is split among them, all gather.
         """
-        if not self.ctx.ranks.first:
+        first = self.ctx.ranks.first
+        if not first and not self.held.learning:
             return
         self._check_finite()
-        tensors, rest = optim.pack(self.optimizer)
+        tensors, rest = optim.pack(self.optimizer, first)
         files = {"adapter": self._tensors(), "state": tensors}
         if self.ema or self._averages_itself():
             with self.weights_for_use():
                 files["ema"] = self._tensors()
+        if not first:
+            return
         header = adapter_files.headers(self.adapter, self.modules)
         state = {
             "step": self.step,
@@ -546,13 +566,18 @@ class Session:
         if path is None:
             self._put_down(record)
             return self._begin()
-        files, state, manifest = checkpoint.load(path)
-        self._refuse_changes(manifest, basehash.read_record(record))
+        with self.held.loading():
+            files, state, manifest = checkpoint.load(path)
+            self._refuse_changes(manifest, basehash.read_record(record))
+            self._put_back(files, state)
         self.ctx.ranks.wait()  # all have read it
         self._put_down(record)
+
+    def _put_back(self, files: dict[str, dict[str, Tensor]], state: dict) -> None:
+        """All is as it was when this was saved."""
         if self.ema:
             self._restore(files["ema"])
-            for shadow, weight in zip(self.ema.shadow_params, self.weights, strict=True):
+            for shadow, weight in zip(self.ema.shadow_params, self.own, strict=True):
                 shadow.copy_(weight.detach())
             self.ema.optimization_step = state["ema_steps"]
         self._restore(files["adapter"])
@@ -576,7 +601,7 @@ class Session:
     def _begin(self) -> None:
         """Step 0, with the adapter that the run starts from, where one is named."""
         if self.config.adapter.start_from:
-            with self.ctx.ranks.in_turn():
+            with self.held.loading() if self.held.split else self.ctx.ranks.in_turn():
                 adapter_files.start(self.config.adapter.start_from, self.adapter, self.modules, self.family.SPEC, self.ctx)
             self.ema = self._make_ema()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -82,9 +83,10 @@ def _short(x: float) -> float:
 class Yardstick:
     """Asks a model that learns, the same at every look.  It is asked with the weights for use, dropout off; see Session._averaged."""
 
-    def __init__(self, config: TrainConfig, family, m, schedule, feed: Feed, switch: Switch, objective, sentences: Sequence[str], ranks: Alone, has_base: bool):
+    def __init__(self, config: TrainConfig, family, m, schedule, feed: Feed, switch: Switch, objective, sentences: Sequence[str], ranks: Alone, has_base: bool, together=nullcontext):
         self.config, self.family, self.m, self.schedule, self.feed = config, family, m, schedule, feed
         self.switch, self.objective, self.sentences, self.ranks, self.has_base = switch, objective, sentences, ranks, has_base
+        self.together = together  # shards.Unsplit.together: around passes, and closed before anything else is asked of the other processes
         self._bases: tuple[float, ...] = ()
         self._probes: list[Probe] | None = None
 
@@ -96,7 +98,7 @@ class Yardstick:
             with self.switch.base():
                 self._bases = self._held_out()
         if self.sentences and self._probes is None:
-            with self.switch.base():
+            with self.switch.base(), self.together():
                 self._probes = list(self._asked_of_base())
         losses = self._held_out()
         return Measured(losses, self._bases, self._forgot(), time.monotonic() - began)
@@ -104,7 +106,7 @@ class Yardstick:
     def _held_out(self) -> tuple[float, ...]:
         """The loss of each held-out picture at each level, picture by picture."""
         found: dict[int, float] = {}
-        with memory.autocast(self.config):
+        with memory.autocast(self.config), self.together():
             for places, batch in self.ranks.share(self.feed.validation(POINTS, self.config.data.batch_size)):
                 losses = self.objective.loss(self.family, self.m, batch, self.schedule, self.config.loss)
                 found |= dict(zip(places, losses.tolist(), strict=True))
@@ -129,12 +131,13 @@ class Yardstick:
     def _forgot(self) -> tuple[float, ...]:
         found: dict[int, float] = dict.fromkeys(self._my_rows(), 0.0)
         size, probes = self.config.data.batch_size, self._probes or []
-        for part in (probes[at : at + size] for at in range(0, len(probes), size)):
-            noisy = torch.stack([p.noisy for p in part]).to(self.config.device)
-            answers = torch.stack([p.answer for p in part]).to(self.config.device)
-            said = self._answer(noisy, torch.stack([p.t for p in part]).to(self.config.device), [p.row for p in part])
-            for probe, far in zip(part, (said - answers).pow(2).flatten(1).mean(dim=1).tolist(), strict=True):
-                found[probe.row] += far / PROBE_LEVELS
+        with self.together():
+            for part in (probes[at : at + size] for at in range(0, len(probes), size)):
+                noisy = torch.stack([p.noisy for p in part]).to(self.config.device)
+                answers = torch.stack([p.answer for p in part]).to(self.config.device)
+                said = self._answer(noisy, torch.stack([p.t for p in part]).to(self.config.device), [p.row for p in part])
+                for probe, far in zip(part, (said - answers).pow(2).flatten(1).mean(dim=1).tolist(), strict=True):
+                    found[probe.row] += far / PROBE_LEVELS
         return self._together(found, len(self.sentences))
 
     def _answer(self, noisy: Tensor, t: Tensor, rows: list[int]) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..config import OptimizerPart, RateRule
 from ..plan import optimizing, schedule
+from .shards import own, part, whole
 
 
 def make_optimizer(config: OptimizerPart, groups: list[tuple[list[Tensor], float]], plugins: Path | None = None, fused: bool = False) -> torch.optim.Optimizer:
@@ -68,7 +69,7 @@ def averaged(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     if not hasattr(optimizer, "eval"):
         yield
         return
-    before = [weight.detach().clone() for weight in _weights(optimizer)]
+    before = [own(weight).detach().clone() for weight in _weights(optimizer)]
     optimizer.eval()
     try:
         yield
@@ -76,7 +77,7 @@ def averaged(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         optimizer.train()
         with torch.no_grad():
             for weight, value in zip(_weights(optimizer), before, strict=True):
-                weight.copy_(value)
+                own(weight).copy_(value)
 
 
 def follow(scheduler) -> None:
@@ -91,8 +92,8 @@ def learning_rate(optimizer: torch.optim.Optimizer) -> float:
     return float(group["lr"]) * float(group.get("d", 1.0))
 
 
-def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's whole state: ({name: tensor}, JSON-able rest).
+def pack(optimizer: torch.optim.Optimizer, keep: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimizer's whole state: ({name: tensor}, JSON-able rest).  Where it is split, all processes call this together; keep: whether this one wants it.
 
     Read from the optimizer itself: bitsandbytes' own state_dict() nests its tensors for other purposes.
     """
@@ -101,7 +102,7 @@ def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str,
     for index, weight in enumerate(_weights(optimizer)):
         for name, value in optimizer.state.get(weight, {}).items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{index}.{name}"] = _copied(value)
+                tensors[f"optimizer.{index}.{name}"] = whole(value, keep)
             else:
                 rest.setdefault(str(index), {})[name] = _plain(value)
     groups = []
@@ -109,7 +110,7 @@ def pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str,
         plain = {}
         for name, value in group.items():
             if isinstance(value, Tensor):
-                tensors[f"group.{number}.{name}"] = _copied(value)
+                tensors[f"group.{number}.{name}"] = whole(value, keep)
             elif name != "params":
                 plain[name] = _plain(value)
         groups.append(plain)
@@ -139,15 +140,11 @@ def _beside(optimizer: torch.optim.Optimizer, weight: Tensor, value: Tensor) -> 
     """A copy on the weight's device; where the optimizer pages its state, in a buffer of its own."""
     if getattr(optimizer, "is_paged", False) and value.shape == weight.shape and weight.device.type in ("cuda", "xpu"):
         return optimizer.get_state_buffer(weight, dtype=value.dtype).copy_(value)
-    return value.clone().to(weight.device)
+    return part(value.clone(), weight) if value.shape == weight.shape else value.clone().to(weight.device)
 
 
 def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [weight for group in optimizer.param_groups for weight in group["params"]]
-
-
-def _copied(value: Tensor) -> Tensor:
-    return value.detach().cpu().contiguous().clone()
 
 
 def _plain(value: Any) -> Any:

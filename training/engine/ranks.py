@@ -90,6 +90,26 @@ class Ranks(Alone):
         with _lost():
             dist.all_reduce(flat, group=self._gradients)
 
+    def mesh(self, device: str) -> Any:
+        """All processes as torch's FSDP2 takes them, over what gradients go over."""
+        from torch.distributed.device_mesh import DeviceMesh
+
+        return DeviceMesh.from_group(self._gradients or dist.group.WORLD, device)
+
+    def least(self, numbers: Sequence[int]) -> list[int]:
+        """The smallest of each over all processes, in every one.  Raises Lost."""
+        found = torch.tensor(numbers, dtype=torch.int64)
+        with _lost():
+            dist.all_reduce(found, op=dist.ReduceOp.MIN)
+        return found.tolist()
+
+    def told_by(self, rank: int, value: Any) -> Any:
+        """What that one has, in every process.  Raises Lost."""
+        told = [value]
+        with _lost():
+            dist.broadcast_object_list(told, src=rank)
+        return told[0]
+
     @torch.no_grad()
     def level(self, weights: Sequence[Tensor]) -> bool:
         mark = sum(int(weight.detach().float().contiguous().view(torch.int32).sum(dtype=torch.int64)) for weight in weights) % 2**62

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from ..config import TrainConfig
 from ..data import clips, concepts
@@ -45,15 +46,15 @@ def texts_of(config: TrainConfig, said: Standing) -> set[str]:
 
 
 class Gallery:
-    """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...].
+    """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...]; inside together(), ranks draw at the same time.
 
     Where something hangs beside the denoiser, the first prompt is drawn over the first held-out picture, and so on; then those that are learnt
     follow.  What is kept shows control picture, picture and result.
     """
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch, feed: Feed):
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext):
         self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
-        self.feed = feed
+        self.feed, self.together = feed, together
         self.over: list[Item] = list({item.id: item for item in (*feed.plan.held_out, *feed.plan.items)}.values())
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
@@ -81,7 +82,9 @@ class Gallery:
                 return
             self.ctx.phase("drawing samples", len(wanted) - len(todo) + at, len(wanted), "pictures")
             mine = ranks.share(todo[at : at + ranks.world])
-            for made in ranks.gather(self._made(step, mine[0], *wanted[mine[0]]) if mine else None):
+            with self.together():
+                drawn = self._made(step, mine[0], *wanted[mine[0]]) if mine else None
+            for made in ranks.gather(drawn):
                 self._keep(made)
 
     def change(self, step: int, lines: list[str]) -> set[str]:
@@ -171,7 +174,10 @@ class Interrupted(Exception):
 
 @contextmanager
 def interruptible(networks: tuple[nn.Module, ...], stop: Callable[[], bool]) -> Iterator[None]:
-    """Inside, the networks raise Interrupted at the next of their blocks once stop() says so: one step of a clip may take a minute."""
+    """Inside, the networks raise Interrupted at the next of their blocks once stop() says so: one step of a clip may take a minute.
+
+    One that is split among processes does so before a pass alone: the others would wait for the rest of it.
+    """
 
     looked_t = 0.0
 
@@ -182,8 +188,8 @@ def interruptible(networks: tuple[nn.Module, ...], stop: Callable[[], bool]) -> 
             if stop():
                 raise Interrupted
 
-    blocks = {block for network in networks for part in network.modules() if isinstance(part, nn.ModuleList) for block in part.children()}
-    hooks = [block.register_forward_pre_hook(look) for block in blocks.union(networks)]
+    blocks = {block for network in networks if not isinstance(network, FSDPModule) for part in network.modules() if isinstance(part, nn.ModuleList) for block in part.children()}
+    hooks = [block.register_forward_pre_hook(look, prepend=True) for block in blocks.union(networks)]
     try:
         yield
     finally:

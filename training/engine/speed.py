@@ -61,9 +61,12 @@ def idle(config: TrainConfig) -> list[str]:
     return [f"engine.{name} has no effect: {because}" for name, (does, because) in why.items() if not does and getattr(e, name) != getattr(usual, name)]
 
 
-def said_of(config: TrainConfig, optimizer: torch.optim.Optimizer, denoiser: nn.Module, lora_layers: int) -> list[str]:
-    """The same for what only the loaded model tells."""
+def said_of(config: TrainConfig, optimizer: torch.optim.Optimizer, denoiser: nn.Module, lora_layers: int, split: bool) -> list[str]:
+    """The same for what only the loaded model tells.  split: among processes, as torch lays its blocks down then."""
     e, said = config.engine, []
+    if split:
+        asked = {"fused_lora": e.fused_lora == "on", "compile": e.compile == "on", "channels_last": e.channels_last}
+        return [f"engine.{name} has no effect: the model is split among the cards" for name, on in asked.items() if on]
     if e.fused_optimizer == "on" and not optim.can_fuse(optimizer):
         said.append(f"engine.fused_optimizer has no effect: the optimizer is {config.optimizer.type!r}, not 'adamw'")
     if e.fused_lora == "on" and config.adapter.type == "lora" and not lora_layers:
@@ -78,12 +81,14 @@ def has_convolutions(denoiser: nn.Module) -> bool:
     return sum(isinstance(layer, nn.Conv2d) for layer in denoiser.modules()) > 8
 
 
-def furnish(config: TrainConfig, modules: dict[str, nn.Module], denoiser: nn.Module) -> int:
-    """What is done to the networks once the adapter is in; how many LoRA layers are computed in fewer operations."""
-    if config.engine.channels_last and has_convolutions(denoiser):
-        denoiser.to(memory_format=torch.channels_last)
+def furnish(config: TrainConfig, modules: dict[str, nn.Module], denoiser: nn.Module, split: bool) -> int:
+    """What is done to the networks once the adapter is in; how many LoRA layers are computed in fewer operations.  split: among processes."""
     if config.engine.attention == "flash_package":
         denoiser.set_attention_backend("flash")
+    if split:
+        return 0
+    if config.engine.channels_last and has_convolutions(denoiser):
+        denoiser.to(memory_format=torch.channels_last)
     count = sum(map(fused.fuse, modules.values())) if acts(config, "fused_lora") and config.adapter.type == "lora" else 0
     if pays.compiles(config, _card(config))[0]:
         compile_blocks(denoiser)

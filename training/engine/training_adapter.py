@@ -28,6 +28,7 @@ class TrainingAdapter:
     def __init__(self, layers: dict[nn.Module, tuple[nn.Module, nn.Module, float]]):
         self.acting = True
         self.layers = len(layers)
+        self.parts = [part for down, up, _ in layers.values() for part in (down, up)]
         for layer, (down, up, scale) in layers.items():
             layer.register_forward_hook(self._adding(down, up, scale))
 

@@ -52,10 +52,10 @@ def placement(model: ModelPart, device: str, quantise: str = "none") -> Placemen
     return Placement(DTYPES[model.dtype], device, quantise)
 
 
-def load_denoiser(config: TrainConfig | DrawingConfig, family: ModuleType, folder: Path) -> nn.Module:
-    """The denoiser as a run works with it: quantised, and with blocks in RAM, where the config says so."""
+def load_denoiser(config: TrainConfig | DrawingConfig, family: ModuleType, folder: Path, device: str = "") -> nn.Module:
+    """The denoiser as a run works with it: quantised, and with blocks in RAM, where the config says so.  device: another place than the config's."""
     m = config.model
-    device = "cpu" if m.offload else config.device
+    device = "cpu" if m.offload else device or config.device
     denoiser = family.load(folder, {family.SPEC.denoiser}, placement(m, device, m.quantise)).denoiser
     if isinstance(config, TrainConfig) and config.engine.fp8 and m.quantise == "fp8":
         multiply_in_fp8(denoiser)

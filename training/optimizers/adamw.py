@@ -7,6 +7,7 @@ from ..config import Part
 TITLE = "AdamW"
 BLURB = "What most recipes are written for; take it unless you know why not."
 USES = ("weight_decay", "betas", "eps", "schedule")
+SPLITS = True
 SMALLER = ("adamw8bit", "AdamW keeps its state in 8 bits")
 
 

@@ -9,6 +9,7 @@ from ..config import Part
 TITLE = "AdamW, schedule-free"
 BLURB = "Needs no schedule, so it can be stopped at any step or trained longer with nothing lost; wants a learning rate one to ten times AdamW's, and a warm-up."
 USES = ("weight_decay", "betas", "eps")
+SPLITS = True
 NEEDS = ("schedulefree",)
 AVERAGES = True
 

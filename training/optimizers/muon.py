@@ -12,6 +12,7 @@ from ..config import Part
 TITLE = "Muon"
 BLURB = "Half of AdamW's memory, at AdamW's learning rate, and learns in fewer steps where a matrix is large; what is no matrix (convolutions, lengths) goes by AdamW."
 USES = ("weight_decay", "betas", "eps", "schedule")
+SPLITS = True
 
 
 class Options(Part):

@@ -155,16 +155,36 @@ def _spread(at: int, chosen: int, of: int) -> bool:
     return (at + 1) * chosen // of > at * chosen // of
 
 
-def peak_bytes(config: TrainConfig, home: Home) -> tuple[float, float]:
-    """(VRAM, RAM) that `config` needs at its peak; no picture is looked at.  Raises ValueError as estimate() does."""
+def peak_bytes(config: TrainConfig, home: Home, card_bytes: float = math.inf) -> tuple[float, float]:
+    """(VRAM, RAM) that `config` needs at its peak; no picture is looked at.  card_bytes: what one card has, by which the model may be split.  Raises ValueError as estimate() does."""
     family = registry.get("families", config.model.family, home.plugins)
     model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
-    return _peak(config, family.SPEC, model, measured(config, home.outputs))[:2]
+    return _peak(config, family.SPEC, model, measured(config, home.outputs), split_among(config, family.SPEC, model, card_bytes))[:2]
 
 
-def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None) -> tuple[float, float, dict[str, float]]:
+def is_split(config: TrainConfig, home: Home, card_bytes: float) -> bool:
+    """Whether the base model is split among the processes of a run, `gpus` of them.  card_bytes: what the card has free that has least.  Raises ValueError as estimate() does."""
+    family = registry.get("families", config.model.family, home.plugins)
+    model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
+    return split_among(config, family.SPEC, model, card_bytes) > 1
+
+
+def split_among(config: TrainConfig, spec: FamilySpec, model: BaseModel, card_bytes: float) -> int:
+    """How many processes the base model is split among; 1 where each holds it whole."""
+    count = max(config.gpus, 1)
+    if count == 1 or config.shard == "off" or sharing.unsplittable(config):
+        return 1
+    if config.shard == "on":
+        return count
+    if config.device not in CARDS:
+        return 1
+    alone, each = (_memory(config, spec, model, among)[0] for among in (1, count))
+    return count if each < alone and (alone > card_bytes or is_whole(registry.get("adapters", config.adapter.type))) else 1
+
+
+def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None, among: int = 1) -> tuple[float, float, dict[str, float]]:
     """What was measured on this computer goes before what is reckoned."""
-    vram, ram, parts = _memory(config, spec, model)
+    vram, ram, parts = _memory(config, spec, model, among)
     if pace and pace.memory_bytes:
         vram, ram = (vram, max(config.gpus, 1) * max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
         parts = {}  # which of it takes how much was not measured
@@ -189,12 +209,13 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
     seconds, step_s = _time(config, machine, spec, model, pace, items)
-    vram, ram, parts = _peak(config, spec, model, pace)
+    among = split_among(config, spec, model, machine.vram_free_bytes)
+    vram, ram, parts = _peak(config, spec, model, pace, among)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     held = _held_texts(config, spec, items, home) * _text_bytes(config, model)
     disk = _disk(config, spec, model, items) + held + download
     unsure = 1.25 if pace else UNSURE
-    problems = _problems(machine, vram, ram, disk, download, config)
+    problems = _problems(machine, vram, ram, disk, download, config, among)
     if unshared:
         problems.insert(0, unshared[:1].upper() + unshared[1:])
     if pictures and not buckets:
@@ -208,6 +229,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
     if count > 1:
         made.sentences.append(_sharing(config, count))
+    if among > 1:
+        made.sentences.append(_splitting(config, spec, model, among))
     asked, parts = concepts.work(config)
     if asked:
         made.sentences.append(f"Each picture takes {asked} passes of the base model and {parts} that are learnt from" + f"; the base model draws the {items} pictures first" * (not config.data.datasets))
@@ -223,6 +246,13 @@ def _sharing(config: TrainConfig, count: int) -> str:
         return f"{count} processes train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step; the memory is that of all, and the cores are divided among them"
     times = 1 / sharing.share_of_time(config, count)
     return f"{count} cards train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step: about {times:.1f} times as fast as one, as some {sharing.UNSHARED:.0%} of a step is not shared out; the VRAM is that of each"
+
+
+def _splitting(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int) -> str:
+    """What it means that the base model is split."""
+    alone, each = (_memory(config, spec, model, count)[0] for count in (1, among))
+    less = f": {gb(each)} of VRAM on each instead of {gb(alone)}" if alone else ""
+    return f"The base model is split among {among} {'cards' if config.device in CARDS else 'processes'}, and each block is put together while it runs{less}. What is learnt stays the same; how much slower it is depends on what joins the cards, and is not reckoned here"
 
 
 def _keeping(config: TrainConfig, spec: FamilySpec, model: BaseModel, steps_s: float, held_bytes: float) -> str:
@@ -330,8 +360,8 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 
 
-def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[float, float, dict[str, float]]:
-    """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card."""
+def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int = 1) -> tuple[float, float, dict[str, float]]:
+    """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card.  among: how many processes the base model is split among."""
     d, side = config.data, max(config.data.all_sides)
     s = max((p.sample for p in prompts.of_config(config)), key=lambda s: s.width * s.height * s.frames, default=config.sample)
     # a video VAE goes through a clip a latent frame at a time
@@ -342,9 +372,9 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
     )  # fmt: skip
     whole = is_whole(registry.get("adapters", config.adapter.type))
     text = model.text.parameters if config.adapter.text_encoder and spec.trainable_text and not whole else 0.0
-    found = need(config, model, spec.denoiser == "unet", Learning(_adapter(config, spec, model), text, whole), size)
+    found = need(config, model, spec.denoiser == "unet", Learning(_adapter(config, spec, model), text, whole), size, among)
     processes = max(config.gpus, 1)
-    if processes > 1:  # the gradients of all, summed a piece at a time
+    if processes > 1 and not (whole and among > 1):  # the gradients of all, summed a piece at a time
         found = replace(found, parts=found.parts | {"gradients on their way": 4.0 * min(_adapter(config, spec, model), SUMMED_AT_ONCE)})
     peak = SLACK * found.peak
     if config.device == "cpu":
@@ -353,14 +383,19 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> tuple[fl
         return 0.0, ram, {name: processes * size for name, size in (found.parts | {"libraries and what they keep in reserve": libraries + freed}).items()}
     if config.device == "mps":  # shares the computer's memory
         return 0.0, PROCESS_BYTES + CUDA_CONTEXT_BYTES + peak + found.ram, found.parts
-    whole = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
+    unpacked = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
     width = BYTES[config.model.dtype]
     passing = max(
-        found.ram if config.model.quantise != "none" else whole,
+        found.ram if config.model.quantise != "none" else unpacked,
         0.0 if config.model.quantise_text != "none" else 1.2 * width * model.text.parameters,
         width * model.vae.parameters,
     )
-    return CUDA_CONTEXT_BYTES + peak, processes * (CUDA_PROCESS_BYTES + passing) + (PROCESS_BYTES if processes > 1 else 0.0), found.parts | {"CUDA itself": CUDA_CONTEXT_BYTES}
+    in_ram = processes * passing
+    if among > 1:  # they load it one after another; where it learns, as fp32, and then the first one gathers weights, state and average for a checkpoint
+        others = processes * 1.2 * width * max(model.text.parameters, model.vae.parameters)
+        gathered = _adapter(config, spec, model) * (4 + optimizing.kept_bytes(config)) if whole else 0.0
+        in_ram = max(others, gathered, 1.2 * model.denoiser.parameters * (4 if whole else width))
+    return CUDA_CONTEXT_BYTES + peak, processes * CUDA_PROCESS_BYTES + in_ram + (PROCESS_BYTES if processes > 1 else 0.0), found.parts | {"CUDA itself": CUDA_CONTEXT_BYTES}
 
 
 def _text_bytes(config: TrainConfig, model: BaseModel) -> float:
@@ -407,9 +442,11 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
 # -- words
 
 
-def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig) -> list[str]:
+def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig, among: int = 1) -> list[str]:
     found = []
-    each = f"; each of the {config.gpus} cards must hold the whole model" if config.gpus > 1 else ""
+    why = "shard is off" if config.shard == "off" else next((why for why, _ in sharing.unsplittable(config)), "")
+    each = f"; each of the {config.gpus} cards must hold the whole model" + f", as {why}" * bool(why) if config.gpus > 1 and among == 1 else ""
+    each = each or f"; the model is split among the {among} cards already" * (among > 1)
     lower = "or lower data.resolutions or data.batch_size"
     if config.device in CARDS and not machine.cuda_ok:
         found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")

@@ -43,7 +43,7 @@ def make_it_fit(config: TrainConfig, vram_bytes: float, ram_bytes: float, home: 
     """
 
     def excess(of: TrainConfig) -> float:
-        vram, ram = peak_bytes(of, home)
+        vram, ram = peak_bytes(of, home, vram_bytes)
         return max(0.0, vram - vram_bytes) + max(0.0, ram - ram_bytes)
 
     asked = config

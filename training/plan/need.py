@@ -20,6 +20,7 @@ BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 QUANTISED_BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": 4.127 / 8}
 EVERY = {"third": 3, "half": 2, "all": 1}  # of how many blocks one is recomputed
 PASSING = 4.0  # copies of the largest layer's output that are alive at once inside one layer (norm, activation, convolution)
+GATHERED, GRADIENTS = 2, 2  # blocks of a split denoiser that lie whole on a card at once, with what they came in; the same of their gradients
 TILE_PX = 512 * 512  # what a tiled VAE works on at once
 
 
@@ -71,8 +72,8 @@ class Need:
         return max(self.preparing, sum(self.parts.values()))
 
 
-def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, size: Size) -> Need:
-    """What a run of `config` needs on `model`."""
+def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, size: Size, among: int = 1) -> Need:
+    """What a run of `config` needs on `model`.  among: how many processes the denoiser is split among, each of which holds two blocks whole as well: the one that runs, and the next on its way."""
     m, s, width = config.model, config.sample, BYTES[config.model.dtype]
     frozen = 0.0 if learning.whole else held(model.denoiser, m.quantise, width, unet)
     copies_end = config.loss.gradient_checkpointing == "all"  # a block that is not recomputed keeps its copy until its backward pass
@@ -87,10 +88,18 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     drawing = (2 * PASSING * model.denoiser.largest(size.sample_cells) + vae_values(size.sample_pixels)) * width if draws else 0.0
     if held_drawn:  # before the first step, at the size of the learnt pictures
         drawing = max(drawing, (2 * PASSING * model.denoiser.largest(size.cells) + vae_values(size.pixels)) * width)
+    learnt = learning.weights * (4 + 4 + optimizing.kept_bytes(config))
+    blocks = 0.0
+    if among > 1:
+        one = _block_share(model.denoiser, unet) * model.denoiser.parameters
+        # of what learns also the gradients: a block's own, and laid out to be summed
+        blocks = one * (GATHERED * 4 + GRADIENTS * 4 if learning.whole else GATHERED * width)
+        on_device, learnt = on_device / among, learnt / among if learning.whole else learnt
     parts = {
+        "blocks that are put together to run": blocks,
         "base model": on_device + _unpacked(model.denoiser, m.quantise) * width,
         "text encoders that learn": width * learning.text,
-        "model and optimizer" if learning.whole else "adapter and optimizer": learning.weights * (4 + 4 + optimizing.kept_bytes(config)),
+        "model and optimizer" if learning.whole else "adapter and optimizer": learnt,
         "activations": max(step, drawing),
         "image decoder for samples": width * model.vae.parameters if draws or held_drawn else 0.0,
     }

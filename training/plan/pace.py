@@ -17,7 +17,7 @@ FEWEST = 3  # the first step is slow; fewer say nothing
 
 # fields that must be equal for two runs to take equally long a picture
 ALIKE = (
-    "device", "gpus", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
+    "device", "gpus", "shard", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
     "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
     "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve", "concept.anchors", "place.kind", "place.options", "engine",
 )  # fmt: skip
@@ -38,7 +38,10 @@ def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
     wanted = config.model_dump(mode="json")
     for run in list_runs(outputs, {"train"})[:LOOKED_AT]:
         try:
-            job = {"gpus": 1, "keep": KeepPart().model_dump(mode="json"), "concept": ConceptPart().model_dump(mode="json"), "place": PlacePart().model_dump(mode="json"), "engine": EnginePart().model_dump(mode="json")} | run.job()  # an older one says nothing of it
+            job = {
+                "gpus": 1, "shard": "auto", "keep": KeepPart().model_dump(mode="json"), "concept": ConceptPart().model_dump(mode="json"), "place": PlacePart().model_dump(mode="json"),
+                "engine": EnginePart().model_dump(mode="json"),
+            } | run.job()  # an older one says nothing of it  # fmt: skip
             wish = run.wished_ranks(int((run.last("started") or {}).get("attempt", 0)))
             if wish.nodes > 1:
                 continue

@@ -8,9 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
+from .. import registry
 from ..config import HERE, TrainConfig
+from ..formats.adapting import is_whole
+from ..formats.beside import is_beside
+from . import optimizing
 from .devices import CARDS
 from .hardware import Machine
 
@@ -79,12 +84,39 @@ def share_of_time(config: TrainConfig, count: int) -> float:
 
 def problems(config: TrainConfig, count: int) -> list[tuple[str, str]]:
     """[(dotted path, sentence)] of what keeps `count` processes from sharing out a step."""
+    wrong = split_problems(config) if count > 1 else []
     batches = config.optimizer.accumulation
     if count <= batches:
-        return []
+        return wrong
     said = " and ".join(f"{path} to {value}" for path, value in shared_out(config, count).items())
     what = "1 micro-batch" if batches == 1 else f"{batches} micro-batches"
-    return [("gpus", f"is {config.gpus or f'0, which is {count} here'}: {count} processes share out the micro-batches of a step, but it has {what} (optimizer.accumulation); set {said}")]
+    return [("gpus", f"is {config.gpus or f'0, which is {count} here'}: {count} processes share out the micro-batches of a step, but it has {what} (optimizer.accumulation); set {said}"), *wrong]
+
+
+def split_problems(config: TrainConfig, plugins: Path | None = None) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] of what keeps the base model from being split among the cards, where `shard` asks for it."""
+    return [("shard", f"is on, but {why}; set shard to off, or {do}") for why, do in unsplittable(config, plugins)] if config.shard == "on" else []
+
+
+def unsplittable(config: TrainConfig, plugins: Path | None = None) -> list[tuple[str, str]]:
+    """[(why, what to do)] of what keeps the base model whole on each card, whatever `shard` says."""
+    m, found = config.model, []
+    try:
+        adapter, optimizer = registry.get("adapters", config.adapter.type, plugins), optimizing.of(config.optimizer, plugins)
+    except ValueError:
+        return [("the adapter or the optimizer is not known", "choose another")]
+    if m.quantise != "none":
+        found.append((f"model.quantise is {m.quantise!r}, and weights of 8 or 4 bits are not split among cards", "set model.quantise to none"))
+    if m.offload:
+        found.append((f"model.offload is {m.offload:g}, and what waits in RAM is not split among cards", "set model.offload to 0"))
+    if is_beside(adapter):
+        found.append((f"the adapter {config.adapter.type!r} hangs beside a base model that each card holds whole", "choose another kind of adapter"))
+    if is_whole(adapter) and not getattr(adapter, "SPLITS", False):
+        found.append((f"the adapter {config.adapter.type!r} does not say that its weights can be split among cards", "choose another kind of adapter"))
+    if is_whole(adapter) and not getattr(optimizer, "SPLITS", False):
+        able = ", ".join(id for id, plugin in registry.find("optimizers", plugins).items() if plugin.ok and getattr(plugin.module, "SPLITS", False))
+        found.append((f"{optimizer.TITLE} needs every weight whole, and here the weights that learn are split among cards", f"choose an optimizer that does not: {able}"))
+    return found
 
 
 def shared_out(config: TrainConfig, count: int) -> dict[str, Any]:
