@@ -3,7 +3,7 @@
     python launchers/lock.py               after a change of requirements.txt or requirements-dev.txt; keeps all other versions
     python launchers/lock.py --upgrade     takes the newest of everything that is not pinned there
 
-app.txt is what Easel runs with, dev.txt what its tests need on top, tools.txt what installs them, cu130.txt torch itself as the plain package index has it and the
+app.txt is what Easel runs with, dev.txt what its tests need on top (without what dev-overrides.in leaves out), tools.txt what installs them, cu130.txt torch itself as the plain package index has it and the
 CUDA libraries it brings on Linux.  torch is in none of the others: install.py chooses it by the hardware.
 """
 
@@ -29,7 +29,7 @@ def main(flags: list[str]) -> int:
     app = resolve(REPO / "requirements.txt", old, flags)
     cuda = [entry for entry in app if CUDA.match(entry)]
     app = [entry for entry in app if entry not in cuda]
-    everything = resolve(REPO / "requirements-dev.txt", "".join([*app, *cuda]), [])  # the tests' packages move none of the app's
+    everything = resolve(REPO / "requirements-dev.txt", "".join([*app, *cuda]), ["--override", str(LOCKS / "dev-overrides.in")])  # the tests' packages move none of the app's
     changed = [entry.split()[0] for entry in [*app, *cuda] if entry not in everything]
     if changed:
         print(f"requirements-dev.txt wants other versions of {', '.join(changed)}; pin them in requirements.txt", file=sys.stderr)

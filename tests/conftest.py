@@ -13,7 +13,7 @@ import pytest
 # Before anything heavy is imported: these are read at import time.  Worker processes inherit them.
 _SCRATCH = Path(tempfile.mkdtemp(prefix="easel-tests-"))
 _REAL_HOME = Path.home()
-for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_", "EASEL_", "GRADIO_", "SPACE_"))]:
+for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING_FACE_", "EASEL_", "GRADIO_", "SPACE_", "MODAL_"))]:
     if _name not in ("EASEL_VENV", "EASEL_CHROMIUM", "EASEL_PYTHON", "EASEL_TORCH", "EASEL_TORCH_INDEX", "EASEL_SHOTS", "EASEL_AXE"):
         del os.environ[_name]
 os.environ.update(

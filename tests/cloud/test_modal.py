@@ -14,6 +14,7 @@ from training.away import checkout, shelf
 from training.away.place import Refused
 from training.cloud import modal as place
 from training.cloud.modal import Options
+from training.home import REPO
 
 there = pytest.mark.skipif(importlib.util.find_spec("modal") is None, reason=f"the package modal is not installed; pip install modal=={place.VERSION}")
 HANDLE = {"id": "ab12", "volume": "easel-ab12"}
@@ -21,6 +22,7 @@ HANDLE = {"id": "ab12", "volume": "easel-ab12"}
 
 def test_a_missing_package_is_told_with_the_very_command(monkeypatch, bundle):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert f"modal=={place.VERSION}" in (REPO / "requirements-dev.txt").read_text(encoding="utf-8").splitlines(), "it is tried with the version that it names"
     assert place.ready(Options()) == f"The package modal is missing: pip install modal=={place.VERSION}, then modal setup."
     with pytest.raises(Refused, match=r"pip install modal=="):
         place.send(bundle, Options(machine="L4"), {"id": "ab12"}, quiet)
@@ -113,6 +115,7 @@ def test_what_arrived_damaged_is_neither_run_there_nor_taken_here(volume, bundle
 
 
 @there
+@pytest.mark.slow
 @pytest.mark.parametrize("card", ["T4", "A100-80GB", "B200", "L4:8"])
 def test_the_real_library_takes_the_app(card):
     app = place.app(HANDLE, Options(machine=card), 5400)
@@ -120,6 +123,7 @@ def test_the_real_library_takes_the_app(card):
 
 
 @there
+@pytest.mark.slow
 def test_what_is_sent_there_needs_nothing_of_ours(tmp_path):
     """Pickled by the library as it does it, and read again by a Python that has none of our packages."""
     from modal._serialization import serialize

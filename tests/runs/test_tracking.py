@@ -263,7 +263,7 @@ def test_tensorboard_reads_what_was_told(home):
 
 @pytest.mark.slow
 def test_trackio_reads_what_was_told(home):
-    pytest.importorskip("trackio", reason="the package trackio is not installed; it brings another event loop for the server, so it is not among the tests' packages")
+    pytest.importorskip("trackio", reason="the package trackio is not installed")
     run = story.run(home, upto=40, end="stopped", validate=True)
     code = "import sys; from pathlib import Path; from training.home import Home; from training.runs import trackside; from training.runs.run import Run\n"
     code += "trackside.follow(Run(Path(sys.argv[1])), Home(Path(sys.argv[2])), 'trackio')"
