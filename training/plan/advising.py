@@ -19,7 +19,6 @@ NEAR = 2  # looks on either side that one is averaged with
 SURE, LIKELY = 2.6, 1.6  # standard errors beyond which a difference is called clear, or likely
 LITTLE = 0.04  # of all that was learnt: what is less is no reason to train on
 RISE = 0.15  # of what had been lost: less is not called forgetting
-LOST_COUNTS = 1.0  # how much of what is lost counts beside what is learnt, both as shares of the base model's own loss on the held-out pictures
 NOTHING = 1e-12
 
 
@@ -75,8 +74,8 @@ class Curves:
 
     @property
     def costs(self) -> list[float]:
-        """Of each look what is not learnt and what is lost, together."""
-        return [a + LOST_COUNTS * b for a, b in zip(self.means, self.losts, strict=True)]
+        """Of each look how wrong it is where it should have learnt, and how far it has moved where it should not have: squared errors both, in shares of the same."""
+        return [a + b for a, b in zip(self.shares, self.losts, strict=True)]
 
     def worse(self, at: int, than: int) -> float:
         """By how many standard errors less is learnt at a look than at another."""
@@ -88,7 +87,8 @@ class Curves:
 
     def dearer(self, at: int, than: int) -> float:
         """By how many standard errors its cost is higher."""
-        return _z([(self.learnt[at], self.learnt[than], 1.0, self.jitter), (self.lost[at], self.lost[than], LOST_COUNTS, self.lost_jitter)])
+        share = (self.shares[at] + self.shares[than]) / 2  # of logarithms to shares
+        return _z([(self.learnt[at], self.learnt[than], share, self.jitter), (self.lost[at], self.lost[than], 1.0, self.lost_jitter)])
 
 
 def curves(measures: Sequence[tuple[int, Sequence[float], Sequence[float]]], bases: Sequence[float]) -> Curves | None:
