@@ -136,6 +136,10 @@ def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
     learnt = next(at for at in range(lowest + 1) if means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1)
     forgets = _forgets(found, learnt)
     if forgets is None and found.worse(2 * last // 3, last) > LIKELY:
+        least = _least(found)
+        if found.dearer(last, least) > LIKELY:
+            said = f"It still learns a little, but after step {steps[least]:,} the base model loses more than that."
+            return Advice("knee", best, (said, *_told(best, alike, sure)), 0, steps[least], sure, over)
         return Advice("falling", best, (f"It was still learning at step {steps[last]:,}, and hardly more is lost by it: train longer.", *_told(best, alike, sure)), sure=sure)
     then = ", and nothing more is lost by going on so far." if forgets is None else " and starts to forget." if forgets == learnt else f", and starts to forget after {steps[forgets]:,}."
     said = f"It learns no more after step {steps[learnt]:,}{then}"
