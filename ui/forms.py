@@ -26,6 +26,7 @@ SPELT = {
     "vae_tiling": "VAE tiling", "fps": "Frames a second",
     "id": "ID", "ema": "EMA", "min_snr_gamma": "Min-SNR gamma", "dtype": "Number format", "clip_grad": "Gradient limit", "eps": "Epsilon",
     "validate_every": "Validate every … steps",
+    "stop_early": "End early",
     "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
     "rslora": "Rank-stabilised scale", "tf32": "TF32", "fp8": "Multiply in fp8", "cudnn_benchmark": "Try out convolution kernels", "prefetch": "Prepare the next step ahead",
 }  # fmt: skip

@@ -19,17 +19,18 @@ from pathlib import Path
 
 from tests.builtin import figures
 from tests.builtin.concepts import CONCEPTS, PICTURES, Concept
-from tests.builtin.others import OTHERS
+from tests.builtin.others import LOOKED_AT, OTHERS
 from training import registry
 from training.engine import checkpoint
 from training.formats.deliver import deliver, needed, offers
 from training.home import Home
-from training.plan import hardware, presets
+from training.plan import advising, hardware, presets, validating
 from training.runs.context import Context
 from training.runs.run import Run, create, list_runs
 
 STEPS, EVERY = 320, 40
 PROMPTS = 30  # with the trigger word, and as many without
+WITHIN = 0.05
 SAMPLING = 8  # steps of a picture: the base draws as well as with 20
 
 
@@ -64,7 +65,7 @@ def trained(home: Home, concept: Concept) -> Run:
     return run
 
 
-def scored(pipe, run: Run, concept: Concept, file: Path) -> list[Score]:
+def scored(run: Run, concept: Concept, file: Path) -> list[Score]:
     """The scores of its checkpoints, oldest first.  file: what is known already, and where each is put down."""
     asks, prompts = figures.base_asks(PROMPTS), concept.prompts()[:PROMPTS]
     plain = [a.prompt for a in asks]
@@ -72,11 +73,11 @@ def scored(pipe, run: Run, concept: Concept, file: Path) -> list[Score]:
     config = run.config()
     spec = registry.get("families", config.model.family).SPEC
     offer = needed(offers(spec, config.adapter.type, registry.get("adapters", config.adapter.type)))[0]
-    base = None
-    for step, path in checkpoint.saved(run.path):
-        if step in known or step % EVERY:
-            continue
-        base = base or figures.accuracy(figures.paint(pipe, plain), asks)
+    wanted = [(step, path) for step, path in checkpoint.saved(run.path) if step % EVERY == 0 and step not in known]
+    if wanted:
+        pipe = figures.load()
+        base = figures.accuracy(figures.paint(pipe, plain), asks)
+    for step, path in wanted:
         weights = file.with_name(f".{concept.trigger}_{step}.safetensors")
         deliver(path, weights, layout=offer.layout, metadata={}, half=False, spec=spec)
         pipe.load_lora_weights(weights.parent, weight_name=weights.name)
@@ -88,18 +89,32 @@ def scored(pipe, run: Run, concept: Concept, file: Path) -> list[Score]:
     return sorted(known.values(), key=lambda score: score.step)
 
 
+def row(trigger: str, kind: str, scores: Sequence[Score], run: Run) -> tuple[str, bool]:
+    """(a line of the table, whether the advised checkpoint is within WITHIN of the best)."""
+    view = run.view()
+    told = advising.advise(view.measures, view.bases, [score.step for score in scores], validating.POINTS)
+    best = max(scores, key=lambda score: score.whole)
+    mine = next(score for score in scores if score.step == told.step)
+    line = " · ".join(f"{score.step}: {score.whole:.0%}" for score in scores)
+    return f"| {kind} {trigger} | {line} | {best.step} ({best.whole:.0%}) | {told.step} ({mine.whole:.0%}) | {told.verdict}, {told.sure}, learns until {told.learnt or '-'}, forgets after {told.forgets or '-'} |", best.whole - mine.whole <= WITHIN
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("what", nargs="*", help="triggers of the concepts")
     ask.add_argument("--keep", type=Path)
     args = ask.parse_args(argv)
-    pipe, figures.STEPS = figures.load(), SAMPLING
-    known = CONCEPTS | OTHERS
+    figures.STEPS = SAMPLING
+    known, good = CONCEPTS | LOOKED_AT | OTHERS, []
+    print("| | score of each checkpoint | best | advised | what is said |\n|---|---|---|---|---|")
     for trigger in args.what or OTHERS:
         with tempfile.TemporaryDirectory() as folder:
             home = Home((args.keep or Path(folder)).resolve()).made()
             run = trained(home, known[trigger])
-            scored(pipe, run, known[trigger], home.root / f"{trigger}.json")
+            line, near = row(trigger, known[trigger].kind, scored(run, known[trigger], home.root / f"{trigger}.json"), run)
+            good.append(near)
+            print(line, flush=True)
+    print(f"\nwithin {WITHIN:.0%} of the best: {sum(good)} of {len(good)}")
 
 
 if __name__ == "__main__":

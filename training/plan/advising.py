@@ -5,7 +5,7 @@ base model's own on the same picture and level, as a logarithm, so that a level 
 lost: how far the base model's own answers to plain sentences have moved.  Training pictures are in neither: whoever copies them looks best there.
 
 Every difference is taken in pairs, of the same picture at the same level, and held against its own standard error; a look is averaged with its
-neighbours, because one optimizer step more or less moves a curve by more than an hour of learning.
+neighbours, because a few optimizer steps more or less move a curve by more than what is looked for.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-FEWEST_LOOKS, FEWEST_PICTURES = 5, 2
+FEWEST_LOOKS, FEWEST_PICTURES = 6, 2
+NEAR = 2  # looks on either side that one is averaged with
 SURE, LIKELY = 2.6, 1.6  # standard errors beyond which a difference is called clear, or likely
 LITTLE = 0.04  # of all that was learnt: what is less is no reason to train on
 RISE = 0.15  # of what had been lost: less is not called forgetting
-LOST_COUNTS = 1.0  # how much of what is lost counts beside what is learnt, both as shares of the base model's own loss on the held-out pictures
 NOTHING = 1e-12
 
 
@@ -74,8 +74,8 @@ class Curves:
 
     @property
     def costs(self) -> list[float]:
-        """Of each look what is not learnt and what is lost, together."""
-        return [a + LOST_COUNTS * b for a, b in zip(self.means, self.losts, strict=True)]
+        """Of each look how wrong it is where it should have learnt, and how far it has moved where it should not have: squared errors both, in shares of the same."""
+        return [a + b for a, b in zip(self.shares, self.losts, strict=True)]
 
     def worse(self, at: int, than: int) -> float:
         """By how many standard errors less is learnt at a look than at another."""
@@ -87,7 +87,8 @@ class Curves:
 
     def dearer(self, at: int, than: int) -> float:
         """By how many standard errors its cost is higher."""
-        return _z([(self.learnt[at], self.learnt[than], 1.0, self.jitter), (self.lost[at], self.lost[than], LOST_COUNTS, self.lost_jitter)])
+        share = (self.shares[at] + self.shares[than]) / 2  # of logarithms to shares
+        return _z([(self.learnt[at], self.learnt[than], share, self.jitter), (self.lost[at], self.lost[than], 1.0, self.lost_jitter)])
 
 
 def curves(measures: Sequence[tuple[int, Sequence[float], Sequence[float]]], bases: Sequence[float]) -> Curves | None:
@@ -132,12 +133,16 @@ def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
         return Advice("worse", best, (said, *_told(best, alike, sure)), sure=sure, over=over)
     if -_from_zero(found, lowest) < LIKELY:
         return Advice("flat", checkpoints[-1] if checkpoints else 0, ("Nothing was learnt yet that can be told from chance: on held-out pictures it is about as good as the base model alone.",))
-    enough = lambda at: means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1
-    learnt = next(at for at in range(lowest + 1) if enough(at))
+    learnt = next(at for at in range(lowest + 1) if means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1)
     forgets = _forgets(found, learnt)
     if forgets is None and found.worse(2 * last // 3, last) > LIKELY:
+        least = _least(found)
+        if found.dearer(last, least) > LIKELY:
+            said = f"It still learns a little, but after step {steps[least]:,} the base model loses more than that."
+            return Advice("knee", best, (said, *_told(best, alike, sure)), 0, steps[least], sure, over)
         return Advice("falling", best, (f"It was still learning at step {steps[last]:,}, and hardly more is lost by it: train longer.", *_told(best, alike, sure)), sure=sure)
-    said = f"It learns no more after step {steps[learnt]:,}" + (f", and starts to forget after {steps[forgets]:,}." if forgets is not None else ", and nothing more is lost by going on so far.")
+    then = ", and nothing more is lost by going on so far." if forgets is None else " and starts to forget." if forgets == learnt else f", and starts to forget after {steps[forgets]:,}."
+    said = f"It learns no more after step {steps[learnt]:,}{then}"
     return Advice("knee", best, (said, *_told(best, alike, sure)), steps[learnt], steps[forgets] if forgets is not None else 0, sure, over)
 
 
@@ -170,12 +175,9 @@ def _best(found: Curves, checkpoints: Sequence[int]) -> tuple[int, list[int], st
     costs = found.costs
     at = [min(range(len(found.steps)), key=lambda n, s=step: abs(found.steps[n] - s)) for step in checkpoints]
     best = min(range(len(checkpoints)), key=lambda n: (costs[at[n]], n))
-    same = lambda n: found.dearer(at[n], at[best]) < LIKELY
-    first, last = best, best
-    while first > 0 and same(first - 1):
-        first -= 1
-    while last < len(checkpoints) - 1 and same(last + 1):
-        last += 1
+    same = [found.dearer(look, at[best]) < LIKELY for look in at]
+    first = max((n + 1 for n in range(best) if not same[n]), default=0)
+    last = min((n - 1 for n in range(best + 1, len(at)) if not same[n]), default=len(at) - 1)
     return checkpoints[best], list(checkpoints[first : last + 1]), _sureness(found.dearer(at[-1], at[best]))
 
 
@@ -216,15 +218,15 @@ def _mean(numbers: Sequence[float]) -> float:
 
 
 def _smoothed(rows: list[list[float]]) -> tuple[tuple[tuple[float, ...], ...], float]:
-    """(each look averaged with its neighbours, it itself twice; the standard error that is left of a mean).
+    """(each look averaged with its neighbours, the nearer the more; the standard error that is left of a mean).
 
-    Of independent errors of variance v the average with weights 1/4, 1/2, 1/4 keeps 3/8 v, and what it takes away is 3/8 v as well.
+    Of independent errors of variance v the average with weights 1, 2, 3, 2, 1 ninths keeps 19/81 v, and 46/81 v is what it takes away.
     """
     made, taken = [], []
     for at, row in enumerate(rows):
-        near = [(2.0, row), *((1.0, rows[n]) for n in (at - 1, at + 1) if 0 <= n < len(rows))]
+        near = [(NEAR + 1 - abs(n - at), rows[n]) for n in range(max(0, at - NEAR), min(len(rows), at + NEAR + 1))]
         whole = sum(weight for weight, _ in near)
         made.append(tuple(sum(weight * other[i] for weight, other in near) / whole for i in range(len(row))))
         taken.append(_mean(row) - _mean(made[-1]))
-    inner = taken[1:-1]
-    return tuple(made), math.sqrt(_mean([x * x for x in inner])) if inner else 0.0
+    inner = taken[NEAR:-NEAR]
+    return tuple(made), math.sqrt(19 / 46 * _mean([x * x for x in inner])) if inner else 0.0

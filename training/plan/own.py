@@ -22,7 +22,7 @@ from ..formats.basemodel import BUILTIN_SOURCE
 from ..home import Home
 from ..names import check_name, folder_name
 from ..runs.run import Run
-from . import devices, presets
+from . import devices, presets, validating
 from .devices import CARDS
 from .estimate import peak_bytes
 from .hardware import machine
@@ -131,7 +131,7 @@ def _settings(config: TrainConfig, home: Home) -> dict[str, Any]:
             told[part].pop(name, None)
     if config.model.dtype == devices.of(config.device, machine(home.root)).best_dtype:
         del told["model"]["dtype"]  # what suits the machine is chosen on each
-    if config.data.held_out == presets.held_out(_pictures(config, home)):
+    if config.data.held_out == validating.held_out(_pictures(config, home), config.steps, presets.step_passes(told)):
         del told["data"]["held_out"]  # so is what suits the number of pictures
     if config.trigger:
         word = re.compile(rf"(?<!\w){re.escape(config.trigger)}(?!\w)")

@@ -394,7 +394,7 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     data.setdefault("device", machine.device)
     model, use = _part(data, "model"), _part(data, "data")
     model.setdefault("dtype", devices.of(str(data["device"]), machine).best_dtype)
-    use.setdefault("held_out", validating.held_out(pictures, steps, _step_passes(data)) if _at_once(data, plugins) else 0)
+    use.setdefault("held_out", validating.held_out(pictures, steps, step_passes(data)) if _at_once(data, plugins) else 0)
 
     sample = _part(data, "sample")
     side = max([_whole(s) for s in _listed(use.get("resolutions", (512,)))], default=512)
@@ -418,7 +418,7 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
         left = max(1, pictures - _whole(use["held_out"]))
         use["batch_size"] = min(_whole(use.get("batch_size", 1)), left)
     if _whole(use["held_out"]):
-        save.setdefault("validate_every", validating.every(steps, _whole(use["held_out"]), _step_passes(data)))
+        save.setdefault("validate_every", validating.every(steps, _whole(use["held_out"]), step_passes(data)))
 
 
 def _captions(data: Mapping[str, Any], home: Home) -> list[str]:
@@ -471,7 +471,7 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         return []  # a family that is not there: the estimate and the start say so, in its place
 
 
-def _step_passes(data: Mapping[str, Any]) -> float:
+def step_passes(data: Mapping[str, Any]) -> float:
     """What an optimizer step costs, in forward passes of a picture."""
     use, keep, optimizer = data.get("data", {}), data.get("keep", {}), data.get("optimizer", {})
     share = keep.get("share", KeepPart().share) if keep.get("on") else 0

@@ -7,6 +7,7 @@ PROBES, PROBE_LEVELS = 8, 2  # sentences that are asked of the base model, and n
 SHARE = 0.04  # of a run's time that measuring may take: 0.05 is the promise, and small batches are slower a picture
 LOOKS, FEW_LOOKS = 20, 8  # in a run; fewer pictures are held out where there would be less than the second
 FEWEST, MOST = 2, 8  # pictures held out
+ENOUGH = 12  # pictures, of which some can be spared
 STEP_PASSES, RECOMPUTED_PASSES = 3.0, 4.0  # forward passes that learning from a picture costs, without and with recomputed blocks
 
 
@@ -22,7 +23,7 @@ def learning(batch: float, recomputed: bool) -> float:
 
 def held_out(pictures: int, steps: int, step_passes: float) -> int:
     """Pictures to keep back: a tenth of them, or fewer where a short run has no time to look at them; none of fewer than a dozen pictures, which are all needed."""
-    if pictures < 12:
+    if pictures < ENOUGH:
         return 0
     count = max(FEWEST, min(MOST, pictures // 10))
     affordable = SHARE * steps * step_passes / FEW_LOOKS

@@ -14,7 +14,7 @@ from ...icons import icon
 from .chart import HEIGHT, WIDTH, nice_ticks
 
 ACT = "use"
-SURE = {"clear": "clear", "likely": "likely", "unsure": "not sure"}
+SURE = {"clear": ("sure", "The one to take is clearly better than the last one"), "likely": ("likely", "The one to take is likely better than the last one"), "unsure": ("not sure", "That it is better than the last one cannot be told from chance")}
 
 
 @lru_cache(maxsize=64)
@@ -27,7 +27,7 @@ def panel(view: RunView, steps: tuple[int, ...], usable: bool, ended: bool) -> s
     if not view.measures:
         return ""
     told, found = views.advice(view, steps), _curves(view.measures, view.bases)
-    sure = f'<span class="ez-chip">{SURE[told.sure]}</span>' if told.verdict in ("knee", "falling", "worse") else ""
+    sure = f'<span class="ez-chip" title="{SURE[told.sure][1]}">{SURE[told.sure][0]}</span>' if told.verdict in ("knee", "falling", "worse") else ""
     first, *rest = told.said
     more = "".join(f'<p class="ez-muted ez-small">{escape(text)}</p>' for text in rest)
     return (
@@ -42,7 +42,7 @@ def _use(view: RunView, told: Advice, usable: bool, ended: bool) -> str:
         return ""
     if told.step == (view.result_step or view.of):
         return f'<p class="ez-muted ez-small">{icon("check")} The result is step {told.step:,} already.</p>'
-    return f'<p><button type="button" class="ez-btn ez-primary" data-act="{ACT}" data-value="{told.step}">{icon("check")}Use step {told.step:,}</button></p>'
+    return f'<p class="ez-advice-take"><button type="button" class="ez-btn ez-primary" data-act="{ACT}" data-value="{told.step}">{icon("check")}Use step {told.step:,}</button></p>'
 
 
 def _plot(view: RunView, found: Curves, told: Advice) -> str:
@@ -78,5 +78,5 @@ def _marked(told: Advice) -> list[tuple[int, str, str]]:
 
 
 def _mark(step: int, word: str, look: str, left: float) -> str:
-    side = " is-left" if left > 66 else ""
+    side = " is-left" if left > 50 else ""
     return f'<i class="ez-advice-mark{look}{side}" style="left:{left:.2f}%"><span>{escape(word)} · {step:,}</span></i>'

@@ -272,6 +272,7 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
             lines.append(f'<li class="is-new">{icon("bolt")}<div><b>{word}</b><ul>{changes}</ul></div></li>')
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
+    lines += [_held_out(plan)] * bool(e and plan.config and plan.at_once and plan.pictures)
     if paused:
         lines.append(_line("clock", "The queue is paused: this run waits in it until you let it go on, in Results", "warn"))
     elif busy:
@@ -324,6 +325,17 @@ def _pictures(plan: Plan, thumbs: list[str], title: str, titles: Mapping[str, st
 
 def _stat(name: str, value: str) -> str:
     return f'<div class="ez-stat"><span>{name}</span><b>{escape(value)}</b></div>'
+
+
+def _held_out(plan: Plan) -> str:
+    """How many pictures are held out and what for, with the switch; of a run that holds none out what that means, where it could."""
+    held = plan.config.data.held_out
+    if held:
+        said = f"{views.count(held, 'picture')} of {plan.pictures} {'is' if held == 1 else 'are'} held out, spread over folders and without twins: they are not learnt, and show which checkpoint is best"
+        return f'<li>{icon("check")}<span>{escape(said)} <button type="button" class="ez-link" data-act="learn-all">Learn all of them</button></span></li>'
+    if not plan.base or not plan.base.data.held_out:
+        return ""
+    return f'<li>{icon("clock")}<span>No picture is held out, so nothing can say which checkpoint is best <button type="button" class="ez-link" data-act="reset" data-field="data.held_out">Hold some out</button></span></li>'
 
 
 def _line(picture: str, text: str, look: str, tab: str = "", link: str = "", number: str = "") -> str:

@@ -344,6 +344,8 @@ def pressed(form: Draft, data: dict, dataset: str) -> Draft:
         return form.model_copy(update={act: str(data.get("id", ""))})
     if act == "word":
         return form.edited("trigger", str(data.get("id", "")))
+    if act == "learn-all":
+        return form.edited("data.held_out", "0")
     if act in ("reset", "reset-all"):
         return form.reset(str(data.get("field", "")) if act == "reset" else "")
     for path, value in (data.get("fields") or {}).items():
