@@ -46,13 +46,12 @@ class Going:
 
 def _planned() -> dict[str, Going]:
     first, second, third, fourth = list(CONCEPTS)[:4]
-    toy = {f"toy-{n}": Going(first, seed=n, changes={"toy": True, "rate": (5e-3, 1e-2, 2e-3)[n % 3], "held_out": 4 * (n % 2), "steps": 120 + 20 * (n % 3)}) for n in range(1, 13)}
+    toy = {f"toy-{n}": Going(first, seed=n, changes={"toy": True, "rate": (5e-3, 1e-2, 2e-3)[n % 3], "held_out": 4 * (n % 2), "steps": 100 + 20 * (n % 3)}) for n in range(1, 13)}
     good = {f"good-{n}": Going(name, seed=n, changes={"held_out": 4 * (n % 2), "keep": n == 4}) for n, name in enumerate(CONCEPTS, 1)}
     return toy | good | {
-        "toy-high": Going(first, good=False, changes={"toy": True, "rate": 0.5, "steps": 120}),
         "toy-low": Going(first, good=False, changes={"toy": True, "rate": 5e-6, "steps": 120}),
         "toy-wordless": Going(first, good=False, bare=True, changes={"toy": True, "rate": 5e-3, "steps": 120}),
-        "toy-by-heart": Going(first, good=False, pictures=8, changes={"toy": True, "rate": 2e-2, "held_out": 6, "steps": 240}),
+        "toy-by-heart": Going(first, good=False, pictures=8, changes={"toy": True, "rate": 2e-2, "held_out": 6, "steps": 200}),
         "high": Going(first, good=False, changes={"rate": 0.2}),
         "high-2": Going(fourth, seed=5, good=False, changes={"rate": 0.2, "held_out": 4}),
         "low": Going(first, good=False, changes={"rate": 2e-6}),
