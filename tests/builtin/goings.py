@@ -46,12 +46,12 @@ class Going:
 
 def _planned() -> dict[str, Going]:
     first, second, third, fourth = list(CONCEPTS)[:4]
-    toy = {f"toy-{n}": Going(first, seed=n, changes={"toy": True, "rate": (5e-3, 1e-2, 2e-3)[n % 3], "held_out": 4 * (n % 2), "steps": 300 + 60 * (n % 4)}) for n in range(1, 15)}
+    toy = {f"toy-{n}": Going(first, seed=n, changes={"toy": True, "rate": (5e-3, 1e-2, 2e-3)[n % 3], "held_out": 4 * (n % 2), "steps": 100 + 20 * (n % 3)}) for n in range(1, 13)}
     good = {f"good-{n}": Going(name, seed=n, changes={"held_out": 4 * (n % 2), "keep": n == 4}) for n, name in enumerate(CONCEPTS, 1)}
     return toy | good | {
-        "toy-high": Going(first, good=False, changes={"toy": True, "rate": 0.5, "steps": 300}),
-        "toy-low": Going(first, good=False, changes={"toy": True, "rate": 5e-6, "steps": 300}),
-        "toy-wordless": Going(first, good=False, bare=True, changes={"toy": True, "steps": 300}),
+        "toy-low": Going(first, good=False, changes={"toy": True, "rate": 5e-6, "steps": 120}),
+        "toy-wordless": Going(first, good=False, bare=True, changes={"toy": True, "rate": 5e-3, "steps": 120}),
+        "toy-by-heart": Going(first, good=False, pictures=8, changes={"toy": True, "rate": 2e-2, "held_out": 6, "steps": 200}),
         "high": Going(first, good=False, changes={"rate": 0.2}),
         "high-2": Going(fourth, seed=5, good=False, changes={"rate": 0.2, "held_out": 4}),
         "low": Going(first, good=False, changes={"rate": 2e-6}),
@@ -91,7 +91,7 @@ def config_of(concept: Concept, going: Going, folder: Path, toy: Path) -> TrainC
     c = going.changes
     return TrainConfig.model_validate({
         "kind": "train", "name": "going", "trigger": "" if going.bare else concept.trigger, "steps": c.get("steps", 160), "seed": going.seed, "model": {"family": "sd15", "source": str(toy) if c.get("toy") else "builtin"},
-        "data": {"datasets": [{"name": folder.name}], "resolutions": [32 if c.get("toy") else 64], "batch_size": 2, "caption_dropout": 0.0, "held_out": c.get("held_out", 0)},
+        "data": {"datasets": [{"name": folder.name}], "resolutions": [32 if c.get("toy") else 64], "batch_size": 4 if c.get("toy") else 2, "caption_dropout": 0.0, "held_out": c.get("held_out", 0)},
         "adapter": {"rank": 16, "alpha": 16.0, "targets": "all", "include": c.get("include", [])},
         "optimizer": {"learning_rate": c.get("rate", 2e-3), "schedule": "cosine", "warmup_steps": 10}, "loss": {"ema_decay": 0.98},
         "keep": {"on": c.get("keep", False), "share": 1.0, "together": True, "empty": 0.1}, "sample": {"every": 0, "prompts": []}, "save": {"every": 0, "every_minutes": 60, "validate_every": 20},

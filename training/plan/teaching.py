@@ -11,11 +11,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..runs.costs import Cost
+from ..runs.costs import RECENT_USES, Cost
 from ..runs.events import RunView
 
 FEWEST_PICTURES, FEWEST_USES = 6, 10
-APART = 3.0  # robust deviations from the middle of all pictures
+APART = 4.0  # deviations from the middle of all pictures: of the pictures' own scatter, and of what a mean of so few uses may be off by
 AT_LEAST = 0.15  # ln(loss) above or below the middle, whatever the deviations: 16 percent
 SCATTER = 0.06  # of pictures that are all alike, the least that counts as one deviation
 MOST = 6  # of a kind that are named
@@ -39,10 +39,15 @@ def odd(view: RunView) -> tuple[Odd, ...]:
         return ()
     middle, deviation = spread_of([cost.recent for cost in costs])
     apart = [(cost, cost.recent - middle) for cost in costs if weights.get(cost.id, 1.0) >= 1]
-    far = [(cost, over) for cost, over in apart if abs(over) >= max(AT_LEAST, APART * deviation)]
+    far = [(cost, over) for cost, over in apart if abs(over) >= max(AT_LEAST, APART * deviation, APART * doubt(cost))]
     hard = sorted((row for row in far if row[1] > 0), key=lambda row: -row[1])[:MOST]
     easy = sorted((row for row in far if row[1] < 0), key=lambda row: row[1])[:MOST]
     return tuple(Odd(cost.id, over > 0, math.exp(over), cost.uses) for cost, over in [*hard, *easy])
+
+
+def doubt(cost: Cost) -> float:
+    """By how much the mean of a picture's last uses may be off: its standard error, from the mean distance."""
+    return 1.25 * cost.spread / math.sqrt(min(cost.uses, RECENT_USES))
 
 
 def spread_of(values: Sequence[float]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ BANDS = 20  # of noise levels
 LEVEL_USES = 60  # over about so many losses the mean of a level runs
 RECENT_USES = 12  # over about so many uses a picture's own mean runs
 EARLY_USES = 6  # so many are its beginning
-MOST_PICTURES, MOST_PAIRS = 20_000, 4_000
+MOST_PICTURES, MOST_PAIRS = 5_000, 4_000  # then the one that was met first goes, and the oldest
 SMALLEST = 1e-12  # a loss below it counts as that
 
 
@@ -72,4 +72,4 @@ class Costs:
 
     def tuples(self) -> dict[str, tuple]:
         """As the view keeps them."""
-        return {"levels": tuple(map(tuple, self.levels.values())), "pictures": tuple(map(tuple, self.pictures.values())), "pairs": tuple(self.pairs[-MOST_PAIRS:])}
+        return {"levels": tuple(self.levels.values()), "pictures": tuple(self.pictures.values()), "pairs": tuple(self.pairs[-MOST_PAIRS:])}

@@ -127,7 +127,8 @@ class _Lists:
         self.losses = list(view.losses)
         self.validations = list(view.validations)
         self.measures = list(view.measures)
-        self.costs = Costs(view.levels, view.pictures, view.pairs)
+        self._view = view
+        self._costs: Costs | None = None  # made when it is needed: most looks bring none
         self.weights = list(view.weights)
         self.samples = {row[3]: row for row in view.samples}
         self.strengths = {row[0]: row for row in view.strengths}
@@ -136,12 +137,18 @@ class _Lists:
         self.items = list(view.items)
         self.warnings = dict.fromkeys(view.warnings)
 
+    @property
+    def costs(self) -> Costs:
+        if self._costs is None:
+            self._costs = Costs(self._view.levels, self._view.pictures, self._view.pairs)
+        return self._costs
+
     def tuples(self) -> dict[str, tuple]:
         """As the view keeps them."""
         return {
             "losses": tuple(self.losses), "validations": tuple(self.validations), "measures": tuple(self.measures), "samples": tuple(self.samples.values()), "strengths": tuple(self.strengths.values()),
             "prompts": tuple(self.prompts), "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
-            "weights": tuple(self.weights[-MOST_WEIGHTS:]), **self.costs.tuples(),
+            "weights": tuple(self.weights[-MOST_WEIGHTS:]), **(self._costs.tuples() if self._costs else {}),
         }  # fmt: skip
 
 

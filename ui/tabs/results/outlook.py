@@ -32,6 +32,7 @@ HALF = 0.5
 KEPT_S = 60.0  # a guess may be so old: captions change meanwhile
 MOST_REMEMBERED = 50
 _guessed: dict[tuple, tuple[float, tuple[Picture, ...]]] = {}
+_standing: dict[str, tuple[tuple, tuple[Odd, ...]]] = {}  # run's folder -> (what of its view that was reckoned from, the pictures)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def weighed_of(view: RunView) -> tuple[Weighed, ...]:
 
 def odd_of(ctx, run: Run, view: RunView) -> tuple[Picture, ...]:
     """The pictures that stand apart, with a guess why; looked up anew once a minute, or when others do."""
-    found = teaching.odd(view)
+    found = _found(run, view)
     if not found:
         return ()
     key = (str(run.path), tuple((one.id, one.hard) for one in found))
@@ -142,6 +143,16 @@ def odd_of(ctx, run: Run, view: RunView) -> tuple[Picture, ...]:
         _guessed[key] = time.monotonic(), rows
     shares = {one.id: one.share for one in found}
     return tuple(Picture(row.id, row.name, row.dataset, row.src, row.hard, shares[row.id], row.reason) for row in rows)
+
+
+def _found(run: Run, view: RunView) -> tuple[Odd, ...]:
+    """The pictures that stand apart, reckoned once for all looks between two events that could change them."""
+    key = (view.told_step, len(view.weights), len(view.pictures))
+    if _standing.get(str(run.path), ((), ()))[0] != key:
+        if len(_standing) >= MOST_REMEMBERED:
+            _standing.clear()
+        _standing[str(run.path)] = key, teaching.odd(view)
+    return _standing[str(run.path)][1]
 
 
 def _guess(ctx, run: Run, found: Sequence[Odd]) -> tuple[Picture, ...]:
