@@ -22,8 +22,8 @@ from training.plan.estimate import Estimate
 from training.plan.estimate import estimate as reckon
 from training.plan.fromrun import drawing_like
 from training.plan.hardware import machine
-from training.runs import run as folders
 from training.runs import queueing, supervisor
+from training.runs import run as folders
 
 from .place import Place, at, counted
 from .run import Run, card

@@ -24,7 +24,7 @@ from training.runs.run import Run, create
 REPO = Path(__file__).resolve().parents[2]
 MAX_RSS_BYTES = 250_000_000 + 30_000_000  # promised, and what Gradio and pandas import where the tests' own mcp and pyarrow are installed: nobody else has those
 ENDPOINTS = {
-    "list_datasets", "make_dataset", "list_captioners", "caption", "list_presets", "estimate", "start", "list_runs", "watch", "sample", "stop", "resume", "generate", "result", "picture",
+    "list_datasets", "make_dataset", "list_captioners", "caption", "list_presets", "estimate", "start", "list_runs", "list_queue", "change_queue", "pause_queue", "watch", "sample", "stop", "resume", "generate", "result", "picture",
     "delete_dataset", "delete_run", "publish",
 }  # fmt: skip
 

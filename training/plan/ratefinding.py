@@ -18,6 +18,7 @@ from ..data import concepts
 from ..formats.beside import is_beside
 from . import optimizing
 
+RESULT = "rates.json"  # in the folder of the run that looked
 SMOOTHED_OVER = 0.04  # of the steps, on either side
 CLEAR = 4.0  # standard errors by which the loss must have fallen
 RISEN = 0.5  # of what it fell: then the rate is past its best

@@ -88,7 +88,7 @@ def close(home: Home) -> None:
 def told(run: Run) -> Told | None:
     """What it found; None where it wrote nothing that can be read."""
     try:
-        kept = outside.read_json(run.path / lr_find.RESULT, MAX_BYTES)
+        kept = outside.read_json(run.path / ratefinding.RESULT, MAX_BYTES)
         curve = tuple((float(rate), float(share)) for rate, share in kept["curve"][:2000])
         rate = float(kept["rate"])
         fine = all(math.isfinite(n) for pair in curve for n in pair) and all(r > 0 for r, _ in curve) and 0 <= rate <= 10
