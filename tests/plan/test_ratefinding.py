@@ -41,7 +41,7 @@ def test_it_says_when_it_cannot_tell(seed):
 def test_a_loss_that_still_falls_at_the_end_is_said_and_one_that_is_no_number_is_not_taken():
     falling = [Point(rate, 0.2 * (1 - 0.02 * n / 150), 0.2) for n, rate in enumerate(RAMP)]
     found = judge(falling)
-    assert found.open_above and "still falling at 1.0e-01" in found.said
+    assert found.open_above and "still falling at 1e-1" in found.said
     cut = [p if n < 120 else Point(p.rate, math.nan, p.bare) for n, p in enumerate(ramp(1e-3, 0.06, 0.005))]
     assert judge(cut).rate < 1e-3 and judge(cut[:60] + [Point(1, math.nan, 1)] * 90).said
     assert "almost from the beginning" in judge([Point(1e-6, math.nan, 0.2)] * 150).said

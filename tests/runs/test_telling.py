@@ -72,7 +72,7 @@ def test_what_is_said_is_little_and_ours(home, chat):
     for kind in telling.KINDS:
         for run, status in ((done, "finished"), (broken, "failed")):
             telling.send(telling.checked(kind, chat.url), telling.of_run(run, status))
-    (p1, h1, b1), (_, h2, b2), (_, h3, b3), (_, _, b4) = chat.heard
+    (p1, h1, b1), (_, h2, b2), (_, _, b3), (_, _, b4) = chat.heard
     assert p1 == f"/{SECRET}" and b1.decode().startswith("It is done after 100 steps, in ")
     assert h1["Title"].startswith("=?utf-8?") and h2["Title"] == "dog: failed" and h2["Priority"] == "4"
     assert json.loads(b3)["run"] == "my cät" and json.loads(b3)["state"] == "finished" and json.loads(b4)["step"] == 60 and json.loads(b4)["text"] == json.loads(b4)["content"]
