@@ -156,7 +156,8 @@ KINDS = (
         "E-407", "The run cannot do that now",
         "It is finished, not finished yet, or gone; or there is nothing of it that this could be done with.",
         "Look at the run's state in Results; a finished run is duplicated or trained longer.",
-        (r"is finished; duplicate", r"is not running", r"there is no run called", r"there are too many runs", r"is not on this computer; end it where", r"no (result|finished LoRA|checkpoint)", r"has trained nothing", r"trained the whole model", r"there is no (command|event) ", r"carries \S+, not", r"is not finished", r"train longer", r"steps make"),
+        (r"is finished; duplicate", r"is not running", r"there is no run called", r"there are too many runs", r"is not on this computer; end it where", r"no (result|finished LoRA|checkpoint)", r"has trained nothing", r"trained the whole model", r"there is no (command|event) ", r"carries \S+, not", r"is not finished", r"train longer", r"steps make",
+            r"does not wait in the queue", r"would ever begin", r"cannot wait for itself", r"another run to wait for", r"queue is being changed", r"can wait for something", r"learning rate (begins anew at|goes on by)", r"rate cannot begin anew"),
     ),
     Kind(
         "E-408", "The file is no run that can be imported",
@@ -350,10 +351,10 @@ KINDS = (
         (r"[Pp]ackage index",),
     ),
     Kind(
-        "E-906", "A tracker was not told",
-        "Another process tells it of the same run already, or a sample is not as large as one can be. The training goes on either way.",
-        "Wait until the other one has ended, then show the run again; what was told is not told twice.",
-        (r"is being told of this run already", r"px, which no sample has"),
+        "E-906", "A tracker, a phone or a chat was not told",
+        "Another process tells the tracker of the same run already, a sample is not as large as one can be, or the address for messages is none or does not answer. The training goes on either way.",
+        "Wait until the other one has ended, then show the run again; what was told is not told twice. For messages, look at the address in the side panel and send a test.",
+        (r"is being told of this run already", r"px, which no sample has", r"address (for messages|of ntfy|that messages)", r"message was not sent", r"messages go by"),
     ),
     Kind(
         "E-907", "It ended on the other machine",

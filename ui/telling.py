@@ -63,7 +63,7 @@ def html(ctx, said: str = "", look: str = "", kind: str = "ntfy", typed: str = "
             f'<button type="button" class="ez-btn" data-act="save" data-collect data-kind="{kind}" data-url="{escape(typed)}">{icon("check")}Keep it, and send a test</button>{note}'
         )
         word = "A message to a phone or a chat"
-    return f'<div class="ez-side ez-tell-far"><details data-key="tell"{" open" if said else ""}><summary class="ez-link ez-small">{escape(word)}</summary><div class="ez-tell">{inner}</div></details></div>'
+    return f'<div class="ez-side"><details data-key="tell"{" open" if said else ""}><summary class="ez-link ez-small">{escape(word)}</summary><div class="ez-tell">{inner}</div></details></div>'
 
 
 def pressed(ctx, data: dict[str, Any]) -> str:

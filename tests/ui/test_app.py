@@ -24,7 +24,8 @@ from training.runs.run import Run, create
 REPO = Path(__file__).resolve().parents[2]
 MAX_RSS_BYTES = 250_000_000 + 30_000_000  # promised, and what Gradio and pandas import where the tests' own mcp and pyarrow are installed: nobody else has those
 ENDPOINTS = {
-    "list_datasets", "make_dataset", "list_captioners", "caption", "list_presets", "estimate", "start", "list_runs", "find_runs", "watch", "sample", "prompts", "losses", "stop", "resume", "generate", "result", "picture",
+    "list_datasets", "make_dataset", "list_captioners", "caption", "list_presets", "estimate", "start", "list_runs", "find_runs", "list_queue", "change_queue", "pause_queue", "watch", "sample", "prompts", "losses",
+    "stop", "resume", "generate", "result", "picture",
     "delete_dataset", "delete_run", "publish",
 }  # fmt: skip
 

@@ -14,9 +14,8 @@ from .. import registry
 from ..config import OptimizerPart, TrainConfig
 from ..family import Cond
 from ..files import write_atomic
-from ..jobs.lr_find import RESULT, Config
 from ..plan import optimizing, ratefinding, schedule
-from ..plan.ratefinding import Point
+from ..plan.ratefinding import RESULT, Point
 from ..runs.context import Context, Stopped
 from . import libraries, memory, optim
 from .loop import Session
@@ -26,13 +25,13 @@ FAR = 0.5  # of the base's loss: a mean rise by that much over so many steps end
 OVER = 6
 
 
-def find(config: Config, ctx: Context) -> None:
-    """The curve is in the run's folder, and `finished` says what it tells.  Raises Stopped, ValueError."""
-    training = in_memory(config.training, config.ramp_steps)
+def find(asked: TrainConfig, rates: list[float], ctx: Context) -> None:
+    """The curve is in the run's folder, and `finished` says what it tells.  asked: the training.  Raises Stopped, ValueError."""
+    training = in_memory(asked, len(rates))
     libraries.load(training, registry.get("families", training.model.family, ctx.home.plugins).SPEC, optimizing.of(training.optimizer, ctx.home.plugins))
     session = Session(training, ctx, prepare(training, ctx))
     session._begin()
-    points = climb(session, ratefinding.rates(config.low, config.high, config.ramp_steps), ctx)
+    points = climb(session, rates, ctx)
     found = ratefinding.judge(points)
     kept = {"rate": found.rate, "lowest": found.lowest, "said": found.said, "open_above": found.open_above, "curve": found.curve, "points": [(p.rate, p.loss, p.bare) for p in points if math.isfinite(p.loss)]}
     write_atomic(ctx.path(RESULT), json.dumps(kept).encode())

@@ -11,7 +11,6 @@ from ..config import Device, JobConfig, TrainConfig
 
 TITLE = "Find the learning rate"
 NEEDS_TOKEN = True  # a gated base model is downloaded with the user's own token
-RESULT = "rates.json"
 
 
 class Config(JobConfig):
@@ -49,4 +48,4 @@ def run(config: Config, ctx) -> None:
     ctx.phase("loading libraries")
     from ..engine import ratefinder
 
-    ratefinder.find(config, ctx)
+    ratefinder.find(config.training, ratefinding.rates(config.low, config.high, config.ramp_steps), ctx)

@@ -116,6 +116,7 @@ def _checked(data: Mapping[str, Any]) -> OwnFile:
     """A preset's file that holds, and says nothing that is of one run or one computer.  Raises ValueError."""
     file = presets.checked(data, OwnFile)
     assert isinstance(file, OwnFile)
+    check_name(file.title)
     for place, config in (("config", file.config), *((f"quality.{level}", changes) for level, changes in file.quality.items())):
         odd = [name for name in NOT_KEPT if name in config]
         odd += [f"{part}.{name}" for part, names in NOT_KEPT_IN.items() for name in names if isinstance(config.get(part), Mapping) and name in config[part]]

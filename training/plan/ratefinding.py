@@ -18,9 +18,10 @@ from ..data import concepts
 from ..formats.beside import is_beside
 from . import optimizing
 
+RESULT = "rates.json"  # in the folder of the run that looked
 SMOOTHED_OVER = 0.04  # of the steps, on either side
 CLEAR = 4.0  # standard errors by which the loss must have fallen
-RISEN = 0.5  # of what it fell: then the rate is past its best
+RISEN = 0.2  # of what it fell: then the rate is past its best
 BELOW_LOWEST = 3.0  # the suggestion is the rate of the lowest loss over this: a ramp is short, and a training stays at its rate for long
 
 
@@ -87,8 +88,15 @@ def judge(points: Sequence[Point]) -> Found:
     rose = stopped or max(smooth[at:]) - smooth[at] > max(RISEN * fell, CLEAR * error[at])
     rate = _rounded(lowest / BELOW_LOWEST)
     if not rose:
-        return Found(rate, lowest, curve, f"take {rate:g} or a little more: the loss was still falling at {usable[-1].rate:.1e}, the highest rate that was tried", True)
-    return Found(rate, lowest, curve, f"take {rate:g}: the loss fell by {fell:.1%} up to {lowest:.1e} and rose beyond it, and a training stays at its rate for longer than a ramp, so it is a third of that")
+        return Found(rate, lowest, curve, f"take {rate:g} or a little more: the loss was still falling at {_word(usable[-1].rate)}, the highest rate that was tried", True)
+    said = f"take {rate:g}: the loss was lowest at {_word(lowest)}, {fell:.1%} below the base model's own, and rose beyond it; a training stays at its rate for longer than a ramp, so it is a third of that"
+    return Found(rate, lowest, curve, said)
+
+
+def _word(rate: float) -> str:
+    """2.6e-3."""
+    digits, _, power = f"{rate:.1e}".partition("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}"
 
 
 def _smoothed(values: Sequence[float], wide: float) -> tuple[list[float], list[float]]:

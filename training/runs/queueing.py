@@ -109,7 +109,7 @@ def wait_of(run: Run) -> Wait:
     said = next((r for r in reversed(records) if r.get("kind") == "wait"), {})
     at, after = said.get("at"), said.get("after")
     fine = isinstance(at, (int, float)) and not isinstance(at, bool) and 0 <= at <= LAST_T
-    return Wait(float(at) if fine and at else 0.0, after if isinstance(after, str) else "")  # type: ignore[arg-type]
+    return Wait(float(at) if fine and at else 0.0, after if isinstance(after, str) else "")
 
 
 def checked(home: Home, run: Run | None, at_t: float = 0.0, after: str = "", now: float | None = None) -> Wait:
@@ -117,6 +117,8 @@ def checked(home: Home, run: Run | None, at_t: float = 0.0, after: str = "", now
     at_t = clock.checked(at_t, time.time() if now is None else now) if at_t else 0.0
     if after:
         first = Run.open(home.outputs, after)
+        if run is not None and run.id == first.id:
+            raise ValueError(f"'{first.title}' cannot wait for itself; choose another run")
         if run is not None and run.id in _chain(home, first):
             raise ValueError(f"'{first.title}' waits for '{run.title}' already, so neither would ever begin")
         if first.status() in ("failed", "stopped", "interrupted"):

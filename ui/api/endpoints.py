@@ -24,7 +24,7 @@ from training.data import datasets
 from training.data.datasets import Dataset
 from training.hub.publish import offers_of
 from training.jobfile import parse
-from training.runs import figures, journal, losing, notes, origin, outlook, prompting, searching
+from training.runs import figures, journal, losing, notes, origin, outlook, prompting, queueing, searching
 
 from ..server import media, uploads
 from ..server.folders import allowed_file, allowed_folder
@@ -39,7 +39,8 @@ LOOK_S = 0.2
 def offer_all(ctx) -> None:
     """Every endpoint.  Called inside the gr.Blocks, when the tabs are built."""
     api = Api(ctx)
-    for fn in (api.list_datasets, api.make_dataset, api.list_captioners, api.caption, api.list_presets, api.estimate, api.start, api.list_runs, api.find_runs, api.watch, api.sample, api.prompts, api.losses, api.stop, api.resume,
+    for fn in (api.list_datasets, api.make_dataset, api.list_captioners, api.caption, api.list_presets, api.estimate, api.start, api.list_runs, api.find_runs, api.list_queue, api.change_queue, api.pause_queue,
+               api.watch, api.sample, api.prompts, api.losses, api.stop, api.resume,
                api.generate, api.result, api.picture, api.delete_dataset, api.delete_run, api.publish):  # fmt: skip
         offer(fn)
 
@@ -215,6 +216,45 @@ class Api:
             time.sleep(LOOK_S)
         view = self.ctx.watch.view(one.folder)
         return {**self._told_run(one), "status": status, "events": events, "offset": after, "more": more, **told.view(view), "going": outlook.of(one.folder, view).text, "why": one.why}
+
+    def list_queue(self) -> dict:
+        """List what waits to run, the next one first, each with what it waits for, and whether the queue is paused."""
+        queue = queueing.read(self.ctx.home)
+        rows = [(one, queueing.wait_of(one), queueing.why_held(self.ctx.home, one, queue=queue)) for one in queueing.waiting(self.ctx.home)]
+        return {
+            "paused": queue.paused,
+            "waiting": [{"run": one.id, "title": one.title, "kind": one.kind, "not_before": int(wait.at_t), "after": wait.after, "why": why or "its turn"} for one, wait, why in rows],
+        }  # fmt: skip
+
+    def change_queue(self, run: str, place: int = 0, not_before: float = -1, after: str = "-") -> dict:
+        """Change one run that waits: its place, or what it waits for. Answers with the queue.
+
+        Args:
+            run: Id of the run.
+            place: Its new place, 1 for the next; 0 leaves it where it is.
+            not_before: UTC seconds before which it does not begin; 0 for no time, -1 leaves it as it is.
+            after: Id of the run that must be finished first; empty for none, '-' leaves it as it is.
+        """
+        home = self.ctx.home
+        one = easel.open_run(run, home).folder
+        if one.status() != "queued":
+            raise ValueError(f"'{one.title}' is {one.status()}; only what waits in the queue can wait for something")
+        kept = queueing.wait_of(one)
+        if not_before >= 0 or after != "-":
+            fresh = queueing.checked(home, one, not_before if not_before > 0 else 0.0, after if after != "-" else "")
+            queueing.hold(one, queueing.Wait(fresh.at_t if not_before >= 0 else kept.at_t, fresh.after if after != "-" else kept.after))
+        if place:
+            queueing.move(home, one.id, place)
+        return self.list_queue()
+
+    def pause_queue(self, paused: bool = True) -> dict:
+        """Pause the queue, so that no training begins, or let it go on. What runs goes on either way. Answers with the queue.
+
+        Args:
+            paused: False lets it go on.
+        """
+        queueing.pause(self.ctx.home, paused)
+        return self.list_queue()
 
     def sample(self, run: str, prompt: str = "") -> dict:
         """Have a running training draw a picture now, after the step that it is at. It arrives as a 'sample' event in watch.

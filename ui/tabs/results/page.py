@@ -157,7 +157,8 @@ def _actions(page: Page) -> str:
     acts.append(button("duplicate", "Duplicate", "copy"))
     if page.again is not None:
         acts.append(button("again", "Exactly again", "clock", page.again and in_words(page.again)))
-    acts.append(ownpresets.save_menu(page.id, page.title))
+    if not (running or queued or starting):
+        acts.append(ownpresets.save_menu(page.id, page.title))
     acts.append(travel.menu(page.id, page.exports))
     if running or starting:
         acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))

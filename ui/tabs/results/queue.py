@@ -127,7 +127,7 @@ def at_field(id: str) -> str:
     """A time to begin at, in the browser's own clock; the input `id` holds it as UTC seconds."""
     return (
         f'<p><label for="{escape(id)}-local">Not before</label><input type="datetime-local" class="ez-input" id="{escape(id)}-local" data-at="{escape(id)}">'
-        f'<input type="hidden" id="{escape(id)}" value=""></p>'
+        f'<input type="hidden" id="{escape(id)}" value="" aria-label="Not before"></p>'
     )
 
 

@@ -88,7 +88,7 @@ def close(home: Home) -> None:
 def told(run: Run) -> Told | None:
     """What it found; None where it wrote nothing that can be read."""
     try:
-        kept = outside.read_json(run.path / lr_find.RESULT, MAX_BYTES)
+        kept = outside.read_json(run.path / ratefinding.RESULT, MAX_BYTES)
         curve = tuple((float(rate), float(share)) for rate, share in kept["curve"][:2000])
         rate = float(kept["rate"])
         fine = all(math.isfinite(n) for pair in curve for n in pair) and all(r > 0 for r, _ in curve) and 0 <= rate <= 10
@@ -108,7 +108,7 @@ def html(ctx, run: Run | None, config: TrainConfig | None) -> str:
 
 def _waiting(ctx, run: Run, view: RunView, status: str, config) -> str:
     why = queueing.why_held(ctx.home, run)
-    return f'<p role="status">{escape(views.sentence_start(why)) + "." if why else "The search begins as soon as the machine is free."}</p>{_buttons("stop")}'
+    return f'<p role="status">{escape(views.sentence_start(why)) + "." if why else "The search begins as soon as the machine is free."}</p>{_acts("stop")}'
 
 
 def _running(ctx, run: Run, view: RunView, status: str, config) -> str:
@@ -116,18 +116,18 @@ def _running(ctx, run: Run, view: RunView, status: str, config) -> str:
     share = view.phase_done / view.phase_of if view.phase_of else None
     bar = '<div class="ez-bar ez-busy"><i></i></div>' if share is None else f'<div class="ez-bar"><i style="width:{100 * min(share, 1):.1f}%"></i></div>'
     word = views.sentence_start(view.phase) or "Starting"
-    return f'<p role="status">{escape(word)} <span class="ez-muted">{escape(now.detail)}</span></p>{bar}{_buttons("stop")}'
+    return f'<p role="status">{escape(word)} <span class="ez-muted">{escape(now.detail)}</span></p>{bar}{_acts("stop")}'
 
 
 def _ended(ctx, run: Run, view: RunView, status: str, config) -> str:
     said = run.why(view) if status in ("failed", "interrupted") else "The search was stopped."
-    return f'<p class="{"ez-error" if status == "failed" else ""}" role="status">{escape(in_words(said))}</p>{_buttons("close")}'
+    return f'<p class="{"ez-error" if status == "failed" else ""}" role="status">{escape(in_words(said))}</p>{_acts("close")}'
 
 
 def _finished(ctx, run: Run, view: RunView, status: str, config) -> str:
     found = told(run)
     if found is None:
-        return f'<p class="ez-error" role="status">What the search wrote cannot be read.</p>{_buttons("close")}'
+        return f'<p class="ez-error" role="status">What the search wrote cannot be read.</p>{_acts("close")}'
     take = f'<button type="button" class="ez-btn ez-primary" data-act="{ACT}take">{icon("check")}Take {found.rate:g}</button>' if found.rate else ""
     other = '<p class="ez-muted ez-small">Other settings of the form have changed since, so it may be another now.</p>' if _differs(run, config) else ""
     return f'<p role="status"><b>{escape(in_words(found.said))}</b></p>{other}{chart(found)}<div class="ez-acts">{take}{_buttons("close")}</div>'
@@ -143,9 +143,13 @@ def _differs(run: Run, config: TrainConfig | None) -> bool:
     return config is not None and plain(was) != plain(config)
 
 
+def _acts(which: str) -> str:
+    return f'<div class="ez-acts">{_buttons(which)}</div>'
+
+
 def _buttons(which: str) -> str:
     word, look = {"stop": ("Stop", "stop"), "close": ("Close", "close")}[which]
-    return f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="{ACT}{which}">{icon(look)}{word}</button></div>'
+    return f'<button type="button" class="ez-btn" data-act="{ACT}{which}">{icon(look)}{word}</button>'
 
 
 def chart(found: Told) -> str:

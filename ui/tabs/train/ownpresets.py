@@ -23,7 +23,7 @@ def html(presets: Sequence[Preset], chosen: str, machine: Machine, address: Call
     if not mine:
         return ""
     cards = "".join(_card(p, p.id == chosen, machine, address) for p in mine)
-    return f'<h2 class="ez-subtitle ez-quality-title" id="ez-own">Your own presets</h2><div class="ez-presets ez-owns" role="radiogroup" aria-labelledby="ez-own">{cards}</div>'
+    return f'<h2 class="ez-subtitle ez-quality-title" id="ez-own">Your own presets</h2><div class="ez-presets" role="radiogroup" aria-labelledby="ez-own">{cards}</div>'
 
 
 def _card(preset: Preset, chosen: bool, machine: Machine, address: Callable[[str, str], str]) -> str:
