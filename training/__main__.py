@@ -553,6 +553,7 @@ def runs(
 @app.command()
 def losses(run: RunArgument, out: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="The table to write; without it, it is printed.")] = None, home: HomeOption = None):
     """The numbers of a run as a table: loss, learning rate, validation loss, seconds a step, memory."""
+    from .files import write_atomic
     from .runs import figures
 
     found = figures.rows(_open(run, _use(home)))

@@ -110,6 +110,7 @@ class _Lists:
     """What grows while a view is folded, in a shape in which one more record costs the same however many there are."""
 
     def __init__(self, view: RunView):
+        self.view = view
         self.losses = list(view.losses)
         self.validations = list(view.validations)
         self.samples = {row[3]: row for row in view.samples}
@@ -120,11 +121,12 @@ class _Lists:
         self.warnings = dict.fromkeys(view.warnings)
 
     def tuples(self) -> dict[str, tuple]:
-        """As the view keeps them."""
-        return {
+        """As the view keeps them; what did not grow is the very same as before, by which whoever shows it knows."""
+        made = {
             "losses": tuple(self.losses), "validations": tuple(self.validations), "samples": tuple(self.samples.values()), "strengths": tuple(self.strengths.values()),
             "prompts": tuple(self.prompts), "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
         }  # fmt: skip
+        return {name: before if (before := getattr(self.view, name)) == now else now for name, now in made.items()}
 
 
 def _number(value: Any, low: float = -LARGEST, high: float = LARGEST) -> float:
