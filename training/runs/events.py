@@ -124,10 +124,10 @@ class _Lists:
     """What grows while a view is folded, in a shape in which one more record costs the same however many there are."""
 
     def __init__(self, view: RunView):
+        self.view = view
         self.losses = list(view.losses)
         self.validations = list(view.validations)
         self.measures = list(view.measures)
-        self._view = view
         self._costs: Costs | None = None  # made when it is needed: most looks bring none
         self.weights = list(view.weights)
         self.samples = {row[3]: row for row in view.samples}
@@ -140,16 +140,17 @@ class _Lists:
     @property
     def costs(self) -> Costs:
         if self._costs is None:
-            self._costs = Costs(self._view.levels, self._view.pictures, self._view.pairs)
+            self._costs = Costs(self.view.levels, self.view.pictures, self.view.pairs)
         return self._costs
 
     def tuples(self) -> dict[str, tuple]:
-        """As the view keeps them."""
-        return {
+        """As the view keeps them; what did not grow is the very same as before, by which whoever shows it knows."""
+        made = {
             "losses": tuple(self.losses), "validations": tuple(self.validations), "measures": tuple(self.measures), "samples": tuple(self.samples.values()), "strengths": tuple(self.strengths.values()),
             "prompts": tuple(self.prompts), "checkpoints": tuple(self.checkpoints.values()), "items": tuple(self.items[-MOST_ITEMS:]), "warnings": tuple(self.warnings),
             "weights": tuple(self.weights[-MOST_WEIGHTS:]), **(self._costs.tuples() if self._costs else {}),
         }  # fmt: skip
+        return {name: before if (before := getattr(self.view, name)) == now else now for name, now in made.items()}
 
 
 def _number(value: Any, low: float = -LARGEST, high: float = LARGEST) -> float:

@@ -60,7 +60,8 @@ def fold(notes: Notes, records: Iterable[dict[str, Any]]) -> Notes:
     """`notes` after the records."""
     rated, starred, hidden = dict(notes.rated), dict.fromkeys(notes.starred), dict.fromkeys(notes.hidden)
     for record in records:
-        kind, value, picture = record.get("kind"), record.get("value"), record.get("picture")
+        kind, value, told = record.get("kind"), record.get("value"), record.get("picture")
+        picture = told if isinstance(told, str) else ""
         if kind == "note" and isinstance(value, str):
             notes = replace(notes, text=value[:MOST_TEXT_CHARS])
         elif kind == "tags" and isinstance(value, list):
@@ -141,7 +142,8 @@ def means(view: RunView, notes: Notes) -> dict[int, tuple[float, int]]:
 def _pairs(rated: list[tuple[int, int]], last: int) -> Iterator[tuple[str, str, float]]:
     for (one, stars), (other, others) in combinations(rated, 2):
         if one != other:
-            yield *("final" if step == last else str(step) for step in (one, other)), 0.5 + 0.5 * ((stars > others) - (stars < others))
+            first, second = ("final" if step == last else str(step) for step in (one, other))
+            yield first, second, 0.5 + 0.5 * ((stars > others) - (stars < others))
 
 
 def _of_file(path: Path) -> Notes:

@@ -107,7 +107,7 @@ def test_a_vote_is_blind_counts_once_and_ranks(ctx):
     assert "A is better" in blind["stage"] and not any(f"step {label}" in blind["stage"] + blind["history"] for label in labels)
     assert blind["votes"] == ""
     press(ctx, "vote", id="1")
-    assert votes.of(run) == [(*labels, 1.0)] and [r.name for r in votes.ranks(run)] == labels
+    assert votes.of(run) == [(*labels, 1.0)] and [r.name for r in votes.ranks(run, run.view())] == labels
     open_now = playground.pieces_of(ctx, {})
     assert f"step {labels[0]}" in open_now["stage"] and "Ranking" in open_now["votes"] and "A is better" not in open_now["stage"]
     again = press(ctx, "vote", id="0")
@@ -120,7 +120,7 @@ def test_votes_of_a_stranger_s_run_break_nothing(ctx):
     run = story.run(ctx.home, 60, "stopped")
     for record in ({"one": 1, "other": "2", "won": 1}, {"one": "a", "other": "b", "won": "1"}, {"one": "<b>", "other": "b", "won": 1}, {"won": float("inf")}, {"one": "x" * 100, "other": "b", "won": 1}):
         journal.append(run.path / votes.FILE, record)
-    assert [r.name for r in votes.ranks(run)] == ["<b>", "b"]
+    assert [r.name for r in votes.ranks(run, run.view())] == ["<b>", "b"]
     wish(ctx, run=run.id)
     assert "<b>" not in playground.pieces_of(ctx, {})["votes"].replace("<b></b>", "").replace("&lt;b&gt;", "")
 

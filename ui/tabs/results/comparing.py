@@ -15,7 +15,7 @@ from training.runs.run import Run
 from training.runs.shown import Row
 
 from ... import forms
-from ...views import count
+from ...views import count, number
 from .gallery import Source, cell
 from .overlay import overlay
 
@@ -127,7 +127,7 @@ def told(path: str, value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):
-        return f"{value:g}"
+        return number(value)
     if isinstance(value, int):
         return str(value) if path.endswith("seed") else f"{value:,}"
     if isinstance(value, list):

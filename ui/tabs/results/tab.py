@@ -24,6 +24,7 @@ from training.runs.events import RunView
 from training.runs.run import Run, broken_runs, delete, list_runs
 
 from ... import shell, views
+from ...kept import kept
 from ...poll import Watch, changes, result_of
 from ...server import client, media
 from ...theme import ASSETS
@@ -142,7 +143,8 @@ def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.U
     runs, cards = [], []
     for one in list_runs(ctx.home.outputs, {"train"}):
         try:
-            now_view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy))
+            waits = ctx.watch.status(one)[1] == "queued"  # only such a one can be kept from starting
+            now_view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy) if waits else "")
             cards.append(runpage.Card(one.id, one.title, status, one.created_t, now_view))
             runs.append(one)
         except (ValueError, OSError) as error:  # it became unreadable since it was listed
@@ -186,7 +188,10 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     run = Run(ctx.home.outputs / page.id)
     said = notes.of(run)
     wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), view.starred, view.everything, tuple((page.links[f"contact-sheet.{end}"], what) for end, what in SHEETS))
-    pairs = gallery.before_after(page.view, src, hidden=said.hidden)
+    checkpoints, seen = _kept(page), (wall.fixed, wall.starred, wall.everything, wall.sheets, page.videos)
+    samples = kept("samples", page.id, (page.view.samples, page.view.prompts, page.view.checkpoints, said), (seen, tuple(checkpoints.items())), lambda: gallery.grid(page.view, src, page.videos, checkpoints, wall))
+    pairs = kept("pairs", page.id, (page.view.samples, said), (), lambda: gallery.before_after(page.view, src, hidden=said.hidden))
+    curve = kept("chart", page.id, (page.view.losses, page.view.validations), page.view.of, lambda: chart(page.view))
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
         "head": runpage.head(page, now),
@@ -194,10 +199,10 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
         "prompts": noted.editor(run, page.view) if page.status == "running" and page.stopping_s is None else "",
         "going": outlook.line(page.going, page.status != "running"),
         "teaching": outlook.pictures(page.odd, page.weighed, page.status == "running" and page.stopping_s is None),
-        "samples": gallery.grid(page.view, src, page.videos, _kept(page), wall),
+        "samples": samples,
         "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
         "advice": advice.panel(page.view, tuple(step for step, _ in page.checkpoints), page.choosable, page.status == "finished"),
-        "chart": chart(page.view) + (f'<a class="ez-link ez-small ez-csv" href="{page.links["losses.csv"]}" download>Download as a table (CSV)</a>' if page.view.losses else ""),
+        "chart": curve + (f'<a class="ez-link ez-small ez-csv" href="{page.links["losses.csv"]}" download>Download as a table (CSV)</a>' if page.view.losses else ""),
         "checkpoints": runpage.checkpoints(page),
         "warnings": runpage.warnings(page.view),
         "details": runpage.details(page),
@@ -214,13 +219,17 @@ def _kept(page: runpage.Page) -> dict[int, str]:
 def compare_of(ctx, run: Run, runs: list[Run], beside) -> str:
     """The card that puts other runs beside the chosen one."""
     known = {one.id: one for one in runs}
-    sides = []
-    for one in (run, *(known[id] for id in beside if id in known and id != run.id)):
-        src = lambda path, id=one.id: media.sample_url(ctx, id, path)
-        if len(sides) < comparing.MOST:
-            sides.append(comparing.of(one, ctx.watch.view(one), src))
-    taken = {side.id for side in sides}
-    return comparing.html(sides, [(one.id, f"{one.title} · {views.when(one.created_t, time.time())}") for one in runs if one.id not in taken])
+    shown = [run, *(known[id] for id in beside if id in known and id != run.id)][: comparing.MOST]
+    taken = {one.id for one in shown}
+    others = tuple((one.id, f"{one.title} · {views.when(one.created_t, time.time())}") for one in runs if one.id not in taken)[: comparing.MOST_OFFERED]
+    now = [ctx.watch.view(one) for one in shown]
+
+    def make() -> str:
+        sides = [comparing.of(one, view, lambda path, id=one.id: media.sample_url(ctx, id, path)) for one, view in zip(shown, now, strict=True)]
+        return comparing.html(sides, others)
+
+    of = [part for one, view in zip(shown, now, strict=True) for part in (view.samples, view.prompts, view.losses, view.validations, notes.of(one), one.job())]
+    return kept("compare", run.id, tuple(of) if len(shown) > 1 else (), (tuple(one.id for one in shown), others), make)
 
 
 def ahead_of(home, run: Run, busy: Run | None) -> str:
