@@ -46,6 +46,7 @@ NAMED = {
     "data.resolutions": "Resolution", "data.caption_kinds": "Captions that are trained", "data.held_out": "Pictures held out", "concept.targets": "What changes", "concept.contexts": "Sentences around it",
     "concept.preserve": "Words that both ends share", "concept.anchors": "Sentences that stay", "concept.anchor_weight": "Weight of the sentences that stay",
     "place.kind": "Where it trains", "place.options": "Options of the place", "concept.drawn": "Pictures drawn to train on", "concept.low": "Dataset of the low ends", "concept.focus": "Weight of where a pair differs", "keep.drawn": "Pictures drawn to be held",
+    "survive.milder": "Go on milder", "survive.less_exact": "Less exact if it must", "survive.not_a_number": "Where the loss is no number",
 }  # fmt: skip
 
 # what other programs call a setting: words that the search finds it by
@@ -90,6 +91,7 @@ ALSO = {
     "loss.prior_target": "prior_loss_weight prior loss weight prior preservation blank prompt preservation differential output preservation", "loss.ema_decay": "use_ema ema",
     "loss.gradient_checkpointing": "gradient_checkpointing", "sample.every": "sample_every_n_steps sample every n steps", "sample.prompts": "sample_prompts sample prompts",
     "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
+    "survive.milder": "oom out of memory cuda memory retry low vram", "survive.less_exact": "oom out of memory quantize", "survive.not_a_number": "nan inf loss is nan skip nan",
     "save.keep": "max_step_saves_to_keep save_last_n_steps", "trackers": "log_with wandb tensorboard trackio use_wandb report_to logging tracker project", "save.validate_every": "validate_every_n_steps",
 }  # fmt: skip
 

@@ -19,8 +19,9 @@ from ..family import Cond, Side
 from ..formats import basehash
 from ..formats.beside import is_beside
 from ..plan import optimizing, prompts
+from ..runs import milder
 from ..runs.context import Context, Stopped
-from . import adapter_files, blocks, checkpoint, drawing, memory, optim, training_adapter
+from . import adapter_files, blocks, checkpoint, drawing, memory, nans, optim, training_adapter
 from .cache import key
 from .data import Batch, Drawn
 from .finish import finish
@@ -29,6 +30,7 @@ from .losses import picture_loss
 from .prepare import Prepared, prepare
 from .randomness import number, unit
 from .sampling import SPONTANEOUS, Gallery
+from .watch import Watch
 from .weights import load_denoiser, load_vae, placement
 
 VALIDATION_POINTS = 4  # fixed timesteps at which each held-out picture is measured
@@ -56,7 +58,10 @@ class Session:
         self.family, self.m, self.feed = prepared.family, prepared.m, prepared.feed
         self.adapter = registry.get("adapters", config.adapter.type, ctx.home.plugins)
         self.objective = registry.get("objectives", config.loss.objective, ctx.home.plugins)
+        self.hash = config_hash(ctx.run.config())  # as it was written: a milder attempt is the same run
         self.step = 0
+        self.care = nans.Care(config, milder.mended(ctx.run), prepared.m)
+        self.watch = Watch(config, ctx, prepared.cache, self.feed.per_step)
         self._saved_at = time.monotonic()
         self._spontaneous = 0
         self._unchecked: list[tuple[int, Tensor, list[str]]] = []  # losses that were not yet read from the device
@@ -72,7 +77,7 @@ class Session:
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed)
-        for text in (*self._said_of_optimizer(), *self._idle_settings(), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
+        for text in (*self._said_of_optimizer(), *self._idle_settings(), *nans.idle(config), *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.ema = self._make_ema()
         with ctx.ranks.in_turn():  # they go into the cache, where the others find them
@@ -195,17 +200,18 @@ class Session:
         """One optimizer step: (mean loss of the pictures, length of the gradient, pictures).  What holds the base counts in neither of the two."""
         total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), self.feed.learnt(self.step)
         self.scaler.scale(total)  # a process whose share of this step is nothing has a scale all the same
-        for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
-            with memory.autocast(self.config):
-                batch.base = self._said_by_base(batch)
-            parts = self._parts(batch)
-            while (losses := self._next(parts)) is not None:
-                losses = losses * batch.weights
-                loss = losses.mean() * batch.weight
-                self.scaler.scale(loss).backward()  # before the next part, which switches what recomputed blocks would be recomputed with
-                total += loss.detach()
-                pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
-                learnt += pictures.mean() * batch.weight
+        with self.care.of(self.step):
+            for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
+                with self.care.autocast():
+                    self.care.told(batch).base = self._said_by_base(batch)
+                parts = self._parts(batch)
+                while (losses := self._next(parts)) is not None:
+                    losses = losses * batch.weights
+                    loss = losses.mean() * batch.weight
+                    self.scaler.scale(loss).backward()  # before the next part, which switches what recomputed blocks would be recomputed with
+                    total += loss.detach()
+                    pictures = losses.detach().index_fill(0, torch.tensor(batch.keeps, dtype=torch.long, device=losses.device), 0.0)
+                    learnt += pictures.mean() * batch.weight
         total, learnt = self.ctx.ranks.add(self.weights, (total, learnt))
         self._unchecked.append((self.step, total, ids))
         if self.config.device == "cpu":
@@ -213,7 +219,10 @@ class Session:
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optimizer.clip_grad or math.inf
         grad = torch.nn.utils.clip_grad_norm_(self.weights, limit)
-        self.scaler.step(self.optimizer)
+        if self.config.device == "cpu" and not math.isfinite(float(grad)):
+            raise nans.trouble(self, self.step, f"the gradient became {float(grad)}", ids)
+        with self.care.rate(self.optimizer, self.step):
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -227,7 +236,7 @@ class Session:
 
     def _next(self, parts: Iterator[Tensor]) -> Tensor | None:
         """The next part of a batch's loss; None where there is no more."""
-        with memory.autocast(self.config):
+        with self.care.autocast():
             return next(parts, None)
 
     def _parts(self, batch: Batch) -> Iterator[Tensor]:
@@ -255,15 +264,10 @@ class Session:
             return self.family.predict(self.m, noisy.to(self.m.dtype), t, cond).float()
 
     def _check_finite(self) -> None:
-        """Reads the losses since the last look.  Raises ValueError at the first that is no number, and names its pictures."""
+        """Reads the losses since the last look.  Raises NotANumber at the first that is none, and names its pictures and the layer where it began."""
         for step, loss, ids in self._unchecked if self.ctx.ranks.first else ():  # all have the same sums
             if not math.isfinite(float(loss)):
-                kept = checkpoint.saved(self.ctx.run.path)
-                where = f"everything up to step {kept[-1][0]} is saved" if kept else "nothing was saved yet"
-                raise ValueError(
-                    f"the loss became {float(loss)} at step {step + 1}, so training stopped; {where}. "
-                    f"Pictures in that batch: {', '.join(ids[:8])}. Lower optimizer.learning_rate, or use bf16 or fp32, in a new run"
-                )
+                raise nans.trouble(self, step, f"the loss became {float(loss)}", ids)
         self._unchecked.clear()
 
     def _tell(self, loss: Tensor, grad: Tensor, count: int) -> None:
@@ -275,6 +279,7 @@ class Session:
             return
         self._check_finite()
         now = time.monotonic()
+        self.watch.learnt(now - since, pictures)
         self.ctx.step(
             self.step, self.config.steps, float(loss), optim.learning_rate(self.optimizer), float(grad),
             pictures / max(now - since, 1e-9), memory.in_use_bytes(self.config.device),
@@ -416,7 +421,7 @@ class Session:
         while True:
             try:
                 return checkpoint.save(
-                    self.ctx.run.path, self.step, files, state, config_hash(self.config), self.p.plan.fingerprint, headers
+                    self.ctx.run.path, self.step, files, state, self.hash, self.p.plan.fingerprint, headers
                 )
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or self.ctx.stop_requested():
@@ -465,7 +470,7 @@ class Session:
             self.ema = self._make_ema()
 
     def _refuse_changes(self, manifest: dict, base: dict[str, str]) -> None:
-        changed = checkpoint.changes(manifest, config_hash(self.config), self.p.plan.fingerprint)
+        changed = checkpoint.changes(manifest, self.hash, self.p.plan.fingerprint)
         changed += basehash.changes(base, self.p.base_hashes) if base else []  # a run that an earlier Easel began has no record
         if not changed:
             return

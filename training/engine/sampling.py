@@ -21,6 +21,7 @@ from ..plan.prompts import Prompt
 from ..runs.context import Context
 from . import side
 from .data import Feed, Item
+from .frugal import Frugal
 from .lessons import Switch
 from .memory import autocast
 
@@ -43,6 +44,7 @@ class Gallery:
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch, feed: Feed):
         self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
         self.feed = feed
+        self.frugal = Frugal(ctx.warn)
         self.over: list[Item] = list({item.id: item for item in (*feed.plan.held_out, *feed.plan.items)}.values())
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
@@ -66,6 +68,7 @@ class Gallery:
             mine = ranks.share(todo[at : at + ranks.world])
             for made in ranks.gather(self._made(step, mine[0], *wanted[mine[0]]) if mine else None):
                 self._keep(made)
+        self.ctx.share_warnings()  # of what did not fit
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
         """The nearest size that the model can draw."""
@@ -83,7 +86,7 @@ class Gallery:
         text = prompt.text
         seed = prompt.sample.seed + (0 if prompt.seeded else place)
         with self.switch.times(strength):
-            frames = self._frames(prompt, seed, place if index < SPONTANEOUS else index)
+            frames = self.frugal.draw(lambda it: self._frames(it, seed, place if index < SPONTANEOUS else index), prompt, self.m.vae)
         if not frames:
             return None
         name = f"samples/{step:06d}_{index}.webp"
