@@ -110,6 +110,59 @@ def test_an_attempt_after_the_system_killed_one_for_want_of_memory_is_milder(lab
     assert run.killed_for_memory()
 
 
+REFUSED = 1 << 50  # bytes: no allocator gives them, and torch's own says so
+
+
+def test_what_is_encoded_together_is_fewer_where_memory_runs_out(tmp_path):
+    import torch
+
+    from training.engine.cache import Cache, fill
+
+    said: list[str] = []
+    sizes: list[int] = []
+
+    def encode(some):
+        sizes.append(len(some))
+        torch.empty(REFUSED if len(some) > 2 else 1, dtype=torch.uint8)
+        return [{"x": torch.full((1,), float(thing))} for thing in some]
+
+    cache = Cache(tmp_path, said.append)
+    fill(cache, [(f"{n:064x}", n) for n in range(7)], encode, 7, lambda done, of: None)
+    assert sizes == [7, 4, 2, 2, 2, 1] and [cache.get(f"{n:064x}")["x"].item() for n in range(7)] == list(range(7))
+    assert len(said) == 2 and "with 2 at a time" in said[-1]
+    with pytest.raises(RuntimeError, match="allocate"):
+        fill(cache, [("f" * 64, 9)], lambda some: torch.empty(REFUSED, dtype=torch.uint8), 1, lambda done, of: None)
+
+
+def test_a_sample_that_does_not_fit_is_drawn_in_tiles_then_smaller_then_left_out():
+    import torch
+    from diffusers import AutoencoderKL
+
+    from training.config import SamplePart
+    from training.engine.frugal import Frugal
+    from training.plan.prompts import Prompt
+
+    vae = AutoencoderKL(block_out_channels=(4,), norm_num_groups=2, mid_block_add_attention=False)
+    drawn: list[tuple[int, bool]] = []
+
+    def frames(limit_px: int, in_tiles: bool):
+        def draw(prompt):
+            drawn.append((prompt.sample.width, vae.use_tiling))
+            torch.empty(REFUSED if prompt.sample.width > limit_px or vae.use_tiling < in_tiles else 1, dtype=torch.uint8)
+            return ["a picture"]
+
+        return draw
+
+    said: list[str] = []
+    asked = Prompt("a cat", SamplePart(width=1024, height=1024))
+    tiled, small, never = Frugal(said.append), Frugal(said.append), Frugal(said.append)
+    assert tiled.draw(frames(1024, True), asked, vae) == tiled.draw(frames(1024, True), asked, vae) == ["a picture"]
+    assert drawn == [(1024, False), (1024, True), (1024, True)] and not vae.use_tiling, "what is encoded later is encoded as before"
+    drawn.clear()
+    assert small.draw(frames(512, False), asked, vae) == ["a picture"] and drawn == [(1024, False), (1024, True), (512, True)]
+    assert never.draw(frames(1, False), asked, vae) == never.draw(frames(1, False), asked, vae) == [] and "left out" in said[-1]
+
+
 def test_trouble_settings_make_no_other_run(lab):
     assert config_hash(lab.make(survive__milder=False, survive__not_a_number="slower").config()) == config_hash(lab.make().config())
 

@@ -123,9 +123,14 @@ def stand_in(path: Path) -> Path:
 
 
 def has_locks(folder: Path) -> bool:
-    """Whether the disk of a folder knows locks.  Raises OSError where nothing may be written there."""
+    """Whether the disk of a folder knows locks; True on one that is full, where it cannot be tried.  Raises OSError where nothing may be written there."""
     path = folder / f".locks-{os.getpid()}"
-    handle = open_to_append(path)
+    try:
+        handle = open_to_append(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return True
     try:
         return _lock(handle, shared=False)
     except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..config import TrainConfig
+from ..config import HERE, TrainConfig
 from ..plan import fit, ladder
 from . import journal
 from .run import Run
@@ -112,7 +112,7 @@ def _may(run: Run) -> TrainConfig | None:
     if run.kind != "train" or int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1:
         return None
     config = run.config()
-    return config if isinstance(config, TrainConfig) and config.place.kind == "here" else None
+    return config if isinstance(config, TrainConfig) and config.place.kind == HERE else None
 
 
 def _device(config: TrainConfig, home: Home):
