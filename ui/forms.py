@@ -27,7 +27,7 @@ SPELT = {
     "id": "ID", "ema": "EMA", "min_snr_gamma": "Min-SNR gamma", "dtype": "Number format", "clip_grad": "Gradient limit", "eps": "Epsilon",
     "validate_every": "Validate every … steps",
     "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
-    "rslora": "Rank-stabilised scale",
+    "rslora": "Rank-stabilised scale", "survive": "In trouble",
 }  # fmt: skip
 
 # labels of settings whose own name would stand twice on the page

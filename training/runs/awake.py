@@ -36,13 +36,13 @@ def held() -> Iterator[Callable[[], str]]:
         yield lambda: f"sleep is held off by {os.path.basename(command[0])}" if helper.poll() is None else f"sleep is not held off: {_said(helper)}"
     finally:
         with suppress(OSError):
-            helper.stdin.close()  # its program reads from us and ends when nobody writes any more, also when we are killed
+            helper.stdin.close()  # type: ignore[union-attr] # its program reads from us and ends when nobody writes any more, also when we are killed
         with suppress(subprocess.TimeoutExpired):
             helper.wait(LEAVE_S)
         if helper.poll() is None:
             helper.kill()
             helper.wait()
-        helper.stderr.close()
+        helper.stderr.close()  # type: ignore[union-attr]
 
 
 def _command() -> list[str]:

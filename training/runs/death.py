@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 from ..home import COMMAND, REPAIR
 from .events import RunView
@@ -63,7 +64,7 @@ def ran_out(error: BaseException) -> str:
     return "ram" if gone else ""
 
 
-def disk_gone(error: BaseException) -> bool:
+def disk_gone(error: BaseException) -> TypeGuard[OSError]:
     """Whether a disk no longer answers: it was unplugged, or its network is away."""
     return isinstance(error, OSError) and error.errno in _DISK_GONE
 
@@ -97,7 +98,7 @@ def of_exception(error: BaseException) -> tuple[str, str]:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
         return _disk_full(str(getattr(error, "filename", None) or "")), hint or "Free some space, then press Resume."
     if disk_gone(error):
-        where = f" ({error.filename})" if getattr(error, "filename", None) else ""
+        where = f" ({error.filename})" if error.filename else ""
         return _capped(f"The disk no longer answers{where}: {' '.join(str(error.strerror).split())}."), hint or "Plug it in again, or bring its network back; then press Resume."
     if isinstance(error, ImportError):
         return _capped(f"A part of Easel could not be loaded: {text}"), hint or _LIBRARY_TROUBLE
