@@ -13,6 +13,7 @@ from training.home import INSTALLED, find_home
 from training.hub import wire
 from training.plan.cards import named
 from training.plan.hardware import machine
+from training.runs.lock import NO_LOCKS, has_locks
 from training.version import VERSION
 from ui.server import closing, instance, serving, uploads, window
 
@@ -48,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         home = find_home(args.home).ready()
         claim = instance.claim(home)
+        if claim and not has_locks(home.outputs):
+            print(f"{home.outputs} {NO_LOCKS}.", flush=True)
     except ValueError as error:
         print(f"Easel does not start: {error}.", file=sys.stderr)
         return 2

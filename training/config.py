@@ -491,6 +491,18 @@ class EnginePart(Part):
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
+class SurvivePart(Part):
+    """What a run may do by itself when it meets trouble."""
+
+    milder: bool = Field(
+        True, description="Where memory runs out, go back to the last checkpoint and go on by itself with settings that need less of it and learn the same; off lets the run fail."
+    )
+    less_exact: bool = Field(False, description="Where those are not enough, take also settings that are a little less exact: half precision, weights in 8 or 4 bits.")
+    not_a_number: Literal["stop", "slower", "exact"] = Field(
+        "stop", description="Where the loss is no longer a number: stop, or once go back to the last checkpoint and learn half as fast from there (slower), or compute that one step in fp32 (exact)."
+    )
+
+
 class TrackerUse(Part):
     """One place where the run is shown besides here.  A job file may name it alone: trackers: [tensorboard]."""
 
@@ -569,6 +581,7 @@ class TrainConfig(JobConfig):
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()
     engine: EnginePart = EnginePart()
+    survive: SurvivePart = SurvivePart()
     trackers: tuple[TrackerUse, ...] = Field(
         (), max_length=8, description="Where curves, settings and samples are shown besides here while the run goes on: tensorboard, wandb, trackio. What fails there stops no training."
     )
@@ -610,5 +623,5 @@ class TrainConfig(JobConfig):
 
 def config_hash(config: TrainConfig) -> str:
     """A hash of all that a run is.  What has its default value is left out, so that a setting which a later Easel adds changes none; so is what makes the same run: where it is trained,
-    on how many cards and whether it is split among them, and where it is shown."""
-    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude={"place", "gpus", "shard", "trackers"}), sort_keys=True).encode()).hexdigest()
+    on how many cards and whether it is split among them, what it may do in trouble, and where it is shown."""
+    return hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude_defaults=True, exclude={"place", "gpus", "shard", "survive", "trackers"}), sort_keys=True).encode()).hexdigest()

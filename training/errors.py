@@ -46,7 +46,7 @@ KINDS = (
     # 1: memory, and what computes
     Kind(
         "E-101", "The graphics card ran out of memory",
-        "Base model, adapter and one batch of pictures together need more VRAM than is free. Other programs may hold some of it.",
+        "Base model, adapter and one batch of pictures together need more VRAM than is free. Other programs may hold some of it. A training went on milder by itself as often as it could.",
         "Press Make it fit: it recomputes, quantises or lowers what costs the least quality first. Or close other programs that use the card, lower the resolution or the batch size, or choose a smaller base model.",
         (r"graphics card ran out of memory", r"of VRAM are needed"), "fit",
     ),
@@ -60,7 +60,7 @@ KINDS = (
         "E-103", "The graphics card refused to work",
         "The driver and the installed PyTorch do not go together, the card was lost for a moment (heat, power, a sleeping laptop), or the driver crashed.",
         "Update the graphics driver and restart the computer, then press Resume. ‘python -m training doctor’ says what PyTorch sees.",
-        (r"graphics card refused to work",),
+        (r"graphics card refused to work", r"graphics card was lost"),
     ),
     Kind(
         "E-104", "There is no device of the chosen kind",
@@ -99,7 +99,7 @@ KINDS = (
         "Mend what the sentence names, then press Resume.",
         (
             r"^(Device or resource busy|Stale file handle|File name too long|Access is denied)",
-            r"^(Permission denied|No such file or directory|Is a directory|Not a directory|Input/output error|Read-only file system|Too many open files|File exists|Operation not permitted)", r"cannot write to its folder", r"cannot be (read|written to)(: | by )", r"close what has (it|a file of it) open", r"prompt_file is",
+            r"^(Permission denied|No such file or directory|Is a directory|Not a directory|Input/output error|Read-only file system|Too many open files|File exists|Operation not permitted)", r"cannot write to its folder", r"disk no longer answers", r"could no longer write to its folder", r"folder for locks belongs to", r"cannot be (read|written to)(: | by )", r"close what has (it|a file of it) open", r"prompt_file is",
         ),
     ),
     # 3: how a run ended
@@ -150,7 +150,7 @@ KINDS = (
         "E-406", "The run's folder is not as it should be",
         "There is a link, a pipe or something else in it that no training writes, or a file of it cannot be read.",
         "Put the plain files back, or take away what does not belong there.",
-        (r"cannot run: in its folder", r"the run .* cannot be opened", r"leads out of the run folder", r"its events take more room", r"is a link, not a"),
+        (r"cannot run: in its folder", r"the run .* cannot be opened", r"leads out of the run folder", r"its events take more room", r"is a link, not a", r"events\.jsonl names settings"),
     ),
     Kind(
         "E-407", "The run cannot do that now",

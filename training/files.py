@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+CANNOT = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM, errno.EACCES}  # what a disk says of a call that it does not know
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -30,7 +33,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)
+        rights(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -45,12 +48,33 @@ def fsync(path: Path) -> None:
             os.fsync(file.fileno())
 
 
-def fsync_folder(folder: Path) -> None:
-    """The names in `folder` are on the disk.  Windows has no such call; there a rename is all one can have."""
+def rights(path: Path, mode: int) -> bool:
+    """Whether a file has that mode now.  A disk without rights (exFAT, many network drives) gives everything its own, and that is no trouble of the file's."""
+    try:
+        os.chmod(path, mode)
+    except OSError as error:
+        if error.errno not in CANNOT:
+            raise
+        return False
+    return True
+
+
+def fsync_folder(folder: Path) -> bool:
+    """Whether the names in `folder` are on the disk.  Windows, and some network drives, have no such call; there a rename is all one can have."""
     if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
+        return False
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in CANNOT:
+            raise
+        return False
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in CANNOT:
+            raise
+        return False
     finally:
         os.close(handle)
+    return True

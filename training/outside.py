@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 # Windows has no O_NOFOLLOW and no O_NONBLOCK, but neither pipes in folders; links and junctions are seen by lstat there
+PIECE_BYTES = 1 << 20
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _LINK_TAGS = (0xA000000C, 0xA0000003)  # Windows' reparse tags of a symbolic link and of a junction
@@ -61,7 +62,9 @@ def check_length(path: str | os.PathLike, most_bytes: int) -> None:
 def read_plain(path: str | os.PathLike, most_bytes: int, *, linked: bool = False) -> bytes:
     """The bytes of a plain file.  Raises Refused, also when more than most_bytes come out of it, whatever it says; OSError."""
     with open_plain(path, most_bytes, linked=linked) as file:
-        data = file.read(most_bytes + 1)
+        data = file.read(min(os.fstat(file.fileno()).st_size, most_bytes) + 1)  # a read of n bytes holds n, however few there are
+        while len(data) <= most_bytes and (more := file.read(min(PIECE_BYTES, most_bytes + 1 - len(data)))):
+            data += more
     if len(data) > most_bytes:
         raise Refused(f"{Path(path).name} {_too_long(len(data), most_bytes)}")
     return data

@@ -28,7 +28,7 @@ SPELT = {
     "validate_every": "Validate every … steps",
     "stop_early": "End early",
     "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
-    "rslora": "Rank-stabilised scale", "tf32": "TF32", "fp8": "Multiply in fp8", "cudnn_benchmark": "Try out convolution kernels", "prefetch": "Prepare the next step ahead",
+    "rslora": "Rank-stabilised scale", "survive": "In trouble", "tf32": "TF32", "fp8": "Multiply in fp8", "cudnn_benchmark": "Try out convolution kernels", "prefetch": "Prepare the next step ahead",
 }  # fmt: skip
 
 # labels of settings whose own name would stand twice on the page
@@ -50,6 +50,7 @@ NAMED = {
     "place.kind": "Where it trains", "place.options": "Options of the place", "concept.drawn": "Pictures drawn to train on", "concept.low": "Dataset of the low ends", "concept.focus": "Weight of where a pair differs", "keep.drawn": "Pictures drawn to be held",
     "engine.fused_lora": "LoRA in fewer operations", "engine.fused_optimizer": "AdamW in one operation", "engine.compile": "Compile the blocks", "engine.attention": "Attention kernel",
     "engine.overlap": "Copy blocks ahead",
+    "survive.milder": "Go on milder", "survive.less_exact": "Less exact if it must", "survive.not_a_number": "Where the loss is no number",
 }  # fmt: skip
 
 # what other programs call a setting: words that the search finds it by
@@ -94,6 +95,7 @@ ALSO = {
     "loss.prior_target": "prior_loss_weight prior loss weight prior preservation blank prompt preservation differential output preservation", "loss.ema_decay": "use_ema ema",
     "loss.gradient_checkpointing": "gradient_checkpointing", "sample.every": "sample_every_n_steps sample every n steps", "sample.prompts": "sample_prompts sample prompts",
     "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
+    "survive.milder": "oom out of memory cuda memory retry low vram", "survive.less_exact": "oom out of memory quantize", "survive.not_a_number": "nan inf loss is nan skip nan",
     "save.keep": "max_step_saves_to_keep save_last_n_steps", "trackers": "log_with wandb tensorboard trackio use_wandb report_to logging tracker project", "save.validate_every": "validate_every_n_steps",
     "engine.compile": "torch_compile torch compile dynamo inductor", "engine.attention": "sdpa xformers flash attention mem_eff_attn sage attention", "engine.fp8": "fp8_fast scaled_mm fp8 matmul",
     "engine.tf32": "allow_tf32", "engine.prefetch": "dataloader workers max_data_loader_n_workers persistent workers pin memory", "engine.overlap": "async offload pinned memory block swap",

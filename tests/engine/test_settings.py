@@ -150,6 +150,7 @@ CHANGED = {
     "engine.cudnn_benchmark": (True, {}),
     "engine.tf32": (True, {}),
     "engine.overlap": (True, {}),
+    "survive.not_a_number": ("exact", {}),  # in fp32, where it warns; what it does: tests/engine/test_survive.py
     "trackers": ([{"name": "nowhere"}], {}),  # which it says; what those that there are do: tests/runs/test_tracking.py
 }
 # what cannot show in a run on this machine, and where it is tested instead
@@ -163,6 +164,8 @@ ELSEWHERE = {
     "data.frames": "still pictures here, which refuse it, see below; tests/engine/test_clips.py trains on clips",
     "sample.frames": "the same",
     "engine.prefetch": "makes the same run: tests/engine/test_speed.py",
+    "survive.milder": "acts where memory runs out: tests/engine/test_survive.py",
+    "survive.less_exact": "the same",
     "place.kind": "another machine; tests/away trains on one",
     "place.options": "the same",
     "place.checkpoints": "the same",

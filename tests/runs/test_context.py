@@ -1,3 +1,5 @@
+import errno
+import os
 import time
 
 import pytest
@@ -104,3 +106,23 @@ def test_what_only_a_follower_has_seen_is_warned_of_by_the_first_and_once(ctx):
     assert [e["text"] for e in ctx.run.events()[0]] == ["Captions are cut", "A file is damaged"]
     follower.share_warnings()
     assert told[1] == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="which file a handle is of is read from /proc")
+def test_what_is_said_while_the_disk_does_not_answer_waits_for_it(ctx, monkeypatch):
+    """The system's own write fails, as on a drive that was unplugged; what passes anyway is dropped, the rest is on record once it is back."""
+    from training.runs import context
+
+    write, fails = os.write, [3]
+
+    def unplugged(handle, data):
+        if fails[0] and os.path.realpath(f"/proc/self/fd/{handle}").endswith("events.jsonl"):
+            fails[0] -= 1
+            raise OSError(errno.EIO, "Input/output error")
+        return write(handle, data)
+
+    monkeypatch.setattr(context, "DISK_FULL_WAIT_S", 0.0)
+    monkeypatch.setattr(os, "write", unplugged)
+    ctx.phase("training", 1, 2, "steps")
+    ctx.emit("checkpoint", step=1, path="checkpoints/000001")
+    assert kinds(ctx) == ["checkpoint"] and fails == [0]

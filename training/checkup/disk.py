@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..files import fsync_folder, rights
 from ..home import REPO, Home, unwritable
 from ..outside import size
 from .check import Check, some
@@ -22,14 +23,14 @@ AHEAD_S = 86_400.0
 
 def look(home: Home) -> Iterator[Check]:
     """A row for each folder that is written to, and for what its disk can do."""
-    from ..runs.lock import RunLock
+    from ..runs.lock import NO_LOCKS, RunLock, has_locks
 
     for name, folder in (("outputs", home.outputs), ("cache", home.cache), ("datasets", home.datasets)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
                 lock = RunLock(Path(file.name + ".lock"))
-                held = lock.acquire(wait_s=0)  # some network drives have no locks, and then no run could be told from a dead one
+                held = lock.acquire(wait_s=0)
                 lock.release()
                 os.unlink(lock.path)
         except OSError as error:
@@ -37,6 +38,8 @@ def look(home: Home) -> Iterator[Check]:
             yield Check(name, "broken", unwritable(folder, error), mend)
             continue
         yield Check(name, "ok" if held else "broken", f"{folder}" + ("" if held else " does not support file locks; choose another --home"))
+        if held and not has_locks(folder):  # some network drives
+            yield Check(f"{name}' disk", "note", NO_LOCKS)
         if name != "cache":
             yield from _abilities(name, folder)
     yield from _clock(home)
@@ -74,10 +77,10 @@ def _abilities(name: str, folder: Path) -> Iterator[Check]:
             two.unlink()
         except (OSError, NotImplementedError):
             lacks.append("hard links (a version of a dataset that is trained on again is then a copy, and takes its room twice)")
-        if os.name != "nt":
-            os.chmod(one, 0o600)
-            if stat.S_IMODE(one.stat().st_mode) != 0o600:
-                lacks.append("rights of files (everybody who reaches the disk can read what lies there)")
+        if os.name != "nt" and (not rights(one, 0o600) or stat.S_IMODE(one.stat().st_mode) != 0o600):
+            lacks.append("rights of files (everybody who reaches the disk can read what lies there)")
+        if os.name != "nt" and not fsync_folder(folder):
+            lacks.append("way to write the names of files through at once (after a power cut the newest checkpoint may be missing; the one before it is taken)")
         apart_s = abs(one.stat().st_mtime - time.time())
     except OSError as error:
         yield Check(f"{name}' disk", "note", f"could not be tried: {error.strerror or error}")

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..files import rights
 from ..outside import read_json
 from . import captions, encodings
 from .controls import is_control
@@ -318,7 +319,7 @@ def write_text_whole(path: Path | str, text: str) -> None:
             made = os.fstat(file.fileno()).st_mode
         try:
             if (mode := os.stat(path).st_mode) != made:
-                os.chmod(temp, stat.S_IMODE(mode))
+                rights(temp, stat.S_IMODE(mode))
         except FileNotFoundError:
             pass  # a new file: the umask has its say
         for patience in range(20):

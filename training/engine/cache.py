@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from torch import Tensor
 
 from ..files import write_atomic
 from ..outside import read_plain
+from ..runs import death
+from .memory import release
 
 VERSION = 1  # raise when the way something is encoded changes
 MAX_BYTES = 4 << 30  # of one entry: a long clip at full size is a tenth of that
@@ -51,6 +54,7 @@ class Cache:
 
     def __init__(self, folder: Path, warn: Callable[[str], None] = lambda text: None):
         self.folder, self.warn = folder, warn
+        self.read_s = 0.0  # seconds that get() took so far
         self._whole: set[str] = set()  # looked at, and found to be what was put
 
     def path(self, key: str) -> Path:
@@ -75,6 +79,13 @@ class Cache:
 
     def get(self, key: str) -> dict[str, Tensor]:
         """The tensors.  Raises KeyError when they are absent or damaged; what is damaged is set aside."""
+        since = time.monotonic()
+        try:
+            return self._got(key)
+        finally:
+            self.read_s += time.monotonic() - since
+
+    def _got(self, key: str) -> dict[str, Tensor]:
         if key not in self._whole:
             return self._checked(key)
         try:
@@ -122,12 +133,23 @@ def fill(
             missing[name] = thing
     names = list(missing)
     told(0, len(names))
+    at = 0
     with torch.no_grad():
-        for at in range(0, len(names), batch):
+        while at < len(names):
             some = names[at : at + batch]
-            for name, tensors in zip(some, encode([missing[n] for n in some]), strict=True):
-                cache.put(name, tensors)
-            told(min(at + batch, len(names)), len(names))
+            try:
+                for name, tensors in zip(some, encode([missing[n] for n in some]), strict=True):
+                    cache.put(name, tensors)
+            except Exception as error:
+                if len(some) == 1 or not death.ran_out(error):
+                    raise
+                batch = -(-len(some) // 2)
+            else:
+                at += len(some)
+                told(at, len(names))
+                continue
+            release()  # out here nothing of what failed is held any more
+            cache.warn(f"Memory ran out while {len(some)} were encoded at once; it goes on with {batch} at a time, which changes nothing but the time")
 
 
 def _sum(key: str, tensors: dict[str, Tensor]) -> str:

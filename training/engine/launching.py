@@ -27,10 +27,10 @@ from ..config import TrainConfig
 from ..home import Home
 from ..plan import sharing
 from ..plan.devices import CARDS
-from ..runs import death, journal
+from ..runs import death, journal, milder
 from ..runs.context import Context, Ended
 from ..runs.events import ENDINGS
-from ..runs.worker import DONE, LOST
+from ..runs.worker import AGAIN, DONE, LOST
 from ..sentences import sentences
 
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
@@ -79,6 +79,8 @@ def launch(config: TrainConfig, ctx: Context, count: int, nodes: Nodes) -> None:
         ending = ctx.run.last_kind()
         if ending in ENDINGS and (ending != "stopped" or not work.trouble or ctx.stop_requested()):
             raise Ended(0 if ending != "failed" else 1)
+        if nodes.count == 1 and (ending in ("milder", "mended") or (_spent(work.trouble, 0 <= kills < death.oom_kills()) and milder.step_down(ctx, "vram" if config.device in CARDS else "ram"))):
+            raise Ended(AGAIN)
         error, hint, trace = why(work.trouble, count, nodes, config.device, 0 <= kills < death.oom_kills())
     finally:
         work.forget()
@@ -183,6 +185,12 @@ def _environment(count: int, nodes: Nodes, device: str) -> dict[str, str]:
     if nodes.count == 1 and sys.platform in LOOPBACK:
         found["GLOO_SOCKET_IFNAME"] = LOOPBACK[sys.platform]  # a computer's own name may lead nowhere
     return {name: value for name, value in found.items() if name not in os.environ}
+
+
+def _spent(trouble: Exception | None, memory_gone: bool) -> bool:
+    """Whether the memory of one of the processes ran out.  memory_gone: as why() takes it."""
+    killed = -getattr(signal, "SIGKILL", 9)
+    return isinstance(trouble, ChildFailedError) and any(one.exitcode == AGAIN or (memory_gone and one.exitcode == killed) for one in trouble.failures.values())
 
 
 def why(trouble: Exception | None, count: int, nodes: Nodes, device: str, memory_gone: bool) -> tuple[str, str, str]:

@@ -21,10 +21,10 @@ from ..formats import basehash
 from ..formats.adapting import is_whole
 from ..formats.beside import is_beside
 from ..plan import advising, optimizing, prompts, validating
-from ..runs import weighing
+from ..runs import milder, weighing
 from ..runs.context import Context, Stopped
 from ..runs.events import MOST_WEIGHT, RunView, fold
-from . import adapter_files, blocks, checkpoint, drawing, memory, optim, shards, speed, training_adapter
+from . import adapter_files, blocks, checkpoint, drawing, memory, nans, optim, shards, speed, training_adapter
 from .cache import key
 from .data import Batch, Drawn, Weighed
 from .finish import finish
@@ -35,6 +35,7 @@ from .measuring import Yardstick
 from .prepare import Prepared, prepare
 from .randomness import number, unit
 from .sampling import SPONTANEOUS, Gallery
+from .watch import Watch
 from .weights import load_denoiser, load_vae, placement
 
 DISK_RETRY_S = 30
@@ -69,8 +70,11 @@ class Session:
         self.family, self.m, self.feed = prepared.family, prepared.m, prepared.feed
         self.adapter = registry.get("adapters", config.adapter.type, ctx.home.plugins)
         self.objective = registry.get("objectives", config.loss.objective, ctx.home.plugins)
+        self.hash = config_hash(ctx.run.config())  # as it was written: a milder attempt is the same run
         self.step = 0
         self.measured = RunView()  # what was measured so far, folded from its events alone
+        self.care = nans.Care(config, milder.mended(ctx.run), prepared.m)
+        self.watch = Watch(config, ctx, prepared.cache, self.feed.per_step)
         self._saved_at = time.monotonic()
         self._spontaneous = 0
         self._heed()
@@ -91,7 +95,7 @@ class Session:
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed, self.held.together)
-        about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused, self.held.split)]
+        about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused, self.held.split), *nans.idle(config)]
         for text in (*self._said_of_optimizer(), *self._idle_settings(), *about_speed, *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.yardstick = Yardstick(config, self.family, self.m, prepared.schedule, self.feed, self.switch, self.objective, prepared.probes, ctx.ranks, not is_whole(self.adapter), self.held.together)
@@ -252,10 +256,10 @@ class Session:
         total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), self.feed.learnt(self.step)
         first = self._told_apart and self._has_base and (self.step + 1) % PAIRED_EVERY == 0 and self.ctx.ranks.first
         self.scaler.scale(total)  # a process whose share of this step is nothing has a scale all the same
-        with self.held.together():
+        with self.care.of(self.step), self.held.together():
             for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
-                with memory.autocast(self.config):
-                    batch.base = self._said_by_base(batch)
+                with self.care.autocast():
+                    self.care.told(batch).base = self._said_by_base(batch)
                 parts = self._parts(batch)
                 while (losses := self._next(parts)) is not None:
                     plain, losses = losses.detach(), losses * batch.weights
@@ -274,7 +278,10 @@ class Session:
         self.scaler.unscale_(self.optimizer)
         limit = self.config.optimizer.clip_grad or math.inf
         grad = shards.everywhere(torch.nn.utils.clip_grad_norm_(self.weights, limit))
-        self.scaler.step(self.optimizer)
+        if self.config.device == "cpu" and not math.isfinite(float(grad)):
+            raise nans.trouble(self, self.step, f"the gradient became {float(grad)}", ids)
+        with self.care.rate(self.optimizer, self.step):
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -288,7 +295,7 @@ class Session:
 
     def _next(self, parts: Iterator[Tensor]) -> Tensor | None:
         """The next part of a batch's loss; None where there is no more."""
-        with memory.autocast(self.config):
+        with self.care.autocast():
             return next(parts, None)
 
     def _parts(self, batch: Batch) -> Iterator[Tensor]:
@@ -318,7 +325,7 @@ class Session:
         if not rows:
             return None
         alone = only(batch, rows)
-        with self.switch.base(), memory.autocast(self.config):
+        with self.switch.base(), self.care.autocast():
             alone.cond = self._cond_of_base(alone)
             return self.objective.loss(self.family, self.m, alone, self.p.schedule, self.config.loss)
 
@@ -338,15 +345,10 @@ class Session:
         return Cond(batch.cond.tensors | Cond.of(self.p.texts.rows(batch.captions)).to(self.config.device).tensors)
 
     def _check_finite(self) -> None:
-        """Reads the losses since the last look.  Raises ValueError at the first that is no number, and names its pictures."""
+        """Reads the losses since the last look.  Raises NotANumber at the first that is none, and names its pictures and the layer where it began."""
         for step, loss, ids in self._unchecked if self.ctx.ranks.first else ():  # all have the same sums
             if not math.isfinite(float(loss)):
-                kept = checkpoint.saved(self.ctx.run.path)
-                where = f"everything up to step {kept[-1][0]} is saved" if kept else "nothing was saved yet"
-                raise ValueError(
-                    f"the loss became {float(loss)} at step {step + 1}, so training stopped; {where}. "
-                    f"Pictures in that batch: {', '.join(ids[:8])}. Lower optimizer.learning_rate, or use bf16 or fp32, in a new run"
-                )
+                raise nans.trouble(self, step, f"the loss became {float(loss)}", ids)
         self._unchecked.clear()
 
     def _tell(self, loss: Tensor, grad: Tensor, count: int) -> None:
@@ -360,6 +362,7 @@ class Session:
             return
         self._check_finite()
         now = time.monotonic()
+        self.watch.learnt(now - since, pictures)
         self.ctx.step(
             self.step, self.config.steps, float(loss), optim.learning_rate(self.optimizer), float(grad),
             pictures / max(now - since, 1e-9), memory.in_use_bytes(self.config.device),
@@ -545,7 +548,7 @@ class Session:
         while True:
             try:
                 return checkpoint.save(
-                    self.ctx.run.path, self.step, files, state, config_hash(self.config), self.p.plan.fingerprint, headers
+                    self.ctx.run.path, self.step, files, state, self.hash, self.p.plan.fingerprint, headers
                 )
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or self.ctx.stop_requested():
@@ -606,7 +609,7 @@ class Session:
             self.ema = self._make_ema()
 
     def _refuse_changes(self, manifest: dict, base: dict[str, str]) -> None:
-        changed = checkpoint.changes(manifest, config_hash(self.config), self.p.plan.fingerprint)
+        changed = checkpoint.changes(manifest, self.hash, self.p.plan.fingerprint)
         changed += basehash.changes(base, self.p.base_hashes) if base else []  # a run that an earlier Easel began has no record
         if not changed:
             return

@@ -25,6 +25,7 @@ from ..runs.prompting import Standing
 from ..runs.shown import SPONTANEOUS
 from . import side
 from .data import Feed, Item
+from .frugal import Frugal
 from .lessons import Switch
 from .memory import autocast
 
@@ -55,6 +56,7 @@ class Gallery:
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext):
         self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
         self.feed, self.together = feed, together
+        self.frugal = Frugal(ctx.warn)
         self.over: list[Item] = list({item.id: item for item in (*feed.plan.held_out, *feed.plan.items)}.values())
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
@@ -86,6 +88,7 @@ class Gallery:
                 drawn = self._made(step, mine[0], *wanted[mine[0]]) if mine else None
             for made in ranks.gather(drawn):
                 self._keep(made)
+        self.ctx.share_warnings()  # of what did not fit
 
     def change(self, step: int, lines: list[str]) -> set[str]:
         """Other fixed prompts from `step` on, on record; the texts that have to be encoded for them.  Raises ValueError where they cannot be."""
@@ -117,7 +120,7 @@ class Gallery:
         text = prompt.text
         seed = prompt.sample.seed + (0 if prompt.seeded else place)
         with self.switch.times(strength):
-            frames = self._frames(prompt, seed, place if index < SPONTANEOUS else index)
+            frames = self.frugal.draw(lambda it: self._frames(it, seed, place if index < SPONTANEOUS else index), prompt, self.m.vae)
         if not frames:
             return None
         name = f"samples/{step:06d}_{index}.webp"

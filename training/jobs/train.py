@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+
 from .. import registry
 from ..away.place import is_away, problems
 from ..config import TrainConfig as Config
 from ..plan import optimizing
 from ..plan.devices import CARDS, TITLES
-from ..runs import tracking
+from ..runs import awake, milder, tracking
 
 TITLE = "Train"
 NEEDS_TOKEN = True  # a gated base model is downloaded with the user's own token
@@ -24,6 +27,13 @@ def run(config: Config, ctx) -> None:
         from ..away import relay
 
         return relay.run(config, ctx)
+    config = milder.applied(config, ctx.run)
+    with contextlib.nullcontext() if ctx.ranks.launched else awake.held() as how:
+        _train(config, ctx, how)
+
+
+def _train(config: Config, ctx, awake: Callable[[], str] | None) -> None:
+    """The same on this computer.  awake: says whether it is kept from sleeping."""
     if not ctx.ranks.launched:
         _with_others(config, ctx)
     for use in config.trackers:
@@ -35,6 +45,8 @@ def run(config: Config, ctx) -> None:
     libraries.load(config, registry.get("families", config.model.family, ctx.home.plugins).SPEC, optimizing.of(config.optimizer, ctx.home.plugins))
     from ..engine.loop import train
 
+    if awake:
+        print(f"Easel: {awake()}")
     ctx.ranks.on(config.device)
     train(config, ctx)
 

@@ -52,7 +52,7 @@ def make_it_fit(config: TrainConfig, vram_bytes: float, ram_bytes: float, home: 
     helped = True
     while over and helped:
         helped = False
-        for step in (_half(on.best_dtype), *STEPS):
+        for step in (half(on.best_dtype), *STEPS):
             for change in step(config):
                 if not set(change.settings).isdisjoint(fixed) or not all(on.can(path, value) for path, value in change.settings.items()):
                     continue
@@ -84,7 +84,7 @@ def whole(config: TrainConfig) -> bool:
     return is_whole(registry.get("adapters", config.adapter.type))
 
 
-def _half(dtype: str) -> Callable[[TrainConfig], Iterator[Change]]:
+def half(dtype: str) -> Callable[[TrainConfig], Iterator[Change]]:
     def step(config: TrainConfig) -> Iterator[Change]:
         if config.model.dtype == "fp32" and dtype != "fp32":
             yield Change({"model.dtype": dtype}, f"The base model computes in {dtype}, as is usual on this device")
@@ -99,20 +99,20 @@ def _smaller_batch(config: TrainConfig) -> Iterator[Change]:
         yield Change({"data.batch_size": batch, "optimizer.accumulation": times}, f"Batches of {batch}, added up {times} at a time: what is learnt stays the same")
 
 
-def _recompute(config: TrainConfig) -> Iterator[Change]:
+def recompute(config: TrainConfig) -> Iterator[Change]:
     levels = ("off", "third", "half", "all")
     said = {"third": "every third block is", "half": "every second block is", "all": "all blocks are"}
     for level in levels[levels.index(config.loss.gradient_checkpointing) + 1 :]:
         yield Change({"loss.gradient_checkpointing": level}, f"Gradient checkpointing: {said[level]} computed twice, up to a third slower")
 
 
-def _small_optimizer(config: TrainConfig) -> Iterator[Change]:
+def small_optimizer(config: TrainConfig) -> Iterator[Change]:
     if smaller := getattr(optimizing.of(config.optimizer), "SMALLER", None):
         id, said = smaller
         yield Change({"optimizer.type": id}, said)
 
 
-def _quantise(how: str) -> Callable[[TrainConfig], Iterator[Change]]:
+def quantise(how: str) -> Callable[[TrainConfig], Iterator[Change]]:
     bits = {"int8": "8", "nf4": "4"}[how]
     before = {"int8": ("none",), "nf4": ("none", "int8", "fp8")}[how]
 
@@ -125,19 +125,19 @@ def _quantise(how: str) -> Callable[[TrainConfig], Iterator[Change]]:
     return step
 
 
-def _tile(config: TrainConfig) -> Iterator[Change]:
+def tile(config: TrainConfig) -> Iterator[Change]:
     if not config.model.vae_tiling:
         yield Change({"model.vae_tiling": True}, "Pictures are encoded and decoded in tiles")
 
 
-def _offload(config: TrainConfig) -> Iterator[Change]:
+def offload(config: TrainConfig) -> Iterator[Change]:
     if config.device in CARDS and config.loss.gradient_checkpointing == "all" and not whole(config):
         for share in (0.25, 0.5, 0.75, 1.0):
             if share > config.model.offload:
                 yield Change({"model.offload": share}, f"{share:.0%} of the denoiser's blocks wait in RAM, much slower")
 
 
-def _copied_in_time(config: TrainConfig) -> Iterator[Change]:
+def copied_in_time(config: TrainConfig) -> Iterator[Change]:
     if config.engine.overlap and config.model.offload:
         yield Change({"engine.overlap": False}, "Blocks that wait in RAM are copied when their turn comes, not ahead")
 
@@ -152,7 +152,7 @@ def _smaller_pictures(config: TrainConfig) -> Iterator[Change]:
         yield Change({"data.resolutions": capped(config.data.resolutions)} | ({"data.datasets": uses} if own else {}), f"Pictures of {side} px instead of {largest}: finer detail is lost")
 
 
-STEPS = (_copied_in_time, _smaller_batch, _recompute, _small_optimizer, _tile, _quantise("int8"), _quantise("nf4"), _offload, _smaller_pictures)  # the mildest first
+STEPS = (copied_in_time, _smaller_batch, recompute, small_optimizer, tile, quantise("int8"), quantise("nf4"), offload, _smaller_pictures)  # the mildest first
 
 
 def all_with(config: TrainConfig, settings: dict[str, Any]) -> TrainConfig:

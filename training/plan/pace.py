@@ -49,6 +49,7 @@ def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
                 job["gpus"] = wish.gpus
             if card and run.card() not in ("", card):
                 continue
+            job = _as_it_ran(job, run)
             if _sides(job) != _sides(wanted) or not all(_at(job, path) == _at(wanted, path) for path in ALIKE):
                 continue
             pace = _read(run.events_path)
@@ -70,6 +71,16 @@ def _read(events: Path) -> Pace | None:
             memory = max(memory, int(record["memory_bytes"]))
     rates = [rate for rate in rates if rate > 0]
     return Pace(1 / median(rates), memory) if len(rates) >= FEWEST else None
+
+
+def _as_it_ran(job: dict[str, Any], run) -> dict[str, Any]:
+    """The job with what its attempts took in place of what it says, where memory had run out."""
+    record = run.last("milder")
+    job = json.loads(json.dumps(job))
+    for path, value in (record["settings"] if record else {}).items():
+        part, _, name = path.partition(".")
+        job[part][name] = value
+    return job
 
 
 def _sides(job: dict[str, Any]) -> list[int]:

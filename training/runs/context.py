@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import journal
+from . import death, journal
 from .events import ENDINGS, KINDS, MAY
 from .ranks import ALONE, Alone
 from .run import Run
@@ -17,7 +17,7 @@ STEP_GAP_S = 0.5
 PHASE_GAP_S = 0.25
 DISK_FULL_WAIT_S = 30.0
 DISK_FULL_TRIES = 40
-_DURABLE = ENDINGS | {"checkpoint"}
+_DURABLE = ENDINGS | {"checkpoint", "milder", "mended"}
 _PASSING = {"phase", "step"}  # the next one says it all again
 
 
@@ -27,6 +27,14 @@ class Stopped(Exception):
     def __init__(self, step: int = 0):
         super().__init__(f"stopped at step {step}")
         self.step = step
+
+
+class NotANumber(ValueError):
+    """The loss of a step, counted from 0, or its gradient is no number.  found: what was found out, where training goes on all the same."""
+
+    def __init__(self, text: str, step: int, found: str):
+        super().__init__(text)
+        self.step, self.found = step, found
 
 
 class Ended(Exception):
@@ -47,6 +55,7 @@ class Context:
         self.secrets = secrets or {}
         self.ranks: Alone = ALONE  # the processes that train together
         self.last_emitted = ""
+        self.after_kill = False  # whether the system ended the attempt before for want of memory
         self._cursor = control_cursor
         self._stop = False  # a plain flag: a signal handler sets it, which must take no lock
         self.hurry = False  # a signal asked to stop, so that there may be little time
@@ -61,7 +70,7 @@ class Context:
     def emit(self, kind: str, **data: Any) -> None:
         """One event is on record; with checkpoint and the endings also on the disk.  Raises ValueError for a wrong kind or key.
 
-        While the disk is full: what passes anyway is dropped, everything else waits until there is room.
+        While the disk is full, or does not answer: what passes anyway is dropped, everything else waits until there is room.
         """
         from ..hub.secrets import mask
 
@@ -76,7 +85,7 @@ class Context:
                     journal.append(self.run.events_path, record, fsync=kind in _DURABLE)
                     break
                 except OSError as error:
-                    if error.errno not in (errno.ENOSPC, errno.EDQUOT) or (tries_left == 0 and kind not in _PASSING):
+                    if not (error.errno in (errno.ENOSPC, errno.EDQUOT) or death.disk_gone(error)) or (tries_left == 0 and kind not in _PASSING):
                         raise
                     if kind in _PASSING:
                         return

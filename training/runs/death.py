@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 from ..home import COMMAND, REPAIR
 from .events import RunView
@@ -17,6 +18,13 @@ _ATTEMPT = re.compile(r"^--- attempt \d+, .* ---$", re.MULTILINE)
 _ENDED = re.compile(r"^Easel: the worker ended (?:by signal (\d+)|with code (\d+)).*; the system had killed (\d+) ", re.MULTILINE)
 _LIBRARY_TROUBLE = f"{REPAIR}, which repairs what is installed; '{COMMAND} doctor' says what is wrong."
 _GPU_TROUBLE = f"Update the graphics driver, then press Resume; '{COMMAND} doctor' says what is wrong."
+_CARD_AGAIN = f"Press Resume: it goes on from what is saved. If it happens again, take back any overclocking, look at heat and power, and update the driver; '{COMMAND} doctor' sees whether the card is there."
+_NO_MEMORY = {  # what libraries say where memory ran out: of the card, of the computer
+    "vram": ("CUDA out of memory", "HIP out of memory", "MPS backend out of memory", "XPU out of memory", "CUDA error: out of memory", "HIP error: out of memory", "_STATUS_ALLOC_FAILED", "OUT_OF_DEVICE_MEMORY"),
+    "ram": ("can't allocate memory", "not enough memory", "annot allocate memory", "bad_alloc", "Unable to allocate"),
+}  # fmt: skip
+_DISK_GONE = {getattr(errno, name) for name in ("EIO", "ENODEV", "ENXIO", "ENOTCONN", "ESTALE", "EHOSTDOWN") if hasattr(errno, name)}
+_CARD_LOST = ("launch failure", "launch timed out", "device is lost", "device lost", "DEVICE_LOST", "fallen off the bus", "GPU is lost", "ECC error", "hardware stack error", "devices unavailable", "driver shutting down")
 _SMALLER = "Duplicate the run with a smaller batch or a lower resolution, or with gradient checkpointing on."
 WINDOWS_ACCESS_VIOLATION = 0xC0000005
 CLOCK_SLACK_S = 90  # a boot time computed from the clock wanders a little
@@ -47,19 +55,55 @@ def oom_kills() -> int:
     return -1
 
 
+def ran_out(error: BaseException) -> str:
+    """"vram" or "ram" where memory ran out, of the card or of the computer; "" for anything else."""
+    text = str(error)
+    if type(error).__name__ == "OutOfMemoryError" or any(said in text for said in _NO_MEMORY["vram"]):
+        return "vram"
+    gone = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or any(said in text for said in _NO_MEMORY["ram"])
+    return "ram" if gone else ""
+
+
+def disk_gone(error: BaseException) -> TypeGuard[OSError]:
+    """Whether a disk no longer answers: it was unplugged, or its network is away."""
+    return isinstance(error, OSError) and error.errno in _DISK_GONE
+
+
+def killed_for_memory(boot_before: str, kills_before: int, log: str) -> bool:
+    """Whether the system ended a silent worker for want of memory.  log: the last of its log.txt; the others as its `started` says."""
+    if _restarted(boot_before, boot_id()):
+        return False
+    number, _, rose = _how(log, kills_before)
+    return rose and number in (0, getattr(signal, "SIGKILL", 9))
+
+
+def _how(log: str, kills_before: int) -> tuple[int, int, bool]:
+    """(signal, exit code, whether the system had killed processes for want of memory) of the last attempt; 0 where nobody saw it end."""
+    ended = _ENDED.search(_ATTEMPT.split(log)[-1])
+    if not ended:
+        return 0, 0, 0 <= kills_before < oom_kills()
+    return int(ended[1] or 0), int(ended[2] or 0), int(ended[3]) > 0
+
+
 def of_exception(error: BaseException) -> tuple[str, str]:
     """(what went wrong, what to do next) for a person; nothing in them names a step, as the caller knows it better."""
     text = " ".join(str(error).split())
     hint = str(getattr(error, "hint", ""))
     name = type(error).__name__
-    if "CUDA out of memory" in text or "HIP out of memory" in text or "MPS backend out of memory" in text or "XPU out of memory" in text or name == "OutOfMemoryError":
+    out_of = ran_out(error)
+    if out_of == "vram":
         return "The graphics card ran out of memory.", hint or _SMALLER
-    if isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text:
+    if out_of:
         return "The computer ran out of memory (RAM).", hint or f"Close other programs, then press Resume. {_SMALLER}"
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
         return _disk_full(str(getattr(error, "filename", None) or "")), hint or "Free some space, then press Resume."
+    if disk_gone(error):
+        where = f" ({error.filename})" if error.filename else ""
+        return _capped(f"The disk no longer answers{where}: {' '.join(str(error.strerror).split())}."), hint or "Plug it in again, or bring its network back; then press Resume."
     if isinstance(error, ImportError):
         return _capped(f"A part of Easel could not be loaded: {text}"), hint or _LIBRARY_TROUBLE
+    if any(said in text for said in _CARD_LOST) and any(said in text for said in ("CUDA", "HIP", "XPU", "GPU", "UR_RESULT", "device")):
+        return _capped(f"The graphics card was lost while it worked, as by a reset of its driver: {text}"), hint or _CARD_AGAIN
     if "CUDA error" in text or "CUDA driver" in text or "cuDNN error" in text or "NVIDIA driver" in text:
         return _capped(f"The graphics card refused to work: {text}"), hint or _GPU_TROUBLE
     if hint and text:  # whoever wrote a hint wrote a sentence too
@@ -85,10 +129,7 @@ def of_silence(view: RunView, saved_steps: Sequence[int], log: str, folder: str,
     else:
         saved, go_on = "", " Press Resume to begin again." if view.of else " Press Resume to go on."
     log = _ATTEMPT.split(log)[-1]
-    ended = _ENDED.search(log)
-    number = int(ended[1] or 0) if ended else 0
-    code = int(ended[2] or 0) if ended else 0
-    oom_rose = int(ended[3]) > 0 if ended else 0 <= view.oom_kills < oom_kills()
+    number, code, oom_rose = _how(log, view.oom_kills)
 
     if _restarted(view.boot_id, boot_id()):
         return f"The computer was restarted while it ran{at}.{saved}{go_on}"
@@ -100,6 +141,8 @@ def of_silence(view: RunView, saved_steps: Sequence[int], log: str, folder: str,
         return f"It crashed on a bus error{at}: often a full disk under a mapped file.{saved} Free some space.{go_on}"
     if "Fatal Python error" in log or number == signal.SIGABRT:
         return f"It crashed inside native code{at}; the log has its last words.{saved}{go_on}"
+    if code == 1 or "The disk no longer answers" in log:
+        return f"It could no longer write to its folder{at}: the disk was gone, or nothing may be written to it.{saved} Bring it back.{go_on}"
     if oom_rose and number in (0, getattr(signal, "SIGKILL", 9)):
         return f"The computer ran out of memory (RAM){at}.{saved} Close other programs, or duplicate the run with a smaller batch.{go_on}"
     return f"It ended without a word{at} (killed or power cut).{saved}{go_on}"

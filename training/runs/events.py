@@ -29,6 +29,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "checkpoint": ("step", "path"),
     "item": ("id", "status", "text"),  # one picture of a captioning or import job: done, tried, skipped, failed
     "warning": ("text",),
+    "milder": ("settings", "said"),  # memory ran out: all settings, by dotted path, that the attempts from here on have in place of those in job.yaml
+    "mended": ("step", "since", "how", "said"),  # the loss of a step was no number: how the attempts from here on take it, or all from `since` on
     "finished": ("path", "summary"),
     "stopped": ("step",),
     "failed": ("error", "hint", "trace"),
@@ -304,6 +306,10 @@ def _warning(g, lists, e, t):
         _keep(lists.warnings, text, None, MOST_WARNINGS)
 
 
+def _took_care(g, lists, e, t):
+    _warning(g, lists, {"text": e["said"]}, t)
+
+
 def _finished(g, lists, e, t):
     g.update(result=_text(e["path"], WORD), summary=_text(e["summary"], LINE), result_step=_count(e.get("step", 0)), phase="finished")
 
@@ -319,7 +325,6 @@ def _failed(g, lists, e, t):
 
 _RULES = {
     "started": _started, "phase": _phase, "step": _step, "validation": _validation, "pictures": _pictures, "weight": _weight, "sample": _sample, "prompts": _prompts,
-    "checkpoint": _checkpoint,
-    "item": _item, "warning": _warning, "finished": _finished, "stopped": _stopped, "failed": _failed,
+    "checkpoint": _checkpoint, "item": _item, "warning": _warning, "milder": _took_care, "mended": _took_care, "finished": _finished, "stopped": _stopped, "failed": _failed,
 }  # fmt: skip
 assert set(_RULES) == set(KINDS)

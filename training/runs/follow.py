@@ -104,6 +104,8 @@ class _Screen:
             self.line(f"{event.get('id')}: {event.get('status')} {event.get('text')}".rstrip())
         elif kind == "warning":
             self.line(f"warning: {event.get('text')}")
+        elif kind in ("milder", "mended"):
+            self.line(f"goes on by itself: {event.get('said')}")
         if kind in ENDINGS and self.unsaid:
             self.line(self.unsaid)
         if kind == "finished":

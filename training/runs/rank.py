@@ -3,7 +3,7 @@
     python -m training.runs.rank HOME RUN_PATH ATTEMPT CONTROL_OFFSET LAUNCHER
 
 The first one owns the run's folder and says how the run ends, as a worker alone would; the worker that launched them holds the lock.
-LAUNCHER: the id of the process that launched this one.  On other computers RUN_PATH is "": the first one says which run it is.  Exit codes: 0 done or stopped, 1 failed, 4 another one is gone.
+LAUNCHER: the id of the process that launched this one.  On other computers RUN_PATH is "": the first one says which run it is.  Exit codes: 0 done or stopped, 1 failed, 4 another one is gone, 5 memory ran out, or the run goes on in another way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from . import death, worker
 from .context import Context, Follower, Stopped
 from .ranks import Lost
 from .run import Run
-from .worker import DONE, LOST
+from .worker import AGAIN, DONE, LOST
 
 LOOK_S = 0.25
 LINGER_S = 3.0  # for the first one to say the same of itself, before this one's end ends it
@@ -63,6 +63,8 @@ def _follow(ctx: Context) -> int:
         return LOST
     except BaseException as error:  # noqa: BLE001 as in worker.work: the user gets a sentence, through whoever launched this
         worker.leave_word(ctx, *death.of_exception(error), traceback.format_exc())
+        if death.ran_out(error):
+            return AGAIN
         time.sleep(LINGER_S)
         return 1
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from ..config import HERE
 from ..home import REPAIR, REPO, Home
 from ..hub.secrets import Secret, mask
 from ..plan.hardware import machine
-from . import death, journal, needs, origin, placing, queueing, tellside, trackside
+from . import death, journal, milder, needs, origin, placing, queueing, tellside, trackside
 from .events import ENDINGS
 from .lock import RunLock
 from .run import Run, list_runs
@@ -64,6 +65,7 @@ class _Child:
 _children: dict[Path, _Child] = {}
 _tokens: dict[Path, Secret] = {}  # given for a run that waits in the queue; in memory only, so a restart of the app forgets them
 _hopeless: set[Path] = set()  # runs whose worker could not begin, which could not even be put on record
+_killed: list[Run] = []  # runs of ours whose worker was killed, for resume_milder() to look at
 _one_at_a_time = threading.RLock()
 
 
@@ -177,6 +179,20 @@ def tick(home: Home) -> list[str]:
             _spawn(run, home, offset, _tokens.pop(run.path, None), card=card)
             begun.append(run.id)
         return begun
+
+
+def resume_milder(home: Home) -> list[str]:
+    """The ids of runs that go on by themselves: the system had killed their workers for want of memory, and they can do with less.
+
+    Each time is one rung down, so it ends.  Where the machine is somebody else's by now, it is left to whoever presses Resume.
+    """
+    begun = []
+    while _killed:
+        run = _killed.pop()
+        with suppress(ValueError, OSError):
+            if milder.worth_resuming(run, home) and start(run, home) == "started":
+                begun.append(run.id)
+    return begun
 
 
 def no_accelerator(environ: Mapping[str, str] = os.environ) -> str:
@@ -304,6 +320,7 @@ class Ticker(threading.Thread):
         while not self._ended.wait(self.every_s):
             try:
                 tick(self.home)
+                resume_milder(self.home)
             except Exception:  # the next tick may do better, and a queue that stands still is worse than a line in the log
                 logging.getLogger("easel").exception("the queue could not be looked at")
 
@@ -436,7 +453,9 @@ def _collect() -> None:
         del _children[path]
         if not path.is_dir() or code == REFUSED:
             continue
-        if code not in (0, 1):  # 1: the worker has said `failed` itself
+        if code == -getattr(signal, "SIGKILL", 9):
+            _killed.append(child.run)
+        if code not in (0, 1) or child.run.last_kind() not in ENDINGS:  # with 1 the worker has said `failed` itself, where it could
             rose = max(0, death.oom_kills() - child.oom_kills_before) if child.oom_kills_before >= 0 else 0
             with os.fdopen(outside.open_to_append(child.run.log_path), "ab") as log:
                 log.write(f"\n{death.ENDED_LINE.format(how=death.how_it_ended(code), oom_kills=rose)}\n".encode())

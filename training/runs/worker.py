@@ -8,6 +8,7 @@ Exit codes: 0 finished or stopped, 1 failed, 3 the run is somebody else's.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import importlib.metadata
 import io
@@ -25,12 +26,15 @@ from ..files import write_atomic
 from ..home import Home
 from ..sentences import sentences
 from . import death
-from .context import Context, Ended, Stopped
+from .context import Context, Ended, NotANumber, Stopped
+from .lock import RunLock
 from .ranks import Lost
 from .run import Run
 
 REFUSED = 3  # exit code when somebody else holds the run
+AGAIN = 5  # what work() says where the run goes on by itself with a fresh process; also the exit code of one of several whose memory ran out
 LOST = 4  # exit code of one of several processes that train together, when another one is gone
+DESCRIPTORS = "/dev/fd"  # one entry for each open file of this process
 DONE = "done"  # the file that one of them leaves beside that of its errors when it ended well
 EXIT_GRACE_S = 20.0
 TOLD_VERSIONS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
@@ -38,24 +42,48 @@ TOLD_VERSIONS = ("torch", "diffusers", "transformers", "peft", "accelerate", "sa
 
 def main(argv: list[str]) -> int:
     """The exit code, after all is on record."""
-    from .lock import RunLock
-
     run, home, control_offset = Run(Path(argv[0])), Home(Path(argv[1])), int(argv[2])
     lock = RunLock(run.lock_path)
     if not lock.acquire(wait_s=2.0):
         return REFUSED
+    ctx = begin(run, home, control_offset)
+    while (code := work(ctx)) == AGAIN:
+        ctx = once_more(ctx, lock)
+    leave_in_time(code)
+    return code
+
+
+def begin(run: Run, home: Home, control_offset: int) -> Context:
+    """An attempt, of which the first words are on record."""
     started = run.last("started")
     attempt = int(started["attempt"]) + 1 if started else 1
     ctx = Context(run, home, attempt, control_offset)
     hear_signals(ctx)
     mask_output(ctx)
+    ctx.after_kill = run.killed_for_memory()
     print(death.ATTEMPT_LINE.format(attempt=attempt, time=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()), pid=os.getpid()))
     ctx.emit(
         "started", pid=os.getpid(), attempt=attempt, boot_id=death.boot_id(), oom_kills=death.oom_kills(), versions=_versions(), device=_device(run)
     )  # fmt: skip
-    code = work(ctx)
-    leave_in_time(code)
-    return code
+    return ctx
+
+
+def once_more(ctx: Context, lock: RunLock) -> Context:
+    """The next attempt, by a fresh process in the place of this one, which never returns from here: nothing that a library holds on to is left.
+
+    It has the same id and holds the same lock.  Where the system cannot put it there (Windows), this process goes on.
+    """
+    if token := ctx.secrets.get("hf_token"):
+        os.environ["HF_TOKEN"] = token.reveal()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if hasattr(os, "execve") and os.name != "nt" and Path(DESCRIPTORS).is_dir():
+        for name in os.listdir(DESCRIPTORS):
+            with contextlib.suppress(OSError):
+                os.set_inheritable(int(name), int(name) <= 2)
+        lock.lend()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:-1], str(ctx.cursor)])
+    return begin(ctx.run, ctx.home, ctx.cursor)
 
 
 def job_of(ctx: Context) -> str:
@@ -73,6 +101,10 @@ def job_of(ctx: Context) -> str:
 def work(ctx: Context) -> int:
     """0 or 1, and the job's ending is on record; LOST where one of several processes that trained together is gone, which whoever launched them says."""
     try:
+        if ctx.after_kill:
+            from . import milder
+
+            milder.step_down(ctx, "ram")
         kind = job_of(ctx)
         if ctx.last_emitted != "finished":
             raise RuntimeError(f"the {kind} job returned without a result")
@@ -86,12 +118,28 @@ def work(ctx: Context) -> int:
     except BaseException as error:  # noqa: BLE001 the one catch-all: whatever it is, the user gets a sentence
         trace = traceback.format_exc()
         print(trace, file=sys.stderr)
+        if goes_on(ctx, error):
+            return AGAIN
         sentence, hint = death.of_exception(error)
+        if death.ran_out(error):
+            from . import milder
+
+            hint = milder.nothing_left(ctx.run) or hint
         steps = [step for step, _ in ctx.run.checkpoints()]
         saved = f"Everything up to step {steps[-1]} is saved." if steps else ""
         ctx.emit("failed", error=sentence, hint=sentences(saved, hint), trace=trace)
         return 1
     return 0
+
+
+def goes_on(ctx: Context, error: BaseException) -> bool:
+    """Whether the run goes on by itself from its last checkpoint in another way, which then is on record."""
+    out_of = death.ran_out(error)
+    if not (out_of or isinstance(error, NotANumber)) or ctx.stop_requested():
+        return False
+    from . import milder
+
+    return milder.try_again(ctx, error) if isinstance(error, NotANumber) else milder.step_down(ctx, out_of)
 
 
 def leave_word(ctx: Context, message: str, hint: str, trace: str) -> None:

@@ -1,0 +1,63 @@
+"""Where memory ran out: the next milder settings, one rung at a time, in the order in which *Make it fit* tries them.  No torch.
+
+Rungs that a run takes by itself leave it the same run: the same pictures, noise and words at every step, and sums that differ by rounding at
+most.  What is less exact is taken only where the person allows it, and what learns something else (smaller pictures) never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..config import TrainConfig
+from . import fit
+from .devices import Device
+from .fit import Change
+
+# how the names of phases begin, by what is in memory then
+ENCODING = ("loading the image encoder", "encoding pictures", "reading control pictures", "drawing what")
+READING = ("loading text encoder", "reading captions")
+PREPARING = ("loading libraries", "checking the base", "checking the pictures", "reading masks", "looking at", "fetching", "downloading")  # nothing that settings change is in memory yet
+MOST_TIMES = 256  # of optimizer.accumulation
+
+
+def next_rung(config: TrainConfig, phase: str, on: Device, saved: bool) -> Change | None:
+    """The mildest change that needs less memory in a phase; None where none is left.
+
+    saved: whether there is a checkpoint, whose optimizer state no other optimizer could read.
+    """
+    for step in _steps(config, phase, on, saved):
+        for change in step(config):
+            if all(on.can(path, value) for path, value in change.settings.items()):
+                return change
+    return None
+
+
+def _steps(config: TrainConfig, phase: str, on: Device, saved: bool) -> list[Callable[[TrainConfig], Iterator[Change]]]:
+    inexact = config.survive.less_exact
+    half = [fit.half(on.best_dtype)] * inexact
+    if phase.startswith(ENCODING):
+        return [*half, fit.tile]
+    if phase.startswith(READING):
+        return [*half, *(_only("model.quantise_text", fit.quantise(how)) for how in ("int8", "nf4") if inexact)]
+    if phase.startswith(PREPARING):
+        return []
+    quantise = [_only("model.quantise", fit.quantise(how)) for how in ("int8", "nf4") if inexact]
+    return [*half, _keep_apart, fit.copied_in_time, _smaller_batch, fit.recompute, *[fit.small_optimizer] * (inexact and not saved), *quantise, fit.offload]
+
+
+def _only(path: str, step: Callable[[TrainConfig], Iterator[Change]]) -> Callable[[TrainConfig], Iterator[Change]]:
+    return lambda config: (change for change in step(config) if path in change.settings)
+
+
+def _keep_apart(config: TrainConfig) -> Iterator[Change]:
+    if config.keep.on and config.keep.together:
+        yield Change({"keep.together": False}, "The passes that hold the base model are made one after the other with those that learn: what is learnt stays the same")
+
+
+def _smaller_batch(config: TrainConfig) -> Iterator[Change]:
+    """The batch cut by its smallest factor, so that as many pictures make a step as before."""
+    batch, times = config.data.batch_size, config.optimizer.accumulation
+    factor = next((n for n in range(2, batch + 1) if batch % n == 0), 0)
+    if factor and times * factor <= MOST_TIMES:
+        batch, times = batch // factor, times * factor
+        yield Change({"data.batch_size": batch, "optimizer.accumulation": times}, f"Batches of {batch}, added up {times} at a time: what is learnt stays the same")
