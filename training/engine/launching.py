@@ -57,7 +57,7 @@ def local_processes(asked: int, device: str) -> int:
 
 def launch(config: TrainConfig, ctx: Context, count: int, nodes: Nodes) -> None:
     """Trains with `count` processes here, and as many on each other computer.  Raises Ended when all are gone; ValueError where a step cannot be shared out."""
-    for path, text in sharing.problems(config, count * nodes.count):
+    for path, text in sharing.problems(config, count * nodes.count, ctx.home.plugins):
         raise ValueError(f"{path} {text}")
     if ctx.run.wished_card():
         ctx.warn(f"the card that was chosen has no effect: gpus is {config.gpus}, so the run takes several")

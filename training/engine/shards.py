@@ -108,7 +108,8 @@ class Shards(Unsplit):
     @contextmanager
     def loading(self) -> Iterator[None]:
         """The processes of one computer one after another, so that its RAM holds it once."""
-        for number in range(int(os.environ.get("LOCAL_WORLD_SIZE", self.ctx.ranks.world))):
+        most = -self.ctx.ranks.least([-int(os.environ.get("LOCAL_WORLD_SIZE", self.ctx.ranks.world))])[0]  # of any computer
+        for number in range(most):
             if number == int(os.environ["LOCAL_RANK"]):
                 yield
             self.ctx.ranks.wait()
@@ -189,11 +190,19 @@ def of(config: TrainConfig, ctx: Context) -> Unsplit:
         raise ValueError(f"{path} {text}")
     free = torch.get_device_module(config.device).mem_get_info()[0] if config.device in CARDS else 0
     least = min(ranks.gather(free), default=0)
-    if not ranks.same(ranks.first and estimate.is_split(counted, ctx.home, least)):
+    if not ranks.same(ranks.first and _decided(counted, ctx, least)):
         return Unsplit(config, ctx)
     from .. import registry
 
     return Shards(config, ctx, is_whole(registry.get("adapters", config.adapter.type, ctx.home.plugins)))
+
+
+def _decided(config: TrainConfig, ctx: Context, free_bytes: int) -> bool:
+    try:
+        return estimate.is_split(config, ctx.home, free_bytes)
+    except ValueError as error:  # a kind of adapter that was added, for one, is not reckoned
+        ctx.warn(f"each process holds the whole model, as what it needs cannot be reckoned: {error}; set shard to on to split it")
+        return False
 
 
 def whole(value: Tensor, keep: bool = True) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from .. import registry
 from ..config import SamplePart, TrainConfig
@@ -159,20 +160,20 @@ def peak_bytes(config: TrainConfig, home: Home, card_bytes: float = math.inf) ->
     """(VRAM, RAM) that `config` needs at its peak; no picture is looked at.  card_bytes: what one card has, by which the model may be split.  Raises ValueError as estimate() does."""
     family = registry.get("families", config.model.family, home.plugins)
     model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
-    return _peak(config, family.SPEC, model, measured(config, home.outputs), split_among(config, family.SPEC, model, card_bytes))[:2]
+    return _peak(config, family.SPEC, model, measured(config, home.outputs), split_among(config, family.SPEC, model, card_bytes, home.plugins))[:2]
 
 
 def is_split(config: TrainConfig, home: Home, card_bytes: float) -> bool:
     """Whether the base model is split among the processes of a run, `gpus` of them.  card_bytes: what the card has free that has least.  Raises ValueError as estimate() does."""
     family = registry.get("families", config.model.family, home.plugins)
     model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
-    return split_among(config, family.SPEC, model, card_bytes) > 1
+    return split_among(config, family.SPEC, model, card_bytes, home.plugins) > 1
 
 
-def split_among(config: TrainConfig, spec: FamilySpec, model: BaseModel, card_bytes: float) -> int:
+def split_among(config: TrainConfig, spec: FamilySpec, model: BaseModel, card_bytes: float, plugins: Path | None = None) -> int:
     """How many processes the base model is split among; 1 where each holds it whole."""
     count = max(config.gpus, 1)
-    if count == 1 or config.shard == "off" or sharing.unsplittable(config):
+    if count == 1 or config.shard == "off" or sharing.unsplittable(config, plugins):
         return 1
     if config.shard == "on":
         return count
@@ -196,7 +197,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     family = registry.get("families", config.model.family, home.plugins)
     spec: FamilySpec = family.SPEC
     asked = config
-    unshared = next((f"{path} {text}" for path, text in sharing.faults(config, machine)), "")
+    unshared = next((f"{path} {text}" for path, text in sharing.faults(config, machine, home.plugins)), "")
     try:
         config, machine = sharing.on(config, machine)
     except ValueError:
@@ -209,7 +210,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
     seconds, step_s = _time(config, machine, spec, model, pace, items)
-    among = split_among(config, spec, model, machine.vram_free_bytes)
+    among = split_among(config, spec, model, machine.vram_free_bytes, home.plugins)
     vram, ram, parts = _peak(config, spec, model, pace, among)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     held = _held_texts(config, spec, items, home) * _text_bytes(config, model)

@@ -457,7 +457,7 @@ def _keep(data: dict[str, Any], plugins: Path) -> None:
 
 def problems(config: TrainConfig, machine: Machine, home: Home) -> list[tuple[str, str]]:
     """[(dotted path of a setting, sentence)] of what in a whole config does not go together, or not on this machine."""
-    return _wrong(config, home) + devices.problems(config, devices.of(config.device, machine)) + sharing.faults(config, machine)
+    return _wrong(config, home) + devices.problems(config, devices.of(config.device, machine)) + sharing.faults(config, machine, home.plugins)
 
 
 def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:

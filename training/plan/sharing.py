@@ -51,19 +51,19 @@ def on(config: TrainConfig, machine: Machine, by: Literal["vram_free_bytes", "vr
     return config.model_copy(update={"gpus": count}), machine
 
 
-def faults(config: TrainConfig, machine: Machine) -> list[tuple[str, str]]:
+def faults(config: TrainConfig, machine: Machine, plugins: Path | None = None) -> list[tuple[str, str]]:
     """[(dotted path, sentence)] of what keeps a run from this machine's cards; one that is sent elsewhere has that machine's."""
     if config.place.kind != HERE:
         return []
     try:
-        return problems(config, count_on(config, machine))
+        return problems(config, count_on(config, machine), plugins)
     except ValueError as error:
         return [("gpus", str(error).removeprefix("gpus "))]
 
 
 def adapted(config: TrainConfig, machine: Machine, fixed: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """({dotted path: value} by which each card has a micro-batch of its own, the same in a sentence).  fixed: paths that stay as they are."""
-    if faults(config, machine) and not {"data.batch_size", "optimizer.accumulation"} & set(fixed):
+    if any(path == "gpus" for path, _ in faults(config, machine)) and not {"data.batch_size", "optimizer.accumulation"} & set(fixed):
         try:
             count = count_on(config, machine)
         except ValueError:
@@ -82,9 +82,9 @@ def share_of_time(config: TrainConfig, count: int) -> float:
     return UNSHARED + (1 - UNSHARED) * math.ceil(batches / count) / batches if count > 1 and config.device in CARDS else 1.0
 
 
-def problems(config: TrainConfig, count: int) -> list[tuple[str, str]]:
-    """[(dotted path, sentence)] of what keeps `count` processes from sharing out a step."""
-    wrong = split_problems(config) if count > 1 else []
+def problems(config: TrainConfig, count: int, plugins: Path | None = None) -> list[tuple[str, str]]:
+    """[(dotted path, sentence)] of what keeps `count` processes from sharing out a step, or the model."""
+    wrong = split_problems(config, plugins) if count > 1 else []
     batches = config.optimizer.accumulation
     if count <= batches:
         return wrong
