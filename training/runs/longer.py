@@ -16,6 +16,7 @@ from ..config import TrainConfig, config_hash
 from ..files import write_atomic
 from ..home import Home
 from ..plan import optimizing, schedule
+from . import prompting
 from .run import Run, create
 
 MANIFEST, STATE = "MANIFEST.json", "state.safetensors"
@@ -34,7 +35,9 @@ def begin(run: Run, steps: int, home: Home, gpu: str = "") -> Run:
     old = run.config()
     if old.steps + steps > MOST_STEPS:
         raise ValueError(f"{steps} more steps make {old.steps + steps}; {MOST_STEPS} is the most")
-    config = TrainConfig.model_validate({**old.model_dump(mode="json"), "steps": old.steps + steps})
+    told = old.model_dump(mode="json")
+    told["sample"]["prompts"] = [line for _, line in prompting.of_run(run, old.sample.prompts).now]  # as they were changed on the way
+    config = TrainConfig.model_validate({**told, "steps": old.steps + steps})
 
     def furnish(made: Run) -> None:
         _copy_checkpoint(run.checkpoints()[-1][1], made.path, config)
