@@ -156,7 +156,8 @@ KINDS = (
         "E-407", "The run cannot do that now",
         "It is finished, not finished yet, or gone; or there is nothing of it that this could be done with.",
         "Look at the run's state in Results; a finished run is duplicated or trained longer.",
-        (r"is finished; duplicate", r"is not running", r"there is no run called", r"there are too many runs", r"is not on this computer; end it where", r"no (result|finished LoRA|checkpoint)", r"has trained nothing", r"trained the whole model", r"there is no (command|event) ", r"carries \S+, not", r"is not finished", r"train longer", r"steps make",
+        (r"is finished; duplicate", r"is not running", r"there is no run called", r"there are too many runs", r"is not on this computer; end it where", r"no (result|finished LoRA|checkpoint)", r"has trained nothing", r"trained the whole model", r"there is no (command|event) ", r"carries \\S+, not", r"is not finished", r"train longer", r"steps make",
+            r"no samples to show", r"contact sheet (could|took)", r"is not a picture of this run", r"^a picture gets", r"much was said of this run",
             r"does not wait in the queue", r"would ever begin", r"cannot wait for itself", r"another run to wait for", r"queue is being changed", r"can wait for something", r"learning rate (begins anew at|goes on by)", r"rate cannot begin anew"),
     ),
     Kind(
@@ -259,7 +260,7 @@ KINDS = (
         "E-701", "A setting is not valid",
         "A value is out of bounds or of another kind, a name is misspelt, or a job file is not one that this version knows.",
         "Change what the sentence names. A run of a newer Easel needs that one.",
-        (r"is not valid:", r"is not a setting", r"is missing$", r"(line \d+|line …):", r"is nested too deeply", r"stands twice", r"a job is a mapping", r"environment", r"no preset", r"is the most", r"is no regular expression", r"^the name ", r"must (not )?be (at least|below|above)", r"job file that is known"), "settings",
+        (r"is not valid:", r"is not a setting", r"is missing$", r"(line \d+|line …):", r"is nested too deeply", r"stands twice", r"a job is a mapping", r"environment", r"no preset", r"is the most", r"is no regular expression", r"^the name ", r"must (not )?be (at least|below|above)", r"job file that is known", r"sample prompts?(;| of this run were| is needed)"), "settings",
     ),
     Kind(
         "E-702", "Settings do not go together",

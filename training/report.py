@@ -107,6 +107,7 @@ def _known(home: Home, run: Run | None) -> _Hidden:
     for record in _records(run):
         for key in ("prompt", "was", "text" if record.get("kind") == "item" else "prompt"):
             words.append(str(record.get(key, "")))
+        words += [str(row[1]) for row in record["rows"] if isinstance(row, list) and len(row) > 1] if record.get("kind") == "prompts" and isinstance(record.get("rows"), list) else []
         names += [str(record.get(key, "")) for key in ("path", "id") if record.get(key)]
     for row in _pictures_of(run):
         names += [str(row.get("id", "")), Path(str(row.get("id", ""))).stem]
@@ -399,6 +400,8 @@ def _event(record: dict[str, Any], redactor: Redactor, ticks: Ticks) -> str:
     if kind == "sample":
         prompt = f": {_cut(str(record.get('prompt', '')))}" if ticks.words else ""
         return f"sample {number('index')} at step {number('step')}{prompt}"
+    if kind == "prompts":
+        return f"other sample prompts from step {number('step')}"
     if kind == "checkpoint":
         return f"checkpoint at step {number('step')}"
     if kind == "item":

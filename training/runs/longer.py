@@ -19,7 +19,7 @@ from ..config import TrainConfig, config_hash
 from ..files import write_atomic
 from ..home import Home
 from ..plan import optimizing, schedule
-from . import weighing
+from . import prompting, weighing
 from .run import Run, create
 
 MANIFEST, STATE = "MANIFEST.json", "state.safetensors"
@@ -53,6 +53,7 @@ def begin(run: Run, steps: int, home: Home, gpu: str = "", rate: Rate = Rate()) 
         raise ValueError(f"{steps} more steps make {old.steps + steps}; {MOST_STEPS} is the most")
     data = weighing.again(old, run).model_dump(mode="json")
     data["optimizer"] |= _anew(old, rate, home)
+    data["sample"]["prompts"] = [line for _, line in prompting.of_run(run, old.sample.prompts).now]  # as they were changed on the way
     config = TrainConfig.model_validate({**data, "steps": old.steps + steps})
 
     def furnish(made: Run) -> None:
