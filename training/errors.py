@@ -156,9 +156,9 @@ KINDS = (
         "E-407", "The run cannot do that now",
         "It is finished, not finished yet, or gone; or there is nothing of it that this could be done with.",
         "Look at the run's state in Results; a finished run is duplicated or trained longer.",
-        (r"is finished; duplicate", r"is not running", r"there is no run called", r"there are too many runs", r"is not on this computer; end it where", r"no (result|finished LoRA|checkpoint)", r"has trained nothing", r"trained the whole model", r"there is no (command|event) ", r"carries \\S+, not", r"is not finished", r"train longer", r"steps make",
+        (r"is finished; duplicate", r"is not running", r"there is no run called", r"there are too many runs", r"is not on this computer; end it where", r"no (result|finished LoRA|checkpoint)", r"has trained nothing", r"trained the whole model", r"there is no (command|event) ", r"carries \S+, not", r"is not finished", r"train longer", r"steps make",
             r"no samples to show", r"contact sheet (could|took)", r"is not a picture of this run", r"^a picture gets", r"much was said of this run",
-            r"does not wait in the queue", r"would ever begin", r"cannot wait for itself", r"another run to wait for", r"queue is being changed", r"can wait for something", r"learning rate (begins anew at|goes on by)", r"rate cannot begin anew"),
+            r"does not wait in the queue", r"would ever begin", r"cannot wait for itself", r"another run to wait for", r"queue is being changed", r"can wait for something", r"run is still busy", r"learning rate (begins anew at|goes on by)", r"rate cannot begin anew"),
     ),
     Kind(
         "E-408", "The file is no run that can be imported",

@@ -319,7 +319,7 @@ def write_text_whole(path: Path | str, text: str) -> None:
             made = os.fstat(file.fileno()).st_mode
         try:
             if (mode := os.stat(path).st_mode) != made:
-                rights(temp, stat.S_IMODE(mode))
+                rights(Path(temp), stat.S_IMODE(mode))
         except FileNotFoundError:
             pass  # a new file: the umask has its say
         for patience in range(20):

@@ -173,7 +173,7 @@ def _best(found: Curves, checkpoints: Sequence[int]) -> tuple[int, list[int], st
     if not checkpoints:
         return 0, [], "unsure"
     costs = found.costs
-    at = [min(range(len(found.steps)), key=lambda n, s=step: abs(found.steps[n] - s)) for step in checkpoints]
+    at = [min((abs(look - step), n) for n, look in enumerate(found.steps))[1] for step in checkpoints]
     best = min(range(len(checkpoints)), key=lambda n: (costs[at[n]], n))
     same = [found.dearer(look, at[best]) < LIKELY for look in at]
     first = max((n + 1 for n in range(best) if not same[n]), default=0)
