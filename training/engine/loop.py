@@ -42,7 +42,7 @@ def train(config: TrainConfig, ctx: Context) -> None:
     """A whole run: prepare, resume where it stood, learn, and deliver a LoRA that was loaded again and works."""
     prepared = prepare(config, ctx)
     held = shards.of(config, ctx)
-    with shards.losing():
+    with shards.losing() if held.split else contextlib.nullcontext():
         session = Session(config, ctx, prepared, held)
         session.resume()
         session.learn()
@@ -364,8 +364,9 @@ class Session:
         asked = prompts.read(self.config, prompt)
         for option in asked.ignored:
             self.ctx.warn(f"{option} of this prompt cannot be set for a single picture here, or not to this value; it is left out")
-        self.p.texts.encode({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
-        if self.m.vae is None:
+        if not alone:
+            self.p.texts.encode({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
+        if self.m.vae is None and not alone:
             self.m.vae = load_vae(self.config, self.family, self.p.folder).vae
         with self.weights_for_use():
             if prompt:
