@@ -50,7 +50,7 @@ def train(config: TrainConfig, ctx: Context) -> None:
     with speed.in_force(config, ctx.home):
         prepared = prepare(config, ctx)
         held = shards.of(config, ctx)
-        with shards.losing():
+        with shards.losing() if held.split else contextlib.nullcontext():
             session = Session(config, ctx, prepared, held)
             session.resume()
             try:
@@ -477,8 +477,9 @@ class Session:
         asked = prompts.read(self.config, prompt)
         for option in asked.ignored:
             self.ctx.warn(f"{option} of this prompt cannot be set for a single picture here, or not to this value; it is left out")
-        self.p.texts.encode({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
-        self._with_vae()
+        if not alone:
+            self.p.texts.encode({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
+            self._with_vae()
         with self.weights_for_use():
             if prompt:
                 with self.held.together():

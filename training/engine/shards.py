@@ -8,6 +8,7 @@ was last asked, and what comes of it counts nothing.
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -78,7 +79,7 @@ class Shards(Unsplit):
         super().__init__(config, ctx)
         self.learning = learning
         self._mesh = ctx.ranks.mesh(config.device)
-        self._denoiser: nn.Module | None = None
+        self._denoiser: Callable[[], nn.Module | None] = lambda: None  # held elsewhere, so that it goes when it is let go there
         self._serving = False
         self._asked: tuple[tuple, dict] | None = None  # what the denoiser was last asked
 
@@ -102,7 +103,7 @@ class Shards(Unsplit):
             fully_shard(part, mesh=self._mesh, reshard_after_forward=True, ignored_params=whole)
             part.set_gradient_divide_factor(1.0)  # the sum over all processes, as where nothing is split
             part.set_force_sum_reduction_for_comms(True)
-        self._denoiser, self._asked = denoiser, None
+        self._denoiser, self._asked = weakref.ref(denoiser), None
         denoiser.register_forward_pre_hook(self._meet, prepend=True, with_kwargs=True)
 
     @contextmanager
@@ -163,14 +164,15 @@ class Shards(Unsplit):
 
     def _serve(self, kind: int) -> None:
         """One pass whose result counts nothing; dropout of one's own draws the same afterwards."""
-        device = self.config.device
+        device, denoiser = self.config.device, self._denoiser()
+        assert denoiser is not None, "a pass was asked for after the denoiser was let go"
         cards = [torch.get_device_module(device).current_device()] if device in CARDS else []
         self._serving = True
         try:
             args, kwargs = self._asked or ((), {})
             with torch.random.fork_rng(cards, device_type=device if cards else "cuda"), torch.set_grad_enabled(kind == LEARN):
                 with memory.autocast(self.config):
-                    answer = self._denoiser(*args, **kwargs)
+                    answer = denoiser(*args, **kwargs)
                 if kind == LEARN:
                     learnt = [leaf for leaf in tree_leaves(answer) if isinstance(leaf, Tensor) and leaf.requires_grad]
                     torch.autograd.backward(learnt, [torch.zeros_like(leaf) for leaf in learnt])
@@ -230,11 +232,6 @@ def own(weight: Tensor) -> Tensor:
 def everywhere(value: Tensor) -> Tensor:
     """A number that is reckoned of split weights, as every process has it; for which all call this together."""
     return value.full_tensor() if isinstance(value, DTensor) else value
-
-
-def count(weights: list[Tensor]) -> int:
-    """Bytes of them that lie in this process."""
-    return sum(own(weight).numel() * weight.element_size() for weight in weights)
 
 
 @contextmanager

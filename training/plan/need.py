@@ -92,6 +92,7 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     blocks = 0.0
     if among > 1:
         one = _block_share(model.denoiser, unet) * model.denoiser.parameters
+        one += (0.2 if unet else 0.03) * model.denoiser.parameters / GATHERED  # what stands before and after the blocks is put together for a whole pass
         # of what learns also the gradients: a block's own, and laid out to be summed
         blocks = one * (GATHERED * 4 + GRADIENTS * 4 if learning.whole else GATHERED * width)
         on_device, learnt = on_device / among, learnt / among if learning.whole else learnt
