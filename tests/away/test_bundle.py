@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from easel import jobs
-from tests import tiny
+from tests import places, tiny
 from tests.runs.conftest import until
 from training import jobfile, registry
 from training.away import bundle as bundles
@@ -40,9 +40,7 @@ def made(home, dataset, **changes):
 
 def elsewhere(home, dataset, tmp_path, **changes):
     """A run for the example of a place, another folder of this computer."""
-    shutil.copytree(REPO / "docs" / "examples" / "cloud", home.plugins / "cloud", dirs_exist_ok=True)
-    (tmp_path / "far").mkdir(exist_ok=True)
-    return made(home, dataset, place__kind="next_folder", place__options={"folder": str(tmp_path / "far")}, **changes)
+    return made(home, dataset, place=places.next_folder(home, tmp_path / "far"), **changes)
 
 
 @pytest.fixture

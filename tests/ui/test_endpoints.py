@@ -11,12 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 import easel
-from tests import tiny
+from tests import places, tiny
 from training import jobfile
 from training.away import state
 from training.config import TrainConfig
 from training.data import datasets, importing
-from training.home import REPO
 from training.runs import origin, supervisor
 from training.runs.run import create, list_runs
 from ui import shell
@@ -53,9 +52,7 @@ def pictures(tmp_path):
 @pytest.fixture
 def far(home, pictures, tmp_path):
     """A job for the example of a place, another folder of this computer."""
-    shutil.copytree(REPO / "docs" / "examples" / "cloud", home.plugins / "cloud")
-    (tmp_path / "far").mkdir()
-    return tiny.train_job("builtin", pictures, place={"kind": "next_folder", "options": {"folder": str(tmp_path / "far")}})
+    return tiny.train_job("builtin", pictures, place=places.next_folder(home, tmp_path / "far"))
 
 
 def test_a_training_that_leaves_is_asked_for_twice(home, far, pictures):

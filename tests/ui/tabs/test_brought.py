@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-import gradio as gr
 import pytest
 
 from tests import tiny
 from training.config import TrainConfig
-from ui import drafts, forms, shell
+from ui import drafts, forms
 from ui.tabs.train import brought, draft, tab
 from ui.tabs.train.draft import Draft
 
@@ -19,13 +18,6 @@ JOB = {
     "max_resolution": "768,768", "lr_scheduler": "constant", "learning_rate": 1e-4, "optimizer": "Prodigy", "optimizer_args": "betas=0.9,0.99 d_coef=0.5", "max_train_epochs": 4, "train_batch_size": 2,
     "sample_prompts": "a dog --w 512\na cat", "huggingface_token": TOKEN, "mystery<b>": "<img src=x>", "scale_weight_norms": 1, "output_name": "my dog",
 }  # fmt: skip
-
-
-@pytest.fixture
-def ctx(home):
-    with gr.Blocks():
-        state = gr.State()
-    return shell.UiContext(home, True, False, "", (), state, state, state, state, state)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import re
 import shutil
 from dataclasses import replace
 
-import gradio as gr
 import pytest
 
 from tests import tiny
@@ -15,12 +14,11 @@ from tests.ui import story
 from training.away import state as states
 from training.away.place import Machine
 from training.data import datasets, importing
-from training.home import REPO, Home
+from training.home import REPO
 from training.plan.cards import Gpu
 from training.plan.hardware import machine
 from training.runs import supervisor
 from training.runs.run import list_runs
-from ui import shell
 from ui.tabs.results import page as runpage
 from ui.tabs.results import tab as results
 from ui.tabs.train import elsewhere
@@ -28,18 +26,11 @@ from ui.tabs.train import tab as train
 from ui.tabs.train.draft import Draft, plan
 
 
-@pytest.fixture(scope="module")
-def state():
-    with gr.Blocks():
-        return gr.State()
-
-
 @pytest.fixture
-def ctx(tmp_path, state):
-    home = Home(tmp_path / "hömé").made()
-    shutil.copytree(REPO / "docs" / "examples" / "cloud", home.plugins / "cloud")
-    importing.add_folder(datasets.create(home, "zibbo"), tiny.pictures(tmp_path / "pictures", 4))
-    return shell.UiContext(home, True, False, "", (), state, state, state, state, state)
+def ctx(ctx, tmp_path):
+    shutil.copytree(REPO / "docs" / "examples" / "cloud", ctx.home.plugins / "cloud")
+    importing.add_folder(datasets.create(ctx.home, "zibbo"), tiny.pictures(tmp_path / "pictures", 4))
+    return ctx
 
 
 def press(ctx, seen: dict, **data) -> dict:

@@ -14,7 +14,7 @@ from ui.tabs.train import draft
 from ui.tabs.train import tab as train
 from ui.tabs.train.draft import Draft
 
-from .test_pages import LAPTOP, Tags, ctx, state  # noqa: F401 fixtures
+from .test_pages import LAPTOP, Tags
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def laptop(monkeypatch):
     monkeypatch.setattr(train, "machine", lambda folder: LAPTOP)
 
 
-def painted(ctx, form: Draft, dataset: str = "") -> dict[str, str]:  # noqa: F811
+def painted(ctx, form: Draft, dataset: str = "") -> dict[str, str]:
     return dict(zip(train.PIECES, train.paint(ctx, dataset, form, {})[1:], strict=True))
 
 
@@ -31,7 +31,7 @@ def asked(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("base", ["builtin", "sd15", "sdxl", "flux1", "z_image", "wan21"])
-def test_every_base_model_offers_the_five_things_to_learn(ctx, base):  # noqa: F811
+def test_every_base_model_offers_the_five_things_to_learn(ctx, base):
     cards = painted(ctx, Draft(preset=f"{base}-character"))["presets"]
     offered = {a["data-id"] for _, a in Tags(cards).tags if a.get("data-act") == "preset"}
     assert {f"{base}-character", *(f"{base}-{goal}" for goal in ("slider", "picture_slider", "erase", "replace"))} <= offered
@@ -40,7 +40,7 @@ def test_every_base_model_offers_the_five_things_to_learn(ctx, base):  # noqa: F
 
 
 @pytest.mark.parametrize(("goal", "columns"), [("slider", ["Target", "Positive", "Negative", "Strength"]), ("erase", ["Target", "Positive", "Strength"]), ("replace", ["Target", "Positive"])])
-def test_the_table_has_the_columns_that_the_goal_acts_on(ctx, goal, columns):  # noqa: F811
+def test_the_table_has_the_columns_that_the_goal_acts_on(ctx, goal, columns):
     essentials = painted(ctx, Draft(preset=f"sd15-{goal}"))["essentials"]
     assert re.findall(r'<th scope="col">([^<]+)</th>', essentials) == columns
     typed = Draft(preset=f"sd15-{goal}").edited("concept.targets", "cat | dog | cow | 2 | 3")
@@ -48,7 +48,7 @@ def test_the_table_has_the_columns_that_the_goal_acts_on(ctx, goal, columns):  #
 
 
 @pytest.mark.parametrize("goal", ["slider", "erase", "replace"])
-def test_where_words_say_what_changes_no_pictures_are_asked_for(ctx, goal):  # noqa: F811
+def test_where_words_say_what_changes_no_pictures_are_asked_for(ctx, goal):
     name = story.pictures(ctx.home)
     page = painted(ctx, Draft(preset=f"builtin-{goal}"), name)
     assert asked(page["essentials"]) == {"concept.targets", "name", "keep.on"}
@@ -58,7 +58,7 @@ def test_where_words_say_what_changes_no_pictures_are_asked_for(ctx, goal):  # n
     assert made.wrong == {} and made.config.data.datasets == (), "the dataset that happens to be chosen is none of its pictures"
 
 
-def test_what_is_typed_into_the_table_reaches_the_job_and_comes_back_by_duplicate(ctx):  # noqa: F811
+def test_what_is_typed_into_the_table_reaches_the_job_and_comes_back_by_duplicate(ctx):
     name = story.pictures(ctx.home)
     form = Draft(preset="builtin-slider", name="size").edited("concept.targets", "star | large star | small star | 3\nring | large ring | small ring")
     made = draft.plan(ctx.home, form, name, LAPTOP)
@@ -67,7 +67,7 @@ def test_what_is_typed_into_the_table_reaches_the_job_and_comes_back_by_duplicat
     assert of == "" and draft.plan(ctx.home, again, of, LAPTOP).config == made.config
 
 
-def test_what_is_missing_in_the_table_is_said_beside_it(ctx):  # noqa: F811
+def test_what_is_missing_in_the_table_is_said_beside_it(ctx):
     form = Draft(preset="builtin-slider").edited("concept.targets", "star | large star")
     page = painted(ctx, form)
     assert "train-concept-targets-fault" in page["essentials"] and "without ‘negative’" in page["essentials"] or "without &#x27;negative&#x27;" in page["essentials"]
@@ -75,14 +75,14 @@ def test_what_is_missing_in_the_table_is_said_beside_it(ctx):  # noqa: F811
     assert "is empty" in draft.plan(ctx.home, Draft(preset="builtin-erase").edited("concept.targets", ""), "", LAPTOP).wrong["concept.targets"]
 
 
-def test_a_slider_from_pictures_asks_for_its_low_ends(ctx):  # noqa: F811
+def test_a_slider_from_pictures_asks_for_its_low_ends(ctx):
     name = story.pictures(ctx.home)
     page = painted(ctx, Draft(preset="builtin-picture_slider"), name)
     assert {"dataset", "concept.low", "trigger"} <= asked(page["essentials"]) and "prior" not in asked(page["essentials"])
     assert "Choose the pictures" in draft.plan(ctx.home, Draft(preset="builtin-picture_slider"), "", LAPTOP).wrong["dataset"]
 
 
-def test_pictures_are_asked_for_as_before(ctx):  # noqa: F811
+def test_pictures_are_asked_for_as_before(ctx):
     essentials = painted(ctx, Draft(preset="builtin-character"), story.pictures(ctx.home))["essentials"]
     assert asked(essentials) >= {"dataset", "name", "trigger", "keep.on", "prior"} and "concept" not in essentials
 

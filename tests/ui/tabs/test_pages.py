@@ -17,7 +17,6 @@ from tests.ui import story
 from training import registry
 from training.config import TrainConfig
 from training.data import datasets, importing
-from training.home import Home
 from training.hub import publish as hub
 from training.hub.account import Account
 from training.plan import presets
@@ -26,7 +25,7 @@ from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, list_presets
 from training.runs import journal
 from training.runs.run import list_runs
-from ui import drafts, forms, shell, sidebar, views
+from ui import drafts, forms, sidebar, views
 from ui.tabs.publish import tab as publish
 from ui.tabs.results import page as runpage
 from ui.tabs.results import tab as results
@@ -37,17 +36,6 @@ from ui.tabs.train.draft import Draft
 
 LAPTOP = Machine("", 0, 0, 16 * 10**9, 12 * 10**9, 10**11, "a processor", 8, False, "", (0, 0), False, "")
 ALICE = Account("alice", "write", ("alice",), (), "saved")
-
-
-@pytest.fixture(scope="module")
-def state():
-    with gr.Blocks():
-        return gr.State()
-
-
-@pytest.fixture
-def ctx(tmp_path, state):
-    return shell.UiContext(Home(tmp_path / "hömé").made(), True, False, "", (), state, state, state, state, state)
 
 
 class Tags(HTMLParser):

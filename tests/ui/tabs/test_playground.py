@@ -5,35 +5,22 @@ from __future__ import annotations
 import json
 import os
 
-import gradio as gr
 import pytest
 from PIL import Image
 
 from tests.tools.files import kohya
 from tests.ui import story
 from training.formats import overview
-from training.home import Home
 from training.jobs.play import Request
 from training.plan.shots import shots
 from training.runs import journal
 from training.runs.run import Run, create, list_runs
-from ui import drafts, shell, sidebar
+from ui import drafts, sidebar
 from ui.tabs.playground import asks, besides, many, repairs, sliders, votes
 from ui.tabs.playground import tab as playground
 from ui.tabs.playground.asks import Wish
 from ui.tabs.publish import tab as publish
 from ui.tabs.train import tab as train
-
-
-@pytest.fixture(scope="module")
-def state():
-    with gr.Blocks():
-        return gr.State()
-
-
-@pytest.fixture
-def ctx(tmp_path, state):
-    return shell.UiContext(Home(tmp_path / "hömé").made(), True, False, "", (), state, state, state, state, state)
 
 
 def wish(ctx, **changes) -> Wish:

@@ -4,7 +4,6 @@ import html
 import json
 import re
 
-import gradio as gr
 import numpy as np
 import pytest
 from safetensors.numpy import save
@@ -25,17 +24,6 @@ from ui.server import media
 from ui.tabs.results import tab as results
 from ui.tabs.results import travel
 from ui.tabs.train import tab as train
-
-
-@pytest.fixture(scope="module")
-def state():
-    with gr.Blocks():
-        return gr.State()
-
-
-@pytest.fixture
-def ctx(tmp_path, state):
-    return shell.UiContext(Home(tmp_path / "hömé").made(), True, False, "", (), state, state, state, state, state)
 
 
 def client(ctx):

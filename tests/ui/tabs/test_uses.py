@@ -6,26 +6,17 @@ import itertools
 import os
 import re
 
-import gradio as gr
 import pytest
 
 from tests.data.make import write
 from tests.plan.test_presets import LAPTOP
 from training.data import datasets, parts
 from training.runs.run import create
-from ui import shell
 from ui.tabs.train import draft, tab
 from ui.tabs.train.draft import Draft
 from ui.tabs.train.uses import Use
 
 SEEDS = itertools.count(1)
-
-
-@pytest.fixture
-def ctx(home):
-    with gr.Blocks():
-        state = gr.State()
-    return shell.UiContext(home, True, False, "", (), state, state, state, state, state)
 
 
 @pytest.fixture
