@@ -28,7 +28,7 @@ from .lessons import Switch
 from .randomness import generator
 
 DIGITS = 6  # of a loss on record
-MOST_EACH = 256  # losses on record one by one; more of them count in the mean
+MOST_EACH = 64  # losses on record one by one; more of them count in the mean
 FURTHEST = 3.0  # from zero: latents have about unit variance, and what is guessed of a picture out of pure noise may lie anywhere
 
 

@@ -173,12 +173,17 @@ def _best(found: Curves, checkpoints: Sequence[int]) -> tuple[int, list[int], st
     if not checkpoints:
         return 0, [], "unsure"
     costs = found.costs
-    at = [min((abs(look - step), n) for n, look in enumerate(found.steps))[1] for step in checkpoints]
+    at = [_nearest(found.steps, step) for step in checkpoints]
     best = min(range(len(checkpoints)), key=lambda n: (costs[at[n]], n))
     same = [found.dearer(look, at[best]) < LIKELY for look in at]
     first = max((n + 1 for n in range(best) if not same[n]), default=0)
     last = min((n - 1 for n in range(best + 1, len(at)) if not same[n]), default=len(at) - 1)
     return checkpoints[best], list(checkpoints[first : last + 1]), _sureness(found.dearer(at[-1], at[best]))
+
+
+def _nearest(steps: Sequence[int], step: int) -> int:
+    """The look that is nearest to a step."""
+    return min(range(len(steps)), key=lambda n: abs(steps[n] - step))
 
 
 def _told(best: int, alike: Sequence[int], sure: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ MOST_COUNT = 2**53  # of steps and bytes: beyond it a float does not hold a whol
 LAST_T = 253_370_764_800.0  # the first day of the year 9999, the last that a calendar shows
 MOST_POINTS = 20_000  # of the loss curve; then every second one goes
 MOST_VALIDATIONS, MOST_SAMPLES, MOST_CHECKPOINTS, MOST_ITEMS, MOST_WARNINGS, MOST_WEIGHTS = 20_000, 10_000, 10_000, 200_000, 500, 10_000  # then the oldest goes
-MOST_MEASURES, MOST_EACH = 400, 1_000  # looks that are kept number by number, then every second one goes; numbers of one look
+MOST_MEASURES, MOST_EACH = 200, 1_000  # looks that are kept number by number, then every second one goes; numbers of one look
 MOST_CHANGES, MOST_PROMPTS = 500, 16  # of the sample prompts, and of those at once
 WORD, LINE, TEXT = 500, 4_000, 100_000  # characters
 

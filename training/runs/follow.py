@@ -95,7 +95,8 @@ class _Screen:
             self.progress(progress(view), new=kind == "phase" and view.phase not in self.said)
             self.said.add(view.phase)
         elif kind == "validation":
-            self.line(f"validation loss {event.get('loss')} at step {event.get('step')}")
+            beside = "".join(f", {word} {event[name]:.4g}" for name, word in (("base", "the base model alone"), ("forgot", "moved from the base")) if isinstance(event.get(name), float))
+            self.line(f"validation loss {event.get('loss')} at step {event.get('step')}{beside}")
         elif kind == "sample":
             self.line(f"sample: {event.get('path')}")
         elif kind == "checkpoint":

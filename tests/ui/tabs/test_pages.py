@@ -74,6 +74,9 @@ def test_a_finished_run_offers_its_file_and_everything_else(ctx):
     assert "my-zibbo.safetensors" in page["head"] and "/easel/file/" in page["head"] and "Finished" in page["head"]
     assert page["samples"].count('class="ez-shot"') == 12 and "ez-pair" in page["pairs"] and "<svg" in page["chart"]
     assert page["checkpoints"].count(">Download</a>") == 5 and "for diffusers, ComfyUI and AUTOMATIC1111" in page["head"] and "suggested" in page["checkpoints"] and "Step 40" in page["checkpoints"]
+    assert "learns no more after step" in page["advice"] and 'data-act="use" data-value="40"' in page["advice"] and page["advice"].count('<path class="ez-line-') == 3
+    assert page["checkpoints"].count('data-act="use"') == 4 and "the result" in page["checkpoints"], "any but the one that it is"
+    assert results.answer(ctx, run.id, {}, {"act": "use", "value": "30"})[0]["notice"][0] == "ez-bad" and run.view().result_step == 0
     assert "rank: 16" in page["details"] and not page["warnings"]
     assert buttons(page["head"]) == {"longer": False, "duplicate": True, "delete": True, "save-preset": True}, "these checkpoints hold no optimizer"
     assert "state of the optimizer is gone" in page["head"]

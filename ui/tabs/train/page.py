@@ -272,7 +272,8 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
             lines.append(f'<li class="is-new">{icon("bolt")}<div><b>{word}</b><ul>{changes}</ul></div></li>')
     if e:
         lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
-    lines += [_held_out(plan)] * bool(e and plan.config and plan.at_once and plan.pictures)
+    if e and plan.config and plan.at_once and plan.pictures:
+        lines += filter(None, [_held_out(plan)])
     if paused:
         lines.append(_line("clock", "The queue is paused: this run waits in it until you let it go on, in Results", "warn"))
     elif busy:
