@@ -25,10 +25,10 @@ _rooms.put_on_path()
 if TYPE_CHECKING:
     from . import datasets, presets
     from .jobs import caption, estimate, generate, publish, train
-    from .run import Run, RunFailed, open_run, runs
+    from .run import Run, RunFailed, find_runs, open_run, runs
 
-__all__ = ["Run", "RunFailed", "caption", "datasets", "estimate", "generate", "open_run", "presets", "publish", "runs", "train"]
-_MODULES = {"datasets": "", "presets": "", **dict.fromkeys(("caption", "estimate", "generate", "publish", "train"), "jobs"), **dict.fromkeys(("Run", "RunFailed", "open_run", "runs"), "run")}
+__all__ = ["Run", "RunFailed", "caption", "datasets", "estimate", "find_runs", "generate", "open_run", "presets", "publish", "runs", "train"]
+_MODULES = {"datasets": "", "presets": "", **dict.fromkeys(("caption", "estimate", "generate", "publish", "train"), "jobs"), **dict.fromkeys(("Run", "RunFailed", "find_runs", "open_run", "runs"), "run")}
 
 
 def __getattr__(name: str) -> Any:

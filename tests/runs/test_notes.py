@@ -10,7 +10,9 @@ import time
 import pytest
 from PIL import Image
 
+from tests.test_cli import typed
 from tests.ui import story
+from training import report
 from training.runs import contactsheet, differing, figures, journal, notes, packing, searching, shown, unpacking
 from training.runs.events import RunView, fold
 from training.runs.run import create
@@ -163,3 +165,26 @@ def test_a_row_says_from_which_step_its_prompt_exists():
     view = fold(RunView(), [*said, _tell(2.0, "prompts", step=11, rows=[[0, "a"], [1, "b"]])])
     assert [(row.prompt, row.since) for row in shown.rows(view, 1)] == [("a", 0), ("b", 11), ("once", 0)]
     assert json.dumps(shown.fixed_of({"sample": {"prompts": ["a"]}})) == "1" and shown.fixed_of({"sample": 3}) == 0
+
+
+def test_a_report_of_a_problem_has_nothing_of_what_was_said_and_no_new_prompt(home):
+    run = story.run(home, 20, "failed")
+    notes.say(run, "Grandmother Erna likes these")
+    notes.tag(run, ["Ernas hund"])
+    journal.append(run.events_path, _tell(time.time(), "prompts", step=11, rows=[[2, "Ernas dachshund in the garden"]]))
+    journal.append(run.events_path, _tell(time.time(), "warning", text="Ernas dachshund in the garden is long"))
+    text = report.report(home, run).text
+    assert "other sample prompts from step 11" in text and not any(word in text for word in ("Erna", "dachshund", "notes.jsonl"))
+
+
+def test_the_command_line_finds_runs_and_writes_their_numbers(home, tmp_path, monkeypatch, capsys):
+    run = story.run(home, 20, "finished", name="my-cat")
+    story.run(home, 20, "finished", name="a-dog")
+    notes.tag(run, ["keep"])
+    code, said = typed(home, monkeypatch, capsys, "runs", "--search", "tag:keep")
+    assert code == 0 and "my-cat" in said and "a-dog" not in said
+    assert "is no date" in typed(home, monkeypatch, capsys, "runs", "--search", "after:x")[1]
+    code, said = typed(home, monkeypatch, capsys, "losses", run.id, "--out", str(tmp_path / "x.csv"))
+    assert code == 0 and "20 rows" in said and (tmp_path / "x.csv").read_bytes().startswith(b"step,time_utc")
+    assert story.PROMPTS[0] in typed(home, monkeypatch, capsys, "prompts", run.id)[1]
+    assert "is not running" in typed(home, monkeypatch, capsys, "prompts", run.id, "a cow")[1]

@@ -114,7 +114,7 @@ def _line(n: int, line: Row, steps: list[int], looks: _Looks) -> str:
     hidden = line.key in looks.wall.notes.hidden
     since = f'<span class="ez-since">from step {line.since:,}</span>' if line.since else ""
     hide = (
-        f'<button type="button" class="ez-link ez-hide" data-act="hide" data-index="{line.index}" data-name="{escape(line.prompt)}" data-value="{"off" if hidden else "on"}" '
+        f'<button type="button" class="ez-link ez-hide" data-act="hide" data-run="{escape(looks.wall.run)}" data-index="{line.index}" data-name="{escape(line.prompt)}" data-value="{"off" if hidden else "on"}" '
         f'aria-label="{"Show again" if hidden else "Hide"}: {escape(line.said)}">{"Show again" if hidden else "Hide"}</button>'
         if looks.wall.run
         else ""

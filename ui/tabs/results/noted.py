@@ -23,8 +23,8 @@ def html(run: str, said: Notes) -> str:
     return (
         f'<div class="ez-noted">{f"<div class=ez-row>{chips}</div>" if chips else ""}{text}'
         f'<details class="ez-drawer ez-noted-edit" data-key="noted-{escape(run)}"><summary>{"Change tags and note" if chips or text else "Add tags or a note"}</summary><div class="ez-noted-fields">'
-        f'<label for="ez-tags">Tags, with commas between</label><input type="text" class="ez-input" id="ez-tags" data-sends="tags" data-fresh="{escape(tags)}" value="{escape(tags)}" maxlength="1300" autocomplete="off" placeholder="faces, keep">'
-        f'<label for="ez-note">Note</label><textarea class="ez-area" id="ez-note" rows="3" data-sends="note" data-fresh="{escape(said.text)}" maxlength="{notes.MOST_TEXT_CHARS}" placeholder="What was tried, and what came of it">{escape(said.text)}</textarea>'
+        f'<label for="ez-tags">Tags, with commas between</label><input type="text" class="ez-input" id="ez-tags" data-sends="tags" data-run="{escape(run)}" data-fresh="{escape(tags)}" value="{escape(tags)}" maxlength="1300" autocomplete="off" placeholder="faces, keep">'
+        f'<label for="ez-note">Note</label><textarea class="ez-area" id="ez-note" rows="3" data-sends="note" data-run="{escape(run)}" data-fresh="{escape(said.text)}" maxlength="{notes.MOST_TEXT_CHARS}" placeholder="What was tried, and what came of it">{escape(said.text)}</textarea>'
         '<p class="ez-muted ez-small">Saved as you leave a field. Both are found by the search above, and go along when the run is exported; a report of a problem leaves them out.</p></div></details></div>'
     )
 
@@ -42,7 +42,7 @@ def editor(run: Run, view: RunView) -> str:
         f'<details class="ez-drawer ez-prompts" data-key="prompts-{escape(run.id)}"><summary>Change the sample prompts <span class="ez-count">{len(lines)}</span></summary>'
         f'<label for="ez-prompts" class="ez-muted ez-small">One a line, {prompting.MOST} at most. A line that stays keeps its row; a new one gets its own, from then on.</label>'
         f'<textarea class="ez-area" id="ez-prompts" rows="{min(10, max(3, len(lines) + 1))}" data-keep data-fresh="{escape(text)}" spellcheck="true">{escape(text)}</textarea>'
-        f'<div class="ez-row"><button type="button" class="ez-btn" data-act="prompts" data-with="#ez-prompts">{icon("check")}Draw these from now on</button>'
+        f'<div class="ez-row"><button type="button" class="ez-btn" data-act="prompts" data-run="{escape(run.id)}" data-with="#ez-prompts">{icon("check")}Draw these from now on</button>'
         f'<span class="ez-muted ez-small">{when}</span></div></details>'
     )
 

@@ -41,7 +41,12 @@ JS = (ASSETS / "results.js").read_text(encoding="utf-8")
 SHEETS = (("jpg", "As a JPEG"), ("png", "As a PNG"))
 NOTICE_S = 8.0  # how long the answer to an action stays
 PIECES = ("queue", "find", "strip", "head", "going", "noted", "prompts", "teaching", "samples", "pairs", "advice", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
-SPEAKING = ("queue", "find", "strip", "head", "going", "noted", "prompts", "samples", "advice", "checkpoints", "compare", "elsewhere")  # those with buttons and fields
+# those with buttons and fields -> what becomes of a press while another one is being answered: a double click counts once, of a line that is
+# typed the last state counts, and stars and notes all count
+SPEAKING = {
+    "queue": "multiple", "find": "always_last", "strip": "once", "head": "once", "going": "once", "noted": "multiple", "prompts": "once", "samples": "multiple", "advice": "once", "checkpoints": "once",
+    "compare": "multiple", "elsewhere": "once",
+}  # fmt: skip
 
 EMPTY = (
     '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
@@ -109,8 +114,8 @@ def wire(parts: Parts, ctx) -> None:
 
     def act_here(chosen, seen, view, event: gr.EventData, token: gr.OAuthToken | None):
         data = event._data or {}
-        view = looking.after(view, str(data.get("act", "")), str(data.get("value", "")))
-        return [*answer(ctx, chosen, seen, data, Secret(token.token) if token else None, view), view]
+        now = looking.after(view, str(data.get("act", "")), str(data.get("value", "")))
+        return [*answer(ctx, chosen, seen, data, Secret(token.token) if token else None, now), gr.skip() if now == view else now]
 
     inputs = [ctx.run, parts.seen, parts.view]
     ctx.at_load(look, inputs, parts.outputs(), tab="results")
@@ -119,8 +124,8 @@ def wire(parts: Parts, ctx) -> None:
     ctx.run.change(look, inputs, parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset, parts.view]
     travel.wire(parts.travel, ctx, look, parts.outputs())
-    for name in SPEAKING:
-        parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, **shell.INSTANT)
+    for name, mode in SPEAKING.items():
+        parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, trigger_mode=mode, **shell.INSTANT)
 
     def mend(chosen, seen, view, event: gr.EventData):
         data = event._data or {}
