@@ -32,6 +32,13 @@ def reasons(ds: Dataset, hard: Collection[str], easy: Collection[str], goal: Goa
     return said | {id: _easy(pictures[id], found, groups) for id in easy if id in pictures}
 
 
+def copies(ds: Dataset) -> list[list[str]]:
+    """Groups of pictures that are nearly the same, as far as the health check has measured them."""
+    known = health.remembered(ds)
+    used = [p for p in ds.pictures(check=False) if p.usable and p.sha256 in known] if known else []
+    return health.near(used, {p.id: known[p.sha256] for p in used})
+
+
 def _hard(picture: Picture, found: dict[str, set[str]]) -> str:
     if not any(caption.strip() for caption in picture.captions):
         return NO_CAPTION

@@ -89,9 +89,9 @@ def _diverging(view: RunView, facts: Facts, now: list[float]) -> Going | None:
     times = math.exp(middle)
     says = f"It is coming apart: it predicts its own pictures {_percent(times - 1) if times < 2 else f'{times:.1f} times'} worse than the base model does without it."
     if facts.finds_rate:
-        return Going("diverging", says, "Stop it; a smaller rank or another optimizer helps more than more steps.")
+        return Going("diverging", says, "A smaller rank or another optimizer helps more than more steps.")
     by, word = (10, "a tenth of") if times > 1.5 else (2, "half")
-    return Going("diverging", says, f"Stop it, and train with {word} the learning rate.", f"Open with {word} the learning rate", {"optimizer.learning_rate": _rounded(facts.learning_rate / by)})
+    return Going("diverging", says, f"Train with {word} the learning rate instead.", f"Open with {word} the learning rate", {"optimizer.learning_rate": _rounded(facts.learning_rate / by)})
 
 
 def _memorising(view: RunView, now: list[float]) -> Going | None:

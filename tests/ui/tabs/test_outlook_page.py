@@ -38,7 +38,7 @@ def test_the_button_opens_the_form_with_what_helps_and_nothing_else():
 
 
 def test_pictures_are_listed_with_what_can_be_done_while_it_runs():
-    rows = [outlook.Picture("d/<b>.png", "<b>.png", "d", "/easel/thumb/d/x", True, 1.4, "It has no caption."), outlook.Picture("d/c.png", "c.png", "", "", False, 0.5, "Twice.")]
+    rows = [outlook.Picture("d/<b>.png", "<b>.png", "d", "/easel/thumb/d/x", "hard", 1.4, "It has no caption."), outlook.Picture("d/c.png", "c.png", "", "", "easy", 0.5, "Twice.")]
     shown = outlook.pictures(rows, [outlook.Weighed("d/e.png", "e.png", 0.0, 120)], True)
     assert "<b>.png" not in shown and 'data-name="d/&lt;b&gt;.png" data-value="0"' in shown and "loss 40 % above" in shown and "loss 50 % below" in shown
     assert "set aside" in shown and "since step 120" in shown and shown.count('data-act="caption"') == 1
@@ -46,7 +46,7 @@ def test_pictures_are_listed_with_what_can_be_done_while_it_runs():
 
 
 def test_a_guess_goes_by_the_caption_first_and_by_what_the_health_check_knows(home):
-    tiny.pictures(home.datasets / "cats", 8)
+    tiny.pictures(home.datasets / "cats", 6)
     ds = open_dataset(home, "cats")
     (ds.path / "picture 2.txt").write_text("", encoding="utf-8")
     (ds.path / "picture 3.txt").write_text("solo, crowd", encoding="utf-8")
@@ -56,6 +56,7 @@ def test_a_guess_goes_by_the_caption_first_and_by_what_the_health_check_knows(ho
     said = suspects.reasons(ds, [f"picture {n}.png" for n in (1, 2, 3)], ["twin.png", "picture 5.png", "gone.png"], Goal(side_px=32))
     assert said["picture 2.png"] == suspects.NO_CAPTION and "one of the two is wrong" in said["picture 3.png"]
     assert "picture 0.png" in said["twin.png"] and said["picture 5.png"] == suspects.EASY_ELSE and "gone.png" not in said
+    assert suspects.copies(ds) == [["picture 0.png", "twin.png"]]
 
 
 def test_facts_are_read_from_the_run_and_a_record_of_another_kind_says_nothing(home):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from training.config import TrainConfig
 from training.data import datasets, suspects
 from training.data.datasets import Dataset
+from training.data.finding import some
 from training.data.health import Goal
 from training.plan import teaching
 from training.plan.going import Going
@@ -28,7 +29,10 @@ from ..train.draft import Draft
 CSS = (ASSETS / "outlook.css").read_text(encoding="utf-8")
 LOOKS = {"fine": ("ez-ok", "check"), "early": ("", "clock")}
 SENTENCES = {"early": "Its losses are compared with the base model’s on the very same pictures; that takes some steps more."}
+KINDS = {"hard": "Their loss stays high", "easy": "They were learnt at once", "copy": "They are learnt twice"}
 HALF = 0.5
+MOST_COMPARED = 2_000  # pictures of a run among which copies are looked for at a look
+MOST_COPIES = 12  # that are listed
 KEPT_S = 60.0  # a guess may be so old: captions change meanwhile
 MOST_REMEMBERED = 50
 _guessed: dict[tuple, tuple[float, tuple[Picture, ...]]] = {}
@@ -43,7 +47,7 @@ class Picture:
     name: str
     dataset: str
     src: str
-    hard: bool
+    kind: str  # hard, easy, or copy: learnt twice
     share: float
     reason: str
 
@@ -76,8 +80,7 @@ def pictures(rows: Sequence[Picture], weighed: Sequence[Weighed], running: bool)
     """The panel; "" where no picture stands apart and none was weighed."""
     if not rows and not weighed:
         return ""
-    hard, easy = [row for row in rows if row.hard], [row for row in rows if not row.hard]
-    parts = [_group("Their loss stays high", hard, running), _group("They were learnt at once", easy, running)]
+    parts = [_group(title, [row for row in rows if row.kind == kind], running) for kind, title in KINDS.items()]
     told = "".join(_weighed(row, running) for row in weighed)
     aside = f'<h3 class="ez-subtitle">Weighed by you</h3><ul class="ez-odd-weighed">{told}</ul>' if told else ""
     note = "A caption that you mend counts from the next run on." if rows else ""
@@ -98,7 +101,7 @@ def _group(title: str, rows: Sequence[Picture], running: bool) -> str:
 def _row(row: Picture, running: bool) -> str:
     shown = f'<img src="{escape(row.src)}" alt="" loading="lazy" decoding="async">' if row.src else icon("film")
     off = abs(row.share - 1)
-    by = f"loss {100 * off:.0f} % {'above' if row.hard else 'below'} the others’"
+    by = "" if row.kind == "copy" else f"loss {100 * off:.0f} % {'above' if row.kind == 'hard' else 'below'} the others’"
     acts = f'<button type="button" class="ez-btn" data-act="caption" data-value="{escape(row.id)}">Caption</button>' if row.dataset else ""
     if running:
         acts += f'<button type="button" class="ez-btn" data-act="weigh" data-name="{escape(row.id)}" data-value="{HALF:g}">Count half</button>'
@@ -130,19 +133,19 @@ def weighed_of(view: RunView) -> tuple[Weighed, ...]:
 
 
 def odd_of(ctx, run: Run, view: RunView) -> tuple[Picture, ...]:
-    """The pictures that stand apart, with a guess why; looked up anew once a minute, or when others do."""
-    found = _found(run, view)
-    if not found:
+    """The pictures that stand apart, with a guess why, and those that are nearly others; looked up anew once a minute, or when others stand apart."""
+    if not view.pictures:
         return ()
-    key = (str(run.path), tuple((one.id, one.hard) for one in found))
-    made_t, rows = _guessed.get(key, (0.0, ()))
-    if time.monotonic() - made_t > KEPT_S or not rows:
+    found = _found(run, view)
+    key = (str(run.path), len(view.weights), tuple((one.id, one.hard) for one in found))
+    made_t, rows = _guessed.get(key, (-KEPT_S, ()))
+    if time.monotonic() - made_t >= KEPT_S:
         if len(_guessed) >= MOST_REMEMBERED:
             _guessed.clear()
-        rows = _guess(ctx, run, found)
+        rows = _guess(ctx, run, view, found)
         _guessed[key] = time.monotonic(), rows
     shares = {one.id: one.share for one in found}
-    return tuple(Picture(row.id, row.name, row.dataset, row.src, row.hard, shares[row.id], row.reason) for row in rows)
+    return tuple(replace(row, share=shares.get(row.id, 1.0)) for row in rows)
 
 
 def _found(run: Run, view: RunView) -> tuple[Odd, ...]:
@@ -155,14 +158,34 @@ def _found(run: Run, view: RunView) -> tuple[Odd, ...]:
     return _standing[str(run.path)][1]
 
 
-def _guess(ctx, run: Run, found: Sequence[Odd]) -> tuple[Picture, ...]:
+def _guess(ctx, run: Run, view: RunView, found: Sequence[Odd]) -> tuple[Picture, ...]:
     try:
         config: TrainConfig = run.config()
     except (ValueError, OSError):
-        return tuple(Picture(one.id, one.id.partition("/")[2], "", "", one.hard, one.share, _else(one)) for one in found)
+        return tuple(Picture(one.id, one.id.partition("/")[2], "", "", _kind(one), one.share, _else(one)) for one in found)
     here = _datasets(ctx, config)
     goal = Goal(side_px=max(config.data.all_sides), max_aspect=config.data.max_aspect if config.data.aspect_buckets else 1.0, trigger=config.trigger)
-    return tuple(_one(ctx, one, here, {name: _reasons(ds, name, found, goal) for name, ds in here.items()}) for one in found)
+    why = {name: _reasons(ds, name, found, goal) for name, ds in here.items()}
+    apart = tuple(_one(ctx, one.id, here, _kind(one), one.share, why.get(one.id.partition("/")[0], {}).get(one.id.partition("/")[2]) or _else(one)) for one in found)
+    return apart + _copies(ctx, view, here, {one.id for one in found})
+
+
+def _copies(ctx, view: RunView, here: dict[str, Dataset], known: set[str]) -> tuple[Picture, ...]:
+    """Those that are nearly others which this run learns too, and count whole."""
+    weighed = {row.id for row in weighed_of(view)}
+    learnt = {row[0] for row in view.pictures} - weighed
+    if len(learnt) > MOST_COMPARED:
+        return ()
+    rows = []
+    for name, ds in here.items():
+        try:
+            groups = suspects.copies(ds)
+        except (ValueError, OSError):
+            continue
+        for group in ([id for id in group if f"{name}/{id}" in learnt] for group in groups):
+            if len(group) > 1:
+                rows += [_one(ctx, f"{name}/{id}", here, "copy", 1.0, f"Nearly the same as {some([other for other in group if other != id], 2)}: what they show counts several times.") for id in group if f"{name}/{id}" not in known]
+    return tuple(rows[:MOST_COPIES])
 
 
 def _datasets(ctx, config: TrainConfig) -> dict[str, Dataset]:
@@ -185,12 +208,15 @@ def _reasons(ds: Dataset, name: str, found: Sequence[Odd], goal: Goal) -> dict[s
         return {}
 
 
-def _one(ctx, one: Odd, here: dict[str, Dataset], why: dict[str, dict[str, str]]) -> Picture:
-    dataset, _, name = one.id.partition("/")
+def _one(ctx, id: str, here: dict[str, Dataset], kind: str, share: float, reason: str) -> Picture:
+    dataset, _, name = id.partition("/")
     ds = here.get(dataset)
     ours = ds is not None and not ds.in_place
-    src = media.thumb_url(ctx, dataset, name) if ours else ""
-    return Picture(one.id, name, dataset if ours else "", src, one.hard, one.share, why.get(dataset, {}).get(name) or _else(one))
+    return Picture(id, name, dataset if ours else "", media.thumb_url(ctx, dataset, name) if ours else "", kind, share, reason)
+
+
+def _kind(one: Odd) -> str:
+    return "hard" if one.hard else "easy"
 
 
 def _else(one: Odd) -> str:
