@@ -13,6 +13,9 @@ from training.plan.hardware import machine
 from training.plan.presets import Answers, resolve
 
 
+pytestmark = pytest.mark.slow  # each makes pictures, a run and its preset
+
+
 @pytest.fixture
 def saved(home):
     """(home, its dataset, a finished run, the id of the preset made of it)."""
