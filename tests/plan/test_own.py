@@ -12,6 +12,8 @@ from training.plan import own, presets
 from training.plan.hardware import machine
 from training.plan.presets import Answers, resolve
 
+pytestmark = pytest.mark.slow  # each makes pictures, a run and its preset
+
 
 @pytest.fixture
 def saved(home):

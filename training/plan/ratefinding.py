@@ -7,6 +7,7 @@ own up and down is the same in both and falls out.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def judge(points: Sequence[Point]) -> Found:
     if fell < CLEAR * error[at] or fell < 1e-4:
         return Found(0.0, 0.0, curve, "it cannot be told: at no rate did the loss fall clearly below the base model's own; more pictures, a larger batch or more steps of the ramp make it clearer")
     stopped = len(usable) < len(points)
-    rose = stopped or max(smooth[at:]) - smooth[at] > max(RISEN * fell, CLEAR * error[at])
+    rose = stopped or max(smooth[at:]) - smooth[at] > max(RISEN * fell, CLEAR / 2 * error[at])
     rate = _rounded(lowest / BELOW_LOWEST)
     if not rose:
         return Found(rate, lowest, curve, f"take {rate:g} or a little more: the loss was still falling at {_word(usable[-1].rate)}, the highest rate that was tried", True)
@@ -100,16 +101,17 @@ def _word(rate: float) -> str:
 
 
 def _smoothed(values: Sequence[float], wide: float) -> tuple[list[float], list[float]]:
-    """(a running average with a bell of that width, in steps; its standard error, of what is left around it there)."""
-    out, left = [], []
-    bells = [[math.exp(-0.5 * ((m - n) / wide) ** 2) for m in range(len(values))] for n in range(len(values))]
-    for bell in bells:
-        out.append(sum(w * v for w, v in zip(bell, values, strict=True)) / sum(bell))
-    for bell in bells:
-        spread = sum(w * (v - s) ** 2 for w, v, s in zip(bell, values, out, strict=True)) / sum(bell)
-        share = sum(w * w for w in bell) / sum(bell) ** 2
-        left.append(math.sqrt(spread * share))
-    return out, left
+    """(a running average with a bell of that width, in steps; its standard error, of how much neighbours differ there: a slope is no noise)."""
+    steps = range(len(values))
+    apart = [(b - a) ** 2 / 2 for a, b in itertools.pairwise(values)]
+    out, errors = [], []
+    for n in steps:
+        bell = [math.exp(-0.5 * ((m - n) / wide) ** 2) for m in steps]
+        whole = sum(bell)
+        out.append(sum(w * v for w, v in zip(bell, values, strict=True)) / whole)
+        spread = sum(w * d for w, d in zip(bell, apart, strict=False)) / sum(bell[:-1])
+        errors.append(math.sqrt(spread * sum(w * w for w in bell)) / whole)
+    return out, errors
 
 
 def _rounded(rate: float) -> float:

@@ -39,7 +39,8 @@
     });
     watch("value", () => {
       const { act, id } = focused || {};
-      if (!act || (document.activeElement && document.activeElement !== document.body)) return;
+      const at = document.activeElement; // a row may be painted with what stood below it: the focus follows the run
+      if (!act || (at && at !== document.body && !element.contains(at))) return;
       const buttons = [...element.querySelectorAll("button[data-act][data-id]")].filter((one) => one.dataset.id === id && !one.disabled);
       (buttons.find((one) => one.dataset.act === act) || buttons.find((one) => /queue-(up|down)/.test(one.dataset.act)))?.focus();
     });
