@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from training.config import TrainConfig, config_hash
 from training.home import REPO
 from training.plan import fit, ladder
 from training.plan.devices import Device
-from training.runs import death, milder, worker
+from training.runs import death, journal, milder, supervisor, worker
 from training.runs.context import Context, NotANumber
 
 from .conftest import state_files
@@ -74,7 +76,7 @@ def test_a_worker_that_may_hold_only_so_much_goes_on_by_itself(lab, tmp_path):
     large = tiny.pictures(tmp_path / "large", 8, sizes=((256, 256),))
     run = lab.make(data__datasets=[{"name": str(large)}], data__resolutions=[256], data__batch_size=8, steps=1, sample__every=0)
     words = [sys.executable, "-m", "tests.engine.limited", LIMIT_MB, str(run.path), str(lab.home.root), "0"]
-    done = subprocess.run(words, check=False, cwd=REPO, env=os.environ | {"EASEL_HOME": str(lab.home.root)}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, check=False, cwd=REPO, env=os.environ | {"EASEL_HOME": str(lab.home.root)}, capture_output=True, text=True, timeout=900)
     view = run.view()
     assert (done.returncode, run.status()) == (0, "finished"), (view.error, view.warnings, run.log_tail(), done.stderr[-2000:])
     assert view.attempt > 1 and milder.reached(run)["optimizer.accumulation"] > 1
@@ -82,7 +84,7 @@ def test_a_worker_that_may_hold_only_so_much_goes_on_by_itself(lab, tmp_path):
     assert any("ran out of memory" in w and "Batches of" in w for w in view.warnings)
 
 
-LIMIT_MB = "560"
+LIMIT_MB = "350"
 
 
 def test_where_nothing_milder_is_left_or_allowed_it_fails_once_with_what_to_do(lab):
@@ -96,18 +98,37 @@ def test_where_nothing_milder_is_left_or_allowed_it_fails_once_with_what_to_do(l
     assert not worker.goes_on(ctx, gone) and "Make it fit" in milder.nothing_left(run)
 
 
-def test_an_attempt_after_the_system_killed_one_for_want_of_memory_is_milder(lab):
-    """The counters are the system's: as if they had stood one lower when the attempt began."""
-    if death.oom_kills() < 0:
-        pytest.skip("nobody counts here")
+def killed_for_memory(lab):
+    """A run whose worker the system has killed for want of memory, as far as anything tells: its events, and what whoever started it has noted."""
     run = lab.make(data__batch_size=4)
     ctx = Context(run, lab.home, 1)
     ctx.emit("started", pid=1, attempt=1, boot_id=death.boot_id(), oom_kills=death.oom_kills(), versions={}, device="cpu")
     ctx.phase("training", 1, 6, "steps")
-    assert not run.killed_for_memory(), "it died of something else"
+    assert not run.killed_for_memory(), "until then it might have died of anything"
     run.log_path.write_text(f"{death.ENDED_LINE.format(how=death.how_it_ended(-9), oom_kills=1)}\n", encoding="utf-8")
-    assert milder.worth_resuming(run, lab.home)
-    assert run.killed_for_memory()
+    return run
+
+
+def test_a_run_that_the_system_killed_for_want_of_memory_is_worth_resuming_unless_somebody_stopped_it(lab):
+    run, stopped, last = (killed_for_memory(lab) for _ in range(3))
+    journal.append(stopped.control_path, {"t": time.time() + 1, "kind": "stop"})
+    Context(last, lab.home, 1).emit("milder", settings={"data.batch_size": 1, "loss.gradient_checkpointing": "all"}, said="as mild as it gets")
+    assert [milder.worth_resuming(one, lab.home) for one in (run, stopped, last)] == [True, False, False]
+
+
+@pytest.mark.slow
+def test_the_app_goes_on_with_a_run_that_the_system_killed_for_want_of_memory_one_rung_milder(lab):
+    run = killed_for_memory(lab)
+    supervisor._killed.append(run)
+    assert supervisor.resume_milder(lab.home) == [run.id] and supervisor.resume_milder(lab.home) == []
+    try:
+        deadline = time.monotonic() + 240
+        while not run.last("milder") and run.status() == "running" and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert milder.applied(run.config(), run).data.batch_size == 2, run.log_tail()
+    finally:
+        with contextlib.suppress(ValueError):
+            supervisor.kill(run)
 
 
 REFUSED = 1 << 50  # bytes: no allocator gives them, and torch's own says so

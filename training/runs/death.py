@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import signal
 from collections.abc import Sequence
@@ -141,7 +142,7 @@ def of_silence(view: RunView, saved_steps: Sequence[int], log: str, folder: str,
         return f"It crashed on a bus error{at}: often a full disk under a mapped file.{saved} Free some space.{go_on}"
     if "Fatal Python error" in log or number == signal.SIGABRT:
         return f"It crashed inside native code{at}; the log has its last words.{saved}{go_on}"
-    if code == 1 or "The disk no longer answers" in log:
+    if (code == 1 and os.name != "nt") or "The disk no longer answers" in log:
         return f"It could no longer write to its folder{at}: the disk was gone, or nothing may be written to it.{saved} Bring it back.{go_on}"
     if oom_rose and number in (0, getattr(signal, "SIGKILL", 9)):
         return f"The computer ran out of memory (RAM){at}.{saved} Close other programs, or duplicate the run with a smaller batch.{go_on}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .context import Context, NotANumber
 
 MOST_MENDED = 3  # steps of a run that are tried once more; a run that needs more is not well
+WHILE = {"loading the model": " while the model was loaded or in the first step", "training": ""}  # phase -> when that was; others are said as they are
 WHERE = {"vram": "The graphics card ran out of memory", "ram": "The computer ran out of memory (RAM)"}
 
 
@@ -59,7 +60,7 @@ def step_down(ctx: Context, out_of: str) -> bool:
     if rung is None:
         return False
     at = ctx.run.last("step")
-    while_ = f" at step {int(at['step']):,}" if at and name == "training" else f" while {name}" if name else ""
+    while_ = f" at step {int(at['step']):,}" if at and name == "training" else WHILE.get(name, f" while {name}" if name else "")
     back = f"it goes on from step {steps[-1]:,}" if steps else "it begins again"
     ctx.emit("milder", settings=reached(ctx.run) | rung.settings, said=f"{WHERE[out_of]}{while_}, so {back} with less of it. {rung.said}")
     return True
