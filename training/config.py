@@ -456,7 +456,7 @@ class SavePart(Part):
     every_minutes: float = Field(10.0, ge=0, le=1440, description="Minutes between checkpoints, besides those by step; 0 means only by step.")
     keep: int = Field(10, ge=2, le=10_000, description="Newest checkpoints that are kept.")
     validate_every: int = Field(50, ge=0, description="Optimizer steps between validation losses; needs held-out pictures; 0 means none.")
-    stop_early: bool = Field(False, description="End the training by itself, with the best checkpoint as the result, once it is clear that going on makes it worse; needs held-out pictures.")
+    stop_early: bool = Field(False, description="End the training by itself, with the best checkpoint as the result, once it is clear that going on makes it worse; needs held-out pictures, and keeps every checkpoint by step until then.")
 
 
 class EnginePart(Part):

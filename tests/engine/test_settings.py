@@ -161,6 +161,7 @@ ELSEWHERE = {
     "device": "needs a GPU; a wrong one is refused below",
     "gpus": "any number makes the same run: tests/engine/test_ranks.py",
     "model.leave_out": "this family needs all its parts; tests/families/test_stable_diffusion.py leaves one out",
+    "save.stop_early": "needs a run that becomes worse; tests/engine/test_measuring.py",
     "data.frames": "still pictures here, which refuse it, see below; tests/engine/test_clips.py trains on clips",
     "sample.frames": "the same",
     "engine.prefetch": "makes the same run: tests/engine/test_speed.py",

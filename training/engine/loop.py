@@ -541,7 +541,11 @@ class Session:
         }
         path = self._save_when_there_is_room(files, state, {"adapter": header, "ema": header})
         self.ctx.emit("checkpoint", step=self.step, path=path.relative_to(self.ctx.run.path).as_posix())
-        named = self._advice(step for step, _ in checkpoint.saved(self.ctx.run.path)).named
+        save = self.config.save
+        if save.stop_early and save.every:  # which of them is best is known at the end, and has to be the same however often the run was stopped
+            named = tuple(range(save.every, self.step + 1, save.every))
+        else:
+            named = self._advice(step for step, _ in checkpoint.saved(self.ctx.run.path)).named
         checkpoint.prune(self.ctx.run.path, self.config.save.keep, self._only_for_safety, named)
         self._saved_at = time.monotonic()
 

@@ -125,10 +125,10 @@ def _too_few(found: Curves | None, pictures: int) -> str:
 def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
     """The advice where there is enough to read."""
     steps, means, last = found.steps, found.means, len(found.steps) - 1
-    lowest = min(range(len(steps)), key=lambda at: means[at])
-    best, alike, sure = _best(found, checkpoints)
-    over = last >= 3 and all(found.dearer(at, _least(found)) > SURE for at in range(last - 2, last + 1))
+    lowest, least = min(range(len(steps)), key=lambda at: means[at]), _least(found)
+    over = last >= 3 and all(found.dearer(at, least) > SURE for at in range(last - 2, last + 1))
     if _from_zero(found, last) > SURE:
+        best, alike, sure = _best(found, checkpoints, steps[least])
         said = "On pictures that it never saw it is now worse than the base model alone: the learning rate is too high, or it trained far too long."
         return Advice("worse", best, (said, *_told(best, alike, sure)), sure=sure, over=over)
     if -_from_zero(found, lowest) < LIKELY:
@@ -136,12 +136,15 @@ def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
     learnt = next(at for at in range(lowest + 1) if means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1)
     forgets = _forgets(found, learnt)
     if forgets is None and found.worse(2 * last // 3, last) > LIKELY:
-        least = _least(found)
         if found.dearer(last, least) > LIKELY:
+            best, alike, sure = _best(found, checkpoints, steps[least])
             said = f"It still learns a little, but after step {steps[least]:,} the base model loses more than that."
             return Advice("knee", best, (said, *_told(best, alike, sure)), 0, steps[least], sure, over)
+        best, alike, sure = _best(found, checkpoints, steps[last])
         return Advice("falling", best, (f"It was still learning at step {steps[last]:,}, and hardly more is lost by it: train longer.", *_told(best, alike, sure)), sure=sure)
-    then = ", and nothing more is lost by going on so far." if forgets is None else " and starts to forget." if forgets == learnt else f", and starts to forget after {steps[forgets]:,}."
+    best, alike, sure = _best(found, checkpoints, steps[learnt])
+    slow = "; going on costs the base model more than it gives." if sure != "unsure" else ", and nothing that can be told from chance is lost by going on so far."
+    then = slow if forgets is None else " and starts to forget." if forgets == learnt else f", and starts to forget after {steps[forgets]:,}."
     said = f"It learns no more after step {steps[learnt]:,}{then}"
     return Advice("knee", best, (said, *_told(best, alike, sure)), steps[learnt], steps[forgets] if forgets is not None else 0, sure, over)
 
@@ -165,10 +168,11 @@ def _least(found: Curves) -> int:
     return min(range(len(found.steps)), key=lambda at: found.costs[at])
 
 
-def _best(found: Curves, checkpoints: Sequence[int]) -> tuple[int, list[int], str]:
-    """(the checkpoint of the least cost, those around it that cannot be told from it, how sure it is that it is better than the last one).
+def _best(found: Curves, checkpoints: Sequence[int], aim: int) -> tuple[int, list[int], str]:
+    """(the checkpoint to take, those around it that cannot be told from the one of the least cost, how sure it is that it is better than the last one).
 
-    Each is judged by the look that is nearest.  0 where there is no checkpoint.
+    Of those that cannot be told apart it is the one nearest to `aim`, where all is learnt that is learnt: the least cost alone would by chance often
+    take one that has not learnt enough yet.  Each is judged by the look that is nearest.  0 where there is no checkpoint.
     """
     if not checkpoints:
         return 0, [], "unsure"
@@ -178,7 +182,8 @@ def _best(found: Curves, checkpoints: Sequence[int]) -> tuple[int, list[int], st
     same = [found.dearer(look, at[best]) < LIKELY for look in at]
     first = max((n + 1 for n in range(best) if not same[n]), default=0)
     last = min((n - 1 for n in range(best + 1, len(at)) if not same[n]), default=len(at) - 1)
-    return checkpoints[best], list(checkpoints[first : last + 1]), _sureness(found.dearer(at[-1], at[best]))
+    taken = min(range(first, last + 1), key=lambda n: abs(checkpoints[n] - aim))
+    return checkpoints[taken], list(checkpoints[first : last + 1]), _sureness(found.dearer(at[-1], at[taken]))
 
 
 def _nearest(steps: Sequence[int], step: int) -> int:

@@ -35,7 +35,7 @@ def use(run: Run, step: int) -> Path:
         raise ValueError(why)
     lock = RunLock(run.lock_path)
     if not lock.acquire(wait_s=0):  # a run without a worker has no writer: with its lock, we may be it
-        raise ValueError("the run is still busy; try again in a moment")
+        raise ValueError("the run is still ending; try again in a moment")
     try:
         ended = run.last("finished")
         config = run.config()
