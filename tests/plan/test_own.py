@@ -12,7 +12,6 @@ from training.plan import own, presets
 from training.plan.hardware import machine
 from training.plan.presets import Answers, resolve
 
-
 pytestmark = pytest.mark.slow  # each makes pictures, a run and its preset
 
 
