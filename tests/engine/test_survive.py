@@ -73,8 +73,8 @@ def test_a_worker_that_may_hold_only_so_much_goes_on_by_itself(lab, tmp_path):
     """A real limit of the system, a real worker: its whole batch does not fit, half of it does."""
     from tests import tiny
 
-    large = tiny.pictures(tmp_path / "large", 8, sizes=((256, 256),))
-    run = lab.make(data__datasets=[{"name": str(large)}], data__resolutions=[256], data__batch_size=8, steps=1, sample__every=0)
+    large = tiny.pictures(tmp_path / "large", 4, sizes=((256, 256),))
+    run = lab.make(data__datasets=[{"name": str(large)}], data__resolutions=[256], data__batch_size=4, steps=1, sample__every=0)
     words = [sys.executable, "-m", "tests.engine.limited", LIMIT_MB, str(run.path), str(lab.home.root), "0"]
     done = subprocess.run(words, check=False, cwd=REPO, env=os.environ | {"EASEL_HOME": str(lab.home.root)}, capture_output=True, text=True, timeout=900)
     view = run.view()
