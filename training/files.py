@@ -48,7 +48,7 @@ def fsync(path: Path) -> None:
             os.fsync(file.fileno())
 
 
-def rights(path: Path, mode: int) -> bool:
+def rights(path: Path | str, mode: int) -> bool:
     """Whether a file has that mode now.  A disk without rights (exFAT, many network drives) gives everything its own, and that is no trouble of the file's."""
     try:
         os.chmod(path, mode)

@@ -204,7 +204,9 @@ class Run:
     def killed_for_memory(self) -> bool:
         """Whether the system ended the newest attempt for want of memory, as of a container whose limit was reached."""
         started = self.last("started")
-        return started is not None and self.last_kind() not in (*ENDINGS, "milder") and death.killed_for_memory(str(started["boot_id"]), int(started.get("oom_kills", -1)), self.log_tail())
+        if started is None or self.last_kind() in (*ENDINGS, "milder"):
+            return False
+        return death.killed_for_memory(str(started["boot_id"]), int(started.get("oom_kills", -1)), self.log_tail())
 
     def command(self, kind: str, **data: Any) -> None:
         """Asks the worker to stop, save, sample {prompt}, take other sample prompts {lines}, draw {request}, or weigh {picture, weight}.  Stop takes a queued run out of the queue.
