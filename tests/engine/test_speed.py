@@ -234,6 +234,16 @@ def test_torch_is_left_as_it_was(home):
     assert (torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.fp32_precision) == before and torch.backends.cuda.flash_sdp_enabled()
 
 
+def test_channels_last_is_another_order_of_the_same_numbers():
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(9))).requires_grad_(False)
+    x = torch.randn(2, 4, 6, 6)
+    before = net(x)
+    speed.furnish(config(channels_last=True), {}, net)
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last) and torch.allclose(net(x), before, atol=1e-6)
+    assert not speed.has_convolutions(Net())
+
+
 def test_quantised_layers_stay_as_peft_has_them():
     net = nn.Module()
     net.blocks = nn.ModuleList([nn.Module()])
