@@ -141,12 +141,9 @@ CHANGED = {
     "save.every_minutes": (1e-5, {"save__every": 0}),
     "save.keep": (2, {"save__every": 1}),
     "save.validate_every": (1, {}),
-    "engine.fused_lora": ("off", {"optimizer__learning_rate": 1e-3}),  # another rounding, which a few steps make visible
-    "engine.fused_optimizer": ("off", {}),
     "engine.compile": ("auto", {}),  # warns; what it does: test_speed.py, as of the others
     "engine.fp8": (True, {}),
     "engine.attention": ("cudnn", {}),
-    "engine.channels_last": (True, {}),
     "engine.cudnn_benchmark": (True, {}),
     "engine.tf32": (True, {}),
     "engine.overlap": (True, {}),
@@ -164,6 +161,9 @@ ELSEWHERE = {
     "save.stop_early": "needs a run that becomes worse; tests/engine/test_measuring.py",
     "data.frames": "still pictures here, which refuse it, see below; tests/engine/test_clips.py trains on clips",
     "sample.frames": "the same",
+    "engine.fused_lora": "makes the same run to rounding, which may be the same to the bit: tests/engine/test_speed.py",
+    "engine.fused_optimizer": "the same",
+    "engine.channels_last": "the same",
     "engine.prefetch": "makes the same run: tests/engine/test_speed.py",
     "survive.milder": "acts where memory runs out: tests/engine/test_survive.py",
     "survive.less_exact": "the same",
