@@ -67,7 +67,7 @@ def test_a_run_feeds_each_pictures_mask_beside_its_latents(lab, base, masked):
             torch.testing.assert_close(batch.mask[0], item.mask_cells(2, which[0]))
             seen.add((item.id, which[0]))
     assert len(seen) == 4
-    torch.testing.assert_close(feed.validation(1)[0].mask[0], feed.plan.held_out[0].mask_cells(2, False))
+    torch.testing.assert_close(feed.validation(1, 1)[0][1].mask[0], feed.plan.held_out[0].mask_cells(2, False))
 
 
 def test_pictures_without_a_mask_are_learnt_whole_beside_masked_ones(lab, masked):

@@ -239,7 +239,7 @@ def test_channels_last_is_another_order_of_the_same_numbers():
     net = nn.Sequential(*(nn.Conv2d(4, 4, 3, padding=1) for _ in range(9))).requires_grad_(False)
     x = torch.randn(2, 4, 6, 6)
     before = net(x)
-    speed.furnish(config(channels_last=True), {}, net)
+    speed.furnish(config(channels_last=True), {}, net, False)
     assert net[0].weight.is_contiguous(memory_format=torch.channels_last) and torch.allclose(net(x), before, atol=1e-6)
     assert not speed.has_convolutions(Net())
 
