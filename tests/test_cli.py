@@ -125,6 +125,7 @@ def test_detached_it_runs_by_itself(here):
     assert ended(list_runs(here.outputs)[0]) == "finished"
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_the_one_before_it(here):
     first = make(here, steps=1_000_000)
     supervisor.start(first, here)
@@ -142,6 +143,7 @@ def test_a_run_waits_for_the_one_before_it(here):
     assert second.events()[0][0]["t"] >= first.events()[0][-1]["t"]
 
 
+@pytest.mark.slow
 def test_caption_writes_a_text_beside_each_picture(here, nasty, monkeypatch, capsys):
     pictures = nasty / "my pictures"
     pictures.mkdir()
@@ -236,6 +238,7 @@ def _lora_of(base, target):
     save_file(tensors, target)
 
 
+@pytest.mark.slow
 def test_generate_draws_a_grid(home, tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red circle\n\na blue square\n", encoding="utf-8")

@@ -302,6 +302,7 @@ def test_a_view_stays_small_however_much_was_said(tmp_path):
     assert journal.read(endless)[0] == [{"n": 1}] and list(journal.backwards(endless)) == [{"n": 1}]
 
 
+@pytest.mark.slow
 def test_a_long_journal_is_folded_beside_the_page_and_remembered_in_the_home(ctx):
     run = story.run(ctx.home, upto=2)
     with open(run.events_path, "a") as file:

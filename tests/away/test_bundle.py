@@ -48,6 +48,7 @@ def pictures(tmp_path):
     return tiny.pictures(tmp_path / "pictures", 3)
 
 
+@pytest.mark.slow
 def test_a_bundle_holds_what_is_learnt_and_nothing_else(home, pictures, tmp_path):
     ds = datasets.create(home, "my cats")
     importing.add_folder(ds, pictures)

@@ -20,12 +20,14 @@ SCENES = [drawing.random_scene(RNG, *RNG.choice(drawing.ASPECTS)) for _ in range
 PICTURES = [drawing.draw(scene) for scene in SCENES]
 
 
+@pytest.mark.slow
 def test_reads_what_was_drawn():
     wanted = [Reading(s.colour, s.background, s.shape) for s in SCENES]
     right = sum(read(p) == w for p, w in zip(PICTURES, wanted, strict=True))
     assert right >= 0.98 * len(SCENES)
 
 
+@pytest.mark.slow
 def test_a_picture_of_something_else_is_wrong():
     others = SCENES[1:] + SCENES[:1]
     read_as_other = [read(p) == Reading(o.colour, o.background, o.shape) for p, o in zip(PICTURES, others, strict=True)]

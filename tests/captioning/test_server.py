@@ -126,6 +126,7 @@ def test_an_address_is_checked_and_holds_no_password():
             server.Options(address=bad)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_given_up(there):
     state = server.load(options(there, timeout_s=5), "cpu")
     there.slow_s = 7

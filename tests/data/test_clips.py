@@ -83,6 +83,7 @@ def damaged(nasty):
     yield "saved as MP4|save it as MP4", make.clip(nasty / "raw.mkv", count=3, codec="ffv1").read_bytes()
 
 
+@pytest.mark.slow
 def test_each_clip_that_cannot_be_used_gets_its_reason_from_the_gate(nasty):
     with Gate() as gate:
         for n, (reason, data) in enumerate(damaged(nasty)):

@@ -226,6 +226,7 @@ def test_what_is_known_survives_the_process(three):
     assert three.check() == 0, "what the other process found out is taken over"
 
 
+@pytest.mark.slow
 def test_a_lost_or_spoilt_index_is_rebuilt(three):
     for text in ("", "{}", '{"pictures": {"cat 1.png": {"size": 1}}}', "[1]"):
         (three.meta / "index.json").write_text(text)

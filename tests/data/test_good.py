@@ -169,12 +169,14 @@ def test_the_same_background_and_the_same_light_are_measured():
     assert missing(words, "style", even + varied[13:])["light"] == "The same light"
 
 
+@pytest.mark.slow
 def test_many_pictures_that_name_nothing_new_are_more_than_enough():
     told = [f"zibbo, profile, close-up, {place}, {light}, smile" for place in ("street", "park", "room", "white background", "full body") for light in ("day", "night", "sunset", "from behind")]
     assert "enough" in missing(told * 4) and "enough" not in missing(told * 2)
     assert "enough" not in missing([f"zibbo, thing {n}, profile" for n in range(80)])
 
 
+@pytest.mark.slow
 def test_the_goal_reaches_the_check(ds):
     for n in range(11):
         put(ds, f"{n}.png", photo(n, (300, 300)), "zibbo")

@@ -33,6 +33,7 @@ def keys(found: health.Health, id: str) -> set[str]:
     return {f.key for f in found.findings if id in f.ids} - {"few", "bare"}
 
 
+@pytest.mark.slow
 def test_good_photographs_and_drawings_are_not_accused(ds):
     for seed in range(12):
         put(ds, f"photo{seed}.jpg", photo(seed, SIZE), f"a scene number {seed}", quality=88)
@@ -50,6 +51,7 @@ def test_the_example_that_comes_along_is_good():
     assert found.grade == "A" and {f.key for f in found.findings} <= {"few"}
 
 
+@pytest.mark.slow
 def test_each_fault_is_found_in_its_picture_alone(ds):
     for seed in range(10):
         put(ds, f"good{seed}.jpg", photo(seed, SIZE), f"a scene number {seed}", quality=90)
@@ -76,6 +78,7 @@ def test_each_fault_is_found_in_its_picture_alone(ds):
         assert f.title and f.says.endswith((".", ":")) and f.todo.endswith("."), f
 
 
+@pytest.mark.slow
 def test_near_copies_are_found_and_different_pictures_are_not(ds):
     one = photo(1, SIZE)
     put(ds, "a.jpg", one, quality=92)
@@ -123,6 +126,7 @@ def test_few_pictures_say_how_many_are_usual(ds):
     assert health.check(datasets.create(Home(ds.path.parent.parent), "empty"), GOAL).grade == "D"
 
 
+@pytest.mark.slow
 def test_a_second_look_measures_nothing_and_a_changed_picture_is_measured_again(ds, monkeypatch):
     for n in range(3):
         put(ds, f"{n}.png", drawing(n, (300, 300)))

@@ -70,6 +70,7 @@ def test_a_newer_mask_takes_the_place_of_the_older_one(ds, nasty):
     assert verdict.ok and ds.get("cat.png").mask.sha256 != before
 
 
+@pytest.mark.slow
 def test_many_masks_take_one_look_at_the_folder(ds, nasty, monkeypatch):
     importing.add_files(ds, [*(write(nasty / f"{n}.png", n) for n in range(3)), *(mask(nasty / "a" / f"{n}.mask.png") for n in range(3))])
     looks, aside = [], importing.bin.put_aside

@@ -36,6 +36,7 @@ def test_without_the_packages_a_sentence_says_what_to_do_and_the_rest_is_in(ds, 
     assert [p.id for p in ds.pictures()] == ["a.png"]
 
 
+@pytest.mark.slow
 def test_a_parquet_dataset_of_the_hub_gives_its_pictures_captions_and_controls(ds, tmp_path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = {

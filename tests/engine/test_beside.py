@@ -32,6 +32,7 @@ def of(kind: str, folder, **changes) -> dict:
     return {"adapter__type": kind, "data__datasets": [{"name": str(folder)}], "optimizer__learning_rate": 1e-3, **changes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab, controlled, kind):
     changes = of(kind, controlled, steps=4, loss__ema_decay=0.9, sample__every=2, adapter__control_dropout=0.3, data__flip=True)
@@ -63,6 +64,7 @@ def drawing_with(base, run, kind: str):
     return pipe
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_folder_draws_in_diffusers_what_the_samples_show(lab, base, controlled, kind):
     run = lab.run(**of(kind, controlled, steps=3, sample__every=3, optimizer__learning_rate=2e-2))

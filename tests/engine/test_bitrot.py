@@ -71,6 +71,7 @@ def test_numbers_that_are_none_are_never_kept(tmp_path):
         Cache(tmp_path).put("a" * 64, {"text": torch.tensor([float("inf")])})
 
 
+@pytest.mark.slow
 def test_a_rotten_cache_ends_in_the_same_lora(lab):
     """Every entry harmed, each in another way: the same checkpoint to the bit, and one warning."""
     changes = dict(steps=2, sample__every=0, data__flip=True)
@@ -83,6 +84,7 @@ def test_a_rotten_cache_ends_in_the_same_lora(lab):
     assert [w for w in again.view().warnings if "damaged" in w] == [DAMAGED] and not whole.view().warnings
 
 
+@pytest.mark.slow
 def test_a_base_that_changed_since_a_run_began_is_said_and_can_be_accepted(lab, base, tmp_path):
     other = shutil.copytree(base, tmp_path / "base")
     run = lab.run(stop_at=3, model__source=str(other), sample__every=0)
@@ -97,6 +99,7 @@ def test_a_base_that_changed_since_a_run_began_is_said_and_can_be_accepted(lab, 
     assert any("as you accepted" in w for w in run.view().warnings) and run.status() == "finished"
 
 
+@pytest.mark.slow
 def test_a_run_without_a_record_of_its_base_resumes(lab):
     run = lab.run(stop_at=3, sample__every=0)
     os.unlink(run.path / "base.json")

@@ -125,6 +125,7 @@ def ask_one(answer, strength, sentence, count):
     return answer(strength, [sentence] * count)
 
 
+@pytest.mark.slow
 def test_forgetting_is_the_papers_equation(lab, source):
     folder, model = source
     it = moved(session(lab, **BY_WORDS | {"concept__contexts": ["{}", "a {} on red"]}, **EACH["erase"], **model))
@@ -142,6 +143,7 @@ def test_forgetting_is_the_papers_equation(lab, source):
     assert seen == {"", "a on red"}
 
 
+@pytest.mark.slow
 def test_what_is_forgotten_falls_back_on_what_its_row_says(lab, source):
     folder, model = source
     rows = [{"target": "cat", "positive": "dog", "strength": 1.5}, {"target": "cat", "positive": "circle", "strength": 0.5}]
@@ -216,6 +218,7 @@ def test_the_effect_times_minus_1_is_the_effect_turned_round_and_times_0_is_the_
     assert torch.equal(delta(), plain) and torch.equal(ask(), full), "afterwards all is as before"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*EACH, "picture_slider"])
 def test_recomputed_blocks_have_the_gradient_of_those_that_are_not(lab, pairs, name):
     changes = BY_WORDS | EACH[name] if name in EACH else dict(loss__objective="picture_slider", data__datasets=[{"name": str(pairs)}])
@@ -232,6 +235,7 @@ def test_recomputed_blocks_have_the_gradient_of_those_that_are_not(lab, pairs, n
         torch.testing.assert_close(recomputed, plain, atol=1e-7, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*EACH, "picture_slider"])
 def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab, pairs, name):
     changes = BY_WORDS | EACH[name] if name in EACH else dict(loss__objective="picture_slider", data__datasets=[{"name": str(pairs)}], data__flip=True)
@@ -243,6 +247,7 @@ def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab
     assert parted.view().losses == whole.view().losses
 
 
+@pytest.mark.slow
 def test_a_sliders_samples_are_drawn_at_five_strengths_with_one_seed_and_say_which(lab):
     run = lab.run(steps=3, sample__prompts=["a cat", "a dog"], optimizer__learning_rate=0.1, **BY_WORDS, **EACH["slider"])
     view = run.view()
@@ -359,6 +364,7 @@ def test_what_cannot_be_done_is_refused_before_any_work(lab, change, says):
         lab.run(**BY_WORDS | EACH["slider"] | change)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -379,12 +385,14 @@ def test_a_setting_without_effect_says_so(lab, change, says):
     assert any(says in w for w in run.view().warnings), run.view().warnings
 
 
+@pytest.mark.slow
 def test_with_pictures_a_setting_of_what_changes_says_that_it_does_nothing(lab, dataset):
     assert "concept.drawn has no effect: the objective is 'images'" in lab.run(steps=1, concept__drawn=5).view().warnings
     uses = dict(data__datasets=[{"name": str(dataset)}], concept__drawn=5)
     assert "concept.drawn has no effect: there is a dataset" in lab.run(steps=1, **BY_WORDS | EACH["erase"] | uses).view().warnings
 
 
+@pytest.mark.slow
 def test_pairs_that_are_not_whole_are_refused_by_name(lab, pairs, tmp_path):
     import shutil
 
@@ -408,6 +416,7 @@ def test_pairs_that_are_not_whole_are_refused_by_name(lab, pairs, tmp_path):
     assert run.status() == "finished" and any("the two ends of 1 pairs have different captions" in w for w in run.view().warnings)
 
 
+@pytest.mark.slow
 def test_a_plugin_that_gives_one_loss_still_trains(lab):
     folder = lab.home.plugins / "objectives"
     folder.mkdir(parents=True)

@@ -127,6 +127,7 @@ def test_a_picture_that_lies_in_two_folders_of_an_import_stays_in_the_first(home
     assert parts.counts(ds) == {"a": 2, "b": 1, "c": 1}
 
 
+@pytest.mark.slow
 def test_each_dataset_is_learnt_with_its_own_word_and_none_of_them_is_held(home, dataset, tmp_path):
     kept = {"name": str(tiny.pictures(tmp_path / "kept", 2)), "prior": True, "trigger": "never"}
     uses = {"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "b", 2)), "trigger": "quux"}, {"name": str(tiny.pictures(tmp_path / "c", 2)), "trigger": "-"}

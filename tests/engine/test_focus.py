@@ -46,6 +46,7 @@ def test_the_focus_chooses_the_pixels_and_what_is_cached(home, base, wide):
     assert len({item.latent_key("vae", flip) for item in (left, middle, right) for flip in (False, True)}) == 6
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab, dataset, tmp_path):
     folder = tmp_path / "focused"
     shutil.copytree(dataset, folder)
@@ -61,6 +62,7 @@ def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab
     assert plain.view().losses != whole.view().losses
 
 
+@pytest.mark.slow
 def test_another_focus_is_another_training_and_is_noticed_at_resume(lab, dataset, tmp_path):
     folder = tmp_path / "moved"
     shutil.copytree(dataset, folder)

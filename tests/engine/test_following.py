@@ -38,6 +38,7 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     return (np.abs(one - other) <= 1).mean() > 0.97
 
 
+@pytest.mark.slow
 def test_it_draws_what_the_samples_show_and_nothing_of_it_stays(lab, base, controlled, encoder):  # noqa: F811
     first = min(p for p in controlled.glob("*.png") if ".control" not in p.name)
     studio = studio_of(lab.home, base)
@@ -54,6 +55,7 @@ def test_it_draws_what_the_samples_show_and_nothing_of_it_stays(lab, base, contr
         assert np.array_equal(drawn(studio), alone)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_drawn_is_said(lab, base, controlled, encoder):  # noqa: F811
     studio = studio_of(lab.home, base)
     alone = drawn(studio)
@@ -69,6 +71,7 @@ def test_what_cannot_be_drawn_is_said(lab, base, controlled, encoder):  # noqa: 
     assert np.array_equal(drawn(studio), alone)
 
 
+@pytest.mark.slow
 def test_a_loras_part_on_the_text_encoders_goes_before_a_network_draws(lab, base, dataset, encoder):  # noqa: F811
     worn = lab.run(steps=2, sample__every=0, adapter__text_encoder=True, optimizer__learning_rate=2e-1)
     run, (first, *_) = lab.run(**of_picture(encoder, steps=1, sample__every=0)), sorted(dataset.glob("*.png"))

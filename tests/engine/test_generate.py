@@ -156,6 +156,7 @@ def worn(taught):
     return attempt
 
 
+@pytest.mark.slow
 def test_a_grid_of_checkpoints_and_strengths(taught, worn):
     trained = taught.run("lora")
     grid = worn(loras=[{"source": trained.id}], rows="checkpoint", columns="strength", strengths=[-1, 0, 1], guidance=1.0)
@@ -183,6 +184,7 @@ def says(module) -> torch.Tensor:
         return module(torch.randn(1, 4, 16, 16, generator=seed), torch.tensor([500]), torch.randn(1, 8, 16, generator=seed)).sample
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "dora", "lokr", "loha", "oft"])
 def test_what_is_worn_at_full_strength_is_what_the_file_does(kind, taught, unet):
     module, spec = unet
@@ -245,6 +247,7 @@ def test_an_oft_has_no_strength(taught, worn):
         worn(loras=[{"source": taught.run("oft").id, "strength": 0.5}])
 
 
+@pytest.mark.slow
 def test_a_file_for_the_text_encoder_too_reaches_it(taught, worn):
     trained = taught.run("lora", adapter__text_encoder=True, adapter__text_learning_rate=0.05)
     both = pixels(worn(loras=[{"source": trained.id}]))[0]
@@ -254,6 +257,7 @@ def test_a_file_for_the_text_encoder_too_reaches_it(taught, worn):
     assert (drawn[0] == both).all() and (drawn[2] == both).all() and (drawn[1] == pixels(worn())[0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_draws(sampler, drawing):
     run = drawing(sampler=sampler, steps=4)

@@ -35,6 +35,7 @@ def of(encoder, plus=False, **changes) -> dict:
     return {"adapter__type": "ip_adapter", "adapter__image_encoder": str(encoder), "adapter__plus": plus, "optimizer__learning_rate": 1e-2, **changes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plus", [False, True])
 def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab, encoder, plus):
     changes = of(encoder, plus, steps=4, loss__ema_decay=0.9, sample__every=2, data__flip=True, adapter__picture_dropout=0.3, adapter__both_dropout=0.2)
@@ -46,6 +47,7 @@ def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab
     assert parts.view().losses == whole.view().losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plus", [False, True])
 def test_its_file_draws_in_diffusers_from_the_picture_itself_what_the_samples_show(lab, base, encoder, dataset, plus):
     from diffusers import StableDiffusionPipeline
@@ -117,6 +119,7 @@ def test_captions_and_pictures_are_dropped_alone_and_together_as_often_as_the_pa
         assert abs(share[pair] - wanted) < 0.07
 
 
+@pytest.mark.slow
 def test_chosen_layers_alone_take_the_picture(lab, encoder):
     run = lab.run(**of(encoder, steps=2, sample__every=0, adapter__include=["up_blocks"]))
     saved = load_file(run.result() / "ip_adapter/ip_adapter.safetensors")
@@ -149,6 +152,7 @@ def test_it_trains_in_half_precision_with_recomputed_blocks(lab, encoder, plus):
     assert {v.dtype for v in load_file(run.path / "checkpoints/000003/adapter.safetensors").values()} == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plus", [False, True])
 def test_going_on_from_a_finished_one_begins_where_it_ended(lab, encoder, plus):
     first = lab.run(**of(encoder, plus, steps=2, sample__every=0))
@@ -159,6 +163,7 @@ def test_going_on_from_a_finished_one_begins_where_it_ended(lab, encoder, plus):
         assert all(torch.equal(v, ended[k]) for k, v in session._tensors().items())
 
 
+@pytest.mark.slow
 def test_one_checkpoint_is_published_as_the_result_is(lab, encoder, tmp_path):
     run = lab.run(**of(encoder, True, steps=4, sample__every=0, save__every=2, model__dtype="bf16"))
     assert run.status() == "finished", run.why()

@@ -39,6 +39,7 @@ def held(it: Session, steps: int = 12) -> list:
     return batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "dora", "oft"])
 def test_the_target_is_what_the_base_says_of_the_same_noisy_picture(lab, base, kind):
     it = moved(session(lab, adapter__type=kind, adapter__block_size=4, **ON))
@@ -56,6 +57,7 @@ def test_the_target_is_what_the_base_says_of_the_same_noisy_picture(lab, base, k
     assert batch.weights.tolist() == [1.0] * len(batch.ids)
 
 
+@pytest.mark.slow
 def test_it_is_held_even_where_kept_pictures_are_to_give_themselves(lab, dataset, tmp_path):
     uses = [{"name": str(dataset)}, {"name": str(tiny.pictures(tmp_path / "kept", 3)), "prior": True}]
     it = session(lab, data__datasets=uses, loss__prior_target="pictures", **ON)
@@ -65,6 +67,7 @@ def test_it_is_held_even_where_kept_pictures_are_to_give_themselves(lab, dataset
     assert all(it._said_by_base(batch) is not None for batch in batches)
 
 
+@pytest.mark.slow
 def test_the_sentences_are_others_and_drawn_evenly_enough(lab):
     it = session(lab, keep__own=0.3, keep__empty=0.2, **ON)
     said = [caption for batch in held(it, 150) for caption in batch.captions]
@@ -82,6 +85,7 @@ def test_without_a_trigger_word_the_learnt_captions_are_not_held(lab):
     assert not learnt & {c for batch in held(it) for c in batch.captions}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share, count", [(1.0, 60), (0.5, 30), (0.25, 15)])
 def test_the_share_is_spread_evenly_and_no_pass_grows_larger_than_a_batch(lab, share, count):
     it = session(lab, keep__on=True, keep__share=share, data__batch_size=1, data__aspect_buckets=False)
@@ -91,6 +95,7 @@ def test_the_share_is_spread_evenly_and_no_pass_grows_larger_than_a_batch(lab, s
     assert {batch.weight for batch in learnt} == {1 / (1 + share)}, "a picture counts alike, whether the base is asked in its step or not"
 
 
+@pytest.mark.slow
 def test_in_one_pass_with_what_is_learnt_it_is_the_same_step(lab):
     apart, together = (session(lab, data__batch_size=3, keep__together=one, keep__on=True, keep__share=0.7) for one in (False, True))
     assert all(len(batches) == 1 for batches in map(together.feed.at, range(4)))
@@ -100,6 +105,7 @@ def test_in_one_pass_with_what_is_learnt_it_is_the_same_step(lab):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_what_is_learnt_and_when_is_the_same_with_it_and_without(lab):
     on, off = (session(lab, keep__on=on) for on in (True, False))
     for step in range(6):
@@ -108,6 +114,7 @@ def test_what_is_learnt_and_when_is_the_same_with_it_and_without(lab):
             assert one.ids == other.ids and one.captions == other.captions and torch.equal(one.noise, other.noise) and torch.equal(one.t, other.t)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"adapter__text_encoder": True}], ids=["plain", "text encoder too"])
 def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab, more):
     changes = FULL | dict(keep__on=True, keep__share=0.75) | more
@@ -118,6 +125,7 @@ def test_stopped_and_resumed_ends_to_the_bit_where_an_uninterrupted_run_does(lab
     assert parts.view().losses == whole.view().losses
 
 
+@pytest.mark.slow
 def test_a_run_of_before_reads_as_it_was_begun(lab, base, dataset):
     """A job file that knows nothing of keeping keeps nothing, and its hash, by which a resume finds changes, is the old one."""
     job = tiny.train_job(base, dataset)
@@ -127,6 +135,7 @@ def test_a_run_of_before_reads_as_it_was_begun(lab, base, dataset):
     assert not held(session(lab))
 
 
+@pytest.mark.slow
 def test_the_loss_on_record_is_that_of_the_pictures(lab):
     on, off = (lab.run(keep__on=on, sample__every=0).view().losses for on in (True, False))
     assert on[0][:2] == pytest.approx(off[0][:2], rel=1e-5)  # the first step: nothing has moved yet
@@ -144,6 +153,7 @@ def test_a_caption_without_its_trigger_word(caption, bare):
     assert without_trigger(caption, "zibbo") == bare
 
 
+@pytest.mark.slow
 def test_pictures_that_the_base_draws_are_held_with_their_own_sentences(lab, base):
     """Drawn at the sizes of the learnt ones by the untouched base, cached, and the same in another run."""
     it = session(lab, keep__drawn=6, keep__empty=0.0, **ON)

@@ -56,6 +56,7 @@ def ask(run, text: str) -> dict:
     return until(lambda: play.told_of(run.path, json.loads(text)["id"]))
 
 
+@pytest.mark.slow
 def test_one_request_after_the_other_and_a_fault_ends_nothing(studio, home):
     run = studio()
     first = ask(run, request("aaaaaaaa"))
@@ -79,6 +80,7 @@ def test_one_request_after_the_other_and_a_fault_ends_nothing(studio, home):
     until(lambda: run.status() == "stopped")
 
 
+@pytest.mark.slow
 def test_it_leaves_when_nobody_asks_and_comes_back(studio, home):
     run = studio(idle_minutes=0.002)
     until(lambda: run.status() == "stopped")
@@ -86,6 +88,7 @@ def test_it_leaves_when_nobody_asks_and_comes_back(studio, home):
     assert supervisor.start(run, home) == "started"
 
 
+@pytest.mark.slow
 def test_a_training_sends_it_away_and_it_waits_for_the_training(studio, home, base, dataset):
     run = studio()
     until(lambda: run.view().phase == play.READY)
@@ -104,6 +107,7 @@ def test_a_training_sends_it_away_and_it_waits_for_the_training(studio, home, ba
         until(lambda: not training.locked())
 
 
+@pytest.mark.slow
 def test_the_queue_sends_it_away_too(studio, home, base, dataset):
     run = studio()
     until(lambda: run.view().phase == play.READY)
@@ -114,6 +118,7 @@ def test_the_queue_sends_it_away_too(studio, home, base, dataset):
     until(lambda: not training.locked())
 
 
+@pytest.mark.slow
 def test_a_repair_is_drawn_as_the_file_that_is_saved_draws(studio, home, base, tool, tmp_path):
     run = studio()
     weights = load_file(base / "unet/diffusion_pytorch_model.safetensors")

@@ -126,6 +126,7 @@ def test_resume_is_exact_with_pictures_that_stay_as_they_are(lab, with_kept, tar
     assert parts.view().losses == whole.view().losses
 
 
+@pytest.mark.slow
 def test_pictures_that_stay_as_they_are_get_no_trigger_and_are_not_held_out(lab, with_kept):
     run = lab.run(data__datasets=with_kept, data__held_out=4, sample__every=0)
     rows = json.loads((run.path / "pictures.json").read_text(encoding="utf-8"))
@@ -273,6 +274,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_the_pictures(lab, base,
         lab.run(model__source=str(broken), sample__every=0)
 
 
+@pytest.mark.slow
 def test_changed_pictures_are_said_before_a_resume_and_can_be_accepted(lab, tmp_path):
     from tests import tiny
 
@@ -352,6 +354,7 @@ def test_a_dropped_caption_is_the_familys_own_embedding_of_nothing(lab, base):
     assert torch.equal(batch.cond.tensors["embeds"], nothing.expand_as(batch.cond.tensors["embeds"]))
 
 
+@pytest.mark.slow
 def test_every_line_of_a_caption_is_trained_and_what_stands_before_the_separator_stays_in_front(lab, nasty):
     folder = tiny.pictures(nasty / "lines", 2)
     (folder / "picture 0.txt").write_text("1girl, [trigger]\na woman smiles")

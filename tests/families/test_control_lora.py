@@ -35,6 +35,7 @@ def dataset(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_its_loss_is_the_scripts_and_the_control_pipeline_loads_it(kit, lab, dataset):  # noqa: F811
     from diffusers import FluxControlPipeline
 
@@ -73,6 +74,7 @@ def test_its_loss_is_the_scripts_and_the_control_pipeline_loads_it(kit, lab, dat
     assert alike(with_it, sample) and not alike(with_it, alone) and np.array_equal(drawn(studio, **how), alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantise", ["none", "int8"])
 def test_it_trains_with_norms_and_on_a_quantised_base_in_half_precision(kit, lab, dataset, tmp_path, quantise):  # noqa: F811
     from safetensors.torch import load_file

@@ -291,6 +291,7 @@ def _drawn(kit, elsewhere, lora, out) -> dict:
     return torch.load(out, weights_only=True)
 
 
+@pytest.mark.slow
 def test_the_base_can_be_asked_beside_what_learns(kit, lab, dataset):  # noqa: F811
     """One step that keeps the base: an untouched adapter says what the base says, whatever the sentence's length, so it costs nothing; a moved one does."""
     from training.engine.loop import Session

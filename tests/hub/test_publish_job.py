@@ -86,6 +86,7 @@ def test_without_a_token_and_with_a_dead_one_the_reason_is_plain(hub, home, run)
     assert not hub.repos
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="reads /proc")
 def test_stop_ends_a_push_that_waits_and_the_command_line_shows_no_token(hub, token, home, run):
     hub.fail("preupload", 429, times=-1, Retry_After="300")

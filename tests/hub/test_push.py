@@ -125,6 +125,7 @@ def test_after_five_tries_a_sentence_and_retry_picks_up(hub, token, files, how, 
     assert go(hub, token, files).new_commit and hub.count("upload") == uploads
 
 
+@pytest.mark.slow
 def test_a_hub_that_asks_to_wait_is_waited_for_with_a_countdown(hub, token, files):
     hub.fail("preupload", 429, Retry_After="1")
     ears, began = Ears(), time.monotonic()

@@ -44,6 +44,7 @@ def published(ds, hub, token, home, **changes):
     return run.view()
 
 
+@pytest.mark.slow
 def test_a_dataset_is_pushed_privately_and_comes_back_as_it_was(hub, token, home, ds, tmp_path):
     view = published(ds, hub, token, home, licence="cc-by-4.0", about="Foxes of *mine*.")
     repo = hub.repos[REPO]

@@ -62,6 +62,7 @@ def test_a_comment_in_the_requirements_reinstalls_nothing(ready):
     assert not pip_ran(ready, before)
 
 
+@pytest.mark.slow
 def test_a_half_installed_package_is_noticed_and_repaired(ready):
     # what a power cut inside pip leaves: no RECORD, a ~ folder of the package that was being replaced
     record = ready.site / "tiny-1.0.dist-info" / "RECORD"
@@ -73,6 +74,7 @@ def test_a_half_installed_package_is_noticed_and_repaired(ready):
     assert record.is_file() and not (ready.site / "~iny").exists()
 
 
+@pytest.mark.slow
 def test_a_package_that_lost_its_files_is_repaired_at_the_failed_start(ready):
     (ready.site / "tiny" / "__init__.py").write_text("")  # a truncated file: RECORD still says it is whole
     again = ready.start()
@@ -253,6 +255,7 @@ def test_a_python_that_the_packages_are_not_built_for_is_passed_over(tmp_path):
     assert both.stdout.strip() == "python3.12", both.stderr
 
 
+@pytest.mark.slow
 def test_an_environment_of_a_wrong_python_is_replaced(ready, tmp_path):
     refused = tmp_path / "python3.15"
     stand_in(refused, "3.15.0", sys.executable)

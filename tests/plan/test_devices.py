@@ -35,6 +35,7 @@ def preset_ids(home):
 MACHINES = {"mac": MAC, "laptop": LAPTOP, "turing": TURING, "arc": ARC, "rdna2": RDNA2, "rdna3": RDNA3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MACHINES)
 def test_no_preset_chooses_what_the_device_cannot_do(home, macos, name):
     machine, shift = MACHINES[name], list(MACHINES).index(name)

@@ -129,6 +129,7 @@ def test_what_is_told_of_a_network_before_it_is_here_is_near_its_shapes(name, ho
         assert whole[1] == pytest.approx(whole[0], rel=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family, source, network, how", [
     ("sd35", "stabilityai/stable-diffusion-3.5-large", "SD3Transformer2DModel", {
         "num_layers": 38, "num_attention_heads": 38, "attention_head_dim": 64, "caption_projection_dim": 2432, "pos_embed_max_size": 192, "qk_norm": "rms_norm",

@@ -68,6 +68,7 @@ def test_every_base_model_offers_what_is_changed_by_words(home):
         assert set(GOALS) <= {p.goal for p in found if (p.family, p.source_model) == base}, base
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", GOALS)
 def test_a_goal_holds_on_every_base_model(home, goal):
     for preset in (p for p in presets.list_presets() if p.goal == goal):
@@ -325,6 +326,7 @@ def test_no_torch_is_imported():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO, timeout=120)
 
 
+@pytest.mark.slow
 def test_every_checkpoint_of_every_preset_has_its_samples(home):
     """Else it cannot be judged.  As many pictures are drawn as before: the checkpoints follow the samples."""
     machine = LAPTOP

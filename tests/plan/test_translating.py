@@ -186,6 +186,7 @@ def test_a_value_that_our_config_refuses_is_told_with_our_sentence(tmp_path):
     assert [u.key for u in made.unknown] == ["nobody_knows"] and "adapter.rank" not in made.settings
 
 
+@pytest.mark.slow
 def test_what_no_program_writes_is_a_sentence_and_never_a_crash(tmp_path):
     with pytest.raises(ValueError, match="is no job file that is known; its first keys are a"):
         read(tmp_path, {"a": 1})

@@ -37,6 +37,7 @@ def test_no_event_holds_a_token(ctx):
     assert "odd-token" not in text
 
 
+@pytest.mark.slow
 def test_steps_are_written_twice_a_second_and_at_the_end(ctx):
     assert ctx.step_due()
     written = []

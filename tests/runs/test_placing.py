@@ -53,6 +53,7 @@ def seen_by(run):
     return run.view().warnings[0]
 
 
+@pytest.mark.slow
 def test_two_workers_on_two_cards_and_a_third_waits_for_a_free_one(workshop, two_cards):
     first, second, third = queued(workshop, "1"), queued(workshop, "2"), queued(workshop, "3")
     assert supervisor.tick(workshop) == [first.id, second.id]

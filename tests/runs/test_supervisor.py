@@ -117,6 +117,7 @@ def test_a_signal_means_stop(workshop, number):
     assert run.checkpoints()
 
 
+@pytest.mark.slow
 @posix
 def test_a_killed_run_is_interrupted_and_resumes(workshop):
     run = begun(make(workshop, steps=60, pause_s=0.02), workshop)
@@ -256,6 +257,7 @@ def refused(act):
     return ""
 
 
+@pytest.mark.slow
 def test_a_run_outlives_the_app_and_the_next_app_finds_it(workshop):
     run = make(workshop, steps=10_000)
     app = python("-c", START, workshop.root, run.id)
@@ -292,6 +294,7 @@ def test_the_queue_goes_in_order_one_at_a_time(workshop):
     assert left.status() == "stopped"
 
 
+@pytest.mark.slow
 def test_a_job_that_needs_no_gpu_goes_beside(workshop):
     walk = begun(make(workshop, steps=10_000), workshop)
     beside = make(workshop, "beside", pause_s=0.5)
@@ -322,6 +325,7 @@ def environment(run):
     return json.loads((run.path / "environ.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_worker_sees_no_token_and_no_log_shows_one(workshop):
     app_env = {**os.environ, "HF_TOKEN": TOKEN, "MY_PASSWORD": "x", "CUDA_API_KEY": "x", "EASEL_NOTE": f"see {TOKEN}", "OMP_NUM_THREADS": "2", "LC_ALL": "C"}
     walk = make(workshop, steps=3)

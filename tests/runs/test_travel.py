@@ -177,6 +177,7 @@ def test_what_a_parcel_says_of_its_datasets_is_not_believed(home, there, nasty):
     assert len(list_runs(there.outputs)) == 2 and not broken_runs(there.outputs)
 
 
+@pytest.mark.slow
 def test_the_command_line_packs_and_brings(home, there, nasty, monkeypatch, capsys):
     story.pictures(home)
     run = run_of(home)

@@ -65,6 +65,7 @@ def test_what_a_lora_cannot_hold_is_said_with_its_share(tool, tmp_path):
     assert f"keeps {np.sqrt(1 - (lost / whole) ** 2):.1%} of the change" in run.last("finished")["summary"]
 
 
+@pytest.mark.slow
 def test_text_encoders_come_along_and_the_pictures_are_those_of_the_tuned_model(tool, tmp_path):
     """diffusers' own loader reads the file; base plus LoRA draws what the tuned model draws."""
     import torch

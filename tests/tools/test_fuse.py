@@ -50,6 +50,7 @@ def test_two_adapters_are_in_a_folder_that_diffusers_loads_and_nothing_else_chan
     assert (run.result() / "vae" / "diffusion_pytorch_model.safetensors").read_bytes() == (base / "vae" / "diffusion_pytorch_model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dora", [False, True])
 def test_the_fused_model_draws_what_the_base_draws_with_the_adapter(tool, tmp_path, dora):
     from diffusers import StableDiffusionPipeline

@@ -47,6 +47,7 @@ def test_the_table_has_the_columns_that_the_goal_acts_on(ctx, goal, columns):
     assert len(re.findall(r'<th scope="col">', painted(ctx, typed)["essentials"])) == 5, "what stands in a column is seen"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["slider", "erase", "replace"])
 def test_where_words_say_what_changes_no_pictures_are_asked_for(ctx, goal):
     name = story.pictures(ctx.home)

@@ -251,6 +251,7 @@ def test_the_form_shows_what_follows_from_an_edit_and_marks_only_the_edit(ctx):
     assert every[0]["data-value"] == str(made.config.save.every) != str(made.base.save.every)
 
 
+@pytest.mark.slow
 def test_the_form_shows_what_the_chosen_optimizer_can_be_told_and_hides_what_it_does_not_use(ctx):
     paths = lambda html_: {a["data-path"] for _, a in Tags(html_).tags if a.get("data-path", "").startswith(("optimizer.", "loss.ema"))}
     settings = lambda **edits: train.paint(ctx, story.pictures(ctx.home), Draft(edits={p.replace("__", "."): t for p, t in edits.items()}), {})[3]
@@ -355,6 +356,7 @@ def test_a_run_can_be_duplicated_into_the_form_with_what_differs_from_its_preset
     assert plan(ctx, again, of).config == made.config
 
 
+@pytest.mark.slow
 def test_what_is_kept_as_it_is_is_chosen_shown_and_duplicated(ctx):
     from training.data import datasets, importing
     from training.runs.run import create
@@ -373,6 +375,7 @@ def test_what_is_kept_as_it_is_is_chosen_shown_and_duplicated(ctx):
         assert says in plan(ctx, form.edited("prior", wrong), dataset).wrong["prior"]
 
 
+@pytest.mark.slow
 def test_what_the_base_model_knows_is_kept_by_a_switch_that_is_on_and_reaches_the_job(ctx):
     from training.runs.run import create
 

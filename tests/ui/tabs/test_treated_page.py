@@ -32,6 +32,7 @@ def ds(tmp_path):
     return made
 
 
+@pytest.mark.slow
 def test_a_tile_shows_the_picture_as_it_is_learnt_and_greys_what_is_left_out(ds):
     ds.treat(["0.png"], "right"), ds.treat(["0.png"], "mirror"), ds.treat(["1.png"], "out")
     address = lambda p: "/easel/x"
@@ -64,6 +65,7 @@ def press(ds, act: str, **data):
     return handler(ds.name, {}, event)
 
 
+@pytest.mark.slow
 def test_a_press_turns_leaves_out_and_takes_tags_out(ds):
     press(ds, "treat", ids=["0.png", "1.png"], key="left")
     press(ds, "treat", ids=["2.png"], key="out")

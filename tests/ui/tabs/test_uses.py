@@ -59,6 +59,7 @@ def page(ctx, dataset: str) -> dict[str, str]:
     return dict(zip(tab.PIECES, tab.paint(ctx, dataset, tab.form_of(ctx), {})[1:], strict=True))
 
 
+@pytest.mark.slow
 def test_a_row_is_added_filled_in_counted_and_taken_out(ctx, pets, tmp_path):
     birds = made(ctx.home, tmp_path, "birds", {"": 4})
     alone = page(ctx, pets)
