@@ -197,7 +197,7 @@ def _told(best: int, alike: Sequence[int], sure: str) -> tuple[str, ...]:
         return ()
     if len(alike) > 1:
         return (f"Take step {best:,}. From {alike[0]:,} to {alike[-1]:,} the differences are smaller than what can be told from so few pictures: let the samples decide among those.",)
-    return (f"Take step {best:,}." + (" It is clearly better than the last one." if sure == "clear" else ""),)
+    return (f"Take step {best:,}." + (" By these numbers it is clearly better than the last one." if sure == "clear" else ""),)
 
 
 def _from_zero(found: Curves, at: int) -> float:

@@ -14,7 +14,8 @@ from ...icons import icon
 from .chart import HEIGHT, WIDTH, nice_ticks
 
 ACT = "use"
-SURE = {"clear": ("sure", "The one to take is clearly better than the last one"), "likely": ("likely", "The one to take is likely better than the last one"), "unsure": ("not sure", "That it is better than the last one cannot be told from chance")}
+HINT = "Few pictures are held out, so this is a hint: look at the samples of the checkpoints around it before you decide."
+SURE = {"clear": ("clear in these numbers", "By these numbers the one to take is better than the last one"), "likely": ("likely, by these numbers", "By these numbers the one to take is likely better than the last one"), "unsure": ("not sure", "That it is better than the last one cannot be told from chance")}
 
 
 @lru_cache(maxsize=64)
@@ -29,7 +30,7 @@ def panel(view: RunView, steps: tuple[int, ...], usable: bool, ended: bool) -> s
     told, found = views.advice(view, steps), _curves(view.measures, view.bases)
     sure = f'<span class="ez-chip" title="{SURE[told.sure][1]}">{SURE[told.sure][0]}</span>' if told.verdict in ("knee", "falling", "worse") else ""
     first, *rest = told.said
-    more = "".join(f'<p class="ez-muted ez-small">{escape(text)}</p>' for text in rest)
+    more = "".join(f'<p class="ez-muted ez-small">{escape(text)}</p>' for text in (*rest, *[HINT] * bool(told.step)))
     return (
         f'<section class="ez-card ez-advice" aria-label="Which checkpoint is best?"><div class="ez-spread"><h2 class="ez-subtitle">Which checkpoint is best?</h2>{sure}</div>'
         f'<p class="ez-advice-said">{icon("star")}<span>{escape(first)}</span></p>{more}{_use(view, told, usable, ended)}{_plot(view, found, told) if found else ""}</section>'
