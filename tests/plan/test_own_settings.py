@@ -31,6 +31,8 @@ def test_how_often_is_measured_follows_from_the_pictures_of_each_run(made):
         quick = made(config, quality="quick")
         assert quick.save.validate_every == validating.every(quick.steps, quick.data.held_out, presets.step_passes(quick.model_dump())) > 1
         assert made(config, pictures=5).data.held_out == 0, "so few are all needed"
+    recomputed = made(of=many.model_copy(update={"loss": many.loss.model_copy(update={"gradient_checkpointing": "all"})}), quality="quick")
+    assert recomputed.save.validate_every == validating.every(recomputed.steps, recomputed.data.held_out, presets.step_passes(recomputed.model_dump())), "memory asked for it afterwards"
     told = made(made(overrides={"save.validate_every": 40}), quality="quick")
     assert told.save.validate_every == 20, "what somebody chose is scaled with the steps"
 

@@ -301,7 +301,7 @@ def test_the_example_becomes_a_dataset(home):
     assert ds.counts().usable >= 12 and ds.counts().captioned == ds.counts().usable
     assert all(examples.example().trigger in p.caption for p in ds.pictures())
     config = resolved(home, examples.PRESET, LAPTOP, pictures=ds.counts().usable, dataset=examples.NAME, trigger=examples.example().trigger)
-    assert config.model.source == "builtin" and config.data.held_out == 0
+    assert config.model.source == "builtin" and config.data.held_out == 2
 
 
 def test_what_is_kept_as_it_is_counts_about_as_much_as_what_is_learnt(home, tmp_path):

@@ -154,7 +154,8 @@ def _settings(config: TrainConfig, home: Home, noun: str) -> dict[str, Any]:
     held_out = config.data.held_out
     if held_out or _pictures(config, home) < validating.ENOUGH:
         del told["data"]["held_out"]  # so is what suits the number of pictures; none of enough was meant so
-    if not held_out or config.save.validate_every == validating.every(config.steps, held_out, presets.step_passes(told)):
+    either = [told | {"loss": {"gradient_checkpointing": how}} for how in ("off", "all")]  # memory may have asked for it after it was reckoned
+    if not held_out or config.save.validate_every in [validating.every(config.steps, held_out, presets.step_passes(one)) for one in either]:
         del told["save"]["validate_every"]
     told["sample"]["prompts"] = _prompts(config, noun)
     return told
