@@ -47,11 +47,13 @@ def train(config: Job, *, home: Place = None, gpu: str = "", anyway: bool = Fals
 def estimate(config: Job, *, home: Place = None, gpu: str = "") -> Estimate:
     """What a training will take: steps, time, memory, disk; problems says why it does not fit.  Raises ValueError for a job that does not hold.
 
-    One that is done on another machine is reckoned for that, where it can be asked now.
+    One that is done on another machine is reckoned for that, where it can be asked now; ValueError where it is written for another kind of machine.
     """
     place = at(home)
     made = checked(config, place)
     if is_away(made) and (there := _there(made, place)):
+        if wrong := unfit(made, there):
+            raise ValueError(wrong)
         return guess(made, there, place)
     pictures = sum(counted(place, use.name, use.part) for use in made.data.datasets if not use.prior)
     return reckon(made, machine(place.root).on(card(place, gpu)), pictures, place)

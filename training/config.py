@@ -477,7 +477,7 @@ class EnginePart(Part):
     attention: Literal["auto", "cudnn", "flash", "efficient", "math", "flash_package"] = Field(
         "auto", description="Which kernel computes attention first, where it can: auto leaves it to PyTorch; flash_package is FlashAttention's own, if it is installed."
     )
-    channels_last: bool = Field(False, description="Keep pictures inside a UNet and the image encoder with their channels last, which convolutions of many cards like better.")
+    channels_last: bool = Field(False, description="Keep pictures inside a UNet with their channels last, which convolutions of many cards like better.")
     cudnn_benchmark: bool = Field(False, description="Try out convolution kernels at the first step of each picture size and keep the quickest; on an NVIDIA card.")
     tf32: bool = Field(False, description="Let an NVIDIA card multiply fp32 numbers with 10 bits behind the point (TF32): several times faster, less exact.")
     prefetch: bool = Field(False, description="Prepare the next step's pictures and captions in a thread while the present one is computed; the numbers stay the same.")

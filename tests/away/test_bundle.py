@@ -524,6 +524,9 @@ def test_a_run_whose_watch_ended_is_said_to_be_found_again(home, pictures, tmp_p
 def test_a_job_for_another_kind_of_machine_is_refused_before_its_run_is_made(home, pictures, tmp_path):
     run = elsewhere(home, pictures, tmp_path)
     file = home.plugins / "cloud" / "next_folder.py"
-    file.write_text(file.read_text().replace("def machines(options) -> list:\n    return []", 'def machines(options) -> list:\n    from training.away.place import Machine\n    return [Machine("", "An H100", 80 << 30, 0, None, "")]'))
+    file.write_text(file.read_text().replace("def machines(options) -> list:\n    return []", 'def machines(options) -> list:\n    from training.away.place import Machine\n    return [Machine("", "An H100", 80 << 30, 0, None, "", (80 << 30,))]'))
     with pytest.raises(ValueError, match="device is 'cpu', but An H100 has a card"):
         jobs.may_start(run.config(), home)
+    with pytest.raises(ValueError, match="gpus is 4, but An H100 has 1 card; set gpus to 1"):
+        jobs.estimate(run.config().model_copy(update={"gpus": 4, "device": "cuda"}), home=home)
+

@@ -11,6 +11,7 @@ from tests.ui import story
 from training.plan import own, presets
 from training.plan.hardware import machine
 from training.plan.presets import Answers, resolve
+from ui.tabs.train import ownpresets
 
 pytestmark = pytest.mark.slow  # each makes pictures, a run and its preset
 
@@ -69,6 +70,10 @@ def test_it_is_renamed_passed_on_brought_back_and_deleted(saved, tmp_path):
         (lambda d: d["quality"]["quick"].update(adapter={"start_from": "/x"}), "adapter.start_from in quality.quick"),
         (lambda d: d["config"]["model"].update(source="/home/anna/model"), "names a folder or an address"),
         (lambda d: d["config"]["model"].update(source="//host/share"), "names a folder or an address"),
+        (lambda d: d["config"]["model"].update(source="../models"), "names a folder or an address"),
+        (lambda d: d["quality"]["thorough"].update(model={"source": "https://host/x"}), r"an address \(model.source\)"),
+        (lambda d: d["quality"]["quick"].update(adapter={"image_encoder": "/home/anna/clip"}), r"an address \(adapter.image_encoder\)"),
+        (lambda d: d["config"]["data"].update(weighed=[]), "says data.weighed"),
         (lambda d: d["config"].update(stepz=3), "is not a setting"),
         (lambda d: d.update(run="rm -rf"), "is not a setting"),
         (lambda d: d.update(easel_preset=2), "easel_preset"),
@@ -102,10 +107,14 @@ def test_a_folder_of_this_computer_is_not_passed_on(home, tmp_path):
     run = story.run(home, 20, "finished")
     id = own.save(run, home)
     data = file_of(home, id)
-    data["config"]["model"]["source"] = str(tmp_path)
-    (presets.own_folder(home.plugins) / f"{id}.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
-    with pytest.raises(ValueError, match="folder of this computer"):
-        own.exported(home, id)
+    for named in (data["config"], data["quality"]["thorough"]):
+        named["model"] = (was := named.get("model", {})) | {"source": str(tmp_path)}
+        (presets.own_folder(home.plugins) / f"{id}.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
+        with pytest.raises(ValueError, match="folder of this computer"):
+            own.exported(home, id)
+        shown = ownpresets.html([presets.get(id, home.plugins)], "", machine(home.root), lambda id, what: f"/{what}")
+        assert "is a folder of this computer" in shown and 'href="/file"' not in shown, "the menu says why in place of the link"
+        named["model"] = was
 
 
 def test_one_that_cannot_be_read_is_a_row_with_its_reason(home):

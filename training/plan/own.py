@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from .. import jobfile, outside, registry
-from ..config import DatasetUse, TrainConfig
+from ..config import NO_WORD, DatasetUse, TrainConfig
 from ..data.parts import taken
 from ..files import write_atomic
 from ..formats.basemodel import BUILTIN_SOURCE
 from ..home import Home
 from ..names import check_name, folder_name
 from ..runs.run import Run
-from . import devices, presets, validating
+from . import devices, presets, unseen, validating
 from .devices import CARDS
 from .estimate import peak_bytes
 from .hardware import machine
-from .presets import OWN, OwnFile
+from .presets import OWN, OwnFile, Preset
 
 SIDE_PX, PICTURE_BYTES, MAX_PICTURE_PIXELS = 256, 60_000, 64_000_000
 MAX_SAMPLE_BYTES = 200_000_000
@@ -34,7 +34,7 @@ MOST = 500
 # what is of one run and not of its settings; a file from elsewhere may not have it either
 NOT_KEPT = ("kind", "name", "trigger", "preset", "device", "gpus", "place", "trackers")
 NOT_KEPT_IN = {
-    "data": ("datasets",), "concept": ("low",), "adapter": ("start_from",), "optimizer": ("again_from", "again_share", "again_schedule"),
+    "data": ("datasets", "weighed"), "concept": ("low",), "adapter": ("start_from",), "optimizer": ("again_from", "again_share", "again_schedule"),
 }  # fmt: skip
 PLACES = (("model", "source"), ("adapter", "image_encoder"), ("model", "training_adapter"))  # may name a folder
 
@@ -47,7 +47,7 @@ def save(run: Run, home: Home, title: str = "") -> str:
     known = {p.id: p for p in presets.list_presets(plugins=home.plugins)}
     like = known.get(config.preset)
     spec = registry.get("families", config.model.family, home.plugins).SPEC
-    told = _settings(config, home)
+    told = _settings(config, home, like.noun if like else "")
     vram, ram = _needs(config, home)
     data = {
         "easel_preset": 1,
@@ -72,10 +72,8 @@ def bring(path: Path, home: Home) -> str:
     """The id of a preset whose file came from elsewhere.  Raises ValueError with a sentence, OSError."""
     data = jobfile.load_mapping(path, linked=True)
     file = _checked(data)
-    for where, name in PLACES:
-        value = str(file.config.get(where, {}).get(name, "")) if isinstance(file.config.get(where), Mapping) else ""
-        if _is_place(value):
-            raise ValueError(f"the preset names a folder or an address ({where}.{name}), which a preset from elsewhere may not; it may name a base model on the Hub")
+    if named := _place_in(file):
+        raise ValueError(f"the preset names a folder or an address ({named}), which a preset from elsewhere may not; it may name a base model on the Hub")
     picture = base64.b64encode(_small(_decoded(file.picture))).decode() if file.picture else ""
     return _keep(home, file.model_copy(update={"picture": picture}))
 
@@ -101,10 +99,15 @@ def delete(home: Home, id: str) -> None:
 def exported(home: Home, id: str) -> tuple[str, bytes]:
     """(name of the file, its bytes) to pass on.  Raises ValueError where it names a folder of this computer, OSError."""
     file = _file(home, id)
-    for where, name in PLACES:
-        if _is_place(str(file.config.get(where, {}).get(name, ""))):
-            raise ValueError(f"this preset cannot be passed on: {where}.{name} is a folder of this computer, which nobody else has. Save one of a run whose base model comes from the Hub")
+    if refused := hindrance(file):
+        raise ValueError(refused)
     return f"{folder_name(file.title, 'preset')}.easel-preset.yaml", _text(file.model_copy(update={"for_whom": f"Settings of the run {file.from_run}."[:300]}))
+
+
+def hindrance(preset: OwnFile | Preset) -> str:
+    """Why one cannot be passed on, in a sentence; "" where it can."""
+    named = _place_in(preset)
+    return f"this preset cannot be passed on: {named} is a folder of this computer, which nobody else has. Save one of a run whose base model comes from the Hub" if named else ""
 
 
 def picture(home: Home, id: str) -> bytes:
@@ -117,7 +120,7 @@ def _checked(data: Mapping[str, Any]) -> OwnFile:
     file = presets.checked(data, OwnFile)
     assert isinstance(file, OwnFile)
     check_name(file.title)
-    for place, config in (("config", file.config), *((f"quality.{level}", changes) for level, changes in file.quality.items())):
+    for place, config in _parts(file):
         odd = [name for name in NOT_KEPT if name in config]
         odd += [f"{part}.{name}" for part, names in NOT_KEPT_IN.items() for name in names if isinstance(config.get(part), Mapping) and name in config[part]]
         if odd:
@@ -125,19 +128,51 @@ def _checked(data: Mapping[str, Any]) -> OwnFile:
     return file
 
 
-def _settings(config: TrainConfig, home: Home) -> dict[str, Any]:
+def _parts(file: OwnFile | Preset) -> list[tuple[str, Mapping[str, Any]]]:
+    """[(what it is called, settings)]: the config, and what each quality level changes."""
+    return [("config", file.config), *((f"quality.{level}", changes) for level, changes in file.quality.items())]
+
+
+def _place_in(file: OwnFile | Preset) -> str:
+    """The first setting that names a folder or an address, at any quality level; "" where none does."""
+    for _, config in _parts(file):
+        for where, name in PLACES:
+            part = config.get(where)
+            if isinstance(part, Mapping) and _is_place(str(part.get(name, ""))):
+                return f"{where}.{name}"
+    return ""
+
+
+def _settings(config: TrainConfig, home: Home, noun: str) -> dict[str, Any]:
+    """noun: what stood in the sample prompts where there was no trigger word, "" where that is not known."""
     told = config.model_dump(mode="json", exclude=set(NOT_KEPT))
     for part, names in NOT_KEPT_IN.items():
         for name in names:
             told[part].pop(name, None)
     if config.model.dtype == devices.of(config.device, machine(home.root)).best_dtype:
         del told["model"]["dtype"]  # what suits the machine is chosen on each
-    if config.data.held_out == validating.held_out(_pictures(config, home), config.steps, presets.step_passes(told)):
-        del told["data"]["held_out"]  # so is what suits the number of pictures
-    if config.trigger:
-        word = re.compile(rf"(?<!\w){re.escape(config.trigger)}(?!\w)")
-        told["sample"]["prompts"] = [word.sub("[trigger]", prompt) for prompt in told["sample"]["prompts"]]
+    held_out = config.data.held_out
+    if held_out or _pictures(config, home) < validating.ENOUGH:
+        del told["data"]["held_out"]  # so is what suits the number of pictures; none of enough was meant so
+    either = [told | {"loss": {"gradient_checkpointing": how}} for how in ("off", "all")]  # memory may have asked for it after it was reckoned
+    if not held_out or config.save.validate_every in [validating.every(config.steps, held_out, presets.step_passes(one)) for one in either]:
+        del told["save"]["validate_every"]
+    told["sample"]["prompts"] = _prompts(config, noun)
     return told
+
+
+def _prompts(config: TrainConfig, noun: str) -> list[str]:
+    """The sample prompts without those that each run adds anew; what called up the thing that was learnt is [trigger]."""
+    rows = {use.trigger for use in config.data.datasets if not use.prior} - {"", NO_WORD, config.trigger}
+    others = [_word(row) for row in rows]
+    kept = [p for p in config.sample.prompts if not unseen.is_unseen(p) and not any(other.search(p) for other in others)]
+    if called := config.trigger or noun:
+        kept = [_word(called).sub("[trigger]", prompt) for prompt in kept]
+    return kept or ["[trigger]"] * bool(config.sample.prompts)
+
+
+def _word(text: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
 
 
 def _pictures(config: TrainConfig, home: Home) -> int:
@@ -156,7 +191,7 @@ def _levels(told: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "steps": scaled(told["steps"]),
             "optimizer": {"warmup_steps": int(told["optimizer"]["warmup_steps"] * factor)},
             "sample": {"every": scaled(told["sample"]["every"])},
-            "save": {"every": scaled(told["save"]["every"]), "validate_every": scaled(told["save"]["validate_every"])},
+            "save": {name: scaled(told["save"][name]) for name in ("every", "validate_every") if name in told["save"]},
         }
 
     return {"quick": times(0.5), "balanced": {}, "thorough": times(2.0)}
@@ -220,7 +255,7 @@ def _decoded(text: str) -> bytes:
 
 def _is_place(text: str) -> bool:
     """Whether a text names a folder or an address, and not a model on the Hub or one that comes with Easel."""
-    return text not in ("", BUILTIN_SOURCE) and re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", text) is None
+    return text not in ("", BUILTIN_SOURCE) and re.fullmatch(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", text) is None
 
 
 def _title(text: str) -> str:

@@ -43,6 +43,7 @@ FOLDER = REPO / "presets"
 GOALS = FOLDER / "goals"
 OWN = "my-"  # begins the ids of presets that were made of runs
 SHOWN = 3  # things that are changed, of which samples are drawn
+PROMPTS = 16  # the most that a run draws
 VRAM_SHARE = 0.92  # of a card that a resolved config may plan with: the desktop takes its part
 RAM_SHARE = 0.8
 
@@ -408,7 +409,8 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     if "prompts" not in set_by_user.get("sample", {}):
         usual = _aimed(_listed(sample.get("prompts", ["[trigger]"])), _targets(data))
         usual += filter(None, [unseen.prompt_for(preset.goal, preset.light, _captions(data, home))] if use["held_out"] else [])
-        sample["prompts"] = [*(_worded(p, str(data["trigger"]), preset.noun) for p in usual), *_of_other_words(usual, data)]
+        asked = [*(_worded(p, str(data["trigger"]), preset.noun) for p in usual), *_of_other_words(usual, data)]
+        sample["prompts"] = list(dict.fromkeys(asked))[:PROMPTS]
 
     save.setdefault("every", _whole(sample["every"]) if sample["every"] else tenth)  # a checkpoint without samples cannot be judged
     optimizer = _part(data, "optimizer")

@@ -88,6 +88,7 @@ def test_start_later_is_a_time_or_another_run(ctx):
     assert later.wait_of(ctx.home, {"later": "after", "value": run.id}) == Wait(0.0, run.id)
     with pytest.raises(ValueError, match="choose a day"):
         later.wait_of(ctx.home, {"later": "at", "value": ""})
+    assert "data-anyway" not in html and later.html(later.others(ctx.home, run), True).count("data-collect data-anyway>") == 2, "a run that does not fit starts later too"
 
 
 def test_the_panel_keeps_an_address_only_when_a_test_has_arrived_and_never_shows_it_whole(ctx, monkeypatch):
@@ -149,6 +150,47 @@ def test_the_search_for_a_rate_is_offered_shown_and_taken(ctx):
     assert "cannot be read" in finder.html(ctx, run, config), "a run may come from anybody"
     finder.do(ctx, "rate-close")
     assert finder.current(ctx.home) is None
+
+
+def test_one_search_at_a_time_and_its_card_stays_until_it_has_ended(ctx):
+    story.pictures(ctx.home, 3)
+    config = story.config()
+    run = create(ctx.home.outputs, lr_find.of_training(config))
+    drafts.change(ctx.home, finder.NOTE, finder.Search, lambda _: finder.Search(run=run.id))
+    with pytest.raises(ValueError, match="is on already; stop it first"):
+        finder.start(ctx.home, config)
+    assert "data-act" not in finder.row(config, ctx.home) and "stop or close it" in finder.row(config, ctx.home)
+    finder.do(ctx, "rate-close")
+    assert finder.current(ctx.home).id == run.id, "a page that is behind does not take away the button that stops it"
+    assert "Resume" not in queue.do(ctx.home, "out", {"id": run.id}) and run.status() == "stopped"
+    assert 'data-act="rate-find"' in finder.row(config, ctx.home)
+
+
+def test_the_text_encoders_rate_is_taken_along_as_it_was_in_the_search(ctx):
+    config = story.config(adapter={"text_encoder": True, "text_learning_rate": 5e-5}, optimizer={"learning_rate": 1e-4})
+    run = create(ctx.home.outputs, lr_find.of_training(config))
+    drafts.change(ctx.home, finder.NOTE, finder.Search, lambda _: finder.Search(run=run.id))
+    journal.append(run.events_path, {"t": 2.0, "kind": "finished", "path": "", "summary": ""})
+    (run.path / "rates.json").write_text(json.dumps({"rate": 3e-4, "said": "x", "curve": [[1e-5, 0.0], [1e-3, -0.05]]}))
+    assert finder.do(ctx, "rate-take") == {"optimizer.learning_rate": "0.0003", "adapter.text_learning_rate": "0.00015"}
+    taken = story.config(adapter={"text_encoder": True, "text_learning_rate": 1.5e-4}, optimizer={"learning_rate": 3e-4})
+    assert "goes along: 0.00015" in (shown := finder.html(ctx, run, taken)) and "have changed since" not in shown
+
+
+def test_beside_a_finished_search_the_form_is_planned_again_only_when_it_changes(ctx, monkeypatch):
+    run = create(ctx.home.outputs, lr_find.of_training(story.config()))
+    drafts.change(ctx.home, finder.NOTE, finder.Search, lambda _: finder.Search(run=run.id))
+    plans, plan = [], train.draft.plan
+    monkeypatch.setattr(train.draft, "plan", lambda *given: plans.append(given) or plan(*given))
+    assert "as soon as" in train.rate_look(ctx, "zibbo", {})[1] and not plans
+    journal.append(run.events_path, {"t": 2.0, "kind": "finished", "path": "", "summary": ""})
+    seen, html = train.rate_look(ctx, "zibbo", {})
+    assert "What the search wrote cannot be read" in html and len(plans) == 1
+    seen["rate"] = replace(seen["rate"], sure=True)  # as after the second time that it was sent
+    assert train.rate_look(ctx, "zibbo", seen) == (gr.skip(), gr.skip()) and len(plans) == 1
+    train.changed(ctx, lambda form: form.edited("steps", "77"))
+    assert train.rate_look(ctx, "zibbo", seen)[0] != gr.skip() and len(plans) == 2
+    assert train.rate_look(ctx, "other", seen)[0] != gr.skip() and len(plans) == 3
 
 
 def test_train_longer_takes_what_was_typed(ctx, monkeypatch):

@@ -147,7 +147,8 @@ def do(home: Home, what: str, data: dict[str, Any]) -> str:
         return f"'{run.title}' is number {ids.index(id) + 1} of {len(ids)}."
     if what == "out":
         run.command("stop")
-        return f"'{run.title}' is out of the queue. Resume puts it to work after all."
+        again = "The Train page can begin another." if run.kind == "lr_find" else "Resume puts it to work after all."
+        return f"'{run.title}' is out of the queue. {again}"
     wait = {"at": lambda: queueing.checked(home, run, seconds(value)), "after": lambda: queueing.checked(home, run, after=value), "free": queueing.Wait}.get(what)
     if wait is None:
         raise ValueError(f"there is no action {what!r}")

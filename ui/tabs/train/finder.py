@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -26,9 +27,13 @@ from ...words import in_words
 
 ACT = "rate-"  # begins what its buttons do
 PATH = "optimizer.learning_rate"
+TEXT_PATH, FASTEST = "adapter.text_learning_rate", 10.0  # the text encoders' rate, and the largest that it may be
+ALIVE = ("queued", "running")
 NOTE = "train-rate"  # name of the note among the drafts on disk
 MAX_BYTES = 2_000_000
 WIDTH, HEIGHT = 1000.0, 200.0  # units of the plot's own coordinates; the page stretches it
+
+_starting = threading.Lock()
 
 
 class Search(BaseModel):
@@ -52,7 +57,7 @@ def row(config: TrainConfig | None, home: Home) -> str:
     """What stands above the setting: the button, or why there is none."""
     if config is None:
         return ""
-    refused = ratefinding.hindrance(config, home.plugins)
+    refused = ratefinding.hindrance(config, home.plugins) or ("A search stands below; stop or close it there, and another can begin." if _is_on(home) else "")
     button = "" if refused else f'<button type="button" class="ez-btn" data-act="{ACT}find" data-collect>{icon("bolt")}Find it</button>'
     usual = lr_find.Config.model_fields["ramp_steps"].default
     said = in_words(refused) if refused else f"Tries {usual} steps with rates from tiny to too large on these pictures and settings, and proposes one. Nothing of it is kept."
@@ -66,9 +71,18 @@ def start(home: Home, config: TrainConfig, gpu: str = "", token: Secret | None =
     """The search, in the queue, and the page shows it from now on.  Raises ValueError, OSError."""
     if refused := ratefinding.hindrance(config, home.plugins):
         raise ValueError(refused)
-    made = jobs.begin(lr_find.of_training(config), home, gpu, token, soon=True).folder
-    drafts.change(home, NOTE, Search, lambda _: Search(run=made.id))
+    with _starting:  # a button that is pressed twice, and two pages
+        if _is_on(home):
+            raise ValueError("a search is on already; stop it first")
+        made = jobs.begin(lr_find.of_training(config), home, gpu, token, soon=True).folder
+        drafts.change(home, NOTE, Search, lambda _: Search(run=made.id))
     return made
+
+
+def _is_on(home: Home) -> bool:
+    """Whether the page's search waits or runs, so that its card must stay, with the button that stops it."""
+    run = current(home)
+    return run is not None and run.status() in ALIVE
 
 
 def current(home: Home) -> Run | None:
@@ -128,9 +142,25 @@ def _finished(ctx, run: Run, view: RunView, status: str, config) -> str:
     found = told(run)
     if found is None:
         return f'<p class="ez-error" role="status">What the search wrote cannot be read.</p>{_acts("close")}'
+    rates = _rates(run, found)
+    along = f'<p class="ez-muted ez-small">The text encoder’s rate goes along: {rates[TEXT_PATH]}.</p>' if TEXT_PATH in rates else ""
     take = f'<button type="button" class="ez-btn ez-primary" data-act="{ACT}take">{icon("check")}Take {found.rate:g}</button>' if found.rate else ""
     other = '<p class="ez-muted ez-small">Other settings of the form have changed since, so it may be another now.</p>' if _differs(run, config) else ""
-    return f'<p role="status"><b>{escape(in_words(found.said))}</b></p>{other}{chart(found)}<div class="ez-acts">{take}{_buttons("close")}</div>'
+    return f'<p role="status"><b>{escape(in_words(found.said))}</b></p>{other}{chart(found)}{along}<div class="ez-acts">{take}{_buttons("close")}</div>'
+
+
+def _rates(run: Run, found: Told) -> dict[str, str]:
+    """{path: text} of the rates that stood together where it was found: the text encoders' rose along with the other."""
+    if not found.rate:
+        return {}
+    rates = {PATH: found.rate}
+    try:
+        was = run.config().training
+        if was.adapter.text_encoder:
+            rates[TEXT_PATH] = min(FASTEST, was.adapter.text_learning_rate * found.rate / was.optimizer.learning_rate)
+    except (ValueError, OSError):
+        pass  # its settings cannot be read any more
+    return {path: f"{rate:.3g}" if path == TEXT_PATH else f"{rate:g}" for path, rate in rates.items()}
 
 
 def _differs(run: Run, config: TrainConfig | None) -> bool:
@@ -139,7 +169,7 @@ def _differs(run: Run, config: TrainConfig | None) -> bool:
         was = run.config().training
     except (ValueError, OSError):
         return False
-    plain = lambda c: {**c.model_dump(exclude={"name", "preset", "sample", "save", "trackers", "steps", "gpus"}), "optimizer": c.optimizer.model_dump(exclude={"learning_rate", "schedule", "warmup_steps"})}
+    plain = lambda c: {**c.model_dump(exclude={"name", "preset", "sample", "save", "trackers", "steps", "gpus"}), "optimizer": c.optimizer.model_dump(exclude={"learning_rate", "schedule", "warmup_steps"}), "adapter": c.adapter.model_dump(exclude={"text_learning_rate"})}
     return config is not None and plain(was) != plain(config)
 
 
@@ -177,10 +207,10 @@ def chart(found: Told) -> str:
 def do(ctx, act: str) -> dict[str, Any]:
     """What a button of the card does: {path: text} for the form.  Raises ValueError, OSError."""
     run = current(ctx.home)
-    if act == f"{ACT}close" or run is None:
+    if run is None or act == f"{ACT}close" and run.status() not in ALIVE:
         close(ctx.home)
     elif act == f"{ACT}stop":
         run.command("stop")
-    elif act == f"{ACT}take" and (found := told(run)) and found.rate:
-        return {PATH: f"{found.rate:g}"}
+    elif act == f"{ACT}take" and (found := told(run)):
+        return _rates(run, found)
     return {}

@@ -20,18 +20,19 @@ def others(home: Home, busy: Run | None) -> list[tuple[str, str]]:
     return [(run.id, run.title) for run in dict.fromkeys([*([busy] if busy else []), *queueing.waiting(home)])]
 
 
-def html(runs: Sequence[tuple[str, str]]) -> str:
-    """The fold below Start."""
+def html(runs: Sequence[tuple[str, str]], anyway: bool = False) -> str:
+    """The fold below Start.  anyway: it does not fit, and the next click starts it all the same."""
+    flag = " data-anyway" if anyway else ""
     options = "".join(f'<option value="{escape(id)}">{escape(title)}</option>' for id, title in runs)
     after = (
         f'<p><label for="{AFTER}">After this run is finished</label><select class="ez-input" id="{AFTER}">{options}</select></p>'
-        f'<button type="button" class="ez-btn" data-act="start" data-later="after" data-with="#{AFTER}" data-collect>Start after it</button>'
+        f'<button type="button" class="ez-btn" data-act="start" data-later="after" data-with="#{AFTER}" data-collect{flag}>Start after it</button>'
         if options
         else ""
     )
     return (
         f'<details class="ez-later" data-key="later"><summary class="ez-link ez-small">Start later …</summary><div class="ez-later-body">{queue.at_field(AT)}'
-        f'<button type="button" class="ez-btn" data-act="start" data-later="at" data-with="#{AT}" data-collect>Start then</button>{after}'
+        f'<button type="button" class="ez-btn" data-act="start" data-later="at" data-with="#{AT}" data-collect{flag}>Start then</button>{after}'
         '<p class="ez-muted ez-small">Easel has to be open then; this page need not be.</p></div></details>'
     )
 

@@ -37,6 +37,8 @@ def _card(preset: Preset, chosen: bool, machine: Machine, address: Callable[[str
     short = fits(preset, machine)
     needs = f'<span class="ez-needs is-short"><span>{escape(in_words(short))}</span></span>' if short else ""
     of = f'<p class="ez-muted">from your run {escape(preset.from_run)}</p>' if preset.from_run else ""
+    kept = own.hindrance(preset)
+    export = f'<p class="ez-muted ez-small">{escape(in_words(kept))}</p>' if kept else f'<a class="ez-btn" href="{escape(address(preset.id, "file"))}" download>{icon("download")}Export as a file</a>'
     field = f"ez-own-title-{preset.id}"
     return (
         f'<div class="ez-own"><button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="0" data-act="preset" data-id="{id}">'
@@ -44,8 +46,7 @@ def _card(preset: Preset, chosen: bool, machine: Machine, address: Callable[[str
         f'<details class="ez-menu" data-key="own-{id}"><summary class="ez-btn ez-own-more" aria-label="More about {title}">More</summary><div class="ez-pop">'
         f'<p><label for="{escape(field)}">Name</label><input type="text" class="ez-input" id="{escape(field)}" value="{title}" maxlength="60" autocomplete="off"></p>'
         f'<button type="button" class="ez-btn" data-act="{ACT}rename" data-id="{id}" data-with="[id=\'{escape(field)}\']">Rename</button>'
-        f'<a class="ez-btn" href="{escape(address(preset.id, "file"))}" download>{icon("download")}Export as a file</a>'
-        f'<button type="button" class="ez-btn ez-destroy" data-act="{ACT}delete" data-id="{id}">{icon("trash")}Delete</button>'
+        f'{export}<button type="button" class="ez-btn ez-destroy" data-act="{ACT}delete" data-id="{id}">{icon("trash")}Delete</button>'
         f'<p class="ez-muted ez-small">Runs that were made with it keep their settings. A file is brought back by dropping it below.</p></div></details></div>'
     )
 

@@ -121,8 +121,7 @@ def wire(parts: Parts, ctx) -> None:
 
     parts.bring.upload(bring, [parts.bring, *inputs], [parts.bring, *parts.outputs()], **shell.QUIET)
     def look_at_rate(dataset, rate_seen):
-        prints, values = changes(rate_seen, {"rate": rate_html(ctx, dataset)})
-        return prints, values[0]
+        return rate_look(ctx, dataset, rate_seen)
 
     def act_on_rate(dataset, seen, event: gr.EventData):
         act = str((event._data or {}).get("act", ""))
@@ -142,6 +141,17 @@ def wire(parts: Parts, ctx) -> None:
     parts.rate.act(act_on_rate, inputs, [*parts.outputs(), *rate], **shell.INSTANT)
     for name in PIECES:
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, [*parts.outputs(), ctx.dataset, ctx.run, ctx.tabs, ctx.timer], **shell.INSTANT)
+
+
+def rate_look(ctx, dataset: str, seen: dict) -> tuple[Any, Any]:
+    """(seen, the card of the search), or gr.skip() for what this browser shows: beside a finished search the form is looked at again only when it has changed."""
+    run = finder.current(ctx.home)
+    of = (run.id, form_of(ctx).model_dump_json(), dataset) if run is not None and run.last_kind() == "finished" else None
+    shown = seen.get("rate")
+    if of is not None and shown is not None and shown.sure and seen.get("of") == of:
+        return gr.skip(), gr.skip()
+    prints, values = changes(seen, {"rate": rate_html(ctx, dataset)})
+    return {**prints, "of": of}, values[0]
 
 
 def rate_html(ctx, dataset: str) -> str:
@@ -219,7 +229,7 @@ def _pieces(ctx, form: Draft, made: Plan, found: list[tuple[str, str]], seen: di
         "plan": trainpage.plan_card(
             made, [] if made.words or "data.datasets" in form.edits else _missing(ctx, made.dataset, learnt), [] if made.words else thumbs(ctx, made.dataset), dict(found).get(made.dataset, ""),
             busy.title if busy and supervisor.uses_gpu(busy) else "", seen.get("fault", ""), bool(seen.get("anyway")), seen.get("fitted"), dict(found),
-            queueing.read(ctx.home).paused, later.html(later.others(ctx.home, busy)),
+            queueing.read(ctx.home).paused, later.html(later.others(ctx.home, busy), bool(seen.get("anyway"))),
         ),
         "elsewhere": elsewhere.html(ctx.home, form, made.dataset, seen, machine(ctx.home.root)),
         "brought": brought.html(drafts.load(ctx.home, brought.NOTE, brought.Brought)),
