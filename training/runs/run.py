@@ -188,6 +188,11 @@ class Run:
         record = self.last()
         return record["kind"] if record else ""
 
+    def chosen_step(self) -> int:
+        """Whose checkpoint was made the result; 0 where that is what it had learnt in the end."""
+        told = (self.last("finished") or {}).get("step", 0)
+        return told if type(told) is int and told > 0 else 0
+
     def locked(self) -> bool:
         """Does a worker live?  It may have written its last event already."""
         return is_held(self.lock_path)

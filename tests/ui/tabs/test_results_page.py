@@ -72,6 +72,7 @@ def test_runs_are_looked_for_by_what_is_typed_and_by_their_tags(ctx):
     found = shown(ctx, runs[0], find="cat")
     assert found["strip"].count("ez-run-card") == 2 and "2 of 4 runs" in found["find"] and 'value="tag:' not in found["find"] and "#in the house" in found["find"]
     assert shown(ctx, runs[0], find='tag:"in the house"')["strip"].count("ez-run-card") == 1
+    assert not re.search(r'<input[^>]* value=', found["find"] + found["noted"]), "the page would write an older answer into a field that is typed in"
     none = shown(ctx, runs[0], find="zebra")
     assert "No run is like that" in none["strip"] and "a cat" in none["head"]
     assert "is no date" in shown(ctx, runs[0], find="after:soon")["find"]
