@@ -50,7 +50,7 @@ def test_a_run_is_taken_from_one_page_and_brought_to_another(ctx, tmp_path, stat
     said, chosen = travel.bring(there, tmp_path / "gift.zip", "")
     assert chosen == run.id and "is here as" in said and "With it came the dataset" in said
     page = shown(there, chosen)
-    assert page["samples"].count('class="ez-shot"') == 8 and "<svg" in page["chart"] and "Step 40" in page["checkpoints"] and "rank: 16" in page["details"]
+    assert page["samples"].count('class="ez-shot"') == 8 and "<svg" in page["chart"] and "Step 60" in page["checkpoints"] and "rank: 16" in page["details"]
     assert buttons(page["head"])["resume"] and "was not made here" in page["head"] and "it needs what is not" not in page["head"]
     assert drawing_like(Run.open(there.home.outputs, chosen))["model"]["source"] == "builtin", "the Playground draws with it"
     results.answer(there, chosen, {}, {"act": "duplicate"})

@@ -21,7 +21,7 @@ from training.plan import own
 from training.plan.hardware import machine
 from training.runs import choosing, exactly, longer, notes, origin, placing, queueing, room, searching, shown, supervisor
 from training.runs.events import RunView
-from training.runs.run import Run, broken_runs, delete, list_runs
+from training.runs.run import Run, delete, list_runs, look_through, of_kinds
 
 from ... import shell, views
 from ...kept import kept
@@ -145,10 +145,10 @@ def wire(parts: Parts, ctx) -> None:
 def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.USUAL) -> list:
     """[seen, body, every piece]; gr.skip() for what this browser shows already."""
     now = time.time()
-    broken = broken_runs(ctx.home.outputs)
-    busy = supervisor.running(ctx.home)
+    everyone, broken = look_through(ctx.home.outputs)
+    busy = supervisor.foremost(supervisor.busy(ctx.home, everyone))
     runs, cards = [], []
-    for one in list_runs(ctx.home.outputs, {"train"}):
+    for one in of_kinds(everyone, {"train"}):
         try:
             waits = ctx.watch.status(one)[1] == "queued"  # only such a one can be kept from starting
             now_view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy) if waits else "")
@@ -158,7 +158,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.U
             broken.append((one.id, in_words(str(error))))
     run = pick(runs, chosen, ctx.watch)
     if run is None:
-        pieces = dict.fromkeys(PIECES, "") | {"queue": queue.html(queue.look(ctx.home, busy)), "strip": runpage.broken(broken) or EMPTY}
+        pieces = dict.fromkeys(PIECES, "") | {"queue": queue.html(queue.look(ctx.home, busy, everyone)), "strip": runpage.broken(broken) or EMPTY}
     else:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
@@ -167,7 +167,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.U
         query = searching.parse(view.find)
         among = cards if query.empty else [card for card, of in zip(cards, facts, strict=True) if searching.matches(query, of, card.status)]
         made = pieces_of(ctx, page, among, now, bool(seen.get("all")) or not query.empty, view)
-        made |= {"find": finding.html(facts, view.find, len(among), now), "compare": compare_of(ctx, run, runs, view.beside), "queue": queue.html(queue.look(ctx.home, busy), run.id)}
+        made |= {"find": finding.html(facts, view.find, len(among), now), "compare": compare_of(ctx, run, runs, view.beside), "queue": queue.html(queue.look(ctx.home, busy, everyone), run.id)}
         pieces = {name: made[name] for name in PIECES}
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
