@@ -71,7 +71,11 @@ def test_ratings_are_votes_between_checkpoints_of_the_same_prompt():
     said = notes.Notes(rated={"samples/0_0": 1, "samples/10_0": 5, "samples/20_0": 2, "samples/20_1": 5})
     assert notes.preferred(view, said) == [("10", "20", 1.0)]
     assert notes.means(view, said) == {0: (1.0, 1), 10: (5.0, 1), 20: (3.5, 2)}
-    assert notes.preferred(view, notes.Notes(rated={"samples/10_0": 3, "samples/20_0": 3})) == [("10", "20", 0.5)]
+    draw = notes.Notes(rated={"samples/10_0": 3, "samples/20_0": 3})
+    assert notes.preferred(view, draw) == [("10", "20", 0.5)]
+    ended = [_step(2.0, 20, 0.1) | {"of": 20}, _tell(3.0, "finished", path="a.safetensors", summary="")]
+    assert notes.preferred(fold(view, ended), draw) == [("10", "final", 0.5)]
+    assert notes.preferred(fold(view, [*ended, ended[1] | {"step": 10}]), draw) == [("final", "20", 0.5)], "the result was chosen anew"
 
 
 def test_notes_travel_with_an_exported_run_without_a_place_of_this_computer(home, tmp_path):

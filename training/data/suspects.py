@@ -26,17 +26,17 @@ def reasons(ds: Dataset, hard: Collection[str], easy: Collection[str], goal: Goa
     pictures = {p.id: p for p in ds.pictures(check=False)}
     known = health.remembered(ds)
     used = [p for p in pictures.values() if p.usable and p.sha256 in known]
-    groups = health.near(used, {p.id: known[p.sha256] for p in used})
+    groups = health.near(used, {p.id: known[p.sha256] for p in used}) if easy else []
     found = {f.key: set(f.ids) for f in health.judge(used, known, goal.of(ds)).findings}
     said = {id: _hard(pictures[id], found) for id in hard if id in pictures}
     return said | {id: _easy(pictures[id], found, groups) for id in easy if id in pictures}
 
 
-def copies(ds: Dataset) -> list[list[str]]:
-    """Groups of pictures that are nearly the same, as far as the health check has measured them."""
+def copies(ds: Dataset, most: int) -> list[list[str]]:
+    """Groups of pictures that are nearly the same, as far as the health check has measured them; none where it measured more than `most`."""
     known = health.remembered(ds)
     used = [p for p in ds.pictures(check=False) if p.usable and p.sha256 in known] if known else []
-    return health.near(used, {p.id: known[p.sha256] for p in used})
+    return health.near(used, {p.id: known[p.sha256] for p in used}) if len(used) <= most else []
 
 
 def _hard(picture: Picture, found: dict[str, set[str]]) -> str:

@@ -51,6 +51,8 @@ def model_card(
     that the person asked to publish.  Local paths and tokens are scrubbed out of everything that people typed.  plugins: where objectives of
     the user's own lie.
     """
+    if checkpoint == "final":
+        checkpoint = run.chosen_step() or checkpoint
     shown = _shown(run, config, samples)
     meta = front_matter(config, spec, shown)
     dumped = yaml.safe_dump(meta, sort_keys=False, allow_unicode=True, width=120)

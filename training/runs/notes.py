@@ -120,13 +120,13 @@ def tag(run: Run, tags: Iterable[str]) -> None:
 def preferred(view: RunView, notes: Notes) -> list[tuple[str, str, float]]:
     """The ratings as votes between checkpoints: of one prompt's pictures, whose seed is the same, the one with more stars wins, and equal ones are a draw.
 
-    As votes.jsonl has them: (one, other, what the first one won), by their steps, the last of a finished run as "final".  The base model, step 0, stands in none.
+    As votes.jsonl has them: (one, other, what the first one won), by their steps, that of a finished run's result as "final".  The base model, step 0, stands in none.
     """
     rows: dict[tuple[int, str], list[tuple[int, int]]] = {}
     for step, index, prompt, path, _ in view.samples:
         if step and path in notes.rated:
             rows.setdefault((index, prompt), []).append((step, notes.rated[path]))
-    last = view.of if view.result else 0
+    last = (view.result_step or view.of) if view.result else 0
     return [pair for rated in rows.values() for pair in _pairs(rated, last)][:MOST_PAIRS]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,10 +67,10 @@ def ordered(runs: Iterable[Run], queue: Queue) -> list[Run]:
     return sorted(runs, key=lambda run: places.get(run.id, len(places)))
 
 
-def waiting(home: Home) -> list[Run]:
-    """The runs that wait, the next one first; one that was made elsewhere waits for nobody but its owner."""
+def waiting(home: Home, runs: Sequence[Run] | None = None) -> list[Run]:
+    """The runs that wait, the next one first; one that was made elsewhere waits for nobody but its owner.  runs: all, where they were just listed."""
     found = []
-    for run in reversed(list_runs(home.outputs)):
+    for run in reversed(list_runs(home.outputs) if runs is None else runs):
         try:
             if run.status() == "queued" and origin.made_here(run.path):
                 found.append(run)

@@ -7,7 +7,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ _STAMP_CHARS = len("2026-01-31_1420")
 _TITLE_CHARS = 200
 _FILES = ("events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "notes.jsonl")  # what a run's folder may hold besides job.yaml,
 _FOLDERS = ("samples", "checkpoints")  # which everybody who lists runs looks into
+_MOST_BYTES = {"events.jsonl": journal.MAX_BYTES, "control.jsonl": MAX_CONTROL_BYTES}
 _REMEMBERED = 10_000
 
 # (path, time, size) -> what job.yaml holds, or why it cannot be read: it is written once, so what was read stays true
@@ -128,19 +130,24 @@ class Run:
     def trouble(self) -> str:
         """Why its files cannot be trusted, or read; "" where they are what they should be.  Looks at their names only, not into them."""
         try:
+            folder = os.fspath(self.path)  # texts: each run is looked at so at each look of each browser
             for name in _FILES:
-                path = self.path / name
+                path = os.path.join(folder, name)
                 try:
-                    outside.inside(self.path, name)
+                    there = os.lstat(path)
                 except FileNotFoundError:
                     continue
+                try:
+                    outside.check_plain(there)
+                except outside.Refused as error:
+                    return f"{name} {error}"
                 if not os.access(path, os.R_OK):
                     return f"{name} cannot be read by this user"
+                if there.st_size > _MOST_BYTES.get(name, there.st_size):
+                    return "its events take more room than any training writes"
             for name in _FOLDERS:
-                if os.path.lexists(self.path / name):
+                if os.path.lexists(os.path.join(folder, name)):
                     outside.folder_inside(self.path, name)
-            if journal.size_bytes(self.events_path) > journal.MAX_BYTES or journal.size_bytes(self.control_path) > MAX_CONTROL_BYTES:
-                return "its events take more room than any training writes"
         except (ValueError, OSError) as error:
             return _sentence_of(error)
         return ""
@@ -187,6 +194,11 @@ class Run:
         """view().last_kind without reading everything."""
         record = self.last()
         return record["kind"] if record else ""
+
+    def chosen_step(self) -> int:
+        """Whose checkpoint was made the result; 0 where that is what it had learnt in the end."""
+        told = (self.last("finished") or {}).get("step", 0)
+        return told if type(told) is int and told > 0 else 0
 
     def locked(self) -> bool:
         """Does a worker live?  It may have written its last event already."""
@@ -399,25 +411,43 @@ def create(outputs: Path, config: JobConfig, furnish: Callable[[Run], None] = la
 
 def list_runs(outputs: Path, kinds: set[str] | None = None) -> list[Run]:
     """The runs, newest first, or those of some kinds; what cannot be read as one is left out, and in broken_runs()."""
-    found = []
-    for run in map(Run, _folders(outputs)):
-        try:
-            if (kinds is None or run.kind in kinds) and not _why_broken(run):
-                found.append(((run.id[:_STAMP_CHARS], (run.path / "job.yaml").lstat().st_mtime_ns, run.id), run))
-        except (OSError, ValueError):
-            continue
-    return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
+    return of_kinds(look_through(outputs)[0], kinds) if kinds else look_through(outputs)[0]
 
 
 def broken_runs(outputs: Path) -> list[tuple[str, str]]:
     """(name of the folder, why it cannot be read) of what should be a run: it holds a job.yaml, or is a link."""
+    return look_through(outputs)[1]
+
+
+def of_kinds(runs: Iterable[Run], kinds: set[str]) -> list[Run]:
+    """Those of some kinds; one that became unreadable since it was listed is left out."""
     found = []
+    for run in runs:
+        with suppress(OSError, ValueError):
+            if run.kind in kinds:
+                found.append(run)
+    return found
+
+
+def look_through(outputs: Path) -> tuple[list[Run], list[tuple[str, str]]]:
+    """(list_runs(), broken_runs()), each folder looked at once."""
+    found, broken = [], []
     for folder in _folders(outputs):
+        run = Run(folder)
         if os.path.islink(folder):
-            found.append((folder.name, "is a link; a worker writes into a run's folder, so put the folder itself here, or move all of them with --home"))
-        elif os.path.lexists(folder / "job.yaml") and (why := _why_broken(Run(folder))):
-            found.append((folder.name, why))
-    return sorted(found)
+            broken.append((run.id, "is a link; a worker writes into a run's folder, so put the folder itself here, or move all of them with --home"))
+            continue
+        try:
+            written_ns = (folder / "job.yaml").lstat().st_mtime_ns
+        except OSError:
+            if os.path.lexists(folder / "job.yaml"):
+                broken.append((run.id, _why_broken(run)))
+            continue
+        if why := _why_broken(run):
+            broken.append((run.id, why))
+        else:
+            found.append(((run.id[:_STAMP_CHARS], written_ns, run.id), run))
+    return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)], sorted(broken)
 
 
 def delete(run: Run) -> None:

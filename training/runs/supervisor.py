@@ -216,9 +216,9 @@ def foremost(found: Sequence[Run]) -> Run | None:
     return next((run for run in found if uses_gpu(run)), found[0] if found else None)
 
 
-def busy(home: Home) -> list[Run]:
-    """Every run that a worker is busy with, the newest first; not one that makes room for whoever comes."""
-    return [run for run in list_runs(home.outputs) if (run.locked() or starting(run)) and not yields(run)]
+def busy(home: Home, runs: Sequence[Run] | None = None) -> list[Run]:
+    """Every run that a worker is busy with, the newest first; not one that makes room for whoever comes.  runs: all, where they were just listed."""
+    return [run for run in (list_runs(home.outputs) if runs is None else runs) if (run.locked() or starting(run)) and not yields(run)]
 
 
 def uses_gpu(run: Run) -> bool:

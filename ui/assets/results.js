@@ -49,10 +49,7 @@
 
   // stars: keys 1 to 5, 0 and S, on a picture of the grid and in the large view
   const STARS = 5;
-  const same = (shot) => (shot.isConnected ? shot : [...document.querySelectorAll(".ez-shot")].find((one) => one.dataset.run === shot.dataset.run && one.dataset.shot === shot.dataset.shot) || shot);
   const say = (shot, what, value) => {
-    shot = same(shot);
-    if (!shot.isConnected) return;
     if (what === "rate") shot.dataset.stars = value;
     else shot.dataset.star = value;
     const { run, shot: file } = shot.dataset;
@@ -70,7 +67,7 @@
     const shot = event.target.closest?.(".ez-shot");
     if (shot) byKey(event, shot);
   });
-  easel.rating = (dialog, now, became) => {
+  easel.rating = (dialog, now) => {
     const row = document.createElement("div");
     row.className = "ez-rate";
     row.innerHTML =
@@ -79,9 +76,9 @@
       '</span><span class="ez-rate-keys">Keys: 1–5, 0, S</span>';
     dialog.querySelector(".ez-box-text").append(row);
     const paint = () => {
-      const shot = same(now());
-      if (shot !== now()) became(shot);
-      row.hidden = !shot.dataset.run;
+      const shot = now(); // none where it left the page meanwhile
+      row.hidden = !shot?.dataset.run;
+      if (row.hidden) return;
       const stars = +shot.dataset.stars;
       const on = shot.dataset.star === "on";
       row.querySelector(".ez-rate-star").setAttribute("aria-pressed", on);
@@ -93,8 +90,9 @@
       }
     };
     row.addEventListener("click", (event) => {
-      const shot = same(now());
+      const shot = now();
       const rate = event.target.closest("[data-rate]")?.dataset.rate;
+      if (!shot) return paint();
       if (rate) say(shot, "rate", rate === shot.dataset.stars ? "0" : rate);
       else if (event.target.closest(".ez-rate-star")) say(shot, "star", shot.dataset.star === "on" ? "off" : "on");
       else return;
@@ -105,11 +103,15 @@
       event.preventDefault();
       event.stopPropagation(); // these choose, and do not turn to the next picture
       const next = Math.min(STARS, Math.max(1, +event.target.dataset.rate + (event.key === "ArrowRight" || event.key === "ArrowUp" ? 1 : -1)));
-      say(same(now()), "rate", String(next));
+      const shot = now();
+      if (shot) say(shot, "rate", String(next));
       paint();
       row.querySelector(`[data-rate="${next}"]`).focus();
     });
-    dialog.addEventListener("keydown", (event) => byKey(event, same(now())) && paint());
+    dialog.addEventListener("keydown", (event) => {
+      const shot = now();
+      if (!shot || byKey(event, shot)) paint();
+    });
     return paint;
   };
 

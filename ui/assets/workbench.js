@@ -194,7 +194,7 @@
   });
   document.addEventListener("click", (event) => {
     const shot = event.target.closest?.(".ez-shot");
-    if (shot) box().open(shot.closest(".ez-shots"), shot);
+    if (shot) box().open(shot);
   });
 
   let theBox = null;
@@ -217,12 +217,28 @@
         <button type="button" class="ez-btn" data-do="close">Close</button></div></div>`;
     document.body.append(dialog);
     const find = (selector) => dialog.querySelector(selector);
-    let grid, shot;
-    const rate = easel.rating?.(dialog, () => shot, (next) => ((shot = next), (grid = next.closest(".ez-shots"))));
+    // What is shown is known by its names: a new version of the page makes another picture of the same button.
+    let grid, at;
+    const here = () => {
+      const { run, shot } = dialog.dataset;
+      const all = [...document.querySelectorAll(".ez-shot")].filter((one) => one.dataset.run === run && one.dataset.shot === shot);
+      const found = all.find((one) => grid.contains(one)) || all[0];
+      if (found) show(found);
+      return found;
+    };
+    const show = (shot) => {
+      grid = shot.closest(".ez-shots");
+      at = { row: shot.dataset.row, col: shot.dataset.col };
+      dialog.dataset.run = shot.dataset.run;
+      dialog.dataset.shot = shot.dataset.shot;
+    };
+    const rate = easel.rating?.(dialog, here);
     let comparing = false;
     find(".ez-box-now").addEventListener("load", (event) => dialog.style.setProperty("--ratio", event.target.naturalWidth / event.target.naturalHeight));
     const paint = () => {
       rate?.();
+      const shot = here();
+      if (!shot) return; // it left the grid while it was looked at
       const first = [...grid.querySelectorAll(`.ez-shot[data-row="${shot.dataset.row}"]`)][0];
       const pair = comparing && first !== shot;
       dialog.classList.toggle("is-pair", pair);
@@ -247,8 +263,9 @@
       slide(find(".ez-pair-range"));
     };
     const move = (dx, dy) => {
-      const next = beside(grid, shot, dx, dy);
-      if (next) shot = next;
+      const from = here() || { dataset: at };
+      const next = (dx > 0 && from.dataset === at && shotAt(grid, at.row, at.col)) || beside(grid, from, dx, dy); // of one that left, the next one has its place
+      if (next) show(next);
       paint();
     };
     dialog.addEventListener("keydown", (event) => {
@@ -270,12 +287,11 @@
     });
     dialog.addEventListener("close", () => {
       if (document.fullscreenElement) document.exitFullscreen();
-      shot?.focus();
+      here()?.focus();
     });
     return {
-      open(ofGrid, ofShot) {
-        grid = ofGrid;
-        shot = ofShot;
+      open(ofShot) {
+        show(ofShot);
         paint();
         dialog.showModal();
         find('[data-do="close"]').focus();
@@ -288,7 +304,7 @@
   const told = (chart) => chart.querySelector(".ez-readout");
   document.addEventListener("pointermove", (event) => {
     const plot = event.target.closest?.(".ez-plot");
-    const chart = plot?.closest(".ez-chart");
+    const chart = plot?.closest(".ez-chart[data-points]");
     for (const other of document.querySelectorAll(".ez-chart[data-hover]")) if (other !== chart) leave(other);
     if (!chart) return;
     const area = plot.getBoundingClientRect();

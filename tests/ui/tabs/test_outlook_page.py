@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 import pytest
 from PIL import Image
@@ -56,7 +58,7 @@ def test_a_guess_goes_by_the_caption_first_and_by_what_the_health_check_knows(ho
     said = suspects.reasons(ds, [f"picture {n}.png" for n in (1, 2, 3)], ["twin.png", "picture 5.png", "gone.png"], Goal(side_px=32))
     assert said["picture 2.png"] == suspects.NO_CAPTION and "one of the two is wrong" in said["picture 3.png"]
     assert "picture 0.png" in said["twin.png"] and said["picture 5.png"] == suspects.EASY_ELSE and "gone.png" not in said
-    assert suspects.copies(ds) == [["picture 0.png", "twin.png"]]
+    assert suspects.copies(ds, 100) == [["picture 0.png", "twin.png"]]
 
 
 def test_facts_are_read_from_the_run_and_a_record_of_another_kind_says_nothing(home):
@@ -68,3 +70,31 @@ def test_facts_are_read_from_the_run_and_a_record_of_another_kind_says_nothing(h
     assert looked.facts_of(run).pictures == 1 and looked.of(run, view).state == "wordless"
     (run.path / "pictures.json").write_text('[{"held_out": 3}, "x"]', encoding="utf-8")
     assert looked.of(run, view) == Going()
+
+
+def test_a_page_does_not_wait_for_a_guess_and_none_is_made_of_a_folder_that_a_stranger_names(ctx):
+    tiny.pictures(ctx.home.datasets / "cats", 1)
+    ds, go, asked = open_dataset(ctx.home, "cats"), threading.Event(), []
+    picture = Image.open(ds.path / "picture 0.png")
+    picture.resize((picture.width + 4, picture.height + 4)).save(ds.path / "twin.png")
+    health.check(ds, Goal(side_px=32))
+    run = create(ctx.home.outputs, jobfile.parse(registry.get("jobs", "train").Config, tiny.train_job(ctx.home.root, ds.path)))
+    view = RunView(step=5, of=10, pictures=tuple((f"cats/{name}", 1, 0.0, 0.0, 0.0, 0.0, 0) for name in ("picture 0.png", "twin.png")))
+
+    class Slow:
+        """The page's context, whose home takes its time."""
+
+        def __getattr__(self, name):
+            if name == "home":
+                asked.append(go.wait(20))
+            return getattr(ctx, name)
+
+    assert outlook.odd_of(Slow(), run, view) == outlook.odd_of(Slow(), run, view) == () and asked == []
+    go.set()
+    until = time.monotonic() + 20
+    while not (rows := outlook.odd_of(Slow(), run, view)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert [row.name for row in rows] == ["picture 0.png", "twin.png"] and asked == [True]
+    assert suspects.copies(ds, 1) == [], "they are more than may be compared"
+    (run.path / "job.yaml").write_text((run.path / "job.yaml").read_text(encoding="utf-8") + "\n", encoding="utf-8")  # now nobody here wrote it
+    assert outlook._guess(ctx, run, view, ()) == (), "the folder of another computer would be asked for"

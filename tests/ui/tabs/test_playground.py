@@ -84,6 +84,17 @@ def test_each_way_to_draw_asks_for_its_pictures(ctx):
             asked(ctx, **{"mode": "two", "other": other.id, "strength": "1", "seed": "7", "size": ""} | changes)
 
 
+def test_votes_and_the_card_are_of_the_step_that_was_made_the_result(ctx):
+    run = story.run(ctx.home, 100, "finished")
+    votes.add(run, "a", "60", votes.step_of(run, "final"), 1.0, "", 1)
+    assert [r.name for r in votes.ranks(run, run.view())] == ["60", "final"] and asks.points(run)[-1] == "100"
+    journal.append(run.events_path, run.last("finished") | {"step": 60})
+    assert [r.name for r in votes.ranks(run, run.view())] == ["final", "100"] and asks.points(run)[-2:] == ("100", "final")
+    pairs = {frozenset(s.place["label"] for s in asked(ctx, run=run.id, mode="vote").shots) for _ in range(30)}
+    assert "60" not in frozenset().union(*pairs) and frozenset(("100", "final")) not in pairs
+    assert "checkpoint of step 60 of 100" in publish.made_card(ctx, run, "", "final", ())
+
+
 def test_a_vote_is_blind_counts_once_and_ranks(ctx):
     run = story.run(ctx.home, 60, "stopped")
     request = asked(ctx, run=run.id, mode="vote")

@@ -16,7 +16,7 @@ from tests.ui import story
 from training.home import Home
 from training.runs import journal, notes
 from training.runs.events import RunView, fold
-from training.runs.run import Run
+from training.runs.run import Run, delete
 from ui import kept
 from ui.api.endpoints import Api
 from ui.server import media
@@ -72,6 +72,7 @@ def test_runs_are_looked_for_by_what_is_typed_and_by_their_tags(ctx):
     found = shown(ctx, runs[0], find="cat")
     assert found["strip"].count("ez-run-card") == 2 and "2 of 4 runs" in found["find"] and 'value="tag:' not in found["find"] and "#in the house" in found["find"]
     assert shown(ctx, runs[0], find='tag:"in the house"')["strip"].count("ez-run-card") == 1
+    assert not re.search(r'<input[^>]* value=', found["find"] + found["noted"]), "the page would write an older answer into a field that is typed in"
     none = shown(ctx, runs[0], find="zebra")
     assert "No run is like that" in none["strip"] and "a cat" in none["head"]
     assert "is no date" in shown(ctx, runs[0], find="after:soon")["find"]
@@ -112,6 +113,29 @@ def test_two_runs_beside_each_other_show_pictures_curves_and_settings_that_diffe
     alone = comparing.settings([comparing.of(one, one.view(), str)] * 2)
     assert "All settings are the same" in alone
     assert comparing.told("data.datasets", [{"name": "a", "repeats": 2, "trigger": ""}, {"name": "b"}]) == "a, Repeats 2; b" and comparing.told("seed", 1234) == "1234"
+
+
+def test_what_is_gone_takes_no_place_beside_a_run():
+    full = looking.View(beside=("a", "b", "gone", "c"))
+    assert looking.after(full, "with", "d") == full, "there is no place for it"
+    assert looking.after(looking.among(full, {"a", "b", "c", "d"}, "a"), "with", "d").beside == ("b", "c", "d")
+
+
+def test_a_button_acts_on_the_run_that_the_page_shows_and_saving_chooses_none(ctx):
+    run = story.run(ctx.home, 20, name="first")
+    with story.alive(run):
+        seen = results.paint(ctx, "", {})[0]
+        assert seen["run"] == run.id
+    other = story.run(ctx.home, 20, name="other")  # the one that a browser without a choice would see now
+    with story.alive(other):
+        results.answer(ctx, "", seen, {"act": "save"})
+        assert not other.control_path.exists()
+        noted = results.answer(ctx, "", seen, {"act": "note", "run": run.id, "value": "x"})
+        assert noted[-4] == gr.skip() and results.answer(ctx, other.id, seen, {"act": "save"})[-4] == gr.skip() and other.control_path.exists()
+        delete(run)
+        told = results.answer(ctx, "", seen, {"act": "stop"})[0]["notice"][1]
+        assert "the page has changed" in told.lower() and len(journal.read(other.control_path)[0]) == 1
+        assert results.answer(ctx, "", {"run": other.id}, {"act": "stop"})[-4] == other.id
 
 
 def test_an_overlay_of_odd_curves_is_drawn():

@@ -22,6 +22,7 @@ from training.plan.shots import FINAL, Shot, unweighted
 from training.runs.run import Run, create, list_runs
 
 from . import besides, repairs
+from .votes import step_of
 
 FORM = "playground"  # name of the draft on disk
 BASE = "base:"  # of what is chosen in place of a run: the base model of a run, "base:" alone the one that comes with Easel
@@ -133,7 +134,7 @@ def points(run: Run) -> tuple[str, ...]:
         if stands_alone(registry.get("adapters", str(run.job().get("adapter", {}).get("type", "lora")), run.plugins)):
             return ()
         steps = [str(step) for step, _ in run.checkpoints()]
-        return (*steps, *([FINAL] if run.result() and (not steps or steps[-1] != str(run.job().get("steps"))) else []))
+        return (*steps, *([FINAL] if run.result() and (not steps or steps[-1] != step_of(run, FINAL)) else []))
     except (ValueError, OSError, AttributeError):
         return ()
 
@@ -237,14 +238,18 @@ def repair_of(home: Home, wish: Wish, bench: Bench) -> tuple[list[repairs.Use], 
 
 def _vote(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> list[tuple[str, Worn]]:
     """Two checkpoints that met seldom, in an order that tells nothing."""
-    if len(bench.points) < 2:
+    label = lambda point: step_of(bench.run, point) if bench.run else point
+    points = tuple({label(point): point for point in bench.points}.values())  # the result may be one of them
+    if len(points) < 2:
         raise ValueError("a vote needs two checkpoints; this run has one")
     met: dict[frozenset[str], int] = {}
     for one, other, _ in votes:
-        met[frozenset((one, other))] = met.get(frozenset((one, other)), 0) + 1
-    pairs = [(a, b) for n, a in enumerate(bench.points) for b in bench.points[n + 1 :]]
-    fewest = min(met.get(frozenset(pair), 0) for pair in pairs)
-    pair = list(secrets.choice([p for p in pairs if met.get(frozenset(p), 0) == fewest]))
+        both = frozenset((label(one), label(other)))
+        met[both] = met.get(both, 0) + 1
+    pairs = [(a, b) for n, a in enumerate(points) for b in points[n + 1 :]]
+    times = lambda pair: met.get(frozenset(map(label, pair)), 0)
+    fewest = min(map(times, pairs))
+    pair = list(secrets.choice([p for p in pairs if times(p) == fewest]))
     if secrets.randbelow(2):
         pair.reverse()
     strength = number(wish.strength, "Strength")

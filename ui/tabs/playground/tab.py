@@ -418,7 +418,7 @@ def vote(ctx, value: str) -> dict[str, Any]:
     run = Run.open(ctx.home.outputs, made.told["request"]["about"].get("run", ""))
     if made.id in votes.voted(run):
         raise ValueError("you voted on these two already; draw again for the next pair")
-    votes.add(run, made.id, one, other, float(value), shots[0]["prompt"], shots[0]["seed"])
+    votes.add(run, made.id, votes.step_of(run, one), votes.step_of(run, other), float(value), shots[0]["prompt"], shots[0]["seed"])
     said = f"A was {playpage.named(one)}, B was {playpage.named(other)}. Draw again for the next pair."
     return {"notice": (said, time.time() + 4 * NOTICE_S)}
 

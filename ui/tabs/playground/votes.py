@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from training.plan.ranking import Rank, ranking
+from training.plan.shots import FINAL
 from training.runs import journal, notes
 from training.runs.events import RunView
 from training.runs.run import Run
@@ -16,6 +17,11 @@ MOST = 5000  # votes that are looked at, the newest
 def add(run: Run, id: str, one: str, other: str, won: float, prompt: str, seed: int) -> None:
     """A vote is on record.  id: of the pair.  won: 1 where the first is better, 0 where the other is, 0.5 where neither."""
     journal.append(run.path / FILE, {"t": round(time.time(), 3), "id": id, "one": one, "other": other, "won": won, "prompt": prompt[:2000], "seed": seed})
+
+
+def step_of(run: Run, label: str) -> str:
+    """The step that a checkpoint of a grid was written at: the result may be another one's tomorrow."""
+    return str(run.chosen_step() or run.job().get("steps")) if label == FINAL else label
 
 
 def of(run: Run) -> list[tuple[str, str, float]]:
@@ -32,4 +38,6 @@ def voted(run: Run) -> set[str]:
 
 def ranks(run: Run, view: RunView) -> list[Rank]:
     """The checkpoints that stood in votes, or whose samples were rated on the Results page, the best first."""
-    return ranking([*of(run), *notes.preferred(view, notes.of(run))])
+    last = str(view.result_step or view.of) if view.result else ""
+    name = lambda label: FINAL if label == last else label
+    return ranking([(name(one), name(other), won) for one, other, won in (*of(run), *notes.preferred(view, notes.of(run)))])

@@ -41,7 +41,7 @@ def html(facts: Sequence[Facts], text: str, found: int, now: float) -> str:
     problem = searching.problem(text)
     said = in_words(problem) if problem else f"{found:,} of {len(facts):,} runs" if text.strip() else ""
     return (
-        f'<div class="ez-find-runs" role="search"><input type="search" class="ez-input" id="ez-find-runs" data-types="find" data-fresh="{escape(text)}" value="{escape(text)}" maxlength="500" autocomplete="off" spellcheck="false" '
+        f'<div class="ez-find-runs" role="search"><input type="search" class="ez-input" id="ez-find-runs" data-types="find" data-fresh="{escape(text)}" maxlength="500" autocomplete="off" spellcheck="false" '
         f'placeholder="Find runs: name, dataset, trigger word, note, #tag" aria-label="Find runs by name, dataset, trigger word, note or tag" aria-describedby="ez-find-said"><div class="ez-find-lists">{selects}</div>'
         f'<span class="ez-small {"ez-error" if problem else "ez-muted"}" id="ez-find-said" role="status">{escape(said)}</span></div>'
     )

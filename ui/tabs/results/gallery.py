@@ -126,7 +126,7 @@ def _unseen(line: Row) -> str:
     """A label for the prompt that asks for what no training picture shows."""
     if not unseen.is_unseen(line.prompt):
         return ""
-    return '<span class="ez-chip ez-unseen" title="No training picture shows this. An adapter that trained too long stops following it first.">not in your pictures</span>'
+    return '<span class="ez-chip ez-not-shown" title="No training picture shows this. An adapter that trained too long stops following it first.">not in your pictures</span>'
 
 
 def _cell(n: int, k: int, line: Row, shot: Shot, looks: _Looks) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from .comparing import MOST
@@ -21,6 +22,11 @@ class View:
 
 
 USUAL = View()
+
+
+def among(view: View, ids: Collection[str], chosen: str) -> View:
+    """The view without the runs beside the chosen one that are gone, or are that one itself: they would take a place and not be seen."""
+    return replace(view, beside=tuple(id for id in view.beside if id in ids and id != chosen))
 
 
 def after(view: View, act: str, value: str) -> View:

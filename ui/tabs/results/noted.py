@@ -23,7 +23,7 @@ def html(run: str, said: Notes) -> str:
     return (
         f'<div class="ez-noted">{f"<div class=ez-row>{chips}</div>" if chips else ""}{text}'
         f'<details class="ez-drawer ez-noted-edit" data-key="noted-{escape(run)}"><summary>{"Change tags and note" if chips or text else "Add tags or a note"}</summary><div class="ez-noted-fields">'
-        f'<label for="ez-tags">Tags, with commas between</label><input type="text" class="ez-input" id="ez-tags" data-sends="tags" data-run="{escape(run)}" data-fresh="{escape(tags)}" value="{escape(tags)}" maxlength="1300" autocomplete="off" placeholder="faces, keep">'
+        f'<label for="ez-tags">Tags, with commas between</label><input type="text" class="ez-input" id="ez-tags" data-sends="tags" data-run="{escape(run)}" data-fresh="{escape(tags)}" maxlength="1300" autocomplete="off" placeholder="faces, keep">'
         f'<label for="ez-note">Note</label><textarea class="ez-area" id="ez-note" rows="3" data-sends="note" data-run="{escape(run)}" data-fresh="{escape(said.text)}" maxlength="{notes.MOST_TEXT_CHARS}" placeholder="What was tried, and what came of it">{escape(said.text)}</textarea>'
         '<p class="ez-muted ez-small">Saved as you leave a field. Both are found by the search above, and go along when the run is exported; a report of a problem leaves them out.</p></div></details></div>'
     )

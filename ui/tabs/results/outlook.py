@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from training.data.health import Goal
 from training.plan import teaching
 from training.plan.going import Going
 from training.plan.teaching import Odd
-from training.runs import outlook
+from training.runs import needs, origin, outlook
 from training.runs.events import RunView
 from training.runs.run import Run
 
@@ -31,11 +33,13 @@ LOOKS = {"fine": ("ez-ok", "check"), "early": ("", "clock")}
 SENTENCES = {"early": "Its losses are compared with the base model’s on the very same pictures; that takes some steps more."}
 KINDS = {"hard": "Their loss stays high", "easy": "They were learnt at once", "copy": "They are learnt twice"}
 HALF = 0.5
-MOST_COMPARED = 2_000  # pictures of a run among which copies are looked for at a look
+MOST_COMPARED = 2_000  # pictures of a run, or of a dataset, among which copies are looked for
 MOST_COPIES = 12  # that are listed
 KEPT_S = 60.0  # a guess may be so old: captions change meanwhile
 MOST_REMEMBERED = 50
-_guessed: dict[tuple, tuple[float, tuple[Picture, ...]]] = {}
+WAIT_S = 0.3  # a guess that takes no longer is there at once
+_guessed: dict[str, tuple[tuple, float, tuple[Picture, ...]]] = {}  # run's folder -> (what was guessed from, when, the last guess that is through)
+_guessing = threading.Lock()
 _standing: dict[str, tuple[tuple, tuple[Odd, ...]]] = {}  # run's folder -> (what of its view that was reckoned from, the pictures)
 
 
@@ -133,19 +137,40 @@ def weighed_of(view: RunView) -> tuple[Weighed, ...]:
 
 
 def odd_of(ctx, run: Run, view: RunView) -> tuple[Picture, ...]:
-    """The pictures that stand apart, with a guess why, and those that are nearly others; looked up anew once a minute, or when others stand apart."""
+    """The pictures that stand apart, with a guess why, and those that are nearly others; looked up anew once a minute, or when others stand apart.
+
+    A guess looks through whole datasets: it is made in a thread, and until it is through the one before stands.
+    """
     if not view.pictures:
         return ()
-    found = _found(run, view)
-    key = (str(run.path), len(view.weights), tuple((one.id, one.hard) for one in found))
-    made_t, rows = _guessed.get(key, (-KEPT_S, ()))
-    if time.monotonic() - made_t >= KEPT_S:
-        if len(_guessed) >= MOST_REMEMBERED:
-            _guessed.clear()
+    found, path = _found(run, view), str(run.path)
+    key = (len(view.weights), tuple((one.id, one.hard) for one in found))
+    thread = None
+    with _guessing:
+        made_of, begun_t, rows = _guessed.get(path, ((), 0.0, ()))
+        if made_of != key or time.monotonic() - begun_t >= KEPT_S:
+            if len(_guessed) >= MOST_REMEMBERED:
+                _guessed.clear()
+            _guessed[path] = key, time.monotonic(), rows
+            thread = threading.Thread(target=_keep_guess, args=(ctx, run, view, found, key), name="easel-guess", daemon=True)
+    if thread:
+        thread.start()
+        thread.join(WAIT_S)
+        rows = _guessed.get(path, (key, 0.0, rows))[2]
+    shares, whole = {one.id: one.share for one in found}, {row.id for row in weighed_of(view)}
+    return tuple(replace(row, share=shares.get(row.id, 1.0)) for row in rows if row.id in shares or row.kind == "copy" and row.id not in whole)
+
+
+def _keep_guess(ctx, run: Run, view: RunView, found: Sequence[Odd], key: tuple) -> None:
+    try:
         rows = _guess(ctx, run, view, found)
-        _guessed[key] = time.monotonic(), rows
-    shares = {one.id: one.share for one in found}
-    return tuple(replace(row, share=shares.get(row.id, 1.0)) for row in rows)
+    except (ValueError, OSError) as error:
+        logging.getLogger("easel").warning("which pictures of %s do not teach could not be looked up: %s", run.id, error)
+        return
+    with _guessing:
+        made_of, begun_t, _ = _guessed.get(str(run.path), (key, time.monotonic(), ()))
+        if made_of == key:  # else a newer one is under way
+            _guessed[str(run.path)] = key, begun_t, rows
 
 
 def _found(run: Run, view: RunView) -> tuple[Odd, ...]:
@@ -163,7 +188,7 @@ def _guess(ctx, run: Run, view: RunView, found: Sequence[Odd]) -> tuple[Picture,
         config: TrainConfig = run.config()
     except (ValueError, OSError):
         return tuple(Picture(one.id, one.id.partition("/")[2], "", "", _kind(one), one.share, _else(one)) for one in found)
-    here = _datasets(ctx, config)
+    here = _datasets(ctx, run, config)
     goal = Goal(side_px=max(config.data.all_sides), max_aspect=config.data.max_aspect if config.data.aspect_buckets else 1.0, trigger=config.trigger)
     why = {name: _reasons(ds, name, found, goal) for name, ds in here.items()}
     apart = tuple(_one(ctx, one.id, here, _kind(one), one.share, why.get(one.id.partition("/")[0], {}).get(one.id.partition("/")[2]) or _else(one)) for one in found)
@@ -179,7 +204,7 @@ def _copies(ctx, view: RunView, here: dict[str, Dataset], known: set[str]) -> tu
     rows = []
     for name, ds in here.items():
         try:
-            groups = suspects.copies(ds)
+            groups = suspects.copies(ds, MOST_COMPARED)
         except (ValueError, OSError):
             continue
         for group in ([id for id in group if f"{name}/{id}" in learnt] for group in groups):
@@ -188,10 +213,12 @@ def _copies(ctx, view: RunView, here: dict[str, Dataset], known: set[str]) -> tu
     return tuple(rows[:MOST_COPIES])
 
 
-def _datasets(ctx, config: TrainConfig) -> dict[str, Dataset]:
-    """{name in pictures' ids: the dataset}, of those that are there."""
-    here = {}
+def _datasets(ctx, run: Run, config: TrainConfig) -> dict[str, Dataset]:
+    """{name in pictures' ids: the dataset}, of those that are there.  Folders that a stranger's run names are not looked for: one of another computer would be greeted."""
+    here, ours = {}, origin.made_here(run.path)
     for use in config.data.datasets:
+        if not ours and (origin.is_address(use.name) or needs.is_path(use.name)):
+            continue
         try:
             ds = datasets.resolve(ctx.home, use.name)
         except ValueError:
@@ -202,6 +229,8 @@ def _datasets(ctx, config: TrainConfig) -> dict[str, Dataset]:
 
 def _reasons(ds: Dataset, name: str, found: Sequence[Odd], goal: Goal) -> dict[str, str]:
     mine = [(one.id.removeprefix(f"{name}/"), one.hard) for one in found if one.id.startswith(f"{name}/")]
+    if not mine:
+        return {}
     try:
         return suspects.reasons(ds, [id for id, hard in mine if hard], [id for id, hard in mine if not hard], goal)
     except (ValueError, OSError):

@@ -13,6 +13,7 @@ from training.runs.room import Room
 
 from ... import faults, views
 from ...icons import icon
+from ...kept import kept
 from ...words import in_words, plain
 from ..train import ownpresets
 from . import advice, outlook, travel
@@ -231,13 +232,13 @@ def _figures(page: Page) -> str:
     if not view.of:
         return ""
     rate, left = views.seconds_per_step(view), views.seconds_left(view)
-    smooth = views.smoothed(view.losses)
+    loss = kept("loss", page.id, (view.losses,), None, lambda: views.number(views.smoothed(view.losses)[-1]) if view.losses else "…")
     took = view.last_t - view.started_t
     figures = [
         ("Step", f"{view.step:,} <small>of {view.of:,}</small>"),
         ("Time left", (f"{views.duration(left)} <small>done about {escape(views.done_about(view))}</small>" if left else "…")) if page.status == "running" else ("Took", views.duration(took)),
         ("Per step", f"{_seconds(rate)}" if rate else "…"),
-        ("Loss", views.number(smooth[-1]) if smooth else "…"),
+        ("Loss", loss),
         ("Learning rate", views.number(view.losses[-1][2]) if view.losses else "…"),
         ("Memory", views.size(view.memory_bytes) if view.memory_bytes else "…"),
     ]

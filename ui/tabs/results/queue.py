@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -45,10 +46,10 @@ class Look:
     others: tuple[tuple[str, str], ...] = ()
 
 
-def look(home: Home, busy: Run | None) -> Look:
-    """The queue as it is now.  busy: the run that has the machine."""
+def look(home: Home, busy: Run | None, runs: Sequence[Run] | None = None) -> Look:
+    """The queue as it is now.  busy: the run that has the machine.  runs: all, where they were just listed."""
     queue, rows, alive = queueing.read(home), [], [busy] if busy else []
-    for run in queueing.waiting(home):
+    for run in queueing.waiting(home, runs):
         if supervisor.starting(run):
             continue
         alive.append(run)

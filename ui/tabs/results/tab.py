@@ -21,7 +21,7 @@ from training.plan import own
 from training.plan.hardware import machine
 from training.runs import choosing, exactly, longer, notes, origin, placing, queueing, room, searching, shown, supervisor
 from training.runs.events import RunView
-from training.runs.run import Run, broken_runs, delete, list_runs
+from training.runs.run import Run, delete, list_runs, look_through, of_kinds
 
 from ... import shell, views
 from ...kept import kept
@@ -114,7 +114,9 @@ def wire(parts: Parts, ctx) -> None:
 
     def act_here(chosen, seen, view, event: gr.EventData, token: gr.OAuthToken | None):
         data = event._data or {}
-        now = looking.after(view, str(data.get("act", "")), str(data.get("value", "")))
+        what, value = str(data.get("act", "")), str(data.get("value", ""))
+        among = looking.among(view, {run.id for run in list_runs(ctx.home.outputs, {"train"})}, seen.get("run") or chosen) if what == "with" else view
+        now = looking.after(among, what, value)
         return [*answer(ctx, chosen, seen, data, Secret(token.token) if token else None, now), gr.skip() if now == view else now]
 
     inputs = [ctx.run, parts.seen, parts.view]
@@ -123,16 +125,16 @@ def wire(parts: Parts, ctx) -> None:
     ctx.items["results"].select(look, inputs, parts.outputs(), **shell.INSTANT)
     ctx.run.change(look, inputs, parts.outputs(), **shell.INSTANT)
     outputs = [*parts.outputs(), ctx.run, ctx.tabs, ctx.timer, ctx.dataset, parts.view]
-    travel.wire(parts.travel, ctx, look, parts.outputs())
+    travel.wire(parts.travel, ctx, look, parts.outputs(), parts.view)
     for name, mode in SPEAKING.items():
         parts.boxes[name].act(act_here if shell.oauth() else act, inputs, outputs, trigger_mode=mode, **shell.INSTANT)
 
     def mend(chosen, seen, view, event: gr.EventData):
         data = event._data or {}
         if data.get("act") != "caption":
-            return [*answer(ctx, chosen, seen, data, None, view), view, gr.skip()]
+            return [*answer(ctx, chosen, seen, data, None, view), gr.skip(), gr.skip()]
         dataset, name = outlook.caption_of(str(data.get("value", "")))
-        return [*[gr.skip()] * (len(outputs) - 5), chosen, ctx.go("captions"), gr.skip(), dataset, gr.skip(), name]
+        return [*[gr.skip()] * (len(outputs) - 4), ctx.go("captions"), gr.skip(), dataset, gr.skip(), name]
 
     parts.boxes["teaching"].act(mend, inputs, [*outputs, ctx.parts["captions"].query], **shell.INSTANT)
 
@@ -143,10 +145,10 @@ def wire(parts: Parts, ctx) -> None:
 def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.USUAL) -> list:
     """[seen, body, every piece]; gr.skip() for what this browser shows already."""
     now = time.time()
-    broken = broken_runs(ctx.home.outputs)
-    busy = supervisor.running(ctx.home)
+    everyone, broken = look_through(ctx.home.outputs)
+    busy = supervisor.foremost(supervisor.busy(ctx.home, everyone))
     runs, cards = [], []
-    for one in list_runs(ctx.home.outputs, {"train"}):
+    for one in of_kinds(everyone, {"train"}):
         try:
             waits = ctx.watch.status(one)[1] == "queued"  # only such a one can be kept from starting
             now_view, status = status_now(ctx, one, ahead_of(ctx.home, one, busy) if waits else "")
@@ -156,7 +158,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.U
             broken.append((one.id, in_words(str(error))))
     run = pick(runs, chosen, ctx.watch)
     if run is None:
-        pieces = dict.fromkeys(PIECES, "") | {"queue": queue.html(queue.look(ctx.home, busy)), "strip": runpage.broken(broken) or EMPTY}
+        pieces = dict.fromkeys(PIECES, "") | {"queue": queue.html(queue.look(ctx.home, busy, everyone)), "strip": runpage.broken(broken) or EMPTY}
     else:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
@@ -165,14 +167,15 @@ def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.U
         query = searching.parse(view.find)
         among = cards if query.empty else [card for card, of in zip(cards, facts, strict=True) if searching.matches(query, of, card.status)]
         made = pieces_of(ctx, page, among, now, bool(seen.get("all")) or not query.empty, view)
-        made |= {"find": finding.html(facts, view.find, len(among), now), "compare": compare_of(ctx, run, runs, view.beside), "queue": queue.html(queue.look(ctx.home, busy), run.id)}
+        made |= {"find": finding.html(facts, view.find, len(among), now), "compare": compare_of(ctx, run, runs, view.beside), "queue": queue.html(queue.look(ctx.home, busy, everyone), run.id)}
         pieces = {name: made[name] for name in PIECES}
         pieces["strip"] += runpage.broken(broken)
     prints, values = changes(seen.get("prints", {}), {"body": run is not None, **pieces})
     body = gr.Column(visible=run is not None) if values[0] in (True, False) else values[0]
-    if prints == seen.get("prints"):
+    which = run.id if run else ""
+    if prints == seen.get("prints") and which == seen.get("run", ""):
         return [gr.skip()] * (2 + len(PIECES))
-    return [{**seen, "prints": prints}, body, *values[1:]]
+    return [{**seen, "prints": prints, "run": which}, body, *values[1:]]
 
 
 def pick(runs: list[Run], chosen: str, watch: Watch) -> Run | None:
@@ -181,6 +184,15 @@ def pick(runs: list[Run], chosen: str, watch: Watch) -> Run | None:
         if run.id == chosen:
             return run
     return next((run for run in runs if watch.status(run)[1] == "running"), runs[0] if runs else None)
+
+
+def shown_run(runs: list[Run], chosen: str, seen: dict[str, Any], watch: Watch) -> Run | None:
+    """The run whose buttons this browser shows: where the chosen one is gone or none was chosen, another could run by now.  Raises ValueError where it is gone."""
+    ids = {run.id for run in runs}
+    shown = chosen if chosen in ids else seen.get("run") or chosen
+    if shown and shown not in ids:
+        raise ValueError("the page has changed meanwhile; look again")
+    return pick(runs, shown, watch)
 
 
 def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, everything: bool, view: looking.View) -> dict[str, str]:
@@ -345,7 +357,7 @@ def settings_of(run: Run) -> str:
 def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None, view: looking.View = looking.USUAL) -> list:
     """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset].  token: of whoever is signed in to a Space."""
     tabs = dataset = gr.skip()
-    notice = ("", "")
+    notice, before = ("", ""), chosen
     seen = {k: v for k, v in seen.items() if k not in ("notice", "gone", "room")}
     act = str(data.get("act", ""))
     if act == "all":
@@ -360,11 +372,12 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
         except (ValueError, OSError) as error:
             notice = ("ez-bad", in_words(str(error)))
     else:
-        run = pick(list_runs(ctx.home.outputs, {"train"}), chosen, ctx.watch)
         try:
+            run = shown_run(list_runs(ctx.home.outputs, {"train"}), chosen, seen, ctx.watch)
             if run is None:
                 raise ValueError("that run is gone")
-            chosen = run.id
+            if act not in noted.ACTS:  # a field that is left for another run's card is saved while that one is chosen
+                chosen = run.id
             if act == "duplicate":
                 form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
                 train.changed(ctx, lambda _: form)
@@ -421,7 +434,7 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
     painted = paint(ctx, chosen, seen, view)
     if painted[0] == gr.skip():
         painted[0] = seen
-    return [*painted, chosen, tabs, ctx.soon(), dataset]
+    return [*painted, gr.skip() if chosen == before else chosen, tabs, ctx.soon(), dataset]
 
 
 def train_longer(ctx, run: Run, data: dict[str, Any]) -> str:

@@ -48,22 +48,22 @@ def build(ctx) -> Parts:
     return Parts(file, place, add, said)
 
 
-def wire(parts: Parts, ctx, look, outputs: Sequence) -> None:
-    """A file that arrived, or a place that was named, becomes a run; it is chosen.  look(chosen, seen) -> outputs."""
+def wire(parts: Parts, ctx, look, outputs: Sequence, view) -> None:
+    """A file that arrived, or a place that was named, becomes a run; it is chosen.  look(chosen, seen, view) -> outputs."""
 
-    def dropped(path: str | None, chosen: str, seen: dict):
+    def dropped(path: str | None, chosen: str, seen: dict, view):
         if not path:
-            return [None, gr.skip(), chosen, *look(chosen, seen)]
-        said, chosen = bring(ctx, Path(path), chosen)
+            return [None, gr.skip(), gr.skip(), *look(chosen, seen, view)]
+        said, now = bring(ctx, Path(path), chosen)
         if Path(path).resolve().is_relative_to(uploads.folder(ctx.home).resolve()):
             Path(path).unlink(missing_ok=True)
-        return [None, said, chosen, *look(chosen, seen)]
+        return [None, said, gr.skip() if now == chosen else now, *look(now, seen, view)]
 
-    def named(text: str, chosen: str, seen: dict):
-        said, chosen = bring(ctx, Path(text.strip().strip('"')), chosen) if text.strip() else ('<p class="ez-error" role="alert">Type where it lies first.</p>', chosen)
-        return [said, chosen, *look(chosen, seen)]
+    def named(text: str, chosen: str, seen: dict, view):
+        said, now = bring(ctx, Path(text.strip().strip('"')), chosen) if text.strip() else ('<p class="ez-error" role="alert">Type where it lies first.</p>', chosen)
+        return [said, gr.skip() if now == chosen else now, *look(now, seen, view)]
 
-    state = [ctx.run, outputs[0]]
+    state = [ctx.run, outputs[0], view]
     parts.file.upload(dropped, [parts.file, *state], [parts.file, parts.said, ctx.run, *outputs], **shell.QUIET)
     if parts.add is not None:
         parts.add.click(named, [parts.place, *state], [parts.said, ctx.run, *outputs], **shell.QUIET)
