@@ -106,17 +106,17 @@ def test_a_prompt_for_whose_encoders_there_is_no_room_waits_for_the_next_attempt
     encode = family.encode_text
 
     def crowded(m, texts):
-        torch.empty(1 if room or not any("green" in text for text in texts) else 1 << 50, dtype=torch.uint8)
+        torch.empty(1 if room or not any("violet" in text for text in texts) else 1 << 50, dtype=torch.uint8)
         return encode(m, texts)
 
     monkeypatch.setattr(family, "encode_text", crowded)
     run = lab.make(sample__prompts=["a red cat"], sample__every=2)
     control = run.path / "control.jsonl"
-    asked = [{"t": 1.0, "kind": "prompts", "lines": ["a red cat", "a green cat"]}, {"t": 1.0, "kind": "sample", "prompt": "a green dog"}]
+    asked = [{"t": 1.0, "kind": "prompts", "lines": ["a red cat", "a violet cat"]}, {"t": 1.0, "kind": "sample", "prompt": "a violet dog"}]
     lab.go(run, stop_at=4, at={"training": lambda: control.write_text("".join(json.dumps(one) + "\n" for one in asked)) if not control.exists() else None})
     assert run.status() == "stopped" and {row[2] for row in _drawn(run)} == {"a red cat"}
     assert sum("drawn only after the run was resumed" in text for text in run.view().warnings) == 2
     room.append(True)
     control.unlink()
     lab.go(run)
-    assert [row[:3] for row in _drawn(run) if row[0] == 6] == [(6, 0, "a red cat"), (6, 1, "a green cat")]
+    assert [row[:3] for row in _drawn(run) if row[0] == 6] == [(6, 0, "a red cat"), (6, 1, "a violet cat")]
