@@ -510,7 +510,7 @@ class Session:
         for option in asked.ignored:
             self.ctx.warn(f"{option} of this prompt cannot be set for a single picture here, or not to this value; it is left out")
         read = alone or self._read({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
-        if not prompt and not self.ctx.ranks.least([read])[0]:
+        if not prompt and self.ctx.ranks.total([0.0 if read else 1.0])[0]:
             return
         if not alone:
             self._with_vae()
