@@ -241,6 +241,12 @@ class Cond:
         return Cond({k: t.to(device, dtype if dtype and t.is_floating_point() else t.dtype, non_blocking=True) for k, t in self.tensors.items()})
 
 
+def mask_of(cond: Cond) -> Tensor | None:
+    """Its "mask", [B,L]; None for a single caption that nothing pads: attention without a mask takes faster kernels.  One out of a larger batch may be padded."""
+    mask = cond.tensors["mask"]
+    return None if len(mask) == 1 and bool(mask.all()) else mask
+
+
 def _stacked(tensors: list[Tensor]) -> Tensor:
     if all(t.shape == tensors[0].shape for t in tensors):
         from torch import stack

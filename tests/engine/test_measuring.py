@@ -8,12 +8,12 @@ from training.data import words
 from training.family import FamilySpec
 from training.home import REPO
 from training.plan.validating import POINTS, PROBES
-from training.runs import choosing
+from training.runs import choosing, longer
 
 from .conftest import state_files
 
 TOO_FAST = dict(
-    steps=40, optimizer__learning_rate=0.3, data__held_out=2, save__validate_every=1, save__every=4, save__stop_early=True, save__keep=2,
+    steps=40, optimizer__learning_rate=0.03, data__held_out=2, save__validate_every=1, save__every=4, save__stop_early=True, save__keep=2,
     sample__every=0, loss__ema_decay=0.5,
 )  # fmt: skip
 
@@ -39,6 +39,28 @@ def test_a_run_that_only_becomes_worse_ends_by_itself_with_the_best_checkpoint_a
     assert parts.view().step == view.step and parts.view().result_step == view.result_step
     assert parts.result().read_bytes() == whole.result().read_bytes()
     assert state_files(parts, view.step) == state_files(whole, view.step)
+    late = lab.run(stop_at=view.step, **TOO_FAST)
+    assert late.status() == "stopped" and late.checkpoints()[-1][0] == view.step, "Stop in the very look that ends it loses nothing"
+    assert [e["step"] for e in late.events()[0] if e["kind"] == "pictures"] == [view.step]
+
+
+@pytest.mark.slow
+def test_it_ends_no_sooner_than_a_checkpoint_is_there_that_it_can_take(lab):
+    run = lab.run(**TOO_FAST | {"save__every": 12})
+    assert run.status() == "finished" and run.view().result_step == 12 <= run.view().step < 40
+
+
+@pytest.mark.slow
+def test_a_run_that_trains_longer_takes_none_from_before_its_own_beginning(lab):
+    more = lab.go(longer.begin(lab.run(**TOO_FAST | {"steps": 6, "save__every": 5}), 34, lab.home))
+    assert more.status() == "finished" and 10 <= more.view().result_step <= more.view().step < 40
+
+
+@pytest.mark.slow
+def test_where_it_cannot_end_early_that_is_said_and_no_disk_is_filled(lab):
+    run = lab.run(adapter__type="full", steps=5, data__held_out=2, save__validate_every=1, save__every=1, save__stop_early=True, save__keep=2, sample__every=0)
+    assert [step for step, _ in run.checkpoints()][-2:] == [4, 5] and len(run.checkpoints()) < 5
+    assert any("save.stop_early has no effect" in text and "none to compare with" in text for text in run.view().warnings)
 
 
 @pytest.mark.slow

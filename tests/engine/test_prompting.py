@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import torch
 from PIL import Image
 
 from training.runs import prompting
@@ -92,3 +95,28 @@ def test_what_was_wished_is_heard_with_stop_too_and_what_cannot_be_leaves_the_pr
     other.path.joinpath("control.jsonl").write_text('{"t": 1.0, "kind": "prompts", "lines": []}\n')
     lab.go(other)
     assert not other.view().prompts and any("stay as they were: at least one" in text for text in other.view().warnings)
+
+
+@pytest.mark.slow
+def test_a_prompt_for_whose_encoders_there_is_no_room_waits_for_the_next_attempt(lab, monkeypatch):
+    """The allocator's own refusal; fixed prompts, one that is asked for by hand, and the run goes on."""
+    from training import registry
+
+    family, room = registry.get("families", "sd15"), []
+    encode = family.encode_text
+
+    def crowded(m, texts):
+        torch.empty(1 if room or not any("violet" in text for text in texts) else 1 << 50, dtype=torch.uint8)
+        return encode(m, texts)
+
+    monkeypatch.setattr(family, "encode_text", crowded)
+    run = lab.make(sample__prompts=["a red cat"], sample__every=2)
+    control = run.path / "control.jsonl"
+    asked = [{"t": 1.0, "kind": "prompts", "lines": ["a red cat", "a violet cat"]}, {"t": 1.0, "kind": "sample", "prompt": "a violet dog"}]
+    lab.go(run, stop_at=4, at={"training": lambda: control.write_text("".join(json.dumps(one) + "\n" for one in asked)) if not control.exists() else None})
+    assert run.status() == "stopped" and {row[2] for row in _drawn(run)} == {"a red cat"}
+    assert sum("drawn only after the run was resumed" in text for text in run.view().warnings) == 2
+    room.append(True)
+    control.unlink()
+    lab.go(run)
+    assert [row[:3] for row in _drawn(run) if row[0] == 6] == [(6, 0, "a red cat"), (6, 1, "a violet cat")]

@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from training.config import TrainConfig, config_hash
+from training.engine import nans
 from training.home import REPO
 from training.plan import fit, ladder
 from training.plan.devices import Device
@@ -50,6 +53,41 @@ def test_what_is_less_exact_is_taken_only_where_that_is_allowed(lab):
     assert paths[0] == {"model.dtype"} and {"optimizer.type"} in paths and paths.index({"model.quantise"}) < paths.index({"model.offload"})
     assert {"optimizer.type"} not in [set(settings) for settings in rungs(config, "training", card, saved=True)], "no other optimizer reads a checkpoint's state"
     assert [s.get("model.quantise_text") for s in rungs(config, "loading text encoder 1 of 2", card)][-2:] == ["int8", "nf4"]
+
+
+def test_samples_that_the_system_ends_it_for_are_tiled_then_smaller_then_left_out_and_what_is_learnt_stays(lab):
+    config = lab.make(data__batch_size=6, sample__width=512, sample__height=512).config().model_copy(update={"device": "cuda"})
+    card = Device("cuda", (8, 9))
+    assert rungs(config, "drawing samples", card) == [{"model.vae_tiling": True}, {"sample.width": 256, "sample.height": 256}, {"sample.every": 0}]
+    for phase in ladder.RESULT:
+        assert rungs(config, phase, card)[:2] == [{"model.vae_tiling": True}, {"loss.gradient_checkpointing": "all", "model.offload": 0.25}]
+
+
+def test_prompts_that_are_read_in_the_middle_of_a_training_lie_beside_what_learns(lab):
+    def rung(*before):
+        ctx = Context(run := lab.make(data__batch_size=4), lab.home, 1)
+        ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="cpu")
+        for told in before:
+            told(ctx)
+        ctx.phase("reading captions", 0, 1, "captions")
+        return milder.step_down(ctx, "ram"), milder.reached(run)
+
+    assert rung() == (False, {})
+    assert rung(lambda ctx: ctx.step(1, 6, 0.5, 1e-4, 1.0, 1.0, 0))[1] == {"data.batch_size": 2, "optimizer.accumulation": 2}
+
+
+def test_a_model_that_is_split_among_cards_is_not_tried_in_fp32(lab):
+    run = lab.make(survive__not_a_number="exact", model__dtype="bf16")
+    ctx = Context(run, lab.home, 1)
+    assert not milder.try_again(ctx, NotANumber("no", 1, "no", exact=False)) and milder.try_again(ctx, NotANumber("no", 1, "no"))
+    assert not nans.idle(run.config()) and "split among the cards" in nans.idle(run.config(), split=True)[0]
+    layer = torch.nn.Linear(2, 2, dtype=torch.bfloat16)
+    whole, split = (nans.Care(run.config(), milder.mended(run), SimpleNamespace(denoiser=layer, text_encoders={}, dtype=torch.bfloat16), way) for way in (False, True))
+    seen = []
+    for care in (whole, split):
+        with care.of(1):
+            seen.append((care.exact, layer.weight.dtype))
+    assert seen == [(True, torch.float32), (False, torch.bfloat16)]
 
 
 @pytest.mark.slow
@@ -141,8 +179,6 @@ REFUSED = 1 << 50  # bytes: no allocator gives them, and torch's own says so
 
 
 def test_what_is_encoded_together_is_fewer_where_memory_runs_out(tmp_path):
-    import torch
-
     from training.engine.cache import Cache, fill
 
     said: list[str] = []
@@ -162,7 +198,6 @@ def test_what_is_encoded_together_is_fewer_where_memory_runs_out(tmp_path):
 
 
 def test_a_sample_that_does_not_fit_is_drawn_in_tiles_then_smaller_then_left_out():
-    import torch
     from diffusers import AutoencoderKL
 
     from training.config import SamplePart
@@ -238,16 +273,18 @@ def test_a_loss_that_is_no_number_is_tried_once_more_half_as_fast_and_a_resumed_
     lab.go(run)
     half = lab.run(sample__every=0, data__batch_size=1, data__caption_dropout=0.0, optimizer__learning_rate=5e-3)
     assert state_files(run, 6)["adapter.safetensors"] == state_files(half, 6)["adapter.safetensors"]
+    assert [row[2] for row in run.view().losses] == [row[2] for row in half.view().losses], "the rate that is told is the one that it learns at"
 
 
 @pytest.mark.slow
-def test_a_step_that_is_computed_in_fp32_leaves_the_weights_as_they_were(lab):
-    job = dict(model__dtype="bf16", sample__every=0, survive__not_a_number="exact", steps=2, save__every=1)
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_step_that_is_computed_in_fp32_leaves_the_weights_as_they_were(lab, keep):
+    job = dict(model__dtype="bf16", keep__on=keep, sample__every=0, survive__not_a_number="exact", steps=2, save__every=1)
     half, full = lab.run(**job), lab.run(**{**job, "model__dtype": "fp32"})
     run = lab.make(**job)
     Context(run, lab.home, 1).emit("mended", step=1, since=0, how="exact", said="as an earlier attempt had said")
     lab.go(run)
     losses = lambda one: [loss for _, loss, _ in one.view().losses]
     assert losses(run)[0] == losses(half)[0] and losses(run)[1] != losses(half)[1]
-    assert abs(losses(run)[1] - losses(full)[1]) < abs(losses(half)[1] - losses(full)[1])
+    assert keep or abs(losses(run)[1] - losses(full)[1]) < abs(losses(half)[1] - losses(full)[1]), "what the base says differs more by its own weights"
     assert Path(run.path / "checkpoints" / "000002").is_dir()

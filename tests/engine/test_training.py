@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -369,3 +371,18 @@ def test_every_line_of_a_caption_is_trained_and_what_stands_before_the_separator
     assert any("--x 1" in text for text in run.view().warnings)
     steps = {"data__datasets": [{"name": str(folder)}], "data__shuffle_tags": True, "sample__every": 0, "steps": 4}
     assert lab.go(lab.go(lab.make(**steps), stop_at=2)).view().losses == lab.run(**steps).view().losses, "the same caption is drawn after a resume"
+
+
+@pytest.mark.slow
+def test_the_time_that_a_checkpoint_takes_is_no_time_of_a_step(lab, monkeypatch):
+    late = [0.0]
+    write = loop.checkpoint.save
+
+    def slow(*args):
+        late[0] += 1e6
+        return write(*args)
+
+    monkeypatch.setattr(loop.checkpoint, "save", slow)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + late[0], sleep=time.sleep))
+    run = lab.run(steps=4, save__every=1, sample__every=0)
+    assert late[0] == 4e6 and min(e["images_per_s"] for e in run.events()[0] if e["kind"] == "step") > 1e-3

@@ -64,6 +64,12 @@ def test_one_that_is_set_aside_is_learnt_no_more_and_a_resume_and_the_same_again
     assert more.config().data.weighed == again.config().data.weighed and lab.go(more).last("finished")
 
 
+def test_what_was_asked_in_the_step_of_stop_is_not_lost(lab, orders):
+    run = lab.make(**PLAIN)
+    orders(run, {3: [("kätzchen/picture 0.png", 0.0)]})
+    assert lab.go(run, stop_at=3).status() == "stopped" and [row[0] for row in weighing.told(run)] == [3]
+
+
 def test_half_the_weight_is_not_none_and_the_last_word_counts(lab, orders):
     runs = {}
     for name, wanted in {"none": {}, "half": {2: [("", 0.5)]}, "half, then whole": {2: [("", 0.5), ("", 1.0)]}}.items():

@@ -179,7 +179,10 @@ def test_two_captions_of_different_length_do_not_mix(kit):
     with torch.no_grad():
         together = kit.family.predict(kit.m, noisy, t, conditioned(kit, *CAPTIONS))
         alone = [kit.family.predict(kit.m, noisy[i : i + 1], t[i : i + 1], conditioned(kit, CAPTIONS[i])) for i in range(2)]
+        both = conditioned(kit, *CAPTIONS).tensors
+        padded = [kit.family.predict(kit.m, noisy[i : i + 1], t[i : i + 1], Cond({name: told[i : i + 1] for name, told in both.items()})) for i in range(2)]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together, torch.cat(padded), atol=1e-5, rtol=1e-4)
     assert not torch.equal(*alone)
 
 

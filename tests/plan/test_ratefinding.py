@@ -53,6 +53,7 @@ def test_a_loss_that_still_falls_at_the_end_is_said_and_one_that_is_no_number_is
         ({}, ""),
         ({"optimizer": {"type": "prodigy", "learning_rate": 1.0}}, "Prodigy finds the learning rate itself.*leave it at 1$"),
         ({"adapter": {"type": "controlnet"}}, "learns beside the base model"),
+        ({"adapter": {"type": "full"}}, "changes the base model itself, so there is none to compare with"),
         ({"loss": {"objective": "slider"}, "concept": {"targets": [{"target": "a", "positive": "b", "negative": "c"}]}}, "where pictures are learnt, not for 'slider'"),
         ({"optimizer": {"type": "prodigi"}}, "did you mean 'prodigy'"),
     ],

@@ -86,6 +86,16 @@ def test_what_was_asked_of_an_earlier_attempt_is_not_asked_again(ctx):
     assert ctx.stop_requested()
 
 
+def test_what_was_read_but_not_given_out_is_heard_by_the_next_attempt(ctx):
+    journal.append(ctx.run.control_path, {"t": 1.0, "kind": "save"})
+    assert len(ctx.commands()) == 1 and ctx.cursor == (given := journal.size_bytes(ctx.run.control_path))
+    journal.append(ctx.run.control_path, {"t": 2.0, "kind": "weigh"})
+    assert not ctx.stop_requested() and ctx.cursor == given
+    assert [c["kind"] for c in Context(ctx.run, ctx.home, 2, ctx.cursor).commands()] == ["weigh"]
+    ctx.hear_from(whole := journal.size_bytes(ctx.run.control_path))
+    assert ctx.commands() == [] and ctx.cursor == whole
+
+
 def test_paths_stay_inside_the_run(ctx):
     assert ctx.path("samples", "000001_0.webp").parent.is_dir()
     for parts in (("..", "x"), ("/etc", "passwd"), ("a", "..", "..", "x")):

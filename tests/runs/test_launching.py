@@ -15,7 +15,9 @@ import pytest
 from tests.runs.conftest import ended, make, until
 from training.engine import launching
 from training.home import REPO
-from training.runs import supervisor
+from training.runs import rank, supervisor
+from training.runs.context import Context, Follower
+from training.runs.ranks import Alone
 from training.runs.worker import LOST
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs signals")
@@ -29,6 +31,18 @@ def scratch(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)
     return folder
+
+
+def test_where_the_run_goes_on_the_launcher_is_told_how_far_the_first_one_heard_commands(workshop, tmp_path, monkeypatch):
+    run = make(workshop)
+    folders = [tmp_path / "ranks" / "attempt_0" / str(number) for number in range(2)]
+    for folder, ctx in zip(folders, (Context(run, workshop, 1, 17), Follower(run, workshop, 1, 17)), strict=True):
+        folder.mkdir(parents=True)
+        ctx.ranks = type("One", (Alone,), {"rank": int(folder.name), "world": 2})()
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(folder / "error.json"))
+        rank.leave_note(ctx, LOST)
+        assert (launching.heard_in(folder) == 17) == (folder.name == "0")
+    assert launching.heard_in(tmp_path) == 17 and launching.heard_in(folders[1]) is None
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ then, where it has not said how the run ended, it is said here.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -30,13 +31,14 @@ from ..plan.devices import CARDS
 from ..runs import death, journal, milder
 from ..runs.context import Context, Ended
 from ..runs.events import ENDINGS
-from ..runs.worker import AGAIN, DONE, LOST
+from ..runs.worker import AGAIN, DONE, HEARD, LOST
 from ..sentences import sentences
 
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 WAIT_FOR_NODES_S = 900
 LOOK_S = 0.2
 LEAVE_S = 5.0  # that those who are left have when one has failed: each that waits for it ends at once, and torch gives the others half a minute
+MAX_HEARD_BYTES = 20  # of a number
 MAX_ERROR_BYTES = 4 << 20  # of what a process left behind of its failure
 
 
@@ -80,6 +82,8 @@ def launch(config: TrainConfig, ctx: Context, count: int, nodes: Nodes) -> None:
         if ending in ENDINGS and (ending != "stopped" or not work.trouble or ctx.stop_requested()):
             raise Ended(0 if ending != "failed" else 1)
         if nodes.count == 1 and (ending in ("milder", "mended") or (_spent(work.trouble, 0 <= kills < death.oom_kills()) and milder.step_down(ctx, "vram" if config.device in CARDS else "ram"))):
+            if (heard := heard_in(work.folder)) is not None:
+                ctx.hear_from(heard)
             raise Ended(AGAIN)
         error, hint, trace = why(work.trouble, count, nodes, config.device, 0 <= kills < death.oom_kills())
     finally:
@@ -87,6 +91,14 @@ def launch(config: TrainConfig, ctx: Context, count: int, nodes: Nodes) -> None:
     saved = f"Everything up to step {steps()[-1]} is saved." if steps() else ""
     ctx.emit("failed", error=error, hint=sentences(saved, hint), trace=trace)
     raise Ended(1)
+
+
+def heard_in(folder: Path) -> int | None:
+    """The byte of control.jsonl up to which the first process heard commands; None where it left no word."""
+    for file in folder.rglob(HEARD):
+        with contextlib.suppress(OSError, ValueError):
+            return int(outside.read_plain(file, MAX_HEARD_BYTES))
+    return None
 
 
 def join(home: Home, count: int, nodes: Nodes, device: str) -> str:
@@ -127,11 +139,11 @@ class _Work:
         alone = nodes.count == 1
         self.begun = False  # whether a process was seen
         self._count, self._ranks, self._since = count, [], 0.0
-        self._folder = Path(tempfile.mkdtemp(prefix="easel-ranks-"))  # where they leave word
+        self.folder = Path(tempfile.mkdtemp(prefix="easel-ranks-"))  # where they leave word
         how = LaunchConfig(
             min_nodes=nodes.count, max_nodes=nodes.count, nproc_per_node=count, max_restarts=0, run_id=f"easel-{os.getpid()}" if alone else "easel",
             rdzv_backend="c10d" if alone else "static", rdzv_endpoint="127.0.0.1:0" if alone else nodes.endpoint, local_addr="127.0.0.1" if alone else None,
-            rdzv_configs={"timeout": WAIT_FOR_NODES_S} | ({} if alone else {"rank": nodes.number}), logs_specs=DefaultLogsSpecs(str(self._folder)), shutdown_timeout=5,
+            rdzv_configs={"timeout": WAIT_FOR_NODES_S} | ({} if alone else {"rank": nodes.number}), logs_specs=DefaultLogsSpecs(str(self.folder)), shutdown_timeout=5,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._run, args=(how, arguments), name="easel-launcher", daemon=True)
         self._thread.start()
@@ -152,7 +164,7 @@ class _Work:
 
     def forget(self) -> None:
         """What they left behind is gone."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end_those_left(self) -> None:
         """When one is gone that had not done its share, the others have LEAVE_S."""
@@ -163,7 +175,7 @@ class _Work:
             self.begun = self.begun or bool(self._ranks)
             return
         living = [one for one in self._ranks if _is_rank(one)]  # one that has ended has no command line
-        if len(living) + len(list(self._folder.rglob(DONE))) >= self._count or not living:
+        if len(living) + len(list(self.folder.rglob(DONE))) >= self._count or not living:
             return
         self._since = self._since or time.monotonic()
         if time.monotonic() - self._since > LEAVE_S:

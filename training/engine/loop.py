@@ -21,7 +21,7 @@ from ..formats import basehash
 from ..formats.adapting import is_whole
 from ..formats.beside import is_beside
 from ..plan import advising, optimizing, prompts, validating
-from ..runs import milder, weighing
+from ..runs import death, milder, weighing
 from ..runs.context import Context, Stopped
 from ..runs.events import MOST_WEIGHT, RunView, fold
 from . import adapter_files, blocks, checkpoint, drawing, memory, nans, optim, shards, speed, training_adapter
@@ -72,8 +72,9 @@ class Session:
         self.objective = registry.get("objectives", config.loss.objective, ctx.home.plugins)
         self.hash = config_hash(ctx.run.config())  # as it was written: a milder attempt is the same run
         self.step = 0
+        self.since = 0  # of the lowest checkpoint that was there: a run that trains longer has none from before its own beginning
         self.measured = RunView()  # what was measured so far, folded from its events alone
-        self.care = nans.Care(config, milder.mended(ctx.run), prepared.m)
+        self.care = nans.Care(config, milder.mended(ctx.run), prepared.m, self.held.split)
         self.watch = Watch(config, ctx, prepared.cache, self.feed.per_step)
         self._saved_at = time.monotonic()
         self._spontaneous = 0
@@ -95,7 +96,7 @@ class Session:
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
         self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed, self.held.together)
-        about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused, self.held.split), *nans.idle(config)]
+        about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused, self.held.split), *nans.idle(config, self.held.split)]
         for text in (*self._said_of_optimizer(), *self._idle_settings(), *about_speed, *idle_adapter_settings(config, self.adapter, self.family.SPEC, ctx.home.plugins)):
             ctx.warn(text)
         self.yardstick = Yardstick(config, self.family, self.m, prepared.schedule, self.feed, self.switch, self.objective, prepared.probes, ctx.ranks, not is_whole(self.adapter), self.held.together)
@@ -186,8 +187,10 @@ class Session:
         if c.save.validate_every and not c.data.held_out and c.save.validate_every != type(c.save)().validate_every:
             said.append("save.validate_every has no effect: data.held_out is 0, so there is nothing to measure on")
         if c.save.stop_early:
-            for on, name in ((c.data.held_out, "data.held_out"), (c.save.validate_every, "save.validate_every"), (c.save.every, "save.every")):
-                said += [f"save.stop_early has no effect: {name} is 0, so nothing says when to stop"] * (not on)
+            for value, least, name in ((c.data.held_out, advising.FEWEST_PICTURES, "data.held_out"), (c.save.validate_every, 1, "save.validate_every"), (c.save.every, 1, "save.every")):
+                said += [f"save.stop_early has no effect: {name} is {value}, so nothing says when to stop"] * (value < least)
+            if is_whole(self.adapter):
+                said.append(f"save.stop_early has no effect: {self.adapter.TITLE} changes the base model itself, so there is none to compare with")
         if c.sample.every and not self.gallery.standing.lines():
             said.append("sample.every has no effect: there are no sample prompts")
         if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not (c.data.shuffle_tags or c.data.tag_dropout):
@@ -222,17 +225,30 @@ class Session:
             if self.held.agreed(self._save_due()):
                 self.save()
             self._samples_if_due()
+        if self.step < self.config.steps:  # it ends by itself
+            self.ledger.tell(self.step)
+            if self.ctx.ranks.first and self.step not in [step for step, _ in checkpoint.saved(self.ctx.run.path)]:
+                self.save()  # it may be trained longer all the same
         if self.ctx.ranks.same_flag(self.ctx.stop_requested()):
             raise Stopped(self.step)
-        if self.step < self.config.steps and self.ctx.ranks.first and self.step not in [step for step, _ in checkpoint.saved(self.ctx.run.path)]:
-            self.save()  # of a run that ends by itself: it may be trained longer all the same
 
     def _enough(self) -> bool:
         """Whether going on can only make it worse, and the run is to end then.  It follows from what was measured and the settings alone, so each process and each attempt says the same."""
-        every = self.config.save.every
-        if not (self.config.save.stop_early and every and self.measured.measures and self.measured.measures[-1][0] == self.step):
+        if not (self._ends_early and self.measured.measures and self.measured.measures[-1][0] == self.step):
             return False
-        return self._advice(range(every, self.step + 1, every)).over
+        advice = self._advice(self._choice())
+        return advice.over and bool(advice.step)
+
+    @property
+    def _ends_early(self) -> bool:
+        """Whether the run may end by itself: that was asked for, and is measured against the base model."""
+        save = self.config.save
+        return bool(save.stop_early and save.every and save.validate_every and len(self.p.plan.held_out) >= advising.FEWEST_PICTURES and not is_whole(self.adapter))
+
+    def _choice(self) -> range:
+        """The steps whose checkpoints a run that ends by itself may take, all of which are kept: the same however often it was stopped."""
+        every = self.config.save.every
+        return range(max(every, -(-self.since // every) * every), self.step + 1, every)
 
     def _advice(self, steps) -> advising.Advice:
         return advising.advise(self.measured.measures, self.measured.bases, tuple(steps), validating.POINTS)
@@ -241,8 +257,7 @@ class Session:
         """(a context in which the model holds what the result is made of, the step of its checkpoint or 0 for the last): of a run that ended by itself the best one's."""
         if self.step == self.config.steps:
             return self.weights_for_use, 0
-        every = self.config.save.every
-        step = self._advice(range(every, self.step + 1, every)).step
+        step = self._advice(self._choice()).step
         if self.held.split:
             self.ctx.ranks.wait()  # the first one has written it
         files, *_ = checkpoint.load(dict(checkpoint.saved(self.ctx.run.path))[step])
@@ -259,7 +274,8 @@ class Session:
         with self.care.of(self.step), self.held.together():
             for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
                 with self.care.autocast():
-                    self.care.told(batch).base = self._said_by_base(batch)
+                    batch = self.care.told(batch)
+                    batch.base = self._said_by_base(batch)
                 parts = self._parts(batch)
                 while (losses := self._next(parts)) is not None:
                     plain, losses = losses.detach(), losses * batch.weights
@@ -363,8 +379,10 @@ class Session:
         self._check_finite()
         now = time.monotonic()
         self.watch.learnt(now - since, pictures)
+        with self.care.rate(self.optimizer, self.step):
+            rate = optim.learning_rate(self.optimizer)
         self.ctx.step(
-            self.step, self.config.steps, float(loss), optim.learning_rate(self.optimizer), float(grad),
+            self.step, self.config.steps, float(loss), rate, float(grad),
             pictures / max(now - since, 1e-9), memory.in_use_bytes(self.config.device),
         )  # fmt: skip
         self.ctx.phase("training", self.step, self.config.steps, "steps")
@@ -374,13 +392,15 @@ class Session:
         """Does what was asked for since the last step.  Raises Stopped after saving."""
         ranks = self.ctx.ranks
         stop = self.ctx.stop_requested()
-        commands = [c for c in self.ctx.commands() if not stop or c["kind"] == "prompts"]  # these hold for the next attempt too
+        commands = [c for c in self.ctx.commands() if not stop or c["kind"] in ("prompts", "weigh")]  # these hold for the next attempt too
         if not ranks.same_flag(stop or bool(commands)):
             return
         stop, commands = ranks.same((stop, commands))
         for command in commands:
             if command["kind"] == "prompts":
                 self._change_prompts(command.get("lines"))
+            elif command["kind"] == "weigh":
+                self._weigh(str(command.get("picture")), command.get("weight"))
         if stop:
             self.ledger.tell(self.step)
             if self.step:
@@ -393,8 +413,6 @@ class Session:
                 self._samples_of_this_step()
             elif command["kind"] == "sample":
                 self._sample_now(str(command.get("prompt") or "").strip())
-            elif command["kind"] == "weigh":
-                self._weigh(str(command.get("picture")), command.get("weight"))
 
     def _weigh(self, id: str, weight: object) -> None:
         """From the next step on a picture counts so much, in this run and in every one that does the same again."""
@@ -420,9 +438,23 @@ class Session:
             texts = self.gallery.change(self.step + 1, [str(line) for line in lines] if isinstance(lines, list) else [])
         except ValueError as error:
             return self.ctx.warn(f"the sample prompts stay as they were: {error}")
-        with contextlib.suppress(Stopped):  # the next step saves first; the next attempt encodes them
-            self.p.texts.encode(texts)
+        mine = sorted(texts) if not self._read(texts) else []
+        self.gallery.unread |= set(self.ctx.ranks.same(sorted({text for part in self.ctx.ranks.gather(mine) for text in part})))
         self._mark = time.monotonic(), 0
+
+    def _read(self, texts: set[str]) -> bool:
+        """Whether all of these texts are encoded now, beside the denoiser: there may be no room for their encoders.  The next attempt encodes them before it is loaded."""
+        try:
+            self.p.texts.encode(texts)
+        except Stopped:  # the next step saves first
+            return False
+        except Exception as error:
+            if not death.ran_out(error):
+                raise
+        memory.release()  # out here nothing of what failed is held any more
+        if missing := self.p.texts.missing(texts):
+            self.ctx.warn(f"Memory ran out while the prompt “{min(missing)[:60]}” was read, so it is drawn only after the run was resumed. Training goes on")
+        return not missing
 
     # -- pictures and numbers on the way ------------------------------------------------------------------------------------
 
@@ -477,13 +509,15 @@ class Session:
         asked = prompts.read(self.config, prompt)
         for option in asked.ignored:
             self.ctx.warn(f"{option} of this prompt cannot be set for a single picture here, or not to this value; it is left out")
+        read = alone or self._read({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
+        if not prompt and self.ctx.ranks.total([0.0 if read else 1.0])[0]:
+            return
         if not alone:
-            self.p.texts.encode({asked.text, asked.sample.negative} if prompt else {self.config.sample.negative})
             self._with_vae()
         with self.weights_for_use():
             if prompt:
                 with self.held.together():
-                    if not alone:
+                    if not alone and read:
                         self.ctx.phase("drawing samples", 0, 1, "pictures")
                         self.gallery.draw(self.step, self._next_spontaneous(), asked)
             else:
@@ -520,6 +554,10 @@ class Session:
 
         Of several processes the first writes it, and the others wait for it at the next step; what is split among them, all gather.
         """
+        self._write()
+        self._mark = time.monotonic(), 0  # no step took that long
+
+    def _write(self) -> None:
         first = self.ctx.ranks.first
         if not first and not self.held.learning:
             return
@@ -541,9 +579,8 @@ class Session:
         }
         path = self._save_when_there_is_room(files, state, {"adapter": header, "ema": header})
         self.ctx.emit("checkpoint", step=self.step, path=path.relative_to(self.ctx.run.path).as_posix())
-        save = self.config.save
-        if save.stop_early and save.every:  # which of them is best is known at the end, and has to be the same however often the run was stopped
-            named = tuple(range(save.every, self.step + 1, save.every))
+        if self._ends_early:  # which of them is best is known at the end
+            named = tuple(self._choice())
         else:
             named = self._advice(step for step, _ in checkpoint.saved(self.ctx.run.path)).named
         checkpoint.prune(self.ctx.run.path, self.config.save.keep, self._only_for_safety, named)
@@ -566,7 +603,8 @@ class Session:
         """Goes to where the newest whole checkpoint stood; to the beginning when there never was one."""
         record = self.ctx.path(BASE_RECORD)
         found = checkpoint.newest(self.ctx.run.path) if self.ctx.ranks.first else (None, [])
-        path, said = self.ctx.ranks.same(found)
+        lowest = min((step for step, _ in checkpoint.saved(self.ctx.run.path)), default=0) if self.ctx.ranks.first else 0
+        (path, said), self.since = self.ctx.ranks.same((found, lowest))
         if path is None and said:
             raise ValueError(f"{said[0]}. Duplicate the run to train again from the start")
         for text in said:

@@ -26,8 +26,8 @@ SLOWER = 0.5  # times the learning rate, from the checkpoint before such a step 
 class Care:
     """What is done about steps whose loss was no number.  records: see runs/milder.py, mended()."""
 
-    def __init__(self, config: TrainConfig, records: Sequence[dict[str, Any]], m):
-        self.config, self.m = config, m
+    def __init__(self, config: TrainConfig, records: Sequence[dict[str, Any]], m, split: bool = False):
+        self.config, self.m, self.split = config, m, split
         self._slower = [record["since"] for record in records if record["how"] == "slower"]
         self._exact = {record["step"] for record in records if record["how"] == "exact"}
         self.exact = False  # whether the present step is computed in fp32
@@ -39,7 +39,7 @@ class Care:
     @contextlib.contextmanager
     def of(self, step: int) -> Iterator[None]:
         """Inside, a step that was no number before is computed in fp32, where that was asked for: what half precision holds, fp32 holds too, and gives back as it was."""
-        if step not in self._exact or self.config.model.dtype == "fp32":
+        if step not in self._exact or self.config.model.dtype == "fp32" or self.split:
             yield
             return
         modules = [module for module in (self.m.denoiser, *self.m.text_encoders.values()) if module is not None]
@@ -78,11 +78,11 @@ class Care:
                 group["lr"] = rate
 
 
-def idle(config: TrainConfig) -> list[str]:
-    """A sentence where the setting cannot do what it says."""
+def idle(config: TrainConfig, split: bool = False) -> list[str]:
+    """A sentence where the setting cannot do what it says.  split: whether the model is, among the cards."""
     if config.survive.not_a_number != "exact":
         return []
-    why = "the run computes in fp32 already" if config.model.dtype == "fp32" else "quantised weights and blocks in RAM cannot be computed in fp32" if not can_be_exact(config) else ""
+    why = "the run computes in fp32 already" if config.model.dtype == "fp32" else "quantised weights and blocks in RAM cannot be computed in fp32" if not can_be_exact(config) else "a model that is split among the cards cannot be computed in fp32" if split else ""
     return [f"survive.not_a_number has no effect: {why}"] if why else []
 
 
@@ -103,7 +103,7 @@ def trouble(session, step: int, what: str, ids: list[str]) -> NotANumber:
         f"{found}, so training stopped; {where}. {began + '. ' if began else ''}Pictures in that batch: {', '.join(ids[:8])}. "
         "Lower optimizer.learning_rate, or use bf16 or fp32, in a new run"
     )
-    return NotANumber(text, step, f"{found}. {began}".rstrip(". "))
+    return NotANumber(text, step, f"{found}. {began}".rstrip(". "), exact=not session.held.split)
 
 
 def _listed(pictures: list[str]) -> str:
@@ -132,7 +132,8 @@ def _look(session, step: int, newest) -> tuple[str, list[str], int | None]:
         with torch.no_grad(), session.care.of(step):
             for batch in session.feed.shared(step, session.ctx.ranks):
                 with session.care.autocast():
-                    session.care.told(batch).base = session._said_by_base(batch)
+                    batch = session.care.told(batch)
+                    batch.base = session._said_by_base(batch)
                 parts = session._parts(batch)
                 while (losses := session._next(parts)) is not None:
                     pictures += [batch.ids[row] for row in (~torch.isfinite(losses)).nonzero().flatten().tolist()]

@@ -59,6 +59,7 @@ class Gallery:
         self.frugal = Frugal(ctx.warn)
         self.over: list[Item] = list({item.id: item for item in (*feed.plan.held_out, *feed.plan.items)}.values())
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
+        self.unread: set[str] = set()  # texts for whose encoders there was no room; what needs them is left out
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
         self.divisor = divisor
         self.standing = standing(config, ctx)
@@ -76,7 +77,8 @@ class Gallery:
         """
         ranks = self.ctx.ranks
         lines = self.standing.now if again else self.standing.at(step)
-        each = [(prompts.read(self.config, line), place, n, strength) for place, line in lines for n, strength in enumerate(self.strengths)]
+        asked = [(place, prompts.read(self.config, line)) for place, line in lines]
+        each = [(prompt, place, n, strength) for place, prompt in asked if self.unread.isdisjoint((prompt.text, prompt.sample.negative)) for n, strength in enumerate(self.strengths)]
         wanted = {place * len(self.strengths) + n: (prompt, place, strength) for prompt, place, n, strength in each}
         todo = ranks.same([index for index in wanted if again or not self.ctx.path("samples", f"{step:06d}_{index}.webp").exists()])
         for at in range(0, len(todo), ranks.world):  # each of the ranks draws one, the first keeps them all

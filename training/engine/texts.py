@@ -57,6 +57,10 @@ class Texts:
                 self._encode(name, mine, f" {number} of {len(self.encoders)}" if len(self.encoders) > 1 else "", texts)
         ranks.wait()
 
+    def missing(self, texts: Iterable[str]) -> set[str]:
+        """Those that were not encoded."""
+        return {text for text in texts if not all(self._there(name, text) for name in self.encoders)}
+
     def take_over(self, other: Texts) -> None:
         """What another has in memory, and this one has a use for, is this one's."""
         self._stayed |= {name: m for name, m in other._stayed.items() if name in self.encoders}

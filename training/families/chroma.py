@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, mask_of
 
 TOKENS = 512  # ChromaPipeline's default
 
@@ -106,7 +106,7 @@ def predict(m: Modules, noisy, t, cond: Cond):
     from torch import cat
 
     batch, channels, h, w = noisy.shape
-    embeds, mask = cond.tensors["embeds"], cond.tensors["mask"]
+    embeds, mask = cond.tensors["embeds"], mask_of(cond)
     packed = ChromaPipeline._pack_latents(noisy, batch, channels, h, w)
     said = m.denoiser(
         hidden_states=packed,
@@ -114,7 +114,7 @@ def predict(m: Modules, noisy, t, cond: Cond):
         encoder_hidden_states=embeds,
         txt_ids=noisy.new_zeros(embeds.shape[1], 3),
         img_ids=ChromaPipeline._prepare_latent_image_ids(batch, h // 2, w // 2, noisy.device, noisy.dtype),
-        attention_mask=cat([mask, mask.new_ones(batch, packed.shape[1])], dim=1) if batch > 1 else None,  # without one attention is faster
+        attention_mask=cat([mask, mask.new_ones(batch, packed.shape[1])], dim=1) if mask is not None else None,
         return_dict=False,
     )[0]
     return ChromaPipeline._unpack_latents(said, h, w, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, mask_of
 
 # All blocks but those that refine reference pictures: a text-to-image training never reaches them.
 _BLOCKS = tuple(f"{stack}.{n}" for stack, count in (("context_refiner", 2), ("noise_refiner", 2), ("layers", 32)) for n in range(count))
@@ -110,13 +110,7 @@ def encode_image(m: Modules, pixels, generator):
 
 def predict(m: Modules, noisy, t, cond: Cond):
     """noisy [B,16,h,w]; t [B] in [0,1] -> noise - clean, [B,16,h,w].  The network says clean - noise and counts time from the noise on."""
-    return -m.denoiser(noisy, 1 - t, cond.tensors["embeds"].to(noisy.dtype), _mask(cond), return_dict=False)[0]
-
-
-def _mask(cond: Cond):
-    """[B,L]; None for a single caption, which nothing pads: attention without a mask takes faster kernels."""
-    mask = cond.tensors["mask"]
-    return mask if len(mask) > 1 else None
+    return -m.denoiser(noisy, 1 - t, cond.tensors["embeds"].to(noisy.dtype), mask_of(cond), return_dict=False)[0]
 
 
 def pipeline(m: Modules):
@@ -132,9 +126,9 @@ def draw_args(m: Modules, cond: Cond, negative: Cond, guidance: float) -> dict:
     """Keyword arguments that feed cached text and the guidance strength to the pipeline's call."""
     return {
         "prompt_embeds": cond.tensors["embeds"],
-        "prompt_attention_mask": _mask(cond),
+        "prompt_attention_mask": mask_of(cond),
         "negative_prompt_embeds": negative.tensors["embeds"],
-        "negative_prompt_attention_mask": _mask(negative),
+        "negative_prompt_attention_mask": mask_of(negative),
         "text_guidance_scale": guidance,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import CONTROL, Beside, Cond, FamilySpec, LatentSpec, Modules, Original, Placement
+from ..family import CONTROL, Beside, Cond, FamilySpec, LatentSpec, Modules, Original, Placement, mask_of
 
 TOKENS = 512  # QwenImagePipeline's default, without the template's head
 HEAD = 34  # tokens of the template before the caption, which the pipeline drops
@@ -82,13 +82,12 @@ def predict(m: Modules, noisy, t, cond: Cond):
     from diffusers import QwenImagePipeline
 
     batch, channels, h, w = noisy.shape
-    mask = cond.tensors["mask"]
     packed = lambda latents: QwenImagePipeline._pack_latents(latents, batch, channels, h, w)
     told = {
         "hidden_states": packed(noisy),
         "timestep": t.to(noisy.dtype),
         "encoder_hidden_states": cond.tensors["embeds"],
-        "encoder_hidden_states_mask": mask if batch > 1 else None,  # nothing pads a single caption: attention without a mask is faster
+        "encoder_hidden_states_mask": mask_of(cond),
         "img_shapes": [[(1, h // 2, w // 2)]] * batch,
         "return_dict": False,
     }

@@ -16,6 +16,7 @@ from pathlib import Path
 from .. import registry
 from ..config import TrainConfig
 from ..data import concepts
+from ..formats.adapting import is_whole
 from ..formats.beside import is_beside
 from . import optimizing
 
@@ -64,6 +65,8 @@ def hindrance(config: TrainConfig, plugins: Path | None = None) -> str:
         return f"{optimizer.TITLE} finds the learning rate itself, so there is nothing to look for; leave it at {usual:g}"
     if not concepts.at_once(objective):
         return f"the rate can be looked for where pictures are learnt, not for '{config.loss.objective}'; the preset's rate is the one to begin with"
+    if is_whole(adapter):
+        return f"{adapter.TITLE} changes the base model itself, so there is none to compare with; the preset's rate is the one to begin with"
     if is_beside(adapter):
         return f"{adapter.TITLE} learns beside the base model for thousands of steps, of which a short ramp tells nothing; the preset's rate is the one to begin with"
     return ""

@@ -30,11 +30,11 @@ class Stopped(Exception):
 
 
 class NotANumber(ValueError):
-    """The loss of a step, counted from 0, or its gradient is no number.  found: what was found out, where training goes on all the same."""
+    """The loss of a step, counted from 0, or its gradient is no number.  found: what was found out, where training goes on all the same; exact: whether the step can be computed in fp32."""
 
-    def __init__(self, text: str, step: int, found: str):
+    def __init__(self, text: str, step: int, found: str, exact: bool = True):
         super().__init__(text)
-        self.step, self.found = step, found
+        self.step, self.found, self.exact = step, found, exact
 
 
 class Ended(Exception):
@@ -57,6 +57,7 @@ class Context:
         self.last_emitted = ""
         self.after_kill = False  # whether the system ended the attempt before for want of memory
         self._cursor = control_cursor
+        self._given = control_cursor  # as far as commands() gave them out
         self._stop = False  # a plain flag: a signal handler sets it, which must take no lock
         self.hurry = False  # a signal asked to stop, so that there may be little time
         self._pending: list[dict[str, Any]] = []
@@ -130,8 +131,15 @@ class Context:
 
     @property
     def cursor(self) -> int:
-        """The byte of control.jsonl up to which commands were heard."""
-        return self._cursor
+        """The byte of control.jsonl from which on the next attempt hears: what was read but not given out yet is heard again."""
+        with self._listening:
+            return self._given if self._pending else self._cursor
+
+    def hear_from(self, cursor: int) -> None:
+        """Another process heard the commands up to this byte, and obeyed them."""
+        with self._listening:
+            self._cursor = self._given = cursor
+            self._pending = []
 
     @property
     def training(self) -> bool:
@@ -143,6 +151,7 @@ class Context:
         self._listen()
         with self._listening:
             fresh, self._pending = self._pending, []
+            self._given = self._cursor
         return fresh
 
     def stop_requested(self) -> bool:

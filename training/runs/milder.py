@@ -56,7 +56,7 @@ def step_down(ctx: Context, out_of: str) -> bool:
     name = str(phase["name"]) if phase else ""
     now = applied(config, ctx.run)
     steps = [step for step, _ in ctx.run.checkpoints()]
-    rung = ladder.next_rung(now, name, _device(now, ctx.home), bool(steps))
+    rung = ladder.next_rung(now, _in_memory(ctx.run), _device(now, ctx.home), bool(steps))
     if rung is None:
         return False
     at = ctx.run.last("step")
@@ -85,8 +85,21 @@ def worth_resuming(run: Run, home: Home) -> bool:
     started = run.last("started")
     if started and run.asked_t("stop", started["t"]) is not None:
         return False
-    phase, now = run.last("phase"), applied(config, run)
-    return ladder.next_rung(now, str(phase["name"]) if phase else "", _device(now, home), bool(run.checkpoints())) is not None
+    now = applied(config, run)
+    return ladder.next_rung(now, _in_memory(run), _device(now, home), bool(run.checkpoints())) is not None
+
+
+def _in_memory(run: Run) -> str:
+    """The phase that says what was in memory: where prompts were read in the middle of a training, that of training."""
+    name = ""
+    for record in journal.backwards(run.events_path, b'"kind"'):
+        if not name and record.get("kind") == "phase":
+            name = str(record["name"])
+            if not name.startswith(ladder.READING):
+                return name
+        elif name and record.get("kind") in ("step", "started"):
+            return "training" if record["kind"] == "step" else name
+    return name
 
 
 def try_again(ctx: Context, error: NotANumber) -> bool:
@@ -98,7 +111,7 @@ def try_again(ctx: Context, error: NotANumber) -> bool:
     if len(before) >= MOST_MENDED or any(record["step"] == error.step for record in before):
         return False
     model = applied(config, ctx.run).model
-    if how == "exact" and (model.dtype == "fp32" or model.quantise != "none" or model.offload):
+    if how == "exact" and (not error.exact or model.dtype == "fp32" or model.quantise != "none" or model.offload):
         return False
     steps = [step for step, _ in ctx.run.checkpoints()]
     since = steps[-1] if steps else 0

@@ -16,12 +16,13 @@ import time
 import traceback
 from pathlib import Path
 
+from ..files import write_atomic
 from ..home import Home
 from . import death, worker
 from .context import Context, Follower, Stopped
 from .ranks import Lost
 from .run import Run
-from .worker import AGAIN, DONE, LOST
+from .worker import AGAIN, DONE, HEARD, LOST
 
 LOOK_S = 0.25
 LINGER_S = 3.0  # for the first one to say the same of itself, before this one's end ends it
@@ -39,10 +40,18 @@ def main(argv: list[str]) -> int:
     _leave_signals_to_the_launcher()
     worker.mask_output(ctx)
     code = _lead(ctx) if ranks.first else _follow(ctx)
-    if code == 0 and (file := os.environ.get("TORCHELASTIC_ERROR_FILE")):
-        Path(file).with_name(DONE).touch()
+    leave_note(ctx, code)
     worker.leave_in_time(code)
     return code
+
+
+def leave_note(ctx: Context, code: int) -> None:
+    """The launcher finds that this one ended well; or, where the run may go on, how far the first one heard commands."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file and code == 0:
+        Path(file).with_name(DONE).touch()
+    elif file and code in (AGAIN, LOST) and ctx.ranks.first:
+        write_atomic(Path(file).with_name(HEARD), str(ctx.cursor).encode())
 
 
 def _lead(ctx: Context) -> int:

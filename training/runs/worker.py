@@ -36,6 +36,7 @@ AGAIN = 5  # what work() says where the run goes on by itself with a fresh proce
 LOST = 4  # exit code of one of several processes that train together, when another one is gone
 DESCRIPTORS = "/dev/fd"  # one entry for each open file of this process
 DONE = "done"  # the file that one of them leaves beside that of its errors when it ended well
+HEARD = "heard"  # the file in which the first of them leaves how far it heard commands, where the run goes on
 EXIT_GRACE_S = 20.0
 TOLD_VERSIONS = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 

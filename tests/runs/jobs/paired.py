@@ -20,6 +20,7 @@ class Config(JobConfig):
     how: str = Field(description="What happens to the second one.")
     device: str = Field("cpu", description="Where it runs.")
     gpus: int = Field(2, description="Processes.")
+    shard: str = Field("off", description="Whether the model is split among them.")
     rdzv: str = Field("", description="HOST:PORT of the first of two computers, where there are two.")
     optimizer: OptimizerPart = Field(OptimizerPart(accumulation=4), description="What a step is made of.")
 
