@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -125,12 +126,34 @@ def test_a_run_that_the_system_killed_for_want_of_memory_is_worth_resuming_unles
     assert [milder.worth_resuming(one, lab.home) for one in (run, stopped, last)] == [True, False, False]
 
 
+def test_a_run_that_the_system_killed_is_not_forgotten_while_another_one_is_being_started(lab):
+    run, queued = killed_for_memory(lab), lab.make()
+    supervisor._killed.append(run)
+    held, done = threading.Event(), threading.Event()
+
+    def start_another():
+        with supervisor.by_itself(lab.home):
+            held.set()
+            done.wait(60)
+
+    other = threading.Thread(target=start_another)
+    other.start()
+    try:
+        assert held.wait(60) and supervisor.resume_milder(lab.home) == [] and supervisor.tick(lab.home) == []
+        assert supervisor._killed == [run] and queued.status() == "queued"
+    finally:
+        done.set()
+        other.join()
+        supervisor._killed.clear()
+
+
 @pytest.mark.slow
 def test_the_app_goes_on_with_a_run_that_the_system_killed_for_want_of_memory_one_rung_milder(lab):
-    run = killed_for_memory(lab)
+    run, queued = killed_for_memory(lab), lab.make()
     supervisor._killed.append(run)
-    assert supervisor.resume_milder(lab.home) == [run.id] and supervisor.resume_milder(lab.home) == []
+    assert supervisor.tick(lab.home) == [] and supervisor.resume_milder(lab.home) == []
     try:
+        assert run.last("started")["attempt"] == 2 and queued.status() == "queued", "it was in the middle, so it goes on before the next one"
         deadline = time.monotonic() + 240
         while not run.last("milder") and run.status() == "running" and time.monotonic() < deadline:
             time.sleep(0.1)
