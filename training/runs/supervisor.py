@@ -155,8 +155,8 @@ def tick(home: Home) -> list[str]:
     resume_milder(home)
     with by_itself(home, wait_s=0) as alone:
         _collect()
-        if not alone or any(run.path.parent == home.outputs for run in _killed):  # the next tick lets that one go on first
-            return []
+        if not alone or _killed_of(home) or any(ending(child.run) for child in list(_children.values()) if _is_of(child.run, home)):
+            return []  # the next tick lets a killed one go on first
         kept_out = no_accelerator()
         begun: list[str] = []
         kept: set[str] = set()  # cards that a run further ahead waits for
@@ -201,7 +201,7 @@ def resume_milder(home: Home) -> list[str]:
     finally:
         _one_at_a_time.release()
     begun = []
-    for run in [run for run in _killed if run.path.parent == home.outputs]:
+    for run in _killed_of(home):
         try:
             if milder.worth_resuming(run, home) and start(run, home) == "started":
                 begun.append(run.id)
@@ -212,6 +212,14 @@ def resume_milder(home: Home) -> list[str]:
         with suppress(ValueError):  # somebody else who ticks was faster
             _killed.remove(run)
     return begun
+
+
+def _killed_of(home: Home) -> list[Run]:
+    return [run for run in _killed if _is_of(run, home)]
+
+
+def _is_of(run: Run, home: Home) -> bool:
+    return run.path.parent.resolve() == home.outputs.resolve()
 
 
 def no_accelerator(environ: Mapping[str, str] = os.environ) -> str:
@@ -428,6 +436,12 @@ def starting(run: Run) -> bool:
     """Is a child of ours alive that has not said `started` yet?  It may not hold the lock yet."""
     child = _children.get(run.path)
     return child is not None and child.process.poll() is None and _attempt(run) == child.attempt_before
+
+
+def ending(run: Run) -> bool:
+    """Is a child of ours on its way out without having said how it ended?  A killed one lets go of the lock before it is gone."""
+    child = _children.get(run.path)
+    return child is not None and not run.locked() and not starting(run) and run.last_kind() not in ENDINGS and child.process.poll() is None
 
 
 def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = None, spawned: Callable[[], None] = lambda: None, card: str = "") -> None:
