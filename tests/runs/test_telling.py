@@ -102,6 +102,14 @@ def test_it_is_tried_again_then_said_once_and_the_run_is_as_it_was(home, chat):
     assert tellside.wait_and_tell(story.run(home, 20, "stopped", name="b"), home, 0) is None, "who stopped it knows"
 
 
+def test_how_long_it_took_is_told_from_its_first_attempt_on(home):
+    run = story.run(home, 2, "finished")
+    assert telling.of_run(run, "finished").sentence == "It is done after 2 steps, in 2 s."
+    first = {**run.last("started"), "t": run.last("started")["t"] - 7200}
+    run.events_path.write_bytes(journal.line(first) + run.events_path.read_bytes())
+    assert telling.of_run(run, "finished").sentence == "It is done after 2 steps, in 2 h 0 min, pauses included."
+
+
 def test_a_run_that_goes_on_by_itself_was_not_cut_off(home, chat):
     telling.save(home, "ntfy", chat.url)
     run = story.run(home, 2)

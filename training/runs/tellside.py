@@ -101,7 +101,7 @@ def wait_and_tell(run: Run, home: Home, after: int, pauses_s: tuple[float, ...] 
                 return None
             time.sleep(0.1)
     address, view = telling.load(home), run.view()
-    if address is None or status not in telling.TOLD or (run.kind != "train" and view.last_t - view.started_t < SHORT_S):
+    if address is None or status not in telling.TOLD or (run.kind != "train" and view.last_t - view.first_t < SHORT_S):
         return None
     message, why = telling.of_run(run, status), ""
     for pause_s in pauses_s:
