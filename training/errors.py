@@ -150,7 +150,7 @@ KINDS = (
         "E-406", "The run's folder is not as it should be",
         "There is a link, a pipe or something else in it that no training writes, or a file of it cannot be read.",
         "Put the plain files back, or take away what does not belong there.",
-        (r"cannot run: in its folder", r"the run .* cannot be opened", r"leads out of the run folder", r"its events take more room", r"is a link, not a", r"events\.jsonl names settings"),
+        (r"cannot run: in its folder", r"the run .* cannot be opened", r"leads out of the run folder", r"its events take more room", r"is a link, not a", r"events\.jsonl says that the run goes on with"),
     ),
     Kind(
         "E-407", "The run cannot do that now",

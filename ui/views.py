@@ -146,11 +146,16 @@ def amount(done: float, of: float, unit: str) -> str:
     return f"{done:,.0f} of {of:,.0f} {unit}".rstrip()
 
 
+def went_on(view: RunView) -> bool:
+    """Whether it was begun more than once, so that from its beginning to its end there may be pauses."""
+    return view.first_t < view.started_t
+
+
 def ending(view: RunView, status: str, why: str) -> tuple[str, str]:
     """(class, sentence) of how a run stands when it does not run; ("", "") while it does."""
     saved = max((step for step, _ in view.checkpoints), default=0)
     if status == "finished":
-        took = duration(view.last_t - view.started_t)
+        took = duration(view.last_t - view.first_t) + ", pauses included" * went_on(view)
         return "ez-ok", view.summary or f"Done after {view.step:,} steps in {took}. The LoRA was loaded again and checked."
     if status == "stopped":
         return "", f"Stopped at step {view.step:,} — everything is saved." if view.step else "Stopped before the first step."

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -19,13 +21,13 @@ from tests import places, tiny
 from tests.runs.conftest import until
 from training import jobfile, registry
 from training.away import bundle as bundles
-from training.away import reckon, relay, state, there
+from training.away import reckon, relay, shelved, state, there
 from training.away.place import Look, Machine, Refused, Unreachable, of, problems
 from training.config import PlacePart, TrainConfig, config_hash
 from training.data import datasets, importing
 from training.home import REPO, Home
 from training.plan.hardware import machine
-from training.runs import journal, origin, supervisor
+from training.runs import death, journal, milder, origin, supervisor, weighing
 from training.runs.context import Context, Stopped
 from training.runs.lock import RunLock
 from training.runs.run import create
@@ -98,6 +100,58 @@ def test_a_plugin_goes_along_and_a_checkpoint_to_go_on_from(home, pictures, tmp_
     far = there._made(packed.folder)
     assert far.path == packed.folder / "outputs" / "run" and origin.made_here(far.path)
     assert json.loads((far.path / "checkpoints" / "000004" / "MANIFEST.json").read_text())["config_hash"] == config_hash(far.config())
+
+
+def test_what_earlier_attempts_came_to_goes_along_and_does_not_come_back_as_news(home, pictures, tmp_path):
+    run, one = relayed(home, pictures, tmp_path, Place())
+    said = [
+        {"t": 1.0, "kind": "weight", "step": 2, "picture": "d/a.png", "sha256": "ab" * 32, "weight": 0.0},
+        {"t": 2.0, "kind": "milder", "settings": {"data.batch_size": 2}, "said": "half"},
+        {"t": 3.0, "kind": "mended", "step": 3, "since": 2, "how": "slower", "said": "slower"},
+        {"t": 4.0, "kind": "milder", "settings": {"data.batch_size": 1}, "said": "less"},
+        {"t": 5.0, "kind": "prompts", "step": 4, "rows": [[0, "a cat"], [7, "a dog"]]},
+    ]
+    for record in [*said, {"t": 6.0, "kind": "weight", "step": -1, "picture": "p", "sha256": "", "weight": 1}]:
+        journal.append(run.events_path, record | {"more": "of a stranger"})
+    one = relay.Relay(run.config(), one.ctx, one.place, one.options)
+    folder = bundles.bundle(run.path, run.config(), tmp_path / "bundle").folder
+    far = there._made(folder)
+    assert far.events()[0] == [said[4], said[0], said[2], said[3]] and milder.applied(far.config(), far).data.batch_size == 1
+    assert weighing.told(far) == weighing.told(run) != [] and milder.mended(far) == [said[2]] and far.view().prompts == run.view().prompts
+    assert there.look(folder, 0)[0] == {"status": "waiting", "offset": 0, "log": "", "why": ""}, "nothing has begun there"
+    assert there.main(["tell", str(folder), '{"kind": "stop"}']) == 0 and there._passed_on(folder / there.PENDING, 0, far) == 0
+    report = shelved.Report(shelved.Shelf(tmp_path), far.path)
+    assert report._events() == b"" and not shelved._begun(far.path)
+    fresh = {"t": 7.0, "kind": "phase", "name": "training", "done": 0, "of": 0, "unit": ""}
+    journal.append(far.events_path, fresh)
+    head, events = there.look(folder, 0)
+    before = run.events()[0]
+    one._take(events, head["offset"])
+    assert run.events()[0] == [*before, fresh] and one.state.offset == far.events_path.stat().st_size and report._events() == events
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_run_that_the_system_kills_there_goes_on_there(home, pictures, tmp_path, monkeypatch):
+    """A real worker, really killed; only the count of what the system has killed is made up."""
+    run = made(home, pictures, data__batch_size=2, steps=1, sample__every=0)
+    folder = bundles.bundle(run.path, run.config(), tmp_path / "bundle").folder
+    far, kills = there._made(folder), [0]
+    monkeypatch.setattr(death, "oom_kills", lambda: kills[0])
+
+    def kill_it():
+        if until(lambda: far.last("phase"), 120):
+            kills[0] = 1
+            os.kill(far.last("started")["pid"], signal.SIGSTOP)
+            journal.append(far.events_path, {"t": time.time(), "kind": "phase", "name": "training", "done": 0, "of": 1, "unit": "steps"})
+            os.kill(far.last("started")["pid"], signal.SIGKILL)
+        if until(lambda: far.view().attempt == 2, 120):
+            supervisor.kill(far)
+
+    killing = threading.Thread(target=kill_it)
+    killing.start()
+    assert there._done(far, Home(folder), 0) == 1 and far.view().attempt == 2
+    killing.join(30)
 
 
 def test_a_bundle_that_did_not_arrive_whole_is_not_begun(home, pictures, tmp_path):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +22,9 @@ import torch
 from training.config import TrainConfig, config_hash
 from training.engine import nans
 from training.home import REPO
-from training.plan import fit, ladder
+from training.plan import fit, ladder, pace
 from training.plan.devices import Device
-from training.runs import death, journal, milder, supervisor, worker
+from training.runs import death, journal, longer, milder, reached, supervisor, worker
 from training.runs.context import Context, NotANumber
 
 from .conftest import state_files
@@ -160,12 +164,34 @@ def test_a_run_that_the_system_killed_for_want_of_memory_is_worth_resuming_unles
     assert [milder.worth_resuming(one, lab.home) for one in (run, stopped, last)] == [True, False, False]
 
 
+def test_a_run_that_the_system_killed_is_not_forgotten_while_another_one_is_being_started(lab):
+    run, queued = killed_for_memory(lab), lab.make()
+    supervisor._killed.append(run)
+    held, done = threading.Event(), threading.Event()
+
+    def start_another():
+        with supervisor.by_itself(lab.home):
+            held.set()
+            done.wait(60)
+
+    other = threading.Thread(target=start_another)
+    other.start()
+    try:
+        assert held.wait(60) and supervisor.resume_milder(lab.home) == [] and supervisor.tick(lab.home) == []
+        assert supervisor._killed == [run] and queued.status() == "queued"
+    finally:
+        done.set()
+        other.join()
+        supervisor._killed.clear()
+
+
 @pytest.mark.slow
 def test_the_app_goes_on_with_a_run_that_the_system_killed_for_want_of_memory_one_rung_milder(lab):
-    run = killed_for_memory(lab)
+    run, queued = killed_for_memory(lab), lab.make()
     supervisor._killed.append(run)
-    assert supervisor.resume_milder(lab.home) == [run.id] and supervisor.resume_milder(lab.home) == []
+    assert supervisor.tick(lab.home) == [] and supervisor.resume_milder(lab.home) == []
     try:
+        assert run.last("started")["attempt"] == 2 and queued.status() == "queued", "it was in the middle, so it goes on before the next one"
         deadline = time.monotonic() + 240
         while not run.last("milder") and run.status() == "running" and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -173,6 +199,65 @@ def test_the_app_goes_on_with_a_run_that_the_system_killed_for_want_of_memory_on
     finally:
         with contextlib.suppress(ValueError):
             supervisor.kill(run)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"model.source": "//evil.example/share"}, {"data.datasets": [{"name": "/home/anna/letters"}]}, {"data.batch_size": 2, "place.kind": "ssh"}, {"optimizer.type": "plugin"}, {"data.batch_size": 0}, {"model.dtype": ["fp32"]}],
+)  # fmt: skip
+def test_what_a_strangers_record_puts_over_its_job_is_what_memory_needs_and_nothing_else(lab, settings):
+    run = lab.make(data__batch_size=4)
+    Context(run, lab.home, 1).emit("milder", settings=settings, said="x")
+    with pytest.raises(ValueError, match="events.jsonl says that the run goes on with .*; duplicate the run"):
+        milder.applied(run.config(), run)
+    assert pace.measured(run.config(), lab.home.outputs) is None
+
+
+def test_all_that_the_ladder_changes_may_be_on_record(lab):
+    config = lab.make(survive__less_exact=True, data__batch_size=4).config().model_copy(update={"device": "cuda"})
+    found = [row for phase in ("training", "encoding pictures", "loading text encoder") for settings in rungs(config, phase, Device("cuda", (8, 9)), saved=False) for row in settings.items()]
+    assert all(reached.may_change(*row) for row in found) and {path for path, _ in found} | {"keep.together", "engine.overlap"} == reached.PATHS
+
+
+def test_a_record_that_holds_no_settings_is_a_bad_line_and_stops_no_estimate(lab):
+    run = lab.make(data__batch_size=4)
+    journal.append(run.events_path, {"t": 1.0, "kind": "milder", "settings": [1], "said": "x"})
+    assert milder.reached(run) == {} and run.view().bad_lines == 1 and pace.measured(run.config(), lab.home.outputs) is None
+
+
+def test_a_strangers_steps_that_were_no_number_are_as_many_as_a_run_tries_by_itself(lab):
+    run = lab.make()
+    for step in [3, 3, *range(4, 50), -1, True]:
+        journal.append(run.events_path, {"t": 1.0, "kind": "mended", "step": step, "since": 0, "how": "slower", "said": "x"})
+    assert [record["step"] for record in milder.mended(run)] == [3, 4, 5]
+
+
+def finished_milder(lab):
+    """A finished run that went milder, as far as anything tells: its events, and a last checkpoint that is whole."""
+    run = lab.make(data__batch_size=4, steps=4)
+    ctx = Context(run, lab.home, 1)
+    ctx.emit("milder", settings={"data.batch_size": 2, "optimizer.accumulation": 2, "optimizer.type": "adamw8bit"}, said="less")
+    kept = run.path / "checkpoints" / "000004"
+    kept.mkdir(parents=True)
+    (kept / longer.STATE).write_bytes(b"state")
+    entry = {"sha256": hashlib.sha256(b"state").hexdigest(), "size": 5}
+    (kept / longer.MANIFEST).write_text(json.dumps({"files": {longer.STATE: entry}, "step": 4, "config_hash": "x", "dataset_fingerprint": "y"}))
+    ctx.emit("finished", path="", summary="")
+    return run
+
+
+def test_a_run_that_went_milder_is_trained_longer_with_the_settings_that_it_reached(lab):
+    run = finished_milder(lab)
+    made = longer.begin(run, 4, lab.home).config()
+    assert (made.data.batch_size, made.optimizer.accumulation, made.optimizer.type, made.steps) == (2, 2, "adamw8bit", 8), "another optimizer could not read the state"
+    assert "milder settings" in longer.said(run.config(), 4, went_milder=True)[-1] and "milder" not in " ".join(longer.said(run.config(), 4))
+
+
+def test_a_strangers_run_is_not_trained_longer_as_one_that_was_made_here(lab):
+    run = finished_milder(lab)
+    shutil.rmtree(lab.home.root / ".easel" / "made")
+    with pytest.raises(ValueError, match="It was not made here, and it would use .*; duplicate the run"):
+        longer.begin(run, 4, lab.home)
 
 
 REFUSED = 1 << 50  # bytes: no allocator gives them, and torch's own says so

@@ -9,7 +9,7 @@ import pytest
 
 from tests.runs.conftest import ended, make, until
 from tests.ui import story
-from training.runs import supervisor, telling, tellside
+from training.runs import journal, supervisor, telling, tellside
 
 SECRET = "a-topic-that-nobody-guesses"
 
@@ -100,6 +100,24 @@ def test_it_is_tried_again_then_said_once_and_the_run_is_as_it_was(home, chat):
     chat.status = 200
     assert tellside.wait_and_tell(run, home, 0, pauses_s=(0,)).why == "" and tellside.last_trouble(home) == ""
     assert tellside.wait_and_tell(story.run(home, 20, "stopped", name="b"), home, 0) is None, "who stopped it knows"
+
+
+def test_how_long_it_took_is_told_from_its_first_attempt_on(home):
+    run = story.run(home, 2, "finished")
+    assert telling.of_run(run, "finished").sentence == "It is done after 2 steps, in 2 s."
+    first = {**run.last("started"), "t": run.last("started")["t"] - 7200}
+    run.events_path.write_bytes(journal.line(first) + run.events_path.read_bytes())
+    assert telling.of_run(run, "finished").sentence == "It is done after 2 steps, in 2 h 0 min, pauses included."
+
+
+def test_a_run_that_goes_on_by_itself_was_not_cut_off(home, chat):
+    telling.save(home, "ntfy", chat.url)
+    run = story.run(home, 2)
+    tellside.folder(home).mkdir()
+    assert tellside.wait_and_tell(run, home, 0, pauses_s=(0,), settle_s=0).why == "" and len(chat.heard) == 1
+    again = {"t": 2.0, "kind": "started", "pid": 2**30, "attempt": 2, "boot_id": "", "oom_kills": -1, "versions": {}, "device": "cpu"}
+    threading.Timer(0.05, lambda: journal.append(run.events_path, again)).start()
+    assert tellside.wait_and_tell(run, home, 0, pauses_s=(0,), settle_s=60) is None and len(chat.heard) == 1
 
 
 @pytest.mark.slow

@@ -58,6 +58,13 @@ def test_progress_is_the_phase_first_and_the_steps_then():
     assert views.progress(drawing, "running").text == "Drawing samples, 1 of 4 pictures"
 
 
+def test_how_long_it_took_is_told_from_its_first_attempt_on():
+    end = {"t": 7400.0, "kind": "finished", "path": "a.safetensors", "summary": ""}
+    again = {"t": 7300.0, "kind": "started", "pid": 1, "attempt": 2, "boot_id": "", "oom_kills": -1, "versions": {}, "device": "cpu"}
+    assert "in 2 h 2 min. " in views.ending(view(1, 60, then=[end]), "finished", "")[1]
+    assert "in 2 h 2 min, pauses included. " in views.ending(view(1, 60, then=[again, end]), "finished", "")[1]
+
+
 def test_every_end_has_its_sentence():
     kept = view(1, 60, then=[{"t": 1, "kind": "checkpoint", "step": 40, "path": "checkpoints/000040"}])
     assert views.ending(view(1, 60), "stopped", "") == ("", "Stopped at step 60 — everything is saved.")

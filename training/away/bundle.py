@@ -5,6 +5,7 @@
     base/  start/  training_adapter/  image_encoder/     where the job names files of this computer
     plugins/<kind>/<id>.py             those that the job uses
     outputs/run/checkpoints/000500/    where the run goes on
+    before.jsonl                       what earlier attempts came to, which the run's events begin with there
 
 The files are hard links where the disk knows them, so a bundle takes no room.
 """
@@ -12,6 +13,7 @@ The files are hard links where the disk knows them, so a bundle takes no room.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -29,11 +31,15 @@ from ..files import write_atomic
 from ..formats.basemodel import BUILTIN_SOURCE, local_folder, single_file, weight_files
 from ..home import Home
 from ..names import folder_name
-from ..runs import adapters
+from ..runs import adapters, journal
+from ..runs.events import KINDS, MOST_CHANGES, MOST_WEIGHTS, RunView, fold
+from ..runs.reached import reached
 from ..runs.run import Run
 
 JOB, MANIFEST = "job.yaml", "MANIFEST.json"
 RUN = "outputs/run"  # the run's folder in the bundle, and on the other machine
+BEFORE = "before.jsonl"  # records of earlier attempts; shelved.py, which imports nothing of ours, knows the name
+CARRIED = {"milder": 1, "mended": 100, "weight": MOST_WEIGHTS, "prompts": MOST_CHANGES}  # their kinds, which every later attempt heeds, and how many of the newest
 BASE_RECORD = "base.json"  # what the base model's files were, to the byte
 LOCAL = "./"  # begins what job.yaml says of files in the bundle
 LOCAL_SETTINGS = (("model", "source"), ("model", "training_adapter"), ("adapter", "start_from"), ("adapter", "image_encoder"))
@@ -64,6 +70,8 @@ def bundle(run_folder: Path, config: TrainConfig, folder: Path) -> Bundle:
     _adapters(made, config, told, home)
     _plugins(made, config, home)
     _to_go_on_from(made, run)
+    if before := said_before(run):
+        made.write(BEFORE, b"".join(map(journal.line, before)))
     made.write(JOB, jobfile.dump_yaml(TrainConfig.model_validate(told)).encode())
     made.write(MANIFEST, manifest_bytes(made.files))
     return Bundle(folder, made.files, sum(size for _, size in made.files.values()))
@@ -229,6 +237,16 @@ def _to_go_on_from(made: _Making, run: Run) -> None:
             made.put(f"{RUN}/{BASE_RECORD}", run.path / BASE_RECORD)
         if run.changes_accepted():
             made.write(f"{RUN}/control.jsonl", b'{"t": 0, "kind": "accept_changes"}\n')
+
+
+def said_before(run: Run) -> list[dict[str, Any]]:
+    """The records that every later attempt heeds, kind by kind, the oldest first: of each only what its kind has, and none that a view would not take.  Raises ValueError."""
+    reached(run)  # what no training does by itself is not sent either
+    kept: list[dict[str, Any]] = []
+    for kind, most in CARRIED.items():
+        newest_first = (r for r in journal.backwards(run.events_path, f'"{kind}"'.encode()) if r.get("kind") == kind and fold(RunView(), [r]).last_kind)
+        kept += [{key: record[key] for key in ("t", "kind", *KINDS[kind])} for record in itertools.islice(newest_first, most)]
+    return kept[::-1]
 
 
 def settled(told: dict[str, Any], folder: Path) -> dict[str, Any]:

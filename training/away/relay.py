@@ -69,6 +69,7 @@ class Relay:
         self.view = RunView()  # of what came from there in this attempt
         self.ending: dict[str, Any] = {}
         self.commands: list[dict[str, Any]] = []
+        self.carried = {_key(record) for record in bundles.said_before(ctx.run)}  # which its events begin with there
         self.owed: list[str] = []  # samples that were told before their files could be had; what is still owed at the end comes with everything else
 
     def all(self) -> None:
@@ -206,6 +207,8 @@ class Relay:
             if record is None:
                 continue
             self.view = fold(self.view, [record])
+            if record["kind"] in bundles.CARRIED and _key(record) in self.carried:
+                continue
             if record["kind"] in OURS:
                 self.ending = record
                 continue
@@ -425,6 +428,10 @@ def _record(line: bytes) -> dict[str, Any] | None:
     if not seen.last_kind or len(line) > journal.MAX_LINE_BYTES:
         return None
     return {**record, "t": min(float(record["t"]), round(time.time(), 3))}
+
+
+def _key(record: dict[str, Any]) -> str:
+    return json.dumps({**record, "t": float(record["t"])}, sort_keys=True)
 
 
 def _without_advice(why: str) -> str:

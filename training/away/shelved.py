@@ -126,7 +126,7 @@ class Report:
         try:
             with (self.run / "events.jsonl").open("rb") as file:
                 file.seek(self.offset)
-                data = file.read(REPORT_BYTES)
+                data = file.read(REPORT_BYTES) if _begun(self.run) else b""
         except FileNotFoundError:
             return b""
         return data[: data.rfind(b"\n") + 1]
@@ -273,9 +273,15 @@ def _end(child: subprocess.Popen) -> None:
             child.wait()
 
 
+def _begun(run: Path) -> bool:
+    """Whether the run has said a word, behind what came along of earlier attempts."""
+    events, before = run / "events.jsonl", run.parent.parent / "before.jsonl"
+    return events.is_file() and events.stat().st_size > (before.stat().st_size if before.is_file() else 0)
+
+
 def _forward(shelf: Shelf, run: Path, told: int) -> int:
     """How many lines of the shelf's control the run has been given."""
-    if not (run / "events.jsonl").is_file():  # the worker is given what comes after its start
+    if not _begun(run):  # the worker is given what comes after its start
         return told
     for name in shelf.names("control"):
         if name.isdigit() and int(name) > told:

@@ -31,7 +31,7 @@ from ..runs import journal, origin, supervisor
 from ..runs.events import ENDINGS
 from ..runs.lock import RunLock, is_held
 from ..runs.run import Run
-from .bundle import JOB, MANIFEST, RUN, settled, sha256_of
+from .bundle import BEFORE, JOB, MANIFEST, RUN, settled, sha256_of
 
 LOCK, TROUBLE = "there.lock", "trouble.txt"  # held while run() lives; why it could not begin
 CARD = "card.lock"  # beside the bundles: held by the one that trains, as they share the machine's card
@@ -103,9 +103,16 @@ def _made(folder: Path) -> Run:
     made.path.mkdir(parents=True, exist_ok=True)
     for _, checkpoint in made.checkpoints():
         _as_of(checkpoint / MANIFEST, config)
+    if outside.is_plain(folder / BEFORE):
+        write_atomic(made.events_path, outside.read_plain(folder / BEFORE, MAX_MANIFEST_BYTES))
     write_atomic(made.path / JOB, jobfile.dump_yaml(config).encode())
     origin.adopt(made.path)  # whoever may write into this folder has sent it
     return made
+
+
+def _begun(folder: Path) -> bool:
+    """Whether the run has said a word there, behind what came along."""
+    return journal.size_bytes(folder / RUN / "events.jsonl") > journal.size_bytes(folder / BEFORE)
 
 
 def _as_of(path: Path, config: TrainConfig) -> None:
@@ -131,21 +138,25 @@ def _done(run: Run, home: Home, limit_s: float) -> int:
     ends = time.monotonic() + limit_s if limit_s else float("inf")
     if run.status() == "finished":
         return 0
-    heard = journal.size_bytes(home.root / PENDING) if run.last_kind() else 0  # what an earlier attempt was told is not for this one
+    heard = journal.size_bytes(home.root / PENDING) if _begun(home.root) else 0  # what an earlier attempt was told is not for this one
     supervisor.start(run, home)
-    while run.locked() or supervisor.starting(run):
-        heard = _passed_on(home.root / PENDING, heard, run)
-        if (told or time.monotonic() > ends) and run.status() == "running":
-            run.command("stop")
-            told.clear()
-            ends = float("inf")
-        time.sleep(TICK_S)
+    goes_on = True
+    while goes_on:
+        while run.locked() or supervisor.starting(run) or supervisor.ending(run):
+            heard = _passed_on(home.root / PENDING, heard, run)
+            if (told or time.monotonic() > ends) and run.status() == "running":
+                run.command("stop")
+                told.clear()
+                ends = float("inf")
+            time.sleep(TICK_S)
+        # the system may have killed it for want of memory; nobody else looks after it here
+        goes_on = not told and time.monotonic() < ends and _is_wanted(home.root) and bool(supervisor.resume_milder(home))
     return 0 if run.status() in ("finished", "stopped") else 1
 
 
 def _passed_on(pending: Path, heard: int, run: Run) -> int:
     """How much of what came too early the run has been given, which it is when its worker can hear it."""
-    if not run.last_kind():
+    if not _begun(pending.parent):
         return heard
     records, heard, _ = journal.read(pending, heard)
     for record in records:
@@ -171,7 +182,7 @@ def launch(folder: Path, limit_s: float = 0) -> None:
             cwd=REPO, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     deadline = time.monotonic() + LAUNCH_WAIT_S
-    while process.poll() is None and not Run(folder / RUN).last_kind() and not (folder / WAITS).exists() and time.monotonic() < deadline:
+    while process.poll() is None and not _begun(folder) and not (folder / WAITS).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
@@ -180,11 +191,12 @@ def look(folder: Path, offset: int) -> tuple[dict[str, object], bytes]:
     run, alive = Run(folder / RUN), is_held(folder / LOCK)  # asked before the events are read: who is gone has said all
     if not outside.is_folder(folder):
         return {"status": "gone", "offset": offset, "log": "", "why": "it is no longer there"}, b""
-    events = _events(run.events_path, offset)
+    begun = _begun(folder)
+    events = _events(run.events_path, offset) if begun else b""
     behind = offset + len(events)
     more = len(events) >= MOST_EVENTS_BYTES // 2
-    status, why = ("running" if run.last_kind() else "waiting"), ""
-    if not alive and not run.locked() and not more and (run.last_kind() or not _just_came(folder)):
+    status, why = ("running" if begun else "waiting"), ""
+    if not alive and not run.locked() and not more and (begun or not _just_came(folder)):
         status, why = _over(folder, run)
     return {"status": status, "offset": behind, "log": run.log_tail(40), "why": why}, events
 
@@ -205,7 +217,7 @@ def _over(folder: Path, run: Run) -> tuple[str, str]:
     status = run.status()
     if status in ENDINGS:
         return ("failed" if status == "failed" else "finished"), run.why()
-    return "failed", run.why() or "it ended there before it began; the log has more"
+    return "failed", (run.why() if _begun(folder) else "") or "it ended there before it began; the log has more"
 
 
 def _events(path: Path, offset: int) -> bytes:
@@ -224,7 +236,7 @@ def tell(folder: Path, line: str) -> None:
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
         raise ValueError(f"{line!r} is no command")
     run = Run(folder / RUN)
-    journal.append(run.control_path if run.last_kind() else folder / PENDING, record)
+    journal.append(run.control_path if _begun(folder) else folder / PENDING, record)
 
 
 def listing(folder: Path) -> dict[str, tuple[str, int]]:

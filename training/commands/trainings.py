@@ -138,6 +138,7 @@ def longer(
     """Train a finished run longer: a new run goes on with its weights and optimizer."""
     from ..runs import longer as more
     from ..runs import supervisor
+    from ..runs.reached import reached
 
     place = use_home(home)
     chosen = open_run(run, place)
@@ -145,7 +146,7 @@ def longer(
         raise ValueError(refused)
     way = more.Rate(rate, more.usual_share(chosen.config()) if share is None else share)
     made = more.begin(chosen, steps, place, card_of(gpu, place), way)
-    for sentence in more.said(chosen.config(), steps, way):
+    for sentence in more.said(chosen.config(), steps, way, bool(reached(chosen))):
         print(sentence)
     print(f"{made.id}  in {made.path}", flush=True)
     watch(made, place, 0, detach, supervisor.start(made, place))

@@ -75,9 +75,10 @@ def _read(events: Path) -> Pace | None:
 
 def _as_it_ran(job: dict[str, Any], run) -> dict[str, Any]:
     """The job with what its attempts took in place of what it says, where memory had run out."""
-    record = run.last("milder")
+    from ..runs.reached import reached
+
     job = json.loads(json.dumps(job))
-    for path, value in (record["settings"] if record else {}).items():
+    for path, value in reached(run).items():
         part, _, name = path.partition(".")
         job[part][name] = value
     return job

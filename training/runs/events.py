@@ -48,7 +48,8 @@ LAST_T = 253_370_764_800.0  # the first day of the year 9999, the last that a ca
 MOST_POINTS = 20_000  # of the loss curve; then every second one goes
 MOST_VALIDATIONS, MOST_SAMPLES, MOST_CHECKPOINTS, MOST_ITEMS, MOST_WARNINGS, MOST_WEIGHTS = 20_000, 10_000, 10_000, 200_000, 500, 10_000  # then the oldest goes
 MOST_MEASURES, MOST_EACH = 200, 1_000  # looks that are kept number by number, then every second one goes; numbers of one look
-MOST_CHANGES, MOST_PROMPTS = 500, 16  # of the sample prompts, and of those at once
+MOST_CHANGES, MOST_PROMPTS, MOST_PLACES = 500, 16, 200  # of the sample prompts, of those at once, and of different ones over a run: see prompting.py
+MOST_SETTINGS = 50  # of a milder attempt
 WORD, LINE, TEXT = 500, 4_000, 100_000  # characters
 
 
@@ -282,7 +283,7 @@ def _prompts(g, lists, e, t):
     step, rows = _count(e["step"]), e["rows"]
     if not isinstance(rows, list) or len(rows) > MOST_PROMPTS:
         raise TypeError
-    row = (step, tuple((_count(place), _text(line, LINE)) for place, line in rows))
+    row = (step, tuple((_count(place, 0, MOST_PLACES - 1), _text(line, LINE)) for place, line in rows))
     while lists.prompts and lists.prompts[-1][0] >= step:  # a resumed attempt stood before them when they were changed anew
         lists.prompts.pop()
     lists.prompts.append(row)
@@ -306,7 +307,17 @@ def _warning(g, lists, e, t):
         _keep(lists.warnings, text, None, MOST_WARNINGS)
 
 
-def _took_care(g, lists, e, t):
+def _milder(g, lists, e, t):
+    settings = e["settings"]
+    if not isinstance(settings, dict) or len(settings) > MOST_SETTINGS:  # which they may be, ladder.py says
+        raise TypeError
+    _warning(g, lists, {"text": e["said"]}, t)
+
+
+def _mended(g, lists, e, t):
+    if not all(type(e[key]) is int for key in ("step", "since")):
+        raise TypeError
+    _count(e["step"]), _count(e["since"]), _text(e["how"], WORD)
     _warning(g, lists, {"text": e["said"]}, t)
 
 
@@ -325,6 +336,6 @@ def _failed(g, lists, e, t):
 
 _RULES = {
     "started": _started, "phase": _phase, "step": _step, "validation": _validation, "pictures": _pictures, "weight": _weight, "sample": _sample, "prompts": _prompts,
-    "checkpoint": _checkpoint, "item": _item, "warning": _warning, "milder": _took_care, "mended": _took_care, "finished": _finished, "stopped": _stopped, "failed": _failed,
+    "checkpoint": _checkpoint, "item": _item, "warning": _warning, "milder": _milder, "mended": _mended, "finished": _finished, "stopped": _stopped, "failed": _failed,
 }  # fmt: skip
 assert set(_RULES) == set(KINDS)

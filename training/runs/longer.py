@@ -19,7 +19,7 @@ from ..config import TrainConfig, config_hash
 from ..files import write_atomic
 from ..home import Home
 from ..plan import optimizing, schedule
-from . import prompting, weighing
+from . import milder, origin, prompting, weighing
 from .run import Run, create
 
 MANIFEST, STATE = "MANIFEST.json", "state.safetensors"
@@ -48,7 +48,7 @@ def begin(run: Run, steps: int, home: Home, gpu: str = "", rate: Rate = Rate()) 
         raise ValueError(refused)
     if steps < 1:
         raise ValueError("at least 1 more step is needed to train longer")
-    old = run.config()
+    old = milder.applied(run.config(), run)  # another optimizer could not read the checkpoint's state, and memory would run out once more
     if old.steps + steps > MOST_STEPS:
         raise ValueError(f"{steps} more steps make {old.steps + steps}; {MOST_STEPS} is the most")
     data = weighing.again(old, run).model_dump(mode="json")
@@ -100,6 +100,8 @@ def hindrance(run: Run) -> str:
         return f"'{run.title}' is no training"
     if run.status() != "finished":
         return f"'{run.title}' is not finished; resume it"
+    if asked := origin.question(run.path):  # the new run would be one that was made here
+        return f"{asked}; duplicate the run to see all its settings"
     instead = "its LoRA can still be what a new run starts from (Start from, in All settings), with a fresh optimizer"
     kept = run.checkpoints()
     if not kept:
@@ -110,8 +112,10 @@ def hindrance(run: Run) -> str:
     return "" if step == run.job().get("steps") else f"the last checkpoint of '{run.title}' is of step {step}, not of its end; {instead}"
 
 
-def said(config: TrainConfig, steps: int, rate: Rate = Rate()) -> list[str]:
-    """What changes, in sentences, before it is started.  steps: how many more."""
+def said(config: TrainConfig, steps: int, rate: Rate = Rate(), went_milder: bool = False) -> list[str]:
+    """What changes, in sentences, before it is started.  steps: how many more.  went_milder: memory ran out on the way."""
+    if went_milder:
+        return [*said(config, steps, rate), "It goes on with the milder settings that this one had come to where memory ran out."]
     if rate.way != "stretch":
         then = "stays there" if rate.way == "constant" else "comes down again to the new end"
         return [*said(config, steps)[:1], f"The learning rate begins anew at {rate.share:.0%} of its highest and {then}: a warm restart, without a new warm-up, on top of what the optimizer remembers."]

@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from ..config import HERE, TrainConfig
 from ..plan import fit, ladder
 from . import journal
+from .events import RunView, fold
+from .reached import reached
 from .run import Run
 
 if TYPE_CHECKING:
@@ -22,29 +26,21 @@ WHILE = {"loading the model": " while the model was loaded or in the first step"
 WHERE = {"vram": "The graphics card ran out of memory", "ram": "The computer ran out of memory (RAM)"}
 
 
-def reached(run: Run) -> dict[str, Any]:
-    """{dotted path: value} that attempts have in place of what job.yaml says; {} where memory never ran out."""
-    record = run.last("milder")
-    settings = record["settings"] if record else {}
-    return settings if isinstance(settings, dict) else {}
-
-
 def applied(config: TrainConfig, run: Run) -> TrainConfig:
-    """The config as its attempts have it.  Raises ValueError for a record that holds no settings."""
+    """The config as its attempts have it.  Raises ValueError for a record of settings that no attempt can have."""
     settings = reached(run)
     try:
         return fit.all_with(config, settings) if settings else config
-    except (KeyError, TypeError):
-        raise ValueError(f"events.jsonl names settings that there are not: {', '.join(map(str, settings))[:200]}; duplicate the run") from None
+    except ValidationError:
+        said = ", ".join(f"{path} {value!r}" for path, value in settings.items())
+        raise ValueError(f"events.jsonl says that the run goes on with {said[:200]}, which cannot be; duplicate the run") from None
 
 
 def mended(run: Run) -> list[dict[str, Any]]:
-    """What is done about steps whose loss was no number, in the order in which they were met."""
-    return [record for record in reversed(list(journal.backwards(run.events_path, b'"mended"'))) if record.get("kind") == "mended" and _holds(record)]
-
-
-def _holds(record: dict[str, Any]) -> bool:
-    return all(isinstance(record.get(key), int) for key in ("step", "since")) and record.get("how") in ("slower", "exact")
+    """What is done about steps whose loss was no number, in the order in which they were met: each once, and no more than a run does by itself."""
+    newest_first = (record for record in journal.backwards(run.events_path, b'"mended"') if record.get("kind") == "mended" and fold(RunView(), [record]).last_kind)
+    first = {record["step"]: record for record in newest_first if record["how"] in ("slower", "exact")}  # the oldest of a step stays
+    return list(reversed(first.values()))[:MOST_MENDED]
 
 
 def step_down(ctx: Context, out_of: str) -> bool:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from ..config import SamplePart
 from . import journal
-from .events import RunView, fold
+from .events import MOST_PLACES, RunView, fold
 from .run import Run
 
 Rows = tuple[tuple[int, str], ...]  # (place, the line as it was typed)
-MOST_PLACES = 200  # a slider draws each at five strengths, and from 1000 on samples are those that were asked for by hand
+# of MOST_PLACES: a slider draws each at five strengths, and from 1000 on samples are those that were asked for by hand
 MOST_CHARS = 2000
 MOST = next(m.max_length for m in SamplePart.model_fields["prompts"].metadata if hasattr(m, "max_length"))
 

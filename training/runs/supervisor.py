@@ -52,6 +52,10 @@ ALLOWED_PREFIXES = (
 FORBIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "AUTH")
 
 
+class Busy(ValueError):
+    """Another run is being started at this moment."""
+
+
 @dataclass
 class _Child:
     """A worker that this process spawned."""
@@ -142,14 +146,17 @@ def start_soon(run: Run | Callable[[], Run], home: Home, token: Secret | None = 
 
 
 def tick(home: Home) -> list[str]:
-    """The ids that were started: queued runs in the queue's order, one a card, or one at a time where there are not several.  Also collects dead workers.
+    """The ids of the queued runs that were started, in the queue's order, one a card, or one at a time where there are not several.  Also collects dead workers.
+
+    Before them one goes on by itself that was in the middle: see resume_milder().
 
     Nobody overtakes one that waits for the same card; one that waits for a time, another run or the end of a pause keeps nobody from it.
     """
+    resume_milder(home)
     with by_itself(home, wait_s=0) as alone:
         _collect()
-        if not alone:
-            return []
+        if not alone or _killed_of(home) or any(ending(child.run) for child in list(_children.values()) if _is_of(child.run, home)):
+            return []  # the next tick lets a killed one go on first
         kept_out = no_accelerator()
         begun: list[str] = []
         kept: set[str] = set()  # cards that a run further ahead waits for
@@ -184,15 +191,35 @@ def tick(home: Home) -> list[str]:
 def resume_milder(home: Home) -> list[str]:
     """The ids of runs that go on by themselves: the system had killed their workers for want of memory, and they can do with less.
 
-    Each time is one rung down, so it ends.  Where the machine is somebody else's by now, it is left to whoever presses Resume.
+    Each time is one rung down, so it ends.  Where the machine is somebody else's by now, it is left to whoever presses Resume; where another
+    run is just being started, the next call looks again.
     """
+    if not _one_at_a_time.acquire(timeout=0.01):
+        return []
+    try:
+        _collect()
+    finally:
+        _one_at_a_time.release()
     begun = []
-    while _killed:
-        run = _killed.pop()
-        with suppress(ValueError, OSError):
+    for run in _killed_of(home):
+        try:
             if milder.worth_resuming(run, home) and start(run, home) == "started":
                 begun.append(run.id)
+        except Busy:
+            continue
+        except (ValueError, OSError) as error:
+            logging.getLogger("easel").warning("%s does not go on by itself: %s", run.id, error)
+        with suppress(ValueError):  # somebody else who ticks was faster
+            _killed.remove(run)
     return begun
+
+
+def _killed_of(home: Home) -> list[Run]:
+    return [run for run in _killed if _is_of(run, home)]
+
+
+def _is_of(run: Run, home: Home) -> bool:
+    return run.path.parent.resolve() == home.outputs.resolve()
 
 
 def no_accelerator(environ: Mapping[str, str] = os.environ) -> str:
@@ -320,7 +347,6 @@ class Ticker(threading.Thread):
         while not self._ended.wait(self.every_s):
             try:
                 tick(self.home)
-                resume_milder(self.home)
             except Exception:  # the next tick may do better, and a queue that stands still is worse than a line in the log
                 logging.getLogger("easel").exception("the queue could not be looked at")
 
@@ -362,13 +388,13 @@ def by_itself(home: Home, wait_s: float = 15.0) -> Iterator[bool]:
     lock = RunLock(home.outputs / ".supervisor.lock")
     if not _one_at_a_time.acquire(timeout=wait_s or 0.01):
         if wait_s:
-            raise ValueError("another run is being started; try again in a moment")
+            raise Busy("another run is being started; try again in a moment")
         yield False
         return
     try:
         alone = lock.acquire(wait_s)
         if wait_s and not alone:
-            raise ValueError("another run is being started by a second Easel; try again in a moment")
+            raise Busy("another run is being started by a second Easel; try again in a moment")
         yield alone
     finally:
         lock.release()
@@ -410,6 +436,12 @@ def starting(run: Run) -> bool:
     """Is a child of ours alive that has not said `started` yet?  It may not hold the lock yet."""
     child = _children.get(run.path)
     return child is not None and child.process.poll() is None and _attempt(run) == child.attempt_before
+
+
+def ending(run: Run) -> bool:
+    """Is a child of ours on its way out without having said how it ended?  A killed one lets go of the lock before it is gone."""
+    child = _children.get(run.path)
+    return child is not None and not run.locked() and not starting(run) and run.last_kind() not in ENDINGS and child.process.poll() is None
 
 
 def _spawn(run: Run, home: Home, control_offset: int, token: Secret | None = None, spawned: Callable[[], None] = lambda: None, card: str = "") -> None:

@@ -105,7 +105,7 @@ def of_run(run: Run, status: str) -> Message:
     at = f" at step {view.step:,} of {view.of:,}" if view.of else ""
     if status == "finished":
         steps = f" after {view.step:,} steps" if view.of else ""
-        sentence = f"It is done{steps}, in {_duration(view.last_t - view.started_t)}."
+        sentence = f"It is done{steps}, in {_duration(view.last_t - view.first_t)}{', pauses included' * (view.first_t < view.started_t)}."
     else:
         how = {"failed": "It failed", "interrupted": "It was cut off"}[status]
         kind = run.error_kind(view)

@@ -29,6 +29,7 @@ from .run import Run, list_runs
 LOOK_S = 1.0
 BEGIN_WAIT_S = 120.0  # a worker that has not said a word by then does not come
 BEFORE_WAIT_S = 300.0  # for the process of the attempt before, which may still be sending
+SETTLE_S = 5.0  # in which one that the system killed for want of memory goes on by itself
 SHORT_S = 60.0  # a job that is no training is told of only where it took longer
 PAUSES_S = (0.0, 5.0, 60.0)  # before each try
 MAX_KEPT_BYTES = 64_000
@@ -84,7 +85,7 @@ def last_trouble(home: Home, since_t: float = 0.0) -> str:
     return newest.why if newest else ""
 
 
-def wait_and_tell(run: Run, home: Home, after: int, pauses_s: tuple[float, ...] = PAUSES_S) -> Told | None:
+def wait_and_tell(run: Run, home: Home, after: int, pauses_s: tuple[float, ...] = PAUSES_S, settle_s: float = SETTLE_S) -> Told | None:
     """What became of the message when the attempt behind `after` is over; None where there was nothing to say, or nobody to say it to."""
     deadline = time.monotonic() + BEGIN_WAIT_S
     while (attempt := _attempt(run)) <= after:
@@ -93,8 +94,14 @@ def wait_and_tell(run: Run, home: Home, after: int, pauses_s: tuple[float, ...] 
         time.sleep(0.2)
     while (status := run.status()) == "running":
         time.sleep(LOOK_S)
+    if status == "interrupted":
+        ended, deadline = _attempt(run), time.monotonic() + settle_s
+        while time.monotonic() < deadline:
+            if run.status() != status or _attempt(run) != ended:  # it goes on by itself, and the process beside that attempt tells of it
+                return None
+            time.sleep(0.1)
     address, view = telling.load(home), run.view()
-    if address is None or status not in telling.TOLD or (run.kind != "train" and view.last_t - view.started_t < SHORT_S):
+    if address is None or status not in telling.TOLD or (run.kind != "train" and view.last_t - view.first_t < SHORT_S):
         return None
     message, why = telling.of_run(run, status), ""
     for pause_s in pauses_s:

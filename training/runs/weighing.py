@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from ..config import TrainConfig
 from . import journal
-from .events import MOST_COUNT, MOST_WEIGHT
+from .events import MOST_COUNT, MOST_WEIGHT, MOST_WEIGHTS
 from .run import Run
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -14,8 +15,9 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 def told(run: Run) -> list[tuple[int, str, float]]:
     """[(steps done, sha256 of a picture, how much it counts from then on)], in the order in which that was asked for; what is none is left out."""
-    rows = [(r.get("step"), r.get("sha256"), r.get("weight")) for r in journal.backwards(run.events_path, b'"weight"') if r.get("kind") == "weight"]
-    return [(step, sha256, float(weight)) for step, sha256, weight in reversed(rows) if _is_row(step, sha256, weight)]
+    rows = ((r.get("step"), r.get("sha256"), r.get("weight")) for r in journal.backwards(run.events_path, b'"weight"') if r.get("kind") == "weight")
+    newest = itertools.islice((row for row in rows if _is_row(*row)), MOST_WEIGHTS)
+    return [(step, sha256, float(weight)) for step, sha256, weight in reversed([*newest])]
 
 
 def again(config: TrainConfig, run: Run) -> TrainConfig:

@@ -233,10 +233,10 @@ def _figures(page: Page) -> str:
         return ""
     rate, left = views.seconds_per_step(view), views.seconds_left(view)
     loss = kept("loss", page.id, (view.losses,), None, lambda: views.number(views.smoothed(view.losses)[-1]) if view.losses else "…")
-    took = view.last_t - view.started_t
+    took = views.duration(view.last_t - view.first_t) + " <small>pauses included</small>" * views.went_on(view)
     figures = [
         ("Step", f"{view.step:,} <small>of {view.of:,}</small>"),
-        ("Time left", (f"{views.duration(left)} <small>done about {escape(views.done_about(view))}</small>" if left else "…")) if page.status == "running" else ("Took", views.duration(took)),
+        ("Time left", (f"{views.duration(left)} <small>done about {escape(views.done_about(view))}</small>" if left else "…")) if page.status == "running" else ("Took", took),
         ("Per step", f"{_seconds(rate)}" if rate else "…"),
         ("Loss", loss),
         ("Learning rate", views.number(view.losses[-1][2]) if view.losses else "…"),

@@ -21,6 +21,7 @@ from training.plan import own
 from training.plan.hardware import machine
 from training.runs import choosing, exactly, longer, notes, origin, placing, queueing, room, searching, shown, supervisor
 from training.runs.events import RunView
+from training.runs.reached import reached
 from training.runs.run import Run, delete, list_runs, look_through, of_kinds
 
 from ... import shell, views
@@ -478,7 +479,7 @@ def longer_of(run: Run, status: str) -> tuple[int, tuple[str, ...]]:
             return 0, (in_words(refused),)
         config = run.config()
         more = max(1, config.steps // 2)
-        return more, tuple(longer.said(config, more))
+        return more, tuple(longer.said(config, more, went_milder=bool(reached(run))))
     except (ValueError, OSError) as error:
         return 0, (in_words(str(error)),)
 
