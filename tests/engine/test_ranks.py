@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from tests import tiny
 from tests.families import sdxl, z_image
 from training import jobfile, registry
+from training.engine import launching
 from training.plan import sharing
 from training.runs import supervisor
 from training.runs.context import Context, Follower, Stopped
@@ -199,7 +200,7 @@ def test_processes_started_as_a_person_does_end_together_when_one_is_killed_and_
     try:
         assert _until(lambda: run.checkpoints()), run.log_tail()
         worker = psutil.Process(run.view().pid)
-        ranks = sorted((p for p in worker.children() if "training.runs.rank" in p.cmdline()), key=lambda p: int(p.environ()["RANK"]))
+        ranks = sorted((p for p in worker.children() if launching._is_rank(p)), key=lambda p: int(p.environ()["RANK"]))
         assert len(ranks) == 2
         ranks[1].kill()
         assert _until(lambda: not any(p.is_running() and p.status() != "zombie" for p in (worker, *ranks))), "somebody is left over"

@@ -47,13 +47,13 @@ def model_card(
 ) -> str:
     """The whole README.md of a LoRA.
 
-    samples: paths of sample pictures inside the run; None takes the newest picture of every prompt.  captions: only those
+    samples: paths of sample pictures inside the run; None takes the newest picture of every prompt, none that was drawn after the checkpoint.  captions: only those
     that the person asked to publish.  Local paths and tokens are scrubbed out of everything that people typed.  plugins: where objectives of
     the user's own lie.
     """
     if checkpoint == "final":
         checkpoint = run.chosen_step() or checkpoint
-    shown = _shown(run, config, samples)
+    shown = _shown(run, config, samples, checkpoint)
     meta = front_matter(config, spec, shown)
     dumped = yaml.safe_dump(meta, sort_keys=False, allow_unicode=True, width=120)
     if yaml.safe_load(dumped) != meta:
@@ -125,7 +125,7 @@ def _licence(config: TrainConfig, spec: FamilySpec) -> str:
     return BUILTIN_LICENCE
 
 
-def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list[tuple[str, str]]:
+def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None, checkpoint: str | int) -> list[tuple[str, str]]:
     """(prompt, path in the repository) of the pictures to show."""
     view = run.view()
     made = {str(path): (step, index, prompt) for step, index, prompt, path, _ in view.samples}
@@ -133,7 +133,8 @@ def _shown(run: Run, config: TrainConfig, samples: Iterable[str] | None) -> list
     if samples is None:
         newest: dict[int, str] = {}
         for path, (_, index, _) in sorted(made.items(), key=lambda m: (m[1][0], m[1][1])):
-            newest[index] = path
+            if checkpoint == "final" or made[path][0] <= int(checkpoint):
+                newest[index] = path
         samples = [newest[i] for i in sorted(newest)]
     shown = []
     for path in samples:

@@ -10,7 +10,9 @@ from PIL import Image
 
 from tests.tools.files import kohya
 from tests.ui import story
+from training import registry
 from training.formats import overview
+from training.hub.card import model_card
 from training.jobs.play import Request
 from training.plan.shots import shots
 from training.runs import journal
@@ -93,6 +95,9 @@ def test_votes_and_the_card_are_of_the_step_that_was_made_the_result(ctx):
     pairs = {frozenset(s.place["label"] for s in asked(ctx, run=run.id, mode="vote").shots) for _ in range(30)}
     assert "60" not in frozenset().union(*pairs) and frozenset(("100", "final")) not in pairs
     assert "checkpoint of step 60 of 100" in publish.made_card(ctx, run, "", "final", ())
+    assert publish.settled(ctx, run, publish.Wish(), None).samples == ("samples/000060_0.webp", "samples/000060_1.webp")
+    card = model_card(run, run.config(), registry.get("families", "sd15").SPEC)
+    assert "samples/000060_0.webp" in card and "samples/000100" not in card
 
 
 def test_a_vote_is_blind_counts_once_and_ranks(ctx):

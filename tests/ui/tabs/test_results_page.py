@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from tests.ui import story
 from training.home import Home
+from training.plan import unseen
 from training.runs import journal, notes
 from training.runs.events import RunView, fold
 from training.runs.run import Run, delete
@@ -21,8 +22,9 @@ from ui import kept
 from ui.api.endpoints import Api
 from ui.server import media
 from ui.shell import UiContext
-from ui.tabs.results import comparing, looking, overlay
+from ui.tabs.results import comparing, gallery, looking, overlay
 from ui.tabs.results import tab as results
+from ui.theme import ASSETS
 
 
 @pytest.fixture
@@ -113,6 +115,14 @@ def test_two_runs_beside_each_other_show_pictures_curves_and_settings_that_diffe
     alone = comparing.settings([comparing.of(one, one.view(), str)] * 2)
     assert "All settings are the same" in alone
     assert comparing.told("data.datasets", [{"name": "a", "repeats": 2, "trigger": ""}, {"name": "b"}]) == "a, Repeats 2; b" and comparing.told("seed", 1234) == "1234"
+
+
+def test_the_label_of_a_prompt_that_no_picture_shows_is_seen():
+    prompt = unseen.prompt_for("object", False, ()).replace("[trigger]", "zibbo")
+    page = gallery.grid(fold(RunView(), [{"t": 1.0, "kind": "sample", "step": 0, "index": 0, "prompt": prompt, "path": "samples/0.webp", "seed": 1}]), str)
+    (look,) = re.findall(r'<span class="ez-chip ([\w-]+)"[^>]*>not in your pictures', page)
+    hidden = re.findall(r"\.([\w-]+) \{[^}]*clip-path: inset\(50%\)", (ASSETS / "workbench.css").read_text(encoding="utf-8"))
+    assert hidden and look not in hidden
 
 
 def test_what_is_gone_takes_no_place_beside_a_run():

@@ -276,7 +276,8 @@ def settled(ctx, run: Run, wish: Wish, who: Account | None) -> Wish:
         checkpoint = "final" if finished else str(views.advised(view, sorted(map(int, steps)))[0])
     made = {path for *_, path, _ in view.samples}
     if wish.samples is None:
-        newest = {index: path for _, index, _, path, _ in sorted(view.samples)}
+        last = view.result_step if checkpoint == "final" else int(checkpoint)  # what was drawn later is not of this checkpoint
+        newest = {index: path for step, index, _, path, _ in sorted(view.samples) if not last or step <= last}
         samples = tuple(newest[i] for i in sorted(newest))
     else:
         samples = tuple(s for s in wish.samples if s in made)
