@@ -618,6 +618,7 @@ class Session:
             self._put_back(files, state)
         self.ctx.ranks.wait()  # all have read it
         self._put_down(record)
+        self._recall()
 
     def _put_back(self, files: dict[str, dict[str, Tensor]], state: dict) -> None:
         """All is as it was when this was saved."""
@@ -632,7 +633,6 @@ class Session:
         optim.follow(self.scheduler)  # a run that trains longer than the one it goes on from has another schedule
         self.scaler.load_state_dict(state["scaler"]) if state["scaler"] else None
         self.step = state["step"]
-        self._recall()
 
     def _recall(self) -> None:
         """What earlier attempts measured up to here."""
