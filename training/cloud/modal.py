@@ -229,7 +229,7 @@ class Volume:
                 found = _volume(self.handle, self.options).listdir(f"/{folder}")
             except (FileNotFoundError, modal.exception.NotFoundError):  # nothing lies in that folder yet
                 return {}
-        return {PurePosixPath(entry.path).name: entry.size for entry in found if entry.type == modal.volume.FileEntryType.FILE and not PurePosixPath(entry.path).name.startswith(".")}
+        return {PurePosixPath(entry.path).name: entry.size for entry in found if entry.type.name == "FILE" and not PurePosixPath(entry.path).name.startswith(".")}
 
     def get(self, files: Mapping[str, Path]) -> None:
         for name, target in files.items():
