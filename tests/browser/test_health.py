@@ -53,8 +53,12 @@ def test_a_dataset_is_checked_and_a_crop_is_dragged(easel, open_page, nasty, siz
     page.locator(".ez-zoom-tools").get_by_role("button", name="Turn right").click()
     wait(lambda: ds.get("wide.png").treatment.turns == 1, "the picture was not turned", 20)
     page.locator('[data-zoom="wide.png"][data-turned="1"]').wait_for()
-    shown, part = (page.locator(f".ez-zoom {where}").bounding_box() for where in (".ez-shown", ".ez-crop > i"))
-    assert shown["height"] > 2 * shown["width"] and part["y"] < shown["y"] + 2  # what lay at the left lies above now, and so does the crop
+
+    def turned():
+        shown, part = (page.locator(f".ez-zoom {where}").bounding_box() for where in (".ez-shown", ".ez-crop > i"))
+        return shown["height"] > 2 * shown["width"] and part["y"] < shown["y"] + 2  # what lay at the left lies above now, and so does the crop
+
+    wait(turned, "the crop did not turn with its picture", 20)
     page.locator(".ez-zoom-tools").get_by_role("button", name="Leave out").click()
     wait(lambda: ds.counts().out == 1, "the picture was not left out", 20)
     page.keyboard.press("Escape")

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.engine.faults import contents, parts, save
 from training.config import SavePart
 from training.engine import checkpoint
+from training.files import CANNOT
 
 REPO = Path(__file__).resolve().parents[2]
 FAULTS = Path(__file__).with_name("faults.py")
@@ -231,7 +232,8 @@ def test_killed_at_every_operation_of_a_save(faults):
 
 def check_failures(cases, code, whole):
     for case in cases:
-        assert case["save"] == f"OSError {code}", (case["at"], case["name"])
+        no_sync = code in CANNOT and case["name"] in ("open", "fsync") and case["save"] == "000002"  # of the folder, after the rename: some disks have no such call
+        assert no_sync or case["save"] == f"OSError {code}", (case["at"], case["name"])
         committed = "000002" in case["names"]
         assert case["names"] == (["000001", "000002"] if committed else ["000001"]), "nothing half-written is left"
         assert case["newest"] == (2 if committed else 1) and case["said"] == []
