@@ -32,7 +32,6 @@ from .memory import autocast
 LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
 
 
-
 def standing(config: TrainConfig, ctx: Context) -> Standing:
     """The fixed prompts of a run over its steps, as they were changed until now.  All ranks call it together."""
     found = prompting.of_run(ctx.run, config.sample.prompts).changes if ctx.ranks.first else ()

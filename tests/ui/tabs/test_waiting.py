@@ -15,7 +15,7 @@ from training.runs import journal, queueing, telling, tellside
 from training.runs.events import RunView
 from training.runs.queueing import Wait
 from training.runs.run import create
-from ui import drafts, shell, sidebar, views
+from ui import drafts, sidebar, views
 from ui import telling as panel
 from ui.tabs.results import queue
 from ui.tabs.results import tab as results
@@ -23,17 +23,6 @@ from ui.tabs.train import finder, later, ownpresets
 from ui.tabs.train import tab as train
 
 SECRET = "https://ntfy.example/a-topic-that-nobody-guesses"
-
-
-@pytest.fixture(scope="module")
-def state():
-    with gr.Blocks():
-        return gr.State()
-
-
-@pytest.fixture
-def ctx(home, state):
-    return shell.UiContext(home, True, False, "", (), state, state, state, state, state)
 
 
 def test_the_end_is_said_as_a_clock_time_and_tomorrow_with_its_day():
