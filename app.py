@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 from training.home import INSTALLED, find_home
 from training.hub import wire
@@ -89,9 +90,14 @@ def _serve(home, plan, port, claim) -> int:
     from ui.server import frontpage, guard, media
     from ui.server.logins import Basic, Brake, checker
     from ui.server.space import Door, owner_of
+    from ui.server.spoken import Layouts, Spoken
 
-    demo = shell.build(home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path, folders=plan.folders)
-    middleware = [Middleware(guard.Guard, access=plan.access), Middleware(frontpage.FrontPage, base=plan.root_path, access=plan.access)]
+    lay_out = partial(shell.build, home, local=plan.local, on_space=plan.on_space, root_path=plan.root_path, folders=plan.folders)
+    demo = lay_out()
+    middleware = [
+        Middleware(guard.Guard, access=plan.access), Middleware(frontpage.FrontPage, base=plan.root_path, access=plan.access),
+        Middleware(Spoken, layouts=Layouts(lay_out, demo)),
+    ]  # fmt: skip
     if plan.auth:
         middleware.append(Middleware(Brake))
         if plan.mcp:

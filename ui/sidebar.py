@@ -16,6 +16,7 @@ from training.runs.events import RunView
 from training.runs.run import Run
 
 from . import added, newer, reporting, telling, views
+from .language import LANGUAGES, spoken, tr
 from .poll import changes
 from .theme import ASSETS
 from .words import in_words
@@ -32,6 +33,12 @@ SUN = (
 MOON = (
     '<svg class="ez-moon" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linejoin="round" aria-hidden="true">'
     '<path d="M20 14.500A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.500z"/></svg>'
+)
+
+
+GLOBE = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round" aria-hidden="true"><circle cx="12" cy="12" r="8.5"/>'
+    '<path d="M3.5 12h17M12 3.500c2.4 2.300 3.6 5.200 3.6 8.500s-1.200 6.200-3.600 8.500c-2.400-2.300-3.600-5.200-3.600-8.500s1.200-6.200 3.600-8.500z"/></svg>'
 )
 
 
@@ -155,10 +162,18 @@ def header_html(now: Now | None, ended: Ended | None = None) -> str:
             f'<button type="button" class="ez-chip ez-run ez-now" data-tab="{_tab_of(now.run)}" title="Show {title}"><i></i>'
             f"<span>{title}</span>{f'<b>{now.percent}</b>' if now.percent else ''}</button>"
         )
+    theme = escape(tr("Light or dark"))
     return (
-        f'<header class="ez-header"{outside}><div class="ez-brand">{logo}<span>Easel</span></div><div class="ez-header-right">{chip}'
-        f'<button type="button" class="ez-iconbtn" data-theme-toggle aria-label="Light or dark" title="Light or dark">{SUN}{MOON}</button></div></header>'
+        f'<header class="ez-header"{outside}><div class="ez-brand">{logo}<span>Easel</span></div><div class="ez-header-right">{chip}{_languages()}'
+        f'<button type="button" class="ez-iconbtn" data-theme-toggle aria-label="{theme}" title="{theme}">{SUN}{MOON}</button></div></header>'
     )
+
+
+def _languages() -> str:
+    """The choice of a language: each by its own name, so that whoever lands in a wrong one finds out of it."""
+    options = "".join(f'<option value="{code}" lang="{code}"{" selected" if code == spoken() else ""}>{name}</option>' for code, name in LANGUAGES.items())
+    what = escape(tr("Language"))
+    return f'<label class="ez-iconbtn ez-language" title="{what}">{GLOBE}<select data-language aria-label="{what}">{options}<option value="">{escape(tr("As the browser"))}</option></select></label>'
 
 
 def machine_html(machine: hardware.Machine, now: Now | None) -> str:

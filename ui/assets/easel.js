@@ -1,4 +1,29 @@
-// Easel: the theme that was chosen, links between tabs, and the tab in the address.
+// Easel: the language and the theme that were chosen, links between tabs, and the tab in the address.
+(() => {
+  // What a script says, in the language of the page (ui/server/spoken.py puts the words there); {names} are filled in.
+  const easel = (window.easel = window.easel || {});
+  easel.language = easel.language || "en";
+  const filled = (text, values) => text.replace(/\{(\w+)\}/g, (all, name) => (name in values ? (typeof values[name] === "number" ? values[name].toLocaleString(easel.language) : values[name]) : all));
+  window.tr = (text, values = {}) => filled(easel.words?.[text] || text, values);
+  window.trn = (one, many, n, values = {}) => {
+    const forms = easel.words?.[one] || [one, many];
+    const order = new Intl.PluralRules(easel.language).resolvedOptions().pluralCategories; // "many" of Spanish and French counts millions
+    const at = order.filter((name) => name !== "many").indexOf(new Intl.PluralRules(easel.language).select(n));
+    return filled(forms[Math.max(0, Math.min(forms.length - 1, at < 0 ? forms.length - 1 : at))], { n, ...values });
+  };
+
+  // The choice is kept in a cookie, so that the server knows it before the page is there; where cookies are not kept, the address says it.
+  document.addEventListener("change", (event) => {
+    const choice = event.target.closest?.("[data-language]");
+    if (!choice) return;
+    const address = new URL(location.href);
+    address.searchParams.delete("lang");
+    const framed = location.protocol === "https:" ? "; SameSite=None; Secure; Partitioned" : "; SameSite=Lax";
+    document.cookie = `easel-language=${choice.value}; path=/; max-age=${choice.value ? 31536000 : 0}${framed}`;
+    if (choice.value && !document.cookie.includes(`easel-language=${choice.value}`)) address.searchParams.set("lang", choice.value);
+    address.href === location.href ? location.reload() : location.replace(address);
+  });
+})();
 (() => {
   const KEY = "easel-theme";
   const wanted = () => localStorage.getItem(KEY) || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");

@@ -1,0 +1,199 @@
+"""Takes up what the page says, and brings the languages' files in line with it.
+
+    python -m ui.language.extract           writes ui/language/*.po and engine.txt anew: what is new stands there without a translation, what is gone is taken out
+    python -m ui.language.extract --left    says how much each language still lacks
+
+Three sources: tr(), trn(), trc() and N_() in ui/, its scripts' tr(); what the page shows of the schema, the presets, the plugins and the table of
+errors; and the sentences of the engine, as patterns of its f-strings (heard.py).  The first two must be whole in every language, which a test holds.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract
+from babel.messages.pofile import read_po, write_po
+
+from training import errors, registry
+from training.config import TrainConfig
+from training.plan import presets
+
+from . import FOLDER, LANGUAGES, SOURCE
+from .heard import LIST, NAME
+
+REPO = FOLDER.parents[1]
+ENGINE = "engine"  # the comment of a message that is no word of the page itself
+MARKS = {"tr": 1, "N_": 1, "trn": 2, "trc": 2}
+ROOMS = ("data", "plan", "runs", "engine", "hub", "jobs", "checkup", "cloud", "away", "tools", "formats", "foreign", "families", "objectives", "adapters", "optimizers", "trackers", "models")
+SILENT = {"words.py", "tagnames.py", "drawing.py"}
+WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")
+CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*[<{\[]|://|^--|\bSELECT\b|__|;\s*$")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One text to translate.  many: what it is of several; context: where it means something else; engine: said by the engine, not by the page."""
+
+    text: str
+    where: str
+    many: str = ""
+    context: str = ""
+    engine: bool = False
+
+
+def messages() -> list[Message]:
+    """Everything that is said, each once, in the order of the files."""
+    found: dict[tuple[str, str], Message] = {}
+    for message in (*marked(), *scripted(), *listed(), *engine()):
+        known = found.get((message.context, message.text))
+        if known is None or (message.many and not known.many):
+            found[message.context, message.text] = message
+    return list(found.values())
+
+
+def marked() -> Iterator[Message]:
+    """What is marked in the page's code."""
+    for path in sorted((REPO / "ui").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MARKS):
+                continue
+            texts = [a.value for a in node.args[: MARKS[node.func.id]] if isinstance(a, ast.Constant) and isinstance(a.value, str) and a.value]
+            where = path.relative_to(REPO).as_posix()
+            if node.func.id == "trn" and len(texts) == 2:
+                yield Message(texts[0], where, many=texts[1])
+            elif node.func.id == "trc" and len(texts) == 2:
+                yield Message(texts[1], where, context=texts[0])
+            elif node.func.id in ("tr", "N_") and texts:
+                yield Message(texts[0], where)
+
+
+def scripted() -> Iterator[Message]:
+    """What is marked in its scripts."""
+    for path in sorted((REPO / "ui" / "assets").glob("*.js")):
+        with path.open("rb") as file:
+            for _, text, _, _ in extract("javascript", file, keywords={"tr": None, "trn": (1, 2)}):
+                one, many = text if isinstance(text, tuple) else (text, "")
+                yield Message(one, path.relative_to(REPO).as_posix(), many=many)
+
+
+def listed() -> Iterator[Message]:
+    """What the page shows of tables that are not its own: settings, presets, plugins, errors."""
+    from .. import forms
+
+    shown = [(TrainConfig, "training/config.py")]
+    for kind in ("families", "adapters", "objectives", "optimizers", "jobs", "captioning", "trackers", "cloud", "foreign", "formats"):
+        for id, plugin in registry.find(kind, REPO / "no-plugins-of-ones-own").items():
+            module, where = plugin.module, f"{registry.PACKAGES[kind].replace('.', '/')}/{id}.py"
+            yield from (Message(text, where) for name in ("TITLE", "BLURB") if (text := getattr(module, name, "")))
+            shown += [(model, where) for name in ("Config", "Options") if hasattr(model := getattr(module, name, None), "model_fields") and model is not TrainConfig]
+    for model, where in shown:
+        for group in forms.groups(model):
+            yield from (Message(text, where) for text in (group.title, group.help) if text)
+            yield from (Message(text, where) for field in group.fields for text in (field.label, field.help) if text)
+            yield from (Message(forms.label(name), where) for field in group.fields if field.kind == "rows" for name in field.item.model_fields)
+    for preset in presets.list_presets():
+        yield from (Message(text, "presets") for text in (preset.title, preset.blurb, preset.for_whom) if text)
+    for kind in errors.KINDS:
+        yield from (Message(text, "training/errors.py") for text in (kind.title, kind.cause, kind.do))
+    yield from (Message(text, "training/errors.py") for text in errors.ACTIONS.values())
+
+
+def engine() -> Iterator[Message]:
+    """The sentences of the engine, as the patterns that its f-strings are."""
+    paths = [path for room in ROOMS for path in sorted((REPO / "training" / room).rglob("*.py"))] + sorted((REPO / "captioning").glob("*.py"))
+    for path in paths:
+        if path.name in SILENT:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        left_out = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if isinstance(part, ast.Constant)}
+        left_out |= {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(node.body[0], ast.Expr)}
+        for node in ast.walk(tree):
+            if id(node) in left_out or not isinstance(node, (ast.Constant, ast.JoinedStr)):
+                continue
+            text = pattern_of(node)
+            if text and WORDY.search(text) and not CODE.search(text) and "\n" not in text.strip() and len(text) < 600:
+                yield Message(text, path.relative_to(REPO).as_posix(), engine=True)
+
+
+def pattern_of(node: ast.Constant | ast.JoinedStr) -> str:
+    """A string of the code, what an f-string fills in as {names}; "" for what is no text, or says nothing by itself."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) and "{" not in node.value else ""
+    pieces, used = [], {}
+    for part in node.values:
+        if isinstance(part, ast.Constant):
+            pieces.append(part.value.replace("{", "(").replace("}", ")"))
+            continue
+        names = [n.id if isinstance(n, ast.Name) else n.attr for n in ast.walk(part.value) if isinstance(n, (ast.Name, ast.Attribute))]
+        name = re.sub(r"\W", "", names[0].lower().strip("_")) if names else "value"
+        name = name if name.isidentifier() else "value"
+        used[name] = used.get(name, 0) + 1
+        pieces.append(f"{{{name}{used[name] if used[name] > 1 else ''}}}")
+    text = "".join(pieces)
+    return text if len(re.findall(r"[A-Za-z]{2,}", NAME.sub("", text))) >= 3 else ""
+
+
+def template() -> Catalog:
+    """All messages as a catalogue without translations."""
+    catalog = Catalog(project="Easel", header_comment="# What Easel says.", fuzzy=False)
+    for message in messages():
+        catalog.add(
+            (message.text, message.many) if message.many else message.text, locations=[(message.where, 0)],
+            auto_comments=[ENGINE] if message.engine else [], context=message.context or None,
+        )  # fmt: skip
+    return catalog
+
+
+def update() -> None:
+    """Writes all files anew."""
+    fresh = template()
+    said = sorted({m.text.replace("\n", "\\n") for m in messages() if m.engine})
+    LIST.write_text("".join(f"{line}\n" for line in said), encoding="utf-8")
+    for language in LANGUAGES:
+        if language == SOURCE:
+            continue
+        path = FOLDER / f"{language}.po"
+        catalog = Catalog(locale=language, project="Easel", header_comment=f"# What Easel says, in {LANGUAGES[language]}.", fuzzy=False)
+        if path.exists():
+            with path.open("rb") as file:
+                catalog = read_po(file, locale=language)
+        catalog.update(fresh, no_fuzzy_matching=True)
+        catalog.obsolete.clear()
+        write(catalog, path)
+
+
+def write(catalog: Catalog, path: Path) -> None:
+    """The catalogue as a file that differs only where its messages do."""
+    with path.open("wb") as file:
+        write_po(file, catalog, width=0, omit_header=False, include_lineno=False, sort_by_file=True, ignore_obsolete=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not re.match(r'"(POT-Creation-Date|PO-Revision-Date|Last-Translator|Language-Team|Report-Msgid-Bugs-To|Generated-By)', line)), encoding="utf-8")
+
+
+def left(language: str) -> tuple[int, int, int, int]:
+    """(messages of the page, those without a translation, sentences of the engine, those without one)."""
+    with (FOLDER / f"{language}.po").open("rb") as file:
+        rows = [m for m in read_po(file, locale=language) if m.id]
+    empty = lambda m: not all(m.string) if isinstance(m.string, (tuple, list)) else not m.string
+    page, others = [m for m in rows if ENGINE not in m.auto_comments], [m for m in rows if ENGINE in m.auto_comments]
+    return len(page), sum(map(empty, page)), len(others), sum(map(empty, others))
+
+
+def main(flags: list[str]) -> int:
+    """0."""
+    if "--left" not in flags:
+        update()
+    for language in LANGUAGES:
+        if language != SOURCE:
+            print("{}: {} texts of the page, {} without a translation; {} sentences of the engine, {} without one".format(language, *left(language)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""What the engine, a record or a library said, in the language of the page.
+
+The engine speaks English: its sentences stand in records, go to other machines, and are told apart by their words (training/errors.py).  They are
+put into another language where they are shown: by the sentence itself, or by the pattern that an f-string of the code is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from . import FOLDER, SOURCE, catalogue, sentence_end, spoken
+
+NAME = re.compile(r"\{(\w+)\}")
+LIST = FOLDER / "engine.txt"  # the engine's messages, one a line, \n for a line's end; written by extract.py
+PART = re.compile(r"(?<=[.!?…])\s+(?=\S)")
+DEEPEST = 3
+
+
+def heard(text: str, language: str = "") -> str:
+    """The text in the language that is spoken; what is not known, or only in part, stays as it is there."""
+    language = language or spoken()
+    return text if language == SOURCE or not text.strip() else _heard(text, language, 0)
+
+
+@lru_cache(maxsize=4096)
+def _heard(text: str, language: str, depth: int) -> str:
+    if (whole := _one(text, language, depth)) is not None:
+        return whole
+    parts = PART.split(text)
+    if len(parts) == 1:
+        return text
+    space = "" if language in ("ja", "zh") else " "
+    return space.join(part if (said := _one(part, language, depth)) is None else said for part in parts)
+
+
+def _one(text: str, language: str, depth: int) -> str | None:
+    """One sentence; None where it is not known.  Ours are put into records with a large letter in front and a full stop behind."""
+    bare = text.removesuffix(".")
+    for form, ended in ((text, False), (bare, True), (bare[:1].lower() + bare[1:], True), (bare[:1].upper() + bare[1:], True), (bare + ".", False), (bare[:1].upper() + bare[1:] + ".", False)):
+        said = _exact(form, language)
+        if said is None and " " in form:
+            said = _by_pattern(form, language, depth)
+        if said is not None:
+            if bare[:1].isupper():
+                said = said[:1].upper() + said[1:]
+            return said + sentence_end() if ended and text.endswith(".") and not said.endswith((".", "。", "!", "?", "…")) else said
+    return None
+
+
+def _exact(text: str, language: str) -> str | None:
+    said = catalogue(language).gettext(text)
+    return said if said != text else None
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A message with {names}.  longest: its longest piece, which a text must have."""
+
+    message: str
+    longest: str
+    weight: int
+    expression: re.Pattern
+
+
+@cache
+def patterns() -> tuple[Pattern, ...]:
+    """The engine's messages that have something filled in, those first that say most themselves."""
+    found = [pattern(line.replace("\\n", "\n")) for line in LIST.read_text(encoding="utf-8").splitlines() if NAME.search(line)]
+    return tuple(sorted(found, key=lambda p: -p.weight))
+
+
+def pattern(message: str) -> Pattern:
+    """What finds a message again in which something was filled in."""
+    pieces = NAME.split(message)
+    fixed = pieces[::2]
+    expression = "".join(re.escape(piece) if at % 2 == 0 else f"(?P<{piece}>.+?)" for at, piece in enumerate(pieces))
+    return Pattern(message, max(fixed, key=len), sum(map(len, fixed)), re.compile(expression, re.DOTALL))
+
+
+def _by_pattern(text: str, language: str, depth: int) -> str | None:
+    for one in patterns():
+        if one.longest in text and (match := one.expression.fullmatch(text)):
+            said = catalogue(language).gettext(one.message)
+            if said == one.message:
+                continue
+            values = match.groupdict()
+            if depth < DEEPEST:
+                values = {name: _heard(value, language, depth + 1) for name, value in values.items()}
+            return said.format_map(values)
+    return None
