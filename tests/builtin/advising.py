@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.builtin import figures
-from tests.builtin.concepts import CONCEPTS, Concept
+from tests.builtin.concepts import CONCEPTS, PICTURES, Concept
 from tests.builtin.others import LOOKED_AT, OTHERS
 from training import registry
 from training.engine import checkpoint
