@@ -43,7 +43,7 @@ PYDANTIC = (
 ROOMS = ("data", "plan", "runs", "engine", "hub", "jobs", "checkup", "cloud", "away", "tools", "formats", "foreign", "families", "objectives", "adapters", "optimizers", "trackers", "models")
 SILENT = {"words.py", "tagnames.py", "drawing.py"}
 WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")
-CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*[<{\[]|://|^--|\bSELECT\b|__|;\s*$")
+CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*[<\[]|://|^--|\bSELECT\b|__|;\s*$")
 
 
 @dataclass(frozen=True)
