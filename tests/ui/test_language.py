@@ -33,6 +33,8 @@ def unmarked(path: Path) -> list[str]:
             silent |= _inside(node)
         if isinstance(node, ast.Subscript):
             silent |= _inside(node.slice)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
+            silent |= _inside(node.value)
         if isinstance(node, ast.keyword) and node.arg in QUIET_ARGUMENTS:
             silent |= _inside(node.value)
         if isinstance(node, ast.JoinedStr):
@@ -56,11 +58,11 @@ def _inside(node: ast.AST) -> set[int]:
 def _said(text: str, filled: bool) -> str:
     """What a person reads of a string of the code; "" for what is for the browser."""
     inside = [value for value in SAID_IN.findall(text) if re.search(r"[A-Za-z]{2}", value)]
-    bare = re.sub(r"<[^<>]*>|<[^<>]*$|^[^<>]*(?<![a-z ])>", "\n", text) if "<" in text or ">" in text else text
+    bare = re.sub(r"<[^<>]*>|<[^<>]*$|^[^<>]*(?<![a-z ])>", "\n", text) if ("<" in text or ">" in text) and "=>" not in text else text
+    html = bare != text
     bare = re.sub(r"&\w+;|%[a-zA-Z]|\b(?:ez|is|data|aria)-[\w-]*", " ", bare)
     for name in NAMES:
         bare = bare.replace(name, "")
-    html = bare != text
     wordy = re.search(r"[a-z]{2,}[,;:]? [a-z\"‘(\0]", bare) or re.match(r"\s*[A-Z][a-z]+(?: |[.…!?:]|\s*$)", bare) or ((filled or html) and re.search(r"(?<![\w./#-])[a-z]{3,}(?![\w/=#:-])", bare))
     odd = re.search(r"[{};=]|->|=>|\.\w+\(|^[\w-]+\[", bare) and not html
     return " ".join((bare if wordy and not odd else "").split()) or " | ".join(inside)
