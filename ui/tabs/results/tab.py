@@ -25,6 +25,7 @@ from training.runs.run import Run, list_runs, look_through, of_kinds
 from ... import shell, views
 from ...kept import kept
 from ...language import N_, tr
+from ...language.heard import heard
 from ...poll import Watch, changes, result_of
 from ...server import client, media
 from ...theme import ASSETS
@@ -321,7 +322,7 @@ def about(run: Run) -> str:
         names = [tr("{name} (version {version})", name=name, version=one.version) if one else name for name, one in named]
         family = job["model"]["family"]
         try:
-            family = registry.get("families", family).SPEC.called(job["model"]["source"])
+            family = heard(registry.get("families", family).SPEC.called(job["model"]["source"]))
         except ValueError:
             pass  # its plugin is gone; the id still says which it was
         away = place_of(run)
