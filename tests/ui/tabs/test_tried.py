@@ -125,6 +125,7 @@ def test_how_new_text_is_put_beside_the_old_one_is_part_of_the_job(home, ds):
     assert made(kept.model_copy(update={"place": "line"})).apart and made(kept.model_copy(update={"mode": "missing"})).place == "behind"
     html = lambda kept, **more: captioner.render(home, captioner.complete(kept, found), {}, **more)
     assert "@apart" in html(kept) and "@apart" not in html(kept.model_copy(update={"place": "line"})) and 'data-act="place"' not in html(captioner.Kept())
+    assert html(kept, reach="Only these.", mark="shown 2").count('data-reach="shown 2"') == 2
     assert "Only <b>" not in html(kept, reach="Only <b>") and "Only &lt;b&gt;" in html(kept, reach="Only <b>")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ...language import sentence_end, tr, trc, trn
 from ...language.heard import heard
 
-BETWEEN = re.compile(r", (?=\d+ [a-z]|version \d|without \d)")  # the parts of what undo() says
+BETWEEN = re.compile(r", (?=\d+ (?:picture|crop|caption|file)s? |version \d+ taken|without \d+ files? that)")  # the parts of what undo() says
 PARTS: tuple[tuple[str, Callable[..., str]], ...] = (
     (r"(\d+) pictures? put back", lambda n: trn("{n} picture put back", "{n} pictures put back", int(n))),
     (r"(\d+) crops? put back", lambda n: trn("{n} crop put back", "{n} crops put back", int(n))),
