@@ -113,7 +113,7 @@ def test_a_press_reaches_whom_the_page_said_or_nobody(home, ds):
     two = "selected 2"
     assert whom(said=two, picks=["p0.png", "p1.png"]) == (["p1.png"], "")
     assert "other pictures than the page said" in whom(said=two, picks=["p1.png"])[1] and "other pictures" in whom(said="", query="solo")[1]
-    assert "These 2 pictures have a caption already; choose All anew" in whom(picks=["p0.png", "p2.png"])[1] and "no picture is shown" in whom(query="nothing has this")[1]
+    assert "These 2 pictures have a caption already; choose All anew" in whom(picks=["p0.png", "p2.png"])[1] and "No picture is shown" in whom(query="nothing has this")[1]
 
 
 def test_how_new_text_is_put_beside_the_old_one_is_part_of_the_job(home, ds):

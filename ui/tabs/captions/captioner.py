@@ -85,7 +85,7 @@ def job(home: Home, ds: Dataset, now: Settings, device: str, pictures: Sequence[
     """(the job, {}), or (None, {field: what is wrong with it}); '' is the field of what concerns the whole.  pictures: whom it reaches; none for all."""
     found = plugins(home)
     if now.captioner not in found or not found[now.captioner].ok:
-        return None, {"": tr("choose a captioner first")}
+        return None, {"": tr("Choose a captioner first.")}
     module = found[now.captioner].module
     if lacking := caption.lacks(module):
         return None, {"": lacking}

@@ -392,7 +392,7 @@ class _Tab:
             return [gr.skip(), *self.show(name, view, wrong=wrong)]
         run, _, status = self._job(ds)
         if _busy(status):
-            return [gr.skip(), *self.show(name, view, wrong={"": tr("'{title}' is still going; stop it first", title=run.title)})]
+            return [gr.skip(), *self.show(name, view, wrong={"": tr("'{title}' is still going; stop it first.", title=run.title)})]
         if kept_out := supervisor.no_accelerator():
             return [gr.skip(), *self.show(name, view, wrong={"": kept_out})]
         try:
@@ -407,19 +407,19 @@ class _Tab:
         whom = to_caption(look.shown, look.view, look.pictures)
         among = whom.pictures
         if said is not None and said != whom.mark:
-            return [], tr("by now it would reach other pictures than the page said; look again, and press again")
+            return [], tr("By now it would reach other pictures than the page said; look again, and press again.")
         if not (trial or whom.how):
             return [], ""
         if self._now().mode == "missing":
             left = [p for p in among if not p.caption]
             if among and not left:
                 return [], trn(
-                    "The selected picture has a caption already; choose {anew} or {beside}, to caption it again",
-                    "These {n} pictures have a caption already; choose {anew} or {beside}, to caption them again", len(among), anew=captioner.mode_name("overwrite"), beside=captioner.mode_name("append"),
+                    "The selected picture has a caption already; choose {anew} or {beside}, to caption it again.",
+                    "These {n} pictures have a caption already; choose {anew} or {beside}, to caption them again.", len(among), anew=captioner.mode_name("overwrite"), beside=captioner.mode_name("append"),
                 )  # fmt: skip
             among = left
         if not among:
-            return [], tr("no picture is shown, so there is none to caption; clear the search first")
+            return [], tr("No picture is shown, so there is none to caption; clear the search first.")
         return [p.id for p in among[: tried.COUNT if trial else None]], ""
 
     def _tried_act(self, ds: Dataset, run: Run, act: str, id: str) -> None:

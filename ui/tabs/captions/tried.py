@@ -48,7 +48,7 @@ def accept(ds: Dataset, run: Run, items: Mapping[str, tuple[str, str]], id: str)
     captions = {p.id: p.caption for p in ds.pictures(check=False)}
     wanted = {picture: text for picture, text in proposals(items).items() if id in ("", picture) and picture in captions}
     if not wanted:
-        raise ValueError(tr("there is nothing to accept: the pictures of this trial are gone; try again"))
+        raise ValueError(tr("There is nothing to accept: the pictures of this trial are gone; try again."))
     return ds.set_captions(wanted if id else open_ones(run, captions, items), str(run.job().get("captioner", "captioner")))
 
 

@@ -364,7 +364,7 @@ def answer(ctx, chosen: str, seen: dict, data: dict, token: Secret | None) -> li
         else:
             job = Run.open(ctx.home.outputs, str(data.get("job", "")))
             if job.kind != "publish":
-                raise ValueError(tr("that is no upload"))
+                raise ValueError(tr("That is no upload."))
             if act == "cancel":
                 job.command("stop")
             elif act == "retry":
