@@ -1,0 +1,163 @@
+"""What the engine counts in half sentences, such as '24 pictures added, 3 refused', in the language of the page.
+
+They stand in records (the versions of a dataset, its journal), so they are found again by their English, which is what the page itself would say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+
+from ...language import N_, SOURCE, point, speaking, spoken, tr, trn
+from ...language.heard import heard, pattern
+
+# the more special ones first: {source} stands for anything
+COUNTED: tuple[Callable[..., str], ...] = (
+    # what became of files that were added
+    lambda n: trn("{n} picture added", "{n} pictures added", n),
+    lambda n: trn("{n} clip added", "{n} clips added", n),
+    lambda n: trn("{n} caption paired", "{n} captions paired", n),
+    lambda n: trn("{n} mask paired", "{n} masks paired", n),
+    lambda n: trn("{n} control picture paired", "{n} control pictures paired", n),
+    lambda n: trn("{n} control picture made", "{n} control pictures made", n),
+    lambda n: trn("{n} already there", "{n} already there", n),
+    lambda n: trn("{n} refused", "{n} refused", n),
+    lambda n: trn("{n} control picture left out", "{n} control pictures left out", n),
+    lambda n: trn("{n} regularisation picture left out", "{n} regularisation pictures left out", n),
+    lambda n: trn("{n} picture of earlier results left out", "{n} pictures of earlier results left out", n),
+    lambda n: trn("{n} unused picture left out", "{n} unused pictures left out", n),
+    lambda n: trn("{n} picture without a caption carries the prompt that it was drawn from", "{n} pictures without a caption carry the prompt that they were drawn from", n),
+    # what one version has that another has not
+    lambda n: trn("{n} mask added", "{n} masks added", n),
+    lambda n: trn("{n} control picture added", "{n} control pictures added", n),
+    lambda n: trn("{n} picture removed", "{n} pictures removed", n),
+    lambda n: trn("{n} mask removed", "{n} masks removed", n),
+    lambda n: trn("{n} control picture removed", "{n} control pictures removed", n),
+    lambda n: trn("{n} picture replaced", "{n} pictures replaced", n),
+    lambda n: trn("{n} mask replaced", "{n} masks replaced", n),
+    lambda n: trn("{n} control picture replaced", "{n} control pictures replaced", n),
+    lambda n: trn("{n} caption changed", "{n} captions changed", n),
+    lambda n: trn("{n} crop moved", "{n} crops moved", n),
+    lambda n: trn("{n} picture turned, mirrored or left out otherwise", "{n} pictures turned, mirrored or left out otherwise", n),
+    lambda n: trn("{n} picture turned, mirrored or left out", "{n} pictures turned, mirrored or left out", n),
+    lambda n: trn("{n} picture counted otherwise", "{n} pictures counted otherwise", n),
+    # what a step did
+    lambda n: trn("{n} caption typed", "{n} captions typed", n),
+    lambda n: trn("text replaced in {n} caption", "text replaced in {n} captions", n),
+    lambda n: trn("text put in front of {n} caption", "text put in front of {n} captions", n),
+    lambda n: trn("text put behind {n} caption", "text put behind {n} captions", n),
+    lambda n: trn("tags changed in {n} caption", "tags changed in {n} captions", n),
+    lambda n: trn("{n} caption read in another encoding", "{n} captions read in another encoding", n),
+    lambda n: trn("{n} caption taken from the names of folders", "{n} captions taken from the names of folders", n),
+    lambda n: trn("{n} caption taken from files", "{n} captions taken from files", n),
+    lambda n: trn("{n} picture put back from the bin", "{n} pictures put back from the bin", n),
+    lambda n: trn("removal of {n} picture", "removal of {n} pictures", n),
+    lambda n: trn("{n} crop", "{n} crops", n),
+    lambda n: trn("{n} picture left out", "{n} pictures left out", n),
+    lambda n: trn("{n} picture taken back", "{n} pictures taken back", n),
+    lambda n: trn("{n} picture mirrored", "{n} pictures mirrored", n),
+    lambda n: trn("{n} picture turned", "{n} pictures turned", n),
+    lambda n, source="{source}": trn("{n} caption by {source}", "{n} captions by {source}", n, source=source),
+    lambda n, source="{source}": trn("{n} caption ({source})", "{n} captions ({source})", n, source=source),
+    lambda n: trn("without {n} file that is gone", "without {n} files that are gone", n),
+    # what would be undone, and what was
+    lambda n: trn("Undo removal of {n} picture", "Undo removal of {n} pictures", n),
+    lambda n: trn("Undo {n} crop", "Undo {n} crops", n),
+    lambda n: trn("Undo {n} picture left out", "Undo {n} pictures left out", n),
+    lambda n: trn("Undo {n} picture taken back", "Undo {n} pictures taken back", n),
+    lambda n: trn("Undo {n} picture mirrored", "Undo {n} pictures mirrored", n),
+    lambda n: trn("Undo {n} picture turned", "Undo {n} pictures turned", n),
+    lambda n, source="{source}": trn("Undo {n} caption ({source})", "Undo {n} captions ({source})", n, source=source),
+    lambda n: trn("{n} picture put back", "{n} pictures put back", n),
+    lambda n: trn("{n} crop put back", "{n} crops put back", n),
+    lambda n: trn("{n} picture as before", "{n} pictures as before", n),
+    lambda n: trn("{n} caption put back", "{n} captions put back", n),
+    lambda n: trn("{n} caption left alone, because changed since", "{n} captions left alone, because changed since", n),
+    lambda n: trn("{n} file that came since kept", "{n} files that came since kept", n),
+    lambda n: trn("{n} file that came since now in the bin", "{n} files that came since now in the bin", n),
+    lambda n, names="{names}": trn("without {n} file that is gone for good ({names})", "without {n} files that are gone for good ({names})", n, names=names),
+    # a dataset of the Hub
+    lambda n, size="{size}": trn("{n} picture, {size} to download", "{n} pictures, {size} to download", n, size=size),
+    lambda n, size="{size}": trn("{n} archive of pictures, {size} to download", "{n} archives of pictures, {size} to download", n, size=size),
+    lambda n, size="{size}": trn("{n} Parquet file, which may hold pictures, {size} to download", "{n} Parquet files, which may hold pictures, {size} to download", n, size=size),
+    lambda n: trn("of each, at most {n} picture is taken", "of each, at most {n} pictures are taken", n),
+    lambda n, size="{size}": trn("of each, at most {size} and {n} file are taken", "of each, at most {size} and {n} files are taken", n, size=size),
+    lambda n: trn("{n} other file stays there", "{n} other files stay there", n),
+)
+NAMED = (
+    N_("version {version} brought back"), N_("version {version} taken away again"), N_("Undo version {version} brought back"), N_("undone: {what}"), N_("cut off"), N_("an import"),
+    N_("control pictures"), N_("captions by {source}"), N_("as it was found"), N_("changed in its folder"), N_("changed"), N_("captions and settings only"),
+    N_("lines of captions read otherwise"), N_("another dataset kept as it is beside it"), N_("nothing was left to put back"),
+    N_("Undo {what}"), N_("its licence is {licence}"), N_("it names no licence"), N_("private"), N_("the pictures could not be added: {why}"),
+)  # fmt: skip
+MARKS = {("ja", ", "): "、", ("zh", ", "): "，", ("ja", "; "): "；", ("zh", "; "): "；"}
+
+
+def said(text: str, mark: str = ", ") -> str:
+    """A text of such pieces, with `mark` between them; what is not known is heard as any other sentence of the engine."""
+    if spoken() == SOURCE or not text:
+        return text
+    parts, made = text.split(mark), []
+    while parts:
+        for length in range(len(parts), 0, -1):  # a piece may hold the mark itself
+            piece = mark.join(parts[:length])
+            known = _one(piece)
+            if known is None and (told := heard(piece)) != piece:
+                known = told
+            if known is not None or length == 1:
+                made.append(piece if known is None else known)
+                parts = parts[length:]
+                break
+    return MARKS.get((spoken(), mark), mark).join(made)
+
+
+def undo(what: str) -> str:
+    """What the button says that takes a step back.  what: the step, as the dataset calls it; "" for none."""
+    return said(N_("Undo {what}").format(what=what)) if what else tr("Undo")
+
+
+def _one(text: str) -> str | None:
+    """One piece; None where it is not known."""
+    for form in (text, text[:1].lower() + text[1:]):
+        for expression, say in _forms():
+            if not (found := expression.fullmatch(form)):
+                continue
+            values = found.groupdict()
+            number = values.pop("n", "1").replace(",", "")
+            if not number.isdigit():
+                continue
+            told = {name: _value(name, value) for name, value in values.items()}
+            made = say(int(number), **told) if "n" in found.groupdict() else say(**told)
+            return made[:1].upper() + made[1:] if text[:1].isupper() else made
+    return None
+
+
+def _value(name: str, value: str) -> str:
+    if name in ("what", "why"):
+        return said(value)
+    return tr(value) if name == "source" else point(value) if name == "size" else value
+
+
+@cache
+def _forms() -> tuple[tuple, ...]:
+    """(what finds one of them again, what says it), in English whoever looks."""
+    with speaking(SOURCE):
+        pairs: list[tuple[str, Callable[..., str]]] = [(say(n).replace(str(n), "{n}", 1), say) for say in COUNTED for n in (1, 2)]
+    pairs += [(message, partial(tr, message)) for message in NAMED]
+    return tuple((pattern(message).expression, say) for message, say in pairs)
+
+
+def names(every: Sequence[str], most: int) -> str:
+    """The first of these names, and how many more there are."""
+    shown, more = ", ".join(every[:most]), len(every) - most
+    return trn("{names} and {n} more", "{names} and {n} more", more, names=shown) if more > 0 else shown
+
+
+def more(n: int) -> str:
+    """Behind a list that does not show all."""
+    return trn("and {n} more", "and {n} more", n)
+
+
+def pictures(n: int) -> str:
+    """1 picture, 1,200 pictures."""
+    return trn("{n} picture", "{n} pictures", n)
