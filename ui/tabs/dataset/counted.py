@@ -27,6 +27,12 @@ COUNTED: tuple[Callable[..., str], ...] = (
     lambda n: trn("{n} picture of earlier results left out", "{n} pictures of earlier results left out", n),
     lambda n: trn("{n} unused picture left out", "{n} unused pictures left out", n),
     lambda n: trn("{n} picture without a caption carries the prompt that it was drawn from", "{n} pictures without a caption carry the prompt that they were drawn from", n),
+    lambda n: trn("{n} hidden system file left out", "{n} hidden system files left out", n),
+    lambda n, endings="{endings}": trn("{n} file of other programs ({endings}) left out", "{n} files of other programs ({endings}) left out", n, endings=endings),
+    lambda n, others="{others}", endings="{endings}": trn(
+        "{n} hidden system file and {others} of other programs ({endings}) left out", "{n} hidden system files and {others} of other programs ({endings}) left out", n, others=others, endings=endings
+    ),
+    lambda n: trn("{n} file", "{n} files", n),
     # what one version has that another has not
     lambda n: trn("{n} mask added", "{n} masks added", n),
     lambda n: trn("{n} control picture added", "{n} control pictures added", n),
@@ -90,6 +96,7 @@ NAMED = (
     N_("lines of captions read otherwise"), N_("another dataset kept as it is beside it"), N_("nothing was left to put back"),
     N_("Undo {what}"), N_("its licence is {licence}"), N_("it names no licence"), N_("private"), N_("the pictures could not be added: {why}"),
 )  # fmt: skip
+LISTS = ("names", "endings", "what", "why")  # values that may hold the mark between pieces
 MARKS = {("ja", ", "): "、", ("zh", ", "): "，", ("ja", "; "): "；", ("zh", "; "): "；"}
 
 
@@ -97,17 +104,17 @@ def said(text: str, mark: str = ", ") -> str:
     """A text of such pieces, with `mark` between them; what is not known is heard as any other sentence of the engine."""
     if spoken() == SOURCE or not text:
         return text
-    parts, made = text.split(mark), []
+    parts, made, unknown = text.split(mark), [], []
     while parts:
         for length in range(len(parts), 0, -1):  # a piece may hold the mark itself
-            piece = mark.join(parts[:length])
-            known = _one(piece)
-            if known is None and (told := heard(piece)) != piece:
-                known = told
-            if known is not None or length == 1:
-                made.append(piece if known is None else known)
-                parts = parts[length:]
+            if (known := _one(mark.join(parts[:length]), mark)) is not None:
                 break
+        if known is None:
+            unknown.append(parts.pop(0))
+        else:
+            made += [heard(mark.join(unknown))] * bool(unknown) + [known]
+            parts, unknown = parts[length:], []
+    made += [heard(mark.join(unknown))] * bool(unknown)
     return MARKS.get((spoken(), mark), mark).join(made)
 
 
@@ -116,15 +123,15 @@ def undo(what: str) -> str:
     return said(N_("Undo {what}").format(what=what)) if what else tr("Undo")
 
 
-def _one(text: str) -> str | None:
-    """One piece; None where it is not known."""
+def _one(text: str, mark: str) -> str | None:
+    """One piece; None where it is not known, or several that look like one."""
     for form in (text, text[:1].lower() + text[1:]):
         for expression, say in _forms():
             if not (found := expression.fullmatch(form)):
                 continue
             values = found.groupdict()
             number = values.pop("n", "1").replace(",", "")
-            if not number.isdigit():
+            if not number.isdigit() or any(mark in value for name, value in values.items() if name not in LISTS):
                 continue
             told = {name: _value(name, value) for name, value in values.items()}
             made = say(int(number), **told) if "n" in found.groupdict() else say(**told)
@@ -133,7 +140,7 @@ def _one(text: str) -> str | None:
 
 
 def _value(name: str, value: str) -> str:
-    if name in ("what", "why"):
+    if name in ("what", "why", "others"):
         return said(value)
     return tr(value) if name == "source" else point(value) if name == "size" else value
 
