@@ -5,8 +5,9 @@ They stand in records (the versions of a dataset, its journal), so they are foun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 from ...language import N_, SOURCE, point, speaking, spoken, tr, trn
 from ...language.heard import heard, pattern
@@ -33,6 +34,17 @@ COUNTED: tuple[Callable[..., str], ...] = (
         "{n} hidden system file and {others} of other programs ({endings}) left out", "{n} hidden system files and {others} of other programs ({endings}) left out", n, others=others, endings=endings
     ),
     lambda n: trn("{n} file", "{n} files", n),
+    # what a table or a folder's name brought
+    lambda n, table="{table}": trn("{table}: {n} caption taken from it", "{table}: {n} captions taken from it", n, table=table),
+    lambda n: trn("{n} picture keeps the caption that it has", "{n} pictures keep the caption that they have", n),
+    lambda n: trn("{n} line of it speaks of no picture that is here", "{n} lines of it speak of no picture that is here", n),
+    lambda n, into="{into}": trn("{n} archive not taken whole: kept in {into}", "{n} archives not taken whole: kept in {into}", n, into=into),
+    lambda n, dataset="{dataset}": trn(
+        "{n} regularisation picture came along: learnt with the others they would be taken for the thing itself, so they are the dataset “{dataset}” now, which the Train tab keeps as it is beside this one",
+        "{n} regularisation pictures came along: learnt with the others they would be taken for the thing itself, so they are the dataset “{dataset}” now, which the Train tab keeps as it is beside this one",
+        n, dataset=dataset,
+    ),
+    lambda n, folder="{folder}": trn("“{folder}”: {n} picture", "“{folder}”: {n} pictures", n, folder=folder),
     # what one version has that another has not
     lambda n: trn("{n} mask added", "{n} masks added", n),
     lambda n: trn("{n} control picture added", "{n} control pictures added", n),
@@ -94,7 +106,7 @@ NAMED = (
     N_("version {version} brought back"), N_("version {version} taken away again"), N_("Undo version {version} brought back"), N_("undone: {what}"), N_("cut off"), N_("an import"),
     N_("control pictures"), N_("captions by {source}"), N_("as it was found"), N_("changed in its folder"), N_("changed"), N_("captions and settings only"),
     N_("lines of captions read otherwise"), N_("another dataset kept as it is beside it"), N_("nothing was left to put back"),
-    N_("Undo {what}"), N_("its licence is {licence}"), N_("it names no licence"), N_("private"), N_("the pictures could not be added: {why}"),
+    N_("Undo {what}"), N_("{table}: it holds no captions"), N_("“{folder}”: its folder {path} did not come along"), N_("its licence is {licence}"), N_("it names no licence"), N_("private"), N_("the pictures could not be added: {why}"),
 )  # fmt: skip
 LISTS = ("names", "endings", "what", "why")  # values that may hold the mark between pieces
 MARKS = {("ja", ", "): "、", ("zh", ", "): "，", ("ja", "; "): "；", ("zh", "; "): "；"}
@@ -102,8 +114,12 @@ MARKS = {("ja", ", "): "、", ("zh", ", "): "，", ("ja", "; "): "；", ("zh", "
 
 def said(text: str, mark: str = ", ") -> str:
     """A text of such pieces, with `mark` between them; what is not known is heard as any other sentence of the engine."""
-    if spoken() == SOURCE or not text:
-        return text
+    language = spoken()
+    return text if language == SOURCE or not text else _said(text, mark, language)
+
+
+@lru_cache(maxsize=4096)
+def _said(text: str, mark: str, language: str) -> str:
     parts, made, unknown = text.split(mark), [], []
     while parts:
         for length in range(len(parts), 0, -1):  # a piece may hold the mark itself
@@ -115,7 +131,7 @@ def said(text: str, mark: str = ", ") -> str:
             made += [heard(mark.join(unknown))] * bool(unknown) + [known]
             parts, unknown = parts[length:], []
     made += [heard(mark.join(unknown))] * bool(unknown)
-    return MARKS.get((spoken(), mark), mark).join(made)
+    return MARKS.get((language, mark), mark).join(made)
 
 
 def undo(what: str) -> str:
@@ -131,7 +147,7 @@ def _one(text: str, mark: str) -> str | None:
                 continue
             values = found.groupdict()
             number = values.pop("n", "1").replace(",", "")
-            if not number.isdigit() or any(mark in value for name, value in values.items() if name not in LISTS):
+            if any(mark in value for name, value in values.items() if name not in LISTS):
                 continue
             told = {name: _value(name, value) for name, value in values.items()}
             made = say(int(number), **told) if "n" in found.groupdict() else say(**told)
@@ -151,7 +167,7 @@ def _forms() -> tuple[tuple, ...]:
     with speaking(SOURCE):
         pairs: list[tuple[str, Callable[..., str]]] = [(say(n).replace(str(n), "{n}", 1), say) for say in COUNTED for n in (1, 2)]
     pairs += [(message, partial(tr, message)) for message in NAMED]
-    return tuple((pattern(message).expression, say) for message, say in pairs)
+    return tuple((re.compile(pattern(message).expression.pattern.replace("(?P<n>.+?)", r"(?P<n>\d[\d,]*)"), re.DOTALL), say) for message, say in pairs)
 
 
 def names(every: Sequence[str], most: int) -> str:

@@ -568,7 +568,7 @@ def _prompts(job: Import) -> str:
 def _rows(title: str, verdicts: list, opened: bool = False) -> str:
     if not verdicts:
         return ""
-    rows = "".join(f"<tr><td>{escape(v.file)}</td><td>{escape(heard(v.reason))}</td></tr>" for v in verdicts[:SHOWN_REFUSED])
+    rows = "".join(f"<tr><td>{escape(v.file)}</td><td>{escape(counted.said(v.reason, '; '))}</td></tr>" for v in verdicts[:SHOWN_REFUSED])
     more = f'<p class="ez-muted ez-small">{escape(counted.more(len(verdicts) - SHOWN_REFUSED))}</p>' if len(verdicts) > SHOWN_REFUSED else ""
     return (
         f'<details {"open" if opened else ""}><summary>{escape(title)}</summary>'
