@@ -38,6 +38,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {  # file -> strings that look like words,
     "tabs/publish/page.py": ("environment first", "Not signed in: "),  # where a token is, on record; what the engine's sentence begins with
     "tabs/publish/tab.py": ("---\nlicense: other\n---\n\n\0\n", "\0.zip, \0"),  # a file; its name and size
     "tabs/captions/undone.py": ("read again", "its prompt"),  # sources of captions, as the dataset has them on record
+    "tabs/dataset/imports.py": ("an import failed",),  # for the log
+    "tabs/dataset/tab.py": (  # scripts, and the value of a choice
+        "easel.grid(element, (data) => trigger('act', data), watch)", "easel.grid(element, (data) => (data.act === 'treat' ? trigger('treat', data) : trigger('act', data)), watch)", "no caption",
+    ),
 }  # fmt: skip
 
 
@@ -85,7 +89,7 @@ def _said(text: str, filled: bool) -> str:
     inside = [value for value in SAID_IN.findall(text) if re.search(r"[A-Za-z]{2}", value)]
     bare = re.sub(r"<[^<>]*>|<[^<>]*$|^[^<>]*(?<![a-z ])>", "\n", text) if ("<" in text or ">" in text) and "=>" not in text else text
     html = bare != text
-    bare = re.sub(r"&\w+;|%[a-zA-Z]|\b(?:ez|is|data|aria)-[\w-]*(?:=['\"]?\w+['\"]?)?", " ", bare)
+    bare = re.sub(r"&\w+;|%[a-zA-Z]|\b(?:ez|is|data|aria)-[\w-]*(?:=['\"]?[^'\"]*['\"]?)?", " ", bare)
     for name in NAMES:
         bare = bare.replace(name, "")
     wordy = re.search(r"[a-z]{2,}[,;:]? [a-z\"‘(\0]", bare) or re.match(r"\s*[A-Z][a-z]+(?: |[.…!?:]|\s*$)", bare) or ((filled or html) and re.search(r"(?<![\w./#-])[a-z]{3,}(?![\w/=#:-])", bare))

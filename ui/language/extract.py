@@ -42,7 +42,7 @@ PYDANTIC = (
 )  # fmt: skip
 ROOMS = ("data", "plan", "runs", "engine", "hub", "jobs", "checkup", "cloud", "away", "tools", "formats", "foreign", "families", "objectives", "adapters", "optimizers", "trackers", "models")
 WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")
-CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*[<\[]|^--|\bSELECT\b|__|;\s*$|%s|\w\(\w+[(=,]| = |^from |^import ")
+CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*(?:[<\[]|\{(?!\w+\}))|^--|\bSELECT\b|__|;\s*$|%s|\w\(\w+[(=,]| = |^from |^import ")
 
 
 @dataclass(frozen=True)
