@@ -55,12 +55,13 @@ def _inside(node: ast.AST) -> set[int]:
 
 def _said(text: str, filled: bool) -> str:
     """What a person reads of a string of the code; "" for what is for the browser."""
+    text = re.sub(r"\b[a-z]+\.\0", " ", text)  # a setting by its path
     inside = [value for value in SAID_IN.findall(text) if re.search(r"[A-Za-z]{2}", value)]
     bare = re.sub(r"<[^<>]*>|<[^<>]*$|^[^<>]*(?<![a-z ])>", "\n", text) if "<" in text or ">" in text else text
+    html = bare != text
     bare = re.sub(r"&\w+;|%[a-zA-Z]|\b(?:ez|is|data|aria)-[\w-]*", " ", bare)
     for name in NAMES:
         bare = bare.replace(name, "")
-    html = bare != text
     wordy = re.search(r"[a-z]{2,}[,;:]? [a-z\"‘(\0]", bare) or re.match(r"\s*[A-Z][a-z]+(?: |[.…!?:]|\s*$)", bare) or ((filled or html) and re.search(r"(?<![\w./#-])[a-z]{3,}(?![\w/=#:-])", bare))
     odd = re.search(r"[{};=]|->|=>|\.\w+\(|^[\w-]+\[", bare) and not html
     return " ".join((bare if wordy and not odd else "").split()) or " | ".join(inside)
