@@ -29,7 +29,7 @@ from training.runs.queueing import Wait
 from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
-from ...language import point, tr
+from ...language import point, tr, trc
 from . import uses
 from .uses import Use
 
@@ -460,13 +460,13 @@ class Aim:
         aspect = max(width, height) / min(width, height)
         cut = 1 - self.max_aspect / aspect
         if cut > MUCH_CUT:
-            return tr("Cropped"), tr(
+            return trc("picture", "Cropped"), tr(
                 "It is {size} px; training pictures are at most {times} times as long as wide, so {share}% of it is cut off",
                 size=f"{width} × {height}", times=point(f"{self.max_aspect:g}"), share=f"{100 * cut:.0f}",
             )  # fmt: skip
         larger = self.side_px / (width * height * (1 - max(cut, 0.0))) ** 0.5
         if larger > MUCH_LARGER:
-            return tr("Small"), tr(
+            return trc("picture", "Small"), tr(
                 "It is {size} px and is learnt at {side} px: enlarged {times} times, it looks soft",
                 size=f"{width} × {height}", side=str(self.side_px), times=point(f"{larger:.1f}"),
             )  # fmt: skip
