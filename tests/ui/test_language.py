@@ -86,6 +86,7 @@ def _inside(node: ast.AST) -> set[int]:
 
 def _said(text: str, filled: bool) -> str:
     """What a person reads of a string of the code; "" for what is for the browser."""
+    text = re.sub(r"\b[a-z]+\.\0", " ", text)  # a setting by its path
     inside = [value for value in SAID_IN.findall(text) if re.search(r"[A-Za-z]{2}", value)]
     bare = re.sub(r"<[^<>]*>|<[^<>]*$|^[^<>]*(?<![a-z ])>", "\n", text) if ("<" in text or ">" in text) and "=>" not in text else text
     html = bare != text

@@ -100,6 +100,8 @@ def listed() -> Iterator[Message]:
         for id, plugin in registry.find(kind, REPO / "no-plugins-of-ones-own").items():
             module, where = plugin.module, f"{registry.PACKAGES[kind].replace('.', '/')}/{id}.py"
             yield from (Message(text, where) for name in ("TITLE", "BLURB") if (text := getattr(module, name, "")))
+            if spec := getattr(module, "SPEC", None):
+                yield from (Message(text, where) for text in (spec.title, *spec.titles.values(), spec.notes) if text)
             shown += [(model, where) for name in ("Config", "Options") if hasattr(model := getattr(module, name, None), "model_fields") and model is not TrainConfig]
     for model, where in shown:
         for group in forms.groups(model):
