@@ -20,7 +20,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 
-from training import errors, registry
+from training import errors, plugins, registry
 from training.config import TrainConfig
 from training.plan import presets
 
@@ -30,6 +30,16 @@ from .heard import LIST, NAME
 REPO = FOLDER.parents[1]
 ENGINE = "engine"  # the comment of a message that is no word of the page itself
 MARKS = {"tr": 1, "N_": 1, "trn": 2, "trc": 2}
+FILES = ("config.py", "jobfile.py", "outside.py", "files.py", "home.py", "names.py", "plugins.py", "registry.py", "family.py", "clock.py", "zipping.py")
+# of pydantic, as jobfile.problems() has it
+PYDANTIC = (
+    "input should be a valid number", "input should be a finite number", "input should be a valid integer", "input should be a valid string", "input should be a valid boolean", "input should be a valid list", "input should be a valid dictionary",
+    "input should be greater than {gt}", "input should be greater than or equal to {ge}", "input should be less than {lt}", "input should be less than or equal to {le}", "input should be {expected}",
+    "string should have at least {min_length} characters", "string should have at least {min_length} character", "string should have at most {max_length} characters", "string should match pattern {pattern}",
+    "tuple should have at least {min_length} item after validation, not {actual_length}", "tuple should have at least {min_length} items after validation, not {actual_length}",
+    "tuple should have at most {max_length} items after validation, not {actual_length}", "list should have at least {min_length} item after validation, not {actual_length}",
+    "list should have at most {max_length} items after validation, not {actual_length}", "dictionary should have at most {max_length} items after validation, not {actual_length}",
+)  # fmt: skip
 ROOMS = ("data", "plan", "runs", "engine", "hub", "jobs", "checkup", "cloud", "away", "tools", "formats", "foreign", "families", "objectives", "adapters", "optimizers", "trackers", "models")
 SILENT = {"words.py", "tagnames.py", "drawing.py"}
 WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")
@@ -96,17 +106,21 @@ def listed() -> Iterator[Message]:
         for group in forms.groups(model):
             yield from (Message(text, where) for text in (group.title, group.help) if text)
             yield from (Message(text, where) for field in group.fields for text in (field.label, field.help) if text)
-            yield from (Message(forms.label(name), where) for field in group.fields if field.kind == "rows" for name in field.item.model_fields)
+            columns = [column for field in group.fields if field.kind == "rows" for column in field.item.model_fields.items()]
+            yield from (Message(text, where) for name, info in columns for text in (forms.label(name), info.description or "") if text)
     for preset in presets.list_presets():
         yield from (Message(text, "presets") for text in (preset.title, preset.blurb, preset.for_whom) if text)
     for kind in errors.KINDS:
         yield from (Message(text, "training/errors.py") for text in (kind.title, kind.cause, kind.do))
     yield from (Message(text, "training/errors.py") for text in errors.ACTIONS.values())
+    yield from (Message(text, "training/plugins.py") for text in (*plugins.KINDS.values(), plugins.TOOL, plugins.RIGHTS))
 
 
 def engine() -> Iterator[Message]:
     """The sentences of the engine, as the patterns that its f-strings are."""
-    paths = [path for room in ROOMS for path in sorted((REPO / "training" / room).rglob("*.py"))] + sorted((REPO / "captioning").glob("*.py"))
+    yield from (Message(text, "training/jobfile.py", engine=True) for text in PYDANTIC)
+    paths = [REPO / "training" / name for name in FILES]
+    paths += [path for room in ROOMS for path in sorted((REPO / "training" / room).rglob("*.py"))] + sorted((REPO / "captioning").glob("*.py"))
     for path in paths:
         if path.name in SILENT:
             continue

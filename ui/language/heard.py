@@ -29,10 +29,11 @@ def _heard(text: str, language: str, depth: int) -> str:
     if (whole := _one(text, language, depth)) is not None:
         return whole
     parts = PART.split(text)
-    if len(parts) == 1:
+    known = [_one(part, language, depth) for part in parts] if len(parts) > 1 else [None]
+    if not any(known):
         return text
     space = "" if language in ("ja", "zh") else " "
-    return space.join(part if (said := _one(part, language, depth)) is None else said for part in parts)
+    return space.join(part if said is None else said for part, said in zip(parts, known, strict=True))
 
 
 def _one(text: str, language: str, depth: int) -> str | None:
