@@ -36,13 +36,18 @@ def panel(view: RunView, steps: tuple[int, ...], usable: bool, ended: bool) -> s
     told, found = views.advice(view, steps), _curves(view.measures, view.bases)
     word, why = SURE[told.sure]
     sure = f'<span class="ez-chip" title="{escape(tr(why))}">{escape(tr(word))}</span>' if told.verdict in ("knee", "falling", "worse") else ""
-    first, *rest = map(heard, told.said)
+    first, *rest = (_said(text, told) for text in told.said)
     more = "".join(f'<p class="ez-muted ez-small">{escape(text)}</p>' for text in (*rest, *[tr(HINT)] * bool(told.step)))
     title = escape(tr("Which checkpoint is best?"))
     return (
         f'<section class="ez-card ez-advice" aria-label="{title}"><div class="ez-spread"><h2 class="ez-subtitle">{title}</h2>{sure}</div>'
         f'<p class="ez-advice-said">{icon("star")}<span>{escape(first)}</span></p>{more}{_use(view, told, usable, ended)}{_plot(view, found, told) if found else ""}</section>'
     )
+
+
+def _said(text: str, told: Advice) -> str:
+    """A sentence of the advice; the shortest says too little to be found again by its words."""
+    return tr("Take step {step}.", step=told.step) if text == f"Take step {told.step:,}." else heard(text)
 
 
 def _use(view: RunView, told: Advice, usable: bool, ended: bool) -> str:
