@@ -42,6 +42,8 @@ def unmarked(path: Path) -> list[str]:
             silent |= _inside(node)
         if isinstance(node, ast.Subscript):
             silent |= _inside(node.slice)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
+            silent |= _inside(node.value)
         if isinstance(node, ast.keyword) and node.arg in QUIET_ARGUMENTS:
             silent |= _inside(node.value)
         if isinstance(node, ast.JoinedStr):

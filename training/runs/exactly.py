@@ -103,13 +103,18 @@ def missing(run: Run, home: Home) -> dict[str, list[str]]:
     return {name: files for name, files in rows.items() if files}
 
 
-def said_of(gone: Mapping[str, list[str]]) -> str:
-    """What is missing, in a sentence; "" for nothing."""
+def said_of(gone: Mapping[str, list[str]]) -> list[str]:
+    """What is missing, of each dataset in words; [] for nothing."""
     parts = []
     for name, files in gone.items():
-        more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-        parts.append(f"{counted(len(files), 'file')} of “{name}” {'is' if len(files) == 1 else 'are'} gone for good: {', '.join(files[:NAMED])}{more}")
-    return "; ".join(parts)
+        named, more = ", ".join(files[:NAMED]), len(files) - NAMED
+        if more > 0:
+            parts.append(f"{len(files)} files of “{name}” are gone for good: {named} and {more} more")
+        elif len(files) > 1:
+            parts.append(f"{len(files)} files of “{name}” are gone for good: {named}")
+        else:
+            parts.append(f"1 file of “{name}” is gone for good: {named}")
+    return parts
 
 
 def again(run: Run, home: Home) -> tuple[dict[str, str], list[str]]:
@@ -124,11 +129,18 @@ def again(run: Run, home: Home) -> tuple[dict[str, str], list[str]]:
         if made.dataset == ds:
             said.append(f"“{ds.title}” is still what it was trained on.")
         else:
-            room = f"; {counted(made.copied, 'file')} had to be copied, as this disk knows no hard links" if made.copied else ", whose pictures take no room of their own"
-            said.append(f"What “{ds.title}” was then is the dataset “{made.dataset.title}”{room}.")
+            said.append(_said_of_twin(ds.title, made.dataset.title, made.copied))
         if one.changed:
             said.append(f"“{ds.title}” had changed when it was resumed: taken is what it ended with.")
     return names, said
+
+
+def _said_of_twin(title: str, twin: str, copied: int) -> str:
+    if not copied:
+        return f"What “{title}” was then is the dataset “{twin}”, whose pictures take no room of their own."
+    if copied == 1:
+        return f"What “{title}” was then is the dataset “{twin}”; 1 file had to be copied, as this disk knows no hard links."
+    return f"What “{title}” was then is the dataset “{twin}”; {copied} files had to be copied, as this disk knows no hard links."
 
 
 def with_datasets(config: TrainConfig, names: Mapping[str, str], home: Home) -> TrainConfig:
