@@ -130,7 +130,7 @@ def test_what_the_queue_says_of_a_run_is_found_again_and_its_card_says_it(german
     queueing.hold(b, Wait(after=a.id))
     said = [waits(), _refused(home, b, a), _refused(home, b, b)]
     with speaking(german):
-        assert "«It begins after" not in queue.held(home, b) and "«it begins after" in queue.held(home, b).replace("«It", "«it") and queue._turn(home, a, True) == "«Next: it begins when the machine is free.»"
+        assert queue.held(home, b).startswith("«it begins after '⟨a⟩'»") and queue._turn(home, a, True) == "«Next: it begins when the machine is free.»"
     for ending in ("failed", "stopped", "interrupted"):
         journal.append(a.events_path, {"t": 7.0, "kind": ending, "error": "x", "hint": "", "trace": "", "step": 1})
         said += [waits(), _refused(home, a, None)] if a.status() == ending else []

@@ -17,7 +17,7 @@ from training.runs.shown import Row
 from ... import forms
 from ...language import tr, trc, trn, whole
 from ...views import number
-from .gallery import Source, cell
+from .gallery import Source, cell, prompt_of
 from .overlay import overlay
 
 MOST = 5  # runs beside each other
@@ -99,9 +99,10 @@ def pictures(sides: Sequence[Side]) -> str:
 
 def _line(n: int, k: int, side: Side, row: Row, steps: Sequence[int], first: int) -> str:
     shots = {shot.step: shot for shot in row.shots}
-    of = f"{LETTERS[k]} · {side.title}: {row.said}"
+    prompt = escape(prompt_of(row))
+    of = f"{LETTERS[k]} · {side.title}: {prompt_of(row)}"
     cells = "".join(f"<td>{cell(n, i, of, shots[step], side.src, side.id, side.notes, '')}</td>" if step in shots else "<td></td>" for i, step in enumerate(steps))
-    said = f'<span class="ez-prompt" title="{escape(row.said)}">{escape(row.said)}</span>' if first else f'<span class="ez-unseen">{escape(row.said)}</span>'
+    said = f'<span class="ez-prompt" title="{prompt}">{prompt}</span>' if first else f'<span class="ez-unseen">{prompt}</span>'
     return f'<tr{" class=is-first" if first else ""}><th scope="row">{said}<span class="ez-over-run"><i class="ez-over-dot-{k}"></i>{LETTERS[k]} · {escape(side.title)}</span></th>{cells}</tr>'
 
 
