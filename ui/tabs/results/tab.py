@@ -284,7 +284,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why(view) if status in ("failed", "interrupted") else "", kind=run.error_kind(view) if status in ("failed", "interrupted") else None,
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
-        leaving=status in views.RESUMABLE and run.locked(), held=queueing.why_held(ctx.home, run) if status == "queued" else "",
+        leaving=status in views.RESUMABLE and run.locked(), held=queue.held(ctx.home, run) if status == "queued" else "",
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         longer=longer_of(run, status), ways=ways_of(run, status, ctx.home), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
