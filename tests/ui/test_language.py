@@ -47,6 +47,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {  # file -> strings that look like words,
     "tabs/playground/page.py": ("a red circle",),  # a prompt
     "tabs/playground/sliders.py": ("\0 repaired",),  # a job's name, and its folder's
     "tabs/tools/page.py": ("sha256 of the tensors", " aria-invalid=true aria-describedby=tool-look-fault"),  # the name of a hash in the engine; attributes
+}  # fmt: skip
 
 
 def unmarked(path: Path) -> list[str]:

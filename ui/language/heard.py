@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from . import FOLDER, SOURCE, NN_, catalogue, sentence_end, speaking, spoken, trn
+from . import FOLDER, NN_, SOURCE, catalogue, sentence_end, speaking, spoken, trn
 
 NAME = re.compile(r"\{(\w+)\}")
 LIST = FOLDER / "engine.txt"  # the engine's messages, one a line, \n for a line's end; written by extract.py
