@@ -53,10 +53,12 @@ def heard(text: str, language: str = "") -> str:
 
 @lru_cache(maxsize=4096)
 def _heard(text: str, language: str, depth: int) -> str:
-    if (whole := _one(text, language, depth)) is not None:
+    if (whole := _exact(text, language)) is not None:
         return whole
-    parts = PART.split(text)
+    parts = PART.split(text)  # first the sentences by themselves: a pattern that ends in a value would take those behind it for the value
     known = [_one(part, language, depth) for part in parts] if len(parts) > 1 else [None]
+    if not all(known) and (whole := _one(text, language, depth)) is not None:
+        return whole
     if not any(known):
         return text
     space = "" if language in ("ja", "zh") else " "
