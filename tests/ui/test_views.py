@@ -7,9 +7,9 @@ from datetime import datetime
 import pytest
 
 from tests.ui import story
-from training.runs.events import RunView, fold
 from training import clock
 from training.plan import estimate
+from training.runs.events import RunView, fold
 from ui import views
 from ui.kept import kept
 from ui.language import speaking
