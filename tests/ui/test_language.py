@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ui.language import MARKS_OF_TEXT
+from ui.language import MARKS_OF_TEXT, extract
 
 UI = Path(__file__).resolve().parents[2] / "ui"
 # what is for programs, or for the window that Easel was started in: English, as the command line
@@ -70,6 +70,12 @@ def _said(text: str, filled: bool) -> str:
     wordy = re.search(r"[a-z]{2,}[,;:]? [a-z\"‘(\0]", bare) or re.match(r"\s*[A-Z][a-z]+(?: |[.…!?:]|\s*$)", bare) or ((filled or html) and re.search(r"(?<![\w./#-])[a-z]{3,}(?![\w/=#:-])", bare))
     odd = re.search(r"[{};=]|->|=>|\.\w+\(|^[\w-]+\[", bare) and not html
     return " ".join((bare if wordy and not odd else "").split()) or " | ".join(inside)
+
+
+def test_a_sentence_of_the_engine_that_begins_with_a_name_is_taken_up_and_code_is_not():
+    said = extract.pattern_of(ast.parse('f"{path.name} cannot be read: {error}"', mode="eval").body)
+    assert said == "{name} cannot be read: {error}" and not extract.CODE.search(said)
+    assert all(extract.CODE.search(code) for code in ('{"a word": 1}', "[a-z] of that", "<b> of that"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(UI).as_posix())

@@ -33,7 +33,7 @@ MARKS = {"tr": 1, "N_": 1, "trn": 2, "trc": 2}
 ROOMS = ("data", "plan", "runs", "engine", "hub", "jobs", "checkup", "cloud", "away", "tools", "formats", "foreign", "families", "objectives", "adapters", "optimizers", "trackers", "models")
 SILENT = {"words.py", "tagnames.py", "drawing.py"}
 WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")
-CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*[<{\[]|://|^--|\bSELECT\b|__|;\s*$")
+CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*[<\[]|^\s*\{(?!\w+\})|://|^--|\bSELECT\b|__|;\s*$")
 
 
 @dataclass(frozen=True)
