@@ -103,6 +103,12 @@ def _said(text: str, filled: bool) -> str:
     return " ".join((bare if wordy and not odd else "").split()) or " | ".join(inside)
 
 
+def test_a_sentence_of_the_engine_that_begins_with_a_name_is_taken_up_and_code_is_not():
+    said = extract.pattern_of(ast.parse('f"{path.name} cannot be read: {error}"', mode="eval").body)
+    assert said == "{name} cannot be read: {error}" and not extract.CODE.search(said)
+    assert all(extract.CODE.search(code) for code in ('{"a word": 1}', "[a-z] of that", "<b> of that"))
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(UI).as_posix())
 def test_no_text_of_the_page_is_outside_the_languages(path):
     assert unmarked(path) == []

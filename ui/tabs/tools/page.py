@@ -20,6 +20,12 @@ LISTED = "ez-adapters"  # the <datalist> of adapters that are here
 NAMES = {"adapter", "adapters"}  # settings that name adapters
 HASHES = {"sha256": "Sha256", "sha256 of the tensors": N_("Sha256 of the tensors")}  # what a hash is called, where that is not its name
 
+# what the tools' workers say in one word, or make of two, so that it is not found among the engine's sentences
+PHASES = (
+    N_("merging"), N_("scaling"), N_("mending"), N_("downloading the depth model"), N_("downloading the person detector"), N_("downloading the pose model"),
+    N_("depth model"), N_("person detector"), N_("pose model"),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Done:
