@@ -65,7 +65,7 @@ def _said(text: str, filled: bool) -> str:
     """What a person reads of a string of the code; "" for what is for the browser."""
     inside = [value for value in SAID_IN.findall(text) if re.search(r"[A-Za-z]{2}", value)]
     bare = re.sub(r"<[^<>]*>|<[^<>]*$|^[^<>]*(?<![a-z ])>", "\n", text) if "<" in text or ">" in text else text
-    bare = re.sub(r"&\w+;|%[a-zA-Z]|\b(?:ez|is|data|aria)-[\w-]*(?:=['\"]?\w+['\"]?)?", " ", bare)
+    bare = re.sub(r"&\w+;|%[a-zA-Z]|\b(?:ez|is|data|aria)-[\w-]*(?:=\"[^\"]*\")?", " ", bare)
     for name in NAMES:
         bare = bare.replace(name, "")
     html = bare != text
