@@ -238,9 +238,10 @@ def _start(busy: bool, reach: str, mark: str, fault: str) -> str:
 def _trigger(now: Settings, wrong: Mapping[str, str]) -> str:
     fault = wrong.get("@trigger", "")
     error = f'<p class="ez-error" role="alert" id="cap-trigger-fault">{escape(in_words(fault))}</p>' if fault else ""
+    invalid = ' aria-invalid="true"' if fault else ""
     return (
         f'<div class="ez-field"><label class="ez-label" for="cap-trigger">{escape(tr("Trigger word"))}</label>'
         f'<input id="cap-trigger" class="ez-input" data-path="@trigger" data-value="{escape(now.trigger, quote=True)}" value="{escape(now.trigger, quote=True)}" '
-        f'placeholder="{escape(trc("trigger word", "none"))}" autocomplete="off" spellcheck="false" aria-describedby="cap-trigger-help"{" aria-invalid=true" if fault else ""}>'
+        f'placeholder="{escape(trc("trigger word", "none"))}" autocomplete="off" spellcheck="false" aria-describedby="cap-trigger-help"{invalid}>'
         f'<p id="cap-trigger-help">{escape(tr("Goes in front of every caption that lacks it. A made-up word works best."))}</p>{error}</div>'
     )
