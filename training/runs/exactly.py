@@ -154,16 +154,34 @@ def with_datasets(config: TrainConfig, names: Mapping[str, str], home: Home) -> 
     return TrainConfig.model_validate(told)
 
 
-def lost_with_bin(ds: Dataset, home: Home) -> str:
-    """What can no longer be brought back or repeated once the bin of a dataset is emptied, in a sentence; "" for nothing."""
+@dataclass(frozen=True)
+class Lost:
+    """What goes with the bin of a dataset.  versions: that can no longer come back whole.  titles: of runs that were trained on them.  pictures: how many are kept nowhere else."""
+
+    versions: tuple[int, ...]
+    titles: tuple[str, ...]
+    pictures: int
+
+
+def lost_in_bin(ds: Dataset, home: Home) -> Lost | None:
+    """What can no longer be brought back or repeated once the bin of a dataset is emptied; None for nothing.  Raises ValueError at a damaged version."""
     only = {kept.sha256 for kept in bin.contents(ds) if kept.sha256} - set(states.now(ds).files.values())
     broken = [version.id for version, files in versions.files_of_each(ds) if not only.isdisjoint(files.values())] if only else []
     if not broken:
+        return None
+    titles = tuple(dict.fromkeys(r["title"] for r in versions.runs(ds) if r["version"] in broken and outside.is_folder(home.outputs / r["run"])))
+    return Lost(tuple(broken), titles, len(only))
+
+
+def lost_with_bin(ds: Dataset, home: Home) -> str:
+    """The same in a sentence; "" for nothing."""
+    lost = lost_in_bin(ds, home)
+    if lost is None:
         return ""
-    titles = list(dict.fromkeys(r["title"] for r in versions.runs(ds) if r["version"] in broken and outside.is_folder(home.outputs / r["run"])))
+    broken, titles = lost.versions, lost.titles
     which = f"Version {broken[0]}" if len(broken) == 1 else f"Versions {broken[0]} to {broken[-1]}"
     runs = f", nor can {'the run' if len(titles) == 1 else 'the runs'} {', '.join(f'“{t}”' for t in titles[:NAMED])}{f' and {len(titles) - NAMED} more' if len(titles) > NAMED else ''} be trained again on exactly the same" if titles else ""
-    return f"{which} can then no longer come back whole{runs}: {counted(len(only), 'picture')} {'is' if len(only) == 1 else 'are'} kept nowhere else in this dataset."
+    return f"{which} can then no longer come back whole{runs}: {counted(lost.pictures, 'picture')} {'is' if lost.pictures == 1 else 'are'} kept nowhere else in this dataset."
 
 
 def record(run: Run) -> dict[str, list[dict[str, Any]]]:

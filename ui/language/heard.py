@@ -10,12 +10,39 @@ import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from . import FOLDER, SOURCE, catalogue, sentence_end, spoken
+from . import FOLDER, NN_, SOURCE, catalogue, sentence_end, speaking, spoken, trn
 
 NAME = re.compile(r"\{(\w+)\}")
 LIST = FOLDER / "engine.txt"  # the engine's messages, one a line, \n for a line's end; written by extract.py
 PART = re.compile(r"(?<=[.!?…])\s+(?=\S)")
 DEEPEST = 3
+COUNTED = re.compile(r"([\d,]+) ([a-z -]+?)(s?)")  # 1 picture, 1,200 pictures
+COUNTS = {  # what the engine counts; each is a message of its own
+    "picture": NN_("{n} picture", "{n} pictures"),
+    "caption": NN_("{n} caption", "{n} captions"),
+    "step": NN_("{n} step", "{n} steps"),
+    "file": NN_("{n} file", "{n} files"),
+    "crop": NN_("{n} crop", "{n} crops"),
+    "clip": NN_("{n} clip", "{n} clips"),
+    "setting": NN_("{n} setting", "{n} settings"),
+    "run": NN_("{n} run", "{n} runs"),
+    "epoch": NN_("{n} epoch", "{n} epochs"),
+    "word": NN_("{n} word", "{n} words"),
+    "prompt": NN_("{n} prompt", "{n} prompts"),
+    "layer": NN_("{n} layer", "{n} layers"),
+    "folder": NN_("{n} folder", "{n} folders"),
+    "block": NN_("{n} block", "{n} blocks"),
+    "mask": NN_("{n} mask", "{n} masks"),
+    "line": NN_("{n} line", "{n} lines"),
+    "archive": NN_("{n} archive", "{n} archives"),
+    "thing": NN_("{n} thing", "{n} things"),
+    "control picture": NN_("{n} control picture", "{n} control pictures"),
+    "pose picture": NN_("{n} pose picture", "{n} pose pictures"),
+    "regularisation picture": NN_("{n} regularisation picture", "{n} regularisation pictures"),
+    "hidden system file": NN_("{n} hidden system file", "{n} hidden system files"),
+    "earlier picture": NN_("{n} earlier picture", "{n} earlier pictures"),
+    "more prompt": NN_("{n} more prompt", "{n} more prompts"),
+}
 
 
 def heard(text: str, language: str = "") -> str:
@@ -26,10 +53,12 @@ def heard(text: str, language: str = "") -> str:
 
 @lru_cache(maxsize=4096)
 def _heard(text: str, language: str, depth: int) -> str:
-    if (whole := _one(text, language, depth)) is not None:
+    if (whole := _exact(text, language)) is not None:
         return whole
-    parts = PART.split(text)
+    parts = PART.split(text)  # first the sentences by themselves: a pattern that ends in a value would take those behind it for the value
     known = [_one(part, language, depth) for part in parts] if len(parts) > 1 else [None]
+    if not all(known) and (whole := _one(text, language, depth)) is not None:
+        return whole
     if not any(known):
         return text
     space = "" if language in ("ja", "zh") else " "
@@ -51,6 +80,9 @@ def _one(text: str, language: str, depth: int) -> str | None:
 
 
 def _exact(text: str, language: str) -> str | None:
+    if (match := COUNTED.fullmatch(text)) and match[2] in COUNTS:
+        with speaking(language):
+            return trn(*COUNTS[match[2]], int(match[1].replace(",", "")))
     said = catalogue(language).gettext(text)
     return said if said != text else None
 

@@ -68,7 +68,7 @@ class Layouts:
 
 
 def _told(page: gr.Blocks) -> dict[int, tuple[str, dict[str, Any]]]:
-    return {c["id"]: (c["type"], c["props"]) for c in orjson.loads(toorjson(page.get_config_file()["components"]))}
+    return {c["id"]: (c["type"], c["props"]) for c in orjson.loads(str(toorjson(page.get_config_file()["components"])))}
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +97,8 @@ class Spoken:
             if message["type"] == "http.response.start":
                 start.update(message)
                 return
+            if message["type"] != "http.response.body":
+                return await send(message)
             pieces.append(message.get("body", b""))
             if message.get("more_body"):
                 return
