@@ -122,6 +122,11 @@ def test_what_is_said_of_a_run_is_found_again_as_whole_sentences(german):
     assert [text for text in (*advice(), *goings(), *slows(), *guesses, missing(1), missing(2)) if not whole(text) and not re.fullmatch(r"Take step [\d,]+\.", text)] == []
 
 
+def test_numbers_in_it_are_written_as_the_language_writes_them(german):
+    assert "after ⟨1.200⟩ of ⟨3.000⟩ steps it predicts its pictures ⟨0,7 %⟩ better" in hearing.heard("It hardly learns: after 1,200 of 3,000 steps it predicts its pictures 0.7 % better than the base model does without it.", "de")
+    assert "⟨2.10⟩" in hearing.heard("It was measured only 2.10 times: too few to tell which checkpoint is best. Compare the samples.", "de"), "a version has a point everywhere"
+
+
 def test_what_the_queue_says_of_a_run_is_found_again_and_its_card_says_it(german, home):
     a, b = story.run(home, None, name="a"), story.run(home, None, name="b")
     waits = lambda: queueing.why_held(home, b)
