@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from . import FOLDER, NN_, SOURCE, catalogue, sentence_end, speaking, spoken, trn
+from . import FOLDER, NN_, SOURCE, catalogue, point, sentence_end, speaking, spoken, trn, whole
 
 NAME = re.compile(r"\{(\w+)\}")
 LIST = FOLDER / "engine.txt"  # the engine's messages, one a line, \n for a line's end; written by extract.py
+NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+)|\d+\.\d+ (?:%|[kMG]B|s|min|h)")  # 1,200 or 7.3 %; what has no unit may be a version, or as it was typed
 PART = re.compile(r"(?<=[.!?…])\s+(?=\S)")
 DEEPEST = 3
 COUNTED = re.compile(r"([\d,]+) ([a-z -]+?)(s?)")  # 1 picture, 1,200 pictures
@@ -120,6 +121,14 @@ def _by_pattern(text: str, language: str, depth: int) -> str | None:
                 continue
             values = match.groupdict()
             if depth < DEEPEST:
-                values = {name: _heard(value, language, depth + 1) for name, value in values.items()}
+                values = {name: _number(value, language) or _heard(value, language, depth + 1) for name, value in values.items()}
             return said.format_map(values)
     return None
+
+
+def _number(text: str, language: str) -> str:
+    """A number that was filled in, as the language writes it; "" for what is none."""
+    if not (match := NUMBER.fullmatch(text)):
+        return ""
+    with speaking(language):
+        return whole(int(text.replace(",", ""))) if match[1] else point(text)

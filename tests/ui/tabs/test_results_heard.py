@@ -17,11 +17,12 @@ from training.home import REPO
 from training.plan import advising
 from training.plan.advising import advise
 from training.plan.going import Facts, going
-from training.runs import journal, needs, queueing, slow
+from training.runs import needs, queueing, slow
 from training.runs.events import RunView
 from training.runs.needs import Need
 from training.runs.queueing import Wait
 from training.runs.slow import Measured
+from training.runs.unpacking import Brought
 from ui import language
 from ui.language import extract, speaking
 from ui.language import heard as hearing
@@ -69,13 +70,10 @@ def _forget():
 
 
 def whole(text: str) -> bool:
-    """Whether all of it is messages, and what is filled into them no words of the engine."""
+    """Whether all of it is messages, and what is filled into them no words of the engine, nor half a sentence that is a message itself."""
     said = hearing.heard(text, "de")
-    while found := re.search(r"«[^«»]*»", said):  # the innermost first: what is filled in may be a message of its own
-        if any(PHRASE.search(value) for value in re.findall(r"⟨([^⟨⟩]*)⟩", found[0])):
-            return False
-        said = said.replace(found[0], "")
-    return not re.search(r"\w", said)
+    filled = re.findall(r"⟨([^⟨⟩]*)⟩", said)
+    return not re.search(r"\w", re.sub(r"«[^«»]*»", "", said)) and not any(PHRASE.search(value) for value in filled)
 
 
 def advice():
@@ -119,9 +117,14 @@ def slows():
 
 def test_what_is_said_of_a_run_is_found_again_as_whole_sentences(german):
     assert whole("It was measured only 3 times: too few to tell which checkpoint is best. Compare the samples.") and not whole("Half a sentence, which failed")
-    missing = lambda n: needs.sentence([Need("dataset", "data.datasets", "cat", False, "copy it to that place")] * n)
+    missing = lambda n: needs.sentence([Need("dataset", "data.datasets", "cat", False, "bring it here")] * n)
     guesses = [*suspects.HARD.values(), *suspects.EASY.values(), suspects.NO_CAPTION, suspects.HARD_ELSE, suspects.EASY_ELSE, suspects.copied(["a.png"])]
     assert [text for text in (*advice(), *goings(), *slows(), *guesses, missing(1), missing(2)) if not whole(text) and not re.fullmatch(r"Take step [\d,]+\.", text)] == []
+
+
+def test_numbers_in_it_are_written_as_the_language_writes_them(german):
+    assert "after ⟨1.200⟩ of ⟨3.000⟩ steps it predicts its pictures ⟨0,7 %⟩ better" in hearing.heard("It hardly learns: after 1,200 of 3,000 steps it predicts its pictures 0.7 % better than the base model does without it.", "de")
+    assert "⟨2.10⟩" in hearing.heard("It was measured only 2.10 times: too few to tell which checkpoint is best. Compare the samples.", "de"), "a version has a point everywhere"
 
 
 def test_what_the_queue_says_of_a_run_is_found_again_and_its_card_says_it(german, home):
@@ -131,13 +134,13 @@ def test_what_the_queue_says_of_a_run_is_found_again_and_its_card_says_it(german
     said = [waits(), _refused(home, b, a), _refused(home, b, b)]
     with speaking(german):
         assert queue.held(home, b).startswith("«it begins after '⟨a⟩'»") and queue._turn(home, a, True) == "«Next: it begins when the machine is free.»"
-    for ending in ("failed", "stopped", "interrupted"):
-        journal.append(a.events_path, {"t": 7.0, "kind": ending, "error": "x", "hint": "", "trace": "", "step": 1})
-        said += [waits(), _refused(home, a, None)] if a.status() == ending else []
+    for ended in (story.run(home, 20, "failed", name="c"), story.run(home, 20, "stopped", name="d"), story.run(home, 20, name="e")):
+        queueing.hold(b, Wait(after=ended.id))
+        said += [waits(), _refused(home, ended, None)]
     queueing.hold(b, Wait())
     queueing.pause(home, True)
     said.append(waits())
-    assert len(said) >= 6 and [text for text in said if not whole(text)] == []
+    assert [text for text in said if not whole(text)] == []
     with speaking(german):
         page = queue.html(queue.look(home, None))
     assert "«The queue is paused.»" in page and "«Waiting»" in page and "«Move ⟨b⟩ up»" in page and f"«{queue.CLOSED}»" in page
@@ -165,3 +168,12 @@ def test_whatever_a_run_may_need_has_a_name_on_the_page(home):
     assert named == set(travel.NEEDS)
     made = [*needs._of(story.config(), home, True, True)]
     assert {travel._called(need, need.name) for need in made} >= {"dataset zibbo", "base model builtin", "plugin of the kind optimizers adamw"} and all(travel._called(need, "x") == f"{need.what} x" for need in made)
+
+
+def test_what_an_import_made_is_said_on_the_page_as_on_the_command_line(home):
+    run = story.run(home, 20)
+    lacks = [Need("dataset", "data.datasets", "cat", False, "bring its pictures"), *[Need("base model", "model.source", "./b", False, "say where it is here")] * 5]
+    refused = [("a.py", "is a program or a page, which a run does not hold"), *[("b.bin", "is a pickled file, which can run code when opened")] * 4]
+    for some in (0, 1, 2, 5):
+        made = Brought(run, tuple(refused[:some]), tuple(lacks[:some]), tuple([("dataset", "zibbo"), ("model", "./b")][:some]))
+        assert travel._brought(made) == made.said() and len(made.said()) == (4 if some else 1)
