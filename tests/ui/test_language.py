@@ -210,7 +210,7 @@ def test_nothing_is_translated_at_import_nor_kept_for_the_next_visitor():
         calls = {node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("tr", "trn", "trc", "heard", "whole", "point")}
         later = set()
         for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
                 cached = isinstance(node, ast.FunctionDef) and any(isinstance(d, (ast.Name, ast.Call, ast.Attribute)) and "cache" in ast.dump(d) and "language" not in {a.arg for a in node.args.args} for d in node.decorator_list)
                 body = node.body if isinstance(node.body, list) else [node.body]
                 if not cached:
