@@ -137,8 +137,13 @@ def _one_sided(matter: Matter, spoken: Mapping[str, frozenset[str]]) -> list[Fin
     return [Finding(f"missing {key}", "note", matter.alike, says, ADVICE[matter.name], tuple(id for id, k in spoken.items() if k == {most}))]
 
 
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return ", ".join(names[:-1]) + (" and " if names[:-1] else "") + names[-1]
+
+
 def _unsaid(silent: Sequence[str], told: int, ids: Sequence[str]) -> Finding:
-    what = ", ".join(silent[:-1]) + (" and " if silent[:-1] else "") + silent[-1]
+    what = listed(silent)
     few = "No picture has a caption" if not told else "Too few captions say it"
     return Finding("unsaid", "note", "What cannot be known", f"Whether something is missing in {what} cannot be told. {few}, and no model looks at the pictures here.", "Look through them yourself, or caption them on the Captions tab and check again.", tuple(ids))
 

@@ -172,8 +172,13 @@ def _forms() -> tuple[tuple, ...]:
 
 def names(every: Sequence[str], most: int) -> str:
     """The first of these names, and how many more there are."""
-    shown, more = ", ".join(every[:most]), len(every) - most
-    return trn("{names} and {n} more", "{names} and {n} more", more, names=shown) if more > 0 else shown
+    shown, rest = MARKS.get((spoken(), ", "), ", ").join(every[:most]), len(every) - most
+    return trn("{names} and {n} more", "{names} and {n} more", rest, names=shown) if rest > 0 else shown
+
+
+def together(every: Sequence[str]) -> str:
+    """a, b and c; at least two."""
+    return tr("{names} and {last}", names=MARKS.get((spoken(), ", "), ", ").join(every[:-1]), last=every[-1])
 
 
 def more(n: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from training.data import coverage
 from training.data.datasets import Picture
 from training.data.health import Bucket, Finding, Goal, Health
 
@@ -43,12 +44,19 @@ def _card(finding: Finding, chosen: bool) -> str:
     card = (
         f'<button type="button" class="ez-finding" data-act="finding" data-key="{escape(finding.key)}" aria-pressed="{str(chosen).lower()}">'
         f'<span class="ez-finding-head"><b>{escape(heard(finding.title))}</b><span class="ez-chip {look} ez-num" title="{escape(word)}">{whole(len(finding.ids))}</span></span>'
-        f'<span class="ez-small">{escape(heard(finding.says))}</span><span class="ez-small ez-muted">{escape(heard(finding.todo))}</span></button>'
+        f'<span class="ez-small">{escape(_says(finding))}</span><span class="ez-small ez-muted">{escape(heard(finding.todo))}</span></button>'
     )
     if not finding.act:
         return card
     act, label = finding.act
     return f'<div class="ez-finding-both">{card}<button type="button" class="ez-btn" data-act="{escape(act)}" data-key="{escape(finding.key)}">{escape(heard(label))}</button></div>'
+
+
+def _says(finding: Finding) -> str:
+    """What a finding says; what it lists is said name by name."""
+    listed = [matter.name for matter in coverage.MATTERS if matter.name in finding.says]
+    said = heard(finding.says)
+    return said.replace(coverage.listed(listed), counted.together([heard(name) for name in listed])) if len(listed) > 1 else said
 
 
 def _asked(level: str) -> str:
