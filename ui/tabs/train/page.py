@@ -13,7 +13,7 @@ from training.data import concepts
 from training.formats.adapting import is_whole
 from training.formats.beside import is_beside
 from training.plan.devices import CARDS
-from training.plan.estimate import duration, gb
+from training.plan.estimate import duration, gb, parts_said
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Preset, fits
 
@@ -32,6 +32,12 @@ QUALITY_SAYS = {
     "thorough": N_("More steps, for the best likeness."),
 }
 QUALITY_CALLED = {"quick": N_("Quick"), "balanced": N_("Balanced"), "thorough": N_("Thorough")}
+
+# what of a run takes memory, as the estimate calls it
+PARTS = (
+    N_("blocks that are put together to run"), N_("base model"), N_("text encoders that learn"), N_("model and optimizer"), N_("adapter and optimizer"), N_("activations"),
+    N_("image decoder for samples"), N_("gradients on their way"), N_("libraries and what they keep in reserve"), N_("CUDA itself"),
+)  # fmt: skip
 
 LONG_S = 2 * 86_400  # a training that takes longer than this here is hardly what was meant
 SHOWN_BESIDE = ("dataset", "name", "trigger", "keep.on", "concept.targets", "concept.low", "prior", "gpu", "preset", "epochs")  # their faults stand beside the field, in plain sight
@@ -284,7 +290,9 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
             changes = "".join(f"<li>{escape(in_words(text))}</li>" for text in texts)
             lines.append(f'<li class="is-new">{icon("bolt")}<div><b>{escape(word)}</b><ul>{changes}</ul></div></li>')
     if e:
-        lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in e.sentences if s not in problems]
+        of_parts = parts_said(e.parts)
+        told = [_parts(e.parts) if s == of_parts else s for s in e.sentences if s not in problems]
+        lines += [_line("check" if e.fits else "clock", s, "ok" if e.fits else "") for s in told]
     if e and plan.config and plan.at_once and plan.pictures:
         lines += filter(None, [_held_out(plan)])
     if paused:
@@ -336,6 +344,12 @@ def _pictures(plan: Plan, thumbs: list[str], title: str, titles: Mapping[str, st
         f'<div class="ez-plan-set"><span class="ez-plan-thumbs">{row}</span><div><h2 class="ez-subtitle">{escape(title)}</h2>'
         f'<span class="ez-muted ez-small">{escape(told)}</span></div></div>' + (f'<ul class="ez-plan-uses">{listed}</ul>' if listed else "")
     )
+
+
+def _parts(parts: Mapping[str, float]) -> str:
+    """What takes how much memory while a run learns, the largest first."""
+    named = ", ".join(tr("{part} {size}", part=tr(name), size=point(gb(size))) for name, size in sorted(parts.items(), key=lambda part: -part[1]))
+    return tr("While it learns: {parts}", parts=named)
 
 
 def _counted(pictures: int, kept: Sequence[str]) -> str:
