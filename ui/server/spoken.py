@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
-from .. import language
+from .. import language, theme
 from ..language import SOURCE, asked_in, of_request, speaking
 
 TRIES = 5
@@ -138,4 +138,6 @@ def with_language(page: bytes, code: str, differing: Mapping[int, Mapping[str, A
 def head(code: str) -> str:
     """The script that says what the page's own scripts speak, and what Gradio is to take the browser's language for."""
     data = lambda value: json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
-    return HEAD.format(code=data(code), words=data(language.of_scripts(code)), browser=data(GRADIOS.get(code, code)))
+    with speaking(code):
+        style = theme.written()
+    return HEAD.format(code=data(code), words=data(language.of_scripts(code)), browser=data(GRADIOS.get(code, code))) + style
