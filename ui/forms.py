@@ -323,7 +323,9 @@ def read(field: Field, text: str) -> Any:
 
 
 def _number(kind: type, text: str) -> int | float:
-    text = text.strip().replace("\u00a0", "").replace(" ", "")
+    text = re.sub(r"\s", "", text)
+    if kind is float and point(".") == "," and re.fullmatch(r"[+-]?\d+,\d+", text):
+        text = text.replace(",", ".")  # as the page itself writes it
     if not text:
         raise ValueError(tr("type a number"))
     try:

@@ -15,6 +15,7 @@ from .language.heard import heard
 
 ERRNO = re.compile(r"\[(?:Errno|WinError) -?\d+\]\s*")
 FULL = ("。", "！", "？")  # have their space within themselves
+EASTERN = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")  # said in Japanese or Chinese already
 PLACED = re.compile(r"\.\d+(?:\.\w+)?")  # data.datasets.0.name is still a matter of data.datasets
 
 
@@ -41,7 +42,7 @@ def in_words(*texts: str) -> str:
 def _sentence(text: str) -> str:
     """One text as a sentence; what stays English ends as English does."""
     said = heard(text)
-    return sentences(_labelled(said), end="." if said == text else sentence_end())
+    return sentences(_labelled(said), end=sentence_end() if said != text or EASTERN.search(text) else ".")
 
 
 def labels() -> dict[str, str]:

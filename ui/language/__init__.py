@@ -178,4 +178,4 @@ def of_scripts(language: str) -> dict[str, str | list[str]]:
         return {}
     with path.open("rb") as file:
         rows = [m for m in read_po(file, locale=language) if m.id and any(place.endswith(".js") for place, _ in m.locations)]
-    return {m.id[0] if isinstance(m.id, tuple) else m.id: list(m.string) if isinstance(m.string, tuple) else m.string for m in rows if m.string}
+    return {m.id[0] if isinstance(m.id, tuple) else m.id: list(m.string) if isinstance(m.string, tuple) else m.string for m in rows if all(m.string)}

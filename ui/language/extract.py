@@ -13,7 +13,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -61,8 +61,11 @@ def messages() -> list[Message]:
     found: dict[tuple[str, str], Message] = {}
     for message in (*marked(), *scripted(), *listed(), *engine()):
         known = found.get((message.context, message.text))
-        if known is None or (message.many and not known.many):
+        if known is None:
             found[message.context, message.text] = message
+            continue
+        where = known.where if message.where in known.where.split() else f"{known.where} {message.where}"
+        found[message.context, message.text] = replace(known, where=where, many=known.many or message.many, engine=known.engine and message.engine)
     return list(found.values())
 
 
@@ -168,7 +171,7 @@ def template() -> Catalog:
     catalog = Catalog(project="Easel", header_comment="# What Easel says.", fuzzy=False)
     for message in messages():
         catalog.add(
-            (message.text, message.many) if message.many else message.text, locations=[(message.where, 0)],
+            (message.text, message.many) if message.many else message.text, locations=[(place, 0) for place in message.where.split()],
             auto_comments=[ENGINE] if message.engine else [], context=message.context or None,
         )  # fmt: skip
     return catalog
