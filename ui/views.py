@@ -8,13 +8,13 @@ from datetime import datetime
 from functools import lru_cache
 from html import escape
 
-from training import clock
+from training import clock, outside
 from training.plan import advising, estimate
 from training.plan.advising import Advice
 from training.plan.validating import POINTS
 from training.runs.events import RunView
 
-from .language import N_, SOURCE, date, point, spoken, tr, trn
+from .language import N_, SOURCE, date, point, sentence_end, spoken, tr, trn
 from .language.heard import heard
 
 # status -> (word, class of its chip)
@@ -89,6 +89,11 @@ def gb(size_bytes: float) -> str:
     return point(estimate.gb(size_bytes))
 
 
+def exact_size(size_bytes: int) -> str:
+    """3.27 GB, to three digits; outside.size in the page's language."""
+    return size(size_bytes) if size_bytes < 1000 else point(outside.size(size_bytes))
+
+
 def number(value: float) -> str:
     """A measured number in four characters or so: 0.1423, 12.5, 1e-5."""
     if value == 0:
@@ -97,11 +102,6 @@ def number(value: float) -> str:
         digits, _, power = f"{value:.1e}".partition("e")
         return point(f"{digits.rstrip('0').rstrip('.')}e{int(power)}")
     return point(f"{value:.4g}")
-
-
-def count(n: int, noun: str) -> str:
-    """1 picture, 2 pictures, 1,200 pictures; of English alone: trn() counts in every language."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def when(t: float, now: float) -> str:
@@ -320,6 +320,11 @@ def advised(view: RunView, steps: Sequence[int]) -> tuple[int, str]:
 def sentence_start(text: str) -> str:
     """`text` with its first letter large."""
     return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """`text`, which has neither, with its first letter large and a sentence's end."""
+    return sentence_start(text) + sentence_end()
 
 
 def paragraphs(text: str) -> str:

@@ -37,7 +37,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {  # file -> strings that look like words,
     ),
     "tabs/publish/page.py": ("environment first", "Not signed in: "),  # where a token is, on record; what the engine's sentence begins with
     "tabs/publish/tab.py": ("---\nlicense: other\n---\n\n\0\n", "\0.zip, \0"),  # a file; its name and size
-    "tabs/captions/undone.py": ("read again", "its prompt"),  # sources of captions, as the dataset has them on record
     "tabs/dataset/imports.py": ("an import failed",),  # for the log
     "tabs/dataset/tab.py": (  # scripts, and the value of a choice
         "easel.grid(element, (data) => trigger('act', data), watch)", "easel.grid(element, (data) => (data.act === 'treat' ? trigger('treat', data) : trigger('act', data)), watch)", "no caption",

@@ -10,6 +10,7 @@ from training.data.rewriting import Preview
 from training.data.tags import Count, key_of
 from training.data.tally import Tally
 
+from ... import counted
 from ...language import N_, tr, trc, trn, whole
 from . import scope
 
@@ -162,6 +163,6 @@ def previewed(found: Preview) -> str:
     rows = "".join(
         f'<li><span class="ez-name">{escape(id)}</span><p>{"".join(marks[p.kind].format(escape(p.text)) for p in pieces)}</p></li>' for id, pieces in found.shown.items()
     )
-    more = f'<p class="ez-muted ez-small">{escape(tr("and {n} more", n=found.changed - len(found.shown)))}</p>' if found.changed > len(found.shown) else ""
+    more = f'<p class="ez-muted ez-small">{escape(counted.more(found.changed - len(found.shown)))}</p>' if found.changed > len(found.shown) else ""
     changed = trn("{n} caption would change.", "{n} captions would change.", found.changed)
     return f'<div class="ez-previewed" role="status"><b>{escape(changed)}</b>{emptied}<ul class="ez-scroll">{rows}</ul>{more}</div>'

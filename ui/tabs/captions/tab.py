@@ -20,7 +20,7 @@ from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, create, list_runs
 
-from ... import drafts, turns, views
+from ... import counted, drafts, turns, views
 from ...language import N_, sentence_end, tr, trc, trn
 from ...language.heard import heard
 from ...server import client, media
@@ -29,7 +29,7 @@ from ...words import in_words
 from ..dataset import tiles
 from ..train.draft import FORM, Draft
 from ..train.missing import chosen, missing_html
-from . import captioner, editing, notes, panel, tried, undone
+from . import captioner, editing, notes, panel, tried
 from .scope import ALL, CUT, FILTERS, FIRST_VIEW, matching, reached, tagged, to_caption
 
 TITLE = N_("Captions")
@@ -457,7 +457,7 @@ class _Tab:
         ds = chosen(self.ctx.home, name)
         if ds:
             self.ctx.parts["dataset"].imports.at_rest(ds.name)  # it would take the newest step back, which an import is just making
-            gr.Info(undone.told(_said(ds.undo)), duration=4)
+            gr.Info(counted.undone(_said(ds.undo)), duration=4)
         return self.show(name, view)
 
     def try_out(self, find: str, replace: str, pattern: bool, case: bool, name: str, view: dict) -> str:
@@ -600,7 +600,7 @@ def _busy(status: str) -> bool:
 
 def _undo_button(ds: Dataset):
     undo = ds.can_undo()
-    return gr.Button(undone.button(undo), visible=bool(undo))
+    return gr.Button(counted.undo(undo), visible=bool(undo))
 
 
 def _cut_html(ds: Dataset, told: Tally) -> str:

@@ -18,8 +18,8 @@ from training.hub import arriving
 from training.hub.client import Cancelled, HubError
 from training.hub.collect import Found, Given
 
+from ... import counted
 from ...language import N_, tr
-from . import counted
 
 JUDGED_AGAIN = 1000  # pictures, which takes some tenths of a second
 # said in a thread, so in English: outcome() puts them into the page's language

@@ -8,9 +8,9 @@ from training.data import coverage
 from training.data.datasets import Picture
 from training.data.health import Bucket, Finding, Goal, Health
 
+from ... import counted
 from ...language import N_, tr, trc, trn, whole
 from ...language.heard import heard
-from . import counted
 
 LOOKS = {"A": "ez-ok", "B": "ez-ok", "C": "ez-warn", "D": "ez-bad"}
 LEVELS = {"bad": "ez-bad", "warn": "ez-warn", "note": "ez-idle"}

@@ -19,12 +19,11 @@ from training.names import folder_name
 from training.runs import supervisor
 from training.runs.run import Run, create, list_runs
 
-from ... import shell
+from ... import counted, shell
 from ...language import N_, tr, trc
 from ...words import in_words
 from ..publish import page as publishpage
 from ..train.missing import chosen
-from . import counted
 from .imports import Imports
 
 KEPT = 20  # datasets that were looked at and are remembered

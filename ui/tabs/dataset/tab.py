@@ -18,8 +18,8 @@ from training.hub import arriving
 from training.plan import hardware
 from training.runs import losing
 
-from ... import turns, views
-from ...language import N_, sentence_end, tr, trc, trn
+from ... import counted, turns, views
+from ...language import N_, tr, trc, trn
 from ...language.heard import heard
 from ...server import client, media, uploads
 from ...server.folders import allowed_folder
@@ -28,7 +28,7 @@ from ...theme import ASSETS
 from ...words import in_words
 from ..train import draft
 from ..train.missing import chosen, missing_html
-from . import absorbed, counted, judged, onhub, tiles, treated, versions, welcome
+from . import absorbed, judged, onhub, tiles, treated, versions, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = N_("Dataset")
@@ -418,7 +418,7 @@ class _Tab:
         if ds:
             self._at_rest(ds)
             said = self._said(ds.undo)
-            gr.Info(f"{views.sentence_start(counted.said(said))}{sentence_end()}" if said else tr("There is nothing to undo."), duration=4)
+            gr.Info(counted.undone(said), duration=4)
         return self.show(name, view)
 
     def create(self, title: str, view: dict):

@@ -14,13 +14,13 @@ from training.data.captions import SEPARATOR, TOKEN_LIMIT, about_tokens, has_pla
 from training.data.datasets import Picture
 from training.data.health import Goal
 
-from ... import views
+from ... import counted, views
 from ...icons import icon
 from ...language import N_, point, tr, trn
 from ...language.heard import heard
 from ...server.media import CLIP_TYPES
 from ..train.draft import Aim
-from . import counted, treated
+from . import treated
 from .judged import crop_attributes
 
 PER_PAGE = 48

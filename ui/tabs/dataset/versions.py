@@ -17,12 +17,11 @@ from training.home import Home
 from training.outside import is_folder
 from training.runs import exactly
 
-from ... import views
+from ... import counted, views
 from ...icons import icon
 from ...language import tr, trc, trn, whole
 from ...language.heard import heard
 from ...server import media
-from . import counted
 from .tiles import tick
 
 LISTED, TILES, TEXTS = 8, 24, 20  # versions, pictures of a kind, and captions that are shown before "and … more"

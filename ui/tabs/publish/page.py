@@ -12,7 +12,7 @@ from training import errors
 from training.hub.account import Account
 from training.runs.events import RunView
 
-from ... import views
+from ... import counted, views
 from ...icons import icon
 from ...language import N_, tr, trc, trn
 from ...language.heard import heard
@@ -201,14 +201,8 @@ def files(links: list[tuple[str, str]]) -> str:
     """The weights alone, in each layout that there is."""
     if not links:
         return ""
-    inner = " · ".join(f'<a class="ez-link" href="{escape(url)}" download>{escape(programs(title))}</a>' for title, url in links)
+    inner = " · ".join(f'<a class="ez-link" href="{escape(url)}" download>{escape(counted.programs(title))}</a>' for title, url in links)
     return f'<p class="ez-small ez-gap-above">{tr("The LoRA alone, for {programs}", programs=inner)}</p>'
-
-
-def programs(title: str) -> str:
-    """The programs that read a file.  title: of its Offer, with an English 'and' before the last."""
-    *others, last = (tr(name) for name in re.split(r", | and ", title))
-    return tr("{names} and {last}", names=", ".join(others), last=last) if others else last
 
 
 def export(said: str, link: str = "", busy: bool = False, bad: bool = False) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import gradio as gr
 
-from training import outside
 from training.away import state
 from training.hub.secrets import Secret
 from training.plan import own
@@ -17,7 +16,8 @@ from training.plan.hardware import machine
 from training.runs import choosing, exactly, longer, origin, room, supervisor
 from training.runs.run import Run, delete
 
-from ...language import point, tr
+from ... import views
+from ...language import tr
 from ...language.heard import heard
 from ...words import in_words
 from ..train import tab as train
@@ -186,7 +186,7 @@ def _room(press: Press) -> Done:
 
 
 def _empty_cache(press: Press) -> Done:
-    return Done(tr("{size} are free again.", size=point(outside.size(room.empty_cache(press.ctx.home)))))
+    return Done(tr("{size} are free again.", size=views.exact_size(room.empty_cache(press.ctx.home))))
 
 
 def _delete(press: Press) -> Done:

@@ -11,7 +11,7 @@ from training.runs.events import RunView
 from training.runs.needs import Need
 from training.runs.room import Room
 
-from ... import faults, views
+from ... import counted, faults, views
 from ...icons import icon
 from ...kept import kept
 from ...language import point, sentence_end, tr, trn, whole
@@ -273,7 +273,7 @@ def _result(page: Page) -> str:
     if page.whole:
         about = tr("in diffusers' layout, for from_pretrained")
     else:
-        about = tr("for {programs}", programs=_programs(page.downloads[0][1])) if page.downloads else tr("a plugin that its job names is gone")
+        about = tr("for {programs}", programs=counted.programs(page.downloads[0][1])) if page.downloads else tr("a plugin that its job names is gone")
     get = "".join(_download(page, n, layout, title) for n, (layout, title) in enumerate(page.downloads))
     if not page.downloads and not page.whole:
         get = f'<a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}{escape(tr("Download"))}</a>'
@@ -287,15 +287,9 @@ def _result(page: Page) -> str:
 
 def _download(page: Page, n: int, layout: str, title: str) -> str:
     """The link to the n-th of the files in which the LoRA can be had."""
-    programs = _programs(title)
+    programs = counted.programs(title)
     word = tr("Download") if not page.downloads[1:] else tr("For {programs}", programs=programs) if n else tr("Download for {programs}", programs=programs)
     return f'<a class="ez-btn{"" if n else " ez-primary"}" href="{escape(page.links[f"lora-{layout}"])}" download>{icon("download")}{escape(word)}</a>'
-
-
-def _programs(title: str) -> str:
-    """The programs that read a file, as the language lists them."""
-    first, _, last = title.rpartition(" and ")
-    return tr("{programs} and {last}", programs=first, last=last) if first else title
 
 
 def _ending(page: Page) -> str:
@@ -406,7 +400,7 @@ def _checkpoint(page: Page, step: int, size_bytes: int, best: bool, loss: float 
 
 
 def _checkpoint_file(page: Page, step: int, layout: str, title: str) -> str:
-    programs = _programs(title)
+    programs = counted.programs(title)
     what = tr("Download the checkpoint of step {step} for {programs}", step=step, programs=programs)
     return f'<a class="ez-link" href="{escape(page.links[f"step-{step}-{layout}"])}" download aria-label="{escape(what)}">{escape(programs if page.downloads[1:] else tr("Download"))}</a>'
 

@@ -11,15 +11,14 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from training import outside
 from training.formats.basemodel import BUILTIN_SOURCE
 from training.runs import needs, origin, room, unpacking
 from training.runs.needs import Need
 from training.runs.run import Run
 
-from ... import shell
+from ... import shell, views
 from ...icons import icon
-from ...language import N_, point, tr, trn
+from ...language import N_, tr, trn
 from ...language.heard import heard
 from ...server import uploads
 from ...server.media import PARCELS
@@ -200,17 +199,13 @@ def stands(run: Run, ctx, name: str, value: str) -> str:
 
 def taken(found: room.Room) -> str:
     """What takes room, with what can be done about it."""
-    rows = "".join(f'<li><span>{escape(title)} <span class="ez-muted ez-small ez-num">{_size(of)}</span></span><button type="button" class="ez-btn" data-act="choose" data-run="{escape(id)}">{escape(tr("Show it"))}</button></li>' for id, title, of in found.runs)
+    rows = "".join(f'<li><span>{escape(title)} <span class="ez-muted ez-small ez-num">{views.exact_size(of)}</span></span><button type="button" class="ez-btn" data-act="choose" data-run="{escape(id)}">{escape(tr("Show it"))}</button></li>' for id, title, of in found.runs)
     cache = (
-        f'<div class="ez-acts"><button type="button" class="ez-btn ez-primary" data-act="empty-cache">{icon("trash")}{escape(tr("Empty the cache ({size})", size=_size(found.cache_bytes)))}</button></div>'
+        f'<div class="ez-acts"><button type="button" class="ez-btn ez-primary" data-act="empty-cache">{icon("trash")}{escape(tr("Empty the cache ({size})", size=views.exact_size(found.cache_bytes)))}</button></div>'
         if found.cache_bytes
         else f'<p class="ez-muted ez-small">{escape(tr("The cache is empty."))}</p>'
     )
-    free = tr("{size} are free.", size=_size(found.free_bytes))
+    free = tr("{size} are free.", size=views.exact_size(found.free_bytes))
     holds = tr("The cache holds pictures and captions as the base models see them, and base models that were unpacked from a single file; what is wanted of it is made again.")
     most = tr("These trainings take the most; each can be deleted where it is shown.")
     return f'<div class="ez-note ez-room" role="status"><p><b>{escape(free)}</b> {escape(holds)} {escape(most)}</p>{cache}<ul>{rows}</ul></div>'
-
-
-def _size(size_bytes: int) -> str:
-    return point(outside.size(size_bytes))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import reduce
 from html import escape
 
-from training import outside
 from training.formats.inspecting import KINDS, LAYOUTS, Contents
 
 from ... import forms, views
@@ -115,7 +114,7 @@ def _facts(found: Contents) -> list[tuple[str, str]]:
     families = reduce(lambda a, b: tr("{one} or {other}", one=a, other=b), found.families) if found.families else ""
     file = trn(
         "{file}, {size}, {n} tensor, {numbers} numbers in {formats}", "{file}, {size}, {n} tensors, {numbers} numbers in {formats}", found.tensors,
-        file=found.name, size=point(outside.size(found.size_bytes)), numbers=found.parameters, formats=formats,
+        file=found.name, size=views.exact_size(found.size_bytes), numbers=found.parameters, formats=formats,
     )  # fmt: skip
     if found.layout == LAYOUTS["comfyui"]:
         layers = tr("{layers}, named as the model's first release names them", layers=found.layers)

@@ -24,13 +24,12 @@ from training.plan import hardware
 from training.plan.estimate import Estimate
 from training.plan.presets import list_presets, recommend
 
-from ... import forms
+from ... import forms, views
 from ...icons import icon
-from ...language import N_, point, sentence_end, spoken, tr, trn
+from ...language import N_, point, spoken, tr, trn
 from ...language.heard import heard
 from ...words import in_words
 from .draft import AWAY, Draft, Plan, plan
-from .page import roughly
 
 ASKED_S = 4.0  # a place that has not answered by then is told to be slow
 MOST_SHOWN = 6
@@ -265,7 +264,7 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType,
     row = next((row for row in rows if picked and row[1].name == picked.name), None)
     if picked and rows and row is None:
         broken = _too_small(picked)
-    said = f'<p class="ez-muted ez-small">{escape(left_out[:1].upper() + left_out[1:] + sentence_end())}</p>' if left_out and rows else ""
+    said = f'<p class="ez-muted ez-small">{escape(views.sentence(left_out))}</p>' if left_out and rows else ""
     fault = f'<p class="ez-error" role="alert">{escape(in_words(str(seen.get("away_fault") or broken)))}</p>' if seen.get("away_fault") or broken else ""
     blocked = bool(broken) or (bool(machines) and row is None)
     place = tr(where(module, module.Options.model_validate(options_of(module, form, kind)[0])))
@@ -286,7 +285,7 @@ def _takes(form: Draft) -> int:
 def _time_said(guess: Estimate) -> str:
     """How long it most likely takes."""
     low, high = guess.seconds_range
-    return tr("about {time}", time=roughly(guess.seconds)) if guess.measured else tr("{low} to {high}", low=roughly(low), high=roughly(high))
+    return tr("about {time}", time=views.about_duration(guess.seconds)) if guess.measured else tr("{low} to {high}", low=views.about_duration(low), high=views.about_duration(high))
 
 
 def _machine(machine: Machine, time_said: str, cost: reckon.Price, is_chosen: bool) -> str:

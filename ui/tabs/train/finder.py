@@ -23,7 +23,7 @@ from training.runs.run import Run
 
 from ... import drafts, views
 from ...icons import icon
-from ...language import N_, point, sentence_end, tr
+from ...language import N_, point, tr
 from ...language.heard import heard
 from ...words import in_words
 
@@ -127,7 +127,7 @@ def html(ctx, run: Run | None, config: TrainConfig | None) -> str:
 
 def _waiting(ctx, run: Run, view: RunView, status: str, config) -> str:
     why = queueing.why_held(ctx.home, run)
-    said = views.sentence_start(heard(why)) + sentence_end() if why else tr("The search begins as soon as the machine is free.")
+    said = views.sentence(heard(why)) if why else tr("The search begins as soon as the machine is free.")
     return f'<p role="status">{escape(said)}</p>{_acts("stop")}'
 
 

@@ -13,11 +13,11 @@ from training.data import concepts
 from training.formats.adapting import is_whole
 from training.formats.beside import is_beside
 from training.plan.devices import CARDS
-from training.plan.estimate import duration, gb, parts_said
+from training.plan.estimate import parts_said
 from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Preset, fits
 
-from ... import forms
+from ... import forms, views
 from ...icons import icon
 from ...language import N_, point, tr, trn, whole
 from ...language.heard import heard
@@ -302,21 +302,21 @@ def plan_card(plan: Plan, missing: list[Missing], thumbs: list[str], title: str,
     figures = ""
     if e:
         low, high = e.seconds_range
-        unbroken = lambda seconds: roughly(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+        unbroken = lambda seconds: views.about_duration(seconds).replace(" ", "\N{NO-BREAK SPACE}")
         time = f"~\N{NO-BREAK SPACE}{unbroken(e.seconds)}" if e.measured else f"{unbroken(low)} – {unbroken(high)}"
         figures = (
             '<div class="ez-stats">'
             + _stat(tr("Steps"), whole(e.steps))
             + _stat(tr("Time"), time)
-            + _stat(tr("VRAM") if e.vram_bytes else tr("Memory"), point(gb(e.vram_bytes or e.ram_bytes)))
-            + _stat(tr("Disk"), point(gb(e.disk_bytes)))
+            + _stat(tr("VRAM") if e.vram_bytes else tr("Memory"), views.gb(e.vram_bytes or e.ram_bytes))
+            + _stat(tr("Disk"), views.gb(e.disk_bytes))
             + "</div>"
         )
     elif not missing:
         figures = f'<p class="ez-muted ez-small">{escape(tr("Steps, time and memory appear here as soon as this is mended:"))}</p>'
     slow = bool(e and e.seconds > LONG_S)
     if slow:
-        told = tr("It would take about {time} here: choose a smaller base model or Quick, or train on a machine with a graphics card", time=roughly(e.seconds))
+        told = tr("It would take about {time} here: choose a smaller base model or Quick, or train on a machine with a graphics card", time=views.about_duration(e.seconds))
         lines.insert(len(missing), _line("clock", told, "warn"))
     ready = e is not None and not (missing or faults or problems or slow)
     word = tr("Start anyway") if anyway else tr("Add to the queue") if busy or paused else tr("Start training")
@@ -348,7 +348,7 @@ def _pictures(plan: Plan, thumbs: list[str], title: str, titles: Mapping[str, st
 
 def _parts(parts: Mapping[str, float]) -> str:
     """What takes how much memory while a run learns, the largest first."""
-    named = ", ".join(tr("{part} {size}", part=tr(name), size=point(gb(size))) for name, size in sorted(parts.items(), key=lambda part: -part[1]))
+    named = ", ".join(tr("{part} {size}", part=tr(name), size=views.gb(size)) for name, size in sorted(parts.items(), key=lambda part: -part[1]))
     return tr("While it learns: {parts}", parts=named)
 
 
@@ -359,13 +359,6 @@ def _counted(pictures: int, kept: Sequence[str]) -> str:
     if len(kept) == 1:
         return trn("{n} picture; {dataset} is kept as it is", "{n} pictures; {dataset} is kept as it is", pictures, dataset=kept[0])
     return trn("{n} picture; {datasets} are kept as they are", "{n} pictures; {datasets} are kept as they are", pictures, datasets=", ".join(kept))
-
-
-def roughly(seconds: float) -> str:
-    """How long it takes, as exact as an estimate deserves: 40 s, 3 min, 2 h 10 min, 3 days."""
-    said = duration(seconds)
-    number, _, unit = said.partition(" ")
-    return trn("{n} day", "{n} days", int(number)) if unit == "days" else said
 
 
 def _stat(name: str, value: str) -> str:

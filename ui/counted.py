@@ -1,6 +1,6 @@
-"""What the engine counts in half sentences, such as '24 pictures added, 3 refused', in the language of the page.
+"""What the engine counts in half sentences, such as '24 pictures added, 3 refused', in the language of the page; and lists of names.
 
-They stand in records (the versions of a dataset, its journal), so they are found again by their English, which is what the page itself would say.
+The half sentences stand in records (the versions of a dataset, its journal), so they are found again by their English, which is what the page itself would say.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial
 
-from ...language import N_, SOURCE, point, speaking, spoken, tr, trn
-from ...language.heard import heard, pattern
+from . import views
+from .language import N_, SOURCE, point, speaking, spoken, tr, trn
+from .language.heard import heard, pattern
 
 # the more special ones first: {source} stands for anything
 COUNTED: tuple[Callable[..., str], ...] = (
@@ -108,6 +109,7 @@ NAMED = (
     N_("lines of captions read otherwise"), N_("another dataset kept as it is beside it"), N_("nothing was left to put back"),
     N_("Undo {what}"), N_("{table}: it holds no captions"), N_("“{folder}”: its folder {path} did not come along"), N_("its licence is {licence}"), N_("it names no licence"), N_("private"), N_("the pictures could not be added: {why}"),
 )  # fmt: skip
+SOURCES = (N_("typed"), N_("replaced"), N_("prefix"), N_("suffix"), N_("tags"), N_("read again"), N_("its prompt"), N_("folder"), N_("file"))  # of captions; else a captioner's id
 LISTS = ("names", "endings", "what", "why")  # values that may hold the mark between pieces
 MARKS = {("ja", ", "): "、", ("zh", ", "): "，", ("ja", "; "): "；", ("zh", "; "): "；"}
 
@@ -139,6 +141,11 @@ def undo(what: str) -> str:
     return said(N_("Undo {what}").format(what=what)) if what else tr("Undo")
 
 
+def undone(what: str) -> str:
+    """A sentence on the step that was taken back.  what: as the dataset tells of it; "" for none."""
+    return views.sentence(said(what)) if what else tr("There is nothing to undo.")
+
+
 def _one(text: str, mark: str) -> str | None:
     """One piece; None where it is not known, or several that look like one."""
     for form in (text, text[:1].lower() + text[1:]):
@@ -158,7 +165,11 @@ def _one(text: str, mark: str) -> str | None:
 def _value(name: str, value: str) -> str:
     if name in ("what", "why", "others"):
         return said(value)
-    return tr(value) if name == "source" else point(value) if name == "size" else value
+    if name == "source":
+        return tr(value) if value in SOURCES else value
+    if name == "names" and (cut := re.fullmatch(r"(.+) and (\d+) more", value, re.DOTALL)):
+        return _and_more(cut[1], int(cut[2]))
+    return point(value) if name == "size" else value
 
 
 @cache
@@ -173,12 +184,22 @@ def _forms() -> tuple[tuple, ...]:
 def names(every: Sequence[str], most: int) -> str:
     """The first of these names, and how many more there are."""
     shown, rest = MARKS.get((spoken(), ", "), ", ").join(every[:most]), len(every) - most
-    return trn("{names} and {n} more", "{names} and {n} more", rest, names=shown) if rest > 0 else shown
+    return _and_more(shown, rest) if rest > 0 else shown
+
+
+def _and_more(shown: str, rest: int) -> str:
+    return trn("{names} and {n} more", "{names} and {n} more", rest, names=shown)
 
 
 def together(every: Sequence[str]) -> str:
-    """a, b and c; at least two."""
-    return tr("{names} and {last}", names=MARKS.get((spoken(), ", "), ", ").join(every[:-1]), last=every[-1])
+    """a, b and c; at least one."""
+    *first, last = every
+    return tr("{names} and {last}", names=MARKS.get((spoken(), ", "), ", ").join(first), last=last) if first else last
+
+
+def programs(title: str) -> str:
+    """The programs that read a file.  title: of its Offer (training/formats/deliver.py), as English lists them."""
+    return together([tr(name) for name in re.split(r", | and ", title)])
 
 
 def more(n: int) -> str:
