@@ -178,12 +178,17 @@ def _forms() -> tuple[tuple, ...]:
     with speaking(SOURCE):
         pairs: list[tuple[str, Callable[..., str]]] = [(say(n).replace(str(n), "{n}", 1), say) for say in COUNTED for n in (1, 2)]
     pairs += [(message, partial(tr, message)) for message in NAMED]
-    return tuple((re.compile(pattern(message).expression.pattern.replace("(?P<n>.+?)", r"(?P<n>\d[\d,]*)"), re.DOTALL), say) for message, say in pairs)
+    return tuple((re.compile(pattern(message).expression.pattern.replace("(?P<n>.+?)", r"(?P<n>\d[\d,]*)").replace("(?P<source>.+?)", "(?P<source>.*?)"), re.DOTALL), say) for message, say in pairs)
+
+
+def joined(parts: Sequence[str], mark: str = ", ") -> str:
+    """The parts behind each other, with the mark that the language has between them."""
+    return MARKS.get((spoken(), mark), mark).join(parts)
 
 
 def names(every: Sequence[str], most: int) -> str:
     """The first of these names, and how many more there are."""
-    shown, rest = MARKS.get((spoken(), ", "), ", ").join(every[:most]), len(every) - most
+    shown, rest = joined(every[:most]), len(every) - most
     return _and_more(shown, rest) if rest > 0 else shown
 
 

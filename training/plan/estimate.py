@@ -515,7 +515,9 @@ def _epochs(e: Estimate, items: int, per_step: int, apart: bool) -> str:
     each, steps, epochs = map(_number, (e.steps_per_epoch, e.steps, e.epochs))
     if "1" in (each, steps, epochs):
         each, steps, epochs = (f"{number} {of}{'s' * (number != '1')}" for number, of in ((each, "step"), (steps, "step"), (epochs, "epoch")))
-        return f"{items} pictures an epoch ÷ {per_step} a step{', each shape apart,' if apart else ''} = {each} an epoch; {steps} are {epochs}"
+        if apart:
+            return f"{items} pictures an epoch ÷ {per_step} a step, each shape apart, = {each} an epoch; {steps} are {epochs}"
+        return f"{items} pictures an epoch ÷ {per_step} a step = {each} an epoch; {steps} are {epochs}"
     if apart:
         return f"{items} pictures an epoch ÷ {per_step} a step, each shape apart, = {each} steps an epoch; {steps} steps are {epochs} epochs"
     return f"{items} pictures an epoch ÷ {per_step} a step = {each} steps an epoch; {steps} steps are {epochs} epochs"

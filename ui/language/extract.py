@@ -134,7 +134,7 @@ def engine() -> Iterator[Message]:
             if id(node) in left_out or not isinstance(node, (ast.Constant, ast.JoinedStr)):
                 continue
             text = pattern_of(node)
-            if text and WORDY.search(text) and not CODE.search(text) and "\n" not in text.strip() and len(text) < 600:
+            if text and WORDY.search(text) and ("÷" in text or not CODE.search(text)) and "\n" not in text.strip() and len(text) < 600:
                 yield Message(text, path.relative_to(REPO).as_posix(), engine=True)
 
 

@@ -19,7 +19,7 @@ PART = re.compile(r"(?<=[.!?…])(\s+)(?=\S)")  # with what stands between
 DEEPEST = 3
 OPENING, CLOSING = "‘'\"“«", "’'\"”»"
 FULL = ("。", "！", "？")
-COUNTED = re.compile(r"(\d[\d,]*) ([a-z -]+?)(s?)")  # 1 picture, 1,200 pictures
+COUNTED = re.compile(r"(\d[\d,.]*) ([a-z -]+?)(s?)")  # 1 picture, 1,200 pictures
 COUNTS = {  # what the engine counts; each is a message of its own
     "picture": NN_("{n} picture", "{n} pictures"),
     "caption": NN_("{n} caption", "{n} captions"),
@@ -87,7 +87,7 @@ def _exact(text: str, language: str) -> str | None:
         return None  # gettext has the file's own head there
     if (match := COUNTED.fullmatch(text)) and match[2] in COUNTS:
         with speaking(language):
-            return trn(*COUNTS[match[2]], int(match[1].replace(",", "")))
+            return trn(*COUNTS[match[2]], 2, n=point(match[1])) if "." in match[1] else trn(*COUNTS[match[2]], int(match[1].replace(",", "")))
     said = catalogue(language).gettext(text)
     return said if said != text else None
 

@@ -639,7 +639,7 @@ def summed(summary: str) -> str:
     said = [trn("{n} captioned", "{n} captioned", int(made)) if kind == "captioned" else trn("{n} tried, nothing written", "{n} tried, nothing written", int(made))]
     said += [trn("{n} had one already", "{n} had one already", int(had))] if had else []
     said += [trn("{n} failed", "{n} failed", int(failed))] if failed else []
-    return ", ".join(said) + sentence_end()
+    return counted.joined(said) + sentence_end()
 
 
 def job_html(run: Run | None, view: RunView, status: str) -> str:

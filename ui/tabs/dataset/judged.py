@@ -56,7 +56,10 @@ def _says(finding: Finding) -> str:
     """What a finding says; what it lists is said name by name."""
     listed = [matter.name for matter in coverage.MATTERS if matter.name in finding.says]
     said = heard(finding.says)
-    return said.replace(coverage.listed(listed), counted.together([heard(name) for name in listed])) if len(listed) > 1 else said
+    if len(listed) < 2:
+        return said
+    ours, theirs = coverage.listed(listed), counted.together([heard(name) for name in listed])
+    return said.replace(ours, theirs).replace(ours[:1].upper() + ours[1:], theirs[:1].upper() + theirs[1:])
 
 
 def _asked(level: str) -> str:

@@ -182,7 +182,8 @@ def _summed(text: str) -> str:
     number, whose, commit, already = found.groups()
     said = [trn("{n} picture", "{n} pictures", int(number))] if number else []
     said += [trc("repository", "private") if whose == "private" else trc("repository", "public"), tr("commit {commit}", commit=commit)]
-    return f"({', '.join(said)}; {tr('everything was there already')})" if already else f"({', '.join(said)})"
+    whole = counted.joined(said)
+    return f"({counted.joined((whole, tr('everything was there already')), '; ')})" if already else f"({whole})"
 
 
 def front_matter(meta: dict[str, Any]) -> str:

@@ -392,7 +392,7 @@ def publish(ctx, chosen: str, who: Account | None, token: Secret | None) -> dict
         Config,
         {"kind": "publish", "name": run.title, "run": run.id, "checkpoint": checkpoint, "repo_id": repo, "private": wish.private,
          "samples": list(wish.samples), "card": wish.card},
-        tr("the upload"),
+        N_("the upload"),
     )  # fmt: skip
     supervisor.start_soon(lambda: create(ctx.home.outputs, config), ctx.home, token)
     return {}

@@ -336,7 +336,9 @@ def place_of(run: Run) -> str:
     if not supervisor.is_elsewhere(run):
         return ""
     try:
-        return tr(place.where(*place.of(run.config(), run.plugins)))
+        module, options = place.of(run.config(), run.plugins)
+        where = place.where(module, options)
+        return tr(where) if where == module.TITLE else where
     except (ValueError, OSError):
         return str(run.job()["place"]["kind"])  # its plugin is gone; the id still says which it was
 
