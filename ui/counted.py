@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache, partial, reduce
 
 from . import views
 from .language import N_, SOURCE, point, speaking, spoken, tr, trn
@@ -200,6 +200,11 @@ def together(every: Sequence[str]) -> str:
     """a, b and c; at least one."""
     *first, last = every
     return tr("{names} and {last}", names=MARKS.get((spoken(), ", "), ", ").join(first), last=last) if first else last
+
+
+def either(every: Sequence[str]) -> str:
+    """a or b or c; at least one."""
+    return reduce(lambda one, other: tr("{one} or {other}", one=one, other=other), every)
 
 
 def programs(title: str) -> str:

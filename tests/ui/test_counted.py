@@ -92,6 +92,7 @@ def test_english_stays_as_the_engine_says_it():
     assert counted.said("1200 pictures added, 3 refused") == "1200 pictures added, 3 refused" and counted.undo("") == "Undo" and counted.undo("3 crops") == "Undo 3 crops"
     assert counted.undone("3 pictures put back, 1 crop put back") == "3 pictures put back, 1 crop put back." and counted.undone("nothing was left to put back") == "Nothing was left to put back."
     assert counted.programs("diffusers, ComfyUI and AUTOMATIC1111") == "diffusers, ComfyUI and AUTOMATIC1111" and counted.programs("peft") == "peft"
+    assert counted.either(["/data"]) == "/data" and counted.either(["SDXL", "SD 1.5", "FLUX"]) == "SDXL or SD 1.5 or FLUX"
 
 
 def test_whatever_the_engine_counts_is_known():

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from tests.ui import story
-from training import clock
+from training import clock, outside
 from training.plan import estimate
 from training.runs.events import RunView, fold
 from ui import views
@@ -60,6 +60,13 @@ def test_numbers_and_days_are_written_as_the_language_does():
 @pytest.mark.parametrize("seconds", [0, 40, 85, 89, 91, 5399, 5400, 7500, 35_999, 36_000, 90_000, 172_799, 172_800, 400_000])
 def test_an_estimate_s_time_is_the_engine_s_in_english(seconds):
     assert views.about_duration(seconds) == estimate.duration(seconds)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 999, 1000, 3_271_000, 45_600_000_000])
+def test_an_exact_size_is_the_engine_s_in_english(size_bytes):
+    assert views.exact_size(size_bytes) == outside.size(size_bytes)
+    with speaking("de"):
+        assert views.exact_size(3_271_000) == "3,27 MB"
 
 
 def test_what_is_kept_is_kept_for_each_language():

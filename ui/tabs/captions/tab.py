@@ -542,7 +542,7 @@ def _picks_bar(look: Look) -> str:
     every = f'<button type="button" class="ez-btn" data-act="matching">{escape(trc("pictures", "Select all {n}", n=len(look.shown)))}</button>' if len(look.shown) > len(look.page) else ""
     return (
         f'<div class="ez-picks" data-tell data-elsewhere="{elsewhere}"{"" if picks else " hidden"}><b class="ez-num" data-count>{escape(trn("{n} selected", "{n} selected", len(picks)))}</b>'
-        f'<button type="button" class="ez-btn" data-act="all">{escape(tr("Select page"))}</button>{every}<button type="button" class="ez-btn" data-act="clear">{escape(trc("selection", "Clear"))}</button></div>'
+        f'<button type="button" class="ez-btn" data-act="all">{escape(tr("Select page"))}</button>{every}<button type="button" class="ez-btn" data-act="clear">{escape(trc("what is selected", "Clear"))}</button></div>'
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from html import escape
 from pathlib import Path
 
@@ -492,7 +491,7 @@ def folder_info(ctx: UiContext) -> str:
     ready = tr("A folder of pictures that is put at {folder} is a dataset already, without a copy.", folder=ctx.home.datasets / "NAME")
     if ctx.local:
         return f"{copied} {ready}"
-    where = reduce(lambda some, other: tr("{some} or {other}", some=some, other=other), map(str, ctx.folders))
+    where = counted.either([str(folder) for folder in ctx.folders])
     allowed = tr("A folder in {folders} (others with --data DIR, when Easel is started).", folders=where)
     return f"{allowed} {copied} {ready}"
 

@@ -183,7 +183,7 @@ def listed_html(there: Sequence[Version], pending: str, runs: set[tuple[int, str
     for v in shown:
         rows += _row(v, v is there[-1] and not pending, sorted(title for id, title in runs if id == v.id), now)
         rows += f'<li class="ez-opened">{opened}</li>' if opened and v.id == below else ""
-    word = tr("Show fewer") if look.everything else tr("Show all {count}", count=len(there))
+    word = tr("Show fewer") if look.everything else tr("Show all {n}", n=len(there))
     more = f'<button type="button" class="ez-link" data-act="everything">{escape(word)}</button>' if len(there) > LISTED else ""
     take = tr("They take {size} beside the pictures, which lie on the disk once.", size=views.size(sum(v.size_bytes for v in there)))
     most = tr("Of more than {most}, the oldest go that no run was trained on.", most=versions.MOST)

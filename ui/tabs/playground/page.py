@@ -223,7 +223,7 @@ def named(label: str) -> str:
     if label.isdecimal() and len(label) < 10 and label != "0":
         return tr("step {step}", step=int(label))
     words = {
-        "final": trc("checkpoint", "finished"), "start": trc("before the training", "start"), "without": trc("without the LoRA", "without"), "both": trc("both LoRAs together", "both"),
+        "final": trc("checkpoint", "finished"), "start": trc("before the first step", "start"), "without": trc("without the LoRA", "without"), "both": trc("both LoRAs together", "both"),
         "before": trc("before the repair", "before"), "repaired": tr("repaired"), NO_RUN: tr(NO_RUN),
     }  # fmt: skip
     return words.get(label, label)

@@ -177,7 +177,7 @@ def asks(lacks: Sequence[Need], sets: Sequence[tuple[str, str]]) -> str:
 
 def _ask(n: int, need: Need, sets: Sequence[tuple[str, str]]) -> str:
     called = _called(need, need.name)
-    label = f'<label for="ez-lack-{n}"><b>{escape(called[:1].upper() + called[1:])}</b><span>{escape(in_words(need.cure))}</span></label>'
+    label = f'<label for="ez-lack-{n}"><b>{escape(views.sentence_start(called))}</b><span>{escape(in_words(need.cure))}</span></label>'
     if need.what == "dataset":
         options = "".join(f'<option value="{escape(name)}">{escape(title)}</option>' for name, title in sets)
         field = f'<select class="ez-input" id="ez-lack-{n}"><option value="">{escape(tr("Choose one that is here"))}</option>{options}</select>' if sets else "<span></span>"

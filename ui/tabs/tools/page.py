@@ -9,7 +9,7 @@ from html import escape
 
 from training.formats.inspecting import KINDS, LAYOUTS, Contents
 
-from ... import forms, views
+from ... import counted, forms, views
 from ...language import N_, point, tr, trc, trn
 from ...language.heard import heard
 from ...words import in_words
@@ -111,7 +111,7 @@ def contents(found: Contents | None) -> str:
 def _facts(found: Contents) -> list[tuple[str, str]]:
     """[(label, value)] as inspecting.told() has them, but for blocks, hashes and what is odd; "" where one does not apply."""
     formats = reduce(lambda a, b: tr("{one} and {other}", one=a, other=b), found.formats) if found.formats else ""
-    families = reduce(lambda a, b: tr("{one} or {other}", one=a, other=b), found.families) if found.families else ""
+    families = counted.either(found.families) if found.families else ""
     file = trn(
         "{file}, {size}, {n} tensor, {numbers} numbers in {formats}", "{file}, {size}, {n} tensors, {numbers} numbers in {formats}", found.tensors,
         file=found.name, size=views.exact_size(found.size_bytes), numbers=found.parameters, formats=formats,

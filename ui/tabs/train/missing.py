@@ -10,7 +10,7 @@ from training.data.captions import remarks
 from training.data.datasets import Dataset
 from training.home import Home
 
-from ... import drafts
+from ... import drafts, views
 from ...language import tr
 from ...language.heard import heard
 from .draft import FORM, Draft
@@ -70,7 +70,7 @@ def missing_html(home: Home, name: str, here: str) -> str:
         parts = []
         for item in left:
             link = f'<button type="button" class="ez-link" data-tab="{item.tab}">{escape(item.link)}</button>' if item.tab != here else ""
-            parts.append(f'<span class="ez-missing-item">{escape(item.text[:1].upper() + item.text[1:])}{link}</span>')
+            parts.append(f'<span class="ez-missing-item">{escape(views.sentence_start(item.text))}{link}</span>')
         return f'<div class="ez-missing" role="status"><b>{escape(tr("Before training"))}</b>{"".join(parts)}</div>'
     link = f'<button type="button" class="ez-link" data-tab="train">{escape(tr("Go to Train"))}</button>' if here != "train" else ""
     return f'<div class="ez-missing" role="status"><span class="ez-chip ez-ok"><i></i>{escape(tr("Pictures and captions are ready"))}</span>{link}</div>'
