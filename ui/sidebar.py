@@ -16,7 +16,7 @@ from training.runs.events import RunView
 from training.runs.run import Run
 
 from . import added, newer, reporting, telling, views
-from .language import LANGUAGES, point, spoken, tr, trn, whole
+from .language import LANGUAGES, point, spoken, tr, trc, trn, whole
 from .poll import changes
 from .theme import ASSETS
 from .words import in_words
@@ -207,7 +207,7 @@ def _device_html(machine: hardware.Machine) -> str:
         rows += [_meter("VRAM" if len(several) == 1 else f"VRAM, {_short(one.gpu_name)}", one.vram_bytes - one.vram_free_bytes, one.vram_bytes) for one in several]
     rows.append(_meter("RAM", machine.ram_bytes - machine.ram_free_bytes, machine.ram_bytes))
     low = " ez-bad" if machine.disk_free_bytes < 2 * GIB else ""
-    disk = f'<div class="ez-meter"><div><span>{escape(tr("Free disk"))}</span><b class="ez-num{low}">{_gib(machine.disk_free_bytes)}</b></div></div>'
+    disk = f'<div class="ez-meter"><div><span>{escape(trc("how much of it is free", "Free disk"))}</span><b class="ez-num{low}">{_gib(machine.disk_free_bytes)}</b></div></div>'
     notes = [in_words(text) for text in (machine.note, supervisor.no_accelerator()) if text]
     note = "".join(f'<p class="ez-note ez-warn ez-small">{escape(text)}</p>' for text in notes)
     return f'<div class="ez-device">{CHIP}<div><b>{escape(name)}</b><span>{escape(how)}</span></div></div>{"".join(rows)}{disk}{note}'
