@@ -35,6 +35,7 @@ PROMPTS = {
     "training": "Write a caption for training an image model, in one or two plain sentences. Call the main subject {trigger} and do not describe what it always looks like; describe what may change: pose, clothes, place, light, framing.",
     "without style": "Describe this picture in one or two plain sentences: what is to be seen and where. Do not say how it is made: no word on style, medium, technique, artist, mood or quality.",
 }
+PLACE = "{trigger}"  # where a question names the trigger word
 CLIP = "These {count} pictures are frames of one clip, in order. "
 FILES = ("*.json", "*.txt", "*.jinja", "*.model", "model*.safetensors")  # never a pickle
 PROCESSOR = ("preprocessor_config.json", "processor_config.json")
@@ -85,8 +86,8 @@ class State:
 
 def refuses(options: Options) -> str:
     """Why it cannot start with these options, a sentence; "" where it can."""
-    if "{trigger}" in _question(options) and not options.trigger:
-        return "the question asks for {trigger}: type a trigger word, or choose another question"
+    if PLACE in _question(options) and not options.trigger:
+        return f"the question asks for {PLACE}: type a trigger word, or choose another question"
     if _folder(options) is None:
         return f"{options.other_model!r} is neither a folder on this computer nor a Hub id of the form owner/name; name the folder with the model's config.json, or its id"
     folder = _folder(options)
@@ -147,7 +148,7 @@ def load(options: Options, device: str) -> State:
     missing = [name for name in info["missing_keys"] if "lm_head" not in name and "embed_tokens" not in name]  # tied to others
     if len(missing) > 0.02 * len(model.state_dict()):  # what transformers fills with random numbers, it only logs
         raise ValueError(f"the weights in {where} are incomplete: {len(missing)} tensors are missing, such as {min(missing)}; get them again")
-    return State(model.eval(), processor, _question(options).replace("{trigger}", options.trigger), options)
+    return State(model.eval(), processor, _question(options).replace(PLACE, options.trigger), options)
 
 
 def caption(state: State, pictures: list, names: list[str]) -> list[str]:

@@ -59,7 +59,7 @@ def test_every_sentence_that_these_rooms_raise_has_a_number_of_its_own():
 def test_every_sentence_of_death_has_one():
     """All that it makes itself; what it only passes on, and 'TypeError: …', are what they are."""
     tree = ast.parse((REPO / "training/runs/death.py").read_text(encoding="utf-8"))
-    made = [_text(n) for f in tree.body if getattr(f, "name", "") in ("of_exception", "of_silence", "_disk_full") for n in ast.walk(f) if isinstance(n, ast.JoinedStr | ast.Constant)]
+    made = [_text(n) for f in tree.body if getattr(f, "name", "") in ("of_exception", "of_silence", "_what_happened", "_disk_full") for n in ast.walk(f) if isinstance(n, ast.JoinedStr | ast.Constant)]
     said = [text for text in made if re.match("(It|The|A) [a-z]", text)]
     assert len(said) >= 11, said
     assert {text for text in said if errors.of(text).code == errors.GENERAL} == set()

@@ -14,15 +14,29 @@ def told(t: float, now: float) -> str:
     """18:40; another day is named: tomorrow (Mon 30 Nov) 02:15, Wed 2 Dec 02:15."""
     then, today = datetime.fromtimestamp(t), datetime.fromtimestamp(now)
     days = (then.date() - today.date()).days
-    day = f"{_DAYS[then.weekday()]} {then.day} {_MONTHS[then.month - 1]}"
-    return f"{then:%H:%M}" if days == 0 else f"tomorrow ({day}) {then:%H:%M}" if days == 1 else f"{day} {then:%H:%M}"
+    return f"{then:%H:%M}" if days == 0 else f"tomorrow ({weekday(then)}) {then:%H:%M}" if days == 1 else f"{weekday(then)} {then:%H:%M}"
+
+
+def weekday(then: datetime) -> str:
+    """Mon 30 Nov."""
+    return f"{_DAYS[then.weekday()]} {day(then)}"
+
+
+def day(then: datetime) -> str:
+    """30 Nov."""
+    return f"{then.day} {_MONTHS[then.month - 1]}"
 
 
 def about(t: float, now: float) -> str:
-    """told(), no finer than it can be known: to the minute within the hour, to five within the day, to the quarter beyond."""
+    """told(), no finer than it can be known."""
+    return told(rounded(t, now), now)
+
+
+def rounded(t: float, now: float) -> float:
+    """The moment as fine as it can be known: to the minute within the hour, to five within the day, to the quarter beyond."""
     ahead_s = t - now
     grain_s = 60 if ahead_s < 3600 else 300 if ahead_s < 86_400 else 900
-    return told(round(t / grain_s) * grain_s, now)
+    return round(t / grain_s) * grain_s
 
 
 def read(text: str, now: float) -> float:

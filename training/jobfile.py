@@ -138,19 +138,17 @@ def problems(model: type[BaseModel], error: ValidationError) -> list[tuple[str, 
         path = ".".join(str(p) for p in e["loc"])
         if e["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(e["loc"][-1]), _keys_at(model, e["loc"][:-1]), 1, 0.5)
-            found.append((path, "is not a setting" + (f"; did you mean {near[0]!r}?" if near else "")))
+            found.append((path, f"is not a setting; did you mean {near[0]!r}?" if near else "is not a setting"))
         elif e["type"] == "missing":
             found.append((path, "is missing"))
         elif e["type"] == "value_error":
             found.append((path, str(e["ctx"]["error"])))
         else:
             text = e["msg"][0].lower() + e["msg"][1:]
-            near = ""
+            near = []
             if e["type"] == "literal_error" and isinstance(e["input"], str):
-                choices = re.findall(r"'([^']+)'", e["ctx"]["expected"])
-                match = difflib.get_close_matches(e["input"], choices, 1, 0.5)
-                near = f"; did you mean {match[0]!r}?" if match else ""
-            found.append((path, f"{text}, but it is {e['input']!r}{near}"))
+                near = difflib.get_close_matches(e["input"], re.findall(r"'([^']+)'", e["ctx"]["expected"]), 1, 0.5)
+            found.append((path, f"{text}, but it is {e['input']!r}; did you mean {near[0]!r}?" if near else f"{text}, but it is {e['input']!r}"))
     return found
 
 

@@ -14,6 +14,7 @@ KINDS = {
     "families": "Model family", "adapters": "Adapter", "objectives": "Objective", "optimizers": "Optimizer", "jobs": "Job", "captioning": "Captioner", "formats": "Captions’ format",
     "foreign": "Other trainer's settings", "trackers": "Tracker", "cloud": "Place", "pages": "Page", "presets": "Preset", "goals": "Goal", "words": "List of sentences",
 }  # fmt: skip
+TOOL = "Tool"  # a job that the page's Tools tab shows
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Added:
 def added(home: Home) -> list[Added]:
     """All of it, kind by kind, what does not load among it.  Runs the plugins' files, where they may be run; presets and lists are only read."""
     found = [
-        Added(kind, p.id, _title(kind, p.module) if p.module else p.id, p.source, p.error, "Tool" if getattr(p.module, "TOOL", False) else KINDS[kind])
+        Added(kind, p.id, _title(kind, p.module) if p.module else p.id, p.source, p.error, TOOL if getattr(p.module, "TOOL", False) else KINDS[kind])
         for kind, p in registry.added(home.plugins)
     ]
     return found + _presets(home) + _goals(home) + _words(home)

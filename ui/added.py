@@ -8,6 +8,7 @@ from pathlib import Path
 from training.home import Home
 from training.plugins import RIGHTS, Added, added
 
+from .language import tr
 from .words import in_words
 
 
@@ -16,17 +17,17 @@ def html(home: Home) -> str:
     found = added(home)
     broken = [one for one in found if not one.ok]
     rows = "".join(_row(one, home) for one in [*broken, *(one for one in found if one.ok)])
-    count = f"{len(found)}" + (f", {len(broken)} not used" if broken else "") if found else "none"
-    where = f"What lies in {_short(home.plugins, home)}, or was installed as a package for Easel, is found at the next start."
+    head = tr("Plugins: {n}, {broken} not used", n=len(found), broken=len(broken)) if broken else tr("Plugins: {n}", n=len(found)) if found else tr("Plugins: none")
+    where = tr("What lies in {folder}, or was installed as a package for Easel, is found at the next start.", folder=_short(home.plugins, home))
     return (
-        f'<div class="ez-side"><section><details class="ez-plugins"{" open" if broken else ""}><summary><h2>Plugins: {count}</h2></summary>'
-        f'<ul>{rows}</ul><p class="ez-muted ez-small">{escape(where)} {escape(RIGHTS)}</p></details></section></div>'
+        f'<div class="ez-side"><section><details class="ez-plugins"{" open" if broken else ""}><summary><h2>{escape(head)}</h2></summary>'
+        f'<ul>{rows}</ul><p class="ez-muted ez-small">{escape(where)} {escape(tr(RIGHTS))}</p></details></section></div>'
     )
 
 
 def _row(one: Added, home: Home) -> str:
     fault = f'<p class="ez-error">{escape(in_words(one.error))}</p>' if one.error else ""
-    return f'<li><b>{escape(one.title)}</b><span class="ez-muted ez-small">{escape(one.what)}, {escape(_short(one.source, home))}</span>{fault}</li>'
+    return f'<li><b>{escape(tr(one.title))}</b><span class="ez-muted ez-small">{escape(tr(one.what))}, {escape(_short(one.source, home))}</span>{fault}</li>'
 
 
 def _short(source: str | Path, home: Home) -> str:

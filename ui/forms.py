@@ -1,6 +1,7 @@
 """A pydantic model as a form, and a form as a config: label, help, bounds and choices all come from the schema.
 
 A form's state is a mapping of dotted paths to what was typed; only what differs from the preset is in it.
+Fields and groups are facts, in English; they are put into the language of whoever looks where the HTML is made.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from training.jobfile import problems
+
+from .language import N_, point, sentence_end, tr, trn, whole
+from .language.heard import heard
 
 # words that a label writes in their own way
 SPELT = {
@@ -110,7 +114,10 @@ Kind = Literal["text", "long", "lines", "pairs", "integer", "number", "numbers",
 
 @dataclass(frozen=True)
 class Field:
-    """One setting.  path: dotted; group: the path of its part, "" at the top; low, high: bounds as text, "" where open."""
+    """One setting.  path: dotted; group: the path of its part, "" at the top.
+
+    low, high: its bounds, None where it is open; above, below: they are out of it themselves.
+    """
 
     path: str
     group: str
@@ -118,22 +125,23 @@ class Field:
     help: str
     kind: Kind
     choices: tuple[str, ...] = ()
-    low: str = ""
-    high: str = ""
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+    below: bool = False
     item: Any = str  # what one value is: int, float, str, or the model of a row
     told: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # choice -> (title, one sentence about it), where there is more to say than its id
     unused: tuple[str, ...] = ()  # columns of rows that need not be shown while nothing stands in them
 
     @property
     def bounds(self) -> str:
-        """"1 to 256", "at least 0", or ""."""
-        if "than" in self.low or "than" in self.high:
-            low = self.low if "than" in self.low or not self.low else f"at least {self.low}"
-            high = self.high if "than" in self.high or not self.high else f"at most {self.high}"
-            return ", ".join(filter(None, (low, high)))
-        if self.low and self.high:
-            return f"{self.low} to {self.high}"
-        return f"at least {self.low}" if self.low else f"at most {self.high}" if self.high else ""
+        """"1 to 256", "at least 0", or "", in the language that is spoken."""
+        low, high = _told(self.low), _told(self.high)
+        if low and high and not (self.above or self.below):
+            return tr("{low} to {high}", low=low, high=high)
+        least = tr("more than {number}", number=low) if self.above else tr("at least {number}", number=low)
+        most = tr("less than {number}", number=high) if self.below else tr("at most {number}", number=high)
+        return ", ".join([least] * bool(low) + [most] * bool(high))
 
 
 @dataclass(frozen=True)
@@ -167,7 +175,7 @@ def groups(model: type[BaseModel], choices: Mapping[str, Mapping[str, tuple[str,
     leave_out: dotted paths that another place shows.
     """
     found: list[Group] = []
-    _collect(model, "", "General", "What the run is.", choices or {}, leave_out, found)
+    _collect(model, "", N_("General"), N_("What the run is."), choices or {}, leave_out, found)
     return [g for g in found if g.fields]
 
 
@@ -217,8 +225,9 @@ def _field(dotted: str, group: str, name: str, info: FieldInfo, inner: Any, choi
         choices = tuple(str(c) for c in get_args(inner))
     if choices and kind != "pairs":
         kind = "choice"
-    low, high = _bounds(info) if kind in ("integer", "number") else ("", "")
-    return Field(dotted, group, label_of(dotted), info.description or "", kind, tuple(choices), low, high, item, choices if isinstance(choices, Mapping) else {}, SELDOM.get(dotted, ()))
+    low, high, above, below = _bounds(info) if kind in ("integer", "number") else (None, None, False, False)
+    told = choices if isinstance(choices, Mapping) else {}
+    return Field(dotted, group, label_of(dotted), info.description or "", kind, tuple(choices), low, high, above, below, item, told, SELDOM.get(dotted, ()))
 
 
 def _kind(name: str, info: FieldInfo, inner: Any) -> tuple[Kind, Any]:
@@ -243,22 +252,22 @@ def _kind(name: str, info: FieldInfo, inner: Any) -> tuple[Kind, Any]:
     return ("long" if longest > 500 else "text"), str
 
 
-def _bounds(info: FieldInfo) -> tuple[str, str]:
-    low = high = ""
+def _bounds(info: FieldInfo) -> tuple[float | None, float | None, bool, bool]:
+    low, high, above, below = None, None, False, False
     for rule in info.metadata:
         if isinstance(rule, annotated_types.Ge):
-            low = _told(rule.ge)
+            low, above = rule.ge, False
         elif isinstance(rule, annotated_types.Gt):
-            low = f"more than {_told(rule.gt)}"
+            low, above = rule.gt, True
         elif isinstance(rule, annotated_types.Le) and rule.le < 10**9:
-            high = _told(rule.le)
+            high, below = rule.le, False
         elif isinstance(rule, annotated_types.Lt) and rule.lt < 10**9:
-            high = f"less than {_told(rule.lt)}"
-    return low, high
+            high, below = rule.lt, True
+    return low, high, above, below
 
 
-def _told(number: float) -> str:
-    return f"{number:,}" if isinstance(number, int) else spell(number)
+def _told(number: float | None) -> str:
+    return "" if number is None else whole(number) if isinstance(number, int) else point(spell(number))
 
 
 def spell(number: float) -> str:
@@ -314,17 +323,19 @@ def read(field: Field, text: str) -> Any:
 
 
 def _number(kind: type, text: str) -> int | float:
-    text = text.strip().replace("\u00a0", "").replace(" ", "")
+    text = re.sub(r"\s", "", text)
+    if kind is float and point(".") == "," and re.fullmatch(r"[+-]?\d+,\d+", text):
+        text = text.replace(",", ".")  # as the page itself writes it
     if not text:
-        raise ValueError("type a number")
+        raise ValueError(tr("type a number"))
     try:
         number = float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a number") from None
+        raise ValueError(tr("{text} is not a number", text=repr(text))) from None
     if kind is float:
         return number
     if not math.isfinite(number) or number != int(number):
-        raise ValueError(f"{text!r} is not a whole number")
+        raise ValueError(tr("{text} is not a whole number", text=repr(text)))
     return int(text) if text.lstrip("+-").isdigit() else int(number)
 
 
@@ -333,7 +344,7 @@ def _row(model: type[BaseModel], line: str) -> dict[str, Any]:
     names = list(model.model_fields)
     cells = [cell.strip() for cell in line.split("|")]
     if len(cells) > len(names):
-        raise ValueError(f"{line.strip()!r} has {len(cells)} parts; a line is {' | '.join(names)}")
+        raise ValueError(trn("{line} has {n} part; a line is {parts}", "{line} has {n} parts; a line is {parts}", len(cells), line=repr(line.strip()), parts=" | ".join(names)))
     row: dict[str, Any] = {}
     for name, cell in zip(names, cells, strict=False):
         inner = _bare(model.model_fields[name].annotation)
@@ -354,7 +365,7 @@ def _pair(line: str) -> tuple[str, bool | int | float | str]:
     """`name: value` or `name = value`; on and yes, off and no are switches."""
     found = re.fullmatch(r"\s*([^:=\s]+)\s*[:=]\s*(.*?)\s*", line)
     if not found or not found[2]:
-        raise ValueError(f"{line.strip()!r} is not of the form name: value")
+        raise ValueError(tr("{line} is not of the form name: value", line=repr(line.strip())))
     name, text = found.groups()
     if text.lower() in ("yes", "on", "true", "no", "off", "false"):
         return name, text.lower() in ("yes", "on", "true")
@@ -366,7 +377,7 @@ def _pair(line: str) -> tuple[str, bool | int | float | str]:
 
 def _yes(cell: str) -> bool:
     if cell.lower() not in ("yes", "no"):
-        raise ValueError(f"{cell!r} is neither yes nor no")
+        raise ValueError(tr("{cell} is neither yes nor no", cell=repr(cell)))
     return cell.lower() == "yes"
 
 
@@ -404,7 +415,7 @@ def parsed(model: type[BaseModel], edits: Mapping[str, str]) -> tuple[dict[str, 
     wrong: dict[str, str] = {}
     for path, text in edits.items():
         if path not in known:
-            wrong[path] = "is not a setting"
+            wrong[path] = tr("is not a setting")
             continue
         try:
             values[path] = read(known[path], text)
@@ -421,7 +432,7 @@ def beside(model: type[BaseModel], found: list[tuple[str, str]]) -> dict[str, st
         owner = next((p for p in _lineage(path) if p in known), "")
         if not owner and sentence.split(" ")[0] in known:
             owner = sentence.split(" ")[0]
-        wrong.setdefault(owner, "one value too few" if sentence == "is missing" and path != owner else sentence)
+        wrong.setdefault(owner, tr("one value too few") if sentence == "is missing" and path != owner else sentence)
     return wrong
 
 
@@ -464,23 +475,23 @@ def render(
     found = changed(base, edits)
     blocks = [_group(g, base, shown or base, edits, found, wrong, prefix, pictures) for g in parts]
     count = len(found)
-    said = f"{count} changed from the preset" if count else "As the preset has them"
+    said = trn("{n} changed from the preset", "{n} changed from the preset", count) if count else tr("As the preset has them")
+    search = escape(tr("Search all settings"))
     head = (
-        '<div class="ez-find"><input type="search" class="ez-input" data-filter placeholder="Search all settings" '
-        'aria-label="Search all settings" autocomplete="off" spellcheck="false">'
-        f'<span class="ez-muted" aria-live="polite">{said}</span>'
-        f'<button type="button" class="ez-link" data-act="reset-all"{"" if count else " disabled"}>Reset all</button></div>'
+        f'<div class="ez-find"><input type="search" class="ez-input" data-filter placeholder="{search}" aria-label="{search}" autocomplete="off" spellcheck="false">'
+        f'<span class="ez-muted" aria-live="polite">{escape(said)}</span>'
+        f'<button type="button" class="ez-link" data-act="reset-all"{"" if count else " disabled"}>{escape(tr("Reset all"))}</button></div>'
     )
     loose = f'<p class="ez-error" role="alert">{escape(_sentence_case(wrong[""]))}</p>' if wrong.get("") else ""
-    return f'<div class="ez-form">{head}{loose}{"".join(blocks)}<p class="ez-none" hidden>No setting matches.</p></div>'
+    return f'<div class="ez-form">{head}{loose}{"".join(blocks)}<p class="ez-none" hidden>{escape(tr("No setting matches."))}</p></div>'
 
 
 def _group(group, base, shown, edits, found, wrong, prefix, pictures) -> str:
     inside = [f.path for f in group.fields]
     marks = sum(p in found for p in inside)
     faults = sum(p in wrong for p in inside)
-    badge = f'<span class="ez-badge is-bad">{faults} to mend</span>' if faults else ""
-    badge += f'<span class="ez-badge">{marks} changed</span>' if marks else ""
+    badge = f'<span class="ez-badge is-bad">{escape(trn("{n} to mend", "{n} to mend", faults))}</span>' if faults else ""
+    badge += f'<span class="ez-badge">{escape(trn("{n} changed", "{n} changed", marks))}</span>' if marks else ""
     body = "".join(
         pictures.get(f.path, "")
         + setting(f, typed(f, get(base, f.path)), edits.get(f.path, typed(f, get(shown, f.path))), wrong.get(f.path, ""), f.path in found, prefix)
@@ -488,8 +499,8 @@ def _group(group, base, shown, edits, found, wrong, prefix, pictures) -> str:
     )
     force = " data-force" if faults else ""
     return (
-        f'<details class="ez-group" data-key="{escape(group.path)}"{force}><summary><span class="ez-group-title">{escape(group.title)}</span>'
-        f'<span class="ez-group-help">{escape(group.help)}</span>{badge}</summary><div class="ez-group-body">{body}</div></details>'
+        f'<details class="ez-group" data-key="{escape(group.path)}"{force}><summary><span class="ez-group-title">{escape(tr(group.title))}</span>'
+        f'<span class="ez-group-help">{escape(tr(group.help))}</span>{badge}</summary><div class="ez-group-body">{body}</div></details>'
     )
 
 
@@ -499,19 +510,20 @@ def setting(field: Field, usual: str, shown: str, fault: str, is_changed: bool, 
     described = f"{id_}-help" + (f" {id_}-fault" if fault else "")
     common = f'id="{id_}" data-path="{escape(field.path)}" data-value="{escape(shown)}" aria-describedby="{described}"'
     common += ' aria-invalid="true"' if fault else ""
-    find = escape(f"{field.label} {field.path} {field.path.replace('_', ' ')} {field.help} {ALSO.get(field.path, '')}".lower())
+    own = (field.label, field.path, field.path.replace("_", " "), field.help, ALSO.get(field.path, ""))
+    find = escape(" ".join((*own, *(said for said in (tr(field.label), tr(field.help)) if said not in own))).lower())
     state = " is-changed" * is_changed + " is-wrong" * bool(fault)
     error = f'<p class="ez-error" id="{id_}-fault" role="alert">{escape(_sentence_case(fault))}</p>' if fault else ""
+    to = tr("Back to the preset's {value}", value=usual) if usual else tr("Back to the preset's empty")
     back = (
-        f'<button type="button" class="ez-link" data-act="reset" data-field="{escape(field.path)}" '
-        f'title="Back to the preset&#x27;s {escape(usual) or "empty"}">Reset</button>'
+        f'<button type="button" class="ez-link" data-act="reset" data-field="{escape(field.path)}" title="{escape(to)}">{escape(tr("Reset"))}</button>'
         if is_changed
         else ""
     )
     bounds = f'<span class="ez-bounds">{escape(field.bounds)}</span>' if field.bounds else ""
     return (
-        f'<div class="ez-set{state} ez-set-{field.kind}" data-find="{find}"><div class="ez-set-text"><label for="{id_}">{escape(field.label)}</label>{back}'
-        f'<p id="{id_}-help">{escape(field.help)}</p></div>'
+        f'<div class="ez-set{state} ez-set-{field.kind}" data-find="{find}"><div class="ez-set-text"><label for="{id_}">{escape(tr(field.label))}</label>{back}'
+        f'<p id="{id_}-help">{escape(tr(field.help))}</p></div>'
         f'<div class="ez-set-input">{_input(field, shown, common, among)}{bounds}</div>{error}</div>'
     )
 
@@ -522,9 +534,9 @@ def _input(field: Field, shown: str, common: str, among: str = "") -> str:
         return f'<input type="checkbox" role="switch" class="ez-switch" {common}{" checked" if shown == "on" else ""}>'
     if field.kind == "choice":
         options = field.choices if shown in field.choices else (shown, *field.choices)
-        title = lambda c: field.told[c][0] if c in field.told else c
+        title = lambda c: tr(field.told[c][0]) if c in field.told else c
         inner = "".join(f'<option value="{escape(c)}"{" selected" if c == shown else ""}>{escape(title(c))}</option>' for c in options)
-        about = f'<span class="ez-about">{escape(field.told[shown][1])}</span>' if shown in field.told else ""
+        about = f'<span class="ez-about">{escape(tr(field.told[shown][1]))}</span>' if shown in field.told else ""
         return f'<select class="ez-input" {common}>{inner}</select>{about}'
     if field.kind == "rows":
         return _row_inputs(field, shown, common, offered)
@@ -539,7 +551,7 @@ def _input(field: Field, shown: str, common: str, among: str = "") -> str:
 
 def _pairs_input(field: Field, shown: str, common: str) -> str:
     """A box, and below it what can be said there."""
-    known = "".join(f"<li><b>{escape(name)}: {escape(usual)}</b> {escape(help)}</li>" for name, (usual, help) in field.told.items())
+    known = "".join(f"<li><b>{escape(name)}: {escape(usual)}</b> {escape(tr(help))}</li>" for name, (usual, help) in field.told.items())
     rows = min(8, max(2, shown.count("\n") + 1))
     return f'<textarea class="ez-input" rows="{rows}" spellcheck="false" {common}>{escape(shown)}</textarea>' + (f'<ul class="ez-about ez-known">{known}</ul>' if known else "")
 
@@ -550,9 +562,9 @@ def _row_inputs(field: Field, shown: str, common: str, offered: str = "") -> str
     lines = [[cell.strip() for cell in line.split("|")] for line in shown.splitlines() if line.strip()]
     hidden = {name for at, name in enumerate(names) if name in field.unused and not any(len(cells) > at and cells[at] for cells in lines)}
     body = "".join(_cells(field, cells, names, hidden, offered) for cells in (*lines, [""]))
-    head = "".join(f'<th scope="col"{" hidden" * (name in hidden)}>{escape(label(name))}</th>' for name in names)
+    head = "".join(f'<th scope="col"{" hidden" * (name in hidden)}>{escape(tr(label(name)))}</th>' for name in names)
     return (
-        f'<div class="ez-rows"><textarea hidden {common}>{escape(shown)}</textarea><table><thead><tr>{head}<th><span class="ez-unseen">Take out</span></th></tr></thead>'
+        f'<div class="ez-rows"><textarea hidden {common}>{escape(shown)}</textarea><table><thead><tr>{head}<th><span class="ez-unseen">{escape(tr("Take out"))}</span></th></tr></thead>'
         f'<tbody>{body}</tbody></table></div>'
     )
 
@@ -563,12 +575,12 @@ def _cells(field: Field, cells: list[str], names: list[str], hidden: set[str], o
     for name, cell in zip(names, [*cells, *[""] * (len(names) - len(cells))], strict=False):
         info = field.item.model_fields[name]
         usual = _row_value(info.default) if not info.is_required() else ""
-        said = f'aria-label="{escape(label(name))}" title="{escape(info.description or "")}"'
+        said = f'aria-label="{escape(tr(label(name)))}" title="{escape(tr(info.description or ""))}"'
         if _bare(info.annotation) is bool:
             inside.append(f'<td{" hidden" * (name in hidden)}><input type="checkbox" data-cell data-usual="{escape(usual)}" {said}{" checked" if (cell or usual) == "yes" else ""}></td>')
         else:
-            inside.append(f'<td{" hidden" * (name in hidden)}><input type="text" class="ez-input" data-cell data-usual="{escape(usual)}" placeholder="{escape(usual or "add")}" value="{escape(cell)}"{offered if name == names[0] else ""} {said}></td>')
-    return f'<tr>{"".join(inside)}<td><button type="button" class="ez-link" data-row-out aria-label="Take this row out">×</button></td></tr>'
+            inside.append(f'<td{" hidden" * (name in hidden)}><input type="text" class="ez-input" data-cell data-usual="{escape(usual)}" placeholder="{escape(usual or tr("add"))}" value="{escape(cell)}"{offered if name == names[0] else ""} {said}></td>')
+    return f'<tr>{"".join(inside)}<td><button type="button" class="ez-link" data-row-out aria-label="{escape(tr("Take this row out"))}">×</button></td></tr>'
 
 
 def _row_value(value: Any) -> str:
@@ -578,6 +590,6 @@ def _row_value(value: Any) -> str:
 
 
 def _sentence_case(text: str) -> str:
-    text = text.strip()
+    text = heard(text.strip())
     text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else text + "."
+    return text if text.endswith((".", "!", "?", "…", "。")) else text + sentence_end()

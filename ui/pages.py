@@ -12,6 +12,8 @@ import gradio as gr
 from training import registry
 from training.home import Home
 
+from .language import tr
+
 
 class Page:
     """A plugin's page behind the functions that shell.py asks of a tab."""
@@ -28,7 +30,7 @@ class Page:
         try:
             return self._module.build(ctx)
         except Exception as error:  # noqa: BLE001 whatever a plugin's page does wrong is said on it; the other tabs go on
-            self._failed("cannot be shown", error)
+            self._failed(tr("This page comes from a plugin and cannot be shown: {error}", error=_told(error)))
             return None
 
     def wire(self, parts, ctx) -> None:
@@ -37,12 +39,15 @@ class Page:
         try:
             self._module.wire(parts, ctx)
         except Exception as error:  # noqa: BLE001 the same
-            self._failed("does not work", error)
+            self._failed(tr("This page comes from a plugin and does not work: {error}", error=_told(error)))
 
-    def _failed(self, what: str, error: Exception) -> None:
+    def _failed(self, text: str) -> None:
         traceback.print_exc(file=sys.stderr)
-        text = f"This page comes from a plugin and {what}: {type(error).__name__}: {error}"
         self._note.value = f'<div class="ez-note ez-bad" role="alert">{escape(text)}</div>'
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def found(home: Home) -> dict[str, Page]:

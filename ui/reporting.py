@@ -11,20 +11,25 @@ from training.report import Report, Ticks, report
 from training.runs.run import Run
 
 from .icons import icon
+from .language import N_, tr, trn
 from .server import client, reports
 from .theme import ASSETS
 from .words import in_words
 
 JS = (ASSETS / "report.js").read_text(encoding="utf-8")
 CSS = (ASSETS / "travel.css").read_text(encoding="utf-8")
-BUTTON = '<div class="ez-side"><button type="button" class="ez-link ez-small" data-report="">Report a problem</button></div>'
 QUIET = {"show_progress": "hidden", "queue": False, "concurrency_limit": None, "api_visibility": "private"}
 TICKS = {
-    "names": ("Names and places", "of the run, datasets, files, models and folders"),
-    "words": ("Words", "captions, prompts and trigger words"),
-    "pictures": ("Sample pictures", "then it is a ZIP"),
+    "names": N_("<b>Names and places</b> of the run, datasets, files, models and folders"),
+    "words": N_("<b>Words</b> captions, prompts and trigger words"),
+    "pictures": N_("<b>Sample pictures</b> then it is a ZIP"),
 }
 CLOSED = '<button type="button" hidden data-act="open" data-run=""></button>'  # assets/report.js presses it for whatever says data-report
+
+
+def button() -> str:
+    """What opens it, at the foot of the side panel."""
+    return f'<div class="ez-side"><button type="button" class="ez-link ez-small" data-report="">{escape(tr("Report a problem"))}</button></div>'
 
 
 def build() -> tuple[gr.State, gr.HTML]:
@@ -70,23 +75,25 @@ def html(made: Report, ticks: Ticks, url: str, of_run: bool) -> str:
     """The panel.  of_run: it is about a run, so that there is something to tick."""
     rows = "".join(
         f'<label class="ez-letin"><input type="checkbox" data-path="{name}" data-value="{"on" if getattr(ticks, name) else "off"}"{" checked" if getattr(ticks, name) else ""}>'
-        f"<span><b>{word}</b> {says}</span></label>"
-        for name, (word, says) in TICKS.items()
+        f"<span>{tr(says)}</span></label>"
+        for name, says in TICKS.items()
     )
-    let_in = f'<fieldset class="ez-ticks"><legend>Let in</legend>{rows}</fieldset>' if of_run else ""
+    let_in = f'<fieldset class="ez-ticks"><legend>{escape(tr("Let in"))}</legend>{rows}</fieldset>' if of_run else ""
     ending = "zip" if made.pictures else "txt"
-    said = f" {len(made.pictures)} pictures go along." if made.pictures else ""
+    all_of_it = tr("This is all that would be saved. Names, words, places, pictures and tokens are hidden; read it before you pass it on. Nothing is sent anywhere.")
+    along = " " + trn("{n} picture goes along.", "{n} pictures go along.", len(made.pictures)) if made.pictures else ""
     inner = (
-        '<p class="ez-muted ez-small">This is all that would be saved. Names, words, places, pictures and tokens are hidden; read it before you pass it on. Nothing is sent anywhere.'
-        f'{said}</p>{let_in}<pre class="ez-log ez-report-text" tabindex="0" role="region" aria-label="The report">{escape(made.text)}</pre>'
+        f'<p class="ez-muted ez-small">{escape(all_of_it + along)}</p>{let_in}'
+        f'<pre class="ez-log ez-report-text" tabindex="0" role="region" aria-label="{escape(tr("The report"))}">{escape(made.text)}</pre>'
     )
-    save = f'<a class="ez-btn ez-primary" href="{escape(url)}" download="easel-report.{ending}">{icon("download")}Save as {ending.upper()}</a>'
+    save = f'<a class="ez-btn ez-primary" href="{escape(url)}" download="easel-report.{ending}">{icon("download")}{escape(tr("Save as {kind}", kind=ending.upper()))}</a>'
     return _panel(inner, save)
 
 
 def _panel(inner: str, save: str) -> str:
+    close = escape(tr("Close"))
     return (
-        f'{CLOSED}<dialog class="ez-report" aria-labelledby="ez-report-title"><div class="ez-spread"><h2 class="ez-subtitle" id="ez-report-title">Report a problem</h2>'
-        f'<button type="button" class="ez-iconbtn" data-act="close" aria-label="Close">{icon("close")}</button></div>{inner}<div class="ez-acts">{save}'
-        '<button type="button" class="ez-btn" data-act="close">Close</button></div></dialog>'
+        f'{CLOSED}<dialog class="ez-report" aria-labelledby="ez-report-title"><div class="ez-spread"><h2 class="ez-subtitle" id="ez-report-title">{escape(tr("Report a problem"))}</h2>'
+        f'<button type="button" class="ez-iconbtn" data-act="close" aria-label="{close}">{icon("close")}</button></div>{inner}<div class="ez-acts">{save}'
+        f'<button type="button" class="ez-btn" data-act="close">{close}</button></div></dialog>'
     )

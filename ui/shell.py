@@ -1,7 +1,7 @@
 """The table of contents: header, sidebar, tabs in order, one Timer, one load hook.
 
 A tab is ui/tabs/<tab>/tab.py with
-    TITLE: str
+    TITLE: str                            marked with N_(): it is said when the page is laid out
     build(ctx: UiContext) -> parts        lays out its components (called inside its gr.Tab) and returns them as a dataclass
     wire(parts, ctx: UiContext) -> None   connects them; every tab has been built by then (ctx.parts["dataset"] …)
 and, where it needs them, CSS: str and JS: str (a script for <head>).
@@ -26,6 +26,7 @@ from training.home import Home
 
 from . import pages, reporting, sidebar, telling, theme
 from .api import endpoints
+from .language import tr
 from .poll import Watch
 from .server.frontpage import TITLE
 
@@ -126,7 +127,7 @@ def build(home: Home, local: bool = True, on_space: bool = False, root_path: str
         ctx.tabs.render()
         with ctx.tabs:
             for id, module in modules.items():
-                with gr.Tab(module.TITLE, id=id, elem_id=f"ez-tab-{id}", render_children=True) as item:
+                with gr.Tab(tr(module.TITLE) if id in TABS else module.TITLE, id=id, elem_id=f"ez-tab-{id}", render_children=True) as item:
                     ctx.items[id] = item
                     ctx.parts[id] = module.build(ctx)
         outside = sidebar.wire(frame, ctx)

@@ -16,7 +16,7 @@ from training.runs.events import RunView
 from training.runs.run import Run
 
 from . import added, newer, reporting, telling, views
-from .language import LANGUAGES, spoken, tr
+from .language import LANGUAGES, point, spoken, tr, trc, trn, whole
 from .poll import changes
 from .theme import ASSETS
 from .words import in_words
@@ -58,12 +58,12 @@ def build(ctx) -> Parts:
     """The header, and the panel on the left."""
     header = gr.HTML(header_html(None), elem_id="ez-header", apply_default_css=False)
     report = reporting.build()
-    with gr.Sidebar(label="Machine", elem_id="ez-sidebar", width=272):
+    with gr.Sidebar(label=tr("Machine"), elem_id="ez-sidebar", width=272):
         machine = gr.HTML('<div class="ez-side"></div>', apply_default_css=False)
         tell = telling.build(ctx)
         plugins = gr.HTML("", apply_default_css=False)
         newer.build()
-        gr.HTML(reporting.BUTTON, apply_default_css=False)
+        gr.HTML(reporting.button(), apply_default_css=False)
     return Parts(header, machine, plugins, report, gr.State({}), tell)
 
 
@@ -159,7 +159,7 @@ def header_html(now: Now | None, ended: Ended | None = None) -> str:
     if now:
         title = escape(now.run.title)
         chip = (
-            f'<button type="button" class="ez-chip ez-run ez-now" data-tab="{_tab_of(now.run)}" title="Show {title}"><i></i>'
+            f'<button type="button" class="ez-chip ez-run ez-now" data-tab="{_tab_of(now.run)}" title="{escape(tr("Show {title}", title=now.run.title))}"><i></i>'
             f"<span>{title}</span>{f'<b>{now.percent}</b>' if now.percent else ''}</button>"
         )
     theme = escape(tr("Light or dark"))
@@ -178,34 +178,36 @@ def _languages() -> str:
 
 def machine_html(machine: hardware.Machine, now: Now | None) -> str:
     """The panel's two sections."""
-    return f'<div class="ez-side"><section><h2>Running now</h2>{_now_html(now)}</section><section><h2>This machine</h2>{_device_html(machine)}</section></div>'
+    return f'<div class="ez-side"><section><h2>{escape(tr("Running now"))}</h2>{_now_html(now)}</section><section><h2>{escape(tr("This machine"))}</h2>{_device_html(machine)}</section></div>'
 
 
 def _now_html(now: Now | None) -> str:
     if now is None:
-        return '<p class="ez-muted ez-small" style="margin:0">Nothing. A run goes on here even when this window is closed.</p>'
+        return f'<p class="ez-muted ez-small" style="margin:0">{escape(tr("Nothing. A run goes on here even when this window is closed."))}</p>'
     share = now.progress.share
     bar = '<div class="ez-bar ez-busy"><i></i></div>' if share is None else f'<div class="ez-bar"><i style="width:{100 * share:.1f}%"></i></div>'
     detail = f'<p class="ez-muted ez-small" style="margin:8px 0 0">{escape(now.progress.detail)}</p>' if now.progress.detail else ""
     return (
         f'<div class="ez-meter" style="margin:0"><div><b class="ez-oneline">{escape(now.run.title)}</b><b class="ez-num">{now.percent}</b></div>{bar}</div>'
         f'<p class="ez-small" style="margin:8px 0 0">{escape(now.progress.text)}</p>{detail}'
-        f'<button type="button" class="ez-link ez-small" style="margin-top:6px" data-tab="{_tab_of(now.run)}">Show it</button>'
+        f'<button type="button" class="ez-link ez-small" style="margin-top:6px" data-tab="{_tab_of(now.run)}">{escape(tr("Show it"))}</button>'
     )
 
 
 def _device_html(machine: hardware.Machine) -> str:
-    name = f"{len(machine.cards)} graphics cards" if len(machine.cards) > 1 else machine.gpu_name or "No GPU"
-    how = f"{machine.cpu_name or 'processor'}, {machine.cores} {'core' if machine.cores == 1 else 'cores'}"
-    if not machine.gpu_name:
-        how = f"Trains on the processor: {how}"
+    name = trn("{n} graphics card", "{n} graphics cards", len(machine.cards)) if len(machine.cards) > 1 else machine.gpu_name or tr("No GPU")
+    cpu = machine.cpu_name or tr("processor")
+    if machine.gpu_name:
+        how = trn("{cpu}, {n} core", "{cpu}, {n} cores", machine.cores, cpu=cpu)
+    else:
+        how = trn("Trains on the processor: {cpu}, {n} core", "Trains on the processor: {cpu}, {n} cores", machine.cores, cpu=cpu)
     rows = []
     if machine.vram_bytes:
         several = [machine.on(card.uuid) for card in machine.cards] if len(machine.cards) > 1 else [machine]
-        rows += [_meter("VRAM" if len(several) == 1 else f"VRAM, {one.gpu_name.removeprefix('NVIDIA ').removeprefix('GeForce ')}", one.vram_bytes - one.vram_free_bytes, one.vram_bytes) for one in several]
+        rows += [_meter("VRAM" if len(several) == 1 else f"VRAM, {_short(one.gpu_name)}", one.vram_bytes - one.vram_free_bytes, one.vram_bytes) for one in several]
     rows.append(_meter("RAM", machine.ram_bytes - machine.ram_free_bytes, machine.ram_bytes))
     low = " ez-bad" if machine.disk_free_bytes < 2 * GIB else ""
-    disk = f'<div class="ez-meter"><div><span>Free disk</span><b class="ez-num{low}">{_gib(machine.disk_free_bytes)}</b></div></div>'
+    disk = f'<div class="ez-meter"><div><span>{escape(trc("how much of it is free", "Free disk"))}</span><b class="ez-num{low}">{_gib(machine.disk_free_bytes)}</b></div></div>'
     notes = [in_words(text) for text in (machine.note, supervisor.no_accelerator()) if text]
     note = "".join(f'<p class="ez-note ez-warn ez-small">{escape(text)}</p>' for text in notes)
     return f'<div class="ez-device">{CHIP}<div><b>{escape(name)}</b><span>{escape(how)}</span></div></div>{"".join(rows)}{disk}{note}'
@@ -216,14 +218,18 @@ def _meter(label: str, used: int, of: int) -> str:
     look = "ez-bad" if share > 0.95 else "ez-warn" if share > 0.85 else "ez-plain"
     width = 2 * round(50 * share)  # in steps, so that the panel is not sent anew at every tick
     return (
-        f'<div class="ez-meter"><div><span>{escape(label)}</span><b>{_gib(used)} of {_gib(of)}</b></div>'
+        f'<div class="ez-meter"><div><span>{escape(label)}</span><b>{escape(tr("{used} of {of}", used=_gib(used), of=_gib(of)))}</b></div>'
         f'<div class="ez-bar {look}"><i style="width:{width}%"></i></div></div>'
     )
 
 
 def _gib(size_bytes: int) -> str:
     value = size_bytes / GIB
-    return f"{value:.1f} GB" if value < 10 else f"{value:,.0f} GB"
+    return point(f"{value:.1f} GB") if value < 10 else f"{whole(round(value))} GB"
+
+
+def _short(gpu_name: str) -> str:
+    return gpu_name.removeprefix("NVIDIA ").removeprefix("GeForce ")
 
 
 def _tab_of(run: Run) -> str:

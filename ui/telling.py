@@ -10,12 +10,14 @@ import gradio as gr
 from training.runs import supervisor, telling, tellside
 
 from .icons import icon
+from .language import N_, tr
 from .server import client
 from .theme import ASSETS
 from .words import in_words
 
 JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("telling.js", "queue.js"))
 CSS = (ASSETS / "queue.css").read_text(encoding="utf-8")
+WAYS = {"ntfy": N_("ntfy, to a phone"), "webhook": N_("a webhook, to a chat")}
 EXAMPLES = {"ntfy": "https://ntfy.sh/a-word-that-nobody-guesses", "webhook": "https://…"}
 
 
@@ -37,9 +39,11 @@ def wire(box: gr.HTML, ctx) -> None:
 
 def browser_html(url: str) -> str:
     """What the browser itself can do; assets/telling.js knows whether it is on.  url: what it asks while nobody looks."""
-    row = lambda what, word: f'<div class="ez-tell-row"><span class="ez-small">{word}</span><button type="button" class="ez-link ez-small" data-tell="{what}" aria-pressed="false">Turn on</button></div>'
+    on = escape(tr("Turn on"))
+    row = lambda what, word: f'<div class="ez-tell-row"><span class="ez-small">{escape(word)}</span><button type="button" class="ez-link ez-small" data-tell="{what}" aria-pressed="false">{on}</button></div>'
+    rows = row("notify", tr("A notification")) + row("sound", tr("A sound"))
     return (
-        f'<div class="ez-side"><section id="ez-tell" data-url="{escape(url)}"><h2>When it is done</h2><div class="ez-tell">{row("notify", "A notification")}{row("sound", "A sound")}'
+        f'<div class="ez-side"><section id="ez-tell" data-url="{escape(url)}"><h2>{escape(tr("When it is done"))}</h2><div class="ez-tell">{rows}'
         '<p class="ez-muted ez-small" role="status" data-tell-said hidden></p></div></section></div>'
     )
 
@@ -51,18 +55,20 @@ def html(ctx, said: str = "", look: str = "", kind: str = "ntfy", typed: str = "
     if address:
         trouble = tellside.last_trouble(ctx.home) if not said else ""
         note = note or (f'<p class="ez-small ez-error" role="status">{escape(in_words(trouble))}</p>' if trouble else "")
-        acts = '<div class="ez-tell-row"><button type="button" class="ez-link ez-small" data-act="test">Send a test</button><button type="button" class="ez-link ez-small" data-act="forget">Remove</button></div>'
-        inner = f'<p class="ez-small">A message goes to {escape(address.shown)}, also when this page and Easel are closed.</p>{acts}{note}'
-        word = f"Messages by {telling.KINDS[address.kind]}"
+        acts = "".join(f'<button type="button" class="ez-link ez-small" data-act="{act}">{escape(word)}</button>' for act, word in (("test", tr("Send a test")), ("forget", tr("Remove"))))
+        goes = tr("A message goes to {address}, also when this page and Easel are closed.", address=address.shown)
+        inner = f'<p class="ez-small">{escape(goes)}</p><div class="ez-tell-row">{acts}</div>{note}'
+        word = tr("Messages by {way}", way=telling.KINDS[address.kind])
     else:
-        kinds = "".join(f'<option value="{id}"{" selected" if id == kind else ""}>{escape(title)}</option>' for id, title in {"ntfy": "ntfy, to a phone", "webhook": "a webhook, to a chat"}.items())
+        kinds = "".join(f'<option value="{id}"{" selected" if id == kind else ""}>{escape(tr(title))}</option>' for id, title in WAYS.items())
+        about = tr("The run’s name, how it ended and one sentence go to this address, also when this page and Easel are closed. Whoever knows the address can write there; it is kept on this computer only.")
         inner = (
-            '<p class="ez-small ez-muted">The run’s name, how it ended and one sentence go to this address, also when this page and Easel are closed. Whoever knows the address can write there; it is kept on this computer only.</p>'
-            f'<label class="ez-small" for="ez-tell-kind">By</label><select class="ez-input" id="ez-tell-kind" data-path="kind" data-value="{kind}">{kinds}</select>'
-            f'<label class="ez-small" for="ez-tell-url">Address</label><input type="text" class="ez-input" id="ez-tell-url" data-path="url" value="{escape(typed)}" data-value="{escape(typed)}" maxlength="{telling.MOST_CHARS}" autocomplete="off" spellcheck="false" placeholder="{EXAMPLES[kind]}">'
-            f'<button type="button" class="ez-btn" data-act="save" data-collect data-kind="{kind}" data-url="{escape(typed)}">{icon("check")}Keep it, and send a test</button>{note}'
+            f'<p class="ez-small ez-muted">{escape(about)}</p>'
+            f'<label class="ez-small" for="ez-tell-kind">{escape(tr("By"))}</label><select class="ez-input" id="ez-tell-kind" data-path="kind" data-value="{kind}">{kinds}</select>'
+            f'<label class="ez-small" for="ez-tell-url">{escape(tr("Address"))}</label><input type="text" class="ez-input" id="ez-tell-url" data-path="url" value="{escape(typed)}" data-value="{escape(typed)}" maxlength="{telling.MOST_CHARS}" autocomplete="off" spellcheck="false" placeholder="{EXAMPLES[kind]}">'
+            f'<button type="button" class="ez-btn" data-act="save" data-collect data-kind="{kind}" data-url="{escape(typed)}">{icon("check")}{escape(tr("Keep it, and send a test"))}</button>{note}'
         )
-        word = "A message to a phone or a chat"
+        word = tr("A message to a phone or a chat")
     return f'<div class="ez-side"><details data-key="tell"{" open" if said else ""}><summary class="ez-link ez-small">{escape(word)}</summary><div class="ez-tell">{inner}</div></details></div>'
 
 
@@ -77,13 +83,13 @@ def pressed(ctx, data: dict[str, Any]) -> str:
             telling.send(address, telling.trial())
             telling.save(ctx.home, kind, address.url.reveal())
             tellside.launch_all(ctx.home, supervisor.worker_env("tell", ctx.home))
-            return html(ctx, "A test is on its way there. What runs now is told of too.", "ez-ok")
+            return html(ctx, tr("A test is on its way there. What runs now is told of too."), "ez-ok")
         if act == "test" and (kept := telling.load(ctx.home)):
             telling.send(kept, telling.trial())
-            return html(ctx, "A test is on its way there.", "ez-ok")
+            return html(ctx, tr("A test is on its way there."), "ez-ok")
         if act == "forget":
             telling.forget(ctx.home)
-            return html(ctx, "No more messages; the address is forgotten.")
+            return html(ctx, tr("No more messages; the address is forgotten."))
     except (ValueError, OSError) as error:
         return html(ctx, in_words(str(error)), "ez-error", kind, url)
     return html(ctx)

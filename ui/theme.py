@@ -28,10 +28,13 @@ Gradio buttons: variant="primary" once a screen, "secondary" elsewhere, elem_cla
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
+
+from .language import N_, tr
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -121,6 +124,25 @@ def make_theme() -> gr.themes.Base:
         table_even_background_fill="transparent", table_even_background_fill_dark="transparent",
         table_border_color="var(--ez-line)", table_border_color_dark="var(--ez-line)",
     )  # fmt: skip
+
+
+# what the style sheets write themselves, each in --ez-say-NAME, where Gradio leaves no other place
+WRITTEN = {
+    "drop": N_("Drop pictures or clips here, or click to choose"),
+    "drop-weights": N_("Drop a .safetensors file here"),
+    "drop-settings": N_("Drop a job file here, or click to choose"),
+    "drop-more": N_("JPG, PNG, WebP, HEIC, MP4 and more, with .txt captions, or a ZIP of them"),
+    "drop-weights-more": N_("to look into it, and to use it below"),
+    "drop-run": N_("Drop the ZIP of a run here, or click to choose"),
+    "drop-run-more": N_("What Export made, up to 2 GB"),
+    "drop-shown": N_("Drop a picture to be shown here"),
+    "drop-shown-more": N_("or click to choose one: PNG, JPG or WebP"),
+}
+
+
+def written() -> str:
+    """The style that has the style sheets write it in the language that is spoken; English stands in them."""
+    return "<style>:root {" + "".join(f"--ez-say-{name}:{json.dumps(tr(text), ensure_ascii=False)};" for name, text in WRITTEN.items()).replace("<", "\\3c ") + "}</style>"
 
 
 def css() -> str:

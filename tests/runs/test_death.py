@@ -1,9 +1,13 @@
+import ast
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from training.runs import death, journal
+from training.runs.events import RunView
+from ui.language import extract, heard
 
 from .conftest import make
 from .test_events import event
@@ -104,3 +108,13 @@ def test_a_run_that_is_well_has_no_why(workshop):
 def test_this_computers_start_has_a_mark_that_stays():
     assert death.boot_id()
     assert death.boot_id() == death.boot_id()
+
+
+@pytest.mark.parametrize("step", [0, 3])
+@pytest.mark.parametrize("log", ["", "No space left on device", "Segmentation fault", "Bus error", "Fatal Python error", "The disk no longer answers", ended(death.how_it_ended(-9), 1)])
+def test_each_of_its_sentences_is_one_that_another_language_finds_again(tmp_path, log, step):
+    nodes = ast.walk(ast.parse(Path(death.__file__).read_text(encoding="utf-8")))
+    known = [heard.pattern(text) for node in nodes if isinstance(node, (ast.Constant, ast.JoinedStr)) and (text := extract.pattern_of(node))]
+    for saved in ([], [2]):
+        said = heard.PART.split(death.of_silence(RunView(step=step, of=100), saved, log, str(tmp_path)))
+        assert len(said) > 1 and [one for one in said if not any(p.expression.fullmatch(one) for p in known)] == []

@@ -8,6 +8,7 @@ from pydantic import Field as Setting
 
 from training.config import AdapterPart, DataPart, DatasetUse, ModelPart, TrainConfig
 from ui import forms
+from ui.language import speaking
 
 
 def config(**more) -> TrainConfig:
@@ -157,6 +158,17 @@ def test_any_model_makes_a_form():
 
     assert [f.path for f in forms.fields(Options)] == ["detail", *(f"adapter.{n}" for n in AdapterPart.model_fields)]
     assert forms.fields(Options)[0].bounds == "1 to 3"
+
+
+def test_bounds_say_what_is_out_and_write_numbers_as_the_language_does():
+    class Options(BaseModel):
+        share: float = Setting(0.5, gt=0.25, le=1)
+        many: int = Setting(5, ge=1200)
+
+    share, many = forms.fields(Options)
+    assert (share.bounds, many.bounds) == ("more than 0.25, at most 1", "at least 1,200")
+    with speaking("de"):
+        assert "0,25" in share.bounds and "1.200" in many.bounds
 
 
 def test_labels_read_like_words():

@@ -2,12 +2,17 @@
 
 import json
 import re
+from datetime import datetime
 
 import pytest
 
 from tests.ui import story
+from training import clock, outside
+from training.plan import estimate
 from training.runs.events import RunView, fold
 from ui import views
+from ui.kept import kept
+from ui.language import speaking
 from ui.poll import SETTLE_S, Seen, Watch, advance, changes
 from ui.tabs.results import gallery
 from ui.tabs.results.chart import POINTS, chart, nice_ticks
@@ -36,6 +41,40 @@ def test_sizes_read_like_a_file_manager(size_bytes, text):
 @pytest.mark.parametrize(("value", "text"), [(0, "0"), (0.142312, "0.1423"), (1e-5, "1e-5"), (3.4e-8, "3.4e-8"), (12.5, "12.5")])
 def test_numbers_are_short(value, text):
     assert views.number(value) == text
+
+
+def test_numbers_and_days_are_written_as_the_language_does():
+    now = datetime(2026, 1, 31, 14, 20).timestamp()
+    long_ago, soon = datetime(2025, 10, 25, 9).timestamp(), datetime(2026, 2, 2, 2, 15).timestamp()
+    assert (views.when(now - 3600, now), views.when(now - 86_400, now)) == ("today 13:20", "yesterday 14:20")
+    assert (views.when(now - 9 * 86_400, now), views.when(long_ago, now)) == ("22 Jan 14:20", "25 Oct 2025")
+    assert views.moment(soon, now) == clock.told(soon, now) == "Mon 2 Feb 02:15"
+    assert views.about(soon + 60, now) == clock.about(soon + 60, now)
+    with speaking("de"):
+        assert (views.number(0.142312), views.size(3_271_000), views.gb(3.27e9)) == ("0,1423", "3,3 MB", "3,3 GB")
+        assert (views.when(now - 9 * 86_400, now), views.when(long_ago, now), views.moment(soon, now)) == ("22. Jan. 14:20", "25. Okt. 2025", "Mo., 2. Feb. 02:15")
+    with speaking("ja"):
+        assert views.when(long_ago, now) == "2025年10月25日"
+
+
+@pytest.mark.parametrize("seconds", [0, 40, 85, 89, 91, 5399, 5400, 7500, 35_999, 36_000, 90_000, 172_799, 172_800, 400_000])
+def test_an_estimate_s_time_is_the_engine_s_in_english(seconds):
+    assert views.about_duration(seconds) == estimate.duration(seconds)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 999, 1000, 3_271_000, 45_600_000_000])
+def test_an_exact_size_is_the_engine_s_in_english(size_bytes):
+    assert views.exact_size(size_bytes) == outside.size(size_bytes)
+    with speaking("de"):
+        assert views.exact_size(3_271_000) == "3,27 MB"
+
+
+def test_what_is_kept_is_kept_for_each_language():
+    of = (RunView(),)
+    assert kept("word", "run", of, None, lambda: "English") == "English"
+    with speaking("de"):
+        assert kept("word", "run", of, None, lambda: "Deutsch") == "Deutsch"
+    assert kept("word", "run", of, None, lambda: "never asked") == "English"
 
 
 def test_time_left_follows_from_the_steps_of_this_attempt():

@@ -11,7 +11,9 @@ import pytest
 from training.config import TrainConfig
 from training.plan import presets
 from training.plan.presets import setting_paths
+from training.sentences import sentences
 from ui import forms, words
+from ui.language import speaking
 
 ASSETS = Path(words.__file__).parent / "assets"
 UI = ASSETS.parent
@@ -75,6 +77,14 @@ def test_a_sentence_names_settings_by_their_labels_and_holds_no_errno():
     assert words.in_words("data.datasets.0.name is missing") == "‘Datasets’ is missing."
     for kept in ("see https://x.org/data.resolutions", "model.safetensors", "the folder data"):
         assert words.plain(kept) == kept
+
+
+def test_a_sentence_ends_as_its_language_ends_one():
+    assert sentences("学習しています。", "good") == "学習しています。 Good." and sentences("学習「速い！」") == "学習「速い！」"
+    assert sentences("学習しています", end="。") == "学習しています。"
+    with speaking("ja"):
+        assert words.in_words("of another program", "so it is") == "Of another program. So it is.", "what is not known stays English"
+        assert words.plain("data.resolutionsを下げる") != "data.resolutionsを下げる", "a path is found beside letters without a space"
 
 
 DOTTED = re.compile(rf"(?<![\w/.])({'|'.join(re.escape(p) for p in setting_paths() if '.' in p)})(?![\w/])")

@@ -13,7 +13,7 @@ from ..home import Home
 from ..plan import hardware, sharing
 from ..plan.cards import Gpu
 from ..plan.devices import CARDS
-from ..plan.estimate import Estimate, duration, estimate
+from ..plan.estimate import Estimate, estimate
 from .place import Machine, Refused, Unreachable
 
 SETTING_UP_S = 900.0  # an image that is pulled, packages that are installed, a base model that is fetched
@@ -73,12 +73,6 @@ def price(machine: Machine, guess: Estimate) -> Price:
         return Price(None, None, machine.currency)
     low, high = ((seconds + SETTING_UP_S * share) / 3600 * machine.price_per_hour for seconds, share in zip(guess.seconds_range, (0.3, 1.0), strict=True))
     return Price(low, high, machine.currency)
-
-
-def time_said(guess: Estimate) -> str:
-    """How long it most likely takes."""
-    low, high = guess.seconds_range
-    return f"about {duration(guess.seconds)}" if guess.measured else f"{duration(low)} to {duration(high)}"
 
 
 def chosen(place: ModuleType, options: BaseModel) -> Machine | None:

@@ -75,9 +75,14 @@ def machines(options: Options) -> list[Machine]:
 
 
 def leaves(options: Options) -> str:
-    where = f"the Docker engine of the context {options.context}" if options.context else "this computer's Docker engine"
-    kept = "stay there until you delete them" if options.keep else "are deleted there when the result is home"
-    return f"The pictures, captions and settings of this run, and Easel's own code, are copied into {where}, and {kept}."
+    context = options.context
+    if options.keep:
+        here = "The pictures, captions and settings of this run, and Easel's own code, are copied into this computer's Docker engine, and stay there until you delete them."
+        there = f"The pictures, captions and settings of this run, and Easel's own code, are copied into the Docker engine of the context {context}, and stay there until you delete them."
+    else:
+        here = "The pictures, captions and settings of this run, and Easel's own code, are copied into this computer's Docker engine, and are deleted there when the result is home."
+        there = f"The pictures, captions and settings of this run, and Easel's own code, are copied into the Docker engine of the context {context}, and are deleted there when the result is home."
+    return there if context else here
 
 
 def where(options: Options) -> str:

@@ -75,10 +75,15 @@ def machines(options: Options) -> list[Machine]:
 
 
 def leaves(options: Options) -> str:
-    owner = f"the organisation {options.account}" if options.account else "your account"
-    along = "" if options.mount else " Your token goes along as a secret."
-    kept = "stays there until you delete it" if options.keep else "is deleted when the result is home"
-    return f"The pictures, captions and settings of this run, and Easel's own code, go to a private bucket of {owner} at Hugging Face, which {kept}.{along}"
+    owner = options.account
+    if options.keep:
+        mine = "The pictures, captions and settings of this run, and Easel's own code, go to a private bucket of your account at Hugging Face, which stays there until you delete it."
+        theirs = f"The pictures, captions and settings of this run, and Easel's own code, go to a private bucket of the organisation {owner} at Hugging Face, which stays there until you delete it."
+    else:
+        mine = "The pictures, captions and settings of this run, and Easel's own code, go to a private bucket of your account at Hugging Face, which is deleted when the result is home."
+        theirs = f"The pictures, captions and settings of this run, and Easel's own code, go to a private bucket of the organisation {owner} at Hugging Face, which is deleted when the result is home."
+    along = "Your token goes along as a secret."
+    return (theirs if owner else mine) + f" {along}" * (not options.mount)
 
 
 def where(options: Options) -> str:

@@ -73,9 +73,10 @@ def _ram(cards: int) -> int:
 
 
 def leaves(options: Options) -> str:
-    kept = "stays there until you delete it" if options.keep else "is deleted when the result is home"
-    along = " Your Hugging Face token goes along as a secret." if options.token_along else ""
-    return f"The pictures, captions and settings of this run, and Easel's own code, go to a volume of your account at Modal, which {kept}.{along}"
+    kept = "The pictures, captions and settings of this run, and Easel's own code, go to a volume of your account at Modal, which stays there until you delete it."
+    deleted = "The pictures, captions and settings of this run, and Easel's own code, go to a volume of your account at Modal, which is deleted when the result is home."
+    along = "Your Hugging Face token goes along as a secret."
+    return (kept if options.keep else deleted) + f" {along}" * bool(options.token_along)
 
 
 def where(options: Options) -> str:

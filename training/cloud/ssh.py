@@ -101,8 +101,11 @@ def machines(options: Options) -> list[Machine]:
 
 def leaves(options: Options) -> str:
     """What goes there."""
-    setup = "" if options.easel else " and Easel itself"
-    return f"The pictures with their captions, the settings{setup} go to {options.host or 'that machine'} through ssh; a base model of the Hub is fetched there. No password, key or token goes along."
+    host = options.host or "that machine"
+    alone = f"The pictures with their captions, the settings go to {host} through ssh; a base model of the Hub is fetched there."
+    with_easel = f"The pictures with their captions, the settings and Easel itself go to {host} through ssh; a base model of the Hub is fetched there."
+    secrets = "No password, key or token goes along."
+    return f"{alone if options.easel else with_easel} {secrets}"
 
 
 def send(bundle: Bundle, options: Options, handle: dict[str, Any], say: Say) -> dict[str, Any]:

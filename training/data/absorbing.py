@@ -114,14 +114,14 @@ def found(captions: Mapping[str, Sequence[str]], traits: Sequence[str]) -> list[
                 ids.append(id)
         if not ids:
             continue
-        count = "1 caption says" if len(ids) == 1 else f"{len(ids)} captions say"
         todo = "Press the button to take those tags out; Undo brings them back." if tagged else ""
         if by_hand:
-            many = "1 of them is a sentence: edit it" if by_hand == 1 else f"{by_hand} of them are sentences: edit them"
-            todo = f"{todo} {many} by hand on the Captions tab.".strip()
-        words = [t for t, _ in (tagged + told).most_common()]
+            by_hand_says = "1 of them is a sentence: edit it by hand on the Captions tab." if by_hand == 1 else f"{by_hand} of them are sentences: edit them by hand on the Captions tab."
+            todo = f"{todo} {by_hand_says}".strip()
+        words = some(t for t, _ in (tagged + told).most_common())
+        says = f"The trigger word should absorb it, but 1 caption says {words}." if len(ids) == 1 else f"The trigger word should absorb it, but {len(ids)} captions say {words}."
         label = f"Take {len(tagged)} tags out of the captions" if len(tagged) > 1 else f"Take “{next(iter(tagged), '')}” out of the captions"
-        said.append(Finding(f"leak {trait}", "warn", f"Captions that say “{trait}”", f"The trigger word should absorb it, but {count} {some(words)}.", todo, tuple(ids), ("absorb", label) if tagged else ()))
+        said.append(Finding(f"leak {trait}", "warn", f"Captions that say “{trait}”", says, todo, tuple(ids), ("absorb", label) if tagged else ()))
     return said
 
 

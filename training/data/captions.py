@@ -214,12 +214,13 @@ def remarks(captions: Collection[str], trigger: str = "") -> list[str]:
     same = max(Counter(written).values(), default=0)
     lacking = sum(bool(rest) and rest == c.strip(" ,.") for c, rest in zip(captions, bare, strict=True)) if trigger else 0
     of = len(written)
-    said = [_of(alone, of, f"holds only the trigger word {trigger!r}", f"hold only the trigger word {trigger!r}")] if alone else []
-    said += [_of(single, of, "is a single word", "are a single word")] if single else []
+    said = []
+    if alone:
+        said += [f"1 of {of} captions holds only the trigger word {trigger!r}" if alone == 1 else f"{alone} of {of} captions hold only the trigger word {trigger!r}"]
+    if single:
+        said += [f"1 of {of} captions is a single word" if single == 1 else f"{single} of {of} captions are a single word"]
     said += [f"{same} of {of} captions are the same"] if same > 1 and same > alone and same > single else []
-    said += [_of(lacking, of, "lacks the trigger word, which is put in front of it", "lack the trigger word, which is put in front of them")] if 0 < lacking < of else []
+    if 0 < lacking < of:
+        one, many = f"1 of {of} captions lacks the trigger word, which is put in front of it", f"{lacking} of {of} captions lack the trigger word, which is put in front of them"
+        said += [one if lacking == 1 else many]
     return said
-
-
-def _of(number: int, of: int, one: str, many: str) -> str:
-    return f"{number} of {of} captions {one if number == 1 else many}"

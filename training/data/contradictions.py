@@ -62,12 +62,12 @@ def found(used: Sequence, every: Sequence, groups: Sequence[Sequence[str]], seen
     said = []
     if clashes:
         words = dict.fromkeys(f"{a}” and “{b}" for pairs in clashes.values() for a, b in pairs)
-        one = "Its caption says" if len(clashes) == 1 else "Their captions say"
-        said.append(Finding("clash", "warn", "Captions that contradict themselves", f"{one} {some(words)}: one of the two is wrong.", "Open them on the Captions tab, and take out what is not to be seen.", tuple(clashes)))
+        says = f"Its caption says {some(words)}: one of the two is wrong." if len(clashes) == 1 else f"Their captions say {some(words)}: one of the two is wrong."
+        said.append(Finding("clash", "warn", "Captions that contradict themselves", says, "Open them on the Captions tab, and take out what is not to be seen.", tuple(clashes)))
     grey = tuple(p.id for p in used if not p.seconds and any(GREY & set(map(tags.spaced, tags.tags_of(c))) for c in p.captions) and coloured(seen[p.id]))
     if grey:
-        says = "The caption says" if len(grey) == 1 else "Their captions say"
-        said.append(Finding("grey", "warn", "Called colourless, but coloured", f"{says} that there are no colours, and there are.", "Take that tag out, or leave the picture out.", grey))
+        says = "The caption says that there are no colours, and there are." if len(grey) == 1 else "Their captions say that there are no colours, and there are."
+        said.append(Finding("grey", "warn", "Called colourless, but coloured", says, "Take that tag out, or leave the picture out.", grey))
     return [*said, *_told_twice(used, every), *_groups_that_differ(used, groups)]
 
 

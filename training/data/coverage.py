@@ -73,7 +73,11 @@ MATTERS = (
         "things": ("still life", "car", "flower", "flowers", "food", "fruit", "bottle", "vase", "boat", "ship", "train", "machine", "robot"),
     }, (), "One kind of subject only", ("style",)),
 )  # fmt: skip
-MISSING = {"profile": "profile", "back": "back", "close": "close-up", "full": "full-length"}
+# kinds that no picture is of -> (title, what no caption says)
+MISSING = {
+    ("profile",): ("No profile views", "profile"), ("back",): ("No back views", "back"), ("profile", "back"): ("No profile and no back views", "profile or back"),
+    ("close",): ("No close-up pictures", "close-up"), ("full",): ("No full-length pictures", "full-length"), ("close", "full"): ("No close-up and no full-length pictures", "close-up or full-length"),
+}  # fmt: skip
 ADVICE = {
     "the side they are seen from": "Add some from the side and from behind, or it will be drawn from the front only.",
     "how much is in the frame": "Add some that are closer, and some that show all of it.",
@@ -123,8 +127,8 @@ def _one_sided(matter: Matter, spoken: Mapping[str, frozenset[str]]) -> list[Fin
     key = matter.name.rpartition(" ")[2]
     gone = [kind for kind in matter.needed if not any(kind in k for k in spoken.values())]
     if gone:
-        title = f"No {' and no '.join(MISSING[k] for k in gone)} views" if matter.needed[0] == "profile" else f"No {' and no '.join(MISSING[k] for k in gone)} pictures"
-        says = f"{of} captions say {matter.name}, and none of them says {' or '.join(MISSING[k] for k in gone)}."
+        title, lacking = MISSING[tuple(gone)]
+        says = f"{of} captions say {matter.name}, and none of them says {lacking}."
         return [Finding(f"missing {key}", "note", title, says, ADVICE[matter.name], tuple(spoken))]
     most, number = max(((kind, sum(k == {kind} for k in spoken.values())) for kind in matter.kinds), key=lambda row: row[1])
     if number < MOSTLY * of:
@@ -133,8 +137,13 @@ def _one_sided(matter: Matter, spoken: Mapping[str, frozenset[str]]) -> list[Fin
     return [Finding(f"missing {key}", "note", matter.alike, says, ADVICE[matter.name], tuple(id for id, k in spoken.items() if k == {most}))]
 
 
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return ", ".join(names[:-1]) + (" and " if names[:-1] else "") + names[-1]
+
+
 def _unsaid(silent: Sequence[str], told: int, ids: Sequence[str]) -> Finding:
-    what = ", ".join(silent[:-1]) + (" and " if silent[:-1] else "") + silent[-1]
+    what = listed(silent)
     few = "No picture has a caption" if not told else "Too few captions say it"
     return Finding("unsaid", "note", "What cannot be known", f"Whether something is missing in {what} cannot be told. {few}, and no model looks at the pictures here.", "Look through them yourself, or caption them on the Captions tab and check again.", tuple(ids))
 
@@ -158,11 +167,11 @@ def _measured(still: Sequence, seen: Mapping[str, Measured]) -> list[Finding]:
     same = np.abs(edge - np.median(edge, axis=0)).mean(axis=(1, 2)) <= EDGE
     said = []
     for key, title, hits, says, todo in (
-        ("ground", "The same background", same, "have nearly the same edge all around: one place, or one plain ground.", "Add other backgrounds, or this one is learnt along with it."),
-        ("light", "The same light", alike, "are equally light and have the same colours on the whole.", "Add some in another light, or this one is learnt along with it."),
+        ("ground", "The same background", same, f"{int(same.sum())} of {len(still)} pictures have nearly the same edge all around: one place, or one plain ground.", "Add other backgrounds, or this one is learnt along with it."),
+        ("light", "The same light", alike, f"{int(alike.sum())} of {len(still)} pictures are equally light and have the same colours on the whole.", "Add some in another light, or this one is learnt along with it."),
     ):
         if hits.sum() >= MOSTLY * len(still) and not said:  # a plain ground makes all equally light
-            said.append(Finding(key, "note", title, f"{int(hits.sum())} of {len(still)} pictures {says}", todo, tuple(p.id for p, hit in zip(still, hits, strict=True) if hit)))
+            said.append(Finding(key, "note", title, says, todo, tuple(p.id for p, hit in zip(still, hits, strict=True) if hit)))
     return said
 
 

@@ -226,8 +226,9 @@ def _copies(pictures: Sequence[Picture], used: Sequence[Picture], groups: Sequen
     if groups:
         extra = sum(len(g) - 1 for g in groups)
         alike = extra >= ALIKE * len(used)
-        copies = "1 picture is nearly another one" if extra == 1 else f"{extra} pictures are nearly others"
-        sentence = f"{copies} (copies, other sizes, mirrored, moments of one burst): what they show counts several times."
+        sentence = "1 picture is nearly another one (copies, other sizes, mirrored, moments of one burst): what they show counts several times."
+        if extra > 1:
+            sentence = f"{extra} pictures are nearly others (copies, other sizes, mirrored, moments of one burst): what they show counts several times."
         todo = "Keep the best of each group; what is left shows more different things." if alike else "Keep the best of each group."
         said.append(Finding("near", "bad" if alike else "warn", "Too alike" if alike else "Nearly the same", sentence, todo, tuple(id for g in groups for id in g)))
     return said

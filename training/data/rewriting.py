@@ -18,8 +18,6 @@ SHOWN = 20  # captions of a preview
 MAX_COMPARED = 4000  # letters of a caption whose changes are marked one by one
 
 Change = Callable[[str], str]
-UNUSABLE = "{find!r} with {replace!r} in its place cannot be used ({error}); \\1 is the first pair of brackets, \\\\ a backslash"
-SLOW = "this expression takes too long on these captions: over {s:g} s. Repeats inside of repeats, such as (a+)+, are the usual cause; write it without them"
 
 
 class Piece(NamedTuple):
@@ -59,7 +57,7 @@ def _by_expression(find: str, replace: str, case: bool, most_s: float) -> Change
         compiled = regex.compile(expression(find), regex.V0 | (0 if case else regex.IGNORECASE))
         _template(compiled, replace)
     except (regex.error, IndexError) as error:
-        raise ValueError(UNUSABLE.format(find=find, replace=replace, error=error)) from None
+        raise ValueError(_unusable(find, replace, error)) from None
     until = time.monotonic() + most_s
 
     def change(text: str) -> str:
@@ -69,14 +67,18 @@ def _by_expression(find: str, replace: str, case: bool, most_s: float) -> Change
         except TimeoutError:
             made = None
         except (regex.error, IndexError) as error:  # of the replacement, which is read at the first match
-            raise ValueError(UNUSABLE.format(find=find, replace=replace, error=error)) from None
+            raise ValueError(_unusable(find, replace, error)) from None
         if made is None:
-            raise ValueError(SLOW.format(s=most_s))
+            raise ValueError(f"this expression takes too long on these captions: over {most_s:g} s. Repeats inside of repeats, such as (a+)+, are the usual cause; write it without them")
         if len(made) > MAX_BYTES:
             raise ValueError(f"a caption would become {len(made) / 1e6:.0f} million letters long; {MAX_BYTES // 10**6} million bytes is the most")
         return made
 
     return change
+
+
+def _unusable(find: str, replace: str, error: Exception) -> str:
+    return f"{find!r} with {replace!r} in its place cannot be used ({error}); \\1 is the first pair of brackets, \\\\ a backslash"
 
 
 def _template(compiled, replace: str) -> None:

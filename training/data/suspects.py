@@ -39,11 +39,17 @@ def copies(ds: Dataset, most: int) -> list[list[str]]:
     return health.near(used, {p.id: known[p.sha256] for p in used}) if len(used) <= most else []
 
 
+def copied(others: Sequence[str]) -> str:
+    """What is said of a picture that is nearly the same as others."""
+    return f"Nearly the same as {some(others, 2)}: what they show counts several times."
+
+
 def _hard(picture: Picture, found: dict[str, set[str]]) -> str:
     if not any(caption.strip() for caption in picture.captions):
         return NO_CAPTION
-    if pairs := contradictions.clashing(picture.captions):
-        return f"Its caption says {some(dict.fromkeys(f'{a}” and “{b}' for a, b in pairs))}: one of the two is wrong."
+    if pairs := list(dict.fromkeys(contradictions.clashing(picture.captions))):
+        (one, other), several = pairs[0], some(f"{a}” and “{b}" for a, b in pairs)
+        return f"Its caption says “{one}” and “{other}”: one of the two is wrong." if len(pairs) == 1 else f"Its caption says {several}: one of the two is wrong."
     return next((text for key, text in HARD.items() if picture.id in found.get(key, ())), HARD_ELSE)
 
 

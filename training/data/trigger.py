@@ -66,7 +66,8 @@ def _shape(word: str) -> Iterator[Remark]:
     if any(c.isdigit() for c in word):
         yield Remark("warn", "Digits are cut off, each a token of its own that all numbers share: what it learns leaks into every number. Leave them out.")
     if len(word) < SHORT:
-        yield Remark("warn", f"It has {'a single letter' if len(word) == 1 else f'{len(word)} letters'}, and is a piece of many other words. Four to eight are usual.")
+        one, many = "It has a single letter, and is a piece of many other words. Four to eight are usual.", f"It has {len(word)} letters, and is a piece of many other words. Four to eight are usual."
+        yield Remark("warn", one if len(word) == 1 else many)
     if len(word) > LONG:
         yield Remark("note", "It is long, and fills a good part of a prompt.")
     if re.search(r"[^\w\s]|_", word):
@@ -92,8 +93,8 @@ def _meaning(word: str, cut: Sequence[Tokens]) -> Iterator[Remark]:
             yield Remark("warn" if len(parts) > 1 else "bad", f"“{part}” calls up a style by itself.")
         elif part in known and len(part) >= SHORT and (part == whole or len(part) > SHORT or several):
             common = known[part] < COMMON
-            which = "an ordinary word" if common else "a word that CLIP’s vocabulary knows whole"
-            yield Remark("bad" if common and part == whole else "warn", f"“{part}” is {which}: it means something already.")
+            ordinary, other = f"“{part}” is an ordinary word: it means something already.", f"“{part}” is a word that CLIP’s vocabulary knows whole: it means something already."
+            yield Remark("bad" if common and part == whole else "warn", ordinary if common else other)
     style = next((s for s in sorted(vocabulary.styles(), key=len, reverse=True) if len(s) >= LIKE_FROM and s in whole and s not in parts), "")
     if style:
         yield Remark("warn", f"It holds “{style}”, which calls up a style by itself.")
@@ -137,8 +138,10 @@ def _in_tokens(word: str, cut: Sequence[Tokens]) -> Iterator[Remark]:
     known = vocabulary.known_whole()
     for t in cut:
         if t.whole and vocabulary.plain(word) not in known:
-            rare = f" (a rare one, number {t.place:,})" if t.encoder == "CLIP" and t.place >= RARE_PLACE else ""
-            yield Remark("warn", f"{t.encoder} has a token for it alone{rare}: it was common enough in what that encoder learnt from to mean something.")
+            said = f"{t.encoder} has a token for it alone: it was common enough in what that encoder learnt from to mean something."
+            if t.encoder == "CLIP" and t.place >= RARE_PLACE:
+                said = f"{t.encoder} has a token for it alone (a rare one, number {t.place:,}): it was common enough in what that encoder learnt from to mean something."
+            yield Remark("warn", said)
         elif not t.whole:
             told = [p for p in t.pieces if len(p) > SHORT and known.get(vocabulary.plain(p), COMMON) < COMMON]
             if sum(map(len, told)) > MEANT * len(word.replace(" ", "")):
@@ -158,8 +161,8 @@ def _here(word: str, captions: Iterable[Sequence[str]]) -> Iterator[Remark]:
     having = sum(any(map(own.search, mine)) for mine in told)
     placed = sum(any(map(has_place, mine)) for mine in told)
     if having and having + placed < len(told):
-        n = "1 caption says it" if having == 1 else f"{having} captions say it"
-        yield Remark("note", f"{n} already, of {len(told)}. It is put in front of the others by itself; where it means something else there, choose another.")
+        said = f"1 caption says it already, of {len(told)}." if having == 1 else f"{having} captions say it already, of {len(told)}."
+        yield Remark("note", f"{said} It is put in front of the others by itself; where it means something else there, choose another.")
     elif not having and (near := _nearly(word, told)):
         yield Remark("warn", f"The captions say “{near}”, but not “{word}”: is it the same word?")
 

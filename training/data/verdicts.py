@@ -41,5 +41,6 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """'1 picture', '24 pictures'."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """'1 picture', '24 pictures', '2 pictures of earlier results'."""
+    thing, of, what = noun.partition(" of ")
+    return f"{number} {noun}" if number == 1 else f"{number} {thing}s{of}{what}"

@@ -101,8 +101,10 @@ def _adapter(found: Contents, mapped: Mapped, names: list[str], plugins: Path | 
     elif not specs:
         known = [(sum(map(known_to(p.module.SPEC), stems)), p.module.SPEC.title) for p in registry.find("families", plugins).values() if p.ok]
         best = max(known, default=(0, ""))
-        unread = f"; {best[1]} has {best[0]} of its {len(stems)} layers" if best[0] else ""
-        found.odd.append(f"its layers are those of no family that is known here{unread}, such as {first}")
+        if best[0]:
+            found.odd.append(f"its layers are those of no family that is known here; {best[1]} has {best[0]} of its {len(stems)} layers, such as {first}")
+        else:
+            found.odd.append(f"its layers are those of no family that is known here, such as {first}")
     _layers(found, mapped, names, stems, told)
 
 
@@ -149,19 +151,19 @@ def _layers(found: Contents, mapped: Mapped, names: list[str], stems: list[str],
     found.ranks, found.alphas = dict(sorted(ranks.items())), dict(sorted(alphas.items()))
     found.blocks = [Block(name, len(sizes), math.sqrt(sum(s * s for s in sizes))) for name, sizes in strengths.items()]
     found.blocks.sort(key=lambda b: natural(b.name))
-    if broken:
-        found.odd.append(f"{_count(broken)} with numbers that are not finite (NaN or infinity), such as {broken[0]}: pictures come out black")
+    if len(broken) == 1:
+        found.odd.append(f"1 layer with numbers that are not finite (NaN or infinity), such as {broken[0]}: pictures come out black")
+    elif broken:
+        found.odd.append(f"{len(broken)} layers with numbers that are not finite (NaN or infinity), such as {broken[0]}: pictures come out black")
     if silent and len(silent) == len(stems):
         found.odd.append("every layer is zero: it does nothing")
+    elif len(silent) == 1:
+        found.odd.append(f"1 layer that do nothing (zero), such as {silent[0]}")
     elif silent:
-        found.odd.append(f"{_count(silent)} that do nothing (zero), such as {silent[0]}")
+        found.odd.append(f"{len(silent)} layers that do nothing (zero), such as {silent[0]}")
     sizes = sorted(s for some in strengths.values() for s in some)
     if len(sizes) > 4 and sizes[-1] > 100 * max(sizes[len(sizes) // 2], DAMPING):
         found.odd.append(f"one layer is {sizes[-1] / max(sizes[len(sizes) // 2], DAMPING):.0f} times as strong as a usual one: it may have been trained at too high a learning rate")
-
-
-def _count(some: list) -> str:
-    return f"{len(some)} layers" if len(some) > 1 else "1 layer"
 
 
 def block_of(stem: str) -> str:

@@ -49,7 +49,7 @@ def signed_in(token: Secret | str | None = None, endpoint: str = "") -> Account:
     """The account behind `token` (None: the one that find_token gives), or the reason why there is none.  Never raises for the network."""
     secret, source = (Secret(token.strip() if type(token) is str else token), "given") if token else find_token()
     if not secret:
-        return Account(reason=f"Not signed in: paste a token from {tokens_page()}, with write access.")
+        return Account(reason=f"Not signed in: {_how()}.")
     try:
         answer = whoami(secret, hub_client.checked_endpoint(endpoint))
     except Fault as fault:
@@ -84,6 +84,11 @@ def tokens_page() -> str:
     from huggingface_hub import constants
 
     return f"{constants.ENDPOINT.removeprefix('https://')}/settings/tokens"
+
+
+def _how() -> str:
+    """How one signs in; what a page may show without "Not signed in" before it."""
+    return f"paste a token from {tokens_page()}, with write access"
 
 
 def _why_not(fault: Fault, source: str) -> str:

@@ -51,5 +51,6 @@ def run(config: Config, ctx) -> None:
         os.replace(unproven, target)
     finally:
         unproven.unlink(missing_ok=True)
-    told = f"for {offer.title}" if config.layout in ("most", offer.layout) else f"in the layout {config.layout}"
-    ctx.emit("finished", path=target.name, summary=f"{len(adapter.tensors)} layers, {told}, {size(target.stat().st_size)}")
+    layers, took = len(adapter.tensors), size(target.stat().st_size)
+    text = f"{layers} layers, to be read by {offer.title}, {took}" if config.layout in ("most", offer.layout) else f"{layers} layers in the layout {config.layout}, {took}"
+    ctx.emit("finished", path=target.name, summary=text)

@@ -29,7 +29,8 @@ def run(config: Config, ctx) -> None:
     from ..tools import seeing
 
     found = seeing.controls(config.dataset, ctx, lambda: _looker(config, ctx), "looking for depth")
-    ctx.emit("finished", path="", summary=f"{found.made} depth pictures made" + (f"; {found.had} pictures have a control picture already and kept it" if found.had else ""))
+    text = f"{found.made} depth pictures made; {found.had} pictures have a control picture already and kept it" if found.had else f"{found.made} depth pictures made"
+    ctx.emit("finished", path="", summary=text)
 
 
 def _looker(config: Config, ctx):

@@ -78,7 +78,7 @@ def run(config: Config, ctx) -> None:
         shutil.rmtree(unproven, ignore_errors=True) if unproven.is_dir() else unproven.unlink(missing_ok=True)
     jobs.report(ctx, {"layers": sorted(changes), "largest difference after writing": worst})
     form = "a single file under the names of the base" if file else _held(folder, spec) if single else "a folder in diffusers’ layout"
-    ctx.emit("finished", path=target.name, summary=f"{len(changes)} layers changed; {form}")
+    ctx.emit("finished", path=target.name, summary=f"{len(changes)} layers were changed; {form}")
 
 
 def _into_file(file, made, spec, network, changes, said, writing):

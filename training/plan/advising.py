@@ -119,7 +119,8 @@ def _too_few(found: Curves | None, pictures: int) -> str:
         return "The base model cannot be asked beside this kind of training, so it cannot be told what is learnt and what is lost. Compare the samples."
     if pictures < FEWEST_PICTURES:
         return "Only 1 picture was held out: too few to tell learning from chance. Compare the samples; 2 or more held-out pictures would say more."
-    return f"It was measured only {len(found.steps)} times: too few to tell which checkpoint is best. Compare the samples."
+    looks = len(found.steps)
+    return f"It was measured only {looks} times: too few to tell which checkpoint is best. Compare the samples."
 
 
 def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
@@ -143,10 +144,19 @@ def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
         best, alike, sure = _best(found, checkpoints, steps[last])
         return Advice("falling", best, (f"It was still learning at step {steps[last]:,}, and hardly more is lost by it: train longer.", *_told(best, alike, sure)), sure=sure)
     best, alike, sure = _best(found, checkpoints, steps[learnt])
-    slow = "; going on costs the base model more than it gives." if sure != "unsure" else ", and nothing that can be told from chance is lost by going on so far."
-    then = slow if forgets is None else " and starts to forget." if forgets == learnt else f", and starts to forget after {steps[forgets]:,}."
-    said = f"It learns no more after step {steps[learnt]:,}{then}"
+    said = _ends(steps[learnt], steps[forgets] if forgets is not None else 0, sure)
     return Advice("knee", best, (said, *_told(best, alike, sure)), steps[learnt], steps[forgets] if forgets is not None else 0, sure, over)
+
+
+def _ends(learnt: int, forgets: int, sure: str) -> str:
+    """From which step on nothing more is learnt, and what that costs.  forgets: 0 for never."""
+    if forgets == learnt:
+        return f"It learns no more after step {learnt:,} and starts to forget."
+    if forgets:
+        return f"It learns no more after step {learnt:,}, and starts to forget after {forgets:,}."
+    if sure != "unsure":
+        return f"It learns no more after step {learnt:,}; going on costs the base model more than it gives."
+    return f"It learns no more after step {learnt:,}, and nothing that can be told from chance is lost by going on so far."
 
 
 def _forgets(found: Curves, since: int) -> int | None:
@@ -196,8 +206,9 @@ def _told(best: int, alike: Sequence[int], sure: str) -> tuple[str, ...]:
     if not best:
         return ()
     if len(alike) > 1:
-        return (f"Take step {best:,}. From {alike[0]:,} to {alike[-1]:,} the differences are smaller than what can be told from so few pictures: let the samples decide among those.",)
-    return (f"Take step {best:,}." + (" By these numbers it is clearly better than the last one." if sure == "clear" else ""),)
+        first, last = alike[0], alike[-1]
+        return (f"Take step {best:,}. From {first:,} to {last:,} the differences are smaller than what can be told from so few pictures: let the samples decide among those.",)
+    return (f"Take step {best:,}. By these numbers it is clearly better than the last one." if sure == "clear" else f"Take step {best:,}.",)
 
 
 def _from_zero(found: Curves, at: int) -> float:

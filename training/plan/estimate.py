@@ -8,7 +8,7 @@ which is right within a factor of two or so, and says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -234,7 +234,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         made.sentences.append(_splitting(config, spec, model, among))
     asked, parts = concepts.work(config)
     if asked:
-        made.sentences.append(f"Each picture takes {asked} passes of the base model and {parts} that are learnt from" + f"; the base model draws the {items} pictures first" * (not config.data.datasets))
+        takes = f"Each picture takes {asked} passes of the base model and {parts} that are learnt from"
+        made.sentences.append(takes if config.data.datasets else f"{takes}; the base model draws the {items} pictures first")
     if config.keep.on:
         made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held))
     return made
@@ -244,16 +245,22 @@ def _sharing(config: TrainConfig, count: int) -> str:
     """What several processes mean for time and memory."""
     each = math.ceil(config.optimizer.accumulation / count)
     if config.device not in CARDS:
-        return f"{count} processes train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step; the memory is that of all, and the cores are divided among them"
-    times = 1 / sharing.share_of_time(config, count)
-    return f"{count} cards train it together, {each} {'micro-batch' if each == 1 else 'micro-batches'} each a step: about {times:.1f} times as fast as one, as some {sharing.UNSHARED:.0%} of a step is not shared out; the VRAM is that of each"
+        if each == 1:
+            return f"{count} processes train it together, 1 micro-batch each a step; the memory is that of all, and the cores are divided among them"
+        return f"{count} processes train it together, {each} micro-batches each a step; the memory is that of all, and the cores are divided among them"
+    times, apart = 1 / sharing.share_of_time(config, count), sharing.UNSHARED
+    if each == 1:
+        return f"{count} cards train it together, 1 micro-batch each a step: about {times:.1f} times as fast as one, as some {apart:.0%} of a step is not shared out; the VRAM is that of each"
+    return f"{count} cards train it together, {each} micro-batches each a step: about {times:.1f} times as fast as one, as some {apart:.0%} of a step is not shared out; the VRAM is that of each"
 
 
 def _splitting(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int) -> str:
     """What it means that the base model is split."""
     alone, each = (_memory(config, spec, model, count)[0] for count in (1, among))
-    less = f": {gb(each)} of VRAM on each instead of {gb(alone)}" if alone else ""
-    return f"The base model is split among {among} {'cards' if config.device in CARDS else 'processes'}, and each block is put together while it runs{less}. What is learnt stays the same; how much slower it is depends on what joins the cards, and is not reckoned here"
+    split = f"The base model is split among {among} processes, and each block is put together while it runs"
+    if config.device in CARDS:
+        split = f"The base model is split among {among} cards, and each block is put together while it runs: {gb(each)} of VRAM on each instead of {gb(alone)}"
+    return f"{split}. What is learnt stays the same; how much slower it is depends on what joins the cards, and is not reckoned here"
 
 
 def _keeping(config: TrainConfig, spec: FamilySpec, model: BaseModel, steps_s: float, held_bytes: float) -> str:
@@ -261,8 +268,10 @@ def _keeping(config: TrainConfig, spec: FamilySpec, model: BaseModel, steps_s: f
     learning, keeping = passes_of(config)
     apart = config.model_copy(update={"keep": config.keep.model_copy(update={"together": False})})
     more = sum(_memory(config, spec, model)[:2]) - sum(_memory(apart, spec, model)[:2])
-    memory = f", {gb(held_bytes)} of disk and {gb(more)} of memory" if more else f" and {gb(held_bytes)} of disk, and needs no more memory"
-    return f"Of that, keeping what the base model knows takes about {duration(steps_s * keeping / (learning + keeping))}{memory}"
+    time, disk = duration(steps_s * keeping / (learning + keeping)), gb(held_bytes)
+    if more:
+        return f"Of that, keeping what the base model knows takes about {time}, {disk} of disk and {gb(more)} of memory"
+    return f"Of that, keeping what the base model knows takes about {time} and {disk} of disk, and needs no more memory"
 
 
 # -- time
@@ -446,35 +455,34 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
 def _problems(machine: Machine, vram: float, ram: float, disk: float, download: float, config: TrainConfig, among: int = 1) -> list[str]:
     found = []
     why = "shard is off" if config.shard == "off" else next((why for why, _ in sharing.unsplittable(config)), "")
-    each = f"; each of the {config.gpus} cards must hold the whole model" + f", as {why}" * bool(why) if config.gpus > 1 and among == 1 else ""
-    each = each or f"; the model is split among the {among} cards already" * (among > 1)
-    lower = "or lower data.resolutions or data.batch_size"
     if config.device in CARDS and not machine.cuda_ok:
-        found.append(f"There is no graphics card here that can be used{': ' + machine.note if machine.note else ''}; set device to {machine.device!r}")
+        told, silent = f"There is no graphics card here that can be used: {machine.note}; set device to {machine.device!r}", f"There is no graphics card here that can be used; set device to {machine.device!r}"
+        found.append(told if machine.note else silent)
     elif vram > machine.vram_free_bytes:
-        found.append(
-            f"Some {gb(vram)} of VRAM are needed, but {machine.gpu_name} has {gb(machine.vram_free_bytes)} of {gb(machine.vram_bytes)} free: "
-            f"{gb(vram - machine.vram_free_bytes)} are missing{each}. Make it fit, close other programs that use the card, {lower}"
-        )
+        lacks = f"Some {gb(vram)} of VRAM are needed, but {machine.gpu_name} has {gb(machine.vram_free_bytes)} of {gb(machine.vram_bytes)} free: {gb(vram - machine.vram_free_bytes)} are missing"
+        if config.gpus > 1 and among == 1:
+            lacks = f"{lacks}; each of the {config.gpus} cards must hold the whole model, as {why}" if why else f"{lacks}; each of the {config.gpus} cards must hold the whole model"
+        elif among > 1:
+            lacks = f"{lacks}; the model is split among the {among} cards already"
+        do = "Make it fit, close other programs that use the card, or lower data.resolutions or data.batch_size"
+        found.append(f"{lacks}. {do}")
     if ram > machine.ram_free_bytes:
-        found.append(
-            f"Some {gb(ram)} of memory (RAM) are needed, but {gb(machine.ram_free_bytes)} of {gb(machine.ram_bytes)} are free: "
-            f"{gb(ram - machine.ram_free_bytes)} are missing. Make it fit, " + (f"close other programs, {lower}" if not vram else "or close other programs")
-        )
+        lacks = f"Some {gb(ram)} of memory (RAM) are needed, but {gb(machine.ram_free_bytes)} of {gb(machine.ram_bytes)} are free: {gb(ram - machine.ram_free_bytes)} are missing"
+        do = "Make it fit, or close other programs" if vram else "Make it fit, close other programs, or lower data.resolutions or data.batch_size"
+        found.append(f"{lacks}. {do}")
     if disk > machine.disk_free_bytes:
-        what = f", {gb(download)} of them to download the base model" if download else ""
-        found.append(
-            f"Some {gb(disk)} of disk are needed{what}, but {gb(machine.disk_free_bytes)} are free: {gb(disk - machine.disk_free_bytes)} are missing. "
-            "Delete files or old runs, or lower save.keep"
-        )
+        free, missing, do = gb(machine.disk_free_bytes), gb(disk - machine.disk_free_bytes), "Delete files or old runs, or lower save.keep"
+        lacks = f"Some {gb(disk)} of disk are needed, but {free} are free: {missing} are missing"
+        if download:
+            lacks = f"Some {gb(disk)} of disk are needed, {gb(download)} of them to download the base model, but {free} are free: {missing} are missing"
+        found.append(f"{lacks}. {do}")
     return found
 
 
 def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, per_step: int) -> list[str]:
     said = []
     if items:
-        apart = "" if e.steps_per_epoch == math.ceil(items / per_step) else ", each shape apart,"
-        said.append(f"{items} pictures an epoch ÷ {per_step} a step{apart} = {_count(e.steps_per_epoch, 'step')} an epoch; {_count(e.steps, 'step')} are {_count(e.epochs, 'epoch')}")
+        said.append(_epochs(e, items, per_step, e.steps_per_epoch != math.ceil(items / per_step)))
     where = {"cuda": machine.gpu_name, "xpu": machine.gpu_name, "mps": "the Apple GPU", "cpu": machine.cpu_name}[config.device]
     if e.measured:
         said.append(f"About {duration(e.seconds)} on {where}, as measured in an earlier run")
@@ -489,20 +497,38 @@ def _sentences(config: TrainConfig, machine: Machine, e: Estimate, items: int, p
         compiled, why = pays.compiles(config, machine.gpu_name)
         said.append(f"Blocks are compiled before the first step, which takes about {duration(pays.COMPILE_S)} where it was not done before" if compiled else f"Blocks are not compiled: {why}")
     if e.parts:
-        parts = sorted(e.parts.items(), key=lambda part: -part[1])
-        said.append("While it learns: " + ", ".join(f"{name} {gb(size)}" for name, size in parts))
-    more = f", {gb(e.download_bytes)} of it to download the base model once" if e.download_bytes else ""
-    said.append(f"About {gb(e.disk_bytes)} of disk ({gb(machine.disk_free_bytes)} free){more}")
+        said.append(parts_said(e.parts))
+    if e.download_bytes:
+        said.append(f"About {gb(e.disk_bytes)} of disk ({gb(machine.disk_free_bytes)} free), {gb(e.download_bytes)} of it to download the base model once")
+    else:
+        said.append(f"About {gb(e.disk_bytes)} of disk ({gb(machine.disk_free_bytes)} free)")
     return said
 
 
-def _count(number: float, of: str) -> str:
-    told = f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-    return f"{told} {of}{'s' * (told != '1')}"
+def parts_said(parts: Mapping[str, float]) -> str:
+    """What takes how much memory, the largest first."""
+    return "While it learns: " + ", ".join(f"{name} {gb(size)}" for name, size in sorted(parts.items(), key=lambda part: -part[1]))
+
+
+def _epochs(e: Estimate, items: int, per_step: int, apart: bool) -> str:
+    """What the steps are in epochs.  Whole sentences where nothing is one: so they are found again to be put into other languages."""
+    each, steps, epochs = map(_number, (e.steps_per_epoch, e.steps, e.epochs))
+    if "1" in (each, steps, epochs):
+        each, steps, epochs = (f"{number} {of}{'s' * (number != '1')}" for number, of in ((each, "step"), (steps, "step"), (epochs, "epoch")))
+        if apart:
+            return f"{items} pictures an epoch ÷ {per_step} a step, each shape apart, = {each} an epoch; {steps} are {epochs}"
+        return f"{items} pictures an epoch ÷ {per_step} a step = {each} an epoch; {steps} are {epochs}"
+    if apart:
+        return f"{items} pictures an epoch ÷ {per_step} a step, each shape apart, = {each} steps an epoch; {steps} steps are {epochs} epochs"
+    return f"{items} pictures an epoch ÷ {per_step} a step = {each} steps an epoch; {steps} steps are {epochs} epochs"
+
+
+def _number(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _spare(needed: float, free: float) -> str:
-    return f"{gb(free)} free" + (f", {gb(free - needed)} to spare" if needed <= free else "")
+    return f"{gb(free)} free, {gb(free - needed)} to spare" if needed <= free else f"{gb(free)} free"
 
 
 def gb(size_bytes: float) -> str:

@@ -101,9 +101,13 @@ def _smaller_batch(config: TrainConfig) -> Iterator[Change]:
 
 def recompute(config: TrainConfig) -> Iterator[Change]:
     levels = ("off", "third", "half", "all")
-    said = {"third": "every third block is", "half": "every second block is", "all": "all blocks are"}
+    said = {
+        "third": "Gradient checkpointing: every third block is computed twice, up to a third slower",
+        "half": "Gradient checkpointing: every second block is computed twice, up to a third slower",
+        "all": "Gradient checkpointing: all blocks are computed twice, up to a third slower",
+    }
     for level in levels[levels.index(config.loss.gradient_checkpointing) + 1 :]:
-        yield Change({"loss.gradient_checkpointing": level}, f"Gradient checkpointing: {said[level]} computed twice, up to a third slower")
+        yield Change({"loss.gradient_checkpointing": level}, said[level])
 
 
 def small_optimizer(config: TrainConfig) -> Iterator[Change]:

@@ -87,11 +87,16 @@ def _diverging(view: RunView, facts: Facts, now: list[float]) -> Going | None:
     if low <= WORSE or view.step <= facts.warmup:
         return None
     times = math.exp(middle)
-    says = f"It is coming apart: it predicts its own pictures {_percent(times - 1) if times < 2 else f'{times:.1f} times'} worse than the base model does without it."
+    says = (
+        f"It is coming apart: it predicts its own pictures {_percent(times - 1)} worse than the base model does without it."
+        if times < 2
+        else f"It is coming apart: it predicts its own pictures {times:.1f} times worse than the base model does without it."
+    )
     if facts.finds_rate:
         return Going("diverging", says, "A smaller rank or another optimizer helps more than more steps.")
-    by, word = (10, "a tenth of") if times > 1.5 else (2, "half")
-    return Going("diverging", says, f"Train with {word} the learning rate instead.", f"Open with {word} the learning rate", {"optimizer.learning_rate": _rounded(facts.learning_rate / by)})
+    if times > 1.5:
+        return Going("diverging", says, "Train with a tenth of the learning rate instead.", "Open with a tenth of the learning rate", {"optimizer.learning_rate": _rounded(facts.learning_rate / 10)})
+    return Going("diverging", says, "Train with half the learning rate instead.", "Open with half the learning rate", {"optimizer.learning_rate": _rounded(facts.learning_rate / 2)})
 
 
 def _memorising(view: RunView, now: list[float]) -> Going | None:
@@ -148,8 +153,10 @@ def _fine(view: RunView, now: list[float]) -> Going | None:
     if high > -LEARNT:
         return None
     losses = [loss for _, loss in view.validations[-MOST_LOOKS:]]
-    also = "; those that it never sees are predicted better than ever, too" if len(losses) > 2 and losses[-1] <= min(losses) else ""
-    return Going("fine", f"It learns: it predicts its pictures {_percent(1 - math.exp(middle))} better than the base model does without it{also}.")
+    better = _percent(1 - math.exp(middle))
+    if len(losses) > 2 and losses[-1] <= min(losses):
+        return Going("fine", f"It learns: it predicts its pictures {better} better than the base model does without it; those that it never sees are predicted better than ever, too.")
+    return Going("fine", f"It learns: it predicts its pictures {better} better than the base model does without it.")
 
 
 def _percent(share: float) -> str:

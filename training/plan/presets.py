@@ -281,8 +281,9 @@ def fits(preset: Preset, machine: Machine) -> str:
         return "it wants a graphics card: on this processor it would take days"
     have = machine.vram_bytes if machine.device in CARDS else machine.ram_bytes
     if have < preset.needs_gb * 1e9:
-        what = "VRAM" if machine.device in CARDS else "memory"
-        return f"it wants {preset.needs_gb:g} GB of {what}, and there are {have / 1e9:.0f} GB"
+        if machine.device in CARDS:
+            return f"it wants {preset.needs_gb:g} GB of VRAM, and there are {have / 1e9:.0f} GB"
+        return f"it wants {preset.needs_gb:g} GB of memory, and there are {have / 1e9:.0f} GB"
     return ""
 
 

@@ -72,7 +72,9 @@ def adapted(config: TrainConfig, machine: Machine, fixed: Collection[str]) -> tu
         batch, times = (changes.get(path, now) for path, now in (("data.batch_size", config.data.batch_size), ("optimizer.accumulation", config.optimizer.accumulation)))
         before = config.data.batch_size * config.optimizer.accumulation
         more = "what is learnt stays the same" if batch * times == before else f"{batch * times} pictures a step instead of {before}"
-        return changes, [f"Batches of {batch}, {times} a step, so that {count} {'cards' if config.device in CARDS else 'processes'} share them out: {more}"]
+        if config.device in CARDS:
+            return changes, [f"Batches of {batch}, {times} a step, so that {count} cards share them out: {more}"]
+        return changes, [f"Batches of {batch}, {times} a step, so that {count} processes share them out: {more}"]
     return {}, []
 
 

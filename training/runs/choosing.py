@@ -15,6 +15,8 @@ from . import journal
 from .lock import RunLock
 from .run import Run
 
+CHOSEN = "chosen among its checkpoints"  # the end of such a run's summary, which the page shows
+
 
 def hindrance(run: Run) -> str:
     """Why none of its checkpoints can be made the result; "" where they can."""
@@ -47,7 +49,7 @@ def use(run: Run, step: int) -> Path:
         spec = registry.get("families", config.model.family, run.plugins).SPEC
         write_atomic(run.path / "README.md", model_card(run, config, spec, checkpoint=step, plugins=run.plugins).encode())
         size = (run.path / name).stat().st_size
-        summary = f"step {step:,} of {config.steps:,}; {size / 1e6:.1f} MB; chosen among its checkpoints"
+        summary = f"step {step:,} of {config.steps:,}; {size / 1e6:.1f} MB; {CHOSEN}"
         # the run ended when it ended; what it took is not to grow by a choice
         record = {"t": ended["t"] if ended else time.time(), "kind": "finished", "path": name, "summary": summary, "step": step, "chosen_t": round(time.time(), 3)}
         journal.append(run.events_path, record, fsync=True)

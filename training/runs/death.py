@@ -99,8 +99,9 @@ def of_exception(error: BaseException) -> tuple[str, str]:
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text:
         return _disk_full(str(getattr(error, "filename", None) or "")), hint or "Free some space, then press Resume."
     if disk_gone(error):
-        where = f" ({error.filename})" if error.filename else ""
-        return _capped(f"The disk no longer answers{where}: {' '.join(str(error.strerror).split())}."), hint or "Plug it in again, or bring its network back; then press Resume."
+        trouble = " ".join(str(error.strerror).split())
+        said = f"The disk no longer answers ({error.filename}): {trouble}." if error.filename else f"The disk no longer answers: {trouble}."
+        return _capped(said), hint or "Plug it in again, or bring its network back; then press Resume."
     if isinstance(error, ImportError):
         return _capped(f"A part of Easel could not be loaded: {text}"), hint or _LIBRARY_TROUBLE
     if any(said in text for said in _CARD_LOST) and any(said in text for said in ("CUDA", "HIP", "XPU", "GPU", "UR_RESULT", "device")):
@@ -122,31 +123,39 @@ def of_silence(view: RunView, saved_steps: Sequence[int], log: str, folder: str,
     saved_steps: of its checkpoints, ascending.  log: the last of its log.txt.  folder: the run's, for what is free on its disk.  left_there: it was
     watched from here, and runs or lies on another machine.
     """
-    at = f" at step {view.step}" if view.step else ""
+    saved = ""
     if left_there:
-        saved, go_on = "", " Press Resume to find it again on the other machine."
+        go_on = "Press Resume to find it again on the other machine."
     elif saved_steps:
-        saved, go_on = f" Everything up to step {saved_steps[-1]} is saved.", f" Press Resume to go on from step {saved_steps[-1]}."
+        saved, go_on = f"Everything up to step {saved_steps[-1]} is saved.", f"Press Resume to go on from step {saved_steps[-1]}."
     else:
-        saved, go_on = "", " Press Resume to begin again." if view.of else " Press Resume to go on."
-    log = _ATTEMPT.split(log)[-1]
-    number, code, oom_rose = _how(log, view.oom_kills)
+        go_on = "Press Resume to begin again." if view.of else "Press Resume to go on."
+    what, first = _what_happened(view, _ATTEMPT.split(log)[-1], folder)
+    return " ".join(filter(None, (what, saved, first, go_on)))
 
+
+def _what_happened(view: RunView, log: str, folder: str) -> tuple[str, str]:
+    """(what happened, what to do before it goes on), sentences that another language finds again whole; "" for nothing."""
+    step, (number, code, oom_rose) = view.step, _how(log, view.oom_kills)
     if _restarted(view.boot_id, boot_id()):
-        return f"The computer was restarted while it ran{at}.{saved}{go_on}"
+        return f"The computer was restarted while it ran at step {step}." if step else "The computer was restarted while it ran.", ""
     if "No space left on device" in log:
-        return f"{_disk_full(folder)}{saved} Free some space.{go_on}"
+        return _disk_full(folder), "Free some space."
     if number == signal.SIGSEGV or code == WINDOWS_ACCESS_VIOLATION or "Segmentation fault" in log or "access violation" in log:
-        return f"It crashed inside native code{at}, which is often the graphics driver; update the driver.{saved}{go_on}"
+        at_step = f"It crashed inside native code at step {step}, which is often the graphics driver; update the driver."
+        return at_step if step else "It crashed inside native code, which is often the graphics driver; update the driver.", ""
     if number == getattr(signal, "SIGBUS", -1) or "Bus error" in log:
-        return f"It crashed on a bus error{at}: often a full disk under a mapped file.{saved} Free some space.{go_on}"
+        at_step = f"It crashed on a bus error at step {step}: often a full disk under a mapped file."
+        return at_step if step else "It crashed on a bus error: often a full disk under a mapped file.", "Free some space."
     if "Fatal Python error" in log or number == signal.SIGABRT:
-        return f"It crashed inside native code{at}; the log has its last words.{saved}{go_on}"
+        return f"It crashed inside native code at step {step}; the log has its last words." if step else "It crashed inside native code; the log has its last words.", ""
     if (code == 1 and os.name != "nt") or "The disk no longer answers" in log:
-        return f"It could no longer write to its folder{at}: the disk was gone, or nothing may be written to it.{saved} Bring it back.{go_on}"
+        at_step = f"It could no longer write to its folder at step {step}: the disk was gone, or nothing may be written to it."
+        return at_step if step else "It could no longer write to its folder: the disk was gone, or nothing may be written to it.", "Bring it back."
     if oom_rose and number in (0, getattr(signal, "SIGKILL", 9)):
-        return f"The computer ran out of memory (RAM){at}.{saved} Close other programs, or duplicate the run with a smaller batch.{go_on}"
-    return f"It ended without a word{at} (killed or power cut).{saved}{go_on}"
+        what = f"The computer ran out of memory (RAM) at step {step}." if step else "The computer ran out of memory (RAM)."
+        return what, "Close other programs, or duplicate the run with a smaller batch."
+    return f"It ended without a word at step {step} (killed or power cut)." if step else "It ended without a word (killed or power cut).", ""
 
 
 def how_it_ended(code: int) -> str:
@@ -184,10 +193,9 @@ def _disk_full(path: str) -> str:
     import shutil
 
     try:
-        free = f" ({shutil.disk_usage(path).free / 1e6:.0f} MB are free)" if path else ""
+        return f"The disk is full ({shutil.disk_usage(path).free / 1e6:.0f} MB are free)." if path else "The disk is full."
     except OSError:
-        free = ""
-    return f"The disk is full{free}."
+        return "The disk is full."
 
 
 def _capped(text: str) -> str:

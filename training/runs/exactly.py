@@ -103,13 +103,18 @@ def missing(run: Run, home: Home) -> dict[str, list[str]]:
     return {name: files for name, files in rows.items() if files}
 
 
-def said_of(gone: Mapping[str, list[str]]) -> str:
-    """What is missing, in a sentence; "" for nothing."""
+def said_of(gone: Mapping[str, list[str]]) -> list[str]:
+    """What is missing, of each dataset in words; [] for nothing."""
     parts = []
     for name, files in gone.items():
-        more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-        parts.append(f"{counted(len(files), 'file')} of “{name}” {'is' if len(files) == 1 else 'are'} gone for good: {', '.join(files[:NAMED])}{more}")
-    return "; ".join(parts)
+        named, more = ", ".join(files[:NAMED]), len(files) - NAMED
+        if more > 0:
+            parts.append(f"{len(files)} files of “{name}” are gone for good: {named} and {more} more")
+        elif len(files) > 1:
+            parts.append(f"{len(files)} files of “{name}” are gone for good: {named}")
+        else:
+            parts.append(f"1 file of “{name}” is gone for good: {named}")
+    return parts
 
 
 def again(run: Run, home: Home) -> tuple[dict[str, str], list[str]]:
@@ -124,11 +129,18 @@ def again(run: Run, home: Home) -> tuple[dict[str, str], list[str]]:
         if made.dataset == ds:
             said.append(f"“{ds.title}” is still what it was trained on.")
         else:
-            room = f"; {counted(made.copied, 'file')} had to be copied, as this disk knows no hard links" if made.copied else ", whose pictures take no room of their own"
-            said.append(f"What “{ds.title}” was then is the dataset “{made.dataset.title}”{room}.")
+            said.append(_said_of_twin(ds.title, made.dataset.title, made.copied))
         if one.changed:
             said.append(f"“{ds.title}” had changed when it was resumed: taken is what it ended with.")
     return names, said
+
+
+def _said_of_twin(title: str, twin: str, copied: int) -> str:
+    if not copied:
+        return f"What “{title}” was then is the dataset “{twin}”, whose pictures take no room of their own."
+    if copied == 1:
+        return f"What “{title}” was then is the dataset “{twin}”; 1 file had to be copied, as this disk knows no hard links."
+    return f"What “{title}” was then is the dataset “{twin}”; {copied} files had to be copied, as this disk knows no hard links."
 
 
 def with_datasets(config: TrainConfig, names: Mapping[str, str], home: Home) -> TrainConfig:
@@ -142,16 +154,34 @@ def with_datasets(config: TrainConfig, names: Mapping[str, str], home: Home) -> 
     return TrainConfig.model_validate(told)
 
 
-def lost_with_bin(ds: Dataset, home: Home) -> str:
-    """What can no longer be brought back or repeated once the bin of a dataset is emptied, in a sentence; "" for nothing."""
+@dataclass(frozen=True)
+class Lost:
+    """What goes with the bin of a dataset.  versions: that can no longer come back whole.  titles: of runs that were trained on them.  pictures: how many are kept nowhere else."""
+
+    versions: tuple[int, ...]
+    titles: tuple[str, ...]
+    pictures: int
+
+
+def lost_in_bin(ds: Dataset, home: Home) -> Lost | None:
+    """What can no longer be brought back or repeated once the bin of a dataset is emptied; None for nothing.  Raises ValueError at a damaged version."""
     only = {kept.sha256 for kept in bin.contents(ds) if kept.sha256} - set(states.now(ds).files.values())
     broken = [version.id for version, files in versions.files_of_each(ds) if not only.isdisjoint(files.values())] if only else []
     if not broken:
+        return None
+    titles = tuple(dict.fromkeys(r["title"] for r in versions.runs(ds) if r["version"] in broken and outside.is_folder(home.outputs / r["run"])))
+    return Lost(tuple(broken), titles, len(only))
+
+
+def lost_with_bin(ds: Dataset, home: Home) -> str:
+    """The same in a sentence; "" for nothing."""
+    lost = lost_in_bin(ds, home)
+    if lost is None:
         return ""
-    titles = list(dict.fromkeys(r["title"] for r in versions.runs(ds) if r["version"] in broken and outside.is_folder(home.outputs / r["run"])))
+    broken, titles = lost.versions, lost.titles
     which = f"Version {broken[0]}" if len(broken) == 1 else f"Versions {broken[0]} to {broken[-1]}"
     runs = f", nor can {'the run' if len(titles) == 1 else 'the runs'} {', '.join(f'“{t}”' for t in titles[:NAMED])}{f' and {len(titles) - NAMED} more' if len(titles) > NAMED else ''} be trained again on exactly the same" if titles else ""
-    return f"{which} can then no longer come back whole{runs}: {counted(len(only), 'picture')} {'is' if len(only) == 1 else 'are'} kept nowhere else in this dataset."
+    return f"{which} can then no longer come back whole{runs}: {counted(lost.pictures, 'picture')} {'is' if lost.pictures == 1 else 'are'} kept nowhere else in this dataset."
 
 
 def record(run: Run) -> dict[str, list[dict[str, Any]]]:

@@ -46,7 +46,8 @@ def sentence(lacking: list[Need]) -> str:
     if not lacking:
         return ""
     named = ", ".join(f"{need.what} {need.name!r}" for need in lacking[:NAMED]) + (", …" if len(lacking) > NAMED else "")
-    return f"it needs {named}, which {'is' if len(lacking) == 1 else 'are'} not on this computer; {lacking[0].cure}"
+    cure = lacking[0].cure
+    return f"it needs {named}, which is not on this computer; {cure}" if len(lacking) == 1 else f"it needs {named}, which are not on this computer; {cure}"
 
 
 def is_path(source: str) -> bool:

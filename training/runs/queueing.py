@@ -121,8 +121,12 @@ def checked(home: Home, run: Run | None, at_t: float = 0.0, after: str = "", now
             raise ValueError(f"'{first.title}' cannot wait for itself; choose another run")
         if run is not None and run.id in _chain(home, first):
             raise ValueError(f"'{first.title}' waits for '{run.title}' already, so neither would ever begin")
-        if first.status() in ("failed", "stopped", "interrupted"):
-            raise ValueError(f"'{first.title}' is {first.status()}; resume it first, or choose another run to wait for")
+        if (status := first.status()) == "failed":
+            raise ValueError(f"'{first.title}' is failed; resume it first, or choose another run to wait for")
+        if status == "stopped":
+            raise ValueError(f"'{first.title}' is stopped; resume it first, or choose another run to wait for")
+        if status == "interrupted":
+            raise ValueError(f"'{first.title}' is interrupted; resume it first, or choose another run to wait for")
     return Wait(at_t, after)
 
 
@@ -160,8 +164,11 @@ def _after(home: Home, id: str) -> str:
         return ""
     if status in ("queued", "running"):
         return f"it begins after '{first.title}'"
-    how = {"failed": "failed", "stopped": "was stopped", "interrupted": "was interrupted"}[status]
-    return f"it was to begin after '{first.title}', which {how}"
+    return {
+        "failed": f"it was to begin after '{first.title}', which failed",
+        "stopped": f"it was to begin after '{first.title}', which was stopped",
+        "interrupted": f"it was to begin after '{first.title}', which was interrupted",
+    }[status]
 
 
 def _chain(home: Home, run: Run) -> set[str]:

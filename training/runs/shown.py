@@ -33,10 +33,12 @@ class Row:
     @property
     def said(self) -> str:
         """The prompt, and for a slider at what strength."""
-        if self.strength is None:
-            return self.prompt
-        number = f"{self.strength:+g}".replace("-", "\N{MINUS SIGN}") if self.strength else "0"
-        return f"{self.prompt}, strength {number}"
+        return self.prompt if self.strength is None else f"{self.prompt}, strength {self.at_strength}"
+
+    @property
+    def at_strength(self) -> str:
+        """Of a slider: +1, −0.5, 0."""
+        return f"{self.strength:+g}".replace("-", "\N{MINUS SIGN}") if self.strength else "0"
 
     @property
     def key(self) -> tuple[int, str]:

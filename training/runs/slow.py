@@ -57,8 +57,11 @@ def reasons(m: Measured) -> dict[str, str]:
     if m.swapped_bytes_s > SWAPPING_BYTES_S or m.stalled_percent > STALLED_PERCENT:
         found["swap"] = "The computer's memory (RAM) is full, so it keeps moving things to the disk and back, and everything waits. Close other programs; if that is not enough, stop, and press Make it fit in a new run"
     if m.card_reasons & HEAT:
-        at = f" ({m.card_celsius} °C)" if m.card_celsius > 0 else ""
-        found["hot"] = f"The graphics card is too hot{at} and computes more slowly to cool down. Give it air, clean its fans, or lower its power limit; training goes on"
+        found["hot"] = (
+            f"The graphics card is too hot ({m.card_celsius} °C) and computes more slowly to cool down. Give it air, clean its fans, or lower its power limit; training goes on"
+            if m.card_celsius > 0
+            else "The graphics card is too hot and computes more slowly to cool down. Give it air, clean its fans, or lower its power limit; training goes on"
+        )
     elif m.card_reasons & BRAKE:
         found["power"] = "The graphics card gets too little power and computes more slowly. See that its cables sit well and that the power supply is strong enough; a laptop wants its own charger"
     if m.processor_hot and (slow or not m.expected_s) and m.on_processor:
@@ -68,8 +71,12 @@ def reasons(m: Measured) -> dict[str, str]:
     if slow and not found and m.on_processor and m.others > CROWDED:
         found["others"] = f"Other programs take {m.others:.0%} of the processor, so a step takes {_seconds(m.step_s)} instead of {_seconds(m.expected_s)}. Training goes on; it is faster without them"
     if slow and not found:
-        than = "this run at its best" if m.by_itself else "runs like it took on this computer"
-        found["slow"] = f"A step takes {_seconds(m.step_s)}, {m.step_s / m.expected_s:.1f} times as long as {than}; nothing that can be measured says why. See what else uses this computer"
+        took, times = _seconds(m.step_s), f"{m.step_s / m.expected_s:.1f}"
+        found["slow"] = (
+            f"A step takes {took}, {times} times as long as this run at its best; nothing that can be measured says why. See what else uses this computer"
+            if m.by_itself
+            else f"A step takes {took}, {times} times as long as runs like it took on this computer; nothing that can be measured says why. See what else uses this computer"
+        )
     return found
 
 

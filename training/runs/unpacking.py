@@ -56,17 +56,18 @@ Tell = Callable[[int, int, str], None]  # done, of, the file in hand; may raise,
 
 @dataclass(frozen=True)
 class Brought:
-    """What an import made.  refused: (name, why) of what was left out.  lacking: what it needs and is not here.  added: datasets and models that came along."""
+    """What an import made.  refused: (name, why) of what was left out.  lacking: what it needs and is not here.  added: (dataset or model, name) of what came along."""
 
     run: Run
     refused: tuple[tuple[str, str], ...]
     lacking: tuple[needs.Need, ...]
-    added: tuple[str, ...]
+    added: tuple[tuple[str, str], ...]
 
     def said(self) -> list[str]:
         """For a person, a sentence each."""
         lines = [f"'{self.run.title}' is here as {self.run.id}."]
-        lines += [f"With it came {', '.join(self.added)}."] if self.added else []
+        added = ", ".join(f"the {kind} '{name}'" for kind, name in self.added)
+        lines += [f"With it came {added}."] if added else []
         lines += [f"It can be looked at; to be resumed, {text}."] if (text := needs.sentence(list(self.lacking))) else []
         if self.refused:
             named = "; ".join(f"{name} {why}" for name, why in self.refused[:3])
@@ -352,8 +353,8 @@ def _note(files: _Files) -> dict[str, Any]:
 # what came along
 
 
-def _houses(files: _Files, note: Mapping[str, Any], config: TrainConfig, home: Home, undo: list[Path]) -> tuple[dict[str, str], list[str]]:
-    """({what the job names: what it is called here}, what was added, in words).  undo: the folders that were made."""
+def _houses(files: _Files, note: Mapping[str, Any], config: TrainConfig, home: Home, undo: list[Path]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """({what the job names: what it is called here}, (dataset or model, name) of what was added).  undo: the folders that were made."""
     renamed, added = {}, []
     wanted = {use.name for use in config.data.datasets} | {config.concept.low}
     for number, name in enumerate(note["datasets"]):
@@ -365,7 +366,7 @@ def _houses(files: _Files, note: Mapping[str, Any], config: TrainConfig, home: H
         renamed[name] = ds.name
         if new:
             undo.append(ds.path)
-            added.append(f"the dataset '{ds.title}'")
+            added.append(("dataset", ds.title))
     sources = {told for told in (config.model.source, config.model.training_adapter, config.adapter.image_encoder, config.adapter.start_from) if told.startswith(HOUSED)}
     for name in note["models"]:
         inner = {path.split("/", 3)[3]: file for path, file in files.taken.items() if path.startswith(f"{OUTSIDE}/models/{name}/")}
@@ -375,7 +376,7 @@ def _houses(files: _Files, note: Mapping[str, Any], config: TrainConfig, home: H
         renamed[HOUSED + name] = str(place)
         if new:
             undo.append(place if place.parent == home.root / MODELS else place.parent)
-            added.append(f"the model '{name}'")
+            added.append(("model", name))
     return renamed, added
 
 

@@ -138,14 +138,14 @@ def finish(
     finally:
         unproven.unlink(missing_ok=True)
     ranks = sorted({p.rank for p in made.values()})
-    told = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}"
     whole = kept_of_all(made, kept) if whole is None else whole
     layers = {s: {"rank": p.rank, "size": p.norm(), "kept": kept.get(s, 1.0)} for s, p in made.items()}
     report(ctx, {"layers": layers, "kept": whole, "largest difference after writing": worst, **(beside or {})})
-    text = f"{len(made)} layers, {told}, {size(target.stat().st_size)}"
+    took = size(target.stat().st_size)
+    text = [f"{len(made)} layers of rank {ranks[0]}, {took}" if len(ranks) == 1 else f"{len(made)} layers of ranks {ranks[0]} to {ranks[-1]}, {took}"]
     if whole < 1 - 1e-6:
-        text += f"; keeps {whole:.1%} of the change, {min(kept.values()):.1%} in the layer that loses most"
-    ctx.emit("finished", path=target.name, summary=text)
+        text.append(f"It keeps {whole:.1%} of the change, {min(kept.values()):.1%} in the layer that loses most")
+    ctx.emit("finished", path=target.name, summary=". ".join(text))
 
 
 def kept_of_all(made: Mapping[str, Product], kept: Mapping[str, float]) -> float:

@@ -98,12 +98,12 @@
     if (run(files)) {
       const fold = document.querySelector("#ez-bring-run > .label-wrap");
       if (fold && !fold.classList.contains("open")) fold.click();
-      return into("results", () => document.querySelector("#ez-bring-run .ez-drop"), files, "Another run is still on its way; drop this again when it is in.");
+      return into("results", () => document.querySelector("#ez-bring-run .ez-drop"), files, tr("Another run is still on its way; drop this again when it is in."));
     }
-    if (shown(files)) return into("playground", asked, files, "Another picture is still on its way; drop this again when it is in.");
-    if (settings(files)) return into("train", () => document.querySelector("#ez-train .ez-drop"), files, "Another file is still on its way; drop this again when it is in.");
-    if (weights(files)) return into("tools", () => document.querySelector("#ez-tools .ez-drop"), files, "Another file is still on its way; drop this again when it is in.");
-    return into("dataset", box, files, "Other pictures are still on their way; drop these again when they are in.");
+    if (shown(files)) return into("playground", asked, files, tr("Another picture is still on its way; drop this again when it is in."));
+    if (settings(files)) return into("train", () => document.querySelector("#ez-train .ez-drop"), files, tr("Another file is still on its way; drop this again when it is in."));
+    if (weights(files)) return into("tools", () => document.querySelector("#ez-tools .ez-drop"), files, tr("Another file is still on its way; drop this again when it is in."));
+    return into("dataset", box, files, tr("Other pictures are still on their way; drop these again when they are in."));
   };
   const into = async (tab, find, files, busy) => {
     if (easel.shown?.() !== tab) easel.go(tab);
@@ -136,18 +136,18 @@
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const plain = [...event.dataTransfer.files];
     const folders = entries.filter((entry) => entry.isDirectory);
-    if (!folders.length) return plain.length ? send(plain) : say("Nothing in that could be read. Save it as a file first, then drop the file.");
+    if (!folders.length) return plain.length ? send(plain) : say(tr("Nothing in that could be read. Save it as a file first, then drop the file."));
     try {
-      say(`Reading ${folders.length === 1 ? folders[0].name : `${folders.length} folders`} …`);
+      say(folders.length === 1 ? tr("Reading {folder} …", { folder: folders[0].name }) : trn("Reading {n} folder …", "Reading {n} folders …", folders.length));
       const found = [];
       for (const entry of entries) await walk(entry, "", found);
       // a ZIP in a folder is not opened where it lies: it goes by itself
       const [zips, others] = [found.filter((f) => /\.zip$/i.test(f.path)), found.filter((f) => !/\.zip$/i.test(f.path))];
-      if (!found.length) return say(`There is nothing in ${folders[0].name}.`);
-      if (found.some((f) => f.file.size >= 2e9)) return say("A file in that folder is larger than 2 GB. Leave it out, and drop the rest.");
+      if (!found.length) return say(tr("There is nothing in {folder}.", { folder: folders[0].name }));
+      if (found.some((f) => f.file.size >= 2e9)) return say(tr("A file in that folder is larger than 2 GB. Leave it out, and drop the rest."));
       await send([...(others.length ? await packed(others, folders[0].name) : []), ...zips.map((f) => f.file)]);
     } catch (error) {
-      say(`The folder could not be read (${error.message}). Open it, select what is inside, and drop that; or pack the folder as a ZIP.`);
+      say(tr("The folder could not be read ({error}). Open it, select what is inside, and drop that; or pack the folder as a ZIP.", { error: error.message }));
     }
   }, true);
 

@@ -11,6 +11,11 @@
     const at = order.filter((name) => name !== "many").indexOf(new Intl.PluralRules(easel.language).select(n));
     return filled(forms[Math.max(0, Math.min(forms.length - 1, at < 0 ? forms.length - 1 : at))], { n, ...values });
   };
+  // A text as HTML, for what is put together as HTML.
+  easel.escaped = (text) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+  // A measured number in four digits or so, as the language writes it.
+  const point = (1.5).toLocaleString(easel.language).charAt(1);
+  easel.number = (value) => (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) ? value.toExponential(1) : String(+value.toPrecision(4))).replace(".", point);
 
   // The choice is kept in a cookie, so that the server knows it before the page is there; where cookies are not kept, the address says it.
   document.addEventListener("change", (event) => {
@@ -99,7 +104,7 @@
       if (!picks) return;
       const chosen = ids(element).length + Number(picks.dataset.elsewhere || 0); // those of other pages stay selected
       picks.hidden = chosen === 0;
-      picks.querySelector("[data-count]").textContent = `${chosen.toLocaleString("en")} selected`;
+      picks.querySelector("[data-count]").textContent = trn("{n} selected", "{n} selected", chosen);
       element.classList.toggle("ez-picking", chosen > 0);
       element.querySelectorAll("[data-id]").forEach((tile) => tile.classList.toggle("ez-on", !!tile.querySelector("[data-pick]:checked")));
     };
@@ -158,21 +163,21 @@
       const tile = box.closest("[data-id]");
       const { id } = tile.dataset;
       const said = tile.querySelector(".ez-saved");
-      said.textContent = "Saving…";
+      said.textContent = tr("Saving…");
       try {
         const answer = await server.save_caption({ dataset: box.closest("[data-dataset]").dataset.dataset, id, text: sent });
         if (answer.error) throw new Error(answer.error);
         if (tile.dataset.id !== id) return; // the page was turned in the meantime
         box.dataset.saved = sent;
-        said.textContent = "Saved";
+        const done = (said.textContent = tr("Saved"));
         said.classList.remove("ez-bad");
         const chips = tile.querySelector(".ez-tile-chips");
         if (chips) chips.innerHTML = answer.chips;
         tile.querySelector(".ez-source").innerHTML = answer.note;
         fire({ act: "saved" });
-        setTimeout(() => said.textContent === "Saved" && (said.textContent = ""), 2000);
+        setTimeout(() => said.textContent === done && (said.textContent = ""), 2000);
       } catch (error) {
-        said.textContent = error.message || "Not saved";
+        said.textContent = error.message || tr("Not saved");
         said.classList.add("ez-bad");
       }
     };
@@ -261,7 +266,7 @@
       frame.hidden = !shares;
       frame.classList.toggle("ez-loose", !!loose());
       if (shares) draw();
-      return loose() ? ", drag to move it" : "";
+      return loose();
     };
   };
 
@@ -272,13 +277,15 @@
     let turning = 0; // to another page: from its first picture (1) or its last (-1)
     const box = document.createElement("dialog");
     box.className = "ez-zoom";
-    box.setAttribute("aria-label", "Picture");
+    box.setAttribute("aria-label", tr("Picture"));
+    const [close, before, after, keys] = [tr("Close"), tr("Previous"), tr("Next"), tr("Ctrl Enter: save, next · Page Up and Page Down: go on · Esc: close")].map(easel.escaped);
     box.innerHTML =
-      '<button type="button" class="ez-zoom-x" aria-label="Close">×</button><button type="button" class="ez-zoom-p" aria-label="Previous">‹</button>' +
-      '<figure><span class="ez-shown"><img alt=""><span class="ez-crop" hidden><i></i></span></span><video controls autoplay loop muted playsinline hidden></video><figcaption></figcaption></figure><button type="button" class="ez-zoom-n" aria-label="Next">›</button>';
+      `<button type="button" class="ez-zoom-x" aria-label="${close}">×</button><button type="button" class="ez-zoom-p" aria-label="${before}">‹</button>` +
+      '<figure><span class="ez-shown"><img alt=""><span class="ez-crop" hidden><i></i></span></span><video controls autoplay loop muted playsinline hidden></video><figcaption></figcaption></figure>' +
+      `<button type="button" class="ez-zoom-n" aria-label="${after}">›</button>`;
     const field = document.createElement("div");
     field.className = "ez-zoom-text";
-    field.innerHTML = '<textarea class="ez-area" rows="3" spellcheck="true"></textarea><p><span>Ctrl Enter: save, next · Page Up and Page Down: go on · Esc: close</span><b aria-live="polite"></b></p>';
+    field.innerHTML = `<textarea class="ez-area" rows="3" spellcheck="true"></textarea><p><span>${keys}</span><b aria-live="polite"></b></p>`;
     const [text, told] = [field.querySelector("textarea"), field.querySelector("b")];
     const own = () => links[at]?.closest("[data-id]")?.querySelector("[data-caption]");
     if (own()) box.querySelector("figure").append(field);
@@ -302,7 +309,7 @@
       const can = crop(links[at]);
       asLearnt(links[at]);
       const { zoom, size } = links[at].dataset;
-      box.querySelector("figcaption").textContent = [zoom, `${at + 1} / ${links.length}`, ...(size ? [size + can] : [])].join("   ");
+      box.querySelector("figcaption").textContent = [zoom, `${at + 1} / ${links.length}`, ...(size ? [can ? tr("{size}, drag to move it", { size }) : size] : [])].join("   ");
       if (!own()) return;
       text.value = own().value;
       text.setAttribute("aria-label", own().getAttribute("aria-label"));
@@ -312,7 +319,7 @@
     const go = (ahead) => {
       keep();
       const beyond = at + ahead < 0 || at + ahead >= links.length;
-      const turn = () => element.querySelector(`[data-act=page][aria-label="${ahead > 0 ? "Next" : "Previous"} page"]:not(:disabled)`);
+      const turn = () => element.querySelector(`.ez-pager [data-act=page]:${ahead > 0 ? "last" : "first"}-child:not(:disabled)`);
       if (!beyond || !own() || !turn()) return show(at + ahead);
       turning = ahead;
       const ask = () => {
@@ -377,7 +384,10 @@
 
 // What is seen from outside: the browser tab's title and icon say how far a run is, and how it ended, until somebody looks.
 (() => {
-  const SIGNS = { finished: ["✓", "#17744a", "is done"], failed: ["!", "#bd3029", "failed"], interrupted: ["!", "#96620b", "was interrupted"], stopped: ["■", "#635e57", "stopped"] };
+  const SIGNS = {
+    finished: ["✓", "#17744a", (title) => tr("{title} is done", { title })], failed: ["!", "#bd3029", (title) => tr("{title} failed", { title })],
+    interrupted: ["!", "#96620b", (title) => tr("{title} was interrupted", { title })], stopped: ["■", "#635e57", (title) => tr("{title} stopped", { title })],
+  };
   const looking = () => document.visibilityState === "visible" && document.hasFocus();
   let seen = null; // the end that was looked at
   let shown = "";
@@ -408,7 +418,7 @@
     if (seen === null) seen = ended || ""; // what ended before this page was opened is no news
     if (ended && looking()) seen = ended;
     const [sign, colour, how] = (ended && ended !== seen && SIGNS[endedAs]) || [];
-    const title = sign ? `${sign} ${endedTitle} ${how}` : now ? `${share ? `${share} · ` : ""}${now}` : "Easel";
+    const title = sign ? `${sign} ${how(endedTitle)}` : now ? `${share ? `${share} · ` : ""}${now}` : "Easel";
     if (title !== document.title) document.title = title;
     const done = sign ? 0 : Math.round(parseFloat(share || "0") / 5) / 20; // in steps: an icon is not drawn anew at every tick
     const look = colour || (now ? "#4655d8" : "");

@@ -70,10 +70,13 @@
   easel.rating = (dialog, now) => {
     const row = document.createElement("div");
     row.className = "ez-rate";
+    const [star, starred] = [tr("☆ Star"), tr("★ Starred")];
+    const [rating, keys] = [tr("Rating"), tr("Keys: 1–5, 0, S")].map(easel.escaped);
+    const many = (n) => easel.escaped(tr("{n} of {most}", { n, most: STARS }));
     row.innerHTML =
-      '<button type="button" class="ez-btn ez-rate-star" aria-pressed="false">☆ Star</button><span role="radiogroup" aria-label="Rating">' +
-      Array.from({ length: STARS }, (_, n) => `<button type="button" role="radio" aria-checked="false" aria-label="${n + 1} of ${STARS}" data-rate="${n + 1}">★</button>`).join("") +
-      '</span><span class="ez-rate-keys">Keys: 1–5, 0, S</span>';
+      `<button type="button" class="ez-btn ez-rate-star" aria-pressed="false">${easel.escaped(star)}</button><span role="radiogroup" aria-label="${rating}">` +
+      Array.from({ length: STARS }, (_, n) => `<button type="button" role="radio" aria-checked="false" aria-label="${many(n + 1)}" data-rate="${n + 1}">★</button>`).join("") +
+      `</span><span class="ez-rate-keys">${keys}</span>`;
     dialog.querySelector(".ez-box-text").append(row);
     const paint = () => {
       const shot = now(); // none where it left the page meanwhile
@@ -82,7 +85,7 @@
       const stars = +shot.dataset.stars;
       const on = shot.dataset.star === "on";
       row.querySelector(".ez-rate-star").setAttribute("aria-pressed", on);
-      row.querySelector(".ez-rate-star").textContent = on ? "★ Starred" : "☆ Star";
+      row.querySelector(".ez-rate-star").textContent = on ? starred : star;
       for (const button of row.querySelectorAll("[data-rate]")) {
         button.classList.toggle("is-on", +button.dataset.rate <= stars);
         button.setAttribute("aria-checked", +button.dataset.rate === stars);
@@ -116,14 +119,14 @@
   };
 
   // several curves: the values under the pointer, or where the arrow keys stand
-  const number = (value) => (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) ? value.toExponential(1) : String(+value.toPrecision(4)));
   const read = (chart, step) => {
     const lines = JSON.parse(chart.dataset.lines);
     const last = +chart.dataset.last;
     const near = (points) => points.reduce((a, b) => (Math.abs(b[0] - step) < Math.abs(a[0] - step) ? b : a));
     const out = chart.querySelector(".ez-readout");
     chart.dataset.said ??= out.textContent;
-    out.textContent = `step ${Math.round(step).toLocaleString("en")} · ${lines.map(([letter, points]) => (step <= points.at(-1)[0] ? `${letter} ${number(near(points)[1])}` : `${letter} ended`)).join(" · ")}`;
+    const values = lines.map(([letter, points]) => (step <= points.at(-1)[0] ? `${letter} ${easel.number(near(points)[1])}` : tr("{letter} ended", { letter })));
+    out.textContent = [tr("step {step}", { step: Math.round(step) }), ...values].join(" · ");
     const cursor = chart.querySelector(".ez-cursor");
     cursor.hidden = false;
     cursor.style.left = `${(step / last) * 100}%`;

@@ -1,7 +1,9 @@
 // When it is done: a notification and a sound of this browser, each turned on by its button, and asked about by nothing else.
 (() => {
   const KEYS = { notify: "easel-tell-notify", sound: "easel-tell-sound" };
-  const WORDS = { finished: "is done", failed: "failed", interrupted: "was interrupted" };
+  const WORDS = {
+    finished: (title) => tr("{title} is done", { title }), failed: (title) => tr("{title} failed", { title }), interrupted: (title) => tr("{title} was interrupted", { title }),
+  };
   const SOON_MS = 15000; // between looks while nobody looks at this page: Gradio's own timer may rest then
   const LATER_MS = 60000; // where nothing runs
   const on = (what) => localStorage.getItem(KEYS[what]) === "on";
@@ -44,7 +46,7 @@
       if (button.getAttribute("aria-pressed") === String(set) && button.dataset.painted) continue;
       button.dataset.painted = "yes";
       button.setAttribute("aria-pressed", String(set));
-      button.textContent = set ? "Turn off" : "Turn on";
+      button.textContent = set ? tr("Turn off") : tr("Turn on");
     }
   };
   const press = async (what) => {
@@ -53,14 +55,14 @@
     else if (what === "sound") {
       localStorage.setItem(KEYS.sound, "on");
       play(true);
-      say("This is how it sounds, as long as this page is open.");
+      say(tr("This is how it sounds, as long as this page is open."));
     } else if (!("Notification" in window) || !window.isSecureContext) {
-      say("This browser shows notifications only of pages with https://, or of this computer itself. A message to a phone works all the same.");
+      say(tr("This browser shows notifications only of pages with https://, or of this computer itself. A message to a phone works all the same."));
     } else if ((await Notification.requestPermission()) !== "granted") {
-      say("This browser does not let Easel show notifications; that is changed in its settings for this page.");
+      say(tr("This browser does not let Easel show notifications; that is changed in its settings for this page."));
     } else {
       localStorage.setItem(KEYS.notify, "on");
-      notify("Easel", "So you will hear of it, as long as this page is open somewhere.");
+      notify("Easel", tr("So you will hear of it, as long as this page is open somewhere."));
     }
     paint();
   };
@@ -81,7 +83,7 @@
     known = mark;
     if (!(endedAs in WORDS)) return;
     if (on("sound")) play(endedAs === "finished");
-    if (on("notify") && !looking()) notify(`${endedTitle} ${WORDS[endedAs]}`, endedAs === "finished" ? "Its page shows what it has learnt." : "Its page says why, and what to do.");
+    if (on("notify") && !looking()) notify(WORDS[endedAs](endedTitle), endedAs === "finished" ? tr("Its page shows what it has learnt.") : tr("Its page says why, and what to do."));
   };
 
   // While nobody looks the page asks by itself, a line at a time, so that title, icon, sound and notification come all the same.

@@ -202,19 +202,21 @@
   const makeBox = () => {
     const dialog = document.createElement("dialog");
     dialog.className = "ez-box";
-    dialog.setAttribute("aria-label", "Sample picture");
+    dialog.setAttribute("aria-label", tr("Sample picture"));
+    const said = { over: tr("Compare with the first picture"), compare: tr("Compare with the start"), prev: tr("Step before"), next: tr("Step after"), full: tr("Full screen"), close: tr("Close") };
+    for (const [name, text] of Object.entries(said)) said[name] = easel.escaped(text);
     dialog.innerHTML = `
       <div class="ez-box-view ez-pair-view"><img class="ez-box-now" alt=""><img class="ez-pair-over" alt=""><i class="ez-pair-edge"></i>
         <span class="ez-pair-a"></span><span class="ez-pair-b"></span>
-        <input type="range" class="ez-pair-range" min="0" max="100" value="50" aria-label="Compare with the first picture"></div>
+        <input type="range" class="ez-pair-range" min="0" max="100" value="50" aria-label="${said.over}"></div>
       <div class="ez-box-bar"><div class="ez-box-text"><b></b><span></span></div><div class="ez-acts">
         <a class="ez-btn ez-box-file" download></a>
         <a class="ez-btn ez-box-video" download>MP4</a>
-        <button type="button" class="ez-btn" data-do="compare" aria-pressed="false">Compare with the start</button>
-        <button type="button" class="ez-btn" data-do="prev" aria-label="Step before">←</button>
-        <button type="button" class="ez-btn" data-do="next" aria-label="Step after">→</button>
-        <button type="button" class="ez-btn" data-do="full" aria-label="Full screen"><svg class="ez-icon" viewBox="0 0 24 24" width="18" height="18" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d="M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"/></svg></button>
-        <button type="button" class="ez-btn" data-do="close">Close</button></div></div>`;
+        <button type="button" class="ez-btn" data-do="compare" aria-pressed="false">${said.compare}</button>
+        <button type="button" class="ez-btn" data-do="prev" aria-label="${said.prev}">←</button>
+        <button type="button" class="ez-btn" data-do="next" aria-label="${said.next}">→</button>
+        <button type="button" class="ez-btn" data-do="full" aria-label="${said.full}"><svg class="ez-icon" viewBox="0 0 24 24" width="18" height="18" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d="M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5"/></svg></button>
+        <button type="button" class="ez-btn" data-do="close">${said.close}</button></div></div>`;
     document.body.append(dialog);
     const find = (selector) => dialog.querySelector(selector);
     // What is shown is known by its names: a new version of the page makes another picture of the same button.
@@ -244,16 +246,16 @@
       dialog.classList.toggle("is-pair", pair);
       find(".ez-box-now").src = shot.querySelector("img").src;
       find(".ez-pair-over").src = first.querySelector("img").src;
-      find(".ez-pair-a").textContent = +first.dataset.step ? `step ${first.dataset.step}` : "start";
-      find(".ez-pair-b").textContent = `step ${shot.dataset.step}`;
+      find(".ez-pair-a").textContent = +first.dataset.step ? tr("step {step}", { step: +first.dataset.step }) : tr("start");
+      find(".ez-pair-b").textContent = tr("step {step}", { step: +shot.dataset.step });
       find("b").textContent = shot.dataset.prompt;
       find(".ez-box-video").hidden = !shot.dataset.video;
       find(".ez-box-video").href = shot.dataset.video || "#";
       const { step, seed, file, gone } = shot.dataset;
-      find(".ez-box-text span").textContent = `${+step ? `Step ${step}` : "Before training"} · seed ${seed}${gone ? ` · ${gone}` : ""}`;
+      find(".ez-box-text span").textContent = [+step ? tr("Step {step}", { step: +step }) : tr("Before the first step"), tr("seed {seed}", { seed }), gone].filter(Boolean).join(" · ");
       find(".ez-box-file").hidden = !file;
       find(".ez-box-file").href = file || "#";
-      find(".ez-box-file").textContent = `Download step ${step}`;
+      find(".ez-box-file").textContent = tr("Download step {step}", { step: +step });
       // the picture that is looked at chooses the checkpoint it was drawn with
       for (const row of document.querySelectorAll("tr[data-checkpoint]")) row.classList.toggle("is-chosen", row.dataset.checkpoint === step);
       find('[data-do="compare"]').setAttribute("aria-pressed", pair);
@@ -300,7 +302,6 @@
   };
 
   // the chart: the point under the pointer
-  const number = (value) => (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5) ? value.toExponential(1) : String(+value.toPrecision(4)));
   const told = (chart) => chart.querySelector(".ez-readout");
   document.addEventListener("pointermove", (event) => {
     const plot = event.target.closest?.(".ez-plot");
@@ -315,8 +316,9 @@
     const check = checks.length ? checks.reduce((a, b) => (Math.abs(b[0] - step) < Math.abs(a[0] - step) ? b : a)) : null;
     if (chart.dataset.hover === undefined) chart.dataset.said = told(chart).textContent;
     chart.dataset.hover = "";
-    told(chart).textContent =
-      `step ${near[0]} · loss ${number(near[1])} · smoothed ${number(near[2])}` + (check ? ` · validation ${number(check[1])}` : "") + ` · rate ${number(near[3])}`;
+    const parts = [tr("step {step}", { step: near[0] }), tr("loss {value}", { value: easel.number(near[1]) }), tr("smoothed {value}", { value: easel.number(near[2]) })];
+    if (check) parts.push(tr("validation {value}", { value: easel.number(check[1]) }));
+    told(chart).textContent = [...parts, tr("rate {value}", { value: easel.number(near[3]) })].join(" · ");
     for (const line of chart.querySelectorAll(".ez-cursor")) {
       line.hidden = false;
       line.style.left = `${(near[0] / +chart.dataset.last) * 100}%`;

@@ -4,6 +4,7 @@
     trn("{n} picture", "{n} pictures", len(rows))            one that counts
     trc("verb", "Train")                                     a word that means two things elsewhere
     N_("Waiting")                                            marks a text that stands in a table: tr() says it where it is shown
+    NN_("{n} step", "{n} steps")                             the same of one that counts
     heard(error)                                             what the engine said, which speaks English (heard.py)
 
 Messages are gettext's: ui/language/<language>.po, taken from the code by `python -m ui.language.extract`, and English where a language lacks one.
@@ -32,7 +33,7 @@ LANGUAGES = {"en": "English", "de": "Deutsch", "es": "Español", "fr": "Françai
 SOURCE = "en"
 COOKIE = "easel-language"
 FOLDER = Path(__file__).parent
-MARKS_OF_TEXT = ("tr", "trn", "trc", "N_")
+MARKS_OF_TEXT = ("tr", "trn", "trc", "N_", "NN_")
 ENDS = {"ja": "。", "zh": "。"}  # of a sentence, where it is no full stop
 _told: ContextVar[str] = ContextVar("told", default="")  # by speaking()
 _asked: ContextVar[str] = ContextVar("asked", default="")  # by the request to one of our own addresses
@@ -41,6 +42,11 @@ _asked: ContextVar[str] = ContextVar("asked", default="")  # by the request to o
 def N_(message: str) -> str:
     """The message itself, marked to be taken up; tr() says it where it is shown."""
     return message
+
+
+def NN_(one: str, many: str) -> tuple[str, str]:
+    """The two forms of a message that counts, marked to be taken up; trn() says them."""
+    return one, many
 
 
 def tr(message: str, /, **values: Any) -> str:
@@ -172,4 +178,4 @@ def of_scripts(language: str) -> dict[str, str | list[str]]:
         return {}
     with path.open("rb") as file:
         rows = [m for m in read_po(file, locale=language) if m.id and any(place.endswith(".js") for place, _ in m.locations)]
-    return {m.id[0] if isinstance(m.id, tuple) else m.id: list(m.string) if isinstance(m.string, tuple) else m.string for m in rows if m.string}
+    return {m.id[0] if isinstance(m.id, tuple) else m.id: list(m.string) if isinstance(m.string, tuple) else m.string for m in rows if all(m.string)}

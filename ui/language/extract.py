@@ -13,14 +13,14 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 
-from training import errors, registry
+from training import errors, plugins, registry
 from training.config import TrainConfig
 from training.plan import presets
 
@@ -29,11 +29,20 @@ from .heard import LIST, NAME
 
 REPO = FOLDER.parents[1]
 ENGINE = "engine"  # the comment of a message that is no word of the page itself
-MARKS = {"tr": 1, "N_": 1, "trn": 2, "trc": 2}
+MARKS = {"tr": 1, "N_": 1, "trn": 2, "NN_": 2, "trc": 2}
+FILES = ("config.py", "jobfile.py", "outside.py", "files.py", "home.py", "names.py", "plugins.py", "registry.py", "family.py", "clock.py", "zipping.py")
+# of pydantic, as jobfile.problems() has it
+PYDANTIC = (
+    "input should be a valid number", "input should be a finite number", "input should be a valid integer", "input should be a valid string", "input should be a valid boolean", "input should be a valid list", "input should be a valid dictionary",
+    "input should be greater than {gt}", "input should be greater than or equal to {ge}", "input should be less than {lt}", "input should be less than or equal to {le}", "input should be {expected}",
+    "string should have at least {min_length} characters", "string should have at least {min_length} character", "string should have at most {max_length} characters", "string should match pattern {pattern}",
+    "tuple should have at least {min_length} item after validation, not {actual_length}", "tuple should have at least {min_length} items after validation, not {actual_length}",
+    "tuple should have at most {max_length} items after validation, not {actual_length}", "list should have at least {min_length} item after validation, not {actual_length}",
+    "list should have at most {max_length} items after validation, not {actual_length}", "dictionary should have at most {max_length} items after validation, not {actual_length}",
+)  # fmt: skip
 ROOMS = ("data", "plan", "runs", "engine", "hub", "jobs", "checkup", "cloud", "away", "tools", "formats", "foreign", "families", "objectives", "adapters", "optimizers", "trackers", "models")
-SILENT = {"words.py", "tagnames.py", "drawing.py"}
 WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")
-CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*[<{\[]|://|^--|\bSELECT\b|__|;\s*$")
+CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*(?:[<\[]|\{(?!\w+\}))|^--|\bSELECT\b|__|;\s*$|%s|\w\(\w+[(=,]| = |^from |^import ")
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,11 @@ def messages() -> list[Message]:
     found: dict[tuple[str, str], Message] = {}
     for message in (*marked(), *scripted(), *listed(), *engine()):
         known = found.get((message.context, message.text))
-        if known is None or (message.many and not known.many):
+        if known is None:
             found[message.context, message.text] = message
+            continue
+        where = known.where if message.where in known.where.split() else f"{known.where} {message.where}"
+        found[message.context, message.text] = replace(known, where=where, many=known.many or message.many, engine=known.engine and message.engine)
     return list(found.values())
 
 
@@ -65,7 +77,7 @@ def marked() -> Iterator[Message]:
                 continue
             texts = [a.value for a in node.args[: MARKS[node.func.id]] if isinstance(a, ast.Constant) and isinstance(a.value, str) and a.value]
             where = path.relative_to(REPO).as_posix()
-            if node.func.id == "trn" and len(texts) == 2:
+            if node.func.id in ("trn", "NN_") and len(texts) == 2:
                 yield Message(texts[0], where, many=texts[1])
             elif node.func.id == "trc" and len(texts) == 2:
                 yield Message(texts[1], where, context=texts[0])
@@ -91,38 +103,51 @@ def listed() -> Iterator[Message]:
         for id, plugin in registry.find(kind, REPO / "no-plugins-of-ones-own").items():
             module, where = plugin.module, f"{registry.PACKAGES[kind].replace('.', '/')}/{id}.py"
             yield from (Message(text, where) for name in ("TITLE", "BLURB") if (text := getattr(module, name, "")))
+            if spec := getattr(module, "SPEC", None):
+                yield from (Message(text, where) for text in (spec.title, *spec.titles.values(), spec.notes) if text)
             shown += [(model, where) for name in ("Config", "Options") if hasattr(model := getattr(module, name, None), "model_fields") and model is not TrainConfig]
     for model, where in shown:
         for group in forms.groups(model):
             yield from (Message(text, where) for text in (group.title, group.help) if text)
             yield from (Message(text, where) for field in group.fields for text in (field.label, field.help) if text)
-            yield from (Message(forms.label(name), where) for field in group.fields if field.kind == "rows" for name in field.item.model_fields)
+            columns = [column for field in group.fields if field.kind == "rows" for column in field.item.model_fields.items()]
+            yield from (Message(text, where) for name, info in columns for text in (forms.label(name), info.description or "") if text)
     for preset in presets.list_presets():
         yield from (Message(text, "presets") for text in (preset.title, preset.blurb, preset.for_whom) if text)
     for kind in errors.KINDS:
         yield from (Message(text, "training/errors.py") for text in (kind.title, kind.cause, kind.do))
     yield from (Message(text, "training/errors.py") for text in errors.ACTIONS.values())
+    yield from (Message(text, "training/plugins.py") for text in (*plugins.KINDS.values(), plugins.TOOL, plugins.RIGHTS))
 
 
 def engine() -> Iterator[Message]:
     """The sentences of the engine, as the patterns that its f-strings are."""
-    paths = [path for room in ROOMS for path in sorted((REPO / "training" / room).rglob("*.py"))] + sorted((REPO / "captioning").glob("*.py"))
+    yield from (Message(text, "training/jobfile.py", engine=True) for text in PYDANTIC)
+    paths = [REPO / "training" / name for name in FILES]
+    paths += [path for room in ROOMS for path in sorted((REPO / "training" / room).rglob("*.py"))] + sorted((REPO / "captioning").glob("*.py"))
     for path in paths:
-        if path.name in SILENT:
-            continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         left_out = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if isinstance(part, ast.Constant)}
         left_out |= {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(node.body[0], ast.Expr)}
+        left_out |= {id(word) for node in ast.walk(tree) if _is_word_list(node) for word in node.elts}
         for node in ast.walk(tree):
             if id(node) in left_out or not isinstance(node, (ast.Constant, ast.JoinedStr)):
                 continue
             text = pattern_of(node)
-            if text and WORDY.search(text) and not CODE.search(text) and "\n" not in text.strip() and len(text) < 600:
+            if text and WORDY.search(text) and ("÷" in text or not CODE.search(text)) and "\n" not in text.strip() and len(text) < 600:
                 yield Message(text, path.relative_to(REPO).as_posix(), engine=True)
 
 
+def _is_word_list(node: ast.AST) -> bool:
+    """A row of tags and the like, which captions are searched for."""
+    if not (isinstance(node, (ast.Tuple, ast.List, ast.Set)) and len(node.elts) > 3):
+        return False
+    words = [word.value for word in node.elts if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+    return len(words) == len(node.elts) and all(len(word) < 40 and not word.endswith(".") for word in words)
+
+
 def pattern_of(node: ast.Constant | ast.JoinedStr) -> str:
-    """A string of the code, what an f-string fills in as {names}; "" for what is no text, or says nothing by itself."""
+    """A string of the code, what an f-string fills in as {names}, and as {word} where it is one English word or another; "" for what is no text, or says nothing by itself."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) and "{" not in node.value else ""
     pieces, used = [], {}
@@ -133,6 +158,8 @@ def pattern_of(node: ast.Constant | ast.JoinedStr) -> str:
         names = [n.id if isinstance(n, ast.Name) else n.attr for n in ast.walk(part.value) if isinstance(n, (ast.Name, ast.Attribute))]
         name = re.sub(r"\W", "", names[0].lower().strip("_")) if names else "value"
         name = name if name.isidentifier() else "value"
+        if isinstance(part.value, ast.IfExp) and isinstance(part.value.body, ast.Constant):
+            name = "word"  # "is" or "are": what another language may not need
         used[name] = used.get(name, 0) + 1
         pieces.append(f"{{{name}{used[name] if used[name] > 1 else ''}}}")
     text = "".join(pieces)
@@ -144,7 +171,7 @@ def template() -> Catalog:
     catalog = Catalog(project="Easel", header_comment="# What Easel says.", fuzzy=False)
     for message in messages():
         catalog.add(
-            (message.text, message.many) if message.many else message.text, locations=[(message.where, 0)],
+            (message.text, message.many) if message.many else message.text, locations=[(place, 0) for place in message.where.split()],
             auto_comments=[ENGINE] if message.engine else [], context=message.context or None,
         )  # fmt: skip
     return catalog

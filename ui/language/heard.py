@@ -10,12 +10,42 @@ import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from . import FOLDER, SOURCE, catalogue, sentence_end, spoken
+from . import FOLDER, NN_, SOURCE, catalogue, point, sentence_end, speaking, spoken, trn, whole
 
 NAME = re.compile(r"\{(\w+)\}")
 LIST = FOLDER / "engine.txt"  # the engine's messages, one a line, \n for a line's end; written by extract.py
-PART = re.compile(r"(?<=[.!?…])\s+(?=\S)")
+NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+)|\d+\.\d+ (?:%|[kMG]B|s|min|h)")  # 1,200 or 7.3 %; what has no unit may be a version, or as it was typed
+PART = re.compile(r"(?<=[.!?…])(\s+)(?=\S)")  # with what stands between
 DEEPEST = 3
+OPENING, CLOSING = "‘'\"“«", "’'\"”»"
+FULL = ("。", "！", "？")
+COUNTED = re.compile(r"(\d[\d,.]*) ([a-z -]+?)(s?)")  # 1 picture, 1,200 pictures
+COUNTS = {  # what the engine counts; each is a message of its own
+    "picture": NN_("{n} picture", "{n} pictures"),
+    "caption": NN_("{n} caption", "{n} captions"),
+    "step": NN_("{n} step", "{n} steps"),
+    "file": NN_("{n} file", "{n} files"),
+    "crop": NN_("{n} crop", "{n} crops"),
+    "clip": NN_("{n} clip", "{n} clips"),
+    "setting": NN_("{n} setting", "{n} settings"),
+    "run": NN_("{n} run", "{n} runs"),
+    "epoch": NN_("{n} epoch", "{n} epochs"),
+    "word": NN_("{n} word", "{n} words"),
+    "prompt": NN_("{n} prompt", "{n} prompts"),
+    "layer": NN_("{n} layer", "{n} layers"),
+    "folder": NN_("{n} folder", "{n} folders"),
+    "block": NN_("{n} block", "{n} blocks"),
+    "mask": NN_("{n} mask", "{n} masks"),
+    "line": NN_("{n} line", "{n} lines"),
+    "archive": NN_("{n} archive", "{n} archives"),
+    "thing": NN_("{n} thing", "{n} things"),
+    "control picture": NN_("{n} control picture", "{n} control pictures"),
+    "pose picture": NN_("{n} pose picture", "{n} pose pictures"),
+    "regularisation picture": NN_("{n} regularisation picture", "{n} regularisation pictures"),
+    "hidden system file": NN_("{n} hidden system file", "{n} hidden system files"),
+    "earlier picture": NN_("{n} earlier picture", "{n} earlier pictures"),
+    "more prompt": NN_("{n} more prompt", "{n} more prompts"),
+}
 
 
 def heard(text: str, language: str = "") -> str:
@@ -26,13 +56,16 @@ def heard(text: str, language: str = "") -> str:
 
 @lru_cache(maxsize=4096)
 def _heard(text: str, language: str, depth: int) -> str:
-    if (whole := _one(text, language, depth)) is not None:
+    if (whole := _exact(text, language)) is not None:
         return whole
-    parts = PART.split(text)
-    if len(parts) == 1:
+    parts, between = PART.split(text)[::2], PART.split(text)[1::2]  # first the sentences by themselves: a pattern that ends in a value would take those behind it for the value
+    known = [_one(part, language, depth) for part in parts] if len(parts) > 1 else [None]
+    if not all(known) and (whole := _one(text, language, depth)) is not None:
+        return whole
+    if not any(known):
         return text
-    space = "" if language in ("ja", "zh") else " "
-    return space.join(part if (said := _one(part, language, depth)) is None else said for part in parts)
+    shown = [part if said is None else said for part, said in zip(parts, known, strict=True)]
+    return "".join(one + ("" if one.endswith(FULL) and space == " " else space) for one, space in zip(shown, [*between, ""], strict=True))
 
 
 def _one(text: str, language: str, depth: int) -> str | None:
@@ -50,15 +83,21 @@ def _one(text: str, language: str, depth: int) -> str | None:
 
 
 def _exact(text: str, language: str) -> str | None:
+    if not text:
+        return None  # gettext has the file's own head there
+    if (match := COUNTED.fullmatch(text)) and match[2] in COUNTS:
+        with speaking(language):
+            return trn(*COUNTS[match[2]], 2, n=point(match[1])) if "." in match[1] else trn(*COUNTS[match[2]], int(match[1].replace(",", "")))
     said = catalogue(language).gettext(text)
     return said if said != text else None
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A message with {names}.  longest: its longest piece, which a text must have."""
+    """A message with {names}.  longest: its longest piece, which a text must have; quoted: the names that stand in quotes, which are somebody's own words."""
 
     message: str
+    quoted: frozenset[str]
     longest: str
     weight: int
     expression: re.Pattern
@@ -76,7 +115,8 @@ def pattern(message: str) -> Pattern:
     pieces = NAME.split(message)
     fixed = pieces[::2]
     expression = "".join(re.escape(piece) if at % 2 == 0 else f"(?P<{piece}>.+?)" for at, piece in enumerate(pieces))
-    return Pattern(message, max(fixed, key=len), sum(map(len, fixed)), re.compile(expression, re.DOTALL))
+    quoted = frozenset(name for before, name, after in zip(fixed, pieces[1::2], fixed[1:], strict=False) if before[-1:] in OPENING and after[:1] in CLOSING and before and after)
+    return Pattern(message, quoted, max(fixed, key=len), sum(map(len, fixed)), re.compile(expression, re.DOTALL))
 
 
 def _by_pattern(text: str, language: str, depth: int) -> str | None:
@@ -87,6 +127,14 @@ def _by_pattern(text: str, language: str, depth: int) -> str | None:
                 continue
             values = match.groupdict()
             if depth < DEEPEST:
-                values = {name: _heard(value, language, depth + 1) for name, value in values.items()}
+                values = {name: value if name in one.quoted else _number(value, language) or _heard(value, language, depth + 1) for name, value in values.items()}
             return said.format_map(values)
     return None
+
+
+def _number(text: str, language: str) -> str:
+    """A number that was filled in, as the language writes it; "" for what is none."""
+    if not (match := NUMBER.fullmatch(text)):
+        return ""
+    with speaking(language):
+        return whole(int(text.replace(",", ""))) if match[1] else point(text)

@@ -20,6 +20,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from ..language import tr
+
 FREE = 3
 LONGEST_S = 60.0
 LONGEST_NAME_S = 3.0
@@ -63,12 +65,12 @@ class Brake:
             return await self.app(scope, receive, send)
         body = await _body(receive)
         if body is None:
-            return await JSONResponse({"detail": "That is no sign-in."}, status_code=413)(scope, receive, send)
+            return await JSONResponse({"detail": tr("That is no sign-in.")}, status_code=413)(scope, receive, send)
         where, now = _place(scope), self.clock()
         tries = _of(self._by_address, where, now)
         if now < tries.until:
             wait_s = int(tries.until - now) + 1
-            text = f"Too many wrong passwords from this address. Try again in {wait_s} s."
+            text = tr("Too many wrong passwords from this address. Try again in {seconds} s.", seconds=wait_s)
             return await JSONResponse({"detail": text}, status_code=429, headers={"Retry-After": str(wait_s)})(scope, receive, send)
         tries.wrong += 1  # counted before the answer is known, so that a hundred at once are a hundred
         tries.until = now + _wait(tries.wrong, LONGEST_S)

@@ -27,6 +27,7 @@ from training.plan import own
 from training.runs import contactsheet, figures, notes, packing, shown
 from training.runs.run import Run
 
+from ..language import tr
 from ..theme import ASSETS
 from . import reports
 from .logins import SIGNED_IN
@@ -187,11 +188,11 @@ def _guarded(answer: Callable[[Request], Response]):
 
     async def handle(request: Request) -> Response:
         if not logged_in(request):
-            return PlainTextResponse("Not signed in.\n", status_code=401)
+            return PlainTextResponse(tr("Not signed in.") + "\n", status_code=401)
         try:
             return await run_in_threadpool(answer, request)
         except (ValueError, KeyError, OSError, SafetensorError):  # a bad id, one that is gone, damaged or outside: all the same from here
-            return PlainTextResponse("There is no such file.\n", status_code=404)
+            return PlainTextResponse(tr("There is no such file.") + "\n", status_code=404)
 
     return handle
 
@@ -285,7 +286,7 @@ def _attached(name: str) -> dict[str, str]:
 async def _asset(request: Request) -> Response:
     name = request.path_params["file"]
     if name not in ASSET_TYPES:
-        return PlainTextResponse("There is no such file.\n", status_code=404)
+        return PlainTextResponse(tr("There is no such file.") + "\n", status_code=404)
     return FileResponse(ASSETS / name, media_type=ASSET_TYPES[name], headers={"Cache-Control": "public, max-age=86400"})
 
 
@@ -298,10 +299,10 @@ async def _manifest(request: Request) -> Response:
         {"src": "asset/icon-maskable-512.png", "sizes": "512x512", "type": "image/png", "purpose": "maskable"},
     ]
     content = {
-        "name": "Easel", "short_name": "Easel", "description": "Train a LoRA from your pictures.", "id": "../", "start_url": "../", "scope": "../",
+        "name": "Easel", "short_name": "Easel", "description": tr("Train a LoRA from your pictures."), "id": "../", "start_url": "../", "scope": "../",
         "display": "standalone", "background_color": "#f6f4f0", "theme_color": "#4655d8", "icons": icons,
     }  # fmt: skip
-    return JSONResponse(content, media_type="application/manifest+json", headers={"Cache-Control": "public, max-age=3600"})
+    return JSONResponse(content, media_type="application/manifest+json", headers={"Cache-Control": "private, max-age=3600", "vary": "Accept-Language, Cookie"})
 
 
 def _quote(part: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,10 +22,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
-from .. import language
+from .. import language, theme
 from ..language import SOURCE, asked_in, of_request, speaking
 
 TRIES = 5
+AGAIN_S = 60.0  # after it failed
 DATA = b"window.gradio_config = "
 GRADIOS = {"zh": "zh-CN"}  # what Gradio calls a language, where it is not as we do
 # before Gradio's own scripts: the words of ours, and what the browser is taken to speak
@@ -40,22 +42,33 @@ class Layouts:
 
     def __init__(self, lay_out: Callable[[], gr.Blocks], page: gr.Blocks):
         self._lay_out, self._page, self._lock = lay_out, page, threading.Lock()
+        self._again_at: dict[str, float] = {}
         self._known: dict[str, dict[int, dict[str, Any]]] = {SOURCE: {}}
 
     def differing(self, code: str) -> dict[int, dict[str, Any]]:
         """{id of a component: {property: what stands there in this language}}; empty, and so English, where the page cannot be laid out alike."""
         with self._lock:
-            if code not in self._known:
-                self._known[code] = self._compared(code)
-            return self._known[code]
+            if code not in self._known and time.monotonic() >= self._again_at.get(code, 0.0):
+                found = self._compared(code)
+                if found is None:
+                    self._again_at[code] = time.monotonic() + AGAIN_S
+                else:
+                    self._known[code] = found
+            return self._known.get(code, {})
 
-    def _compared(self, code: str) -> dict[int, dict[str, Any]]:
+    def _compared(self, code: str) -> dict[int, dict[str, Any]] | None:
+        """What differs; None where the page was not laid out alike."""
+        why = "its pieces are others"
         for _ in range(TRIES):  # a component that an event makes meanwhile would take an id of ours
-            served, other = _told(self._page), _told(self._again(code))
+            try:
+                served, other = _told(self._page), _told(self._again(code))
+            except Exception as error:  # noqa: BLE001 a plugin's page may raise anything when it is laid out once more; whoever asks gets English
+                why = f"{type(error).__name__}: {error}"
+                continue
             if [(id, kind) for id, (kind, _) in served.items()] == [(id, kind) for id, (kind, _) in other.items()]:
                 return {id: differs for id, (_, props) in other.items() if (differs := _differences(served[id][1], props))}
-        print(f"The page could not be laid out in {language.LANGUAGES[code]}; it is shown in English.", file=sys.stderr, flush=True)
-        return {}
+        print(f"The page could not be laid out in {language.LANGUAGES[code]}, so its fixed texts are English for now: {why}", file=sys.stderr, flush=True)
+        return None
 
     def _again(self, code: str) -> gr.Blocks:
         now = Context.id
@@ -68,7 +81,7 @@ class Layouts:
 
 
 def _told(page: gr.Blocks) -> dict[int, tuple[str, dict[str, Any]]]:
-    return {c["id"]: (c["type"], c["props"]) for c in orjson.loads(toorjson(page.get_config_file()["components"]))}
+    return {c["id"]: (c["type"], c["props"]) for c in orjson.loads(str(toorjson(page.get_config_file()["components"])))}
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +110,8 @@ class Spoken:
             if message["type"] == "http.response.start":
                 start.update(message)
                 return
+            if message["type"] != "http.response.body":
+                return await send(message)
             pieces.append(message.get("body", b""))
             if message.get("more_body"):
                 return
@@ -128,12 +143,14 @@ def with_language(page: bytes, code: str, differing: Mapping[int, Mapping[str, A
     if data and end and differing:
         text = str(toorjson(put(orjson.loads(text), differing))).encode()
     before = before.replace(b'lang="en"', f'lang="{code}"'.encode(), 1)
-    if code != SOURCE:
-        before = before.replace(b"<head>", b"<head>\n" + head(code).encode(), 1)
+    first, script, rest = before.partition(b"<script")  # Gradio's first: what comes before is for whoever previews a link
+    before = first + head(code).encode() + script + rest if script else before + head(code).encode()
     return before + data + text + end + behind
 
 
 def head(code: str) -> str:
     """The script that says what the page's own scripts speak, and what Gradio is to take the browser's language for."""
     data = lambda value: json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
-    return HEAD.format(code=data(code), words=data(language.of_scripts(code)), browser=data(GRADIOS.get(code, code)))
+    with speaking(code):
+        style = theme.written()
+    return HEAD.format(code=data(code), words=data(language.of_scripts(code)), browser=data(GRADIOS.get(code, code))) + style

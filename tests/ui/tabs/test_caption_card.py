@@ -60,7 +60,7 @@ def test_a_change_reaches_those_and_undo_takes_it_back(ds):
         editing.changed(ds, act, "a new one", view, look(ds).told, "zibbo", every)
     assert ds.caption("p0.png") == "a new one, zibbo, sky, smile"
     for wrong in ("", "a, b", "a ||| b"):
-        with pytest.raises(ValueError, match="type the tag|more than one tag"):
+        with pytest.raises(ValueError, match="Type the tag|more than one tag"):
             editing.changed(ds, "front", wrong, view, look(ds).told, "", every)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gettext
 import json
 import os
 
@@ -17,7 +18,7 @@ from training.jobs.play import Request
 from training.plan.shots import shots
 from training.runs import journal
 from training.runs.run import Run, create, list_runs
-from ui import drafts, sidebar
+from ui import drafts, language, sidebar
 from ui.tabs.playground import asks, besides, many, repairs, sliders, votes
 from ui.tabs.playground import tab as playground
 from ui.tabs.playground.asks import Wish
@@ -145,6 +146,33 @@ def test_what_was_drawn_can_be_used_again_kept_and_published(ctx):
     published = press(ctx, "publish", shown="")
     assert published[-3] == run.id and published[-2].selected == "publish"
     assert drafts.load(ctx.home, f"publish-{run.id}", publish.Wish).checkpoint == "40", "the checkpoint of the picture that is looked at"
+
+
+class Marked(gettext.NullTranslations):
+    """A language in which every message of ours is told from a name."""
+
+    def gettext(self, message):
+        return f"«{message}»"
+
+    def pgettext(self, context, message):
+        return f"«{message}»"
+
+
+def test_a_picture_is_called_in_the_language_of_whoever_looks_at_it_and_a_name_stays(ctx, monkeypatch):
+    monkeypatch.setattr(language, "catalogue", lambda code: Marked() if code == "de" else gettext.NullTranslations())
+    run = story.run(ctx.home, 60, "stopped", name="start")
+    with language.speaking("de"):
+        film = asked(ctx, run=run.id, mode="film")
+        (one,) = asked(ctx, mode="one", checkpoint="40", strength="0.5").shots
+    assert [s.place["label"] for s in film.shots] == ["start", "20", "40", "60"], "what is on disk is of no language"
+    drawn(ctx, film)
+    assert '<figcaption class="ez-num">start</figcaption>' in page(ctx) and ">step 40<" in page(ctx)
+    assert playground.playpage.caption(one.place) == "start at step 40, strength 0.5"
+    with language.speaking("de"):
+        assert '<figcaption class="ez-num">«start»</figcaption>' in page(ctx)
+        assert playground.playpage.caption(one.place) == "«start at step 40, strength 0,5»"
+        assert playground.playpage.caption({"label": "start", "title": "start"}) == "start", "a run that is called like a word of ours"
+        assert playground.playpage.caption({"label": "start at step 40"}) == "start at step 40", "as an earlier Easel wrote it"
 
 
 def test_a_request_that_failed_says_why(ctx):

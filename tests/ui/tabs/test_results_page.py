@@ -20,6 +20,7 @@ from training.runs.events import RunView, fold
 from training.runs.run import Run, delete
 from ui import kept
 from ui.api.endpoints import Api
+from ui.language import speaking
 from ui.server import media
 from ui.shell import UiContext
 from ui.tabs.results import comparing, gallery, looking, overlay
@@ -52,6 +53,8 @@ def test_stars_are_on_the_picture_that_was_rated_and_count_for_its_step(ctx):
     cell = re.search(r'<button[^>]*data-shot="samples/000020_0.webp".*?</button>', page)[0]
     assert 'data-stars="4" data-star="on"' in cell and "starred, rated 4 of 5" in cell and "★ 4" in cell
     assert page.count("ez-shot-mark") == 1 and "4.0" in page and "1 picture rated" in page and notes.of(other).rated == {"samples/000040_1.webp": 2}
+    with speaking("de"):
+        assert ">4,0</td>" in gallery.grid(run.view(), str, wall=gallery.Wall(notes=notes.of(run)))
     only = shown(ctx, run, starred=True)["samples"]
     assert only.count('class="ez-shot"') == 1 and "No picture is starred yet" in shown(ctx, other, starred=True)["samples"]
     assert "is not a picture of this run" in press(ctx, run, "rate", shot="../x", value="1") and "1 to 5" in press(ctx, run, "rate", shot="samples/000020_0.webp", value="six")

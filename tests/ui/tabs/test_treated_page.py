@@ -40,9 +40,9 @@ def test_a_tile_shows_the_picture_as_it_is_learnt_and_greys_what_is_left_out(ds)
     assert 'data-turned="1m" data-ratio="0.50000" data-wide="200"' in turned and "Turned right and mirrored; its file stays as it is" in turned and "200 × 400" in turned
     assert 'class="ez-tile ez-out"' in out and " data-out>" in out and "Left out" in out and "thing 1" in out and "data-zoom" in out
     assert "data-turned" not in plain and "ez-out" not in plain
-    assert treated.left_out(ds) == ", 1 left out" and "3 pictures, 1 left out" in tiles.pager(0, 3, treated.left_out(ds))
+    assert treated.left_out(ds) == 1 and "3 pictures, 1 left out" in tiles.pager(0, 3, treated.left_out(ds))
     ds.treat(["1.png"], "in")
-    assert treated.left_out(ds) == ""
+    assert treated.left_out(ds) == 0
 
 
 def test_thumbnails_are_turned_by_their_address(ds):

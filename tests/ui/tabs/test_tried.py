@@ -35,7 +35,7 @@ def ds(home):
 def test_a_trial_is_shown_beside_what_is_there_and_written_when_it_is_accepted(home, ds):
     run = create(home.outputs, caption.Config(name="words", dataset=ds.name, captioner="filename", mode="overwrite", trial=True))
     items = {"p0.png": ("tried", "1girl, solo, hat"), "p1.png": ("failed", EVIL), "p2.png": ("tried", f"{EVIL}!"), "gone.png": ("tried", "x")}
-    shown = lambda: tried.card(run, {p.id: p for p in ds.pictures(check=False)}, items, lambda p: "/thumb", tried.go(ds.pictures(check=False), "", True))
+    shown = lambda: tried.card(run, {p.id: p for p in ds.pictures(check=False)}, items, lambda p: "/thumb", tried.go(scope.Whom(ds.pictures(check=False)), True))
     html = shown()
     assert tried.is_trial(run) and "Tried on 3 pictures" in html and "Accept all 2" in html and "Start on the rest" in html and "gone.png" not in html
     assert "1girl, solo<ins>, </ins><ins>hat</ins>" in html.replace("<ins>, hat</ins>", "<ins>, </ins><ins>hat</ins>") and "<img src=x" not in html
@@ -79,7 +79,7 @@ def test_a_caption_that_was_typed_and_a_selection_are_on_the_card_at_once(home, 
     ds.set_caption("p1.png", "typed since")
     assert "typed since" in beside() and "Start on the rest (1)" in beside()
     picked = beside(picks=["p3.png"])
-    assert "Start on 1 picture<" in picked and 'data-reach="Only the picture that is selected."' in picked
+    assert "Start on 1 picture<" in picked and "Only the picture that is selected." in picked and 'data-reach="selected 1"' in picked
     tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="captioner", id="filename"))
     assert "Start on all (4)" in tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="mode", id="overwrite"))[7]
     tab.form_act(ds.name, dict(scope.FIRST_VIEW), SimpleNamespace(act="mode", id="missing"))
@@ -87,7 +87,7 @@ def test_a_caption_that_was_typed_and_a_selection_are_on_the_card_at_once(home, 
     tab.ctx.soon = lambda: "soon"
     refused = press("")
     assert "other pictures than the page said" in refused[6] and "Start on 1 picture<" in refused[7] and next(iter(list_runs(home.outputs))).id == run.id
-    assert press("Only the picture that is selected.")[0] == "soon" and list_runs(home.outputs)[0].job()["pictures"] == ["p3.png"]
+    assert press("selected 1")[0] == "soon" and list_runs(home.outputs)[0].job()["pictures"] == ["p3.png"]
     ds.undo()
     for made in list_runs(home.outputs):
         shutil.rmtree(made.path)
@@ -96,8 +96,8 @@ def test_a_caption_that_was_typed_and_a_selection_are_on_the_card_at_once(home, 
 def test_whom_a_captioner_reaches(ds):
     def reached(**view):
         look = look_at(ds, scope.FIRST_VIEW | view, "")
-        found, said = scope.to_caption(look.shown, look.view, look.pictures)
-        return [p.id for p in found], said
+        whom = scope.to_caption(look.shown, look.view, look.pictures)
+        return [p.id for p in whom.pictures], whom.said
 
     assert reached() == (["p0.png", "p1.png", "p2.png", "p3.png"], "")
     assert reached(picks=["p3.png", "gone.png"]) == (["p3.png"], "Only the picture that is selected.")
@@ -110,10 +110,10 @@ def test_a_press_reaches_whom_the_page_said_or_nobody(home, ds):
     tab = _Tab(None, SimpleNamespace(home=home))
     whom = lambda trial=False, said=None, **view: tab._whom(ds, scope.FIRST_VIEW | view, trial, said)
     assert whom() == whom(said="") == ([], "") and whom(trial=True) == (["p1.png", "p3.png"], "")  # only what is missing
-    two = "Only the 2 pictures that are selected."
+    two = "selected 2"
     assert whom(said=two, picks=["p0.png", "p1.png"]) == (["p1.png"], "")
     assert "other pictures than the page said" in whom(said=two, picks=["p1.png"])[1] and "other pictures" in whom(said="", query="solo")[1]
-    assert "These 2 pictures have a caption already; choose All anew" in whom(picks=["p0.png", "p2.png"])[1] and "no picture is shown" in whom(query="nothing has this")[1]
+    assert "These 2 pictures have a caption already; choose All anew" in whom(picks=["p0.png", "p2.png"])[1] and "No picture is shown" in whom(query="nothing has this")[1]
 
 
 def test_how_new_text_is_put_beside_the_old_one_is_part_of_the_job(home, ds):
@@ -125,6 +125,7 @@ def test_how_new_text_is_put_beside_the_old_one_is_part_of_the_job(home, ds):
     assert made(kept.model_copy(update={"place": "line"})).apart and made(kept.model_copy(update={"mode": "missing"})).place == "behind"
     html = lambda kept, **more: captioner.render(home, captioner.complete(kept, found), {}, **more)
     assert "@apart" in html(kept) and "@apart" not in html(kept.model_copy(update={"place": "line"})) and 'data-act="place"' not in html(captioner.Kept())
+    assert html(kept, reach="Only these.", mark="shown 2").count('data-reach="shown 2"') == 2
     assert "Only <b>" not in html(kept, reach="Only <b>") and "Only &lt;b&gt;" in html(kept, reach="Only <b>")
 
 

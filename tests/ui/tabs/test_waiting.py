@@ -17,7 +17,7 @@ from training.runs.queueing import Wait
 from training.runs.run import create
 from ui import drafts, sidebar, views
 from ui import telling as panel
-from ui.tabs.results import queue
+from ui.tabs.results import acts, queue
 from ui.tabs.results import tab as results
 from ui.tabs.train import finder, later, ownpresets
 from ui.tabs.train import tab as train
@@ -185,9 +185,9 @@ def test_beside_a_finished_search_the_form_is_planned_again_only_when_it_changes
 def test_train_longer_takes_what_was_typed(ctx, monkeypatch):
     run = story.run(ctx.home, 20, "finished")
     asked = []
-    monkeypatch.setattr(results.longer, "begin", lambda run, steps, home, rate: asked.append((steps, rate.way, rate.share)) or SimpleNamespace(id="x"))
+    monkeypatch.setattr(acts.longer, "begin", lambda run, steps, home, rate: asked.append((steps, rate.way, rate.share)) or SimpleNamespace(id="x"))
     for fields in ({}, {"longer.steps": "70", "longer.way": "cosine", "longer.share": "40"}):
-        results.train_longer(ctx, run, {"act": "longer", "value": "50", "share": "30", "fields": fields})
+        acts.on_run(acts.Press(ctx, run, "longer", {"value": "50", "share": "30", "fields": fields}))
     assert asked == [(50, "stretch", 0.3), (70, "cosine", 0.4)]
     with pytest.raises(ValueError, match="at what % of its highest"):
-        results.train_longer(ctx, run, {"value": "50", "fields": {"longer.way": "constant", "longer.share": "a lot"}})
+        acts.on_run(acts.Press(ctx, run, "longer", {"value": "50", "fields": {"longer.way": "constant", "longer.share": "a lot"}}))

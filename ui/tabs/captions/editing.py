@@ -7,6 +7,7 @@ from training.data.captions import SEPARATOR, clean_caption
 from training.data.datasets import Dataset
 from training.data.tally import Tally
 
+from ...language import tr
 from . import scope
 
 SOURCE = "tags"
@@ -50,7 +51,7 @@ def changed(ds: Dataset, act: str, value: str, view: dict, told: Tally, trigger:
         return ds.rewrite(lambda text: tags.spaced(text, kept), SOURCE, ids)
     if act == "underscored":
         return ds.edit_tags(lambda caption: tags.underscored(caption, kept), SOURCE, ids)
-    raise ValueError(f"there is no change called {act!r}")
+    raise ValueError(tr("There is no change called {change}.", change=repr(act)))
 
 
 def after(view: dict, act: str, value: str, changed: list[str] | None = None) -> dict:
@@ -69,9 +70,9 @@ def _tag(value: str) -> str:
     """One tag, as it was typed.  Raises ValueError."""
     tag = clean_caption(value)
     if not tag:
-        raise ValueError("type the tag first")
+        raise ValueError(tr("Type the tag first."))
     if len(tags.parse(tag).tags) != 1 or SEPARATOR in tag:
-        raise ValueError(f"{tag!r} is more than one tag, as a comma or {SEPARATOR} parts tags; add them one by one")
+        raise ValueError(tr("{tag} is more than one tag, as a comma or {mark} parts tags; add them one by one.", tag=repr(tag), mark=SEPARATOR))
     return tag
 
 

@@ -10,19 +10,20 @@ from training.data.rewriting import Preview
 from training.data.tags import Count, key_of
 from training.data.tally import Tally
 
-from ... import views
+from ... import counted
+from ...language import N_, tr, trc, trn, whole
 from . import scope
 
 SHOWN_TAGS = 60
 SHOWN_WORDS = 40
 MOST_TAGS = 1500  # more in one page is no help to anybody
-CLOUDS = (("common", "Most used"), ("once", "Only once"), ("everywhere", "Everywhere"))
+CLOUDS = (("common", N_("Most used")), ("once", N_("Only once")), ("everywhere", N_("Everywhere")))
 TIDY = (
-    ("sort", "Sort by the alphabet", "The first tag stays in front, and so does what stands before |||"),
-    ("often", "Sort, most used first", "The first tag stays in front, and so does what stands before |||"),
-    ("twice", "Drop repeated tags", "In any case, with _ or a blank; the first of them stays"),
-    ("spaced", "_ to blanks", "long_hair becomes long hair; ^_^ stays"),
-    ("underscored", "Blanks to _", "long hair becomes long_hair, in lists of tags only"),
+    ("sort", N_("Sort by the alphabet"), N_("The first tag stays in front, and so does what stands before |||")),
+    ("often", N_("Sort, most used first"), N_("The first tag stays in front, and so does what stands before |||")),
+    ("twice", N_("Drop repeated tags"), N_("In any case, with _ or a blank; the first of them stays")),
+    ("spaced", N_("_ to blanks"), N_("long_hair becomes long hair; ^_^ stays")),
+    ("underscored", N_("Blanks to _"), N_("long hair becomes long_hair, in lists of tags only")),
 )
 
 
@@ -32,10 +33,11 @@ def card(told: Tally, tags: Sequence[Count], view: dict, reach: int, chosen_reac
 
 
 def _numbers(told: Tally, trigger: str) -> str:
-    rows = [("Captions", f"{told.captioned:,} of {told.pictures:,}", scope.BARE if told.bare else "")]
-    rows += [("Usual length", views.count(told.words, "word"), ""), ("Longest", f"{told.tokens} of {TOKEN_LIMIT} tokens", scope.CUT if told.long else "")]
-    rows += [("Identical", f"{len(told.same):,}", scope.SAME if told.same else "")]
-    rows += [(f"Without {trigger}", f"{len(told.lacking):,}", scope.LACKS if told.lacking else "")] if trigger else []
+    rows = [(tr("Captions"), tr("{captioned} of {pictures}", captioned=told.captioned, pictures=told.pictures), scope.BARE if told.bare else "")]
+    rows += [(tr("Usual length"), trn("{n} word", "{n} words", told.words), "")]
+    rows += [(trc("caption", "Longest"), tr("{tokens} of {limit} tokens", tokens=told.tokens, limit=TOKEN_LIMIT), scope.CUT if told.long else "")]
+    rows += [(trc("captions", "Identical"), whole(len(told.same)), scope.SAME if told.same else "")]
+    rows += [(trc("captions", "Without {trigger}", trigger=trigger), whole(len(told.lacking)), scope.LACKS if told.lacking else "")] if trigger else []
     return f'<div class="ez-stats ez-figures">{"".join(_number(*row) for row in rows)}</div>'
 
 
@@ -43,12 +45,13 @@ def _number(label: str, value: str, only: str) -> str:
     says = f"<span>{escape(label)}</span><b>{escape(value)}</b>"
     if not only:
         return f'<div class="ez-stat">{says}</div>'
-    return f'<button type="button" class="ez-stat ez-figure" data-act="only" data-only="{only}" title="Show them">{says}</button>'
+    return f'<button type="button" class="ez-stat ez-figure" data-act="only" data-only="{only}" title="{escape(tr("Show them"))}">{says}</button>'
 
 
 def _cloud(told: Tally, tags: Sequence[Count], view: dict) -> str:
     if not told.tags:
-        return "" if told.words_used else f'<p class="ez-muted ez-small">{"There are no tags." if told.captioned else "There are no captions yet."}</p>'
+        none = tr("There are no tags.") if told.captioned else tr("There are no captions yet.")
+        return "" if told.words_used else f'<p class="ez-muted ez-small">{escape(none)}</p>'
     which = view["cloud"]
     kinds = {"once": told.once, "everywhere": told.everywhere}
     found = kinds.get(which, tags)
@@ -57,23 +60,23 @@ def _cloud(told: Tally, tags: Sequence[Count], view: dict) -> str:
     chosen = set(map(key_of, view["tags"]))
     most = MOST_TAGS if view.get("more") else SHOWN_TAGS
     shown = found[:most]
-    chips = "".join(_tag(tag, key_of(tag.tag) in chosen) for tag in shown) or '<span class="ez-muted ez-small">No tag fits.</span>'
+    chips = "".join(_tag(tag, key_of(tag.tag) in chosen) for tag in shown) or f'<span class="ez-muted ez-small">{escape(tr("No tag fits."))}</span>'
     more = ""
     if len(found) > SHOWN_TAGS:
-        word = "Show fewer" if view.get("more") else f"Show {min(len(found), MOST_TAGS):,} of {len(found):,}"
-        more = f'<button type="button" class="ez-link ez-small" data-act="more">{word}</button>'
+        word = trc("tags", "Show fewer") if view.get("more") else trc("tags", "Show {shown} of {all}", shown=min(len(found), MOST_TAGS), all=len(found))
+        more = f'<button type="button" class="ez-link ez-small" data-act="more">{escape(word)}</button>'
     sizes = {"common": len(told.tags), "once": len(told.once), "everywhere": len(told.everywhere)}
     segs = "".join(
         f'<button type="button" role="radio" aria-checked="{str(id == which).lower()}" tabindex="{0 if id == which else -1}" class="ez-seg{" is-on" if id == which else ""}" '
-        f'data-act="cloud" data-id="{id}">{word} <span class="ez-num">{sizes[id]:,}</span></button>'
+        f'data-act="cloud" data-id="{id}">{escape(tr(word))} <span class="ez-num">{whole(sizes[id])}</span></button>'
         for id, word in CLOUDS
     )
-    find = escape(view["find"], quote=True)
+    find, word = escape(view["find"], quote=True), escape(tr("Find a tag"))
     return (
-        '<details class="ez-cloudbox" data-key="caption-tags" data-open><summary><b>Tags</b></summary>'
-        f'<div class="ez-row ez-cloud-head"><div role="radiogroup" aria-label="Which tags" class="ez-segs">{segs}</div>'
-        f'<input class="ez-input ez-tag-find" data-path="find" data-value="{find}" value="{find}" placeholder="Find a tag" aria-label="Find a tag"></div>'
-        f'<div class="ez-cloud" role="group" aria-label="Tags; choose some to see their pictures">{chips}</div>{more}</details>'
+        f'<details class="ez-cloudbox" data-key="caption-tags" data-open><summary><b>{escape(tr("Tags"))}</b></summary>'
+        f'<div class="ez-row ez-cloud-head"><div role="radiogroup" aria-label="{escape(tr("Which tags"))}" class="ez-segs">{segs}</div>'
+        f'<input class="ez-input ez-tag-find" data-path="find" data-value="{find}" value="{find}" placeholder="{word}" aria-label="{word}"></div>'
+        f'<div class="ez-cloud" role="group" aria-label="{escape(tr("Tags; choose some to see their pictures"))}">{chips}</div>{more}</details>'
     )
 
 
@@ -82,26 +85,29 @@ def _spoken(told: Tally, view: dict) -> str:
     if not told.words_used:
         return ""
     open_ = "" if told.tags else " data-open"  # beside a cloud of tags it is folded
-    rows = (("Words", told.words_used), ("Two together", told.pairs_used))
+    rows = (
+        (tr("Words"), tr("Words; press one to search for it"), told.words_used),
+        (trc("words", "Two together"), tr("Two together; press one to search for it"), told.pairs_used),
+    )
     groups = "".join(
-        f'<div class="ez-spoken"><span class="ez-muted ez-small">{name}</span><div class="ez-cloud" role="group" aria-label="{name}; press one to search for it">{"".join(_word(one, view) for one in found[:SHOWN_WORDS])}</div></div>'
-        for name, found in rows
+        f'<div class="ez-spoken"><span class="ez-muted ez-small">{escape(name)}</span><div class="ez-cloud" role="group" aria-label="{escape(says)}">{"".join(_word(one, view) for one in found[:SHOWN_WORDS])}</div></div>'
+        for name, says, found in rows
         if found
     )
-    return f'<details class="ez-cloudbox" data-key="caption-words"{open_}><summary><b>What the sentences say</b></summary>{groups}</details>'
+    return f'<details class="ez-cloudbox" data-key="caption-words"{open_}><summary><b>{escape(tr("What the sentences say"))}</b></summary>{groups}</details>'
 
 
 def _word(one: Count, view: dict) -> str:
     on = view["query"].casefold() == one.tag
     name = escape(one.tag, quote=True)
-    return f'<button type="button" class="ez-tag{" is-on" if on else ""}" aria-pressed="{str(on).lower()}" data-act="word" data-word="{name}">{escape(one.tag)}<span class="ez-num">{one.pictures:,}</span></button>'
+    return f'<button type="button" class="ez-tag{" is-on" if on else ""}" aria-pressed="{str(on).lower()}" data-act="word" data-word="{name}">{escape(one.tag)}<span class="ez-num">{whole(one.pictures)}</span></button>'
 
 
 def _tag(tag: Count, on: bool) -> str:
     name = escape(tag.tag, quote=True)
     return (
         f'<button type="button" class="ez-tag{" is-on" if on else ""}" aria-pressed="{str(on).lower()}" data-act="tag" data-tag="{name}">'
-        f'{escape(tag.tag)}<span class="ez-num">{tag.pictures:,}</span></button>'
+        f'{escape(tag.tag)}<span class="ez-num">{whole(tag.pictures)}</span></button>'
     )
 
 
@@ -111,46 +117,52 @@ def _chosen(view: dict, reach: int) -> str:
         return ""
     several = len(tags) > 1
     chips = "".join(
-        f'<button type="button" class="ez-tag is-on" data-act="tag" data-tag="{escape(t, quote=True)}" aria-label="{escape(t, quote=True)}: choose no more">{escape(t)}<span aria-hidden="true">×</span></button>'
+        f'<button type="button" class="ez-tag is-on" data-act="tag" data-tag="{escape(t, quote=True)}" aria-label="{escape(tr("{tag}: choose no more", tag=t))}">{escape(t)}<span aria-hidden="true">×</span></button>'
         for t in tags
     )
     how = ""
     if several:
-        word = "any" if view["any"] else "all"
-        how = f'<button type="button" class="ez-link ez-small" data-act="any" title="Change it">that have {word} of them</button>'
-    of = f"in {views.count(reach, 'caption')}"
-    word, verb = ("Merge into", "Merge") if several else ("Rename to", "Rename")
+        word = tr("that have any of them") if view["any"] else tr("that have all of them")
+        how = f'<button type="button" class="ez-link ez-small" data-act="any" title="{escape(tr("Change it"))}">{escape(word)}</button>'
+    label, hint = (tr("Merge into"), tr("Merge into …")) if several else (tr("Rename to"), tr("Rename to …"))
+    rename = trn("Merge in {n} caption", "Merge in {n} captions", reach) if several else trn("Rename in {n} caption", "Rename in {n} captions", reach)
+    remove = trn("Remove in {n} caption", "Remove in {n} captions", reach)
     off = f' data-of="{reach}"{"" if reach else " disabled"}'  # what the button says that it reaches goes with the press
     return (
-        f'<div class="ez-chosen"><div class="ez-row"><span class="ez-muted ez-small">Shown are pictures with</span>{chips}{how}'
-        '<button type="button" class="ez-link ez-small" data-act="untag">Show all again</button></div>'
-        f'<div class="ez-row"><input class="ez-input ez-tag-new" id="ez-tag-new" data-enter="rename" placeholder="{word} …" aria-label="{word}" autocomplete="off" spellcheck="true">'
-        f'<button type="button" class="ez-btn" data-act="rename" data-with="#ez-tag-new"{off}>{verb} {of}</button>'
-        f'<button type="button" class="ez-btn ez-danger" data-act="untagged"{off}>Remove {of}</button></div></div>'
+        f'<div class="ez-chosen"><div class="ez-row"><span class="ez-muted ez-small">{escape(tr("Shown are pictures with"))}</span>{chips}{how}'
+        f'<button type="button" class="ez-link ez-small" data-act="untag">{escape(tr("Show all again"))}</button></div>'
+        f'<div class="ez-row"><input class="ez-input ez-tag-new" id="ez-tag-new" data-enter="rename" placeholder="{escape(hint)}" aria-label="{escape(label)}" autocomplete="off" spellcheck="true">'
+        f'<button type="button" class="ez-btn" data-act="rename" data-with="#ez-tag-new"{off}>{escape(rename)}</button>'
+        f'<button type="button" class="ez-btn ez-danger" data-act="untagged"{off}>{escape(remove)}</button></div></div>'
     )
 
 
 def _tidy(view: dict, reach: int) -> str:
-    whom = "the selected ones that have one" if view["picks"] else "all that are shown, on every page" if view["tags"] or view["query"] or view["only"] != scope.ALL else "all"
+    if view["picks"]:
+        whom = trn("Reaches {n} caption: the selected ones that have one. Undo takes it back.", "Reaches {n} captions: the selected ones that have one. Undo takes it back.", reach)
+    elif view["tags"] or view["query"] or view["only"] != scope.ALL:
+        whom = trn("Reaches {n} caption: all that are shown, on every page. Undo takes it back.", "Reaches {n} captions: all that are shown, on every page. Undo takes it back.", reach)
+    else:
+        whom = trn("Reaches {n} caption: all. Undo takes it back.", "Reaches {n} captions: all. Undo takes it back.", reach)
     off = f' data-of="{reach}"{"" if reach else " disabled"}'
-    tidy = "".join(f'<button type="button" class="ez-btn" data-act="{act}" title="{escape(why, quote=True)}"{off}>{escape(word)}</button>' for act, word, why in TIDY)
+    tidy = "".join(f'<button type="button" class="ez-btn" data-act="{act}" title="{escape(tr(why))}"{off}>{escape(tr(word))}</button>' for act, word, why in TIDY)
     return (
-        '<details class="ez-tidy" data-key="caption-tidy"><summary>Add a tag, or tidy up</summary>'
-        f'<p class="ez-muted ez-small">Reaches {views.count(reach, "caption")}: {whom}. Undo takes it back.</p>'
-        '<div class="ez-row"><input class="ez-input ez-tag-new" id="ez-tag-add" data-enter="front" placeholder="A tag" aria-label="Tag to add where it is missing" autocomplete="off" spellcheck="true">'
-        f'<button type="button" class="ez-btn" data-act="front" data-with="#ez-tag-add"{off}>Add in front where missing</button>'
-        f'<button type="button" class="ez-btn" data-act="back" data-with="#ez-tag-add"{off}>Add behind where missing</button></div><div class="ez-row">{tidy}</div></details>'
+        f'<details class="ez-tidy" data-key="caption-tidy"><summary>{escape(tr("Add a tag, or tidy up"))}</summary><p class="ez-muted ez-small">{escape(whom)}</p>'
+        f'<div class="ez-row"><input class="ez-input ez-tag-new" id="ez-tag-add" data-enter="front" placeholder="{escape(tr("A tag"))}" aria-label="{escape(tr("Tag to add where it is missing"))}" autocomplete="off" spellcheck="true">'
+        f'<button type="button" class="ez-btn" data-act="front" data-with="#ez-tag-add"{off}>{escape(tr("Add in front where missing"))}</button>'
+        f'<button type="button" class="ez-btn" data-act="back" data-with="#ez-tag-add"{off}>{escape(tr("Add behind where missing"))}</button></div><div class="ez-row">{tidy}</div></details>'
     )
 
 
 def previewed(found: Preview) -> str:
     """What a change would do, the first captions with what goes and what comes marked."""
     if not found.changed:
-        return '<div class="ez-note">Nothing would change.</div>'
-    emptied = f" {views.count(found.emptied, 'caption')} would be empty." if found.emptied else ""
+        return f'<div class="ez-note">{escape(tr("Nothing would change."))}</div>'
+    emptied = " " + escape(trn("{n} caption would be empty.", "{n} captions would be empty.", found.emptied)) if found.emptied else ""
     marks = {"same": "{}", "out": "<del>{}</del>", "new": "<ins>{}</ins>"}
     rows = "".join(
         f'<li><span class="ez-name">{escape(id)}</span><p>{"".join(marks[p.kind].format(escape(p.text)) for p in pieces)}</p></li>' for id, pieces in found.shown.items()
     )
-    more = f'<p class="ez-muted ez-small">and {found.changed - len(found.shown):,} more</p>' if found.changed > len(found.shown) else ""
-    return f'<div class="ez-previewed" role="status"><b>{views.count(found.changed, "caption")} would change.</b>{emptied}<ul class="ez-scroll">{rows}</ul>{more}</div>'
+    more = f'<p class="ez-muted ez-small">{escape(counted.more(found.changed - len(found.shown)))}</p>' if found.changed > len(found.shown) else ""
+    changed = trn("{n} caption would change.", "{n} captions would change.", found.changed)
+    return f'<div class="ez-previewed" role="status"><b>{escape(changed)}</b>{emptied}<ul class="ez-scroll">{rows}</ul>{more}</div>'

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from training.data.captions import clean_caption
 from training.data.datasets import Picture
 from training.data.tags import key_of, tags_of
 from training.data.tally import Tally
 
-ALL, BARE, CUT, SAME, LACKS = "ok", "no caption", "cut", "same", "lacks"
-FILTERS = [("All captions", ALL), ("Without a caption", BARE), ("Longer than is read", CUT), ("Same as another", SAME), ("Without the trigger word", LACKS)]
+from ...language import N_, tr, trn
+
+ALL, BARE, CUT, SAME, LACKS = "ok", "bare", "cut", "same", "lacks"
+FILTERS = {ALL: N_("All captions"), BARE: N_("Without a caption"), CUT: N_("Longer than is read"), SAME: N_("Same as another"), LACKS: N_("Without the trigger word")}
 FIRST_VIEW = {"page": 0, "query": "", "only": ALL, "tags": [], "any": False, "picks": [], "cloud": "common", "find": ""}
 
 
@@ -38,16 +41,33 @@ def reached(matches: Sequence[Picture], view: dict, pictures: Iterable[Picture])
     return [p for p in (pictures if picks else matches) if p.usable and p.caption and (not picks or p.id in picks)]
 
 
-def to_caption(shown: Sequence[Picture], view: dict, pictures: Sequence[Picture]) -> tuple[list[Picture], str]:
-    """(whom a captioner reaches, that in a sentence where it is not all): the selected ones; what is shown where something is looked for; else all."""
+@dataclass(frozen=True)
+class Whom:
+    """Whom a captioner reaches.  how: "selected" or "shown"; "" for all."""
+
+    pictures: list[Picture]
+    how: str = ""
+
+    @property
+    def mark(self) -> str:
+        """What goes with a press, in no language, so that it reaches whom the page said; "" for all."""
+        return f"{self.how} {len(self.pictures)}" if self.how else ""
+
+    @property
+    def said(self) -> str:
+        """The same in a sentence; "" for all."""
+        if self.how == "selected":
+            return trn("Only the picture that is selected.", "Only the {n} pictures that are selected.", len(self.pictures))
+        if self.how and not self.pictures:
+            return tr("No picture is shown, so none is reached.")
+        return trn("Only the picture that is shown, on every page.", "Only the {n} pictures that are shown, on every page.", len(self.pictures)) if self.how else ""
+
+
+def to_caption(shown: Sequence[Picture], view: dict, pictures: Sequence[Picture]) -> Whom:
+    """The selected ones; what is shown where something is looked for; else all."""
     picks = set(view["picks"])
     if picks:
-        found = [p for p in pictures if p.usable and p.id in picks]
-        return found, f"Only {_these(len(found), 'selected')}."
+        return Whom([p for p in pictures if p.usable and p.id in picks], "selected")
     if view["tags"] or view["query"] or view["only"] != ALL:
-        return list(shown), f"Only {_these(len(shown), 'shown')}, on every page." if shown else "No picture is shown, so none is reached."
-    return [p for p in pictures if p.usable], ""
-
-
-def _these(number: int, how: str) -> str:
-    return f"the picture that is {how}" if number == 1 else f"the {number:,} pictures that are {how}"
+        return Whom(list(shown), "shown")
+    return Whom([p for p in pictures if p.usable])

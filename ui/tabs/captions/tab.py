@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -19,7 +20,9 @@ from training.runs import supervisor
 from training.runs.events import RunView
 from training.runs.run import Run, create, list_runs
 
-from ... import drafts, turns, views
+from ... import counted, drafts, turns, views
+from ...language import N_, sentence_end, tr, trc, trn
+from ...language.heard import heard
 from ...server import client, media
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...words import in_words
@@ -29,16 +32,12 @@ from ..train.missing import chosen, missing_html
 from . import captioner, editing, notes, panel, tried
 from .scope import ALL, CUT, FILTERS, FIRST_VIEW, matching, reached, tagged, to_caption
 
-TITLE = "Captions"
+TITLE = N_("Captions")
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch, server)"
 PATCH_JS = "watch('value', () => easel.patch(props.value))"
 SHOWN_FAILED = 100
 DRAFT = "captioner"
-EMPTY = (
-    '<div class="ez-empty"><h2>No pictures to caption</h2><p>Captions tell the model what it sees. Add some pictures first.</p>'
-    '<button type="button" class="ez-btn ez-primary" data-tab="dataset">Add pictures</button></div>'
-)
-STATUS = {"done": ("ez-ok", "new"), "failed": ("ez-bad", "failed"), "skipped": ("", "")}
+SUMMARY = re.compile(r"(\d+) (captioned|tried, nothing written)(?:, (\d+) had one already)?(?:, (\d+) failed)?")  # as the job writes it (training/jobs/caption.py)
 
 
 @dataclass
@@ -75,36 +74,36 @@ class Parts:
 
 def build(ctx: UiContext) -> Parts:
     """The layout."""
-    gr.HTML(heading("Captions", "What each picture shows, in words. A captioner writes them; mend what it got wrong."), apply_default_css=False)
+    gr.HTML(heading(tr("Captions"), tr("What each picture shows, in words. A captioner writes them; mend what it got wrong.")), apply_default_css=False)
     missing = gr.HTML(apply_default_css=False)
-    empty = gr.HTML(EMPTY, apply_default_css=False, visible=False)
+    empty = gr.HTML(_empty(), apply_default_css=False, visible=False)
     with gr.Row(visible=False, elem_id="ez-cap") as body:
         with gr.Column(elem_id="ez-cap-side", min_width=0), gr.Column(elem_classes="ez-card"):
-            gr.HTML('<h2 class="ez-subtitle">Write captions with</h2><button type="button" class="ez-btn ez-sheet-toggle" data-sheet="ez-cap-side" aria-expanded="false">Write captions with a model</button>', apply_default_css=False)
+            gr.HTML(_above_the_form(), apply_default_css=False)
             form = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-captioner")
         with gr.Column(elem_id="ez-cap-main", min_width=0):
             job = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-caption-job")
             with gr.Row(elem_classes=["ez-row", "ez-tools"]):
-                query = gr.Textbox(label="Search captions", show_label=False, container=False, placeholder="Search captions and names", max_lines=1, elem_classes="ez-grow")
-                only = gr.Dropdown(FILTERS, value=ALL, label="Show", show_label=False, container=False, min_width=180, interactive=True)
-                undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+                query = gr.Textbox(label=tr("Search captions"), show_label=False, container=False, placeholder=tr("Search captions and names"), max_lines=1, elem_classes="ez-grow")
+                only = gr.Dropdown([(tr(text), only) for only, text in FILTERS.items()], value=ALL, label=tr("Show"), show_label=False, container=False, min_width=180, interactive=True)
+                undo = gr.Button(tr("Undo"), visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
             cut = gr.HTML(apply_default_css=False, js_on_load=client.BIND)
             card = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-caption-tags")
-            with gr.Accordion("Edit several captions at once", open=False, elem_classes="ez-fold"):
+            with gr.Accordion(tr("Edit several captions at once"), open=False, elem_classes="ez-fold"):
                 with gr.Row(elem_classes="ez-row"):
-                    find = gr.Textbox(label="Find", max_lines=1, elem_classes="ez-grow")
-                    replace = gr.Textbox(label="Replace with", max_lines=1, elem_classes="ez-grow")
+                    find = gr.Textbox(label=tr("Find"), max_lines=1, elem_classes="ez-grow")
+                    replace = gr.Textbox(label=tr("Replace with"), max_lines=1, elem_classes="ez-grow")
                 with gr.Row(elem_classes="ez-row"):
-                    pattern = gr.Checkbox(label="Regular expression", container=False, min_width=0, elem_classes="ez-fit", elem_id="ez-find-pattern")
-                    case = gr.Checkbox(True, label="Match case", container=False, min_width=0, elem_classes="ez-fit")
-                    try_out = gr.Button("Preview", elem_classes="ez-fit", min_width=0)
-                    swap = gr.Button("Replace all", elem_classes="ez-fit", min_width=0)
+                    pattern = gr.Checkbox(label=tr("Regular expression"), container=False, min_width=0, elem_classes="ez-fit", elem_id="ez-find-pattern")
+                    case = gr.Checkbox(True, label=tr("Match case"), container=False, min_width=0, elem_classes="ez-fit")
+                    try_out = gr.Button(tr("Preview"), elem_classes="ez-fit", min_width=0)
+                    swap = gr.Button(tr("Replace all"), elem_classes="ez-fit", min_width=0)
                 preview = gr.HTML(apply_default_css=False, elem_id="ez-find-preview")
                 with gr.Row(elem_classes="ez-ends"):
-                    front = gr.Textbox(label="Put in front", max_lines=1, placeholder="a photo of ", elem_classes="ez-grow", min_width=0)
-                    add_front = gr.Button("Add in front", elem_classes="ez-fit", min_width=0)
-                    behind = gr.Textbox(label="Put behind", max_lines=1, placeholder=", soft light", elem_classes="ez-grow", min_width=0)
-                    add_behind = gr.Button("Add behind", elem_classes="ez-fit", min_width=0)
+                    front = gr.Textbox(label=tr("Put in front"), max_lines=1, placeholder="a photo of ", elem_classes="ez-grow", min_width=0)
+                    add_front = gr.Button(tr("Add in front"), elem_classes="ez-fit", min_width=0)
+                    behind = gr.Textbox(label=tr("Put behind"), max_lines=1, placeholder=", soft light", elem_classes="ez-grow", min_width=0)
+                    add_behind = gr.Button(tr("Add behind"), elem_classes="ez-fit", min_width=0)
             grid = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-caption-grid", server_functions=[_saver(ctx)])
             patch = gr.HTML("", html_template="", apply_default_css=False, js_on_load=PATCH_JS, elem_id="ez-caption-patch")
     return Parts(
@@ -207,7 +206,7 @@ class _Tab:
     def _grid(self, ds: Dataset, look: Look, items: dict) -> str:
         total, view, picks = len(look.shown), look.view, set(look.view["picks"])
         if not total:
-            return '<div class="ez-empty"><h2>Nothing matches</h2><p>No caption fits this search.</p></div>'
+            return f'<div class="ez-empty"><h2>{escape(tr("Nothing matches"))}</h2><p>{escape(tr("No caption fits this search."))}</p></div>'
         made = [
             tiles.caption_tile(
                 p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p), p.id in picks
@@ -295,7 +294,7 @@ class _Tab:
             whom = reached(look.matches, view, look.pictures) if act in ("rename", "untagged") else look.reach
             reach = len(tagged(whom, view["tags"], True)) if act in ("rename", "untagged") else len(whom)
         if str(getattr(event, "of", "")) != str(reach):
-            _tell_other(views.count(int(getattr(event, "of", 0)), "caption"), reach)
+            _tell_other(trn("{n} caption", "{n} captions", int(getattr(event, "of", 0))), reach)
             return [*self.show(name, view), gr.skip(), gr.skip()]
         before = list(view["tags"])
         number = _said(lambda: editing.changed(ds, act, value, view, look.told, self._trigger(ds), [p.id for p in whom]))
@@ -319,7 +318,7 @@ class _Tab:
             _said(lambda: ds.set_lines(value))
         elif ds and field == notes.ENCODING:
             changed = _said(lambda: rereading.reread(ds, value, [which] if which else []))
-            gr.Info(f"{views.count(changed, 'caption')} read again.", duration=4)
+            gr.Info(trn("{n} caption read again.", "{n} captions read again.", changed), duration=4)
         return ["", *self.show(name, view)]
 
     def _kept(self, how=lambda kept: kept) -> captioner.Kept:
@@ -333,13 +332,14 @@ class _Tab:
         return captioner.complete(self._kept_now(), captioner.plugins(self.ctx.home))
 
     def _form(self, status: str, wrong: dict[str, str], look: Look) -> str:
-        return captioner.render(self.ctx.home, self._now(), wrong, _busy(status), to_caption(look.shown, look.view, look.pictures)[1])
+        whom = to_caption(look.shown, look.view, look.pictures)
+        return captioner.render(self.ctx.home, self._now(), wrong, _busy(status), whom.said, whom.mark)
 
     def _job_panel(self, ds: Dataset, look: Look, run: Run | None, view: RunView, status: str) -> str:
         """The newest captioning; of a trial what it would write."""
         if run is None or not tried.is_trial(run) or _busy(status) or not tried.proposals(_items(view)):
             return job_html(run, view, status)
-        start = tried.go(*to_caption(look.shown, look.view, look.pictures), self._now().mode == "missing")
+        start = tried.go(to_caption(look.shown, look.view, look.pictures), self._now().mode == "missing")
         return tried.card(run, {p.id: p for p in look.pictures}, _items(view), lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), start)
 
     def form_act(self, name: str, view: dict, event: gr.EventData):
@@ -380,7 +380,7 @@ class _Tab:
             return self._form(self._job(ds)[2], {k: v for k, v in wrong.items() if k}, self._look(ds, editing.plain(view)))
 
     def start(self, name: str, view: dict, trial: bool = False, said: str | None = None):
-        """A captioning run begins, or the form says what is wrong.  trial: on a few, and nothing is written.  said: whom the page said it reaches; None for wherever it did not."""
+        """A captioning run begins, or the form says what is wrong.  trial: on a few, and nothing is written.  said: the mark of whom the page said it reaches; None for wherever it did not."""
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return [gr.skip(), *self.show(name, view)]
@@ -392,7 +392,7 @@ class _Tab:
             return [gr.skip(), *self.show(name, view, wrong=wrong)]
         run, _, status = self._job(ds)
         if _busy(status):
-            return [gr.skip(), *self.show(name, view, wrong={"": f"'{run.title}' is still going; stop it first"})]
+            return [gr.skip(), *self.show(name, view, wrong={"": tr("'{title}' is still going; stop it first.", title=run.title)})]
         if kept_out := supervisor.no_accelerator():
             return [gr.skip(), *self.show(name, view, wrong={"": kept_out})]
         try:
@@ -404,18 +404,22 @@ class _Tab:
     def _whom(self, ds: Dataset, view: dict, trial: bool, said: str | None) -> tuple[list[str], str]:
         """(names of the pictures that are captioned, [] for all; why there are none, or "")."""
         look = self._look(ds, view)
-        among, reach = to_caption(look.shown, look.view, look.pictures)
-        if said is not None and said != reach:
-            return [], "by now it would reach other pictures than the page said; look again, and press again"
-        if not (trial or reach):
+        whom = to_caption(look.shown, look.view, look.pictures)
+        among = whom.pictures
+        if said is not None and said != whom.mark:
+            return [], tr("By now it would reach other pictures than the page said; look again, and press again.")
+        if not (trial or whom.how):
             return [], ""
         if self._now().mode == "missing":
             left = [p for p in among if not p.caption]
             if among and not left:
-                return [], f"{'The selected picture has' if len(among) == 1 else f'These {len(among):,} pictures have'} a caption already; choose All anew or Add to, to caption {'it' if len(among) == 1 else 'them'} again"
+                return [], trn(
+                    "The selected picture has a caption already; choose {anew} or {beside}, to caption it again.",
+                    "These {n} pictures have a caption already; choose {anew} or {beside}, to caption them again.", len(among), anew=captioner.mode_name("overwrite"), beside=captioner.mode_name("append"),
+                )  # fmt: skip
             among = left
         if not among:
-            return [], "no picture is shown, so there is none to caption; clear the search first"
+            return [], tr("No picture is shown, so there is none to caption; clear the search first.")
         return [p.id for p in among[: tried.COUNT if trial else None]], ""
 
     def _tried_act(self, ds: Dataset, run: Run, act: str, id: str) -> None:
@@ -453,8 +457,7 @@ class _Tab:
         ds = chosen(self.ctx.home, name)
         if ds:
             self.ctx.parts["dataset"].imports.at_rest(ds.name)  # it would take the newest step back, which an import is just making
-            said = _said(ds.undo)
-            gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
+            gr.Info(counted.undone(_said(ds.undo)), duration=4)
         return self.show(name, view)
 
     def try_out(self, find: str, replace: str, pattern: bool, case: bool, name: str, view: dict) -> str:
@@ -479,12 +482,12 @@ class _Tab:
         return self._bulk(name, view, said, lambda ds, ids: ds.suffix(text or "", ids))
 
     def _bulk(self, name: str, view: dict, said: str, work):
-        """An edit of several.  said: what stood on the button, which tells how many it reaches."""
+        """An edit of several.  said: what stood on the button, which tells how many it reaches; all that the browser sends of a button is its text."""
         ds = chosen(self.ctx.home, name)
         if ds:
             view.update(editing.plain(view))
             ids = [p.id for p in self._look(ds, view).reach]
-            if not said.endswith(_of(len(ids))):
+            if said not in _bulk_words(len(ids)):
                 _tell_other(said, len(ids))
             else:
                 _tell(_said(lambda: work(ds, ids)))
@@ -519,12 +522,16 @@ def look_at(ds: Dataset, view: dict, trigger: str) -> Look:
 
 
 def _tell(changed: int) -> None:
-    gr.Info(f"{views.count(changed, 'caption')} changed." if changed else "No caption was changed.", duration=4)
+    gr.Info(trn("{n} caption changed.", "{n} captions changed.", changed) if changed else tr("No caption was changed."), duration=4)
 
 
 def _tell_other(said: str, reach: int) -> None:
     """What a press would reach has changed between what the page said and the press."""
-    gr.Warning(f"Nothing was changed. The page said {said!r}; by now it would be {views.count(reach, 'caption')}. Look again, and press again.", duration=8)
+    text = trn(
+        "Nothing was changed. The page said '{said}'; by now it would be {n} caption. Look again, and press again.",
+        "Nothing was changed. The page said '{said}'; by now it would be {n} captions. Look again, and press again.", reach, said=said,
+    )  # fmt: skip
+    gr.Warning(text, duration=8)
 
 
 def _picks_bar(look: Look) -> str:
@@ -532,10 +539,10 @@ def _picks_bar(look: Look) -> str:
     here = {p.id for p in look.page}
     picks = look.view["picks"]
     elsewhere = sum(id not in here for id in picks)
-    every = f'<button type="button" class="ez-btn" data-act="matching">Select all {len(look.shown):,}</button>' if len(look.shown) > len(look.page) else ""
+    every = f'<button type="button" class="ez-btn" data-act="matching">{escape(trc("pictures", "Select all {n}", n=len(look.shown)))}</button>' if len(look.shown) > len(look.page) else ""
     return (
-        f'<div class="ez-picks" data-tell data-elsewhere="{elsewhere}"{"" if picks else " hidden"}><b class="ez-num" data-count>{len(picks):,} selected</b>'
-        f'<button type="button" class="ez-btn" data-act="all">Select page</button>{every}<button type="button" class="ez-btn" data-act="clear">Clear</button></div>'
+        f'<div class="ez-picks" data-tell data-elsewhere="{elsewhere}"{"" if picks else " hidden"}><b class="ez-num" data-count>{escape(trn("{n} selected", "{n} selected", len(picks)))}</b>'
+        f'<button type="button" class="ez-btn" data-act="all">{escape(tr("Select page"))}</button>{every}<button type="button" class="ez-btn" data-act="clear">{escape(trc("what is selected", "Clear"))}</button></div>'
     )
 
 
@@ -550,11 +557,17 @@ def _said(work) -> Any:
 def _bulk_buttons(look: Look) -> list:
     """The three buttons of the edit of several, each with how many captions it reaches."""
     number = len(look.reach)
-    return [gr.Button(f"{word} {_of(number)}", interactive=bool(number)) for word in ("Replace", "Add in front", "Add behind")]
+    return [gr.Button(word, interactive=bool(number)) for word in _bulk_words(number)]
 
 
-def _of(number: int) -> str:
-    return f"in {views.count(number, 'caption')}" if number else "in no caption"
+def _bulk_words(number: int) -> tuple[str, str, str]:
+    if not number:
+        return tr("Replace in no caption"), tr("Add in front in no caption"), tr("Add behind in no caption")
+    return (
+        trn("Replace in {n} caption", "Replace in {n} captions", number),
+        trn("Add in front in {n} caption", "Add in front in {n} captions", number),
+        trn("Add behind in {n} caption", "Add behind in {n} captions", number),
+    )
 
 
 def _items(view: RunView) -> dict[str, tuple[str, str]]:
@@ -567,7 +580,9 @@ def _chip(items: dict, picture: Picture) -> tuple[str, str]:
     status, text = items.get(picture.id, ("", ""))
     if status == "done" and text != picture.caption:
         return "", ""
-    return STATUS.get(status, ("", ""))
+    if status == "done":
+        return "ez-ok", trc("caption", "new")
+    return ("ez-bad", trc("caption", "failed")) if status == "failed" else ("", "")
 
 
 def _print(run: Run | None, status: str, view: RunView) -> str:
@@ -585,12 +600,46 @@ def _busy(status: str) -> bool:
 
 def _undo_button(ds: Dataset):
     undo = ds.can_undo()
-    return gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo))
+    return gr.Button(counted.undo(undo), visible=bool(undo))
 
 
 def _cut_html(ds: Dataset, told: Tally) -> str:
     """What to know of the captions as a whole."""
     return notes.cut_html(len(told.long)) + notes.lines_html(ds) + notes.encodings_html(rereading.guessed(ds))
+
+
+def _empty() -> str:
+    """What stands in place of the tab while there are no pictures."""
+    return (
+        f'<div class="ez-empty"><h2>{escape(tr("No pictures to caption"))}</h2><p>{escape(tr("Captions tell the model what it sees. Add some pictures first."))}</p>'
+        f'<button type="button" class="ez-btn ez-primary" data-tab="dataset">{escape(tr("Add pictures"))}</button></div>'
+    )
+
+
+def _above_the_form() -> str:
+    return (
+        f'<h2 class="ez-subtitle">{escape(tr("Write captions with"))}</h2>'
+        f'<button type="button" class="ez-btn ez-sheet-toggle" data-sheet="ez-cap-side" aria-expanded="false">{escape(tr("Write captions with a model"))}</button>'
+    )
+
+
+def _ended(run: Run, view: RunView, status: str) -> str:
+    """How a captioning that goes on no more came out."""
+    if status == "finished" and view.summary:
+        return summed(view.summary)
+    return tr("What was written is saved.") if status == "stopped" else in_words(run.why_numbered())
+
+
+def summed(summary: str) -> str:
+    """What the job says of itself at its end, a sentence."""
+    found = SUMMARY.fullmatch(summary)
+    if not found:
+        return in_words(summary)
+    made, kind, had, failed = found.groups()
+    said = [trn("{n} captioned", "{n} captioned", int(made)) if kind == "captioned" else trn("{n} tried, nothing written", "{n} tried, nothing written", int(made))]
+    said += [trn("{n} had one already", "{n} had one already", int(had))] if had else []
+    said += [trn("{n} failed", "{n} failed", int(failed))] if failed else []
+    return counted.joined(said) + sentence_end()
 
 
 def job_html(run: Run | None, view: RunView, status: str) -> str:
@@ -602,15 +651,15 @@ def job_html(run: Run | None, view: RunView, status: str) -> str:
     if _busy(status):
         progress = views.progress(view, status)
         bar = '<div class="ez-bar ez-busy"><i></i></div>' if progress.share is None else f'<div class="ez-bar"><i style="width:{100 * progress.share:.1f}%"></i></div>'
-        stuck = '<button type="button" class="ez-btn ez-danger" data-act="kill">End it now</button>' if supervisor.kill_offered(run) else ""
+        stuck = f'<button type="button" class="ez-btn ez-danger" data-act="kill">{escape(tr("End it now"))}</button>' if supervisor.kill_offered(run) else ""
         inside = (
             f'<div class="ez-spread"><b>{escape(progress.text)}</b>{views.chip(status)}</div>{bar}<div class="ez-spread"><span class="ez-muted ez-small ez-num">'
-            f'{escape(progress.detail)}</span><span class="ez-row">{stuck}<button type="button" class="ez-btn" data-act="stop">Stop</button></span></div>'
+            f'{escape(progress.detail)}</span><span class="ez-row">{stuck}<button type="button" class="ez-btn" data-act="stop">{escape(tr("Stop"))}</button></span></div>'
         )
     else:
-        said = {"finished": view.summary, "stopped": "What was written is saved."}.get(status) or run.why_numbered()
-        again = '<button type="button" class="ez-btn" data-act="resume">Go on</button>' if status in views.RESUMABLE else ""
-        inside = f'<div class="ez-spread"><b>Last captioning</b>{views.chip(status)}</div><p>{escape(in_words(said))}</p>{again}'
-    rows = "".join(f"<tr><td>{escape(id)}</td><td>{escape(text)}</td></tr>" for id, text in failed[:SHOWN_FAILED])
-    table = f'<details data-key="caption-failed"><summary>{views.count(len(failed), "picture")} failed</summary><div class="ez-scroll"><table class="ez-table"><tbody>{rows}</tbody></table></div></details>' if failed else ""
+        again = f'<button type="button" class="ez-btn" data-act="resume">{escape(tr("Go on"))}</button>' if status in views.RESUMABLE else ""
+        inside = f'<div class="ez-spread"><b>{escape(tr("Last captioning"))}</b>{views.chip(status)}</div><p>{escape(_ended(run, view, status))}</p>{again}'
+    rows = "".join(f"<tr><td>{escape(id)}</td><td>{escape(heard(text))}</td></tr>" for id, text in failed[:SHOWN_FAILED])
+    many = trn("{n} picture failed", "{n} pictures failed", len(failed))
+    table = f'<details data-key="caption-failed"><summary>{escape(many)}</summary><div class="ez-scroll"><table class="ez-table"><tbody>{rows}</tbody></table></div></details>' if failed else ""
     return f'<div class="ez-card ez-job" role="status">{inside}{table}</div>'

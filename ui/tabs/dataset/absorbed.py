@@ -9,10 +9,12 @@ from html import escape
 from training.data import absorbing
 from training.data.datasets import Dataset
 
+from ...language import N_, tr
+
 SAMPLE = 400  # captions that are asked for what they share; more would tell the same
-SAYS = (
+SAYS = N_(
     "What always belongs to your subject, such as the colour of its hair, is learnt as the trigger word only where captions do not say it. "
-    "Choose what they should leave out; <b>Check this dataset</b> then shows each caption that says it all the same."
+    "Choose what they should leave out; <b>{button}</b> then shows each caption that says it all the same."
 )
 
 
@@ -30,12 +32,13 @@ def _suggested(captions: tuple[tuple[str, ...], ...], traits: tuple[str, ...], t
 def html(traits: Sequence[str], suggested: Sequence[str]) -> str:
     """traits: that captions leave out.  suggested: what they share."""
     kept = "".join(
-        f'<li><span class="ez-trait">{escape(t)}<button type="button" data-act="release" data-trait="{escape(t)}" aria-label="Let captions say {escape(t)} again">×</button></span></li>' for t in traits
+        f'<li><span class="ez-trait">{escape(t)}<button type="button" data-act="release" data-trait="{escape(t)}" aria-label="{escape(tr("Let captions say {trait} again", trait=t))}">×</button></span></li>' for t in traits
     )
     offers = "".join(f'<li><button type="button" class="ez-trait ez-trait-offer" data-act="absorb" data-trait="{escape(t)}">+ {escape(t)}</button></li>' for t in suggested)
-    more = f'<p class="ez-muted ez-small">Captions here often say:</p><ul class="ez-traits">{offers}</ul>' if offers else ""
+    more = f'<p class="ez-muted ez-small">{escape(tr("Captions here often say:"))}</p><ul class="ez-traits">{offers}</ul>' if offers else ""
+    says, typed = tr(SAYS, button=escape(tr("Check this dataset"))), escape(tr("What captions should leave out"))
     return (
-        f'<div class="ez-absorb"><p class="ez-muted ez-small">{SAYS}</p>{f"<ul class=ez-traits>{kept}</ul>" if kept else ""}'
-        '<div class="ez-absorb-add"><input type="text" class="ez-input" id="ez-trait" maxlength="60" placeholder="brown hair" aria-label="What captions should leave out" data-enter="absorb-typed" autocomplete="off">'
-        f'<button type="button" class="ez-btn" data-act="absorb-typed" data-with="#ez-trait">Add</button></div>{more}</div>'
+        f'<div class="ez-absorb"><p class="ez-muted ez-small">{says}</p>{f"<ul class=ez-traits>{kept}</ul>" if kept else ""}'
+        f'<div class="ez-absorb-add"><input type="text" class="ez-input" id="ez-trait" maxlength="60" placeholder="{escape(tr("brown hair"))}" aria-label="{typed}" data-enter="absorb-typed" autocomplete="off">'
+        f'<button type="button" class="ez-btn" data-act="absorb-typed" data-with="#ez-trait">{escape(tr("Add"))}</button></div>{more}</div>'
     )

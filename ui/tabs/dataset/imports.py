@@ -18,7 +18,13 @@ from training.hub import arriving
 from training.hub.client import Cancelled, HubError
 from training.hub.collect import Found, Given
 
+from ... import counted
+from ...language import N_, tr
+
 JUDGED_AGAIN = 1000  # pictures, which takes some tenths of a second
+# said in a thread, so in English: outcome() puts them into the page's language
+FULL = N_("the disk is full; free some space and add the rest again")
+FAILED = N_("the pictures could not be added: {why}")
 
 
 @dataclass
@@ -79,7 +85,7 @@ class Imports:
     def at_rest(self, name: str) -> None:
         """Nothing, or a refusal on the page while pictures are being added to a dataset."""
         if (job := self.of(name)) and not job.ended:
-            raise gr.Error("Pictures are still being added to it; wait for them to be done.", print_exception=False)
+            raise gr.Error(tr("Pictures are still being added to it; wait for them to be done."), print_exception=False)
 
     def taken(self) -> list[Path]:
         """The uploads that are being taken in now."""
@@ -156,7 +162,7 @@ class Imports:
         with self._lock:
             going = self._by_name.get(ds.name)
             if going and not going.ended:
-                raise ValueError("other pictures are still being added; wait for them to be done")
+                raise ValueError(N_("other pictures are still being added; wait for them to be done"))  # for whoever shows it: in_words() translates
             job = self._by_name[ds.name] = Import(paths=tuple(paths), checks=checks, stop=stop)
             job.thread = threading.Thread(target=self._run, args=(job, work, paths), name="easel-import", daemon=True)
         job.thread.start()
@@ -169,15 +175,14 @@ class Imports:
         try:
             job.verdicts = work(tell)
         except Cancelled:
-            job.cancelled, job.error = True, "cancelled; nothing was added"
+            job.cancelled, job.error = True, N_("cancelled; nothing was added")
         except (ValueError, HubError) as error:
             job.error = str(error)
         except OSError as error:
-            full = error.errno == errno.ENOSPC
-            job.error = "the disk is full; free some space and add the rest again" if full else f"the pictures could not be added: {error.strerror or error}"
+            job.error = FULL if error.errno == errno.ENOSPC else FAILED.format(why=error.strerror or error)
         except Exception as error:  # nobody waits for this thread: what it cannot say here would be lost
             logging.getLogger("easel").exception("an import failed")
-            job.error = f"the pictures could not be added: {error}"
+            job.error = FAILED.format(why=error)
         finally:
             for path in paths:
                 self._drop(path)
@@ -190,4 +195,4 @@ class Imports:
 
 def outcome(job: Import) -> str:
     """One sentence on an import that has ended."""
-    return job.error or datasets.summary(job.verdicts)
+    return counted.said(job.error, "\n") if job.error else counted.said(datasets.summary(job.verdicts))

@@ -19,13 +19,13 @@ from training.names import folder_name
 from training.runs import supervisor
 from training.runs.run import Run, create, list_runs
 
-from ... import shell
+from ... import counted, shell
+from ...language import N_, tr, trc
 from ...words import in_words
 from ..publish import page as publishpage
 from ..train.missing import chosen
 from .imports import Imports
 
-SIGN_IN = '<p class="ez-error" role="alert">Sign in on the Publish tab first, with a token that may write.</p>'
 KEPT = 20  # datasets that were looked at and are remembered
 
 
@@ -52,30 +52,33 @@ class Leave:
 
 def build_arrive(js: str) -> Arrive:
     """The layout.  js: what makes clicks in our HTML events of it."""
-    with gr.Accordion("Add a dataset of the Hugging Face Hub", open=False, elem_classes="ez-fold"):
+    with gr.Accordion(tr("Add a dataset of the Hugging Face Hub"), open=False, elem_classes="ez-fold"):
         with gr.Row(elem_classes="ez-row"):
             source = gr.Textbox(
-                label="Dataset", placeholder="owner/name, or the address of its page", max_lines=1, elem_classes="ez-grow", elem_id="ez-hub-source",
-                info="Pictures, captions and tables are downloaded; nothing in it is ever run. Private ones need the account of the Publish tab.",
+                label=tr("Dataset"), placeholder=tr("owner/name, or the address of its page"), max_lines=1, elem_classes="ez-grow", elem_id="ez-hub-source",
+                info=tr("Pictures, captions and tables are downloaded; nothing in it is ever run. Private ones need the account of the Publish tab."),
             )  # fmt: skip
-            look = gr.Button("Look", elem_classes="ez-fit", min_width=0, elem_id="ez-hub-look")
+            look = gr.Button(trc("at what the Hub has", "Look"), elem_classes="ez-fit", min_width=0, elem_id="ez-hub-look")
         found = gr.HTML(apply_default_css=False, js_on_load=js, elem_id="ez-hub-found")
     return Arrive(source, look, found)
 
 
 def build_leave(js: str) -> Leave:
     """The layout."""
-    with gr.Accordion("Publish this dataset on the Hugging Face Hub", open=False, elem_classes="ez-fold"):
+    with gr.Accordion(tr("Publish this dataset on the Hugging Face Hub"), open=False, elem_classes="ez-fold"):
         with gr.Row(elem_classes="ez-row"), gr.Column():
             with gr.Row():
-                repo = gr.Textbox(label="Repository", placeholder="my-cat", max_lines=1, min_width=240, scale=2, elem_id="ez-hub-repo", info="A name, or namespace/name. Empty: this dataset’s own name, in your account.")
+                repo = gr.Textbox(
+                    label=tr("Repository"), placeholder="my-cat", max_lines=1, min_width=240, scale=2, elem_id="ez-hub-repo",
+                    info=tr("A name, or namespace/name. Empty: this dataset’s own name, in your account."),
+                )  # fmt: skip
                 licence = gr.Dropdown(
-                    [(name or "None named", name) for name in datacard.LICENCES], value="", label="Licence of the pictures", allow_custom_value=True, interactive=True, min_width=200, scale=1,
-                    elem_id="ez-hub-licence", info="What others may do with them. Without one: nothing.",
+                    [(name or tr("None named"), name) for name in datacard.LICENCES], value="", label=tr("Licence of the pictures"), allow_custom_value=True, interactive=True, min_width=200, scale=1,
+                    elem_id="ez-hub-licence", info=tr("What others may do with them. Without one: nothing."),
                 )  # fmt: skip
             with gr.Row(elem_classes="ez-spread"):
-                private = gr.Checkbox(True, label="Private: only you, and those you invite, see it", container=False, min_width=240, elem_classes="ez-grow", elem_id="ez-hub-private")
-                publish = gr.Button("Publish dataset", elem_classes="ez-fit", min_width=0, elem_id="ez-hub-publish")
+                private = gr.Checkbox(True, label=tr("Private: only you, and those you invite, see it"), container=False, min_width=240, elem_classes="ez-grow", elem_id="ez-hub-private")
+                publish = gr.Button(tr("Publish dataset"), elem_classes="ez-fit", min_width=0, elem_id="ez-hub-publish")
         said = gr.HTML(apply_default_css=False, js_on_load=js, elem_id="ez-hub-said")
     return Leave(repo, licence, private, publish, said, gr.State(""))
 
@@ -88,7 +91,7 @@ def wire_arrive(parts: Arrive, ctx, imports: Imports, asked: list, tab) -> None:
         try:
             found = collect.look(text or "", token)
         except (ValueError, HubError) as error:
-            return f'<p class="ez-error" role="alert">{escape(in_words(str(error)))}</p>'
+            return _error(in_words(str(error)))
         known[f"{found.id}@{found.revision}"] = found
         for old in list(known)[:-KEPT]:
             known.pop(old, None)
@@ -112,7 +115,7 @@ def wire_arrive(parts: Arrive, ctx, imports: Imports, asked: list, tab) -> None:
         return take(name, view, event, of_visitor(token))
 
     signed = shell.oauth()
-    wait = (lambda: '<p class="ez-muted ez-small" role="status">Asking the Hub …</p>'), None, parts.found
+    wait = (lambda: f'<p class="ez-muted ez-small" role="status">{escape(tr("Asking the Hub …"))}</p>'), None, parts.found
     for event in (parts.look.click, parts.source.submit):
         event(*wait, **shell.INSTANT).then(look_here if signed else lambda text: look(text, None), parts.source, parts.found, **shell.QUIET)
 
@@ -131,8 +134,8 @@ def found_html(found: Found) -> str:
     """What was found, its size before anything is fetched, and the button that fetches it."""
     key = escape(f"{found.id}@{found.revision}")
     return (
-        f'<div class="ez-card ez-spread" role="status"><div><b>{escape(found.id)}</b><p class="ez-muted ez-small">{escape(in_words(found.told()))}</p></div>'
-        f'<button type="button" class="ez-btn ez-primary" data-act="get" data-key="{key}">Download and add</button></div>'
+        f'<div class="ez-card ez-spread" role="status"><div><b>{escape(found.id)}</b><p class="ez-muted ez-small">{escape(in_words(counted.said(found.told(), "; ")))}</p></div>'
+        f'<button type="button" class="ez-btn ez-primary" data-act="get" data-key="{key}">{escape(tr("Download and add"))}</button></div>'
     )
 
 
@@ -146,11 +149,11 @@ def wire_leave(parts: Leave, ctx) -> None:
 
     def publish(name: str, repo: str, licence: str, private: bool, token: Secret | None):
         if not token and not account.find_token()[0]:
-            return SIGN_IN, SIGN_IN, gr.skip()
+            return _sign_in(), _sign_in(), gr.skip()
         try:
             start(ctx, name, repo or "", licence or "", private, token)
         except (ValueError, OSError) as error:
-            html = f'<p class="ez-error" role="alert">{escape(in_words(str(error)))}</p>'
+            html = _error(in_words(str(error)))
             return html, html, gr.skip()
         html = status_html(ctx, name)
         return html, html, ctx.soon()
@@ -165,7 +168,7 @@ def wire_leave(parts: Leave, ctx) -> None:
         return html, html, ctx.soon()
 
     def publish_here(name, repo, licence, private, token: gr.OAuthToken | None):
-        return publish(name, repo, licence, private, Secret(token.token) if token else None) if token else (SIGN_IN, SIGN_IN, gr.skip())
+        return publish(name, repo, licence, private, Secret(token.token) if token else None) if token else (_sign_in(), _sign_in(), gr.skip())
 
     def act_here(name, event: gr.EventData, token: gr.OAuthToken | None):
         return act(name, event, Secret(token.token) if token else None)
@@ -184,19 +187,27 @@ def wire_leave(parts: Leave, ctx) -> None:
     parts.said.act(act_here if signed else act_plain, ctx.dataset, told, **shell.QUIET)
 
 
+def _error(text: str) -> str:
+    return f'<p class="ez-error" role="alert">{escape(text)}</p>'
+
+
+def _sign_in() -> str:
+    return _error(tr("Sign in on the Publish tab first, with a token that may write."))
+
+
 def start(ctx, name: str, repo: str, licence: str, private: bool, token: Secret | None) -> None:
     """Makes the job and starts it.  Raises ValueError, OSError."""
     ds = chosen(ctx.home, name)
     if ds is None:
-        raise ValueError("there is no dataset to publish")
+        raise ValueError(tr("there is no dataset to publish"))
     if not ds.counts().usable:
-        raise ValueError(f"{ds.title!r} has no usable picture to publish")
+        raise ValueError(tr("{title} has no usable picture to publish", title=repr(ds.title)))
     going = newest(ctx, name)
     if going and (supervisor.starting(going) or going.status() in ("running", "queued")):
-        raise ValueError("this dataset is being published already")
+        raise ValueError(tr("this dataset is being published already"))
     wanted = repo.strip() or account.suggest_repo_id(ds.title)
     data = {"kind": "publish_dataset", "name": folder_name(ds.title), "dataset": ds.name, "repo_id": wanted, "private": private, "licence": licence.strip().lower()}
-    config = parse(Config, data, "the upload")
+    config = parse(Config, data, N_("the upload"))
     supervisor.start_soon(lambda: create(ctx.home.outputs, config), ctx.home, token)
 
 

@@ -17,7 +17,9 @@ from training.hub import arriving
 from training.plan import hardware
 from training.runs import losing
 
-from ... import turns, views
+from ... import counted, turns, views
+from ...language import N_, tr, trc, trn
+from ...language.heard import heard
 from ...server import client, media, uploads
 from ...server.folders import allowed_folder
 from ...shell import INSTANT, QUIET, UiContext, heading
@@ -28,21 +30,32 @@ from ..train.missing import chosen, missing_html
 from . import absorbed, judged, onhub, tiles, treated, versions, welcome
 from .imports import Import, Imports, outcome
 
-TITLE = "Dataset"
+TITLE = N_("Dataset")
 JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("drop.js", "treated.js"))
 CSS = (ASSETS / "dataset.css").read_text(encoding="utf-8")
 SHOWN_LOSING = 8  # runs that are named before a dataset is deleted
 SHOWN_REFUSED = 200  # rows in the list of refused files
-FILTERS = [("All pictures", ""), ("Without a caption", "no caption"), ("Left out", "out"), ("Can’t be used", "refused"), ("Same picture twice", "duplicate")]
+FILTERS = [(N_("All pictures"), ""), (N_("Without a caption"), "no caption"), (N_("Left out"), "out"), (N_("Can’t be used"), "refused"), (N_("Same picture twice"), "duplicate")]
 FIRST_VIEW = {"page": 0, "query": "", "only": "", "finding": ""}
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
 TREATED_JS = "easel.grid(element, (data) => (data.act === 'treat' ? trigger('treat', data) : trigger('act', data)), watch)"
 IN_TURN = {"trigger_mode": "multiple", "concurrency_limit": 1}  # three quick presses are three quarter turns
-EMPTY = (
-    '<div class="ez-empty"><svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" '
+SIGN_OF_PICTURES = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" '
     'aria-hidden="true"><rect x="3" y="3" width="18" height="18" rx="3"/><circle cx="8.7" cy="8.7" r="1.6"/><path d="m4 17 4.5-4.5 4 4 3-3L21 18"/></svg>'
-    "<h2>No pictures yet</h2><p>Drop some above. Ten to thirty good ones are enough for a person, an object or a style.</p></div>"
 )
+# run -> what it loses with its dataset
+LOSES = {
+    "finished": N_("<b>{title}</b> (finished) cannot be trained longer or exactly again"),
+    "running": N_("<b>{title}</b> (running) is at work on it"),
+    "queued": N_("<b>{title}</b> (queued) cannot begin"),
+    "stopped": N_("<b>{title}</b> (stopped) cannot be resumed"),
+    "failed": N_("<b>{title}</b> (failed) cannot be resumed"),
+    "interrupted": N_("<b>{title}</b> (interrupted) cannot be resumed"),
+}
+FETCHES = {arriving.FETCHING: N_("Downloading"), arriving.CHECKING: N_("Checking pictures")}
+# titles of one word, which are not taken up from the engine as its sentences are
+TITLES = (N_("Edges"), N_("Lines"), N_("Grey"), N_("Blurred"))
 
 
 @dataclass
@@ -95,61 +108,76 @@ def build(ctx: UiContext) -> Parts:
     first = welcome.build(ctx)
     with gr.Column(visible=False, elem_id="ez-work") as work:
         with gr.Row(elem_classes="ez-spread"):
-            gr.HTML(heading("Dataset", "The pictures and video clips to learn from. Each is checked as it comes in; originals stay as they are."), apply_default_css=False, elem_classes="ez-grow")
+            gr.HTML(heading(tr("Dataset"), tr("The pictures and video clips to learn from. Each is checked as it comes in; originals stay as they are.")), apply_default_css=False, elem_classes="ez-grow")
             with gr.Row(elem_classes=["ez-row", "ez-fit"]):
-                picker = gr.Dropdown(label="Dataset", show_label=False, container=False, min_width=200, elem_id="ez-picker", interactive=True)
-                new = gr.Button("New", size="md", elem_classes="ez-fit", min_width=0)
+                picker = gr.Dropdown(label=tr("Dataset"), show_label=False, container=False, min_width=200, elem_id="ez-picker", interactive=True)
+                new = gr.Button(trc("a new dataset", "New"), size="md", elem_classes="ez-fit", min_width=0)
         with gr.Row(visible=False, elem_classes=["ez-card", "ez-row"]) as new_row:
-            new_name = gr.Textbox(label="Name of the new dataset", placeholder="my-cat", max_lines=1, elem_classes="ez-grow")
-            create = gr.Button("Create", variant="primary", elem_classes="ez-fit", min_width=0)
-            cancel = gr.Button("Cancel", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
-            example = gr.Button("Try the example instead", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+            new_name = gr.Textbox(label=tr("Name of the new dataset"), placeholder="my-cat", max_lines=1, elem_classes="ez-grow")
+            create = gr.Button(tr("Create"), variant="primary", elem_classes="ez-fit", min_width=0)
+            cancel = gr.Button(tr("Cancel"), elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+            example = gr.Button(tr("Try the example instead"), elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         missing = gr.HTML(apply_default_css=False)
-        drop = gr.File(label="Add pictures", show_label=False, file_count="multiple", type="filepath", elem_classes="ez-drop", height=128)
-        with gr.Accordion(f"Add a folder of {'this computer' if ctx.local else 'the computer that Easel runs on'}", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
-            folder = gr.Textbox(label="Folder", placeholder="/home/me/pictures/cat" if ctx.local else "cat", info=folder_info(ctx), max_lines=1, elem_classes="ez-grow")
-            add_folder = gr.Button("Add folder", elem_classes="ez-fit", min_width=0)
+        drop = gr.File(label=tr("Add pictures"), show_label=False, file_count="multiple", type="filepath", elem_classes="ez-drop", height=128)
+        from_where = tr("Add a folder of this computer") if ctx.local else tr("Add a folder of the computer that Easel runs on")
+        with gr.Accordion(from_where, open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
+            folder = gr.Textbox(label=tr("Folder"), placeholder="/home/me/pictures/cat" if ctx.local else "cat", info=folder_info(ctx), max_lines=1, elem_classes="ez-grow")
+            add_folder = gr.Button(tr("Add folder"), elem_classes="ez-fit", min_width=0)
         arrive = onhub.build_arrive(GRID_JS)
         report = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-outcome")
         with gr.Row(elem_classes=["ez-row", "ez-tools"], visible=False) as tools:
-            query = gr.Textbox(label="Search names and captions", show_label=False, container=False, placeholder="Search names and captions", max_lines=1, elem_classes="ez-grow")
-            only = gr.Dropdown(FILTERS, value="", label="Show", show_label=False, container=False, min_width=180, interactive=True, elem_id="ez-only")
-            check = gr.Button("Check this dataset", size="md", elem_classes="ez-fit", min_width=0, elem_id="ez-check")
-            undo = gr.Button("Undo", visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
+            search = tr("Search names and captions")
+            query = gr.Textbox(label=search, show_label=False, container=False, placeholder=search, max_lines=1, elem_classes="ez-grow")
+            only = gr.Dropdown([(tr(text), value) for text, value in FILTERS], value="", label=tr("Show"), show_label=False, container=False, min_width=180, interactive=True, elem_id="ez-only")
+            check = gr.Button(tr("Check this dataset"), size="md", elem_classes="ez-fit", min_width=0, elem_id="ez-check")
+            undo = gr.Button(tr("Undo"), visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         health = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-health")
-        grid = gr.HTML(apply_default_css=False, html_template=PICKS + "${value}", js_on_load=TREATED_JS, elem_id="ez-pictures")
-        with gr.Accordion("What should the trigger word absorb?", open=False, elem_classes="ez-fold"):
+        grid = gr.HTML(apply_default_css=False, html_template=picks() + "${value}", js_on_load=TREATED_JS, elem_id="ez-pictures")
+        with gr.Accordion(tr("What should the trigger word absorb?"), open=False, elem_classes="ez-fold"):
             absorb = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-absorb")
-        with gr.Accordion("Versions, and pictures that were removed", open=False, elem_classes="ez-fold", elem_id="ez-past"):
+        with gr.Accordion(tr("Versions, and pictures that were removed"), open=False, elem_classes="ez-fold", elem_id="ez-past"):
             past = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-versions")
-        with gr.Accordion("Make control pictures, for a ControlNet or a T2I-Adapter", open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
-            options = [(f"{title}: {says}", kind) for kind, (title, says) in controls.KINDS.items()]
-            elsewhere = "Depth and poses are made on the Tools tab, by models."
-            kind = gr.Dropdown(options, value="edges", label="For pictures that have none", info=elsewhere, interactive=True, elem_classes="ez-grow", elem_id="ez-control-kind")
-            make = gr.Button("Make", elem_classes="ez-fit", min_width=0)
-        with gr.Accordion("Download this dataset", open=False, elem_classes="ez-fold"):
+        with gr.Accordion(tr("Make control pictures, for a ControlNet or a T2I-Adapter"), open=False, elem_classes="ez-fold"), gr.Row(elem_classes="ez-row"):
+            options = [(f"{heard(title)}: {heard(says)}", kind) for kind, (title, says) in controls.KINDS.items()]
+            elsewhere = tr("Depth and poses are made on the Tools tab, by models.")
+            kind = gr.Dropdown(options, value="edges", label=tr("For pictures that have none"), info=elsewhere, interactive=True, elem_classes="ez-grow", elem_id="ez-control-kind")
+            make = gr.Button(trc("control pictures", "Make"), elem_classes="ez-fit", min_width=0)
+        with gr.Accordion(tr("Download this dataset"), open=False, elem_classes="ez-fold"):
             away = gr.HTML(apply_default_css=False)
         leave = onhub.build_leave(GRID_JS)
-        with gr.Accordion("Rename or delete this dataset", open=False, visible=False, elem_classes="ez-fold") as manage:
+        with gr.Accordion(tr("Rename or delete this dataset"), open=False, visible=False, elem_classes="ez-fold") as manage:
             with gr.Row(elem_classes="ez-row"):
-                name = gr.Textbox(label="Name", max_lines=1, elem_classes="ez-grow")
-                rename = gr.Button("Rename", elem_classes="ez-fit", min_width=0)
-                delete = gr.Button("Delete dataset", elem_classes=["ez-danger", "ez-fit"], min_width=0)
+                name = gr.Textbox(label=tr("Name"), max_lines=1, elem_classes="ez-grow")
+                rename = gr.Button(tr("Rename"), elem_classes="ez-fit", min_width=0)
+                delete = gr.Button(tr("Delete dataset"), elem_classes=["ez-danger", "ez-fit"], min_width=0)
             with gr.Row(visible=False, elem_classes=["ez-row", "ez-sure"]) as sure:
                 sure_text = gr.HTML(apply_default_css=False, elem_classes="ez-grow")
-                really = gr.Button("Delete", variant="stop", elem_classes="ez-fit", min_width=0)
-                keep = gr.Button("Keep", elem_classes="ez-fit", min_width=0)
+                really = gr.Button(tr("Delete"), variant="stop", elem_classes="ez-fit", min_width=0)
+                keep = gr.Button(trc("and do not delete", "Keep"), elem_classes="ez-fit", min_width=0)
     return Parts(
         first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, past, absorb, kind, make, away, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)), arrive, leave,
     )  # fmt: skip
 
 
-EMPTY_AWAY = '<p class="ez-muted ez-small">There is nothing to download yet.</p>'
-PICKS = (
-    '<div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="all">Select page</button>'
-    '<button type="button" class="ez-btn" data-act="none">Clear</button>' + treated.BUTTONS + '<button type="button" class="ez-btn ez-bad" data-act="remove">Delete</button></div>'
-)
+def picks() -> str:
+    """What is shown while pictures are selected."""
+    return (
+        f'<div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="all">{escape(tr("Select page"))}</button>'
+        f'<button type="button" class="ez-btn" data-act="none">{escape(trc("what is selected", "Clear"))}</button>{treated.buttons()}'
+        f'<button type="button" class="ez-btn ez-bad" data-act="remove">{escape(tr("Delete"))}</button></div>'
+    )
+
+
+def _empty() -> str:
+    """In place of the grid where no picture is there yet."""
+    says = tr("Drop some above. Ten to thirty good ones are enough for a person, an object or a style.")
+    return f'<div class="ez-empty">{SIGN_OF_PICTURES}<h2>{escape(tr("No pictures yet"))}</h2><p>{escape(says)}</p></div>'
+
+
+def _nothing_away() -> str:
+    """In place of the downloads."""
+    return f'<p class="ez-muted ez-small">{escape(tr("There is nothing to download yet."))}</p>'
 
 
 def wire(parts: Parts, ctx: UiContext) -> None:
@@ -236,17 +264,17 @@ class _Tab:
         return [
             gr.skip() if ds.name == name else ds.name, view, _print(job), gr.Column(visible=False), gr.Column(visible=True),
             gr.Dropdown(choices=[(d.title, d.name) for d in there], value=ds.name), missing_html(home, ds.name, "dataset"), outcome_html(job),
-            gr.Row(visible=bool(everything)), gr.Button(f"Undo {undo}" if undo else "Undo", visible=bool(undo)),
-            (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else EMPTY_AWAY,
+            gr.Row(visible=bool(everything)), gr.Button(counted.undo(undo), visible=bool(undo)),
+            (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else _nothing_away(),
             gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale),
             versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}), ds.name)), absorbed.of(ds, goal.trigger if goal else ""),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
         if not any_there:
-            return "" if (job := self.parts.imports.of(ds.name)) and not job.ended else EMPTY
+            return "" if (job := self.parts.imports.of(ds.name)) and not job.ended else _empty()
         if not total:
-            return '<div class="ez-empty"><h2>Nothing matches</h2><p>No picture fits this search.</p></div>'
+            return f'<div class="ez-empty"><h2>{escape(tr("Nothing matches"))}</h2><p>{escape(tr("No picture fits this search."))}</p></div>'
         aim = draft.aim(self.ctx.home, hardware.machine(self.ctx.home.root), ds.name)
         goal = goal_of(aim)
         shown = lambda file, version, view: (media.thumb_url(self.ctx, ds.name, file, version, view), media.picture_url(self.ctx, ds.name, file, version))
@@ -256,11 +284,11 @@ class _Tab:
             )
             for p in pictures
         ]
-        return tiles.page(made, view["page"], total, "ez-pictures", treated.left_out(ds) if not view["only"] else "")
+        return tiles.page(made, view["page"], total, "ez-pictures", treated.left_out(ds) if not view["only"] else 0)
 
     def _away(self, ds: Dataset) -> str:
         """The dataset as files that other programs take."""
-        return tiles.away([(title, says, media.dataset_url(self.ctx, ds.name, kind)) for kind, (title, says) in exporting.KINDS.items()])
+        return tiles.away([(heard(title), heard(says), media.dataset_url(self.ctx, ds.name, kind)) for kind, (title, says) in exporting.KINDS.items()])
 
     def choose(self, name: str, view: dict):
         """Another dataset was picked: nothing that is on its way for the one before is painted over it."""
@@ -296,9 +324,9 @@ class _Tab:
         """A folder of this computer was named."""
         text = (folder or "").strip().strip('"')
         if not text:
-            raise gr.Error("Type the folder first.", print_exception=False)
+            raise gr.Error(tr("Type the folder first."), print_exception=False)
         path = Path(text).expanduser() if self.ctx.local else self._said(lambda: allowed_folder(text, self.ctx.folders))
-        ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, path.name or "My pictures")
+        ds = chosen(self.ctx.home, name) or datasets.create(self.ctx.home, path.name or tr("My pictures"))
         self._begin(lambda: self.parts.imports.folder(ds, path))
         return ["", self.ctx.soon(), *self.choose(ds.name, view)]
 
@@ -325,7 +353,7 @@ class _Tab:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
         if act == "absorb" and ds:
             count = self._said(lambda: ds.take_out([str(event.key).removeprefix("leak ")]))
-            gr.Info(f"{views.count(count, 'caption')} changed.", duration=4)
+            gr.Info(trn("{n} caption changed.", "{n} captions changed.", count), duration=4)
         if act == "finding":
             return self.show(name, view, {"page": 0, "finding": str(event.key)})
         if act == "close":
@@ -340,7 +368,7 @@ class _Tab:
         count = self._said(lambda: embedded.use(ds))
         if job := self.parts.imports.of(ds.name):
             job.verdicts = [v for v in job.verdicts if v.kind != "prompts"]
-        gr.Info(f"{views.count(count, 'caption')} written. Undo takes them back.", duration=4)
+        gr.Info(trn("{n} caption written. Undo takes them back.", "{n} captions written. Undo takes them back.", count), duration=4)
 
     def treat(self, name: str, view: dict, event: gr.EventData):
         """Pictures are turned, mirrored, left out or taken back."""
@@ -389,7 +417,7 @@ class _Tab:
         if ds:
             self._at_rest(ds)
             said = self._said(ds.undo)
-            gr.Info(f"{said[:1].upper()}{said[1:]}." if said else "There is nothing to undo.", duration=4)
+            gr.Info(counted.undone(said), duration=4)
         return self.show(name, view)
 
     def create(self, title: str, view: dict):
@@ -411,9 +439,11 @@ class _Tab:
         ds = chosen(self.ctx.home, name)
         if ds is None:
             return gr.Row(visible=False), ""
-        count = views.count(ds.counts().total, "picture")
-        sentence = f"<p>Delete <b>{escape(ds.title)}</b> with {count} and all captions? This cannot be undone. What you copied them from stays.</p>"
-        return gr.Row(visible=True), sentence + _lost_html(losing.of(ds, self.ctx.home))
+        sentence = trn(
+            "Delete <b>{title}</b> with {n} picture and all captions? This cannot be undone. What you copied them from stays.",
+            "Delete <b>{title}</b> with {n} pictures and all captions? This cannot be undone. What you copied them from stays.", ds.counts().total, title=escape(ds.title),
+        )  # fmt: skip
+        return gr.Row(visible=True), f"<p>{sentence}</p>" + _lost_html(losing.of(ds, self.ctx.home))
 
     def delete(self, name: str, view: dict):
         """The dataset is gone."""
@@ -447,7 +477,7 @@ class _Tab:
         except ValueError as error:
             raise gr.Error(in_words(str(error)), print_exception=False) from None
         except OSError as error:
-            raise gr.Error(f"The disk did not allow that: {error.strerror or error}. Mend that, then try again.", print_exception=False) from None
+            raise gr.Error(tr("The disk did not allow that: {why}. Mend that, then try again.", why=error.strerror or error), print_exception=False) from None
 
 
 def goal_of(aim: draft.Aim | None) -> Goal | None:
@@ -457,18 +487,19 @@ def goal_of(aim: draft.Aim | None) -> Goal | None:
 
 def folder_info(ctx: UiContext) -> str:
     """What may be typed as a folder, and what needs no typing at all."""
-    copied = "Everything below it is copied; the folder stays as it is."
-    ready = f"A folder of pictures that is put at {ctx.home.datasets / 'NAME'} is a dataset already, without a copy."
+    copied = tr("Everything below it is copied; the folder stays as it is.")
+    ready = tr("A folder of pictures that is put at {folder} is a dataset already, without a copy.", folder=ctx.home.datasets / "NAME")
     if ctx.local:
         return f"{copied} {ready}"
-    where = " or ".join(str(f) for f in ctx.folders)
-    return f"A folder in {where} (others with --data DIR, when Easel is started). {copied} {ready}"
+    where = counted.either([str(folder) for folder in ctx.folders])
+    allowed = tr("A folder in {folders} (others with --data DIR, when Easel is started).", folders=where)
+    return f"{allowed} {copied} {ready}"
 
 
 def title_for(paths: Sequence[Path]) -> str:
     """A first name for a dataset made of these files: that of a single ZIP or tar, else a plain one."""
     archive = re.fullmatch(r"(.+?)\.(?:zip|tar|tgz|txz|tbz2|tar\.\w{2,3})", paths[0].name, re.IGNORECASE) if len(paths) == 1 else None
-    return archive[1] if archive else "My pictures"
+    return archive[1] if archive else tr("My pictures")
 
 
 def _page_of(ds: Dataset, view: dict, among: frozenset[str] | None) -> tuple[list, int, int]:
@@ -493,19 +524,26 @@ def outcome_html(job: Import | None) -> str:
     if not job.ended:
         share = f'<div class="ez-bar"><i style="width:{100 * job.done / job.of:.1f}%"></i></div>' if job.of and job.done else '<div class="ez-bar ez-busy"><i></i></div>'
         fetching = job.doing == arriving.FETCHING
-        count = (f"{views.size(job.done)} of {views.size(job.of)}" if fetching else f"{job.done:,} of {job.of:,}") if job.of else ""
-        title = job.doing or ("Looking closely at the pictures" if job.checks else "Checking pictures")
-        stop = '<button type="button" class="ez-link" data-act="stop">Cancel</button>' if fetching and job.stop and not job.stop.is_set() else ""
+        done, of = (views.size(job.done), views.size(job.of)) if fetching else (job.done, job.of)
+        count = tr("{done} of {of}", done=done, of=of) if job.of else ""
+        title = tr(FETCHES[job.doing]) if job.doing else tr("Looking closely at the pictures") if job.checks else tr("Checking pictures")
+        stop = f'<button type="button" class="ez-link" data-act="stop">{escape(tr("Cancel"))}</button>' if fetching and job.stop and not job.stop.is_set() else ""
         return (
-            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>{title}</b><span class="ez-muted ez-num">{count}</span></div>{share}'
+            f'<div class="ez-card ez-import" role="status"><div class="ez-spread"><b>{escape(title)}</b><span class="ez-muted ez-num">{escape(count)}</span></div>{share}'
             f'<div class="ez-spread"><p class="ez-muted ez-small ez-oneline">{escape(job.file)}</p>{stop}</div></div>'
         )
     look = "" if job.cancelled else "ez-bad" if job.error else "ez-warn" if job.refused else "ez-ok"
     said = outcome(job)
-    close = '<button type="button" class="ez-link" data-act="dismiss">Dismiss</button>'
+    close = f'<button type="button" class="ez-link" data-act="dismiss">{escape(tr("Dismiss"))}</button>'
+    refused, left, noted = len(job.refused), len(job.left_out), len(job.noted)
+    lists = (
+        _rows(trn("Not added: {n} file", "Not added: {n} files", refused), job.refused, refused <= 6),
+        _rows(trn("Left out: {n} file", "Left out: {n} files", left), job.left_out),
+        _rows(trn("Good to know: {n} file", "Good to know: {n} files", noted), job.noted),
+    )
     return (
         f'<div class="ez-note {look} ez-import" role="status"><div class="ez-spread"><b>{escape(in_words(said))}</b>{close}</div>'
-        f"{_prompts(job)}{_rows('Not added', job.refused)}{_rows('Left out', job.left_out)}{_rows('Good to know', job.noted)}</div>"
+        f"{_prompts(job)}{''.join(lists)}</div>"
     )
 
 
@@ -513,24 +551,25 @@ def _lost_html(lost: list[losing.Losing]) -> str:
     """The runs that a deletion takes their pictures from, each with what that means."""
     if not lost:
         return ""
-    lines = "".join(f"<li><b>{escape(one.title)}</b> ({escape(one.status)}) {escape(one.told)}</li>" for one in lost[:SHOWN_LOSING])
-    more = f"<li>and {len(lost) - SHOWN_LOSING} more</li>" if len(lost) > SHOWN_LOSING else ""
-    return f"<p>{views.count(len(lost), 'run')} {'needs' if len(lost) == 1 else 'need'} it:</p><ul>{lines}{more}</ul><p>What they have made stays.</p>"
+    lines = "".join(f"<li>{tr(LOSES[one.status], title=escape(one.title))}</li>" for one in lost[:SHOWN_LOSING])
+    more = f"<li>{escape(counted.more(len(lost) - SHOWN_LOSING))}</li>" if len(lost) > SHOWN_LOSING else ""
+    need = trn("{n} run needs it:", "{n} runs need it:", len(lost))
+    return f"<p>{escape(need)}</p><ul>{lines}{more}</ul><p>{escape(tr('What they have made stays.'))}</p>"
 
 
 def _prompts(job: Import) -> str:
     """That pictures carry the prompts that they were drawn from, and the button that makes captions of them."""
     if not job.prompts:
         return ""
-    return f'<div class="ez-acts"><span>{escape(in_words(job.prompts))}</span><button type="button" class="ez-btn" data-act="prompts">Use as captions</button></div>'
+    return f'<div class="ez-acts"><span>{escape(in_words(counted.said(job.prompts)))}</span><button type="button" class="ez-btn" data-act="prompts">{escape(tr("Use as captions"))}</button></div>'
 
 
-def _rows(title: str, verdicts: list) -> str:
+def _rows(title: str, verdicts: list, opened: bool = False) -> str:
     if not verdicts:
         return ""
-    rows = "".join(f"<tr><td>{escape(v.file)}</td><td>{escape(v.reason)}</td></tr>" for v in verdicts[:SHOWN_REFUSED])
-    more = f'<p class="ez-muted ez-small">and {len(verdicts) - SHOWN_REFUSED:,} more</p>' if len(verdicts) > SHOWN_REFUSED else ""
+    rows = "".join(f"<tr><td>{escape(v.file)}</td><td>{escape(counted.said(v.reason, '; '))}</td></tr>" for v in verdicts[:SHOWN_REFUSED])
+    more = f'<p class="ez-muted ez-small">{escape(counted.more(len(verdicts) - SHOWN_REFUSED))}</p>' if len(verdicts) > SHOWN_REFUSED else ""
     return (
-        f'<details {"open" if title == "Not added" and len(verdicts) <= 6 else ""}><summary>{title}: {views.count(len(verdicts), "file")}</summary>'
-        f'<div class="ez-scroll"><table class="ez-table"><thead><tr><th>File</th><th>Why</th></tr></thead><tbody>{rows}</tbody></table></div>{more}</details>'
+        f'<details {"open" if opened else ""}><summary>{escape(title)}</summary>'
+        f'<div class="ez-scroll"><table class="ez-table"><thead><tr><th>{escape(tr("File"))}</th><th>{escape(tr("Why"))}</th></tr></thead><tbody>{rows}</tbody></table></div>{more}</details>'
     )

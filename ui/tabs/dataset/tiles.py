@@ -9,27 +9,36 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
+from training.data import embedded, rereading
 from training.data.captions import SEPARATOR, TOKEN_LIMIT, about_tokens, has_place, longest
 from training.data.datasets import Picture
 from training.data.health import Goal
 
-from ... import views
+from ... import counted, views
 from ...icons import icon
+from ...language import N_, point, tr, trn
+from ...language.heard import heard
 from ...server.media import CLIP_TYPES
 from ..train.draft import Aim
 from . import treated
 from .judged import crop_attributes
 
 PER_PAGE = 48
+PLACE = "[trigger]"  # in a caption
 TICK = '<svg viewBox="0 0 24 24" aria-hidden="true"><path d="m5 12.5 4.5 4.5L19 7.5"/></svg>'
-VERDICTS = {"refused": ("Can’t be used", "ez-bad"), "duplicate": ("Same picture twice", "ez-warn"), "unchecked": ("Not checked", "ez-idle"), "out": ("Left out", "ez-idle")}
+VERDICTS = {"refused": (N_("Can’t be used"), "ez-bad"), "duplicate": (N_("Same picture twice"), "ez-warn"), "unchecked": (N_("Not checked"), "ez-idle"), "out": (N_("Left out"), "ez-idle")}
+# where a caption comes from, as the dataset notes it; else it is the captioner that wrote it
+SOURCES = {
+    "file": N_("came with the picture"), "folder": N_("its folder’s name"), "typed": N_("typed"), "replaced": N_("replaced"), "prefix": N_("prefix"), "suffix": N_("suffix"), "tags": N_("tags"),
+    rereading.SOURCE: N_("read again"), embedded.SOURCE: N_("its prompt"),
+}  # fmt: skip
 
 Address = Callable[[Picture], str]
 
 
-def page(tiles: Sequence[str], number: int, total: int, kind: str, aside: str = "") -> str:
-    """A page of tiles with its pager.  number: from 0.  kind: ez-pictures or ez-captions.  aside: what is said behind the count."""
-    return f'<div class="ez-grid {kind}" role="list">{"".join(tiles)}</div>{pager(number, total, aside)}'
+def page(tiles: Sequence[str], number: int, total: int, kind: str, out: int = 0) -> str:
+    """A page of tiles with its pager.  number: from 0.  kind: ez-pictures or ez-captions.  out: how many are left out, which is said behind the count."""
+    return f'<div class="ez-grid {kind}" role="list">{"".join(tiles)}</div>{pager(number, total, out)}'
 
 
 def pages(total: int) -> int:
@@ -47,13 +56,13 @@ def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | Non
     if picture.usable or picture.verdict == "out":
         view = _thumb(picture, thumb, full, goal)
     else:
-        view = f'<div class="ez-thumb ez-lacks"><span>{escape(picture.note)}</span></div>'
+        view = f'<div class="ez-thumb ez-lacks"><span>{escape(heard(picture.note))}</span></div>'
     size = f"{picture.width} × {picture.height}" if picture.width else views.size(picture.bytes)
-    note = escape(picture.note) if picture.usable and picture.note else ""
-    caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else '<p class="ez-cap ez-lacks">No caption</p>'
+    note = escape(heard(picture.note)) if picture.usable and picture.note else ""
+    caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else f'<p class="ez-cap ez-lacks">{escape(tr("No caption"))}</p>'
     return (
         f'<div class="ez-tile{out[0]}" role="listitem" data-id="{id}"{out[1]}>{view}'
-        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>{_beside(picture)}{_twin(picture, control)}'
+        f'{tick(picture.id)}{_beside(picture)}{_twin(picture, control)}'
         f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture, aim)}</div>'
         f"{caption if picture.usable or picture.verdict == 'out' else ''}"
         f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></div>'
@@ -66,19 +75,26 @@ def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[
     return (
         f'<div class="ez-tile{" ez-on" if picked else ""}" role="listitem" data-id="{id}">'
         f"{_thumb(picture, thumb, full)}"
-        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"{" checked" if picked else ""}><span>{TICK}</span></label>'
-        f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="Caption of {name}" placeholder="No caption yet" '
+        f'{tick(picture.id, picked)}'
+        f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="{escape(tr("Caption of {name}", name=picture.id))}" placeholder="{escape(tr("No caption yet"))}" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'
         f'<span class="ez-tile-chips">{caption_chips(picture.captions, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></div>'
     )
 
 
+def tick(id: str, picked: bool = False) -> str:
+    """What selects a picture."""
+    label = escape(tr("Select {name}", name=id))
+    return f'<label class="ez-tick" title="{escape(tr("Select"))}"><input type="checkbox" data-pick aria-label="{label}"{" checked" if picked else ""}><span>{TICK}</span></label>'
+
+
 def _thumb(picture: Picture, thumb: Address, full: Address, goal: Goal | None = None) -> str:
     """The thumbnail, which opens the picture or plays the clip; a clip is marked with its length."""
     name = escape(picture.id, quote=True)
     plays = Path(picture.id).suffix.lower() in CLIP_TYPES
-    mark = f'<span class="ez-length ez-num">clip, {picture.seconds:.1f} s</span>' if picture.seconds else ""
+    length = tr("clip, {seconds} s", seconds=point(f"{picture.seconds:.1f}")) if picture.seconds else ""
+    mark = f'<span class="ez-length ez-num">{escape(length)}</span>' if length else ""
     return (
         f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""}{treated.attributes(picture)} title="{name}">'
         f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'
@@ -89,71 +105,81 @@ def caption_chips(captions: Sequence[str], status: tuple[str, str]) -> str:
     """What the captioner did, how many captions there are where it is not one, and a warning when one is longer than is read."""
     chip = f'<span class="ez-chip {status[0]}">{escape(status[1])}</span>' if status[1] else ""
     if len(captions) > 1:
-        chip += f'<span class="ez-chip" title="Each line is a caption of its own; one is drawn at each use">{len(captions)} captions</span>'
+        says, count = tr("Each line is a caption of its own; one is drawn at each use"), trn("{n} caption", "{n} captions", len(captions))
+        chip += f'<span class="ez-chip" title="{escape(says)}">{escape(count)}</span>'
     if any(has_place(caption) for caption in captions):
-        chip += '<span class="ez-chip" title="The trigger word takes this place, and is not put in front">[trigger]</span>'
+        chip += f'<span class="ez-chip" title="{escape(tr("The trigger word takes this place, and is not put in front"))}">{PLACE}</span>'
     if any(SEPARATOR in caption for caption in captions):
-        chip += f'<span class="ez-chip" title="What stands before it stays in front when tags are shuffled; it is not trained itself">{SEPARATOR}</span>'
+        says = tr("What stands before it stays in front when tags are shuffled; it is not trained itself")
+        chip += f'<span class="ez-chip" title="{escape(says)}">{SEPARATOR}</span>'
     tokens = about_tokens(longest(captions))
     if tokens > TOKEN_LIMIT:
-        chip += f'<span class="ez-chip ez-warn" title="A CLIP text encoder reads about {TOKEN_LIMIT} tokens; base models that have no other one lose the rest">about {tokens} tokens</span>'
+        says = tr("A CLIP text encoder reads about {limit} tokens; base models that have no other one lose the rest", limit=TOKEN_LIMIT)
+        chip += f'<span class="ez-chip ez-warn" title="{escape(says)}">{escape(trn("about {n} token", "about {n} tokens", tokens))}</span>'
     return chip
 
 
 def caption_note(picture: Picture) -> str:
     """Who wrote the caption, escaped."""
-    return escape(picture.caption_note) or source_note(picture.caption_source)
+    return escape(heard(picture.caption_note)) or source_note(picture.caption_source)
 
 
 def source_note(source: str) -> str:
     """Where a caption comes from, in words, escaped."""
-    return escape({"file": "came with the picture", "folder": "its folder’s name"}.get(source, source))
+    return escape(tr(SOURCES[source]) if source in SOURCES else source)
 
 
-def pager(number: int, total: int, aside: str = "") -> str:
+def pager(number: int, total: int, out: int = 0) -> str:
     """Where this page stands, and buttons to the others."""
     last = pages(total) - 1
     first, until = number * PER_PAGE + 1, min(total, (number + 1) * PER_PAGE)
-    said = f'<span class="ez-muted ez-num">{first:,}–{until:,} of {total:,}{aside}</span>'
+    label = escape(tr("Pages"))
     if last == 0:
-        return f'<nav class="ez-pager" aria-label="Pages"><span class="ez-muted ez-num">{views.count(total, "picture")}{aside}</span></nav>'
-    buttons = [_turn(number - 1, "Previous page", "‹", number > 0)]
+        count = trn("{n} picture, {out} left out", "{n} pictures, {out} left out", total, out=out) if out else counted.pictures(total)
+        return f'<nav class="ez-pager" aria-label="{label}"><span class="ez-muted ez-num">{escape(count)}</span></nav>'
+    places = {"first": first, "until": until, "total": total}
+    says = tr("{first}–{until} of {total}, {out} left out", **places, out=out) if out else tr("{first}–{until} of {total}", **places)
+    said = f'<span class="ez-muted ez-num">{escape(says)}</span>'
+    buttons = [_turn(number - 1, tr("Previous page"), "‹", number > 0)]
     shown = sorted({0, last, *range(max(0, number - 1), min(last, number + 1) + 1)})
     before = -1
     for n in shown:
         if n > before + 1:
             buttons.append('<span class="ez-muted" aria-hidden="true">…</span>')
         current = ' aria-current="page"' if n == number else ""
-        buttons.append(f'<button type="button" data-act="page" data-page="{n}" aria-label="Page {n + 1}"{current}>{n + 1}</button>')
+        buttons.append(f'<button type="button" data-act="page" data-page="{n}" aria-label="{escape(tr("Page {number}", number=str(n + 1)))}"{current}>{n + 1}</button>')
         before = n
-    buttons.append(_turn(number + 1, "Next page", "›", number < last))
-    return f'<nav class="ez-pager" aria-label="Pages">{said}<div>{"".join(buttons)}</div></nav>'
+    buttons.append(_turn(number + 1, tr("Next page"), "›", number < last))
+    return f'<nav class="ez-pager" aria-label="{label}">{said}<div>{"".join(buttons)}</div></nav>'
 
 
 def _turn(to: int, label: str, sign: str, possible: bool) -> str:
-    return f'<button type="button" data-act="page" data-page="{to}" aria-label="{label}"{"" if possible else " disabled"}>{sign}</button>'
+    return f'<button type="button" data-act="page" data-page="{to}" aria-label="{escape(label)}"{"" if possible else " disabled"}>{sign}</button>'
 
 
 def _beside(picture: Picture) -> str:
     """Chips on the picture's corner: how often it counts, its mask and its control picture."""
-    often = f'<span class="ez-chip ez-idle" title="Counts {picture.repeats} times in an epoch">×{picture.repeats}</span>' if picture.repeats > 1 else ""
+    says = escape(tr("Counts {times} times in an epoch", times=picture.repeats))
+    often = f'<span class="ez-chip ez-idle" title="{says}">×{picture.repeats}</span>' if picture.repeats > 1 else ""
     chips = often + treated.chip(picture) + _mask(picture) + _control(picture)
     return f'<span class="ez-mask">{chips}</span>' if chips else ""
 
 
 def _mask(picture: Picture) -> str:
     if picture.mask_note:
-        return f'<span class="ez-chip ez-warn" title="{escape(picture.mask_note)}">Mask?</span>'
+        return f'<span class="ez-chip ez-warn" title="{escape(heard(picture.mask_note))}">{escape(tr("Mask?"))}</span>'
     if picture.mask is None:
         return ""
-    says = "Its transparent parts can be hidden" if picture.mask.kind == "alpha" else f"Its mask is {picture.mask.path.name}"
-    return f'<span class="ez-chip ez-idle" title="{escape(says)}: see Masked in All settings of the Train tab">Mask</span>'
+    says = tr("Its transparent parts can be hidden: see Masked in All settings of the Train tab")
+    if picture.mask.kind != "alpha":
+        says = tr("Its mask is {file}: see Masked in All settings of the Train tab", file=picture.mask.path.name)
+    return f'<span class="ez-chip ez-idle" title="{escape(says)}">{escape(tr("Mask"))}</span>'
 
 
 def _control(picture: Picture) -> str:
     """What is wrong with its control picture; one that can be used is shown itself."""
     if picture.control_note:
-        return f'<span class="ez-chip ez-warn" title="{escape(picture.control_note)}">Control?</span>'
+        return f'<span class="ez-chip ez-warn" title="{escape(heard(picture.control_note))}">{escape(tr("Control?"))}</span>'
     return ""
 
 
@@ -162,8 +188,9 @@ def _twin(picture: Picture, control: tuple[str, str] | None) -> str:
     if control is None or picture.control is None:
         return ""
     name = escape(picture.control.path.name, quote=True)
+    says = escape(tr("{file}: its control picture, what a ControlNet is shown of it", file=picture.control.path.name))
     return (
-        f'<a class="ez-twin" href="{escape(control[1])}" data-zoom="{name}"{treated.attributes(picture)} title="{name}: its control picture, what a ControlNet is shown of it">'
+        f'<a class="ez-twin" href="{escape(control[1])}" data-zoom="{name}"{treated.attributes(picture)} title="{says}">'
         f'<img src="{escape(control[0])}" alt="{name}" loading="lazy"></a>'
     )
 
@@ -172,10 +199,10 @@ def _verdict(picture: Picture, aim: Aim | None) -> str:
     if picture.usable:
         word, why = aim.remark(picture.width, picture.height) if aim and picture.width else ("", "")
         if word:
-            return f'<span class="ez-chip ez-warn" title="{escape(why)}">{word}</span>'
-        return '<span class="ez-chip ez-ok">Good</span>'
+            return f'<span class="ez-chip ez-warn" title="{escape(why)}">{escape(word)}</span>'
+        return f'<span class="ez-chip ez-ok">{escape(tr("Good"))}</span>'
     word, look = VERDICTS.get(picture.verdict, (picture.verdict, "ez-idle"))
-    return f'<span class="ez-chip {look}" title="{escape(picture.note)}">{escape(word)}</span>'
+    return f'<span class="ez-chip {look}" title="{escape(heard(picture.note))}">{escape(tr(word))}</span>'
 
 
 def away(ways: Sequence[tuple[str, str, str]]) -> str:

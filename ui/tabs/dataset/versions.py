@@ -17,10 +17,12 @@ from training.home import Home
 from training.outside import is_folder
 from training.runs import exactly
 
-from ... import views
+from ... import counted, views
 from ...icons import icon
+from ...language import tr, trc, trn, whole
+from ...language.heard import heard
 from ...server import media
-from .tiles import TICK
+from .tiles import tick
 
 LISTED, TILES, TEXTS = 8, 24, 20  # versions, pictures of a kind, and captions that are shown before "and … more"
 NOW = 0  # stands for the dataset as it is, where two versions are compared
@@ -72,9 +74,50 @@ def panel(ctx, ds: Dataset, look: Look) -> str:
 def _lost(ds: Dataset, home: Home) -> str:
     """What emptying the bin costs, also where a damaged version does not let that be known."""
     try:
-        return exactly.lost_with_bin(ds, home)
+        found = exactly.lost_in_bin(ds, home)
     except ValueError as error:
-        return f"Which versions need what is in it cannot be told: {error}."
+        return tr("Which versions need what is in it cannot be told: {why}.", why=heard(str(error)))
+    return lost_says(found) if found else tr("No version needs what is in it.")
+
+
+def lost_says(lost: exactly.Lost) -> str:
+    """What emptying the bin costs, in a sentence."""
+    first, last, n = str(lost.versions[0]), str(lost.versions[-1]), lost.pictures
+    quoted = [tr("“{title}”", title=title) for title in lost.titles]
+    runs = counted.names(quoted, exactly.NAMED)
+    if len(lost.versions) == 1:
+        if not quoted:
+            return trn(
+                "Version {version} can then no longer come back whole: {n} picture is kept nowhere else in this dataset.",
+                "Version {version} can then no longer come back whole: {n} pictures are kept nowhere else in this dataset.", n, version=first,
+            )  # fmt: skip
+        if len(quoted) == 1:
+            return trn(
+                "Version {version} can then no longer come back whole, nor can the run {run} be trained again on exactly the same: {n} picture is kept nowhere else in this dataset.",
+                "Version {version} can then no longer come back whole, nor can the run {run} be trained again on exactly the same: {n} pictures are kept nowhere else in this dataset.",
+                n, version=first, run=runs,
+            )  # fmt: skip
+        return trn(
+            "Version {version} can then no longer come back whole, nor can the runs {runs} be trained again on exactly the same: {n} picture is kept nowhere else in this dataset.",
+            "Version {version} can then no longer come back whole, nor can the runs {runs} be trained again on exactly the same: {n} pictures are kept nowhere else in this dataset.",
+            n, version=first, runs=runs,
+        )  # fmt: skip
+    if not quoted:
+        return trn(
+            "Versions {first} to {last} can then no longer come back whole: {n} picture is kept nowhere else in this dataset.",
+            "Versions {first} to {last} can then no longer come back whole: {n} pictures are kept nowhere else in this dataset.", n, first=first, last=last,
+        )  # fmt: skip
+    if len(quoted) == 1:
+        return trn(
+            "Versions {first} to {last} can then no longer come back whole, nor can the run {run} be trained again on exactly the same: {n} picture is kept nowhere else in this dataset.",
+            "Versions {first} to {last} can then no longer come back whole, nor can the run {run} be trained again on exactly the same: {n} pictures are kept nowhere else in this dataset.",
+            n, first=first, last=last, run=runs,
+        )  # fmt: skip
+    return trn(
+        "Versions {first} to {last} can then no longer come back whole, nor can the runs {runs} be trained again on exactly the same: {n} picture is kept nowhere else in this dataset.",
+        "Versions {first} to {last} can then no longer come back whole, nor can the runs {runs} be trained again on exactly the same: {n} pictures are kept nowhere else in this dataset.",
+        n, first=first, last=last, runs=runs,
+    )  # fmt: skip
 
 
 def act(ds: Dataset, home: Home, look: Look, word: str, key: str, ids: Sequence[str]) -> tuple[Look, str]:
@@ -89,7 +132,7 @@ def act(ds: Dataset, home: Home, look: Look, word: str, key: str, ids: Sequence[
         return Look(look.everything, (first, second), at), ""
     if word == "keep":
         made = versions.gather(ds)
-        return plain, f"Version {made.id} is kept." if made else ""
+        return plain, tr("Version {version} is kept.", version=str(made.id)) if made else ""
     if word == "restore":
         id = int(key)
         if restoring.missing(ds, versions.read(ds, id)):
@@ -98,20 +141,31 @@ def act(ds: Dataset, home: Home, look: Look, word: str, key: str, ids: Sequence[
         return plain, _restored(ds, int(key))
     if word == "back":
         count = restoring.bring_back(ds, list(ids))
-        return plain, f"{views.count(count, 'picture')} put back."
+        return plain, trn("{n} picture put back.", "{n} pictures put back.", count)
     if word == "ask":
         return Look(look.everything, look.compared, look.at, emptying=True), ""
     if word == "empty":
-        return plain, f"The bin is empty; {views.size(bin.empty(ds))} are free again."
+        return plain, tr("The bin is empty; {size} are free again.", size=views.size(bin.empty(ds)))
     return plain, ""
 
 
 def _restored(ds: Dataset, id: int) -> str:
     done = restoring.restore(ds, id)
+    version, back, missing = str(id), tr("Undo takes that back."), len(done.missing)
+    if ds.in_place and missing:
+        told = trn(
+            "Captions and settings of {title} are what they were in version {version}; its pictures are used in place, and Easel changes none of them: {n} file of that version is gone or another one now.",
+            "Captions and settings of {title} are what they were in version {version}; its pictures are used in place, and Easel changes none of them: {n} files of that version are gone or other ones now.",
+            missing, title=ds.title, version=version,
+        )  # fmt: skip
+        return f"{told} {back}"
     if ds.in_place:
-        return f"{views.sentence_start(restoring.told(ds, id, done))}. Undo takes that back."
-    copied = f" {views.count(done.copied, 'file')} had to be copied, as this disk knows no hard links." if done.copied else ""
-    return f"The dataset is what it was in version {id}. Undo takes that back.{copied}"
+        told = tr("Captions and settings of {title} are what they were in version {version}; its pictures are used in place, and Easel changes none of them.", title=ds.title, version=version)
+        return f"{told} {back}"
+    told = f"{tr('The dataset is what it was in version {version}.', version=version)} {back}"
+    if not done.copied:
+        return told
+    return f"{told} {trn('{n} file had to be copied, as this disk knows no hard links.', '{n} files had to be copied, as this disk knows no hard links.', done.copied)}"
 
 
 # -- HTML
@@ -120,7 +174,8 @@ def _restored(ds: Dataset, id: int) -> str:
 def listed_html(there: Sequence[Version], pending: str, runs: set[tuple[int, str]], look: Look, now: float, opened: str = "") -> str:
     """The versions, newest first.  opened: what was asked of one of them, shown below it."""
     if not there:
-        return '<p class="ez-muted ez-small">Every import, change of many captions and removal will be kept here as a version that can be brought back.</p>'
+        says = tr("Every import, change of many captions and removal will be kept here as a version that can be brought back.")
+        return f'<p class="ez-muted ez-small">{escape(says)}</p>'
     rows = _pending(pending) if pending else ""
     shown = list(reversed(there))[: None if look.everything else LISTED]
     below = look.lacking or look.at
@@ -128,67 +183,76 @@ def listed_html(there: Sequence[Version], pending: str, runs: set[tuple[int, str
     for v in shown:
         rows += _row(v, v is there[-1] and not pending, sorted(title for id, title in runs if id == v.id), now)
         rows += f'<li class="ez-opened">{opened}</li>' if opened and v.id == below else ""
-    word = "Show fewer" if look.everything else f"Show all {len(there):,}"
-    more = f'<button type="button" class="ez-link" data-act="everything">{word}</button>' if len(there) > LISTED else ""
-    size = views.size(sum(v.size_bytes for v in there))
+    word = tr("Show fewer") if look.everything else tr("Show all {n}", n=len(there))
+    more = f'<button type="button" class="ez-link" data-act="everything">{escape(word)}</button>' if len(there) > LISTED else ""
+    take = tr("They take {size} beside the pictures, which lie on the disk once.", size=views.size(sum(v.size_bytes for v in there)))
+    most = tr("Of more than {most}, the oldest go that no run was trained on.", most=versions.MOST)
     return (
-        f'<div class="ez-spread"><h3 class="ez-subtitle">Versions <span class="ez-count">{len(there):,}</span></h3>{more}</div><ol class="ez-versions">{rows}</ol>'
-        f'<p class="ez-muted ez-small">They take {size} beside the pictures, which lie on the disk once. Of more than {versions.MOST}, the oldest go that no run was trained on.</p>'
+        f'<div class="ez-spread"><h3 class="ez-subtitle">{escape(tr("Versions"))} <span class="ez-count">{whole(len(there))}</span></h3>{more}</div><ol class="ez-versions">{rows}</ol>'
+        f'<p class="ez-muted ez-small">{escape(take)} {escape(most)}</p>'
     )
 
 
 def _pending(said: str) -> str:
+    since = tr("Since then. It becomes a version before the next step, or now.")
     return (
-        f'<li class="ez-version"><span class="ez-version-id">+</span><div class="ez-version-text"><b>{escape(views.sentence_start(said))}</b>'
-        '<span class="ez-muted ez-small">Since then. It becomes a version before the next step, or now.</span></div>'
-        f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="keep">{icon("save")}Keep</button></div></li>'
+        f'<li class="ez-version"><span class="ez-version-id">+</span><div class="ez-version-text"><b>{escape(views.sentence_start(counted.said(said)))}</b>'
+        f'<span class="ez-muted ez-small">{escape(since)}</span></div>'
+        f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="keep">{icon("save")}{escape(trc("as a version", "Keep"))}</button></div></li>'
     )
 
 
 def _row(version: Version, current: bool, titles: Sequence[str], now: float) -> str:
-    chips = ('<span class="ez-chip ez-ok">now</span>' if current else "") + "".join(f'<span class="ez-chip" title="A run was trained on it">{icon("bolt")}{escape(t)}</span>' for t in titles[:3])
-    facts = " · ".join(filter(None, (views.when(version.t, now), views.count(version.pictures, "picture"), _unsaid(version))))
-    back = "" if current else f'<button type="button" class="ez-btn" data-act="restore" data-key="{version.id}" aria-label="Bring back version {version.id}">{icon("clock")}Bring back</button>'
+    id = str(version.id)
+    trained = escape(tr("A run was trained on it"))
+    chips = f'<span class="ez-chip ez-ok">{escape(tr("now"))}</span>' if current else ""
+    chips += "".join(f'<span class="ez-chip" title="{trained}">{icon("bolt")}{escape(t)}</span>' for t in titles[:3])
+    facts = " · ".join(filter(None, (views.when(version.t, now), counted.pictures(version.pictures), _unsaid(version))))
+    label = escape(tr("Bring back version {version}", version=id))
+    back = "" if current else f'<button type="button" class="ez-btn" data-act="restore" data-key="{id}" aria-label="{label}">{icon("clock")}{escape(tr("Bring back"))}</button>'
+    with_now = escape(tr("Compare version {version} with the dataset as it is", version=id))
     return (
-        f'<li class="ez-version"><span class="ez-version-id ez-num">{version.id}</span><div class="ez-version-text"><b>{escape(version.did)}{chips}</b>'
+        f'<li class="ez-version"><span class="ez-version-id ez-num">{id}</span><div class="ez-version-text"><b>{escape(counted.said(version.did))}{chips}</b>'
         f'<span class="ez-muted ez-small ez-num">{escape(facts)}</span></div><div class="ez-acts">'
-        f'<button type="button" class="ez-btn ez-quiet" data-act="compare" data-key="{version.id}:{NOW}:{version.id}" aria-label="Compare version {version.id} with the dataset as it is">Compare</button>{back}</div></li>'
+        f'<button type="button" class="ez-btn ez-quiet" data-act="compare" data-key="{id}:{NOW}:{id}" aria-label="{with_now}">{escape(tr("Compare"))}</button>{back}</div></li>'
     )
 
 
 def _unsaid(version: Version) -> str:
     """What a version came to, as far as its name does not say so already."""
     parts = version.change.split(", ")
-    return "" if all(" ".join(part.split()[:2]) in version.did for part in parts) else version.change
+    return "" if all(" ".join(part.split()[:2]) in version.did for part in parts) else counted.said(version.change)
 
 
 def _compared(ds: Dataset, there: Sequence[Version], pair: tuple[int, int], at: int, thumb: Thumb) -> str:
     try:
         before, after = (states.now(ds) if id == NOW else versions.read(ds, id) for id in pair)
     except ValueError as error:
-        return f'<div class="ez-note ez-bad" role="status">{escape(views.sentence_start(str(error)))}</div>'
+        return f'<div class="ez-note ez-bad" role="status">{escape(views.sentence_start(heard(str(error))))}</div>'
     return compared_html([v.id for v in there], pair, at, states.compare(before, after), before, after, thumb)
 
 
 def compared_html(ids: Sequence[int], pair: tuple[int, int], at: int, found: Difference, before: State, after: State, thumb: Thumb) -> str:
     """Two versions, chosen by two lists, and what the second has that the first has not."""
     parts = [
-        _pictures("Added", found.added, after, thumb), _pictures("Removed", found.removed, before, thumb), _pictures("Replaced by another file", found.replaced, after, thumb),
+        _pictures(tr("Added"), found.added, after, thumb), _pictures(tr("Removed"), found.removed, before, thumb), _pictures(tr("Replaced by another file"), found.replaced, after, thumb),
         _texts(found.captions), _rest(found),
     ]  # fmt: skip
+    first, second = _choice(ids, pair[0], trc("of two versions", "From")), _choice(ids, pair[1], trc("of two versions", "To"))
+    differs = views.sentence_start(counted.said(found.says())) or tr("Nothing differs.")
     return (
-        '<section class="ez-card ez-compared" aria-label="Two versions compared"><div class="ez-spread"><div class="ez-versus">'
-        f'{_choice(ids, pair[0], "From")}<span class="ez-muted">→</span>{_choice(ids, pair[1], "To")}'
-        f'<input type="hidden" value="{at}"><button type="button" class="ez-btn" data-act="compare" data-keys=".ez-versus :is(select, input)">Compare</button></div>'
-        '<button type="button" class="ez-link" data-act="close">Close</button></div>'
-        f"<p><b>{escape(views.sentence_start(found.says())) or 'Nothing differs.'}</b></p>{''.join(parts)}</section>"
+        f'<section class="ez-card ez-compared" aria-label="{escape(tr("Two versions compared"))}"><div class="ez-spread"><div class="ez-versus">'
+        f'{first}<span class="ez-muted">→</span>{second}'
+        f'<input type="hidden" value="{at}"><button type="button" class="ez-btn" data-act="compare" data-keys=".ez-versus :is(select, input)">{escape(tr("Compare"))}</button></div>'
+        f'<button type="button" class="ez-link" data-act="close">{escape(tr("Close"))}</button></div>'
+        f"<p><b>{escape(differs)}</b></p>{''.join(parts)}</section>"
     )
 
 
 def _choice(ids: Sequence[int], chosen: int, label: str) -> str:
-    rows = [(NOW, "as it is now"), *((id, f"version {id}") for id in reversed(ids))]
-    options = "".join(f'<option value="{id}"{" selected" if id == chosen else ""}>{words}</option>' for id, words in rows)
-    return f'<select class="ez-input" aria-label="{label}">{options}</select>'
+    rows = [(NOW, tr("as it is now")), *((id, tr("version {version}", version=str(id))) for id in reversed(ids))]
+    options = "".join(f'<option value="{id}"{" selected" if id == chosen else ""}>{escape(words)}</option>' for id, words in rows)
+    return f'<select class="ez-input" aria-label="{escape(label)}">{options}</select>'
 
 
 def _pictures(title: str, names: Sequence[str], state: State, thumb: Thumb) -> str:
@@ -197,8 +261,8 @@ def _pictures(title: str, names: Sequence[str], state: State, thumb: Thumb) -> s
     tiles = "".join(
         f'<li title="{escape(n)}"><img src="{escape(thumb(state.files[n]))}" alt="{escape(n)}" loading="lazy"><span class="ez-name">{escape(n)}</span></li>' for n in names[:TILES]
     )
-    more = f'<p class="ez-muted ez-small">and {len(names) - TILES:,} more</p>' if len(names) > TILES else ""
-    return f'<h4>{title} <span class="ez-count">{len(names):,}</span></h4><ul class="ez-strip-of">{tiles}</ul>{more}'
+    more = f'<p class="ez-muted ez-small">{escape(counted.more(len(names) - TILES))}</p>' if len(names) > TILES else ""
+    return f'<h4>{escape(title)} <span class="ez-count">{whole(len(names))}</span></h4><ul class="ez-strip-of">{tiles}</ul>{more}'
 
 
 def _texts(found: Mapping[str, tuple[str, str]]) -> str:
@@ -209,31 +273,33 @@ def _texts(found: Mapping[str, tuple[str, str]]) -> str:
     for name, (before, after) in list(found.items())[:TEXTS]:
         pieces = rewriting.compared(before, after)
         rows += f'<li><span class="ez-name">{escape(name)}</span><p>{"".join(marks[p.kind].format(escape(p.text)) for p in pieces)}</p></li>'
-    more = f'<p class="ez-muted ez-small">and {len(found) - TEXTS:,} more</p>' if len(found) > TEXTS else ""
-    return f'<h4>Captions <span class="ez-count">{len(found):,}</span></h4><ul class="ez-previewed">{rows}</ul>{more}'
+    more = f'<p class="ez-muted ez-small">{escape(counted.more(len(found) - TEXTS))}</p>' if len(found) > TEXTS else ""
+    return f'<h4>{escape(tr("Captions"))} <span class="ez-count">{whole(len(found))}</span></h4><ul class="ez-previewed">{rows}</ul>{more}'
 
 
 def _rest(found: Difference) -> str:
     """Crops, repeats and settings: what the first line says is all there is to see of them, but the names."""
-    return f'<h4>Counted otherwise</h4><p class="ez-small">{escape(", ".join(found.repeats[:TEXTS]))}</p>' if found.repeats else ""
+    return f'<h4>{escape(tr("Counted otherwise"))}</h4><p class="ez-small">{escape(", ".join(found.repeats[:TEXTS]))}</p>' if found.repeats else ""
 
 
 def _lacking(ds: Dataset, id: int) -> str:
     try:
         gone = restoring.missing(ds, versions.read(ds, id))
     except ValueError as error:
-        return f'<div class="ez-note ez-bad" role="status">{escape(views.sentence_start(str(error)))}</div>'
+        return f'<div class="ez-note ez-bad" role="status">{escape(views.sentence_start(heard(str(error))))}</div>'
     return lacking_html(id, gone) if gone else ""
 
 
 def lacking_html(id: int, gone: Sequence[str]) -> str:
     """Before a version comes back that cannot come back whole."""
-    names = ", ".join(gone[:10]) + (f" and {len(gone) - 10:,} more" if len(gone) > 10 else "")
-    is_are = "is" if len(gone) == 1 else "are"
+    told = trn(
+        "<b>{n} file of version {version} is gone for good</b>: {names}. The rest can come back.", "<b>{n} files of version {version} are gone for good</b>: {names}. The rest can come back.",
+        len(gone), version=str(id), names=escape(counted.names(gone, 10)),
+    )  # fmt: skip
     return (
-        f'<div class="ez-note ez-warn" role="status"><p><b>{views.count(len(gone), "file")} of version {id} {is_are} gone for good</b>: {escape(names)}. The rest can come back.</p>'
-        f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="rest" data-key="{id}">Bring back the rest</button>'
-        '<button type="button" class="ez-btn ez-quiet" data-act="close">Leave it</button></div></div>'
+        f'<div class="ez-note ez-warn" role="status"><p>{told}</p>'
+        f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="rest" data-key="{id}">{escape(tr("Bring back the rest"))}</button>'
+        f'<button type="button" class="ez-btn ez-quiet" data-act="close">{escape(tr("Leave it"))}</button></div></div>'
     )
 
 
@@ -245,18 +311,19 @@ def bin_html(kept: Sequence[Kept], size_bytes: int, emptying: bool, lost: str, t
     page = max(0, min(page, (len(pictures) - 1) // TILES))
     tiles = "".join(_kept(k, thumb, now) for k in pictures[page * TILES : (page + 1) * TILES])
     more = _leaves(page, len(pictures)) if len(pictures) > TILES else ""
-    ask = "" if emptying else f'<button type="button" class="ez-btn" data-act="ask">{icon("trash")}Empty the bin</button>'
+    ask = "" if emptying else f'<button type="button" class="ez-btn" data-act="ask">{icon("trash")}{escape(tr("Empty the bin"))}</button>'
     sure = (
-        f'<div class="ez-note ez-warn" role="status"><p><b>Delete {views.size(size_bytes)} for good?</b> {escape(lost) or "No version needs what is in it."}</p>'
-        '<div class="ez-acts"><button type="button" class="ez-btn ez-destroy" data-act="empty">Delete for good</button>'
-        '<button type="button" class="ez-btn ez-quiet" data-act="close">Keep it</button></div></div>'
+        f'<div class="ez-note ez-warn" role="status"><p><b>{escape(tr("Delete {size} for good?", size=views.size(size_bytes)))}</b> {escape(lost or tr("No version needs what is in it."))}</p>'
+        f'<div class="ez-acts"><button type="button" class="ez-btn ez-destroy" data-act="empty">{escape(tr("Delete for good"))}</button>'
+        f'<button type="button" class="ez-btn ez-quiet" data-act="close">{escape(tr("Keep it"))}</button></div></div>'
         if emptying
         else ""
     )
+    holds = trn("{n} picture, {size}", "{n} pictures, {size}", len(pictures), size=views.size(size_bytes))
     return (
-        '<div class="ez-bin"><div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="none">Clear</button>'
-        '<button type="button" class="ez-btn ez-primary" data-act="back">Put back</button></div>'
-        f'<div class="ez-spread"><h3 class="ez-subtitle">Bin <span class="ez-count">{views.count(len(pictures), "picture")}, {views.size(size_bytes)}</span></h3>{ask}</div>'
+        f'<div class="ez-bin"><div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="none">{escape(trc("what is selected", "Clear"))}</button>'
+        f'<button type="button" class="ez-btn ez-primary" data-act="back">{escape(tr("Put back"))}</button></div>'
+        f'<div class="ez-spread"><h3 class="ez-subtitle">{escape(tr("Bin"))} <span class="ez-count">{escape(holds)}</span></h3>{ask}</div>'
         f'{sure}<div class="ez-grid ez-binned" role="list">{tiles}</div>{more}</div>'
     )
 
@@ -264,15 +331,17 @@ def bin_html(kept: Sequence[Kept], size_bytes: int, emptying: bool, lost: str, t
 def _leaves(page: int, total: int) -> str:
     """Which pictures of the bin are shown, and buttons to those before and after."""
     first, until = page * TILES + 1, min(total, (page + 1) * TILES)
-    rows = ((page - 1, "Previous page of the bin", "‹", page > 0), (page + 1, "Next page of the bin", "›", until < total))
-    turns = "".join(f'<button type="button" data-act="leaf" data-key="{to}" aria-label="{label}"{"" if possible else " disabled"}>{sign}</button>' for to, label, sign, possible in rows)
-    return f'<nav class="ez-pager" aria-label="Pages of the bin"><span class="ez-muted ez-num">{first:,}–{until:,} of {total:,}</span><div>{turns}</div></nav>'
+    rows = ((page - 1, tr("Previous page of the bin"), "‹", page > 0), (page + 1, tr("Next page of the bin"), "›", until < total))
+    turns = "".join(f'<button type="button" data-act="leaf" data-key="{to}" aria-label="{escape(label)}"{"" if possible else " disabled"}>{sign}</button>' for to, label, sign, possible in rows)
+    says = tr("{first}–{until} of {total}", first=first, until=until, total=total)
+    return f'<nav class="ez-pager" aria-label="{escape(tr("Pages of the bin"))}"><span class="ez-muted ez-num">{escape(says)}</span><div>{turns}</div></nav>'
 
 
 def _kept(kept: Kept, thumb: Thumb, now: float) -> str:
     name, when = escape(kept.name, quote=True), views.when(kept.t, now) if kept.t else views.size(kept.size_bytes)
+    removed = escape(tr("Removed; {size}", size=views.size(kept.size_bytes)))
     return (
         f'<div class="ez-tile" role="listitem" data-id="{escape(kept.key, quote=True)}"><div class="ez-thumb"><img src="{escape(thumb(kept.sha256))}" alt="{name}" loading="lazy"></div>'
-        f'<label class="ez-tick" title="Select"><input type="checkbox" data-pick aria-label="Select {name}"><span>{TICK}</span></label>'
-        f'<div class="ez-tile-text"><p class="ez-name" title="{name}">{name}</p><p class="ez-name" title="Removed; {views.size(kept.size_bytes)}">{escape(when)}</p></div></div>'
+        f'{tick(kept.name)}'
+        f'<div class="ez-tile-text"><p class="ez-name" title="{name}">{name}</p><p class="ez-name" title="{removed}">{escape(when)}</p></div></div>'
     )

@@ -13,6 +13,7 @@ from training.plan import hardware, presets
 from training.runs import supervisor
 from training.runs.run import create
 
+from ...language import tr
 from ...server import media
 from ...words import in_words
 
@@ -32,23 +33,18 @@ class Parts:
 def build(ctx) -> Parts:
     """The layout."""
     with gr.Column(visible=False, elem_id="ez-welcome") as column:
-        gr.HTML(
-            '<div class="ez-hero"><h1>Teach a model your pictures</h1><p>Easel turns a handful of pictures into a LoRA: a small file that teaches an image model '
-            f"your character, product or style.{'' if ctx.on_space else ' Everything happens on this computer.'}</p></div>",
-            apply_default_css=False,
-        )
+        lead = tr("Easel turns a handful of pictures into a LoRA: a small file that teaches an image model your character, product or style.")
+        here = "" if ctx.on_space else f' {escape(tr("Everything happens on this computer."))}'
+        gr.HTML(f'<div class="ez-hero"><h1>{escape(tr("Teach a model your pictures"))}</h1><p>{escape(lead)}{here}</p></div>', apply_default_css=False)
         with gr.Row(elem_id="ez-doors"):
             with gr.Column(elem_classes=["ez-card", "ez-door"], min_width=280):
                 gr.HTML(_try_html(ctx), apply_default_css=False, elem_classes="ez-grow")
-                start = gr.Button("Try it now", variant="primary", size="lg", elem_id="ez-try")
+                start = gr.Button(tr("Try it now"), variant="primary", size="lg", elem_id="ez-try")
                 fault = gr.HTML(apply_default_css=False)
             with gr.Column(elem_classes=["ez-card", "ez-door"], min_width=280):
-                gr.HTML(
-                    '<h2 class="ez-subtitle">Start with your pictures</h2><p class="ez-muted">Ten to thirty pictures of one thing or in one style. '
-                    "Captions in .txt files of the same name come along.</p>",
-                    apply_default_css=False,
-                )
-                drop = gr.File(label="Your pictures", show_label=False, file_count="multiple", type="filepath", elem_classes=["ez-drop", "ez-drop-big"], height=244)
+                says = tr("Ten to thirty pictures of one thing or in one style. Captions in .txt files of the same name come along.")
+                gr.HTML(f'<h2 class="ez-subtitle">{escape(tr("Start with your pictures"))}</h2><p class="ez-muted">{escape(says)}</p>', apply_default_css=False)
+                drop = gr.File(label=tr("Your pictures"), show_label=False, file_count="multiple", type="filepath", elem_classes=["ez-drop", "ez-drop-big"], height=244)
     return Parts(column, start, fault, drop)
 
 
@@ -73,7 +69,5 @@ def _try_html(ctx) -> str:
     folder = examples.FOLDER
     names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in media.PICTURE_TYPES)[:SHOWN] if folder.is_dir() else []
     shown = "".join(f'<img src="{escape(media.example_url(ctx, n))}" alt="" loading="lazy">' for n in names)
-    return (
-        '<h2 class="ez-subtitle">Try it now</h2><p class="ez-muted">One click trains the example below on the small model that comes with Easel, '
-        f'and shows you what it learns. No GPU and no internet needed; it takes a few minutes.</p><div class="ez-examples">{shown}</div>'
-    )
+    says = tr("One click trains the example below on the small model that comes with Easel, and shows you what it learns. No GPU and no internet needed; it takes a few minutes.")
+    return f'<h2 class="ez-subtitle">{escape(tr("Try it now"))}</h2><p class="ez-muted">{escape(says)}</p><div class="ez-examples">{shown}</div>'

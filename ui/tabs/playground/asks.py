@@ -21,6 +21,7 @@ from training.plan.prompts import with_place
 from training.plan.shots import FINAL, Shot, unweighted
 from training.runs.run import Run, create, list_runs
 
+from ...language import N_, tr
 from . import besides, repairs
 from .votes import step_of
 
@@ -30,9 +31,11 @@ SMALL = {"sizes": [[64, 64]], "steps": 12, "guidance": 3.0, "negative": "", "tri
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 MOST_STEPS = 12  # checkpoints in a row; more are thinned out evenly
 MODES = {
-    "one": "One picture", "before": "Before and after", "strengths": "Strengths", "checkpoints": "Checkpoints", "two": "Two LoRAs", "film": "Film", "vote": "Vote", "repair": "Repair",
+    "one": N_("One picture"), "before": N_("Before and after"), "strengths": N_("Strengths"), "checkpoints": N_("Checkpoints"),
+    "two": N_("Two LoRAs"), "film": N_("Film"), "vote": N_("Vote"), "repair": N_("Repair"),
 }  # fmt: skip
 HISTORY = 24
+NO_RUN = N_("the base model")  # what is drawn with then, as names of jobs and pictures' labels have it
 
 
 class Wish(BaseModel):
@@ -68,7 +71,7 @@ class Wish(BaseModel):
         """The form after one field was left."""
         which, slash, block = path.partition("/")
         if slash and which in repairs.USUAL:
-            return self.model_copy(update={which: repairs.moved(getattr(self, which), {block[:200]: number(text, "Factor")}, repairs.USUAL[which])})
+            return self.model_copy(update={which: repairs.moved(getattr(self, which), {block[:200]: number(text, tr("Factor"))}, repairs.USUAL[which])})
         if path not in Wish.model_fields or path in ("showing", "many_showing", *repairs.USUAL):
             return self
         changed = {path: text[:20_000]}
@@ -97,19 +100,19 @@ def bench(home: Home, wish: Wish) -> Bench:
     runs = [run for run in list_runs(home.outputs, {"train"}) if points(run)]
     choices = [(run.id, run.title) for run in runs]
     networks = [found for run in list_runs(home.outputs, {"train"}) if (found := besides.of(run))]
-    choices += [(besides.MARK + found.run.id, f"{found.run.title} ({found.title})") for found in networks]
+    choices += [(besides.MARK + found.run.id, f"{found.run.title} ({tr(found.title)})") for found in networks]
     seen: dict[str, tuple[str, str]] = {}
     for run in list_runs(home.outputs, {"train"}):
         model = run.job().get("model")
         source = str(model.get("source", "")) if isinstance(model, dict) else ""
         if source and source != "builtin":
-            seen.setdefault(source, (f"{BASE}{run.id}", f"No LoRA: {source.rstrip('/').rsplit('/', 1)[-1]}"))
-    choices += [(BASE, "No LoRA: Easel’s own small model"), *seen.values()]
+            seen.setdefault(source, (f"{BASE}{run.id}", tr("No LoRA: {model}", model=source.rstrip("/").rsplit("/", 1)[-1])))
+    choices += [(BASE, tr("No LoRA: Easel’s own small model")), *seen.values()]
     chosen = wish.run if wish.run in dict(choices) else choices[0][0]
     if chosen.startswith(BASE):
         like = chosen.removeprefix(BASE)
         usual = drawing_like(Run.open(home.outputs, like)) if like else _small(home)
-        return Bench(None, "the base model", (), usual, choices)
+        return Bench(None, NO_RUN, (), usual, choices)
     if chosen.startswith(besides.MARK):
         found = next(found for found in networks if besides.MARK + found.run.id == chosen)
         return Bench(None, found.run.title, (), drawing_like(found.run), choices, found)
@@ -144,7 +147,7 @@ def config_of(home: Home, usual: dict[str, Any], title: str) -> Config:
     model = dict(usual["model"])
     roomy = model.get("quantise_text", "none") == "none" and not model.get("offload")
     data = {"kind": "play", "name": f"Playground {title}"[:90], "device": machine(home.root).device, "model": model, "keep_text": roomy}
-    return parse(Config, data, "the Playground")
+    return parse(Config, data, N_("the Playground"))
 
 
 def studio(home: Home, config: Config) -> Run:
@@ -166,22 +169,22 @@ def source_of(bench: Bench, point: str) -> str:
     last = bench.points[-1] if bench.points else FINAL
     point = last if point == FINAL else point
     if point not in bench.points:
-        raise ValueError(f"that checkpoint is gone; there are: {', '.join(bench.points)}")
+        raise ValueError(tr("that checkpoint is gone; there are: {checkpoints}", checkpoints=", ".join(bench.points)))
     return bench.run.id if point == FINAL else f"{bench.run.id}/{point}"
 
 
 def request(home: Home, wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> Request:
     """What Draw asks for.  Raises ValueError, in plain words, where the form cannot be drawn."""
     if wish.mode not in MODES:
-        raise ValueError(f"there is no way to draw called {wish.mode!r}")
+        raise ValueError(tr("there is no way to draw called {name}", name=repr(wish.mode)))
     if not wish.prompt.strip():
-        raise ValueError("Say what to draw")
+        raise ValueError(tr("Say what to draw"))
     if bench.beside and wish.mode not in besides.ways(bench.beside):
-        raise ValueError(f"“{MODES[wish.mode]}” cannot be drawn with the {bench.beside.title} of a run; choose “{MODES['one']}”")
+        raise ValueError(tr("“{way}” cannot be drawn with the {kind} of a run; choose “{other}”", way=tr(MODES[wish.mode]), kind=tr(bench.beside.title), other=tr(MODES["one"])))
     if bench.run is None and not bench.beside and wish.mode in ("before", "strengths", "checkpoints", "film", "vote", "repair"):
-        raise ValueError(f"“{MODES[wish.mode]}” needs a LoRA; choose a run")
+        raise ValueError(tr("“{way}” needs a LoRA; choose a run", way=tr(MODES[wish.mode])))
     rows = {"one": _one, "before": _before, "strengths": _strengths, "checkpoints": _checkpoints, "film": _checkpoints, "two": _two, "vote": _vote, "repair": _repair}[wish.mode](wish, bench, votes)
-    shots = [_shot(wish, bench, k, worn, label) for k, (label, worn) in enumerate(rows)]
+    shots = [_shot(wish, bench, k, worn, place) for k, (place, worn) in enumerate(rows)]
     if bench.beside:
         told = besides.told(home, bench.beside, wish.shown)
         shots = [shot | told if k or wish.mode != "before" else shot for k, shot in enumerate(shots)]
@@ -194,54 +197,56 @@ def request(home: Home, wish: Wish, bench: Bench, votes: list[tuple[str, str, fl
 
 
 Worn = list[tuple[str, float]]
+Place = dict[str, str]  # label: a word of ours, which page.caption() says, a checkpoint or a strength; where it is a name: title, and step and strength beside it
+Row = tuple[Place, Worn]
 
 
-def _one(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+def _one(wish: Wish, bench: Bench, votes) -> list[Row]:
     return [(_label(wish, bench), _worn(wish, bench))]
 
 
-def _before(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
-    return [("without", []), (_label(wish, bench), _worn(wish, bench))]
+def _before(wish: Wish, bench: Bench, votes) -> list[Row]:
+    return [({"label": "without"}, []), (_label(wish, bench), _worn(wish, bench))]
 
 
-def _strengths(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+def _strengths(wish: Wish, bench: Bench, votes) -> list[Row]:
     source = source_of(bench, wish.checkpoint)
-    return [(f"{strength:+g}" if strength else "0", [(source, strength)]) for strength in STRENGTHS]
+    return [({"label": f"{strength:+g}" if strength else "0"}, [(source, strength)]) for strength in STRENGTHS]
 
 
-def _checkpoints(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
-    strength = number(wish.strength, "Strength")
-    return [("start", [])] + [(point, [(source_of(bench, point), strength)]) for point in thinned(bench.points)]
+def _checkpoints(wish: Wish, bench: Bench, votes) -> list[Row]:
+    strength = number(wish.strength, tr("Strength"))
+    return [({"label": "start"}, []), *(({"label": point}, [(source_of(bench, point), strength)]) for point in thinned(bench.points))]
 
 
-def _two(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
+def _two(wish: Wish, bench: Bench, votes) -> list[Row]:
     if not wish.other.strip():
-        raise ValueError("“Two LoRAs” needs a second one; name it under Second LoRA")
-    other = [(wish.other.strip(), number(wish.other_strength, "Strength of the second LoRA"))]
-    theirs = dict(bench.choices).get(wish.other) or wish.other.rsplit("/", 1)[-1]
+        raise ValueError(tr("“Two LoRAs” needs a second one; name it under Second LoRA"))
+    other = [(wish.other.strip(), number(wish.other_strength, tr("Strength of the second LoRA")))]
+    theirs = _titled(dict(bench.choices).get(wish.other) or wish.other.rsplit("/", 1)[-1])
     if bench.run is None:
         return [(_label(wish, bench), []), (theirs, other)]
-    return [(bench.title, _worn(wish, bench)), (theirs, other), ("both", _worn(wish, bench) + other)]
+    return [(_titled(bench.title), _worn(wish, bench)), (theirs, other), ({"label": "both"}, _worn(wish, bench) + other)]
 
 
-def _repair(wish: Wish, bench: Bench, votes) -> list[tuple[str, Worn]]:
-    return [("before", _worn(wish, bench)), ("repaired", [])]  # worn as repair_of says
+def _repair(wish: Wish, bench: Bench, votes) -> list[Row]:
+    return [({"label": "before"}, _worn(wish, bench)), ({"label": "repaired"}, [])]  # worn as repair_of says
 
 
 def repair_of(home: Home, wish: Wish, bench: Bench) -> tuple[list[repairs.Use], list[repairs.Rule]]:
     """What the sliders come to.  Raises ValueError, OSError."""
     if bench.run is None:
-        raise ValueError(f"“{MODES['repair']}” needs a LoRA; choose a run")
-    donor = (wish.other.strip(), number(wish.other_strength, "Strength of the second LoRA")) if wish.other.strip() else None
+        raise ValueError(tr("“{way}” needs a LoRA; choose a run", way=tr(MODES["repair"])))
+    donor = (wish.other.strip(), number(wish.other_strength, tr("Strength of the second LoRA"))) if wish.other.strip() else None
     return repairs.recipe(home, _worn(wish, bench)[0], wish.own_blocks, donor, wish.other_blocks)
 
 
-def _vote(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> list[tuple[str, Worn]]:
+def _vote(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> list[Row]:
     """Two checkpoints that met seldom, in an order that tells nothing."""
     label = lambda point: step_of(bench.run, point) if bench.run else point
     points = tuple({label(point): point for point in bench.points}.values())  # the result may be one of them
     if len(points) < 2:
-        raise ValueError("a vote needs two checkpoints; this run has one")
+        raise ValueError(tr("a vote needs two checkpoints; this run has one"))
     met: dict[frozenset[str], int] = {}
     for one, other, _ in votes:
         both = frozenset((label(one), label(other)))
@@ -252,34 +257,37 @@ def _vote(wish: Wish, bench: Bench, votes: list[tuple[str, str, float]]) -> list
     pair = list(secrets.choice([p for p in pairs if times(p) == fewest]))
     if secrets.randbelow(2):
         pair.reverse()
-    strength = number(wish.strength, "Strength")
-    return [(point, [(source_of(bench, point), strength)]) for point in pair]
+    strength = number(wish.strength, tr("Strength"))
+    return [({"label": point}, [(source_of(bench, point), strength)]) for point in pair]
 
 
-def _label(wish: Wish, bench: Bench) -> str:
+def _label(wish: Wish, bench: Bench) -> Place:
     if bench.beside:
-        return bench.title
+        return _titled(bench.title)
     if bench.run is None:
-        return "the base model"
-    at = "" if wish.checkpoint == FINAL else f" at step {wish.checkpoint}"
-    by = "" if number(wish.strength, "Strength") == 1 else f", strength {number(wish.strength, 'Strength'):g}"
-    return f"{bench.title}{at}{by}"
+        return {"label": NO_RUN}
+    strength = number(wish.strength, tr("Strength"))
+    return _titled(bench.title) | ({"step": wish.checkpoint} if wish.checkpoint != FINAL else {}) | ({"strength": f"{strength:g}"} if strength != 1 else {})
+
+
+def _titled(title: str) -> Place:
+    return {"label": title, "title": title}
 
 
 def _worn(wish: Wish, bench: Bench) -> Worn:
-    return [(source_of(bench, wish.checkpoint), number(wish.strength, "Strength"))] if bench.run else []
+    return [(source_of(bench, wish.checkpoint), number(wish.strength, tr("Strength")))] if bench.run else []
 
 
-def _shot(wish: Wish, bench: Bench, k: int, worn: Worn, label: str) -> dict[str, Any]:
+def _shot(wish: Wish, bench: Bench, k: int, worn: Worn, place: Place) -> dict[str, Any]:
     usual = bench.usual
     width, height = size(wish.size, usual)
-    seed = whole(wish.seed, "Seed", 42)
+    seed = whole(wish.seed, tr("Seed"), 42)
     if wish.mode == "vote":
         seed = seed + len(bench.points) + int(time.time())  # another picture each time; both of a pair have the same
     return Shot(
         number=k, prompt=with_place(unweighted(wish.prompt.strip()), usual["trigger"]), negative=usual["negative"] if wish.negative is None else wish.negative,
-        width=width, height=height, seed=seed, steps=whole(wish.steps, "Steps", usual["steps"]), guidance=number(wish.guidance or str(usual["guidance"]), "Guidance"),
-        frames=usual["frames"], sampler=wish.sampler.strip(), loras=tuple(worn), place={"label": label},
+        width=width, height=height, seed=seed, steps=whole(wish.steps, tr("Steps"), usual["steps"]), guidance=number(wish.guidance or str(usual["guidance"]), tr("Guidance")),
+        frames=usual["frames"], sampler=wish.sampler.strip(), loras=tuple(worn), place=place,
     ).told()  # fmt: skip
 
 
@@ -295,7 +303,7 @@ def number(text: str, what: str) -> float:
     try:
         return float(text.replace(",", "."))
     except ValueError:
-        raise ValueError(f"{what} is {text!r}, which is no number") from None
+        raise ValueError(tr("{setting} is {typed}, which is no number", setting=what, typed=repr(text))) from None
 
 
 def whole(text: str, what: str, usual: int) -> int:
@@ -303,7 +311,7 @@ def whole(text: str, what: str, usual: int) -> int:
     if not text.strip():
         return usual
     if not text.strip().isdecimal():
-        raise ValueError(f"{what} is {text!r}; it takes a whole number")
+        raise ValueError(tr("{setting} is {typed}; it takes a whole number", setting=what, typed=repr(text)))
     return int(text)
 
 
@@ -313,7 +321,7 @@ def size(text: str, usual: dict[str, Any]) -> tuple[int, int]:
         return tuple(usual["sizes"][0])
     width, _, height = text.lower().replace("×", "x").replace(" ", "").partition("x")
     if not (width.isdecimal() and (height or width).isdecimal()):
-        raise ValueError(f"Size is {text!r}; it takes width x height in px, such as 768x512")
+        raise ValueError(tr("Size is {typed}; it takes width x height in px, such as 768x512", typed=repr(text)))
     return int(width), int(height or width)
 
 

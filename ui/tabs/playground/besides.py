@@ -15,6 +15,8 @@ from training.formats.beside import is_beside, needs_control
 from training.home import Home
 from training.runs.run import Run
 
+from ...language import tr
+
 MARK = "beside:"  # of such a run among what is drawn with
 FILE = "file:"  # of a picture that was dropped among what is shown; a dataset's is NUMBER:NAME
 MOST_SHOWN = 200  # pictures to choose from
@@ -29,10 +31,6 @@ class Beside:
     title: str  # of its kind
     control: bool  # it is shown control pictures, not pictures
     inside: bool
-
-    @property
-    def what(self) -> str:
-        return "control picture" if self.control else "picture"
 
 
 def of(run: Run) -> Beside | None:
@@ -86,11 +84,11 @@ def told(home: Home, beside: Beside, shown: str) -> dict[str, str]:
     if shown.startswith(FILE):
         file = folder(home) / Path(shown.removeprefix(FILE)).name
         if not file.is_file():
-            raise ValueError("That picture is gone; drop it again")
+            raise ValueError(tr("That picture is gone; drop it again"))
         return {"beside": beside.run.id, "shown": str(file)}
     found = picture(home, beside, shown)
     if found is None:
-        raise ValueError(f"Choose the {beside.what} that it is shown, or drop one")
+        raise ValueError(tr("Choose the control picture that it is shown, or drop one") if beside.control else tr("Choose the picture that it is shown, or drop one"))
     ds, use = found[0], sources(beside.run)[int(shown.partition(":")[0])]
     lies = parts.inside(use.name, use.part) if use.part and ds.in_place else use.name
     return {"beside": beside.run.id, "shown": found[1].id, "shown_of": lies}
@@ -104,9 +102,9 @@ def folder(home: Home) -> Path:
 def bring(home: Home, upload: Path) -> str:
     """What is chosen for a file that was dropped; the worker opens it, not the page.  Raises ValueError, OSError."""
     if upload.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{upload.name} is no picture; drop a PNG, JPG or WebP")
+        raise ValueError(tr("{file} is no picture; drop a PNG, JPG or WebP", file=upload.name))
     if upload.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{upload.name} has more than {MAX_BYTES // 10**6} MB; drop a smaller one")
+        raise ValueError(tr("{file} has more than {most} MB; drop a smaller one", file=upload.name, most=MAX_BYTES // 10**6))
     name = hash_of(upload)[:16] + upload.suffix.lower()
     folder(home).mkdir(parents=True, exist_ok=True)
     shutil.move(upload, folder(home) / name)

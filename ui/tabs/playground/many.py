@@ -19,13 +19,16 @@ from training.runs.run import Run, list_runs
 
 from ... import views
 from ...icons import icon
+from ...language import N_, tr, trc, trn
+from ...language.heard import heard
 from ...words import in_words
 from .asks import FINAL, Bench, Wish, number, size, source_of, whole
 
 MOST_SHEETS = 6
+EXAMPLE = "a {red|blue} circle"  # a prompt, which is English in every language: so the small model that comes with Easel was taught
 MOST_SHOWN = 400  # pictures of a sheet on the page; its own page in the run's folder has all
 MAX_INDEX_BYTES = 50_000_000
-AXIS_TITLES = {"": "nothing", "prompt": "prompt", "strength": "strength", "checkpoint": "checkpoint", "seed": "seed", "lora": "LoRA"}
+AXIS_TITLES = {"": N_("nothing"), "prompt": N_("prompt"), "strength": N_("strength"), "checkpoint": N_("checkpoint"), "seed": N_("seed"), "lora": "LoRA"}
 
 
 @dataclass(frozen=True)
@@ -51,17 +54,17 @@ def config_of(home: Home, wish: Wish, bench: Bench) -> Config:
     """The job that the form describes.  Raises ValueError, in plain words."""
     u = bench.usual
     if bench.beside:
-        raise ValueError(f"Many pictures are not drawn with a {bench.beside.title}; choose a run that trained a LoRA, or draw one picture above")
-    worn = [{"source": source_of(bench, wish.checkpoint), "strength": number(wish.strength, "Strength")}] if bench.run else []
+        raise ValueError(tr("Many pictures are not drawn with a {kind}; choose a run that trained a LoRA, or draw one picture above", kind=tr(bench.beside.title)))
+    worn = [{"source": source_of(bench, wish.checkpoint), "strength": number(wish.strength, tr("Strength"))}] if bench.run else []
     if bench.run and "checkpoint" in (wish.many_rows, wish.many_columns):
         worn[0]["source"] = bench.run.id
-    worn += [{"source": wish.other.strip(), "strength": number(wish.other_strength, "Strength of the second LoRA")}] if wish.other.strip() else []
-    by = [number(one, "Strengths") for one in wish.many_strengths.replace(";", " ").split()]
+    worn += [{"source": wish.other.strip(), "strength": number(wish.other_strength, tr("Strength of the second LoRA"))}] if wish.other.strip() else []
+    by = [number(one, tr("Strengths")) for one in wish.many_strengths.replace(";", " ").split()]
     data = {
         "kind": "generate", "name": f"Pictures of {bench.title}"[:90], "device": machine(home.root).device, "model": u["model"], "loras": worn, "trigger": u["trigger"],
         "prompts": [line for line in wish.many_prompts.splitlines() if line.strip()], "negative": u["negative"] if wish.negative is None else wish.negative,
-        "sizes": [size(wish.size, u)], "seed": whole(wish.seed, "Seed", 42), "count": whole(wish.many_count, "Pictures of each", 1), "steps": whole(wish.steps, "Steps", u["steps"]),
-        "guidance": number(wish.guidance or str(u["guidance"]), "Guidance"), "sampler": wish.sampler, "rows": wish.many_rows, "columns": wish.many_columns, "frames": u["frames"],
+        "sizes": [size(wish.size, u)], "seed": whole(wish.seed, tr("Seed"), 42), "count": whole(wish.many_count, tr("Pictures of each"), 1), "steps": whole(wish.steps, tr("Steps"), u["steps"]),
+        "guidance": number(wish.guidance or str(u["guidance"]), tr("Guidance")), "sampler": wish.sampler, "rows": wish.many_rows, "columns": wish.many_columns, "frames": u["frames"],
         "strengths": by if "strength" in (wish.many_rows, wish.many_columns) else [],
     }  # fmt: skip
     return parse(Config, data, "this")
@@ -108,7 +111,7 @@ def told(home: Home, wish: Wish, bench: Bench) -> str:
         many = count(config_of(home, wish, bench), home)
     except ValueError as error:
         return in_words(str(error))
-    return f"{views.count(many, 'picture')} to draw"
+    return trn("{n} picture to draw", "{n} pictures to draw", many)
 
 
 def _index(run: Run) -> dict[str, Any] | None:
@@ -128,18 +131,21 @@ def _index(run: Run) -> dict[str, Any] | None:
 
 def form(wish: Wish, bench: Bench, fault: str, told: str = "") -> str:
     """What to draw.  told: how many pictures that is."""
-    axes = [(axis, AXIS_TITLES[axis]) for axis in ("", *AXES) if bench.run or axis in ("", "prompt", "seed")]
-    strengths = _line("many_strengths", "Strengths, for an axis", wish.many_strengths, "-1 0 1") if bench.run else ""
+    axes = [(axis, tr(AXIS_TITLES[axis])) for axis in ("", *AXES) if bench.run or axis in ("", "prompt", "seed")]
+    strengths = _line("many_strengths", tr("Strengths, for an axis"), wish.many_strengths, "-1 0 1") if bench.run else ""
     trouble = f'<p class="ez-error" role="alert">{escape(fault)}</p>' if fault else ""
+    lead = tr(
+        "One line a prompt; {choices} takes one after the other. They are drawn with what is chosen on the left, go on when this page is closed, and end in a page of their own in the run’s folder.",
+        choices="{red|blue}",
+    )  # fmt: skip
     inner = (
-        '<p class="ez-muted ez-small">One line a prompt; {red|blue} takes one after the other. They are drawn with what is chosen on the left, go on when this page is closed, '
-        "and end in a page of their own in the run’s folder.</p>"
-        f'<textarea class="ez-input" rows="4" data-path="many_prompts" data-value="{escape(wish.many_prompts)}" maxlength="20000" aria-label="Prompts, one a line" placeholder="a {{red|blue}} circle">{escape(wish.many_prompts)}</textarea>'
-        f'<div class="ez-play-axes">{_line("many_count", "Pictures of each", wish.many_count, "1")}{_choice("many_rows", "Rows", wish.many_rows, axes)}{_choice("many_columns", "Columns", wish.many_columns, axes)}{strengths}</div>'
-        f'{trouble}<div class="ez-acts"><button type="button" class="ez-btn" data-act="many" data-collect>{icon("brush")}Draw them all</button>'
+        f'<p class="ez-muted ez-small">{escape(lead)}</p>'
+        f'<textarea class="ez-input" rows="4" data-path="many_prompts" data-value="{escape(wish.many_prompts)}" maxlength="20000" aria-label="{escape(tr("Prompts, one a line"))}" placeholder="{EXAMPLE}">{escape(wish.many_prompts)}</textarea>'
+        f'<div class="ez-play-axes">{_line("many_count", tr("Pictures of each"), wish.many_count, "1")}{_choice("many_rows", tr("Rows"), wish.many_rows, axes)}{_choice("many_columns", tr("Columns"), wish.many_columns, axes)}{strengths}</div>'
+        f'{trouble}<div class="ez-acts"><button type="button" class="ez-btn" data-act="many" data-collect>{icon("brush")}{escape(tr("Draw them all"))}</button>'
         f'<span class="ez-muted ez-small ez-num" role="status">{escape(told)}</span></div>'
     )
-    return f'<section class="ez-card"><details class="ez-drawer" data-key="play-many"><summary>Many at once, as a grid</summary><div class="ez-stack">{inner}</div></details></section>'
+    return f'<section class="ez-card"><details class="ez-drawer" data-key="play-many"><summary>{escape(tr("Many at once, as a grid"))}</summary><div class="ez-stack">{inner}</div></details></section>'
 
 
 def past(wish: Wish, found: Sequence[Sheet], src_of) -> str:
@@ -147,34 +153,35 @@ def past(wish: Wish, found: Sequence[Sheet], src_of) -> str:
     if not found:
         return ""
     rows = "".join(_sheet(sheet, sheet.run.id == wish.many_showing, src_of(sheet.run)) for sheet in found)
-    return f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Sheets <span class="ez-count">{len(found)}</span></h2>{rows}</section>'
+    return f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">{escape(tr("Sheets"))} <span class="ez-count">{len(found)}</span></h2>{rows}</section>'
 
 
 def _line(path: str, label: str, value: str, hint: str) -> str:
     return (
-        f'<div class="ez-field"><label class="ez-label" for="ez-{path}">{label}</label><input type="text" class="ez-input" id="ez-{path}" data-path="{path}" '
+        f'<div class="ez-field"><label class="ez-label" for="ez-{path}">{escape(label)}</label><input type="text" class="ez-input" id="ez-{path}" data-path="{path}" '
         f'value="{escape(value)}" data-value="{escape(value)}" placeholder="{hint}" maxlength="500" autocomplete="off"></div>'
     )
 
 
 def _choice(path: str, label: str, value: str, options: Sequence[tuple[str, str]]) -> str:
-    rows = "".join(f'<option value="{v}"{" selected" if v == value else ""}>{t}</option>' for v, t in options)
-    return f'<div class="ez-field"><label class="ez-label" for="ez-{path}">{label}</label><select class="ez-input" id="ez-{path}" data-path="{path}" data-value="{escape(value)}">{rows}</select></div>'
+    rows = "".join(f'<option value="{v}"{" selected" if v == value else ""}>{escape(t)}</option>' for v, t in options)
+    return f'<div class="ez-field"><label class="ez-label" for="ez-{path}">{escape(label)}</label><select class="ez-input" id="ez-{path}" data-path="{path}" data-value="{escape(value)}">{rows}</select></div>'
 
 
 def _sheet(sheet: Sheet, is_open: bool, src) -> str:
-    acts = [f'<button type="button" class="ez-link ez-small" data-act="sheet" data-id="{escape(sheet.run.id)}" aria-expanded="{str(is_open).lower()}">{"Hide" if is_open else "Show"}</button>']
+    acts = [f'<button type="button" class="ez-link ez-small" data-act="sheet" data-id="{escape(sheet.run.id)}" aria-expanded="{str(is_open).lower()}">{escape(tr("Hide") if is_open else tr("Show"))}</button>']
     if sheet.status in ("running", "queued"):
-        acts.append(f'<button type="button" class="ez-link ez-small" data-act="many-stop" data-id="{escape(sheet.run.id)}">Stop</button>')
+        acts.append(f'<button type="button" class="ez-link ez-small" data-act="many-stop" data-id="{escape(sheet.run.id)}">{escape(tr("Stop"))}</button>')
     if sheet.status in views.RESUMABLE:
-        acts.append(f'<button type="button" class="ez-link ez-small" data-act="many-resume" data-id="{escape(sheet.run.id)}">Go on</button>')
-    count = f"{sheet.done} of {sheet.of} pictures" if sheet.of and sheet.done < sheet.of else views.count(sheet.done, "picture")
+        acts.append(f'<button type="button" class="ez-link ez-small" data-act="many-resume" data-id="{escape(sheet.run.id)}">{escape(tr("Go on"))}</button>')
+    whole_of_it = not sheet.of or sheet.done >= sheet.of
+    count = trn("{n} picture", "{n} pictures", sheet.done) if whole_of_it else trn("{done} of {n} picture", "{done} of {n} pictures", sheet.of, done=sheet.done)
     if sheet.phase and sheet.phase != "drawing":
-        count = f"{count} · {views.sentence_start(sheet.phase)}"
+        count = f"{count} · {views.sentence_start(heard(sheet.phase))}"
     why = f'<p class="ez-error">{escape(in_words(sheet.why))}</p>' if sheet.why else ""
     grid = _grid(sheet.index, src) if is_open and sheet.index else ""
     return (
-        f'<div class="ez-play-sheet"><div class="ez-spread"><span class="ez-row"><b>{escape(sheet.run.title)}</b>{views.chip(sheet.status)}<span class="ez-muted ez-small ez-num">{count}</span></span>'
+        f'<div class="ez-play-sheet"><div class="ez-spread"><span class="ez-row"><b>{escape(sheet.run.title)}</b>{views.chip(sheet.status)}<span class="ez-muted ez-small ez-num">{escape(count)}</span></span>'
         f'<span class="ez-row">{"".join(acts)}</span></div>{_bar(sheet)}{why}{grid}</div>'
     )
 
@@ -197,18 +204,20 @@ def _table(heading: str, group: Sequence[dict[str, Any]], rows: str, columns: st
         return f'<p class="ez-small ez-muted">{escape(heading)}</p><div class="ez-play-row">{"".join(_cell(p, src) for p in group)}</div>'
     table = overview.table(group, rows, columns)
     head = "".join(f'<th scope="col">{escape(_said(columns, c))}</th>' for c in table.across)
-    corner = " / ".join(AXIS_TITLES[axis] for axis in (rows, columns) if axis)
+    corner = " / ".join(tr(AXIS_TITLES[axis]) for axis in (rows, columns) if axis)
     body = "".join(f'<tr><th scope="row">{escape(_said(rows, r))}</th>{"".join(f"<td>{_cell(table.at.get((r, c)), src)}</td>" for c in table.across)}</tr>' for r in table.down)
     return f'<p class="ez-small ez-muted">{escape(heading)}</p><div class="ez-wide ez-play-row"><table class="ez-play-table"><thead><tr><th scope="col">{escape(corner)}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _said(axis: str, value: str) -> str:
-    return f"step {value}" if axis == "checkpoint" and value != FINAL else "finished" if axis == "checkpoint" else value
+    if axis != "checkpoint":
+        return value
+    return trc("checkpoint", "finished") if value == FINAL else tr("step {step}", step=value)
 
 
 def _cell(picture: dict[str, Any] | None, src) -> str:
     if not picture or not picture["file"]:
         return ""
-    said = escape(f"{picture['prompt']}, seed {picture['seed']}")
+    said = escape(tr("{prompt}, seed {seed}", prompt=picture["prompt"], seed=str(picture["seed"])))
     url = escape(src(picture["file"]))
     return f'<a href="{url}" data-zoom="{said}"><img class="ez-play-pic" src="{url}" alt="{said}" loading="lazy"></a>'

@@ -11,6 +11,8 @@ from training.tools import repair
 from training.tools.adapters import alike, opened
 from training.tools.repair import Held, Rule
 
+from ...language import tr
+
 USUAL = {"own_blocks": 1.0, "other_blocks": 0.0}  # where a slider stands that was not moved: a LoRA acts, a donor gives nothing
 SIDE = 2.0  # a slider's ends
 MOST = 2000  # blocks of a form
@@ -37,7 +39,7 @@ def file_of(home: Home, source: str) -> Path:
     """The file of a LoRA that is on this computer.  Raises ValueError, in plain words; never downloads."""
     path = Path(source).expanduser()
     if not path.is_file() and not (home.outputs / source.partition("/")[0]).is_dir():
-        raise ValueError(f"{source} is not on this computer; its blocks can be moved once it is: name a run or a .safetensors file")
+        raise ValueError(tr("{file} is not on this computer; its blocks can be moved once it is: name a run or a .safetensors file", file=source))
     return named(source, home)
 
 
@@ -52,10 +54,10 @@ def recipe(home: Home, own: Use, own_blocks: str, donor: Use | None, other_block
     given = {k: v for k, v in factors(other_blocks).items() if v}
     if donor and given:
         if not alike([opened(file_of(home, own[0])), opened(file_of(home, donor[0]))]):
-            raise ValueError("the donor names its layers in another way than this LoRA; convert one of them on the Tools tab first, so that both are in one layout")
+            raise ValueError(tr("the donor names its layers in another way than this LoRA; convert one of them on the Tools tab first, so that both are in one layout"))
         theirs = held(home, donor[0])
         uses.append(donor)
         rules += repair.rules(theirs, {b.name: given.get(b.name, 0.0) for b in theirs}, 2)
     if not rules and len(uses) == 1:
-        raise ValueError("Every block stands at 1; move a slider first")
+        raise ValueError(tr("Every block stands at 1; move a slider first"))
     return uses, rules

@@ -14,13 +14,13 @@ from training.home import Home
 from training.jobfile import parse
 from training.tools.repair import Held
 
-from ... import views
 from ...icons import icon
+from ...language import N_, tr, trc, trn
 from ...words import in_words
 from . import asks, repairs
 from .asks import Bench, Wish
 
-TITLES = {"own_blocks": "Blocks of this LoRA", "other_blocks": "Blocks taken from the donor"}
+TITLES = {"own_blocks": N_("Blocks of this LoRA"), "other_blocks": N_("Blocks taken from the donor")}
 
 
 def sources(wish: Wish, bench: Bench) -> dict[str, str]:
@@ -53,11 +53,11 @@ def form(home: Home, wish: Wish, bench: Bench, fault: str) -> str:
         except (ValueError, OSError) as error:
             parts.append(f'<p class="ez-note ez-warn" role="status">{escape(in_words(str(error)))}</p>')
     trouble = f'<p class="ez-error" role="alert">{escape(fault)}</p>' if fault else ""
+    lead = tr("1 is as trained, 0 leaves a block out, below 0 it does the opposite. Press Draw to see before and after on one seed.")
     return (
-        '<section class="ez-card ez-stack"><h2 class="ez-subtitle">Blocks</h2><p class="ez-muted ez-small">1 is as trained, 0 leaves a block out, below 0 it does the opposite. '
-        "Press Draw to see before and after on one seed.</p>"
-        f'{"".join(parts)}{trouble}<div class="ez-acts"><button type="button" class="ez-btn" data-act="repair-save">{icon("download")}Save as a new LoRA</button>'
-        '<span class="ez-muted ez-small">Exactly what Draw shows.</span></div></section>'
+        f'<section class="ez-card ez-stack"><h2 class="ez-subtitle">{escape(tr("Blocks"))}</h2><p class="ez-muted ez-small">{escape(lead)}</p>'
+        f'{"".join(parts)}{trouble}<div class="ez-acts"><button type="button" class="ez-btn" data-act="repair-save">{icon("download")}{escape(tr("Save as a new LoRA"))}</button>'
+        f'<span class="ez-muted ez-small">{escape(tr("Exactly what Draw shows."))}</span></div></section>'
     )
 
 
@@ -65,26 +65,27 @@ def _sliders(field: str, held: Sequence[Held], factors: dict[str, float]) -> str
     usual = repairs.USUAL[field]
     inner = "".join(_group(field, name, blocks, factors, usual) for name, blocks in groups(held).items())
     return (
-        f'<div class="ez-repair"><div class="ez-spread"><b>{TITLES[field]}</b><button type="button" class="ez-link ez-small" data-act="repair-reset" data-id="{field}">Reset</button></div>{inner}</div>'
+        f'<div class="ez-repair"><div class="ez-spread"><b>{escape(tr(TITLES[field]))}</b><button type="button" class="ez-link ez-small" data-act="repair-reset" data-id="{field}">{escape(tr("Reset"))}</button></div>{inner}</div>'
     )
 
 
 def _group(field: str, name: str, blocks: Sequence[Held], factors: dict[str, float], usual: float) -> str:
     changed = sum(factors.get(b.name, usual) != usual for b in blocks)
-    said = views.count(len(blocks), "block") + (f", {changed} moved" if changed else "")
+    said = trn("{n} block, {moved} moved", "{n} blocks, {moved} moved", len(blocks), moved=changed) if changed else trn("{n} block", "{n} blocks", len(blocks))
     acts = "".join(
-        f'<button type="button" class="ez-link ez-small" data-act="repair-{act}" data-id="{escape(f"{field}/{name}")}">{title}</button>' for act, title in (("only", "Only these"), ("none", "None"), ("all", "All"))
+        f'<button type="button" class="ez-link ez-small" data-act="repair-{act}" data-id="{escape(f"{field}/{name}")}">{escape(title)}</button>'
+        for act, title in (("only", tr("Only these")), ("none", trc("blocks", "None")), ("all", trc("blocks", "All")))
     )
     rows = "".join(_slider(field, b, factors.get(b.name, usual)) for b in blocks)
     return (
-        f'<details class="ez-drawer" data-key="repair-{escape(f"{field}-{name}")}"><summary>{escape(_spoken(name))} <span class="ez-count">{said}</span></summary>'
+        f'<details class="ez-drawer" data-key="repair-{escape(f"{field}-{name}")}"><summary>{escape(_spoken(name))} <span class="ez-count">{escape(said)}</span></summary>'
         f'<div class="ez-acts">{acts}</div><div class="ez-repair-rows">{rows}</div></details>'
     )
 
 
 def _slider(field: str, block: Held, value: float) -> str:
     path = escape(f"{field}/{block.name}")
-    layers = views.count(len(block.layers), "layer")
+    layers = escape(trn("{n} layer", "{n} layers", len(block.layers)))
     holds = escape("\n".join(block.layers[:40]))
     return (
         f'<div class="ez-field"><label class="ez-label ez-spread" for="ez-{path}"><span>{escape(_spoken(block.name))} <span class="ez-muted ez-small" title="{holds}">{layers}</span></span><output class="ez-num">{value:g}</output></label>'
@@ -100,12 +101,12 @@ def pressed(home: Home, wish: Wish, bench: Bench, act: str, id: str) -> Wish:
     """The form after one of the buttons.  Raises ValueError."""
     field, _, group = id.partition("/")
     if field not in repairs.USUAL:
-        raise ValueError("there are no such blocks")
+        raise ValueError(tr("there are no such blocks"))
     if act == "reset":
         return wish.model_copy(update={field: "{}"})
     source = sources(wish, bench).get(field)
     if source is None:
-        raise ValueError("choose a LoRA first")
+        raise ValueError(tr("choose a LoRA first"))
     held = repairs.held(home, source)
     inside = {b.name for b in held if group_of(b.name) == group}
     wanted = {b.name: float(b.name in inside) for b in held} if act == "only" else {name: float(act == "all") for name in inside}

@@ -19,6 +19,8 @@ from training.runs import supervisor
 from training.runs.run import Run, create
 
 from ... import drafts, shell, views
+from ...language import N_, tr, trn
+from ...language.heard import heard
 from ...poll import changes
 from ...server import client, media
 from ...words import in_words
@@ -29,15 +31,15 @@ from . import asks, besides, many, sliders, votes
 from . import page as playpage
 from .asks import Wish
 
-TITLE = "Playground"
+TITLE = N_("Playground")
 CSS, JS = client.CSS, client.JS
 PIECES = ("form", "engine", "stage", "repair", "votes", "history", "many", "sheets")
 FAULTS = ("fault", "many-fault", "repair-fault")
 NOTICE_S = 8.0
 LOOK_S = 0.15  # between two looks for a picture that is being drawn
-LOST = "The picture was not finished: the model left the memory before. Draw again."
+LOST = N_("The picture was not finished: the model left the memory before. Draw again.")
 PATIENCE_S = 900.0  # of one click; the page's own tick shows what comes later
-OWN = ("", "The base model’s own")
+OWN = N_("The base model’s own")
 
 
 @dataclass
@@ -56,11 +58,11 @@ def build(ctx) -> Parts:
     """The layout: the form on the left, the pictures and what was drawn before on the right."""
     seen = gr.State({})
     boxes: dict[str, gr.HTML] = {}
-    gr.HTML(shell.heading("Playground", "Try what was trained: a prompt, a picture, side by side with another, at any strength."), apply_default_css=False)
+    gr.HTML(shell.heading(tr("Playground"), tr("Try what was trained: a prompt, a picture, side by side with another, at any strength.")), apply_default_css=False)
     with gr.Row(elem_classes="ez-two", elem_id="ez-play"):
         with gr.Column(scale=2, min_width=300, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["form"] = _box()
-            drop = gr.File(label="Drop a picture here", show_label=False, file_types=["image"], type="filepath", elem_classes=["ez-drop", "ez-drop-shown"], height=104)
+            drop = gr.File(label=tr("Drop a picture here"), show_label=False, file_types=["image"], type="filepath", elem_classes=["ez-drop", "ez-drop-shown"], height=104)
             boxes["engine"] = _box()
         with gr.Column(scale=4, min_width=320):
             with gr.Column(elem_classes="ez-card"):
@@ -169,7 +171,7 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
     return {
         "form": playpage.form(wish, bench, samplers_of(ctx, bench), seen.get("fault", ""), shown_to(ctx, wish, bench)),
         "engine": playpage.engine(engine_of(ctx, studios, bench)),
-        "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else LOST if lost else "", hidden, bench.run is not None and made is not None),
+        "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else tr(LOST) if lost else "", hidden, bench.run is not None and made is not None),
         "repair": sliders.form(ctx.home, wish, bench, seen.get("repair-fault", "")),
         "votes": playpage.votes(votes.ranks(bench.run, ctx.watch.view(bench.run)), len(found)) if bench.run else "",
         "many": many.form(wish, bench, seen.get("many-fault", ""), many.told(ctx.home, wish, bench)),
@@ -184,13 +186,13 @@ def shown_to(ctx, wish: Wish, bench: asks.Bench) -> playpage.Shown | None:
         return None
     options = besides.offered(ctx.home, bench.beside)
     if wish.shown.startswith(besides.FILE):
-        return playpage.Shown(bench.beside.what, [(wish.shown, "The one that was dropped"), *options])
+        return playpage.Shown(bench.beside.control, [(wish.shown, tr("The one that was dropped")), *options])
     found = besides.picture(ctx.home, bench.beside, wish.shown)
     if found is None:
-        return playpage.Shown(bench.beside.what, options)
+        return playpage.Shown(bench.beside.control, options)
     ds, picture = found
     file, version = (picture.control.path.name, picture.control.sha256) if bench.beside.control and picture.control else (picture.id, picture.sha256)
-    return playpage.Shown(bench.beside.what, options, media.thumb_url(ctx, ds.name, file, version, picture.treatment.view))
+    return playpage.Shown(bench.beside.control, options, media.thumb_url(ctx, ds.name, file, version, picture.treatment.view))
 
 
 def voted_on(ctx, made: asks.Made) -> set[str]:
@@ -245,21 +247,21 @@ def engine_of(ctx, studios: list[Run], bench: asks.Bench) -> playpage.Engine:
         return playpage.Engine(blocked=hindrance(ctx, bench))
     view = ctx.watch.view(studio)
     if supervisor.starting(studio) or not view.phase:
-        return playpage.Engine("starting")
+        return playpage.Engine(tr("Starting"))
     detail = views.amount(view.phase_done, view.phase_of, view.phase_unit)
-    return playpage.Engine(view.phase, detail, view.phase == READY, view.memory_bytes)
+    return playpage.Engine(heard(view.phase), detail, view.phase == READY, view.memory_bytes)
 
 
 def hindrance(ctx, bench: asks.Bench) -> str:
     """Why no model can be loaded now; "" where one can."""
     if why := supervisor.no_accelerator():
-        return why
+        return heard(why)
     busy = supervisor.running(ctx.home)
     if busy is None or not supervisor.uses_gpu(busy):
         return ""
     if bench.run is not None and busy.path == bench.run.path:
-        return f"‘{busy.title}’ is training: Draw asks the training itself for the picture, after its next step, with the weights of that moment."
-    return f"‘{busy.title}’ is using the machine; pictures can be drawn again when it has ended."
+        return tr("‘{title}’ is training: Draw asks the training itself for the picture, after its next step, with the weights of that moment.", title=busy.title)
+    return tr("‘{title}’ is using the machine; pictures can be drawn again when it has ended.", title=busy.title)
 
 
 def samplers_of(ctx, bench: asks.Bench) -> list[tuple[str, str]]:
@@ -270,7 +272,7 @@ def samplers_of(ctx, bench: asks.Bench) -> list[tuple[str, str]]:
         flow = registry.get("families", bench.usual["model"]["family"], ctx.home.plugins).SPEC.prediction == "flow"
     except ValueError:
         flow = True
-    return [OWN, *((id, sampler.title) for id, sampler in SAMPLERS.items() if not flow)]
+    return [("", tr(OWN)), *((id, sampler.title) for id, sampler in SAMPLERS.items() if not flow)]
 
 
 def followed(ctx, seen: dict[str, Any]) -> Iterator[list]:
@@ -346,12 +348,12 @@ def draw(ctx, token: Secret | None = None) -> str:
     busy = supervisor.running(ctx.home)
     if busy is not None and bench.run is not None and busy.path == bench.run.path:
         busy.command("sample", prompt=wish.prompt.strip())
-        return "The training draws it after this step; it appears on the Results tab."
+        return tr("The training draws it after this step; it appears on the Results tab.")
     studio = asks.studio(ctx.home, asks.config_of(ctx.home, bench.usual, asks.family_title(ctx.home, bench.usual)))
     if studio.status() != "running" and not supervisor.starting(studio):
         supervisor.start(studio, ctx.home, token)
     if studio.status() != "running":
-        raise ValueError(f"The model could not be loaded. {studio.why_numbered()}".strip())
+        raise ValueError(f"{tr('The model could not be loaded.')} {heard(studio.why_numbered())}".strip())
     studio.command("draw", request=asked.model_dump_json())
     _asked[asked.id] = len(asked.shots)
     changed(ctx, lambda w: w.model_copy(update={"showing": asked.id}))
@@ -372,10 +374,10 @@ def draw_many(ctx, act: str, id: str, token: Secret | None = None) -> str:
 
         supervisor.start_soon(begun, ctx.home, token)
         changed(ctx, lambda w: w.model_copy(update={"many_showing": made[0].id}))
-        return f"{views.count(pictures, 'picture')} to draw; they appear under Sheets as they come."
+        return trn("{n} picture to draw; it appears under Sheets when it is there.", "{n} pictures to draw; they appear under Sheets as they come.", pictures)
     run = Run.open(ctx.home.outputs, id)
     if run.kind != "generate":
-        raise ValueError("that is no set of pictures")
+        raise ValueError(tr("that is no set of pictures"))
     if act == "many-stop":
         run.command("stop")
     else:
@@ -388,7 +390,7 @@ def save_repair(ctx) -> str:
     wish = form_of(ctx)
     config = sliders.save_config(ctx.home, wish, asks.bench(ctx.home, wish))
     supervisor.start_soon(lambda: create(ctx.home.outputs, config), ctx.home)
-    return f"‘{config.name}’ is being written; it stands on the Tools tab, among what was made."
+    return tr("‘{title}’ is being written; it stands on the Tools tab, among what was made.", title=config.name)
 
 
 def close(ctx) -> None:
@@ -402,7 +404,7 @@ def again(ctx, id: str) -> None:
     """The form as it was for an earlier request.  Raises ValueError where that is gone."""
     made = next((one for one in asks.history(ctx.home) if one.id == id), None)
     if made is None:
-        raise ValueError("that picture is gone")
+        raise ValueError(tr("that picture is gone"))
     about = {k: v for k, v in made.told["request"]["about"].items() if k in Wish.model_fields}
     changed(ctx, lambda wish: Wish.model_validate({**about, "showing": id}))
 
@@ -412,14 +414,14 @@ def vote(ctx, value: str) -> dict[str, Any]:
     wish = form_of(ctx)
     made = next((one for one in asks.history(ctx.home) if one.id == wish.showing), None)
     if made is None or made.told["request"]["mode"] != "vote" or value not in ("0", "0.5", "1"):
-        raise ValueError("there is nothing to vote on; draw two pictures first")
+        raise ValueError(tr("there is nothing to vote on; draw two pictures first"))
     shots = made.told["request"]["shots"]
     one, other = (shot["place"]["label"] for shot in shots[:2])
     run = Run.open(ctx.home.outputs, made.told["request"]["about"].get("run", ""))
     if made.id in votes.voted(run):
-        raise ValueError("you voted on these two already; draw again for the next pair")
+        raise ValueError(tr("you voted on these two already; draw again for the next pair"))
     votes.add(run, made.id, votes.step_of(run, one), votes.step_of(run, other), float(value), shots[0]["prompt"], shots[0]["seed"])
-    said = f"A was {playpage.named(one)}, B was {playpage.named(other)}. Draw again for the next pair."
+    said = tr("A was {one}, B was {other}. Draw again for the next pair.", one=playpage.named(one), other=playpage.named(other))
     return {"notice": (said, time.time() + 4 * NOTICE_S)}
 
 
@@ -427,15 +429,15 @@ def make_sample_prompt(ctx) -> str:
     """The form's prompt is one of the sample prompts on the Train tab.  What to tell the person.  Raises ValueError."""
     prompt = form_of(ctx).prompt.strip().replace("\n", " ")
     if not prompt:
-        raise ValueError("There is no prompt to keep")
+        raise ValueError(tr("There is no prompt to keep"))
     form = train.form_of(ctx)
     made = draft.plan(ctx.home, form, "", machine(ctx.home.root))
     typed = form.edits.get("sample.prompts")
     before = typed.splitlines() if typed is not None else list(made.base.sample.prompts) if made.base else []
     if prompt in before:
-        return "It is one of the Train tab’s sample prompts already."
+        return tr("It is one of the Train tab’s sample prompts already.")
     train.changed(ctx, lambda f: f.edited("sample.prompts", "\n".join([*before, prompt])))
-    return "It is one of the sample prompts on the Train tab now, for the next run."
+    return tr("It is one of the sample prompts on the Train tab now, for the next run.")
 
 
 def publish_it(ctx, checkpoint: str, shown_one: bool) -> str:
@@ -450,7 +452,7 @@ def publish_it(ctx, checkpoint: str, shown_one: bool) -> str:
         wish = wish.edited("run", about.get("run", "")).edited("checkpoint", about.get("checkpoint", asks.FINAL))
     bench = asks.bench(ctx.home, wish)
     if bench.run is None:
-        raise ValueError("Choose a run first; a base model is not published")
+        raise ValueError(tr("Choose a run first; a base model is not published"))
     point = checkpoint or wish.checkpoint
     if point == asks.FINAL and not bench.run.result():
         point = bench.points[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -11,16 +12,21 @@ from training import errors
 from training.hub.account import Account
 from training.runs.events import RunView
 
-from ... import views
+from ... import counted, views
 from ...icons import icon
+from ...language import N_, tr, trc, trn
+from ...language.heard import heard
 from ...words import in_words
 
 WHERE = {  # source of an Account -> how one is signed in
-    "environment": "With the token in the environment variable HF_TOKEN.",
-    "saved": "With a token in huggingface_hub's store on this computer.",
-    "environment first": "With the token in HF_TOKEN: the pasted one is saved, but the environment goes before it.",
-    "given": "Through the Hub, for as long as this page is open.",
+    "environment": N_("With the token in the environment variable HF_TOKEN."),
+    "saved": N_("With a token in huggingface_hub's store on this computer."),
+    "environment first": N_("With the token in HF_TOKEN: the pasted one is saved, but the environment goes before it."),
+    "given": N_("Through the Hub, for as long as this page is open."),
 }
+NOT_SIGNED_IN = "Not signed in: "  # what a reason begins with that the heading says already
+SUMMARY = re.compile(r"\((?:(\d+) pictures, )?(private|public), commit (\w+)(; everything was there already)?\)")  # of a push, behind its address (training/jobs/publish*.py)
+SCRIPTS = N_("kohya's scripts")  # one of the programs that read a file
 
 
 @dataclass(frozen=True)
@@ -67,49 +73,56 @@ def what(runs: list[tuple[str, str]], run: str, checkpoints: list[tuple[str, str
     first = [s for s in shots if s.path in picked or s.step == shots[0].step]
     rest = [s for s in shots if s not in first]
     chosen = sum(shot.path in picked for shot in shots)
-    none = '<p class="ez-muted">This run drew no samples.</p>'
+    none = f'<p class="ez-muted">{escape(tr("This run drew no samples."))}</p>'
+    label = tr("Sample pictures to show")
+    earlier = f'<details class="ez-drawer" data-key="older"><summary>{escape(trn("{n} earlier picture", "{n} earlier pictures", len(rest)))}</summary>{_picks(rest, picked, tr("Earlier pictures"))}</details>' if rest else ""
     return (
         '<div class="ez-entries">'
-        + field("run", "Run", lambda c: f'<select class="ez-input" data-value="{escape(run)}" {c}>{run_list}</select>')
-        + field("checkpoint", "Checkpoint", lambda c: f'<select class="ez-input" data-value="{escape(checkpoint)}" {c}>{kept}</select>', reason)
-        + '</div><div class="ez-entry ez-gap-above"><div class="ez-spread"><span class="ez-entry-label">Sample pictures to show</span>'
-        + f'<span class="ez-muted ez-small">{chosen} of {len(shots)} chosen</span></div>'
-        + f'{_picks(first, picked, "Sample pictures to show") if shots else none}'
-        + (f'<details class="ez-drawer" data-key="older"><summary>{views.count(len(rest), "earlier picture")}</summary>{_picks(rest, picked, "Earlier pictures")}</details>' if rest else "")
-        + "</div>"
+        + field("run", tr("Run"), lambda c: f'<select class="ez-input" data-value="{escape(run)}" {c}>{run_list}</select>')
+        + field("checkpoint", tr("Checkpoint"), lambda c: f'<select class="ez-input" data-value="{escape(checkpoint)}" {c}>{kept}</select>', reason)
+        + f'</div><div class="ez-entry ez-gap-above"><div class="ez-spread"><span class="ez-entry-label">{escape(label)}</span>'
+        + f'<span class="ez-muted ez-small">{escape(tr("{chosen} of {all} chosen", chosen=chosen, all=len(shots)))}</span></div>'
+        + f"{_picks(first, picked, label) if shots else none}{earlier}</div>"
     )
 
 
 def _picks(shots: list[Shot], picked: set[str], name: str) -> str:
     inner = "".join(_pick(shot, shot.path in picked) for shot in shots)
-    return f'<div class="ez-shotpicks" role="group" aria-label="{name}">{inner}</div>'
+    return f'<div class="ez-shotpicks" role="group" aria-label="{escape(name)}">{inner}</div>'
 
 
 def _pick(shot: Shot, on: bool) -> str:
-    said = f"{shot.prompt}, step {shot.step}"
+    said = tr("{prompt}, step {step}", prompt=shot.prompt, step=shot.step)
     state = "on" if on else "off"
     return (
         f'<label class="ez-shotpick"><input type="checkbox" data-path="sample:{escape(shot.path)}" data-value="{state}"{" checked" if on else ""} '
         f'aria-label="{escape(said)}"><img src="{escape(shot.url)}" alt="" loading="lazy" decoding="async"><span title="{escape(shot.prompt)}">'
-        f"Step {shot.step:,} · {escape(shot.prompt)}</span></label>"
+        f'{escape(tr("Step {step}", step=shot.step))} · {escape(shot.prompt)}</span></label>'
     )
 
 
 def account(who: Account | None) -> str:
     """Who is signed in; never the token."""
     if who is None:
-        return '<div class="ez-account"><span class="ez-avatar">…</span><div><b>Looking who is signed in</b></div></div>'
+        return f'<div class="ez-account"><span class="ez-avatar">…</span><div><b>{escape(tr("Looking who is signed in"))}</b></div></div>'
     if not who.ok:
         return (
-            f'<div class="ez-account"><span class="ez-avatar">{icon("lock")}</span><div><b>Not signed in</b>'
-            f'<p class="ez-muted ez-small">{escape(in_words(who.reason.removeprefix("Not signed in: ")))}</p></div></div>'
+            f'<div class="ez-account"><span class="ez-avatar">{icon("lock")}</span><div><b>{escape(tr("Not signed in"))}</b>'
+            f'<p class="ez-muted ez-small">{escape(in_words(who.reason.removeprefix(NOT_SIGNED_IN)))}</p></div></div>'
         )
-    source = WHERE.get(who.source, "")
-    can = "" if who.namespaces else '<p class="ez-error">This token may only read. Sign in with one that may write.</p>'
+    source = tr(WHERE.get(who.source, ""))
+    can = "" if who.namespaces else f'<p class="ez-error">{escape(tr("This token may only read. Sign in with one that may write."))}</p>'
+    said = tr("Signed in as {name} ({role})", name=who.name, role=_role(who.role))
     return (
-        f'<div class="ez-account"><span class="ez-avatar">{escape(who.name[:1])}</span><div><b>Signed in as {escape(who.name)} ({escape(who.role)})</b>'
+        f'<div class="ez-account"><span class="ez-avatar">{escape(who.name[:1])}</span><div><b>{escape(said)}</b>'
         f'<p class="ez-muted ez-small">{escape(source)}</p>{can}</div></div>'
     )
+
+
+def _role(role: str) -> str:
+    """What a token may do, by the Hub's word for it."""
+    known = {"write": trc("token", "write"), "read": trc("token", "read"), "fine-grained": trc("token", "fine-grained"), "unknown": trc("token", "unknown")}
+    return known.get(role, role)
 
 
 def target(repo: str, private: bool, faults: dict[str, str], blocked: str) -> str:
@@ -119,15 +132,15 @@ def target(repo: str, private: bool, faults: dict[str, str], blocked: str) -> st
     said = f'<p class="ez-error" role="alert">{escape(loose)}</p>' if loose else f'<p class="ez-muted ez-small ez-why">{escape(blocked)}</p>' if blocked else ""
     return (
         field(
-            "repo", "Repository",
+            "repo", tr("Repository"),
             lambda c: f'<input type="text" class="ez-input" value="{escape(repo)}" data-value="{escape(repo)}" spellcheck="false" autocomplete="off" {c}>',
-            "Your name on the Hub, a slash, and a name for the LoRA.", faults.get("repo", ""),
+            tr("Your name on the Hub, a slash, and a name for the LoRA."), faults.get("repo", ""),
         )
-        + '<div class="ez-spread ez-private"><div><label for="pub-private"><b>Private</b></label><p class="ez-muted ez-small" id="pub-private-help">'
-        + ("Only you see it; you can open it up on the Hub later." if private else "Everybody on the Hub can see and download it.")
+        + f'<div class="ez-spread ez-private"><div><label for="pub-private"><b>{escape(trc("repository", "Private"))}</b></label><p class="ez-muted ez-small" id="pub-private-help">'
+        + escape(tr("Only you see it; you can open it up on the Hub later.") if private else tr("Everybody on the Hub can see and download it."))
         + f'</p></div><input type="checkbox" role="switch" class="ez-switch" id="pub-private" data-path="private" data-value="{"on" if private else "off"}"'
         + f'{" checked" if private else ""} aria-describedby="pub-private-help"></div>'
-        + f'<button type="button" class="ez-btn ez-primary ez-start" data-act="publish" data-collect{state}>{icon("upload")}Publish to the Hub</button>{said}'
+        + f'<button type="button" class="ez-btn ez-primary ez-start" data-act="publish" data-collect{state}>{icon("upload")}{escape(tr("Publish to the Hub"))}</button>{said}'
     )  # fmt: skip
 
 
@@ -137,20 +150,20 @@ def push(job: Push | None) -> str:
         return ""
     view = job.view
     if job.status in ("running", "queued"):
-        told = views.progress(view, job.status) if job.status == "running" else views.Progress(None, "Starting", "")
+        told = views.progress(view, job.status) if job.status == "running" else views.Progress(None, tr("Starting"), "")
         busy = told.share is None
         bar = "<i></i>" if busy else f'<i style="width:{told.share * 100:.1f}%"></i>'
         return (
             f'<div class="ez-note" role="status"><div class="ez-spread"><b>{escape(told.text)}</b><span class="ez-small ez-muted ez-num">{escape(told.detail)}</span></div>'
-            f'<div class="ez-bar{" ez-busy" if busy else ""} ez-push-bar" role="progressbar" aria-label="Upload">{bar}</div>'
-            f'<button type="button" class="ez-link" data-act="cancel" data-job="{escape(job.id)}">Cancel</button></div>'
+            f'<div class="ez-bar{" ez-busy" if busy else ""} ez-push-bar" role="progressbar" aria-label="{escape(tr("Upload"))}">{bar}</div>'
+            f'<button type="button" class="ez-link" data-act="cancel" data-job="{escape(job.id)}">{escape(tr("Cancel"))}</button></div>'
         )
     if job.status == "finished":
         url = view.summary.split(" ")[0]
         link = f'<a href="{escape(url)}" target="_blank" rel="noopener">{escape(job.repo_id)}</a>' if url.startswith(("https://", "http://")) else escape(job.repo_id)
-        rest = escape(view.summary[len(url) :].strip())
-        return f'<div class="ez-note ez-ok" role="status"><b>Published: {link}</b><br><span class="ez-small ez-muted">{rest}</span></div>'
-    sentence = "The upload was cancelled; nothing was published." if job.status == "stopped" else in_words(job.why) or "The upload ended without a word."
+        rest = escape(_summed(view.summary[len(url) :].strip()))
+        return f'<div class="ez-note ez-ok" role="status"><b>{tr("Published: {link}", link=link)}</b><br><span class="ez-small ez-muted">{rest}</span></div>'
+    sentence = tr("The upload was cancelled; nothing was published.") if job.status == "stopped" else in_words(job.why) or tr("The upload ended without a word.")
     look = "" if job.status == "stopped" else "ez-bad"
     again = f'<div class="ez-acts ez-gap-above">{_retry(job)}</div>'
     code = "" if job.status == "stopped" else f'<span class="ez-code-line">{errors.of(job.view.error or job.why).code}</span>'
@@ -158,7 +171,19 @@ def push(job: Push | None) -> str:
 
 
 def _retry(job: Push) -> str:
-    return f'<button type="button" class="ez-btn" data-act="retry" data-job="{escape(job.id)}">{icon("play")}Retry</button>'
+    return f'<button type="button" class="ez-btn" data-act="retry" data-job="{escape(job.id)}">{icon("play")}{escape(tr("Retry"))}</button>'
+
+
+def _summed(text: str) -> str:
+    """What a push says of itself behind the address: how much, for whom, which commit."""
+    found = SUMMARY.fullmatch(text)
+    if not found:
+        return heard(text)
+    number, whose, commit, already = found.groups()
+    said = [trn("{n} picture", "{n} pictures", int(number))] if number else []
+    said += [trc("repository", "private") if whose == "private" else trc("repository", "public"), tr("commit {commit}", commit=commit)]
+    whole = counted.joined(said)
+    return f"({counted.joined((whole, tr('everything was there already')), '; ')})" if already else f"({whole})"
 
 
 def front_matter(meta: dict[str, Any]) -> str:
@@ -166,7 +191,7 @@ def front_matter(meta: dict[str, Any]) -> str:
     rows = []
     for key, value in meta.items():
         if key == "widget" and isinstance(value, list):
-            value = views.count(len(value), "picture")
+            value = trn("{n} picture", "{n} pictures", len(value))
         elif isinstance(value, list):
             value = ", ".join(str(v) for v in value)
         rows.append(f"<dt>{escape(str(key))}</dt><dd>{escape('–' if value is None else str(value))}</dd>")
@@ -177,8 +202,8 @@ def files(links: list[tuple[str, str]]) -> str:
     """The weights alone, in each layout that there is."""
     if not links:
         return ""
-    inner = " · ".join(f'<a class="ez-link" href="{escape(url)}" download>{escape(word)}</a>' for word, url in links)
-    return f'<p class="ez-small ez-gap-above">The LoRA alone, for {inner}</p>'
+    inner = " · ".join(f'<a class="ez-link" href="{escape(url)}" download>{escape(counted.programs(title))}</a>' for title, url in links)
+    return f'<p class="ez-small ez-gap-above">{tr("The LoRA alone, for {programs}", programs=inner)}</p>'
 
 
 def export(said: str, link: str = "", busy: bool = False, bad: bool = False) -> str:
@@ -188,6 +213,7 @@ def export(said: str, link: str = "", busy: bool = False, bad: bool = False) -> 
         told = f'<p class="ez-small ez-zip" role="status"><a class="ez-link" href="{escape(link)}" download data-once="{escape(link)}">{escape(said)}</a></p>'
     wait = ' aria-disabled="true"' if busy else ""
     return (
-        '<h2 class="ez-subtitle">Take it with you</h2><p class="ez-muted ez-small ez-gap-below">The LoRA, its card and the chosen pictures in one file. Nothing leaves this computer.</p>'
-        f'<button type="button" class="ez-btn" data-act="zip"{wait}>{icon("download")}Export as ZIP</button>{told}'
+        f'<h2 class="ez-subtitle">{escape(tr("Take it with you"))}</h2>'
+        f'<p class="ez-muted ez-small ez-gap-below">{escape(tr("The LoRA, its card and the chosen pictures in one file. Nothing leaves this computer."))}</p>'
+        f'<button type="button" class="ez-btn" data-act="zip"{wait}>{icon("download")}{escape(tr("Export as ZIP"))}</button>{told}'
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from html import escape
 
 import gradio as gr
 from pydantic import BaseModel, ConfigDict
@@ -19,20 +20,17 @@ from training.runs import supervisor
 from training.runs.run import Run, create, list_runs
 
 from ... import drafts, shell, views
+from ...language import N_, tr
+from ...language.heard import heard
 from ...poll import changes, result_of
 from ...server import client, media
 from ...words import in_words
 from ..results.tab import offers_of
 from . import page as publishpage
 
-TITLE = "Publish"
+TITLE = N_("Publish")
 ACCOUNT_S = 120.0  # how long an answer to "who is signed in" is taken for true
 PIECES = ("what", "target", "push", "meta", "body", "card", "nothing", "zip")
-
-NOTHING = (
-    '<div class="ez-empty"><h2>Nothing to publish yet</h2><p>As soon as a run has a checkpoint, it can go to the Hugging Face Hub or into a ZIP from here.</p>'
-    '<button type="button" class="ez-btn ez-primary" data-tab="results">See the runs</button></div>'
-)
 
 
 class Wish(BaseModel):
@@ -75,32 +73,32 @@ class Parts:
 def build(ctx) -> Parts:
     """The layout: what and the card on the left, who and where to on the right."""
     seen = gr.State({})
-    gr.HTML(shell.heading("Publish", "Share the LoRA on the Hugging Face Hub with a model card, or take it with you as a ZIP."), apply_default_css=False)
+    gr.HTML(shell.heading(tr("Publish"), tr("Share the LoRA on the Hugging Face Hub with a model card, or take it with you as a ZIP.")), apply_default_css=False)
     nothing = gr.HTML("", apply_default_css=False)
     with gr.Row(visible=False, elem_classes="ez-two", elem_id="ez-publish") as body:
         with gr.Column(scale=5, min_width=320):
             with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h2 class="ez-subtitle">What to publish</h2>')
+                gr.HTML(f'<h2 class="ez-subtitle">{escape(tr("What to publish"))}</h2>')
                 what = gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
             with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h2 class="ez-subtitle">Model card</h2>')
+                gr.HTML(f'<h2 class="ez-subtitle">{escape(tr("Model card"))}</h2>')
                 with gr.Column(elem_classes="ez-card-preview"):
                     meta = gr.HTML("", apply_default_css=False)
                     preview = gr.Markdown("", sanitize_html=True, container=False)
-                with gr.Accordion("Edit the card", open=False):
+                with gr.Accordion(tr("Edit the card"), open=False):
                     card = gr.Textbox(
-                        "", label="README.md", lines=16, max_lines=30, info="Markdown. The lines between --- are read by the Hub.", elem_classes="ez-code"
+                        "", label="README.md", lines=16, max_lines=30, info=tr("Markdown. The lines between --- are read by the Hub."), elem_classes="ez-code"
                     )
-                    reset = gr.Button("Reset card", size="sm", elem_classes="ez-quiet ez-fit")
+                    reset = gr.Button(tr("Reset card"), size="sm", elem_classes="ez-quiet ez-fit")
         with gr.Column(scale=3, min_width=300, elem_classes="ez-side-card"):
             with gr.Column(elem_classes="ez-card"):
                 account = gr.HTML(publishpage.account(None), apply_default_css=False)
                 with gr.Column(visible=False) as sign_in:
                     token = gr.Textbox(
-                        "", type="password", label="Access token", placeholder="hf_…", max_length=200,
-                        info="Kept in huggingface_hub's own store on this computer, nowhere else.",
+                        "", type="password", label=tr("Access token"), placeholder="hf_…", max_length=200,
+                        info=tr("Kept in huggingface_hub's own store on this computer, nowhere else."),
                     )  # fmt: skip
-                    remember = gr.Button("Sign in", size="sm", variant="secondary")
+                    remember = gr.Button(tr("Sign in"), size="sm", variant="secondary")
                 login = [gr.LoginButton()] if shell.oauth() else []
                 gr.HTML('<hr class="ez-rule">')
                 target = gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
@@ -156,11 +154,11 @@ def _wire_account(parts: Parts, ctx) -> None:
         return told(hub.signed_in(), seen)
 
     def whose_here(seen, token: gr.OAuthToken | None):
-        return told(hub.signed_in(Secret(token.token)) if token else Account(reason="Sign in with your Hugging Face account."), seen)
+        return told(hub.signed_in(Secret(token.token)) if token else Account(reason=tr("Sign in with your Hugging Face account.")), seen)
 
     def sign_in(token, seen):
         if not token.strip():
-            return told(Account(reason=f"Paste a token first: {tokens_page()}, with write access."), seen) + ("",)
+            return told(Account(reason=tr("Paste a token first: {page}, with write access.", page=tokens_page())), seen) + ("",)
         return told(hub.save_token(token), seen) + ("",)
 
     ctx.items["publish"].select(whose_here if parts.login else whose, parts.seen, outputs, **shell.QUIET).then(
@@ -188,7 +186,7 @@ def _wire_actions(parts: Parts, ctx) -> None:
     inputs = [ctx.run, parts.seen]
     for box in (parts.target, parts.push):
         box.act(act_here if parts.login else act, inputs, outputs, **shell.INSTANT)
-    parts.zip.act(lambda: publishpage.export("Making the ZIP …", busy=True), None, parts.zip, **shell.INSTANT).then(export, inputs, outputs, **shell.QUIET)
+    parts.zip.act(lambda: publishpage.export(tr("Making the ZIP …"), busy=True), None, parts.zip, **shell.INSTANT).then(export, inputs, outputs, **shell.QUIET)
 
 
 # what the page shows
@@ -198,7 +196,7 @@ def paint(ctx, chosen: str, seen: dict) -> list:
     """[seen, body, every piece]; gr.skip() for what this browser shows already."""
     run, runs = _pick(ctx, chosen)
     if run is None:
-        pieces = dict.fromkeys(PIECES, "") | {"nothing": NOTHING}
+        pieces = dict.fromkeys(PIECES, "") | {"nothing": _nothing()}
     else:
         pieces = _pieces(ctx, run, runs, seen)
     prints, values = changes(seen.get("prints", {}), {"shown": run is not None, **pieces})
@@ -206,6 +204,15 @@ def paint(ctx, chosen: str, seen: dict) -> list:
         return [gr.skip()] * (2 + len(PIECES))
     body = gr.Row(visible=run is not None) if isinstance(values[0], bool) else values[0]
     return [{**seen, "prints": prints}, body, *values[1:]]
+
+
+def _nothing() -> str:
+    """What stands in place of the tab while there is nothing to publish."""
+    why = tr("As soon as a run has a checkpoint, it can go to the Hugging Face Hub or into a ZIP from here.")
+    return (
+        f'<div class="ez-empty"><h2>{escape(tr("Nothing to publish yet"))}</h2><p>{escape(why)}</p>'
+        f'<button type="button" class="ez-btn ez-primary" data-tab="results">{escape(tr("See the runs"))}</button></div>'
+    )
 
 
 def _pick(ctx, chosen: str) -> tuple[Run | None, list[Run]]:
@@ -228,8 +235,8 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
     now = time.time()
     steps = _steps(ctx, run)
     best, reason = views.advised(view, steps)
-    kept = [("final", "The finished LoRA")] if result_of(run, view) else []
-    kept += [(str(s), f"Step {s:,}" + (" (suggested)" if s == best and not kept else "")) for s in reversed(steps)]
+    kept = [("final", tr("The finished LoRA"))] if result_of(run, view) else []
+    kept += [(str(s), tr("Step {step} (suggested)", step=s) if s == best and not kept else tr("Step {step}", step=s)) for s in reversed(steps)]
     shots = [
         publishpage.Shot(path, media.sample_url(ctx, run.id, path), step, prompt)
         for step, _, prompt, path, _ in sorted(view.samples, key=lambda s: (-s[0], s[1]))[:60]
@@ -241,13 +248,13 @@ def _pieces(ctx, run: Run, runs: list[Run], seen: dict) -> dict[str, str]:
         meta, body = f'<p class="ez-error" role="alert">{views.paragraphs(in_words(str(error)))}</p>', wish.card
     job = newest_push(ctx, run)
     who = seen.get("who")
-    blocked = "" if isinstance(who, Account) and who.ok and who.namespaces else "Sign in first, with a token that may write."
+    blocked = "" if isinstance(who, Account) and who.ok and who.namespaces else tr("Sign in first, with a token that may write.")
     if job and job.status in ("running", "queued"):
-        blocked = "An upload of this run is under way."
+        blocked = tr("An upload of this run is under way.")
     return {
         "what": publishpage.what(
             [(r.id, f"{r.title} · {views.when(r.created_t, now)}") for r in runs], run.id, kept, wish.checkpoint,
-            "" if wish.checkpoint == "final" else f"Suggested: step {best:,}. {reason}", shots, set(wish.samples),
+            "" if wish.checkpoint == "final" else f"{tr('Suggested: step {step}.', step=best)} {heard(reason)}", shots, set(wish.samples),
         ),
         "target": publishpage.target(wish.repo, wish.private, seen.get("faults", {}), blocked),
         "push": publishpage.push(job), "meta": meta, "body": body.replace("<Gallery />", ""), "card": wish.card, "nothing": "",
@@ -295,7 +302,7 @@ def made_card(ctx, run: Run, repo: str, checkpoint: str, samples: tuple[str, ...
         step = checkpoint if checkpoint == "final" else int(checkpoint)
         return model_card(run, config, spec, repo_id=repo if "/" in repo else "", checkpoint=step, samples=samples)
     except ValueError as error:
-        return f"---\nlicense: other\n---\n\n{error}\n"
+        return f"---\nlicense: other\n---\n\n{heard(str(error))}\n"
 
 
 def newest_push(ctx, run: Run) -> publishpage.Push | None:
@@ -357,7 +364,7 @@ def answer(ctx, chosen: str, seen: dict, data: dict, token: Secret | None) -> li
         else:
             job = Run.open(ctx.home.outputs, str(data.get("job", "")))
             if job.kind != "publish":
-                raise ValueError("that is no upload")
+                raise ValueError(tr("That is no upload."))
             if act == "cancel":
                 job.command("stop")
             elif act == "retry":
@@ -373,7 +380,7 @@ def publish(ctx, chosen: str, who: Account | None, token: Secret | None) -> dict
     """Makes the publish job and starts it: {}, or what is wrong, by field.  Raises ValueError, OSError."""
     run, _ = _pick(ctx, chosen)
     if run is None:
-        return {"": "There is no run to publish."}
+        return {"": tr("There is no run to publish.")}
     wish = settled(ctx, run, drafts.load(ctx.home, f"publish-{run.id}", Wish), who)
     try:
         repo = hub.check_repo_id(wish.repo, who.namespaces[0] if isinstance(who, Account) and who.namespaces else "")
@@ -385,7 +392,7 @@ def publish(ctx, chosen: str, who: Account | None, token: Secret | None) -> dict
         Config,
         {"kind": "publish", "name": run.title, "run": run.id, "checkpoint": checkpoint, "repo_id": repo, "private": wish.private,
          "samples": list(wish.samples), "card": wish.card},
-        "the upload",
+        N_("the upload"),
     )  # fmt: skip
     supervisor.start_soon(lambda: create(ctx.home.outputs, config), ctx.home, token)
     return {}

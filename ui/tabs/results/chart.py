@@ -8,6 +8,7 @@ from html import escape
 
 from training.runs.events import RunView
 
+from ...language import tr, whole
 from ...views import number, smoothed, thinned
 
 WIDTH, HEIGHT = 1000.0, 260.0  # units of the plot's own coordinates; the page stretches it
@@ -18,25 +19,26 @@ SMALLEST = 1e-300  # what is below it has no logarithm that a power of ten can b
 def chart(view: RunView) -> str:
     """HTML of both plots, or of a line that says why there are none."""
     if len(view.losses) < 2:
-        return '<div class="ez-empty ez-chart-empty"><p>The loss curve begins with the first steps.</p></div>'
+        return f'<div class="ez-empty ez-chart-empty"><p>{escape(tr("The loss curve begins with the first steps."))}</p></div>'
     rows = thinned([(*point, smooth) for point, smooth in zip(view.losses, smoothed(view.losses), strict=True)], POINTS)
     last_step = max(view.of, rows[-1][0])
     low, high = _range([r[1] for r in rows] + [loss for _, loss in view.validations], [r[3] for r in rows])
-    said = f"Loss over {rows[-1][0]:,} steps: {number(rows[0][3])} at first, {number(rows[-1][3])} now."
+    said = tr("Loss over {steps} steps: {first} at first, {now} now.", steps=rows[-1][0], first=number(rows[0][3]), now=number(rows[-1][3]))
+    rate = tr("Learning rate {rate}", rate=number(rows[-1][2]))
     points = json.dumps([[r[0], round(r[1], 6), round(r[3], 6), r[2]] for r in rows], separators=(",", ":"))
     checks = json.dumps([[s, round(v, 6)] for s, v in view.validations], separators=(",", ":"))
-    legend = _key("raw", "loss") + _key("smooth", "smoothed") + (_key("check", "validation") if view.validations else "")
+    legend = _key("raw", tr("loss")) + _key("smooth", tr("smoothed")) + (_key("check", tr("validation")) if view.validations else "")
     return (
         f'<figure class="ez-chart" data-points="{escape(points)}" data-checks="{escape(checks)}" data-last="{last_step}">'
         f'<figcaption><span class="ez-legend">{legend}</span><output class="ez-readout">{escape(said)}</output></figcaption>'
         f'<div class="ez-plot" role="img" aria-label="{escape(said)}">{_loss_plot(rows, view.validations, last_step, low, high)}</div>'
-        f'<div class="ez-plot ez-plot-small" role="img" aria-label="Learning rate {number(rows[-1][2])}">{_rate_plot(rows, last_step)}</div>'
+        f'<div class="ez-plot ez-plot-small" role="img" aria-label="{escape(rate)}">{_rate_plot(rows, last_step)}</div>'
         f'<div class="ez-axis">{_steps_axis(last_step)}</div></figure>'
     )
 
 
 def _key(look: str, word: str) -> str:
-    return f'<span class="ez-key ez-key-{look}"><i></i>{word}</span>'
+    return f'<span class="ez-key ez-key-{look}"><i></i>{escape(word)}</span>'
 
 
 def _range(raw: list[float], smooth: list[float]) -> tuple[float, float]:
@@ -84,13 +86,13 @@ def _rate_plot(rows, last_step) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">'
         f'<path class="ez-gridline" d="M0 {HEIGHT:.0f}H{WIDTH:.0f}"/><path class="ez-line-rate" d="{path}"/></svg>'
-        f'<span class="ez-chart-tick" style="top:10%">{number(top)}</span><span class="ez-plot-name">learning rate</span><i class="ez-cursor" hidden></i>'
+        f'<span class="ez-chart-tick" style="top:10%">{number(top)}</span><span class="ez-plot-name">{escape(tr("learning rate"))}</span><i class="ez-cursor" hidden></i>'
     )
 
 
 def _steps_axis(last_step: int) -> str:
     ticks = [t for t in nice_ticks(0, last_step, 5) if t == int(t)]
-    return "".join(f'<span style="left:{t / last_step * 100:.2f}%">{int(t):,}</span>' for t in ticks)
+    return "".join(f'<span style="left:{t / last_step * 100:.2f}%">{whole(int(t))}</span>' for t in ticks)
 
 
 def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:

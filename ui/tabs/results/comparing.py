@@ -15,8 +15,9 @@ from training.runs.run import Run
 from training.runs.shown import Row
 
 from ... import forms
-from ...views import count, number
-from .gallery import Source, cell
+from ...language import tr, trc, trn, whole
+from ...views import number
+from .gallery import Source, cell, prompt_of
 from .overlay import overlay
 
 MOST = 5  # runs beside each other
@@ -56,16 +57,19 @@ def html(sides: Sequence[Side], others: Sequence[tuple[str, str]]) -> str:
 def _head(sides: Sequence[Side], others: Sequence[tuple[str, str]]) -> str:
     chips = "".join(
         f'<span class="ez-chip ez-over-chip"><i class="ez-over-dot-{k}"></i><span>{LETTERS[k]} · {escape(side.title)}</span>'
-        + (f'<button type="button" class="ez-over-out" data-act="without" data-value="{escape(side.id)}" aria-label="Leave out {escape(side.title)}">×</button>' if k else "")
+        + (f'<button type="button" class="ez-over-out" data-act="without" data-value="{escape(side.id)}" aria-label="{escape(tr("Leave out {title}", title=side.title))}">×</button>' if k else "")
         + "</span>"
         for k, side in enumerate(sides)
     )
     add = ""
     if others and len(sides) < MOST:
         options = "".join(f'<option value="{escape(id)}">{escape(title)}</option>' for id, title in others[:MOST_OFFERED])
-        add = f'<select class="ez-input ez-compare-pick" data-sends="with" data-fresh="" aria-label="Compare with another run"><option value="">{"Compare with …" if len(sides) < 2 else "And with …"}</option>{options}</select>'
-    lead = "" if len(sides) > 1 else '<p class="ez-muted ez-small">Puts another run beside this one: both curves, the pictures by prompt and step, and the settings that differ.</p>'
-    return f'<div class="ez-spread"><h2 class="ez-subtitle">Compare</h2>{add}</div>{lead}' + (f'<div class="ez-row">{chips}</div>' if len(sides) > 1 else "")
+        first = tr("Compare with …") if len(sides) < 2 else tr("And with …")
+        label = escape(tr("Compare with another run"))
+        add = f'<select class="ez-input ez-compare-pick" data-sends="with" data-fresh="" aria-label="{label}"><option value="">{escape(first)}</option>{options}</select>'
+    what = tr("Puts another run beside this one: both curves, the pictures by prompt and step, and the settings that differ.")
+    lead = "" if len(sides) > 1 else f'<p class="ez-muted ez-small">{escape(what)}</p>'
+    return f'<div class="ez-spread"><h2 class="ez-subtitle">{escape(tr("Compare"))}</h2>{add}</div>{lead}' + (f'<div class="ez-row">{chips}</div>' if len(sides) > 1 else "")
 
 
 def pictures(sides: Sequence[Side]) -> str:
@@ -75,27 +79,30 @@ def pictures(sides: Sequence[Side]) -> str:
     prompts = [*both, *(said for said in prompts if said not in both)]
     steps = contactsheet.thinned(sorted({shot.step for side in sides for row in side.rows for shot in row.shots}), MOST_STEPS)
     if not prompts:
-        return '<div class="ez-empty"><p>None of these runs has samples yet.</p></div>'
+        return f'<div class="ez-empty"><p>{escape(tr("None of these runs has samples yet."))}</p></div>'
     body, n = "", 0
     for said in prompts[:MOST_PROMPTS]:
         here = [(k, side, row) for k, side in enumerate(sides) for row in side.rows if row.said == said]
         for at, (k, side, row) in enumerate(here):
             body += _line(n, k, side, row, steps, len(here) if at == 0 else 0)
             n += 1
-    head = "".join(f'<th scope="col">{"Start" if s == 0 else f"{s:,}"}</th>' for s in steps)
-    left = "" if both else '<p class="ez-muted ez-small">These runs have no prompt in common.</p>'
-    left += f'<p class="ez-muted ez-small">{count(len(prompts) - MOST_PROMPTS, "more prompt")} not shown.</p>' if len(prompts) > MOST_PROMPTS else ""
+    head = "".join(f'<th scope="col">{escape(trc("before the first step", "Start")) if s == 0 else whole(s)}</th>' for s in steps)
+    left = "" if both else f'<p class="ez-muted ez-small">{escape(tr("These runs have no prompt in common."))}</p>'
+    if len(prompts) > MOST_PROMPTS:
+        left += f'<p class="ez-muted ez-small">{escape(trn("{n} more prompt not shown.", "{n} more prompts not shown.", len(prompts) - MOST_PROMPTS))}</p>'
+    label = escape(tr("Samples of the runs: a row a prompt and run, a column a step"))
     return (
-        '<h3 class="ez-compare-head">Pictures</h3><div class="ez-shots"><table class="ez-shots-table" aria-label="Samples of the runs: a row a prompt and run, a column a step">'
-        f'<thead><tr><th scope="col" class="ez-corner">Prompt</th>{head}</tr></thead><tbody>{body}</tbody></table></div>{left}'
+        f'<h3 class="ez-compare-head">{escape(tr("Pictures"))}</h3><div class="ez-shots"><table class="ez-shots-table" aria-label="{label}">'
+        f'<thead><tr><th scope="col" class="ez-corner">{escape(tr("Prompt"))}</th>{head}</tr></thead><tbody>{body}</tbody></table></div>{left}'
     )
 
 
 def _line(n: int, k: int, side: Side, row: Row, steps: Sequence[int], first: int) -> str:
     shots = {shot.step: shot for shot in row.shots}
-    of = f"{LETTERS[k]} · {side.title}: {row.said}"
+    prompt = escape(prompt_of(row))
+    of = f"{LETTERS[k]} · {side.title}: {prompt_of(row)}"
     cells = "".join(f"<td>{cell(n, i, of, shots[step], side.src, side.id, side.notes, '')}</td>" if step in shots else "<td></td>" for i, step in enumerate(steps))
-    said = f'<span class="ez-prompt" title="{escape(row.said)}">{escape(row.said)}</span>' if first else f'<span class="ez-unseen">{escape(row.said)}</span>'
+    said = f'<span class="ez-prompt" title="{prompt}">{prompt}</span>' if first else f'<span class="ez-unseen">{prompt}</span>'
     return f'<tr{" class=is-first" if first else ""}><th scope="row">{said}<span class="ez-over-run"><i class="ez-over-dot-{k}"></i>{LETTERS[k]} · {escape(side.title)}</span></th>{cells}</tr>'
 
 
@@ -103,14 +110,14 @@ def settings(sides: Sequence[Side]) -> str:
     """What the runs were told differently."""
     paths = list(dict.fromkeys(path for side in sides[1:] for path, _, _ in differing.between(sides[0].settings, side.settings)))
     if not paths:
-        return '<h3 class="ez-compare-head">Settings</h3><p class="ez-muted">All settings are the same.</p>'
+        return f'<h3 class="ez-compare-head">{escape(tr("Settings"))}</h3><p class="ez-muted">{escape(tr("All settings are the same."))}</p>'
     rows = "".join(
-        f'<tr><th scope="row">{escape(forms.label_of(path))}</th>{"".join(_value(path, side.settings.get(path), path in side.settings) for side in sides)}</tr>' for path in paths
+        f'<tr><th scope="row">{escape(tr(forms.label_of(path)))}</th>{"".join(_value(path, side.settings.get(path), path in side.settings) for side in sides)}</tr>' for path in paths
     )
     heads = "".join(f'<th scope="col"><i class="ez-over-dot-{k}"></i>{LETTERS[k]} · {escape(side.title)}</th>' for k, side in enumerate(sides))
     return (
-        f'<h3 class="ez-compare-head">Settings that differ <span class="ez-count">{len(paths)}</span></h3>'
-        f'<div class="ez-wide"><table class="ez-table ez-differ"><thead><tr><th scope="col">Setting</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<h3 class="ez-compare-head">{escape(tr("Settings that differ"))} <span class="ez-count">{len(paths)}</span></h3>'
+        f'<div class="ez-wide"><table class="ez-table ez-differ"><thead><tr><th scope="col">{escape(tr("Setting"))}</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
 
@@ -123,13 +130,13 @@ def _value(path: str, value: Any, there: bool) -> str:
 def told(path: str, value: Any) -> str:
     """A setting's value as a person reads it."""
     if value is None or value == "" or value == [] or value == {}:
-        return "none"
+        return trc("setting", "none")
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return trc("setting", "on") if value else trc("setting", "off")
     if isinstance(value, float):
         return number(value)
     if isinstance(value, int):
-        return str(value) if path.endswith("seed") else f"{value:,}"
+        return str(value) if path.endswith("seed") else whole(value)
     if isinstance(value, list):
         return "; ".join(_use(one) if isinstance(one, dict) else str(one) for one in value)
     return _use(value) if isinstance(value, dict) else str(value)
@@ -138,6 +145,6 @@ def told(path: str, value: Any) -> str:
 def _use(one: dict[str, Any]) -> str:
     """One of several, such as a dataset: its name, and what is not as usual."""
     usual = DatasetUse.model_fields
-    rest = [f"{forms.label(key)} {told(key, value)}" for key, value in one.items() if key != "name" and (key not in usual or value != usual[key].default) and value not in (None, "", [])]
+    rest = [f"{tr(forms.label(key))} {told(key, value)}" for key, value in one.items() if key != "name" and (key not in usual or value != usual[key].default) and value not in (None, "", [])]
     return ", ".join([str(one["name"])] * ("name" in one) + rest)
 

@@ -10,11 +10,18 @@ from html import escape
 from training.runs import searching
 from training.runs.searching import Facts
 
+from ...language import N_, tr, trn
 from ...words import in_words
 
 FEWEST = 4  # runs from which on there is something to look for
-LATEST = ((0, "Today"), (7, "Last 7 days"), (30, "Last 30 days"), (365, "Last year"))
-STATUSES = (("running", "Running"), ("queued", "Waiting"), ("finished", "Finished"), ("stopped", "Stopped"), ("failed", "Failed"), ("interrupted", "Interrupted"))
+LATEST = ((0, N_("Today")), (7, N_("Last 7 days")), (30, N_("Last 30 days")), (365, N_("Last year")))
+STATUSES = (
+    ("running", N_("Running")), ("queued", N_("Waiting")), ("finished", N_("Finished")), ("stopped", N_("Stopped")), ("failed", N_("Failed")), ("interrupted", N_("Interrupted")),
+)  # fmt: skip
+LISTS = {  # what a list is of, and what it says where nothing is chosen
+    "family": (N_("Base model"), N_("Base model: any")), "preset": (N_("Preset"), N_("Preset: any")), "status": (N_("Status"), N_("Status: any")), "after": (N_("Date"), N_("Date: any")),
+    "tag": (N_("Tag"), N_("Tag: any")),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,19 +37,20 @@ def html(facts: Sequence[Facts], text: str, found: int, now: float) -> str:
     if len(facts) < FEWEST and not text:
         return ""
     lists = {
-        "family": ("Base model", _once((f.family, f.base) for f in facts if f.family)),
-        "preset": ("Preset", _once((f.preset, f.preset) for f in facts if f.preset)),
-        "status": ("Status", [Choice(*row) for row in STATUSES]),
-        "after": ("Date", [Choice(time.strftime("%Y-%m-%d", time.localtime(now - 86_400 * days)), title) for days, title in LATEST]),
-        "tag": ("Tag", _once((tag, f"#{tag}") for f in facts for tag in f.tags)),
+        "family": _once((f.family, f.base) for f in facts if f.family),
+        "preset": _once((f.preset, f.preset) for f in facts if f.preset),
+        "status": [Choice(value, tr(title)) for value, title in STATUSES],
+        "after": [Choice(time.strftime("%Y-%m-%d", time.localtime(now - 86_400 * days)), tr(title)) for days, title in LATEST],
+        "tag": _once((tag, f"#{tag}") for f in facts for tag in f.tags),
     }
     chosen = dict(searching.parse(text).must) | {"after": next((word.removeprefix("after:") for word in text.split() if word.startswith("after:")), "")}
-    selects = "".join(_list(term, title, choices, chosen.get(term, "")) for term, (title, choices) in lists.items() if choices)
+    selects = "".join(_list(term, choices, chosen.get(term, "")) for term, choices in lists.items() if choices)
     problem = searching.problem(text)
-    said = in_words(problem) if problem else f"{found:,} of {len(facts):,} runs" if text.strip() else ""
+    said = in_words(problem) if problem else trn("{found} of {n} run", "{found} of {n} runs", len(facts), found=found) if text.strip() else ""
+    hint, label = tr("Find runs: name, dataset, trigger word, note, #tag"), tr("Find runs by name, dataset, trigger word, note or tag")
     return (
         f'<div class="ez-find-runs" role="search"><input type="search" class="ez-input" id="ez-find-runs" data-types="find" data-fresh="{escape(text)}" maxlength="500" autocomplete="off" spellcheck="false" '
-        f'placeholder="Find runs: name, dataset, trigger word, note, #tag" aria-label="Find runs by name, dataset, trigger word, note or tag" aria-describedby="ez-find-said"><div class="ez-find-lists">{selects}</div>'
+        f'placeholder="{escape(hint)}" aria-label="{escape(label)}" aria-describedby="ez-find-said"><div class="ez-find-lists">{selects}</div>'
         f'<span class="ez-small {"ez-error" if problem else "ez-muted"}" id="ez-find-said" role="status">{escape(said)}</span></div>'
     )
 
@@ -52,7 +60,8 @@ def _once(pairs) -> list[Choice]:
     return [Choice(value, title) for value, title in sorted(found.items(), key=lambda item: item[1].casefold())[:200]]
 
 
-def _list(term: str, title: str, choices: Sequence[Choice], chosen: str) -> str:
+def _list(term: str, choices: Sequence[Choice], chosen: str) -> str:
     options = "".join(f'<option value="{escape(c.value)}"{" selected" if c.value.casefold() == chosen.casefold() else ""}>{escape(c.title)}</option>' for c in choices)
     current = next((c.value for c in choices if c.value.casefold() == chosen.casefold()), "")
-    return f'<select class="ez-input ez-find-list" data-term="{term}" data-fresh="{escape(current)}" aria-label="{title}"><option value="">{title}: any</option>{options}</select>'
+    title, all_of_them = LISTS[term]
+    return f'<select class="ez-input ez-find-list" data-term="{term}" data-fresh="{escape(current)}" aria-label="{escape(tr(title))}"><option value="">{escape(tr(all_of_them))}</option>{options}</select>'

@@ -13,12 +13,11 @@ from training.runs.notes import MOST_STARS, Notes, means
 from training.runs.shown import Row, Shot, rows
 
 from ...icons import icon
-from ...views import count
+from ...language import point, tr, trc, trn, whole
 
-__all__ = ["Row", "Shot", "Source", "Wall", "before_after", "grid", "rows"]
+__all__ = ["Row", "Shot", "Source", "Wall", "before_after", "grid", "prompt_of", "rows"]
 
 Source = Callable[[str], str]  # path inside the run folder -> URL
-NOTHING = '<div class="ez-empty"><h2>No samples yet</h2><p>The first pictures are drawn before step 1, so that there is something to compare with.</p></div>'
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset(), kept:
     """
     every = rows(view, wall.fixed)
     if not every:
-        return NOTHING
+        why = tr("The first pictures are drawn before step 1, so that there is something to compare with.")
+        return f'<div class="ez-empty"><h2>{escape(tr("No samples yet"))}</h2><p>{escape(why)}</p></div>'
     notes = wall.notes
     hidden = [line for line in every if line.key in notes.hidden]
     lines = [line for line in every if line.key not in notes.hidden] + (hidden if wall.everything else [])
@@ -48,14 +48,16 @@ def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset(), kept:
         lines = [Row(line.prompt, shots, line.strength, line.index, line.since) for line in lines if (shots := tuple(s for s in line.shots if s.path in notes.starred))]
     bar = _bar(wall, every, hidden)
     if not lines:
-        return bar + f'<div class="ez-empty"><p>{"No picture is starred yet: open one and press S, or Star." if wall.starred else "All prompts are hidden."}</p></div>'
+        why = tr("No picture is starred yet: open one and press S, or Star.") if wall.starred else tr("All prompts are hidden.")
+        return bar + f'<div class="ez-empty"><p>{escape(why)}</p></div>'
     steps = sorted({shot.step for line in lines for shot in line.shots})
     looks = _Looks(src, videos, kept, frozenset(s for s, _ in view.checkpoints), wall)
-    head = "".join(f'<th scope="col">{"Start" if s == 0 else f"{s:,}"}</th>' for s in steps)
+    head = "".join(f'<th scope="col">{escape(trc("before the first step", "Start")) if s == 0 else whole(s)}</th>' for s in steps)
     body = "".join(_line(n, line, steps, looks) for n, line in enumerate(lines))
+    what = tr("Samples: one row a prompt, one column a step")
     return bar + (
-        '<div class="ez-shots"><table class="ez-shots-table" aria-label="Samples: one row a prompt, one column a step">'
-        f'<thead><tr><th scope="col" class="ez-corner">Prompt</th>{head}</tr></thead><tbody>{body}</tbody>{_stars(view, notes, steps)}</table></div>'
+        f'<div class="ez-shots"><table class="ez-shots-table" aria-label="{escape(what)}">'
+        f'<thead><tr><th scope="col" class="ez-corner">{escape(tr("Prompt"))}</th>{head}</tr></thead><tbody>{body}</tbody>{_stars(view, notes, steps)}</table></div>'
     )
 
 
@@ -63,19 +65,20 @@ def _bar(wall: Wall, every: Sequence[Row], hidden: Sequence[Row]) -> str:
     """What is shown, what is hidden, and the sheet to take away."""
     on = '<button type="button" class="ez-wall-pick" data-act="wall" data-value="{}" aria-pressed="{}">{}</button>'
     starred = sum(shot.path in wall.notes.starred for line in every for shot in line.shots)
-    picks = on.format("all", str(not wall.starred).lower(), "All") + on.format("starred", str(wall.starred).lower(), f'{icon("star")}Starred <span class="ez-count">{starred}</span>')
+    picks = on.format("all", str(not wall.starred).lower(), escape(tr("All"))) + on.format("starred", str(wall.starred).lower(), f'{icon("star")}{escape(tr("Starred"))} <span class="ez-count">{whole(starred)}</span>')
     back = ""
     if hidden:
-        word = "Leave them out" if wall.everything else "Show them"
-        back = f'<span class="ez-muted ez-small">{count(len(hidden), "prompt")} hidden</span><button type="button" class="ez-link ez-small" data-act="hidden" data-value="{"off" if wall.everything else "on"}">{word}</button>'
+        word, many = tr("Leave them out") if wall.everything else tr("Show them"), trn("{n} prompt hidden", "{n} prompts hidden", len(hidden))
+        back = f'<span class="ez-muted ez-small">{escape(many)}</span><button type="button" class="ez-link ez-small" data-act="hidden" data-value="{"off" if wall.everything else "on"}">{escape(word)}</button>'
     sheets = "".join(f'<li><a href="{escape(url)}" download><b>{escape(title)}</b></a></li>' for url, title in wall.sheets)
+    what = tr("All prompts that are shown, by step, in one labelled picture with their stars.")
     sheet = (
-        f'<details class="ez-menu" data-key="sheet-{escape(wall.run)}"><summary class="ez-btn ez-wall-sheet">{icon("download")}Contact sheet</summary><div class="ez-pop">'
-        f'<p>All prompts that are shown, by step, in one labelled picture with their stars.</p><ul class="ez-ways-out">{sheets}</ul></div></details>'
+        f'<details class="ez-menu" data-key="sheet-{escape(wall.run)}"><summary class="ez-btn ez-wall-sheet">{icon("download")}{escape(tr("Contact sheet"))}</summary><div class="ez-pop">'
+        f'<p>{escape(what)}</p><ul class="ez-ways-out">{sheets}</ul></div></details>'
         if sheets
         else ""
     )
-    return f'<div class="ez-wall-bar"><div class="ez-wall-picks" role="group" aria-label="Which pictures">{picks}</div><span class="ez-wall-back">{back}</span>{sheet}</div>'
+    return f'<div class="ez-wall-bar"><div class="ez-wall-picks" role="group" aria-label="{escape(tr("Which pictures"))}">{picks}</div><span class="ez-wall-back">{back}</span>{sheet}</div>'
 
 
 def _stars(view: RunView, notes: Notes, steps: Sequence[int]) -> str:
@@ -84,10 +87,13 @@ def _stars(view: RunView, notes: Notes, steps: Sequence[int]) -> str:
     if not found:
         return ""
     best = max(mean for mean, _ in found.values())
-    cells = "".join(
-        f'<td class="ez-num{" is-best" if found[s][0] == best else ""}" title="{count(found[s][1], "picture")} rated">{found[s][0]:.1f}</td>' if s in found else "<td></td>" for s in steps
-    )
-    return f'<tfoot><tr><th scope="row">Rating, of {MOST_STARS}</th>{cells}</tr></tfoot>'
+    cells = "".join(_rated(*found[s], found[s][0] == best) if s in found else "<td></td>" for s in steps)
+    return f'<tfoot><tr><th scope="row">{escape(tr("Rating, of {most}", most=MOST_STARS))}</th>{cells}</tr></tfoot>'
+
+
+def _rated(mean: float, pictures: int, best: bool) -> str:
+    many = trn("{n} picture rated", "{n} pictures rated", pictures)
+    return f'<td class="ez-num{" is-best" if best else ""}" title="{escape(many)}">{point(f"{mean:.1f}")}</td>'
 
 
 @dataclass(frozen=True)
@@ -104,41 +110,44 @@ class _Looks:
         """The attributes that say where this step's checkpoint is, or why there is none."""
         if step in self.kept:
             return f' data-file="{escape(self.kept[step])}"'
-        gone = "Its checkpoint was deleted to make room for newer ones." if step in self.written else "No checkpoint was written at this step."
-        return f' data-gone="{"" if step == 0 else gone}"'
+        gone = tr("Its checkpoint was deleted to make room for newer ones.") if step in self.written else tr("No checkpoint was written at this step.")
+        return f' data-gone="{"" if step == 0 else escape(gone)}"'
 
 
 def _line(n: int, line: Row, steps: list[int], looks: _Looks) -> str:
     shots = {shot.step: shot for shot in line.shots}
     cells = "".join(f"<td>{_cell(n, k, line, shots[step], looks)}</td>" if step in shots else "<td></td>" for k, step in enumerate(steps))
     hidden = line.key in looks.wall.notes.hidden
-    since = f'<span class="ez-since">from step {line.since:,}</span>' if line.since else ""
+    since = f'<span class="ez-since">{escape(tr("from step {step}", step=line.since))}</span>' if line.since else ""
+    prompt = escape(prompt_of(line))
+    named = tr("Show again: {prompt}", prompt=prompt_of(line)) if hidden else tr("Hide: {prompt}", prompt=prompt_of(line))
     hide = (
         f'<button type="button" class="ez-link ez-hide" data-act="hide" data-run="{escape(looks.wall.run)}" data-index="{line.index}" data-name="{escape(line.prompt)}" data-value="{"off" if hidden else "on"}" '
-        f'aria-label="{"Show again" if hidden else "Hide"}: {escape(line.said)}">{"Show again" if hidden else "Hide"}</button>'
+        f'aria-label="{escape(named)}">{escape(tr("Show again") if hidden else tr("Hide"))}</button>'
         if looks.wall.run
         else ""
     )
-    return f'<tr{" class=is-hidden" if hidden else ""}><th scope="row"><span class="ez-prompt" title="{escape(line.said)}">{escape(line.said)}</span>{_unseen(line)}{since}{hide}</th>{cells}</tr>'
+    return f'<tr{" class=is-hidden" if hidden else ""}><th scope="row"><span class="ez-prompt" title="{prompt}">{prompt}</span>{_unseen(line)}{since}{hide}</th>{cells}</tr>'
 
 
 def _unseen(line: Row) -> str:
     """A label for the prompt that asks for what no training picture shows."""
     if not unseen.is_unseen(line.prompt):
         return ""
-    return '<span class="ez-chip ez-not-shown" title="No training picture shows this. An adapter that trained too long stops following it first.">not in your pictures</span>'
+    why = tr("No training picture shows this. An adapter that trained too long stops following it first.")
+    return f'<span class="ez-chip ez-not-shown" title="{escape(why)}">{escape(tr("not in your pictures"))}</span>'
 
 
 def _cell(n: int, k: int, line: Row, shot: Shot, looks: _Looks) -> str:
     video = f"{shot.path.rpartition('.')[0]}.mp4"
     clip = f' data-video="{escape(looks.src(video))}"' if video in looks.videos else ""
-    return cell(n, k, line.said, shot, looks.src, looks.wall.run, looks.wall.notes, clip + looks.checkpoint(shot.step))
+    return cell(n, k, prompt_of(line), shot, looks.src, looks.wall.run, looks.wall.notes, clip + looks.checkpoint(shot.step))
 
 
 def cell(n: int, k: int, said: str, shot: Shot, src: Source, run: str, notes: Notes, more: str) -> str:
     """One picture of a grid: what opens it large, and what was said of it.  more: further attributes, written out."""
     stars, star = notes.rated.get(shot.path, 0), shot.path in notes.starred
-    told = ", ".join([f"{said}, step {shot.step}", *["starred"] * star, *[f"rated {stars} of {MOST_STARS}"] * bool(stars)])
+    told = _told(said, shot.step, star, stars)
     mark = f'<span class="ez-shot-mark" aria-hidden="true">{"★" if star else ""}{f" {stars}" if stars else ""}</span>' if star or stars else ""
     return (
         f'<button type="button" class="ez-shot" data-row="{n}" data-col="{k}" data-step="{shot.step}" data-seed="{shot.seed}" data-run="{escape(run)}" data-shot="{escape(shot.path)}" '
@@ -146,6 +155,21 @@ def cell(n: int, k: int, said: str, shot: Shot, src: Source, run: str, notes: No
         f'data-prompt="{escape(said)}"{more} aria-label="{escape(told)}" tabindex="{0 if n == 0 and k == 0 else -1}">'
         f'<img src="{escape(src(shot.path))}" alt="" loading="lazy" decoding="async">{mark}</button>'
     )
+
+
+def _told(prompt: str, step: int, star: bool, stars: int) -> str:
+    if star and stars:
+        return tr("{prompt}, step {step}, starred, rated {stars} of {most}", prompt=prompt, step=step, stars=stars, most=MOST_STARS)
+    if star:
+        return tr("{prompt}, step {step}, starred", prompt=prompt, step=step)
+    if stars:
+        return tr("{prompt}, step {step}, rated {stars} of {most}", prompt=prompt, step=step, stars=stars, most=MOST_STARS)
+    return tr("{prompt}, step {step}", prompt=prompt, step=step)
+
+
+def prompt_of(line: Row) -> str:
+    """The prompt of a row, and for a slider at what strength."""
+    return line.prompt if line.strength is None else tr("{prompt}, strength {strength}", prompt=line.prompt, strength=point(line.at_strength))
 
 
 def before_after(view: RunView, src: Source, most: int = 8, hidden: frozenset[tuple[int, str]] = frozenset()) -> str:
@@ -158,11 +182,17 @@ def before_after(view: RunView, src: Source, most: int = 8, hidden: frozenset[tu
 
 def _pair(line: Row, src: Source) -> str:
     first, last = line.shots[0], line.shots[-1]
-    start = "start" if first.step == 0 else f"step {first.step:,}"
+    prompt, of = prompt_of(line), tr("step {step}", step=last.step)
+    if first.step == 0:
+        start, before = trc("before the first step", "start"), tr("{prompt}, start", prompt=prompt)
+        compare = tr("Compare start with step {step}: {prompt}", step=last.step, prompt=line.prompt)
+    else:
+        start, before = tr("step {step}", step=first.step), tr("{prompt}, step {step}", prompt=prompt, step=first.step)
+        compare = tr("Compare step {first} with step {step}: {prompt}", first=first.step, step=last.step, prompt=line.prompt)
     return (
-        f'<figure class="ez-pair"><div class="ez-pair-view"><img src="{escape(src(last.path))}" alt="{escape(f"{line.said}, step {last.step}")}" '
-        f'loading="lazy"><img class="ez-pair-over" src="{escape(src(first.path))}" alt="{escape(f"{line.said}, {start}")}" loading="lazy">'
-        f'<i class="ez-pair-edge"></i><span class="ez-pair-a">{start}</span><span class="ez-pair-b">step {last.step:,}</span>'
-        f'<input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="Compare {start} with step {last.step}: {escape(line.prompt)}">'
-        f"</div><figcaption>{escape(line.said)}</figcaption></figure>"
+        f'<figure class="ez-pair"><div class="ez-pair-view"><img src="{escape(src(last.path))}" alt="{escape(tr("{prompt}, step {step}", prompt=prompt, step=last.step))}" '
+        f'loading="lazy"><img class="ez-pair-over" src="{escape(src(first.path))}" alt="{escape(before)}" loading="lazy">'
+        f'<i class="ez-pair-edge"></i><span class="ez-pair-a">{escape(start)}</span><span class="ez-pair-b">{escape(of)}</span>'
+        f'<input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="{escape(compare)}">'
+        f"</div><figcaption>{escape(prompt)}</figcaption></figure>"
     )

@@ -11,21 +11,25 @@ from training.runs.notes import Notes
 from training.runs.run import Run
 
 from ...icons import icon
+from ...language import tr, whole
 
 ACTS = ("rate", "star", "hide", "note", "tags", "prompts")
 
 
 def html(run: str, said: Notes) -> str:
     """Tags and note of a run, each in a field that is saved as it is left."""
-    chips = "".join(f'<button type="button" class="ez-chip ez-tag" data-act="find-tag" data-value="{escape(tag)}" title="Find all runs with this tag"><span>#{escape(tag)}</span></button>' for tag in said.tags)
+    find = escape(tr("Find all runs with this tag"))
+    chips = "".join(f'<button type="button" class="ez-chip ez-tag" data-act="find-tag" data-value="{escape(tag)}" title="{find}"><span>#{escape(tag)}</span></button>' for tag in said.tags)
     text = f'<p class="ez-noted-text">{escape(said.text)}</p>' if said.text else ""
     tags = ", ".join(said.tags)
+    what = tr("Change tags and note") if chips or text else tr("Add tags or a note")
+    saved = tr("Saved as you leave a field. Both are found by the search above, and go along when the run is exported; a report of a problem leaves them out.")
     return (
         f'<div class="ez-noted">{f"<div class=ez-row>{chips}</div>" if chips else ""}{text}'
-        f'<details class="ez-drawer ez-noted-edit" data-key="noted-{escape(run)}"><summary>{"Change tags and note" if chips or text else "Add tags or a note"}</summary><div class="ez-noted-fields">'
-        f'<label for="ez-tags">Tags, with commas between</label><input type="text" class="ez-input" id="ez-tags" data-sends="tags" data-run="{escape(run)}" data-fresh="{escape(tags)}" maxlength="1300" autocomplete="off" placeholder="faces, keep">'
-        f'<label for="ez-note">Note</label><textarea class="ez-area" id="ez-note" rows="3" data-sends="note" data-run="{escape(run)}" data-fresh="{escape(said.text)}" maxlength="{notes.MOST_TEXT_CHARS}" placeholder="What was tried, and what came of it">{escape(said.text)}</textarea>'
-        '<p class="ez-muted ez-small">Saved as you leave a field. Both are found by the search above, and go along when the run is exported; a report of a problem leaves them out.</p></div></details></div>'
+        f'<details class="ez-drawer ez-noted-edit" data-key="noted-{escape(run)}"><summary>{escape(what)}</summary><div class="ez-noted-fields">'
+        f'<label for="ez-tags">{escape(tr("Tags, with commas between"))}</label><input type="text" class="ez-input" id="ez-tags" data-sends="tags" data-run="{escape(run)}" data-fresh="{escape(tags)}" maxlength="1300" autocomplete="off" placeholder="{escape(tr("faces, keep"))}">'
+        f'<label for="ez-note">{escape(tr("Note"))}</label><textarea class="ez-area" id="ez-note" rows="3" data-sends="note" data-run="{escape(run)}" data-fresh="{escape(said.text)}" maxlength="{notes.MOST_TEXT_CHARS}" placeholder="{escape(tr("What was tried, and what came of it"))}">{escape(said.text)}</textarea>'
+        f'<p class="ez-muted ez-small">{escape(saved)}</p></div></details></div>'
     )
 
 
@@ -36,14 +40,15 @@ def editor(run: Run, view: RunView) -> str:
     lines = [line for _, line in prompting.of_view(tuple(map(str, sample.get("prompts") or ())), view).now]
     every = sample.get("every") if isinstance(sample.get("every"), int) else 0
     nearest = min((view.step // every + 1) * every, max(view.of, every)) if every else 0
-    when = f"The next pictures are drawn at step {nearest:,}." if every else "This run draws none by itself: they are drawn with ‘Sample now’."
+    when = tr("The next pictures are drawn at step {step}.", step=nearest) if every else tr("This run draws none by itself: they are drawn with ‘Sample now’.")
+    how = tr("One a line, {most} at most. A line that stays keeps its row; a new one gets its own, from then on.", most=prompting.MOST)
     text = "\n".join(lines)
     return (
-        f'<details class="ez-drawer ez-prompts" data-key="prompts-{escape(run.id)}"><summary>Change the sample prompts <span class="ez-count">{len(lines)}</span></summary>'
-        f'<label for="ez-prompts" class="ez-muted ez-small">One a line, {prompting.MOST} at most. A line that stays keeps its row; a new one gets its own, from then on.</label>'
+        f'<details class="ez-drawer ez-prompts" data-key="prompts-{escape(run.id)}"><summary>{escape(tr("Change the sample prompts"))} <span class="ez-count">{whole(len(lines))}</span></summary>'
+        f'<label for="ez-prompts" class="ez-muted ez-small">{escape(how)}</label>'
         f'<textarea class="ez-area" id="ez-prompts" rows="{min(10, max(3, len(lines) + 1))}" data-keep data-fresh="{escape(text)}" spellcheck="true">{escape(text)}</textarea>'
-        f'<div class="ez-row"><button type="button" class="ez-btn" data-act="prompts" data-run="{escape(run.id)}" data-with="#ez-prompts">{icon("check")}Draw these from now on</button>'
-        f'<span class="ez-muted ez-small">{when}</span></div></details>'
+        f'<div class="ez-row"><button type="button" class="ez-btn" data-act="prompts" data-run="{escape(run.id)}" data-with="#ez-prompts">{icon("check")}{escape(tr("Draw these from now on"))}</button>'
+        f'<span class="ez-muted ez-small">{escape(when)}</span></div></details>'
     )
 
 
@@ -60,17 +65,17 @@ def act(run: Run, what: str, data: dict[str, Any]) -> str:
         return _hide(run, str(data.get("index", "")), str(data.get("name", "")), value == "on")
     if what == "note":
         notes.say(run, value)
-        return "The note is saved." if value.strip() else "The note is taken away."
+        return tr("The note is saved.") if value.strip() else tr("The note is taken away.")
     if what == "tags":
         notes.tag(run, value.split(","))
-        return "The tags are saved."
+        return tr("The tags are saved.")
     lines = prompting.checked(value.splitlines())
     run.command("prompts", lines=lines)
-    return "The training takes them from its next step on."
+    return tr("The training takes them from its next step on.")
 
 
 def _hide(run: Run, index: str, prompt: str, on: bool) -> str:
     if not any(row.key == (int(index) if index.isdecimal() else -1, prompt) for row in shown.rows(shown.view_of(run))):
-        raise ValueError("that prompt is gone; look again")
+        raise ValueError(tr("That prompt is gone; look again."))
     notes.hide(run, int(index), prompt, on)
-    return "Hidden here and on the contact sheet; its pictures stay, and ‘Show them’ above the samples brings it back." if on else ""
+    return tr("Hidden here and on the contact sheet; its pictures stay, and ‘Show them’ above the samples brings it back.") if on else ""

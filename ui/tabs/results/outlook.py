@@ -12,7 +12,6 @@ from html import escape
 from training.config import TrainConfig
 from training.data import datasets, suspects
 from training.data.datasets import Dataset
-from training.data.finding import some
 from training.data.health import Goal
 from training.plan import teaching
 from training.plan.going import Going
@@ -23,15 +22,16 @@ from training.runs.run import Run
 
 from ... import forms
 from ...icons import icon
+from ...language import N_, point, tr
+from ...language.heard import heard
 from ...server import media
 from ...theme import ASSETS
-from ...words import in_words
 from ..train.draft import Draft
 
 CSS = (ASSETS / "outlook.css").read_text(encoding="utf-8")
 LOOKS = {"fine": ("ez-ok", "check"), "early": ("", "clock")}
-SENTENCES = {"early": "Its losses are compared with the base model’s on the very same pictures; that takes some steps more."}
-KINDS = {"hard": "Their loss stays high", "easy": "They were learnt at once", "copy": "They are learnt twice"}
+SENTENCES = {"early": N_("Its losses are compared with the base model’s on the very same pictures; that takes some steps more.")}
+KINDS = {"hard": N_("Their loss stays high"), "easy": N_("They were learnt at once"), "copy": N_("They are learnt twice")}
 HALF = 0.5
 MOST_COMPARED = 2_000  # pictures of a run, or of a dataset, among which copies are looked for
 MOST_COPIES = 12  # that are listed
@@ -45,7 +45,7 @@ _standing: dict[str, tuple[tuple, tuple[Odd, ...]]] = {}  # run's folder -> (wha
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture that stands apart, as the page shows it.  dataset: where its caption can be mended; src: "" where this page can show none."""
+    """One picture that stands apart, as the page shows it.  dataset: where its caption can be mended; src: "" where this page can show none; reason: as the engine says it."""
 
     id: str
     name: str
@@ -71,11 +71,11 @@ def line(going: Going, ended: bool) -> str:
     if not going.state or ended and going.state == "early":
         return ""
     look, picture = LOOKS.get(going.state, ("ez-warn", "warn"))
-    more = going.todo or SENTENCES.get(going.state, "")
-    act = f'<button type="button" class="ez-btn" data-act="next-run">{icon("copy")}{escape(going.act)}</button>' if going.act else ""
-    words = '<button type="button" class="ez-btn" data-tab="captions">Captions</button>' if going.state == "wordless" else ""
+    more = heard(going.todo) or tr(SENTENCES.get(going.state, ""))
+    act = f'<button type="button" class="ez-btn" data-act="next-run">{icon("copy")}{escape(heard(going.act))}</button>' if going.act else ""
+    words = f'<button type="button" class="ez-btn" data-tab="captions">{escape(tr("Captions"))}</button>' if going.state == "wordless" else ""
     return (
-        f'<div class="ez-note ez-going {look}" role="status" data-going="{escape(going.state)}">{icon(picture)}<div><b>{escape(going.says)}</b>{f" <span>{escape(more)}</span>" if more else ""}</div>'
+        f'<div class="ez-note ez-going {look}" role="status" data-going="{escape(going.state)}">{icon(picture)}<div><b>{escape(heard(going.says))}</b>{f" <span>{escape(more)}</span>" if more else ""}</div>'
         f"{act}{words}</div>"
     )
 
@@ -84,42 +84,43 @@ def pictures(rows: Sequence[Picture], weighed: Sequence[Weighed], running: bool)
     """The panel; "" where no picture stands apart and none was weighed."""
     if not rows and not weighed:
         return ""
-    parts = [_group(title, [row for row in rows if row.kind == kind], running) for kind, title in KINDS.items()]
+    parts = [_group(tr(title), [row for row in rows if row.kind == kind], running) for kind, title in KINDS.items()]
     told = "".join(_weighed(row, running) for row in weighed)
-    aside = f'<h3 class="ez-subtitle">Weighed by you</h3><ul class="ez-odd-weighed">{told}</ul>' if told else ""
-    note = "A caption that you mend counts from the next run on." if rows else ""
-    note += " What you weigh or set aside counts from the next step on, and when this run is trained exactly again." if running else ""
+    aside = f'<h3 class="ez-subtitle">{escape(tr("Weighed by you"))}</h3><ul class="ez-odd-weighed">{told}</ul>' if told else ""
+    notes = [tr("A caption that you mend counts from the next run on.")] if rows else []
+    notes += [tr("What you weigh or set aside counts from the next step on, and when this run is trained exactly again.")] if running else []
+    note = f'<p class="ez-muted ez-small">{escape(" ".join(notes))}</p>' if notes else ""
     return (
-        '<section class="ez-card ez-teaching"><h2 class="ez-subtitle">Pictures that do not teach</h2>'
-        '<p class="ez-muted ez-small">Compared with the other pictures at the same noise levels. A hint to look, no verdict.</p>'
-        f'{"".join(parts)}{aside}{f"<p class={chr(34)}ez-muted ez-small{chr(34)}>{note.strip()}</p>" if note else ""}</section>'
+        f'<section class="ez-card ez-teaching"><h2 class="ez-subtitle">{escape(tr("Pictures that do not teach"))}</h2>'
+        f'<p class="ez-muted ez-small">{escape(tr("Compared with the other pictures at the same noise levels. A hint to look, no verdict."))}</p>'
+        f'{"".join(parts)}{aside}{note}</section>'
     )
 
 
 def _group(title: str, rows: Sequence[Picture], running: bool) -> str:
     if not rows:
         return ""
-    return f'<h3 class="ez-subtitle">{title} <span class="ez-count">{len(rows)}</span></h3><ul class="ez-odd-list">{"".join(_row(row, running) for row in rows)}</ul>'
+    return f'<h3 class="ez-subtitle">{escape(title)} <span class="ez-count">{len(rows)}</span></h3><ul class="ez-odd-list">{"".join(_row(row, running) for row in rows)}</ul>'
 
 
 def _row(row: Picture, running: bool) -> str:
     shown = f'<img src="{escape(row.src)}" alt="" loading="lazy" decoding="async">' if row.src else icon("film")
-    off = abs(row.share - 1)
-    by = "" if row.kind == "copy" else f"loss {100 * off:.0f} % {'above' if row.kind == 'hard' else 'below'} the others’"
-    acts = f'<button type="button" class="ez-btn" data-act="caption" data-value="{escape(row.id)}">Caption</button>' if row.dataset else ""
+    off = f"{100 * abs(row.share - 1):.0f}"
+    by = "" if row.kind == "copy" else tr("loss {percent} % above the others’", percent=off) if row.kind == "hard" else tr("loss {percent} % below the others’", percent=off)
+    acts = f'<button type="button" class="ez-btn" data-act="caption" data-value="{escape(row.id)}">{escape(tr("Caption"))}</button>' if row.dataset else ""
     if running:
-        acts += f'<button type="button" class="ez-btn" data-act="weigh" data-name="{escape(row.id)}" data-value="{HALF:g}">Count half</button>'
-        acts += f'<button type="button" class="ez-btn" data-act="weigh" data-name="{escape(row.id)}" data-value="0">Set aside</button>'
+        acts += f'<button type="button" class="ez-btn" data-act="weigh" data-name="{escape(row.id)}" data-value="{HALF:g}">{escape(tr("Count half"))}</button>'
+        acts += f'<button type="button" class="ez-btn" data-act="weigh" data-name="{escape(row.id)}" data-value="0">{escape(tr("Set aside"))}</button>'
     return (
-        f'<li><span class="ez-odd-thumb">{shown}</span><div><b>{escape(row.name)}</b> <span class="ez-muted ez-small ez-num">{by}</span>'
-        f'<p class="ez-small">{escape(row.reason)}</p></div><div class="ez-acts">{acts}</div></li>'
+        f'<li><span class="ez-odd-thumb">{shown}</span><div><b>{escape(row.name)}</b> <span class="ez-muted ez-small ez-num">{escape(by)}</span>'
+        f'<p class="ez-small">{escape(heard(row.reason))}</p></div><div class="ez-acts">{acts}</div></li>'
     )
 
 
 def _weighed(row: Weighed, running: bool) -> str:
-    how = "set aside" if not row.weight else f"counts {row.weight:g} times"
-    back = f' <button type="button" class="ez-link" data-act="weigh" data-name="{escape(row.id)}" data-value="1">Count it whole again</button>' if running else ""
-    return f'<li><b>{escape(row.name)}</b> <span class="ez-muted ez-small">{how} since step {row.step:,}.</span>{back}</li>'
+    how = tr("counts {weight} times since step {step}.", weight=point(f"{row.weight:g}"), step=row.step) if row.weight else tr("set aside since step {step}.", step=row.step)
+    back = f' <button type="button" class="ez-link" data-act="weigh" data-name="{escape(row.id)}" data-value="1">{escape(tr("Count it whole again"))}</button>' if running else ""
+    return f'<li><b>{escape(row.name)}</b> <span class="ez-muted ez-small">{escape(how)}</span>{back}</li>'
 
 
 # what there is to say, read from the run's folder
@@ -209,7 +210,7 @@ def _copies(ctx, view: RunView, here: dict[str, Dataset], known: set[str]) -> tu
             continue
         for group in ([id for id in group if f"{name}/{id}" in learnt] for group in groups):
             if len(group) > 1:
-                rows += [_one(ctx, f"{name}/{id}", here, "copy", 1.0, f"Nearly the same as {some([other for other in group if other != id], 2)}: what they show counts several times.") for id in group if f"{name}/{id}" not in known]
+                rows += [_one(ctx, f"{name}/{id}", here, "copy", 1.0, suspects.copied([other for other in group if other != id])) for id in group if f"{name}/{id}" not in known]
     return tuple(rows[:MOST_COPIES])
 
 
@@ -258,19 +259,27 @@ def _else(one: Odd) -> str:
 def opened(form: Draft, going: Going) -> tuple[Draft, str]:
     """(the Train form with what helps changed in it, what to tell).  Raises ValueError where nothing is to be changed any more."""
     if not going.change:
-        raise ValueError("it goes otherwise by now; look again")
+        raise ValueError(tr("it goes otherwise by now; look again"))
     fields = {field.path: field for field in forms.fields(TrainConfig)}
     for path, value in going.change.items():
         form = form.edited(path, forms.typed(fields[path], value))
-    said = ", ".join(f"‘{fields[path].label}’ is {forms.typed(fields[path], value) or 'empty'}" for path, value in going.change.items())
-    return form, f"Opened with what helps: {said}. All else is as it was."
+    changes = ", ".join(_change(tr(fields[path].label), forms.typed(fields[path], value)) for path, value in going.change.items())
+    return form, tr("Opened with what helps: {changes}. All else is as it was.", changes=changes)
+
+
+def _change(setting: str, value: str) -> str:
+    return tr("‘{setting}’ is {value}", setting=setting, value=value) if value else tr("‘{setting}’ is empty", setting=setting)
 
 
 def weigh(run: Run, picture: str, value: str) -> str:
     """What to tell the person after a picture was weighed.  Raises ValueError."""
     run.command("weigh", picture=picture, weight=float(value))
-    name = picture.partition("/")[2]
-    return in_words(f"{name} is set aside from the next step on" if float(value) == 0 else f"{name} counts {float(value):g} times from the next step on" if float(value) != 1 else f"{name} counts whole again from the next step on")
+    name, weight = picture.partition("/")[2], float(value)
+    if weight == 0:
+        return tr("{picture} is set aside from the next step on.", picture=name)
+    if weight == 1:
+        return tr("{picture} counts whole again from the next step on.", picture=name)
+    return tr("{picture} counts {weight} times from the next step on.", picture=name, weight=point(f"{weight:g}"))
 
 
 def caption_of(picture: str) -> tuple[str, str]:

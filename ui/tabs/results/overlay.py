@@ -8,6 +8,7 @@ from html import escape
 
 from training.runs.events import RunView
 
+from ...language import tr, trn, whole
 from ...views import number, smoothed, thinned
 from .chart import HEIGHT, WIDTH, nice_ticks
 
@@ -19,7 +20,7 @@ def overlay(runs: Sequence[tuple[str, RunView]]) -> str:
     lines = [(k, name, _points(view), thinned([*view.validations], POINTS)) for k, (name, view) in enumerate(runs)]
     drawn = [line for line in lines if len(line[2]) > 1]
     if not drawn:
-        return '<div class="ez-empty ez-chart-empty"><p>None of these runs has a curve yet.</p></div>'
+        return f'<div class="ez-empty ez-chart-empty"><p>{escape(tr("None of these runs has a curve yet."))}</p></div>'
     last = max(line[2][-1][0] for line in drawn)
     values = sorted(value for _, _, points, checks in drawn for _, value in (*points, *checks))
     low, high = values[0], values[min(len(values) - 1, int(len(values) * 0.995))]  # the first steps of one run must not flatten all others
@@ -33,13 +34,15 @@ def overlay(runs: Sequence[tuple[str, RunView]]) -> str:
     curves = "".join(
         (f'<path class="ez-over-{k} ez-over-check" d="{path(checks)}"/>' if len(checks) > 1 else "") + f'<path class="ez-over-{k}" d="{path(points)}"/>' for k, _, points, checks in drawn
     )
-    notes = [f"{'ABCDEF'[k]} has no curve yet" for k, _, points, _ in lines if len(points) < 2] + ["dashed: validation"] * any(len(line[3]) > 1 for line in drawn)
-    said = "Smoothed loss at the end: " + ", ".join(f"{'ABCDEF'[k]} {number(points[-1][1])} at step {points[-1][0]:,}" for k, _, points, _ in drawn) + "."
+    notes = [tr("{run} has no curve yet", run="ABCDEF"[k]) for k, _, points, _ in lines if len(points) < 2] + [tr("dashed: validation")] * any(len(line[3]) > 1 for line in drawn)
+    losses = ", ".join(tr("{run} {loss} at step {step}", run="ABCDEF"[k], loss=number(points[-1][1]), step=points[-1][0]) for k, _, points, _ in drawn)
+    said = tr("Smoothed loss at the end: {losses}.", losses=losses)
+    how = trn("Smoothed loss of {n} run; the arrow keys go along the steps", "Smoothed loss of {n} runs; the arrow keys go along the steps", len(lines))
     told = json.dumps([["ABCDEF"[k], [[step, round(value, 6)] for step, value in points]] for k, _, points, _ in drawn], separators=(",", ":"))
-    axis = "".join(f'<span style="left:{t / max(last, 1) * 100:.2f}%">{int(t):,}</span>' for t in nice_ticks(0, last, 5) if t == int(t))
+    axis = "".join(f'<span style="left:{t / max(last, 1) * 100:.2f}%">{whole(int(t))}</span>' for t in nice_ticks(0, last, 5) if t == int(t))
     return (
-        f'<figure class="ez-chart ez-overlay" data-lines="{escape(told)}" data-last="{last}"><figcaption><output class="ez-readout">{escape(said)}</output><span class="ez-legend">{", ".join(notes)}</span></figcaption>'
-        f'<div class="ez-plot" role="slider" tabindex="0" aria-label="Smoothed loss of {len(lines)} runs; the arrow keys go along the steps" aria-valuemin="0" aria-valuemax="{last}" aria-valuenow="{last}" aria-valuetext="{escape(said)}">'
+        f'<figure class="ez-chart ez-overlay" data-lines="{escape(told)}" data-last="{last}"><figcaption><output class="ez-readout">{escape(said)}</output><span class="ez-legend">{escape(", ".join(notes))}</span></figcaption>'
+        f'<div class="ez-plot" role="slider" tabindex="0" aria-label="{escape(how)}" aria-valuemin="0" aria-valuemax="{last}" aria-valuenow="{last}" aria-valuetext="{escape(said)}">'
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true">{grid}{curves}</svg>{labels}<i class="ez-cursor" hidden></i></div>'
         f'<div class="ez-axis">{axis}</div></figure>'
     )

@@ -11,16 +11,17 @@ from training.runs.events import RunView
 from training.runs.needs import Need
 from training.runs.room import Room
 
-from ... import faults, views
+from ... import counted, faults, views
 from ...icons import icon
 from ...kept import kept
+from ...language import point, sentence_end, tr, trn, whole
+from ...language.heard import heard
 from ...words import in_words, plain
 from ..train import ownpresets
 from . import advice, outlook, travel
 from .elsewhere import Row
 from .gallery import Source
 
-CHANGED = "resume with the changes accepted"  # what the engine says when pictures or settings are not those of the checkpoint
 
 @dataclass(frozen=True)
 class Card:
@@ -82,16 +83,18 @@ class Page:
 def strip(cards: list[Card], chosen: str, src_of, now: float, everything: bool, most: int = 12) -> str:
     """The runs, newest first, as cards; the chosen one marked."""
     if not cards:
-        return '<div class="ez-empty ez-chart-empty"><p>No run is like that. Clear the field above to see all.</p></div>' if everything else ""
+        return f'<div class="ez-empty ez-chart-empty"><p>{escape(tr("No run is like that. Clear the field above to see all."))}</p></div>' if everything else ""
     shown = cards if everything else cards[:most]
     if not everything and chosen not in [c.id for c in shown]:
         shown = [c for c in cards if c.id == chosen] + shown[: most - 1]
     inner = "".join(_run_card(c, c.id == chosen, src_of(c.id), now) for c in shown)
     more = len(cards) > most
-    toggle = f'<button type="button" class="ez-link" data-act="all">{"Show fewer" if everything else f"Show all {len(cards)}"}</button>' if more else ""
+    fewer = tr("Show fewer") if everything else tr("Show all {n}", n=len(cards))
+    toggle = f'<button type="button" class="ez-link" data-act="all">{escape(fewer)}</button>' if more else ""
+    title = escape(tr("Runs"))
     return (
-        f'<div class="ez-spread ez-strip-head"><h2 class="ez-subtitle">Runs <span class="ez-count">{len(cards)}</span></h2>{toggle}</div>'
-        f'<div class="ez-strip{" is-all" if everything else ""}" role="group" aria-label="Runs">{inner}</div>'
+        f'<div class="ez-spread ez-strip-head"><h2 class="ez-subtitle">{title} <span class="ez-count">{whole(len(cards))}</span></h2>{toggle}</div>'
+        f'<div class="ez-strip{" is-all" if everything else ""}" role="group" aria-label="{title}">{inner}</div>'
     )
 
 
@@ -99,15 +102,16 @@ def broken(rows: list[tuple[str, str]]) -> str:
     """The folders that should be runs and cannot be read, each with its reason; "" where there is none."""
     if not rows:
         return ""
-    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in rows[:50])
-    return f'<div class="ez-note ez-warn" role="status"><b>{views.count(len(rows), "run")} cannot be shown</b><ul>{lines}</ul></div>'
+    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(heard(why))}</li>" for name, why in rows[:50])
+    many = trn("{n} run cannot be shown", "{n} runs cannot be shown", len(rows))
+    return f'<div class="ez-note ez-warn" role="status"><b>{escape(many)}</b><ul>{lines}</ul></div>'
 
 
 def _run_card(card: Card, chosen: bool, src: Source, now: float) -> str:
     view = card.view
     latest = max(view.samples, key=lambda s: (s[0], -s[1]), default=None)
     picture = f'<img src="{escape(src(latest[3]))}" alt="" loading="lazy" decoding="async">' if latest else icon("film")
-    steps = f"{view.step:,} / {view.of:,}" if view.of else ""
+    steps = f"{whole(view.step)} / {whole(view.of)}" if view.of else ""
     share = views.progress(view, card.status).share
     bar = f'<span class="ez-bar"><i style="width:{(share or 0) * 100:.1f}%"></i></span>' if card.status == "running" else ""
     return (
@@ -137,69 +141,75 @@ def _actions(page: Page) -> str:
     starting = page.status == "starting"
     stopping = page.stopping_s is not None
     acts = []
-    unready = "Stop was asked for" if stopping else "It is starting again; in a moment" if starting and page.view.attempt else ""
+    unready = tr("Stop was asked for") if stopping else tr("It is starting again; in a moment") if starting and page.view.attempt else ""
     if running or queued or starting:
-        acts.append(button("stop", "Leave the queue" if queued else "Stopping …" if stopping else "Stop", "stop", unready))
+        acts.append(button("stop", tr("Leave the queue") if queued else tr("Stopping …") if stopping else tr("Stop"), "stop", unready))
     if queued and page.foreign is not None:
-        acts.append(button("accept", "Start it", "play", look="ez-primary"))
+        acts.append(button("accept", tr("Start it"), "play", look="ez-primary"))
     if running:
-        acts.append(button("save", "Save now", "save", "It is stopping, which saves anyway" if stopping else ""))
+        acts.append(button("save", tr("Save now"), "save", tr("It is stopping, which saves anyway") if stopping else ""))
     if page.kill_offered:
-        acts.append(button("kill", "End it now", "warn", look="ez-danger"))
+        acts.append(button("kill", tr("End it now"), "warn", look="ez-danger"))
     if page.status in views.RESUMABLE:
-        blocked = f"{page.ahead} is running; one run at a time uses the machine" if page.ahead else ""
-        blocked = "Its last attempt is still ending; in a moment" if page.leaving else blocked
-        consent = CHANGED in page.view.error or bool(page.foreign)
-        acts.append(button("resume", "Resume", "play", blocked, "" if consent else "ez-primary"))
+        blocked = tr("{title} is running; one run at a time uses the machine", title=page.ahead) if page.ahead else ""
+        blocked = tr("Its last attempt is still ending; in a moment") if page.leaving else blocked
+        changed = "resume with the changes accepted" in page.view.error  # so says the engine when pictures or settings are not those of the checkpoint
+        consent = changed or bool(page.foreign)
+        acts.append(button("resume", tr("Resume"), "play", blocked, "" if consent else "ez-primary"))
         if consent:
-            acts.append(button("accept", "Accept and resume" if page.foreign else "Accept changes and resume", "check", blocked, "ez-primary"))
+            acts.append(button("accept", tr("Accept and resume") if page.foreign else tr("Accept changes and resume"), "check", blocked, "ez-primary"))
     if page.longer[1]:
         acts.append(_longer(page))
-    acts.append(button("duplicate", "Duplicate", "copy"))
+    acts.append(button("duplicate", tr("Duplicate"), "copy"))
     if page.again is not None:
-        acts.append(button("again", "Exactly again", "clock", page.again and in_words(page.again)))
+        acts.append(button("again", tr("Exactly again"), "clock", page.again and in_words(page.again)))
     if not (running or queued or starting):
         acts.append(ownpresets.save_menu(page.id, page.title))
     acts.append(travel.menu(page.id, page.exports))
     if running or starting:
-        acts.append(button("delete", "Delete", "trash", "Stop it first; a running run cannot be deleted"))
+        acts.append(button("delete", tr("Delete"), "trash", tr("Stop it first; a running run cannot be deleted")))
     else:
-        acts.append(
-            f'<details class="ez-menu" data-key="delete-{escape(page.id)}"><summary class="ez-btn" aria-label="Delete this run">{icon("trash")}Delete</summary>'
-            f'<div class="ez-pop"><p>Delete <b>{escape(page.title)}</b> with its samples and checkpoints? '
-            f"This frees {views.size(page.size_bytes)} and cannot be undone.</p>{_left_there(page)}"
-            f'<button type="button" class="ez-btn ez-destroy" data-act="delete" data-run="{escape(page.id)}">Delete for ever</button></div></details>'
-        )
+        acts.append(_delete(page))
     return "".join(acts)
+
+
+def _delete(page: Page) -> str:
+    asked = tr("Delete <b>{title}</b> with its samples and checkpoints? This frees {size} and cannot be undone.", title=escape(page.title), size=escape(views.size(page.size_bytes)))
+    return (
+        f'<details class="ez-menu" data-key="delete-{escape(page.id)}"><summary class="ez-btn" aria-label="{escape(tr("Delete this run"))}">{icon("trash")}{escape(tr("Delete"))}</summary>'
+        f'<div class="ez-pop"><p>{asked}</p>{_left_there(page)}'
+        f'<button type="button" class="ez-btn ez-destroy" data-act="delete" data-run="{escape(page.id)}">{escape(tr("Delete for ever"))}</button></div></details>'
+    )
 
 
 def _left_there(page: Page) -> str:
     """Before a run is deleted of which something still runs or lies elsewhere."""
     if not page.left_there:
         return ""
-    return f"<p><b>What was sent to {escape(page.away)} is still there, and may run and cost money.</b> Press Resume and then Stop to end it first: once this run is deleted, nobody here knows of it.</p>"
+    there = tr("What was sent to {place} is still there, and may run and cost money.", place=page.away)
+    return f'<p><b>{escape(there)}</b> {escape(tr("Press Resume and then Stop to end it first: once this run is deleted, nobody here knows of it."))}</p>'
 
 
 def _longer(page: Page) -> str:
     """Train longer: how many more steps, how the learning rate goes on, and what that means, before it starts."""
     steps, said = page.longer
     if not steps:
-        return button("longer", "Train longer", "play", said[0])
-    told = "".join(f"<p>{escape(text)}</p>" for text in said)
+        return button("longer", tr("Train longer"), "play", said[0])
+    told = "".join(f"<p>{escape(heard(text))}</p>" for text in said)
     ways, share = page.ways
-    options = "".join(f'<option value="{id}">{escape(title)}</option>' for id, title in ways)
+    options = "".join(f'<option value="{id}">{escape(heard(title))}</option>' for id, title in ways)
     rate = (
-        f'<p><label for="ez-longer-way">The learning rate</label><select class="ez-input" id="ez-longer-way" data-path="longer.way" data-value="stretch">{options}</select></p>'
-        f'<p><label for="ez-longer-share">Begins anew at, in % of its highest</label><input type="number" class="ez-input" id="ez-longer-share" min="1" max="100" step="1" '
+        f'<p><label for="ez-longer-way">{escape(tr("The learning rate"))}</label><select class="ez-input" id="ez-longer-way" data-path="longer.way" data-value="stretch">{options}</select></p>'
+        f'<p><label for="ez-longer-share">{escape(tr("Begins anew at, in % of its highest"))}</label><input type="number" class="ez-input" id="ez-longer-share" min="1" max="100" step="1" '
         f'value="{share * 100:.0f}" data-path="longer.share" data-value="{share * 100:.0f}"></p>'
         if len(ways) > 1
         else ""
     )
     return (
-        f'<details class="ez-menu" data-key="longer-{escape(page.id)}"><summary class="ez-btn">{icon("play")}Train longer</summary>'
-        f'<div class="ez-pop" id="ez-longer-form">{told}<p><label for="ez-longer">More steps</label>'
+        f'<details class="ez-menu" data-key="longer-{escape(page.id)}"><summary class="ez-btn">{icon("play")}{escape(tr("Train longer"))}</summary>'
+        f'<div class="ez-pop" id="ez-longer-form">{told}<p><label for="ez-longer">{escape(tr("More steps"))}</label>'
         f'<input type="number" class="ez-input" id="ez-longer" min="1" max="1000000" step="1" value="{steps}" data-path="longer.steps" data-value="{steps}"></p>{rate}'
-        f'<button type="button" class="ez-btn ez-primary" data-act="longer" data-value="{steps}" data-share="{share * 100:.0f}" data-collect>{icon("bolt")}Start</button></div></details>'
+        f'<button type="button" class="ez-btn ez-primary" data-act="longer" data-value="{steps}" data-share="{share * 100:.0f}" data-collect>{icon("bolt")}{escape(tr("Start"))}</button></div></details>'
     )
 
 
@@ -222,7 +232,7 @@ def _progress(page: Page) -> str:
     detail = f"{share * 100:.0f} %" if counted else told.detail
     return (
         f'<div class="ez-progress"><div class="ez-spread"><b class="ez-phase">{escape(told.text)}</b><span class="ez-muted ez-num">{escape(detail)}</span></div>'
-        f'<div class="ez-bar ez-bar-big {look}{" ez-busy" if busy else ""}" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100"{value}>'
+        f'<div class="ez-bar ez-bar-big {look}{" ez-busy" if busy else ""}" role="progressbar" aria-label="{escape(tr("Progress"))}" aria-valuemin="0" aria-valuemax="100"{value}>'
         f"{bar}</div></div>"
     )
 
@@ -233,81 +243,112 @@ def _figures(page: Page) -> str:
         return ""
     rate, left = views.seconds_per_step(view), views.seconds_left(view)
     loss = kept("loss", page.id, (view.losses,), None, lambda: views.number(views.smoothed(view.losses)[-1]) if view.losses else "…")
-    took = views.duration(view.last_t - view.first_t) + " <small>pauses included</small>" * views.went_on(view)
     figures = [
-        ("Step", f"{view.step:,} <small>of {view.of:,}</small>"),
-        ("Time left", (f"{views.duration(left)} <small>done about {escape(views.done_about(view))}</small>" if left else "…")) if page.status == "running" else ("Took", took),
-        ("Per step", f"{_seconds(rate)}" if rate else "…"),
-        ("Loss", loss),
-        ("Learning rate", views.number(view.losses[-1][2]) if view.losses else "…"),
-        ("Memory", views.size(view.memory_bytes) if view.memory_bytes else "…"),
+        (tr("Step"), tr("{step} <small>of {of}</small>", step=view.step, of=view.of)),
+        (tr("Time left"), _left(view, left) if left else "…") if page.status == "running" else (tr("Took"), _took(view)),
+        (tr("Per step"), _seconds(rate) if rate else "…"),
+        (tr("Loss"), loss),
+        (tr("Learning rate"), views.number(view.losses[-1][2]) if view.losses else "…"),
+        (tr("Memory"), views.size(view.memory_bytes) if view.memory_bytes else "…"),
     ]
-    return '<div class="ez-stats">' + "".join(f'<div class="ez-stat"><span>{name}</span><b>{value}</b></div>' for name, value in figures) + "</div>"
+    return '<div class="ez-stats">' + "".join(f'<div class="ez-stat"><span>{escape(name)}</span><b>{value}</b></div>' for name, value in figures) + "</div>"
+
+
+def _left(view: RunView, seconds: float) -> str:
+    return tr("{time} <small>done about {clock}</small>", time=escape(views.duration(seconds)), clock=escape(views.done_about(view)))
+
+
+def _took(view: RunView) -> str:
+    time = escape(views.duration(view.last_t - view.first_t))
+    return tr("{time} <small>pauses included</small>", time=time) if views.went_on(view) else time
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
+    return point(f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s")
 
 
 def _result(page: Page) -> str:
     if not page.result or page.status != "finished":
         return ""
-    about = "in diffusers' layout, for from_pretrained" if page.whole else f"for {page.downloads[0][1]}" if page.downloads else "a plugin that its job names is gone"
-    get = "".join(
-        f'<a class="ez-btn{"" if n else " ez-primary"}" href="{escape(page.links[f"lora-{layout}"])}" download>'
-        f'{icon("download")}{"Download" if not page.downloads[1:] else "For " + escape(title) if n else "Download for " + escape(title)}</a>'
-        for n, (layout, title) in enumerate(page.downloads)
-    )
+    if page.whole:
+        about = tr("in diffusers' layout, for from_pretrained")
+    else:
+        about = tr("for {programs}", programs=counted.programs(page.downloads[0][1])) if page.downloads else tr("a plugin that its job names is gone")
+    get = "".join(_download(page, n, layout, title) for n, (layout, title) in enumerate(page.downloads))
     if not page.downloads and not page.whole:
-        get = f'<a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}Download</a>'
+        get = f'<a class="ez-btn ez-primary" href="{escape(page.links["lora"])}" download>{icon("download")}{escape(tr("Download"))}</a>'
     return (
         f'<div class="ez-result"><span class="ez-result-mark">{icon("check")}</span><div class="ez-result-text"><b>{escape(page.result)}</b>'
-        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · {about} · {escape(page.view.summary.rsplit("; ", 1)[-1])}</span></div>'
+        f'<span class="ez-muted ez-small">{views.size(page.result_bytes)} · {escape(about)} · {escape(heard(page.view.summary.rsplit("; ", 1)[-1]))}</span></div>'
         f'<div class="ez-acts">{get}'
-        f'<button type="button" class="ez-btn" data-tab="publish">{icon("upload")}Publish</button></div></div>'
+        f'<button type="button" class="ez-btn" data-tab="publish">{icon("upload")}{escape(tr("Publish"))}</button></div></div>'
     )
+
+
+def _download(page: Page, n: int, layout: str, title: str) -> str:
+    """The link to the n-th of the files in which the LoRA can be had."""
+    programs = counted.programs(title)
+    word = tr("Download") if not page.downloads[1:] else tr("For {programs}", programs=programs) if n else tr("Download for {programs}", programs=programs)
+    return f'<a class="ez-btn{"" if n else " ez-primary"}" href="{escape(page.links[f"lora-{layout}"])}" download>{icon("download")}{escape(word)}</a>'
 
 
 def _ending(page: Page) -> str:
     look, sentence = views.ending(page.view, page.status, page.why)
     if page.status == "queued" and page.held:
-        sentence = f"{views.sentence_start(page.held)}."
+        sentence = page.held
     if page.status == "running":
-        if page.kill_offered:
-            look, sentence = "ez-warn", "It has not stopped for half a minute. ‘End it now’ ends it at once; what the last checkpoint holds is kept."
-            if page.away:
-                sentence = f"It has not stopped for half a minute: what it saved may still be on its way here. ‘End it now’ ends only the watch here; what runs on {page.away} goes on, and Resume finds it again."
-        elif page.stopping_s is not None:
-            look, sentence = "", f"Stopping: it finishes this step on {page.away}, saves everything, and brings it home." if page.away else "Stopping: it finishes this step and saves everything."
+        look, sentence = _stopping(page)
     if not sentence or page.status == "finished":
         return ""
-    then = "" if page.status in ("running", "queued", "starting") else views.next_step(page.view, page.status, page.away if page.left_there else "")
-    then = "" if then in sentence or "Resume" in sentence else then
+    then = "" if page.status in ("running", "queued", "starting") or _says_next(page) else views.next_step(page.view, page.status, page.away if page.left_there else "")
     if page.foreign is not None and page.status in ("queued", *views.RESUMABLE):
-        then = f"{page.foreign or 'It was not made here'}. It starts only when you say so; Duplicate shows all its settings first."
+        then = f'{in_words(page.foreign) if page.foreign else tr("It was not made here.")} {tr("It starts only when you say so; Duplicate shows all its settings first.")}'
     said = f"<p><b>{escape(in_words(sentence))}</b></p>" + (f"<p>{escape(in_words(then))}</p>" if then else "")
     trace = page.view.trace or (page.log if page.status in ("failed", "interrupted") else "")
     details = (
-        f'<details data-key="trace-{escape(page.id)}"><summary class="ez-link">Show details</summary><pre class="ez-log">{escape(trace)}</pre></details>'
+        f'<details data-key="trace-{escape(page.id)}"><summary class="ez-link">{escape(tr("Show details"))}</summary><pre class="ez-log">{escape(trace)}</pre></details>'
         if page.status in ("failed", "interrupted") and trace
         else ""
     )
     if page.kind is None:
         return f'<div class="ez-note {look}" role="status">{said}{details}</div>'
     first, _, rest = said.partition("</p>")
-    acts = f'<div class="ez-acts ez-fault-acts">{faults.remedy(page.kind, page.away)}<button type="button" class="ez-btn" data-report="{escape(page.id)}">{icon("warn")}Report a problem</button></div>'
+    acts = f'<div class="ez-acts ez-fault-acts">{faults.remedy(page.kind, page.away)}<button type="button" class="ez-btn" data-report="{escape(page.id)}">{icon("warn")}{escape(tr("Report a problem"))}</button></div>'
     return f'<div class="ez-note {look}" role="status"><div class="ez-fault">{first}</p>{faults.code(page.kind, page.id)}</div>{rest}{acts}{details}</div>'
+
+
+def _stopping(page: Page) -> tuple[str, str]:
+    """(class, sentence) of a running run that was asked to stop; ("", "") for any other."""
+    if page.kill_offered and page.away:
+        return "ez-warn", tr(
+            "It has not stopped for half a minute: what it saved may still be on its way here. ‘End it now’ ends only the watch here; what runs on {place} goes on, and Resume finds it again.",
+            place=page.away,
+        )
+    if page.kill_offered:
+        return "ez-warn", tr("It has not stopped for half a minute. ‘End it now’ ends it at once; what the last checkpoint holds is kept.")
+    if page.stopping_s is not None and page.away:
+        return "", tr("Stopping: it finishes this step on {place}, saves everything, and brings it home.", place=page.away)
+    return "", tr("Stopping: it finishes this step and saves everything.") if page.stopping_s is not None else ""
+
+
+def _says_next(page: Page) -> bool:
+    """Whether what the engine said of the end says what to do about it already."""
+    if page.status == "failed":
+        told = page.why or page.view.error
+        return "Resume" in told or bool(page.view.hint) and page.view.hint in told
+    return page.status == "interrupted" and "Resume" in page.why
 
 
 def _sample_row(page: Page) -> str:
     if page.status != "running":
         return ""
-    blocked = "It is stopping" if page.stopping_s is not None else ""
+    state = f' aria-disabled=true title="{escape(tr("It is stopping"))}"' if page.stopping_s is not None else ""
+    label, hint = escape(tr("Prompt of a sample picture, optional")), escape(tr("A prompt to try now; empty draws all sample prompts"))
     return (
         '<div class="ez-sample-now"><input type="text" class="ez-input" id="ez-sample-prompt" maxlength="1000" data-enter="sample" '
-        'aria-label="Prompt of a sample picture, optional" placeholder="A prompt to try now; empty draws all sample prompts" autocomplete="off">'
+        f'aria-label="{label}" placeholder="{hint}" autocomplete="off">'
         f'<button type="button" class="ez-btn" data-act="sample" data-with="#ez-sample-prompt"'
-        f'{f" aria-disabled=true title={chr(34)}{blocked}{chr(34)}" if blocked else ""}>{icon("brush")}Sample now</button></div>'
+        f'{state}>{icon("brush")}{escape(tr("Sample now"))}</button></div>'
     )
 
 
@@ -316,9 +357,9 @@ def _gone(page: Page) -> str:
     if not page.gone:
         return ""
     return (
-        f'<div class="ez-note ez-warn" role="status"><p><b>It cannot be trained on exactly the same again.</b> {escape(page.gone)}.</p>'
-        '<div class="ez-acts"><button type="button" class="ez-btn" data-act="again" data-value="rest">Train again without them</button>'
-        '<button type="button" class="ez-btn ez-quiet" data-act="leave">Leave it</button></div></div>'
+        f'<div class="ez-note ez-warn" role="status"><p><b>{escape(tr("It cannot be trained on exactly the same again."))}</b> {escape(page.gone)}{sentence_end()}</p>'
+        f'<div class="ez-acts"><button type="button" class="ez-btn" data-act="again" data-value="rest">{escape(tr("Train again without them"))}</button>'
+        f'<button type="button" class="ez-btn ez-quiet" data-act="leave">{escape(tr("Leave it"))}</button></div></div>'
     )
 
 
@@ -330,15 +371,16 @@ def _notice(page: Page) -> str:
 def checkpoints(page: Page) -> str:
     """The checkpoints on disk, the suggested one marked, with the reason."""
     if not page.checkpoints:
-        return '<p class="ez-muted">The first one is written during training, and always when you press Stop.</p>'
+        return f'<p class="ez-muted">{escape(tr("The first one is written during training, and always when you press Stop."))}</p>'
     steps = [step for step, _ in page.checkpoints]
     best, reason = views.advised(page.view, steps)
     losses = dict(page.view.validations)
     check = bool(losses)
     settled = page.status not in ("running", "starting")  # before that, the newest is only the newest
     rows = "".join(_checkpoint(page, step, size_bytes, settled and step == best, losses.get(step) if check else None, check) for step, size_bytes in reversed(page.checkpoints))
-    head_ = "<th>Step</th>" + ("<th>Validation</th>" if check else "") + "<th>Size</th>" + f"<th>{'Download for' if page.downloads[1:] else 'File'}</th>"
-    hint = f"<b>Step {best:,}</b>: {escape(reason)}" if settled else "Which one to take is said here when training has ended."
+    names = (tr("Step"), *[tr("Validation")] * check, tr("Size"), tr("Download for") if page.downloads[1:] else tr("File"))
+    head_ = "".join(f"<th>{escape(name)}</th>" for name in names)
+    hint = tr("<b>Step {step}</b>: {reason}", step=best, reason=escape(heard(reason))) if settled else escape(tr("Which one to take is said here when training has ended."))
     return (
         f'<p class="ez-hint">{icon("star")}<span>{hint}</span></p>'
         f'<div class="ez-wide"><table class="ez-table"><thead><tr>{head_}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -346,18 +388,21 @@ def checkpoints(page: Page) -> str:
 
 
 def _checkpoint(page: Page, step: int, size_bytes: int, best: bool, loss: float | None, check: bool) -> str:
-    mark = ' <span class="ez-chip ez-ok">suggested</span>' if best else ""
+    mark = f' <span class="ez-chip ez-ok">{escape(tr("suggested"))}</span>' if best else ""
     checked = f'<td class="ez-num">{views.number(loss) if loss is not None else "–"}</td>' if check else ""
-    get = " · ".join(
-        f'<a class="ez-link" href="{escape(page.links[f"step-{step}-{layout}"])}" download aria-label="Download the checkpoint of step {step} for {escape(title)}">{escape(title) if page.downloads[1:] else "Download"}</a>'
-        for layout, title in page.downloads
-        if f"step-{step}-{layout}" in page.links
-    )
+    get = " · ".join(_checkpoint_file(page, step, layout, title) for layout, title in page.downloads if f"step-{step}-{layout}" in page.links)
     used = step == (page.view.result_step or page.view.of)
     if page.choosable and used:
-        mark += ' <span class="ez-chip">the result</span>'
-    take = f'<button type="button" class="ez-link" data-act="{advice.ACT}" data-value="{step}" aria-label="Make step {step:,} the result">Use</button> · ' if page.choosable and not used else ""
-    return f'<tr data-checkpoint="{step}"><td class="ez-num">{step:,}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{take}{get}</td></tr>'
+        mark += f' <span class="ez-chip">{escape(tr("the result"))}</span>'
+    make = escape(tr("Make step {step} the result", step=step))
+    take = f'<button type="button" class="ez-link" data-act="{advice.ACT}" data-value="{step}" aria-label="{make}">{escape(tr("Use"))}</button> · ' if page.choosable and not used else ""
+    return f'<tr data-checkpoint="{step}"><td class="ez-num">{whole(step)}{mark}</td>{checked}<td class="ez-num ez-muted">{views.size(size_bytes)}</td><td class="ez-end">{take}{get}</td></tr>'
+
+
+def _checkpoint_file(page: Page, step: int, layout: str, title: str) -> str:
+    programs = counted.programs(title)
+    what = tr("Download the checkpoint of step {step} for {programs}", step=step, programs=programs)
+    return f'<a class="ez-link" href="{escape(page.links[f"step-{step}-{layout}"])}" download aria-label="{escape(what)}">{escape(programs if page.downloads[1:] else tr("Download"))}</a>'
 
 
 def warnings(view: RunView) -> str:
@@ -365,17 +410,18 @@ def warnings(view: RunView) -> str:
     if not view.warnings:
         return ""
     lines = "".join(f"<li>{escape(plain(text))}</li>" for text in view.warnings)
-    return f'<div class="ez-note ez-warn" role="status"><b>{views.count(len(view.warnings), "thing")} to know</b><ul>{lines}</ul></div>'
+    many = trn("{n} thing to know", "{n} things to know", len(view.warnings))
+    return f'<div class="ez-note ez-warn" role="status"><b>{escape(many)}</b><ul>{lines}</ul></div>'
 
 
 def details(page: Page) -> str:
     """Log and settings, folded."""
-    log = escape(page.log) or "Nothing was written yet."
+    log = escape(page.log or tr("Nothing was written yet."))
     versions = " · ".join(f"{k} {v}" for k, v in page.view.versions)
     made = f'<p class="ez-muted ez-small">{escape(versions)}</p>' if versions else ""
     return (
-        f'<details class="ez-drawer" data-key="log"><summary>Log</summary><pre class="ez-log" data-end>{log}</pre>'
-        f'<a class="ez-link" href="{escape(page.links["log.txt"])}" download>Download the whole log</a></details>'
-        f'<details class="ez-drawer" data-key="settings"><summary>Settings of this run</summary><pre class="ez-log">{escape(page.settings)}</pre>'
-        f'{made}<a class="ez-link" href="{escape(page.links["job.yaml"])}" download>Download as a job file</a></details>'
+        f'<details class="ez-drawer" data-key="log"><summary>{escape(tr("Log"))}</summary><pre class="ez-log" data-end>{log}</pre>'
+        f'<a class="ez-link" href="{escape(page.links["log.txt"])}" download>{escape(tr("Download the whole log"))}</a></details>'
+        f'<details class="ez-drawer" data-key="settings"><summary>{escape(tr("Settings of this run"))}</summary><pre class="ez-log">{escape(page.settings)}</pre>'
+        f'{made}<a class="ez-link" href="{escape(page.links["job.yaml"])}" download>{escape(tr("Download as a job file"))}</a></details>'
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -17,29 +17,28 @@ from training.formats.deliver import Offer, adapter_file
 from training.hub import publish
 from training.hub.secrets import Secret
 from training.jobfile import MAX_BYTES
-from training.plan import own
-from training.plan.hardware import machine
-from training.runs import choosing, exactly, longer, notes, origin, placing, queueing, room, searching, shown, supervisor
+from training.runs import choosing, exactly, longer, notes, origin, placing, queueing, searching, shown, supervisor
 from training.runs.events import RunView
 from training.runs.reached import reached
-from training.runs.run import Run, delete, list_runs, look_through, of_kinds
+from training.runs.run import Run, list_runs, look_through, of_kinds
 
 from ... import shell, views
 from ...kept import kept
+from ...language import N_, tr
+from ...language.heard import heard
 from ...poll import Watch, changes, result_of
 from ...server import client, media
 from ...theme import ASSETS
 from ...words import in_words
-from ..train import tab as train
-from ..train.draft import of_run
-from . import advice, comparing, elsewhere, finding, gallery, looking, noted, outlook, queue, travel
+from . import acts, advice, comparing, elsewhere, finding, gallery, looking, noted, outlook, queue, travel
 from . import page as runpage
+from .acts import Done, Press
 from .chart import chart
 
-TITLE = "Results"
+TITLE = N_("Results")
 CSS = "".join((ASSETS / name).read_text(encoding="utf-8") for name in ("results.css", "advice.css")) + outlook.CSS
 JS = (ASSETS / "results.js").read_text(encoding="utf-8")
-SHEETS = (("jpg", "As a JPEG"), ("png", "As a PNG"))
+SHEETS = (("jpg", N_("As a JPEG")), ("png", N_("As a PNG")))
 NOTICE_S = 8.0  # how long the answer to an action stays
 PIECES = ("queue", "find", "strip", "head", "going", "noted", "prompts", "teaching", "samples", "pairs", "advice", "chart", "checkpoints", "compare", "warnings", "details", "elsewhere")
 # those with buttons and fields -> what becomes of a press while another one is being answered: a double click counts once, of a line that is
@@ -48,12 +47,6 @@ SPEAKING = {
     "queue": "multiple", "find": "always_last", "strip": "once", "head": "once", "going": "once", "noted": "multiple", "prompts": "once", "samples": "multiple", "advice": "once", "checkpoints": "once",
     "compare": "multiple", "elsewhere": "once",
 }  # fmt: skip
-
-EMPTY = (
-    '<div class="ez-empty"><h2>No runs yet</h2><p>A run appears here as soon as it starts, with its samples, its loss curve and, '
-    'in the end, the LoRA. It goes on when you close this page.</p><button type="button" class="ez-btn ez-primary" data-tab="train">Set up a run</button></div>'
-)
-
 
 @dataclass
 class Parts:
@@ -72,7 +65,7 @@ class Parts:
 def build(ctx) -> Parts:
     """The layout: the strip of runs, the chosen run's head, samples beside curve and checkpoints."""
     seen, view = gr.State({}), gr.State(looking.View())
-    gr.HTML(shell.heading("Results", "Samples, curve and checkpoints of every run. Training goes on when you close this page."), apply_default_css=False)
+    gr.HTML(shell.heading(tr(TITLE), tr("Samples, curve and checkpoints of every run. Training goes on when you close this page.")), apply_default_css=False)
     boxes = {"queue": gr.HTML("", apply_default_css=False, js_on_load=queue.BIND), "find": _box(), "strip": _box()}
     with gr.Column(visible=False, elem_classes="ez-results") as body:
         boxes["head"] = _box()
@@ -80,7 +73,7 @@ def build(ctx) -> Parts:
         boxes["noted"] = _box()
         boxes["warnings"] = _box()
         with gr.Column(elem_classes="ez-card"):
-            gr.HTML('<h2 class="ez-subtitle">Samples</h2>')
+            gr.HTML(f'<h2 class="ez-subtitle">{escape(tr("Samples"))}</h2>')
             boxes["prompts"] = _box()
             boxes["samples"] = _box()
         boxes["pairs"] = _box()
@@ -88,10 +81,10 @@ def build(ctx) -> Parts:
         boxes["teaching"] = _box()
         with gr.Row(elem_classes="ez-two"):
             with gr.Column(elem_classes="ez-card", scale=3, min_width=320):
-                gr.HTML('<h2 class="ez-subtitle">Loss</h2>')
+                gr.HTML(f'<h2 class="ez-subtitle">{escape(tr("Loss"))}</h2>')
                 boxes["chart"] = _box()
             with gr.Column(elem_classes="ez-card", scale=2, min_width=300):
-                gr.HTML('<h2 class="ez-subtitle">Checkpoints</h2>')
+                gr.HTML(f'<h2 class="ez-subtitle">{escape(tr("Checkpoints"))}</h2>')
                 boxes["checkpoints"] = _box()
         boxes["compare"] = _box()
         with gr.Column(elem_classes="ez-card"):
@@ -143,6 +136,15 @@ def wire(parts: Parts, ctx) -> None:
 # what the page shows
 
 
+def empty() -> str:
+    """Instead of a page without a run."""
+    what = tr("A run appears here as soon as it starts, with its samples, its loss curve and, in the end, the LoRA. It goes on when you close this page.")
+    return (
+        f'<div class="ez-empty"><h2>{escape(tr("No runs yet"))}</h2><p>{escape(what)}</p>'
+        f'<button type="button" class="ez-btn ez-primary" data-tab="train">{escape(tr("Set up a run"))}</button></div>'
+    )
+
+
 def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.USUAL) -> list:
     """[seen, body, every piece]; gr.skip() for what this browser shows already."""
     now = time.time()
@@ -159,7 +161,7 @@ def paint(ctx, chosen: str, seen: dict[str, Any], view: looking.View = looking.U
             broken.append((one.id, in_words(str(error))))
     run = pick(runs, chosen, ctx.watch)
     if run is None:
-        pieces = dict.fromkeys(PIECES, "") | {"queue": queue.html(queue.look(ctx.home, busy, everyone)), "strip": runpage.broken(broken) or EMPTY}
+        pieces = dict.fromkeys(PIECES, "") | {"queue": queue.html(queue.look(ctx.home, busy, everyone)), "strip": runpage.broken(broken) or empty()}
     else:
         notice = seen.get("notice", ("", "", 0.0))
         page = page_of(ctx, run, ahead_of(ctx.home, run, busy), notice[:2] if notice[2] > now else ("", ""))
@@ -192,7 +194,7 @@ def shown_run(runs: list[Run], chosen: str, seen: dict[str, Any], watch: Watch) 
     ids = {run.id for run in runs}
     shown = chosen if chosen in ids else seen.get("run") or chosen
     if shown and shown not in ids:
-        raise ValueError("the page has changed meanwhile; look again")
+        raise ValueError(tr("The page has changed meanwhile; look again."))
     return pick(runs, shown, watch)
 
 
@@ -205,11 +207,12 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     src = src_of(page.id)
     run = Run(ctx.home.outputs / page.id)
     said = notes.of(run)
-    wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), view.starred, view.everything, tuple((page.links[f"contact-sheet.{end}"], what) for end, what in SHEETS))
+    wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), view.starred, view.everything, tuple((page.links[f"contact-sheet.{end}"], tr(what)) for end, what in SHEETS))
     checkpoints, seen = _kept(page), (wall.fixed, wall.starred, wall.everything, wall.sheets, page.videos)
     samples = kept("samples", page.id, (page.view.samples, page.view.prompts, page.view.checkpoints, said), (seen, tuple(checkpoints.items())), lambda: gallery.grid(page.view, src, page.videos, checkpoints, wall))
     pairs = kept("pairs", page.id, (page.view.samples, said), (), lambda: gallery.before_after(page.view, src, hidden=said.hidden))
     curve = kept("chart", page.id, (page.view.losses, page.view.validations), page.view.of, lambda: chart(page.view))
+    table = f'<a class="ez-link ez-small ez-csv" href="{page.links["losses.csv"]}" download>{escape(tr("Download as a table (CSV)"))}</a>' if page.view.losses else ""
     return {
         "strip": runpage.strip(cards, page.id, src_of, now, everything),
         "head": runpage.head(page, now),
@@ -218,9 +221,9 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
         "going": outlook.line(page.going, page.status != "running"),
         "teaching": outlook.pictures(page.odd, page.weighed, page.status == "running" and page.stopping_s is None),
         "samples": samples,
-        "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">Before and after</h2>{pairs}</section>' if pairs else "",
+        "pairs": f'<section class="ez-card"><h2 class="ez-subtitle ez-gap-below">{escape(tr("Before and after"))}</h2>{pairs}</section>' if pairs else "",
         "advice": advice.panel(page.view, tuple(step for step, _ in page.checkpoints), page.choosable, page.status == "finished"),
-        "chart": curve + (f'<a class="ez-link ez-small ez-csv" href="{page.links["losses.csv"]}" download>Download as a table (CSV)</a>' if page.view.losses else ""),
+        "chart": curve + table,
         "checkpoints": runpage.checkpoints(page),
         "warnings": runpage.warnings(page.view),
         "details": runpage.details(page),
@@ -281,14 +284,14 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         id=run.id, title=run.title, status=status, view=view, about=about(run), created_t=run.created_t,
         why=run.why(view) if status in ("failed", "interrupted") else "", kind=run.error_kind(view) if status in ("failed", "interrupted") else None,
         stopping_s=asked_s, kill_offered=asked_s is not None and asked_s >= supervisor.KILL_OFFERED_AFTER_S, ahead=ahead,
-        leaving=status in views.RESUMABLE and run.locked(), held=queueing.why_held(ctx.home, run) if status == "queued" else "",
+        leaving=status in views.RESUMABLE and run.locked(), held=queue.held(ctx.home, run) if status == "queued" else "",
         result=(str(result) if whole else result.name) if result else "", whole=whole, result_bytes=_size_bytes(result) if result else 0,
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         longer=longer_of(run, status), ways=ways_of(run, status, ctx.home), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
         downloads=tuple((o.layout, o.title) for o in offers), choosable=status == "finished" and not choosing.hindrance(run), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
         going=outlook.going_of(run, view), odd=outlook.odd_of(ctx, run, view), weighed=outlook.weighed_of(view),
-        away=place_of(run).removeprefix("on "), left_there=state.remembered(run.path) is not None,
+        away=place_of(run), left_there=state.remembered(run.path) is not None,
         lacks=travel.lacking(run, ctx) if status in views.RESUMABLE and not supervisor.sent_away(run) else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),
     )  # fmt: skip
 
@@ -316,25 +319,28 @@ def about(run: Run) -> str:
     job, learnt = run.job(), exactly.learnt(run)
     try:
         named = [(use["name"], learnt.get(use["name"]) or learnt.get(inside(use["name"], use.get("part", "")))) for use in job["data"]["datasets"]]
-        names = [f"{name} (version {one.version})" if one else name for name, one in named]
+        names = [tr("{name} (version {version})", name=name, version=one.version) if one else name for name, one in named]
         family = job["model"]["family"]
         try:
-            family = registry.get("families", family).SPEC.called(job["model"]["source"])
+            family = heard(registry.get("families", family).SPEC.called(job["model"]["source"]))
         except ValueError:
             pass  # its plugin is gone; the id still says which it was
-        return " · ".join(filter(None, (family, ", ".join(names), _adapter(job["adapter"]), place_of(run))))
+        away = place_of(run)
+        return " · ".join(filter(None, (family, ", ".join(names), _adapter(job["adapter"]), tr("on {place}", place=away) if away else "")))
     except (KeyError, TypeError, AttributeError):
         return run.kind
 
 
 def place_of(run: Run) -> str:
-    """"on desk" for a run that is trained on another machine, "" for any other."""
+    """The other machine that a run is trained on, "" for any other run."""
     if not supervisor.is_elsewhere(run):
         return ""
     try:
-        return f"on {place.where(*place.of(run.config(), run.plugins))}"
+        module, options = place.of(run.config(), run.plugins)
+        where = place.where(module, options)
+        return tr(where) if where == module.TITLE else where
     except (ValueError, OSError):
-        return f"on {run.job()['place']['kind']}"  # its plugin is gone; the id still says which it was
+        return str(run.job()["place"]["kind"])  # its plugin is gone; the id still says which it was
 
 
 def _adapter(told: dict[str, Any]) -> str:
@@ -343,7 +349,7 @@ def _adapter(told: dict[str, Any]) -> str:
         adapter = registry.get("adapters", told["type"])
     except ValueError:
         return told["type"]
-    words = ([adapter.TITLE] if told["type"] != "lora" else []) + ([f"rank {told['rank']}"] if "rank" in adapter.USES else [])
+    words = ([tr(adapter.TITLE)] if told["type"] != "lora" else []) + ([tr("rank {rank}", rank=told["rank"])] if "rank" in adapter.USES else [])
     return ", ".join(words)
 
 
@@ -357,117 +363,39 @@ def settings_of(run: Run) -> str:
 
 def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: Secret | None = None, view: looking.View = looking.USUAL) -> list:
     """Does what a button says, then paints: [*outputs, run, tabs, timer, dataset].  token: of whoever is signed in to a Space."""
-    tabs = dataset = gr.skip()
-    notice, before = ("", ""), chosen
     seen = {k: v for k, v in seen.items() if k not in ("notice", "gone", "room")}
-    act = str(data.get("act", ""))
-    if act == "all":
-        seen["all"] = not seen.get("all")
-    elif act == "choose":
-        chosen = str(data.get("run", ""))
-    elif act in looking.ACTS:
-        pass  # `view` holds it already
-    elif act.startswith(queue.ACT):
-        try:
-            notice = ("ez-ok", queue.do(ctx.home, act.removeprefix(queue.ACT), data))
-        except (ValueError, OSError) as error:
-            notice = ("ez-bad", in_words(str(error)))
-    else:
-        try:
+    act, now = str(data.get("act", "")), chosen
+    try:
+        if act == "all":
+            done = Done(seen={"all": not seen.get("all")})
+        elif act == "choose":
+            done = Done(chosen=str(data.get("run", "")))
+        elif act in looking.ACTS:
+            done = Done()  # `view` holds it already
+        elif act.startswith(queue.ACT):
+            done = Done(queue.do(ctx.home, act.removeprefix(queue.ACT), data))
+        else:
             run = shown_run(list_runs(ctx.home.outputs, {"train"}), chosen, seen, ctx.watch)
             if run is None:
-                raise ValueError("that run is gone")
+                raise ValueError(tr("That run is gone."))
             if act not in noted.ACTS:  # a field that is left for another run's card is saved while that one is chosen
-                chosen = run.id
-            if act == "duplicate":
-                form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
-                train.changed(ctx, lambda _: form)
-                tabs = ctx.go("train")
-            elif act == "again":
-                form, name, said, gone = train_again(ctx, run, str(data.get("value", "")) == "rest")
-                if gone:
-                    seen["gone"] = (run.id, gone)
-                else:
-                    train.changed(ctx, lambda _: form)
-                    dataset, tabs, notice = name, ctx.go("train"), ("ez-ok", said)
-            elif act == "leave":
-                pass
-            elif act in noted.ACTS:  # of the run whose field or picture it was, which may be another than the chosen one by now
-                told = noted.act(Run.open(ctx.home.outputs, str(data.get("run") or run.id)), act, data)
-                notice = ("ez-ok", told) if told else notice
-            elif act == "next-run":
-                form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
-                form, said = outlook.opened(form, outlook.going_of(run, ctx.watch.view(run)))
-                train.changed(ctx, lambda _: form)
-                tabs, notice = ctx.go("train"), ("ez-ok", said)
-            elif act == "weigh":
-                notice = ("ez-ok", outlook.weigh(run, str(data.get("name", "")), str(data.get("value", ""))))
-            elif act == "fit":
-                form, dataset = of_run(ctx.home, run, machine(ctx.home.root))
-                train.changed(ctx, lambda _: form)
-                dataset, said = train.fitted(ctx, dataset, form, ran_out=True)
-                tabs, notice = ctx.go("train"), ("ez-ok" if said else "ez-warn", in_words(*said) if said else "Nothing more makes it smaller: choose a smaller base model.")
-            elif act == "room":
-                seen["room"] = (run.id, room.look(ctx.home))
-            elif act == "empty-cache":
-                notice = ("ez-ok", f"{outside.size(room.empty_cache(ctx.home))} are free again.")
-            elif act == "stands":
-                notice = ("ez-ok", travel.stands(run, ctx, str(data.get("name", "")), str(data.get("value", ""))))
-            elif act == "save-preset":
-                own.save(run, ctx.home, str(data.get("value", "")))
-                notice = ("ez-ok", "It stands among your own presets on the Train page.")
-            elif act == "longer":
-                chosen = train_longer(ctx, run, data)
-            elif act.startswith(elsewhere.ACT):
-                notice = ("ez-ok", elsewhere.start(ctx, run, act.removeprefix(elsewhere.ACT), str(data.get("value", ""))))
-            elif act == "delete":
-                if data.get("run") != run.id:
-                    raise ValueError("the page has changed meanwhile; look again")
-                delete(run)
-                ctx.watch.forget(run.path)
-                chosen, notice = "", ("ez-ok", f"'{run.title}' was deleted.")
-            else:
-                notice = ("ez-ok", do(ctx, run, act, str(data.get("value", "")), token))
-        except (ValueError, OSError) as error:
-            notice = ("ez-bad", in_words(str(error)))
-    if notice[1]:
-        seen["notice"] = (*notice, time.time() + NOTICE_S)
-    painted = paint(ctx, chosen, seen, view)
+                now = run.id
+            done = acts.on_run(Press(ctx, run, act, data, token))
+    except (ValueError, OSError) as error:
+        done = Done(in_words(str(error)), "ez-bad")
+    now = now if done.chosen is None else done.chosen
+    seen |= done.seen
+    if done.said:
+        seen["notice"] = (done.look, done.said, time.time() + NOTICE_S)
+    painted = paint(ctx, now, seen, view)
     if painted[0] == gr.skip():
         painted[0] = seen
-    return [*painted, gr.skip() if chosen == before else chosen, tabs, ctx.soon(), dataset]
-
-
-def train_longer(ctx, run: Run, data: dict[str, Any]) -> str:
-    """The id of the run that goes on, in the queue.  data: of the button, with what was typed.  Raises ValueError, OSError."""
-    typed = dict(data.get("fields") or {})
-    steps, share = (str(typed.get(f"longer.{name}", data.get(usual, ""))).strip() for name, usual in (("steps", "value"), ("share", "share")))
-    if not steps.isdecimal():
-        raise ValueError("say with a whole number how many more steps")
-    if kept_out := supervisor.no_accelerator():
-        raise ValueError(kept_out)
-    way = str(typed.get("longer.way", "stretch"))
-    if way != "stretch" and not share.isdecimal():
-        raise ValueError("say with a whole number at what % of its highest the learning rate begins anew")
-    made = longer.begin(run, int(steps), ctx.home, rate=longer.Rate(way, int(share) / 100 if share.isdecimal() else 0.3))
-    threading.Thread(target=supervisor.tick, args=(ctx.home,), name="easel-start", daemon=True).start()
-    return made.id
+    return [*painted, gr.skip() if now == chosen else now, done.tabs, ctx.soon(), done.dataset]
 
 
 def again_of(ctx, run: Run) -> str | None:
     """Why a run cannot be trained again on exactly the same pictures; "" where it can, None where it says of none which they were."""
     return exactly.hindrance(run, ctx.home) if exactly.learnt(run) else None
-
-
-def train_again(ctx, run: Run, rest: bool) -> tuple[Any, str, str, str]:
-    """(the Train form, its dataset, what to know, "") to train on exactly the same again; (None, "", "", what is gone) where something is, unless `rest` will do.
-
-    Raises ValueError, OSError.
-    """
-    if not rest and (gone := exactly.said_of(exactly.missing(run, ctx.home))):
-        return None, "", "", gone
-    names, said = exactly.again(run, ctx.home)
-    return *of_run(ctx.home, run, machine(ctx.home.root), names), " ".join(said), ""
 
 
 def longer_of(run: Run, status: str) -> tuple[int, tuple[str, ...]]:
@@ -491,31 +419,3 @@ def ways_of(run: Run, status: str, home) -> tuple[tuple[tuple[str, str], ...], f
         return (tuple((id, longer.WAYS[id]) for id in longer.ways(config, home.plugins)), longer.usual_share(config)) if config else ((), 0.3)
     except (ValueError, OSError):
         return (), 0.3
-
-
-def do(ctx, run: Run, act: str, value: str, token: Secret | None = None) -> str:
-    """One action on a run; what to tell the person.  Raises ValueError, OSError."""
-    if act == "stop":
-        run.command("stop")
-        return ""
-    if act == "save":
-        run.command("save")
-        return "Saving: a checkpoint is written after this step."
-    if act == "sample":
-        run.command("sample", prompt=value.strip())
-        return "The picture is drawn after this step." if value.strip() else "All sample prompts are drawn after this step."
-    if act in ("resume", "accept"):
-        if act == "accept":
-            run.accept_changes()
-            origin.adopt(run.path)
-        supervisor.start_soon(run, ctx.home, token)
-        return ""
-    if act == advice.ACT:
-        choosing.use(run, int(value) if value.isdecimal() else 0)
-        return f"The result is now step {int(value):,}. The other checkpoints are still there: any of them can take its place."
-    if act == "kill":
-        supervisor.kill(run)
-        if state.remembered(run.path):
-            return "Its watch here was ended. What was sent away may go on there: Resume finds it again, and Stop then ends it there."
-        return "It was ended. What the last checkpoint holds is kept."
-    raise ValueError(f"there is no action {act!r}")

@@ -18,6 +18,7 @@ from training.names import check_name, folder_name
 from training.runs.run import Run, create, list_runs
 
 from ... import forms
+from ...language import tr
 
 DRAFT = "tools"
 LOOK = "inspect"  # the tool that needs no run: it only looks
@@ -70,7 +71,7 @@ def choices(home: Home, tool: Tool) -> dict[str, dict[str, tuple[str, str]]]:
     if "family" not in tool.module.Config.model_fields:
         return {}
     known = {p.module.SPEC.id: (p.module.SPEC.title, "") for p in registry.find("families", home.plugins).values() if p.ok}
-    first = {"": ("choose one", "")} if tool.module.Config.model_fields["family"].is_required() else {"": ("find out", "")}
+    first = {"": (tr("choose one"), "")} if tool.module.Config.model_fields["family"].is_required() else {"": (tr("find out"), "")}
     return {"family": first | known}
 
 
@@ -81,7 +82,7 @@ def config_of(tool: Tool, edits: Mapping[str, str]) -> tuple[JobConfig | None, d
     for field in forms.fields(tool.module.Config):
         info = tool.module.Config.model_fields[field.path.split(".")[0]]
         if info.is_required() and not edits.get(field.path, forms.typed(field, forms.get(base, field.path))).strip():
-            wrong[field.path] = "is needed"
+            wrong[field.path] = tr("is needed")
     config, found = forms.assemble(base, edits)
     wrong |= {path: text for path, text in found.items() if path not in wrong}
     return (None, wrong) if wrong else (config, {})
@@ -109,7 +110,7 @@ def folder(home: Home) -> Path:
 def bring(home: Home, upload: Path) -> Path:
     """The file under its own name, where tools find it.  Raises ValueError for another kind of file; OSError."""
     if upload.suffix.lower() != ".safetensors":
-        raise ValueError(f"{upload.name} is not a .safetensors file; other kinds of weights can run code when they are opened")
+        raise ValueError(tr("{file} is not a .safetensors file; other kinds of weights can run code when they are opened", file=upload.name))
     target = folder(home) / f"{check_name(folder_name(upload.stem))}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.part")
@@ -128,8 +129,8 @@ def brought(home: Home) -> list[Path]:
 
 def named(home: Home) -> list[tuple[str, str]]:
     """[(what a setting that names an adapter takes, what it is)] of all that are here: results of trainings and tools, and files that were brought."""
-    runs = [(run.id, "result of a training" if run.kind == "train" else "result of a tool") for run in list_runs(home.outputs) if _has_adapter(run)]
-    return [(str(p), "brought here") for p in brought(home)] + runs
+    runs = [(run.id, tr("result of a training") if run.kind == "train" else tr("result of a tool")) for run in list_runs(home.outputs) if _has_adapter(run)]
+    return [(str(p), tr("brought here")) for p in brought(home)] + runs
 
 
 def _has_adapter(run: Run) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -13,13 +14,14 @@ from training.runs.adapters import named
 from training.runs.run import Run, delete
 
 from ... import drafts, views
+from ...language import N_, tr
 from ...poll import changes, result_of
 from ...server import client, media
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...words import in_words
 from . import bench, page
 
-TITLE = "Tools"
+TITLE = N_("Tools")
 BUSY = "busy"  # in what a browser shows: whether the chosen tool is at work
 CSS, JS = client.CSS, client.JS
 
@@ -38,17 +40,17 @@ class Parts:
 
 def build(ctx: UiContext) -> Parts:
     """The tools on the left, the chosen one and what is in a file in the middle, what was made on the right."""
-    gr.HTML(heading("Tools", "Everything one does with a finished LoRA besides training it. Every result is read again and compared before it is kept."), apply_default_css=False)
+    gr.HTML(heading(tr("Tools"), tr("Everything one does with a finished LoRA besides training it. Every result is read again and compared before it is kept.")), apply_default_css=False)
     with gr.Row(elem_classes="ez-two", elem_id="ez-tools"):
         with gr.Column(scale=3, min_width=280, elem_classes="ez-card"):
-            drop = gr.File(label="Drop a .safetensors file here", show_label=False, file_types=[".safetensors"], type="filepath", elem_classes=["ez-drop", "ez-drop-weights"], height=112)
+            drop = gr.File(label=tr("Drop a .safetensors file here"), show_label=False, file_types=[".safetensors"], type="filepath", elem_classes=["ez-drop", "ez-drop-weights"], height=112)
             tools = gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
         with gr.Column(scale=6, min_width=320):
             with gr.Column(elem_classes="ez-card"):
                 form = gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
                 contents = gr.HTML("", apply_default_css=False)
             with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h2 class="ez-subtitle">Results</h2>', apply_default_css=False)
+                gr.HTML(f'<h2 class="ez-subtitle">{escape(tr("Results"))}</h2>', apply_default_css=False)
                 done = gr.HTML("", apply_default_css=False, js_on_load=client.BIND)
     return Parts(gr.State({}), drop, tools, form, contents, done)
 
@@ -144,7 +146,7 @@ class _Tab:
 
     def _inspected(self, source: str) -> tuple[Contents | None, dict[str, str]]:
         if not source.strip():
-            return None, {"@file": "name a file, or drop one on the left"}
+            return None, {"@file": tr("name a file, or drop one on the left")}
         try:
             return inspect(named(source.strip(), self.ctx.home), self.ctx.home.plugins), {}
         except (ValueError, OSError) as error:
@@ -179,7 +181,10 @@ class _Tab:
         busy = status in ("running", "starting", "queued")
         progress = views.progress(view, status) if busy else None
         result = result_of(run, view)
-        text = f"{progress.text}{f', {progress.detail}' if progress.detail else ''}" if progress else view.summary if status == "finished" else "" if status == "stopped" else run.why_numbered(view)
+        if progress:
+            text = tr("{doing}, {amount}", doing=progress.text, amount=progress.detail) if progress.detail else progress.text
+        else:
+            text = view.summary if status == "finished" else "" if status == "stopped" else run.why_numbered(view)
         file = result is not None and result.is_file()
         return page.Done(
             run.id, run.title, next((t.title for t in tools if t.id == run.kind), run.kind), status, text, progress.share if progress else None, tuple(view.warnings),

@@ -14,17 +14,19 @@ from training.home import Home
 from training.plan import draught, translating
 from training.plan.translating import Imported
 
-from ... import forms, views
+from ... import forms
+from ...language import N_, tr, trn
+from ...language.heard import heard
 from ...words import in_words, plain
 from .draft import Draft
 
 NOTE = "train-brought"  # name of the note among the drafts on disk
-TOP = {"name": "Name", "trigger": "Trigger word", "epochs": "Epochs"}
+TOP = {"name": N_("Name"), "trigger": N_("Trigger word"), "epochs": N_("Epochs")}
 MOST = 400  # lines of a list in the note
 
 
 class Brought(BaseModel):
-    """The note: what the newest file came to.  before: the form as it was; rows: of the datasets that are on this computer, as the form writes them."""
+    """The note: what the newest file came to, in English, as it is shown to whoever looks.  before: the form as it was; rows: of the datasets that are on this computer, as the form writes them."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -54,7 +56,7 @@ def take(file: Path, form: Draft, home: Home, local: bool) -> tuple[Draft, Broug
     title = registry.get("families", family, home.plugins).SPEC.called(str(made.settings["model.source"])) if made.preset else ""
     note = Brought(
         file=file.name, program=made.program, base=title, before=form, secrets=list(made.secrets),
-        taken=[(f"{t.key} = {t.value}", f"{_label(t.path)}: {_typed(known, t.path, t.ours)}", "its default" if t.presumed else "") for t in made.taken],
+        taken=[(f"{t.key} = {t.value}", f"{_label(t.path)}: {_typed(known, t.path, t.ours)}", N_("its default") if t.presumed else "") for t in made.taken],
         without=[(f"{w.key} = {w.value}", w.why) for w in made.without], unknown=[(f"{u.key} = {u.value}", u.why) for u in made.unknown],
         idle=[(f"{i.key} = {i.value}", i.why) for i in made.idle],
         folders=[d.said for d in made.datasets],
@@ -86,35 +88,51 @@ def html(note: Brought) -> str:
     """The note; "" where nothing was brought."""
     if not note.file:
         return ""
-    close = '<button type="button" class="ez-link" data-act="brought-close">Close</button>'
+    close = f'<button type="button" class="ez-link" data-act="brought-close">{escape(tr("Close"))}</button>'
     if note.fault:
         return f'<div class="ez-note ez-bad ez-brought" role="alert"><p>{escape(in_words(note.fault))}</p><p>{close}</p></div>'
     lists = (
-        ("Without an equal here, and why", "brought-without", [(a, plain(b)) for a, b in note.without], bool(note.without)),
-        ("Not known", "brought-unknown", [(a, plain(b)) for a, b in note.unknown], bool(note.unknown)),
-        ("Taken over", "brought-taken", [(a + (f" ({c})" if c else ""), b) for a, b, c in note.taken], False),
-        ("Off there, or no difference here", "brought-idle", [(a, plain(b)) for a, b in note.idle], False),
+        (tr("Without an equal here, and why"), "brought-without", [(a, plain(b)) for a, b in note.without], bool(note.without)),
+        (tr("Not known"), "brought-unknown", [(a, plain(b)) for a, b in note.unknown], bool(note.unknown)),
+        (tr("Taken over"), "brought-taken", [(a + (f" ({tr(c)})" if c else ""), _setting(b)) for a, b, c in note.taken], False),
+        (tr("Off there, or no difference here"), "brought-idle", [(a, plain(b)) for a, b in note.idle], False),
     )
-    said = [f"{views.count(len(note.taken), 'setting')} taken over, {len(note.without)} without an equal here, {len(note.unknown)} not known"]
-    said += [f"The base model is {note.base}, whose preset fills in the rest and keeps what that model knows, which those trainers do not"] if note.base else ["Choose a base model below: Easel has none like it, or the file does not say which"]
-    said += [f"Secrets are neither taken over nor shown: {', '.join(note.secrets)}"] if note.secrets else []
+    said = [trn(
+        "{n} setting taken over, {without} without an equal here, {unknown} not known", "{n} settings taken over, {without} without an equal here, {unknown} not known",
+        len(note.taken), without=len(note.without), unknown=len(note.unknown),
+    )]  # fmt: skip
+    if note.base:
+        said += [tr("The base model is {title}, whose preset fills in the rest and keeps what that model knows, which those trainers do not", title=tr(note.base))]
+    else:
+        said += [tr("Choose a base model below: Easel has none like it, or the file does not say which")]
+    said += [tr("Secrets are neither taken over nor shown: {names}", names=", ".join(note.secrets))] if note.secrets else []
+    job = tr("<b>{file}</b>, a job of {program}.", file=escape(note.file), program=escape(note.program))
+    undo = escape(tr("Undo: the form as it was"))
     return (
-        f'<div class="ez-note ez-brought" role="status"><p><b>{escape(note.file)}</b>, a job of {escape(note.program)}. {escape(in_words(*said))}</p>'
+        f'<div class="ez-note ez-brought" role="status"><p>{job} {escape(in_words(*said))}</p>'
         + _folders(note)
         + "".join(_list(*one) for one in lists if one[2])
-        + f'<p class="ez-brought-go"><button type="button" class="ez-btn" data-act="brought-undo">Undo: the form as it was</button> {close}</p></div>'
+        + f'<p class="ez-brought-go"><button type="button" class="ez-btn" data-act="brought-undo">{undo}</button> {close}</p></div>'
     )
 
 
 def _folders(note: Brought) -> str:
     if not note.folders:
         return ""
-    named = "".join(f"<li>{escape(folder)}</li>" for folder in note.folders)
-    go = '<button type="button" class="ez-btn" data-act="brought-folders">Train on these folders</button>' if note.rows else '<span class="ez-muted">Choose or add these pictures as a dataset.</span>'
-    return f"<p>Its pictures:</p><ul>{named}</ul><p>{go}</p>"
+    named = "".join(f"<li>{escape(heard(folder))}</li>" for folder in note.folders)
+    go = f'<span class="ez-muted">{escape(tr("Choose or add these pictures as a dataset."))}</span>'
+    if note.rows:
+        go = f'<button type="button" class="ez-btn" data-act="brought-folders">{escape(tr("Train on these folders"))}</button>'
+    return f"<p>{escape(tr('Its pictures:'))}</p><ul>{named}</ul><p>{go}</p>"
+
+
+def _setting(said: str) -> str:
+    """A setting and its value, the setting by what it is called in the language that is spoken."""
+    label, _, value = said.partition(": ")
+    return tr("{setting}: {value}", setting=tr(label), value=value)
 
 
 def _list(title: str, key: str, lines: Sequence[tuple[str, str]], opened: bool) -> str:
     shown = "".join(f"<dt>{escape(there)}</dt><dd>{escape(here)}</dd>" for there, here in lines[:MOST])
-    more = f"<dt>…</dt><dd>{len(lines) - MOST} more</dd>" if len(lines) > MOST else ""
+    more = f"<dt>…</dt><dd>{escape(trn('{n} more', '{n} more', len(lines) - MOST))}</dd>" if len(lines) > MOST else ""
     return f'<details data-key="{key}"{" data-open" if opened and len(lines) <= 6 else ""}><summary>{escape(title)} ({len(lines)})</summary><dl class="ez-brought-list">{shown}{more}</dl></details>'

@@ -29,6 +29,7 @@ from training.runs.queueing import Wait
 from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
+from ...language import point, tr, trc
 from . import uses
 from .uses import Use
 
@@ -38,6 +39,8 @@ HIDDEN = (*TOP, "preset", "place")
 ABOVE = "keep.on"  # a setting like any other, whose switch stands above the folded ones
 WORDS = "concept.targets"  # so this one, where words say what changes
 MAX_TYPED = 20_000
+LONGEST_WORD = 100  # characters of a trigger word
+EXAMPLE = "zibbo"  # of a trigger word
 AIMED = ("data.resolutions", "data.max_aspect", "data.aspect_buckets", "data.batch_size")
 MUCH_CUT = 0.15  # share of a picture that is lost
 MUCH_LARGER = 1.3  # times that a picture is enlarged
@@ -188,9 +191,9 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
     if words or "data.datasets" in draft.edits:
         pass
     elif not dataset:
-        wrong["dataset"] = "Choose the pictures to learn from"
+        wrong["dataset"] = tr("Choose the pictures to learn from")
     elif not pictures:
-        wrong["dataset"] = "This dataset has no pictures yet"
+        wrong["dataset"] = tr("This dataset has no pictures yet")
     config, adapted = None, []
     try:  # also when something is wrong already: every fault is shown at once
         named = replace(answers, name="" if "name" in wrong else draft.name, overrides=values)
@@ -258,24 +261,24 @@ def _top_faults(draft: Draft) -> dict[str, str]:
         except ValueError as error:
             wrong["name"] = str(error)
     if any(c in draft.trigger for c in "\n\r\t,"):
-        wrong["trigger"] = "the trigger word holds a comma, tab or line break; use a single word such as 'zibbo'"
-    elif len(draft.trigger.strip()) > 100:
-        wrong["trigger"] = "the trigger word has more than 100 characters; use a single word such as 'zibbo'"
+        wrong["trigger"] = tr("the trigger word holds a comma, tab or line break; use a single word such as '{word}'", word=EXAMPLE)
+    elif len(draft.trigger.strip()) > LONGEST_WORD:
+        wrong["trigger"] = tr("the trigger word has more than {most} characters; use a single word such as '{word}'", most=LONGEST_WORD, word=EXAMPLE)
     return wrong
 
 
 def _epochs_fault(text: str) -> str:
     try:
-        return "" if not text or 0 < float(text) <= 100_000 else "an epoch is each picture once; type a number above 0, for example 20"
+        return "" if not text or 0 < float(text) <= 100_000 else tr("an epoch is each picture once; type a number above 0, for example 20")
     except ValueError:
-        return f"{text!r} is not a number; type how often each picture is to be seen, for example 20"
+        return tr("'{text}' is not a number; type how often each picture is to be seen, for example 20", text=text)
 
 
 def _prior_fault(home: Home, draft: Draft, dataset: str) -> dict[str, str]:
     if draft.prior and draft.prior in (dataset, *(use.name for use in draft.more)):
-        return {"prior": "These are the pictures to learn from; choose others, or nothing"}
+        return {"prior": tr("These are the pictures to learn from; choose others, or nothing")}
     if draft.prior and not count_pictures(home, draft.prior):
-        return {"prior": f"The dataset {draft.prior!r} is not there or has no pictures; choose another, or nothing"}
+        return {"prior": tr("The dataset '{dataset}' is not there or has no pictures; choose another, or nothing", dataset=draft.prior)}
     return {}
 
 
@@ -457,10 +460,16 @@ class Aim:
         aspect = max(width, height) / min(width, height)
         cut = 1 - self.max_aspect / aspect
         if cut > MUCH_CUT:
-            return "Cropped", f"It is {width} × {height} px; training pictures are at most {self.max_aspect:g} times as long as wide, so {cut:.0%} of it is cut off"
+            return trc("picture", "Cropped"), tr(
+                "It is {size} px; training pictures are at most {times} times as long as wide, so {share}% of it is cut off",
+                size=f"{width} × {height}", times=point(f"{self.max_aspect:g}"), share=f"{100 * cut:.0f}",
+            )  # fmt: skip
         larger = self.side_px / (width * height * (1 - max(cut, 0.0))) ** 0.5
         if larger > MUCH_LARGER:
-            return "Small", f"It is {width} × {height} px and is learnt at {self.side_px} px: enlarged {larger:.1f} times, it looks soft"
+            return trc("picture", "Small"), tr(
+                "It is {size} px and is learnt at {side} px: enlarged {times} times, it looks soft",
+                size=f"{width} × {height}", side=str(self.side_px), times=point(f"{larger:.1f}"),
+            )  # fmt: skip
         return "", ""
 
 
@@ -496,7 +505,7 @@ def begin(home: Home, made: Plan, token: Secret | None = None, gpu: str = "", wa
     wait: a time or a run that it is not to begin before.
     """
     if made.config is None:
-        raise ValueError("some settings are not right yet")
+        raise ValueError(tr("some settings are not right yet"))
     return jobs.begin(made.config, home, gpu, token, soon=True, wait=wait).folder
 
 

@@ -21,10 +21,13 @@ from training.config import PlacePart
 from training.home import Home
 from training.hub.secrets import Secret
 from training.plan import hardware
+from training.plan.estimate import Estimate
 from training.plan.presets import list_presets, recommend
 
-from ... import forms
+from ... import forms, views
 from ...icons import icon
+from ...language import N_, point, spoken, tr, trn
+from ...language.heard import heard
 from ...words import in_words
 from .draft import AWAY, Draft, Plan, plan
 
@@ -33,7 +36,7 @@ MOST_SHOWN = 6
 ALWAYS = ("host", "user")  # options that stand in plain sight; the rest is folded
 ORDER = ("ssh", "hf_jobs", "modal", "docker")  # of those that are as ready as each other: the own machine, then what takes one account, then what takes setting up
 QUIET = ("machine",)  # chosen from the list of machines
-SLOW = "it does not answer; look again in a moment"
+SLOW = N_("it does not answer; look again in a moment")
 
 Found = dict[str, dict[str, Any]]  # place -> {why, leaves, machines, asked: the options that were asked with}, as kept in what a browser shows
 
@@ -53,9 +56,11 @@ def options_of(module: ModuleType, form: Draft, kind: str) -> tuple[dict[str, An
     """(the options as a job has them, {option: what is wrong with it})."""
     values, wrong = forms.parsed(module.Options, {k: t for k, t in options_typed(form, kind).items() if k in module.Options.model_fields})
     if not wrong:
+        known = list(module.Options.model_fields)
         for _, said in option_problems(module, values):
             name = said.split("'")[1] if said.startswith("'") else ""
-            wrong[name if name in module.Options.model_fields else ""] = said.partition("' ")[2] or said
+            fault = (said.partition("' ")[2] or said).rpartition(" (")[0]  # without the place's title and options, which are said anew
+            wrong[name if name in known else ""] = tr("{fault} ({place} has: {options})", fault=heard(fault), place=tr(module.TITLE), options=", ".join(known))
     return values, wrong
 
 
@@ -104,7 +109,7 @@ _plans: dict[tuple, Plan] = {}
 
 def plan_on(home: Home, form: Draft, dataset: str, machine: Machine, here: hardware.Machine) -> Plan:
     """The form's plan on another machine: its preset, resolved for what that has."""
-    key = (str(home.root), form.model_dump_json(exclude={"away", "place"}), dataset, machine)
+    key = (str(home.root), form.model_dump_json(exclude={"away", "place"}), dataset, machine, spoken())
     if key not in _plans:
         if len(_plans) > 64:
             _plans.clear()
@@ -134,7 +139,7 @@ def config_for(home: Home, form: Draft, dataset: str, kind: str, found: Found, h
     module = places(home).get(kind)
     told = found.get(kind)
     if module is None or told is None or told["asked"] != _key(form, kind):
-        return None, "look at the machine first"
+        return None, tr("look at the machine first")
     if told["why"]:
         return None, told["why"]
     values, wrong = options_of(module, form, kind)
@@ -142,7 +147,7 @@ def config_for(home: Home, form: Draft, dataset: str, kind: str, found: Found, h
         return None, next(iter(wrong.values()))
     machine = chosen(form, kind, told["machines"])
     if told["machines"] and machine is None:
-        return None, "choose one of the machines"
+        return None, tr("choose one of the machines")
     made = plan_on(home, form, dataset, machine, here) if machine else plan(home, form, dataset, replace(here, cards=()))  # how many cards there are is not known
     if made.config is None:
         return made, ""
@@ -153,7 +158,7 @@ def config_for(home: Home, form: Draft, dataset: str, kind: str, found: Found, h
 
 
 def _too_small(machine: Machine) -> str:
-    return f"{machine.title} is too small for this run; choose another machine, a smaller base model, or a lower resolution"
+    return tr("{machine} is too small for this run; choose another machine, a smaller base model, or a lower resolution", machine=machine.title)
 
 
 # ---- the page
@@ -162,29 +167,30 @@ def _too_small(machine: Machine) -> str:
 def html(home: Home, form: Draft, dataset: str, seen: Mapping[str, Any], here: hardware.Machine) -> str:
     """The panel below Start: one line until somebody opens it."""
     if not seen.get("away_open"):
-        word = "Train on another machine" if here.device != "cpu" else "No card here? Train on another machine"
-        return f'<div class="ez-away" id="ez-away"><button type="button" class="ez-link" data-act="away" aria-expanded="false">{word}</button></div>'
+        word = tr("Train on another machine") if here.device != "cpu" else tr("No card here? Train on another machine")
+        return f'<div class="ez-away" id="ez-away"><button type="button" class="ez-link" data-act="away" aria-expanded="false">{escape(word)}</button></div>'
     found: Found = seen.get("away", {})
     known = dict(sorted(places(home).items(), key=lambda row: (bool(found.get(row[0], {}).get("why", SLOW)), ORDER.index(row[0]) if row[0] in ORDER else len(ORDER))))
     kind = form.place if form.place in known else next((k for k in known if not found.get(k, {}).get("why", "-")), next(iter(known), ""))
     rows = "".join(_place(k, module, found.get(k, {}), k == kind) for k, module in known.items())
     return (
-        '<div class="ez-away is-open" id="ez-away"><div class="ez-spread"><h2 class="ez-subtitle" id="ez-away-title">Train on another machine</h2>'
-        '<button type="button" class="ez-link" data-act="away" aria-expanded="true">Close</button></div>'
-        '<p class="ez-muted ez-small">The same run, on a card that is not here. Curve, samples and result come back to Results; this computer may sleep meanwhile.</p>'
+        f'<div class="ez-away is-open" id="ez-away"><div class="ez-spread"><h2 class="ez-subtitle" id="ez-away-title">{escape(tr("Train on another machine"))}</h2>'
+        f'<button type="button" class="ez-link" data-act="away" aria-expanded="true">{escape(tr("Close"))}</button></div>'
+        f'<p class="ez-muted ez-small">{escape(tr("The same run, on a card that is not here. Curve, samples and result come back to Results; this computer may sleep meanwhile."))}</p>'
         f'<div class="ez-away-places" role="radiogroup" aria-labelledby="ez-away-title">{rows}</div>'
-        + (_chosen(home, form, dataset, kind, known[kind], found, seen, here) if kind else '<p class="ez-muted">No place is installed.</p>')
+        + (_chosen(home, form, dataset, kind, known[kind], found, seen, here) if kind else f'<p class="ez-muted">{escape(tr("No place is installed."))}</p>')
         + "</div>"
     )
 
 
 def _place(kind: str, module: ModuleType, told: Mapping[str, Any], is_chosen: bool) -> str:
     why = told.get("why", SLOW)
-    chip = '<span class="ez-chip ez-ok">ready</span>' if told and not why else '<span class="ez-chip ez-idle">not ready</span>'
-    said = module.BLURB if not why or is_chosen else in_words(why)
+    look, word = ("ez-ok", tr("ready")) if told and not why else ("ez-idle", tr("not ready"))
+    chip = f'<span class="ez-chip {look}">{escape(word)}</span>'
+    said = tr(module.BLURB) if not why or is_chosen else in_words(why)
     return (
         f'<button type="button" class="ez-preset" role="radio" aria-checked="{str(is_chosen).lower()}" tabindex="{0 if is_chosen else -1}" data-act="away-place" '
-        f'data-id="{escape(kind)}" data-collect><span class="ez-preset-top"><b>{escape(module.TITLE)}</b>{chip}</span><p>{escape(said)}</p></button>'
+        f'data-id="{escape(kind)}" data-collect><span class="ez-preset-top"><b>{escape(tr(module.TITLE))}</b>{chip}</span><p>{escape(said)}</p></button>'
     )
 
 
@@ -195,7 +201,8 @@ def _chosen(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType
     options = _options(module, form, kind, wrong)
     if wrong.get(""):
         options += f'<p class="ez-error" role="alert">{escape(in_words(wrong[""]))}</p>'
-    look_again = f'<button type="button" class="ez-btn{"" if fresh and not told["why"] else " ez-primary"}" data-act="away-look" data-collect>{icon("check")}{"Look again" if fresh and seen.get("away_looked") else "Look at it"}</button>'
+    word = tr("Look again") if fresh and seen.get("away_looked") else tr("Look at it")
+    look_again = f'<button type="button" class="ez-btn{"" if fresh and not told["why"] else " ez-primary"}" data-act="away-look" data-collect>{icon("check")}{escape(word)}</button>'
     look = "ez-error" if seen.get("away_looked") else "ez-muted ez-small"  # what is merely not filled in yet is no fault
     why = f'<p class="{look}" role="status">{escape(in_words(told["why"]))}</p>' if fresh and told["why"] and not wrong else ""
     made = ""
@@ -215,7 +222,7 @@ def _options(module: ModuleType, form: Draft, kind: str, wrong: Mapping[str, str
     plain = "".join(html for path, html in shown if path in ALWAYS)
     rest = "".join(html for path, html in shown if path not in ALWAYS)
     force = " data-force" if any(path in wrong for path, _ in shown if path not in ALWAYS) else ""
-    more = f'<details class="ez-drawer" data-key="away-{escape(kind)}"{force}><summary>{"More about it" if plain else "Settings of this place"}</summary>{rest}</details>' if rest else ""
+    more = f'<details class="ez-drawer" data-key="away-{escape(kind)}"{force}><summary>{escape(tr("More about it") if plain else tr("Settings of this place"))}</summary>{rest}</details>' if rest else ""
     return f'<div>{plain}{more}</div>'
 
 
@@ -231,35 +238,40 @@ def _offer(home: Home, form: Draft, dataset: str, kind: str, module: ModuleType,
         made = plan_on(home, form, dataset, machine, here)
         guess = made.estimate
         if guess is None or not guess.fits:
-            broken = broken or ("" if guess else next(iter(made.wrong.values()), "the form above is not whole yet"))
+            broken = broken or ("" if guess else next(iter(made.wrong.values()), tr("the form above is not whole yet")))
             small += 1
         else:
             cost = reckon.price(machine, guess)
             rows.append((cost.low if cost.low is not None else guess.seconds, machine, guess, cost))
     rows.sort(key=lambda row: row[0])
     shown = rows[:MOST_SHOWN] + [row for row in rows[MOST_SHOWN:] if picked and row[1].name == picked.name]
-    body = "".join(_machine(machine, reckon.time_said(guess), cost, machine == picked) for _, machine, guess, cost in shown)
+    body = "".join(_machine(machine, _time_said(guess), cost, machine == picked) for _, machine, guess, cost in shown)
     left = [
-        f"{small} {'is' if small == 1 else 'are'} too small for this run" if small else "", f"{len(rows) - len(shown)} cost more" if len(rows) > len(shown) else "",
-        f"{wide} {'has' if wide == 1 else 'have'} more cards than this run takes: “{forms.NAMED['gpus']}” says how many, and 0 takes all" if wide else "",
+        trn("{n} is too small for this run", "{n} are too small for this run", small) if small else "",
+        trn("{n} costs more", "{n} cost more", len(rows) - len(shown)) if len(rows) > len(shown) else "",
+        trn(
+            "{n} has more cards than this run takes: “{setting}” says how many, and 0 takes all", "{n} have more cards than this run takes: “{setting}” says how many, and 0 takes all",
+            wide, setting=tr(forms.NAMED["gpus"]),
+        ) if wide else "",
     ]  # fmt: skip
     left_out = "; ".join(filter(None, left))
-    list_ = f'<div class="ez-away-machines" role="radiogroup" aria-label="Machines">{body}</div>' if body else ""
+    list_ = f'<div class="ez-away-machines" role="radiogroup" aria-label="{escape(tr("Machines"))}">{body}</div>' if body else ""
     broken = "" if rows else broken
     if machines and not rows:
-        broken = broken or "no machine of this place is large enough for this run: choose a smaller base model, or lower the resolution"
+        broken = broken or tr("no machine of this place is large enough for this run: choose a smaller base model, or lower the resolution")
     if not machines:
-        list_ = '<p class="ez-muted ez-small">What it costs and how long it takes is not known before it runs.</p>'
+        list_ = f'<p class="ez-muted ez-small">{escape(tr("What it costs and how long it takes is not known before it runs."))}</p>'
     row = next((row for row in rows if picked and row[1].name == picked.name), None)
     if picked and rows and row is None:
         broken = _too_small(picked)
-    said = f'<p class="ez-muted ez-small">{escape(left_out[:1].upper() + left_out[1:])}.</p>' if left_out and rows else ""
+    said = f'<p class="ez-muted ez-small">{escape(views.sentence(left_out))}</p>' if left_out and rows else ""
     fault = f'<p class="ez-error" role="alert">{escape(in_words(str(seen.get("away_fault") or broken)))}</p>' if seen.get("away_fault") or broken else ""
     blocked = bool(broken) or (bool(machines) and row is None)
-    word = f"Start on {where(module, module.Options.model_validate(options_of(module, form, kind)[0]))}" + (f" for {row[3].said}" if row and row[3].said else "")
-    state = f' aria-disabled="true" title="{escape(in_words(broken) if broken else "Choose a machine first")}"' if blocked else ""
+    place = tr(where(module, module.Options.model_validate(options_of(module, form, kind)[0])))
+    word = tr("Start on {place} for {price}", place=place, price=point(row[3].said)) if row and row[3].said else tr("Start on {place}", place=place)
+    state = f' aria-disabled="true" title="{escape(in_words(broken) if broken else tr("Choose a machine first"))}"' if blocked else ""
     return (
-        f'{list_}{said}<p class="ez-away-leaves">{icon("lock")}<span>{escape(told["leaves"])}</span></p>'
+        f'{list_}{said}<p class="ez-away-leaves">{icon("lock")}<span>{escape(heard(told["leaves"]))}</span></p>'
         f'<button type="button" class="ez-btn ez-primary ez-start" data-act="start-away" data-id="{escape(kind)}" data-collect{state}>{icon("bolt")}{escape(word)}</button>{fault}'
     )
 
@@ -270,11 +282,19 @@ def _takes(form: Draft) -> int:
     return int(text) if text.isdecimal() else 1
 
 
+def _time_said(guess: Estimate) -> str:
+    """How long it most likely takes."""
+    low, high = guess.seconds_range
+    return tr("about {time}", time=views.about_duration(guess.seconds)) if guess.measured else tr("{low} to {high}", low=views.about_duration(low), high=views.about_duration(high))
+
+
 def _machine(machine: Machine, time_said: str, cost: reckon.Price, is_chosen: bool) -> str:
     each = f"{len(machine.cards)} × " if len(set(machine.cards)) == 1 and len(machine.cards) > 1 else ""
     memory = " · ".join(filter(None, (f"{each}{machine.vram_bytes / 2**30:.0f} GB VRAM" if machine.vram_bytes else "", f"{machine.ram_bytes / 2**30:.0f} GB RAM" if machine.ram_bytes else "")))
-    hour = f"{machine.price_per_hour:.2f} {machine.currency} an hour" if machine.price_per_hour is not None else "no price known"
-    total = f"<b>{escape(cost.said)}</b>" if cost.said else ""
+    hour = tr("no price known")
+    if machine.price_per_hour is not None:
+        hour = tr("{price} {currency} an hour", price=point(f"{machine.price_per_hour:.2f}"), currency=machine.currency)
+    total = f"<b>{escape(point(cost.said))}</b>" if cost.said else ""
     return (
         f'<button type="button" class="ez-preset ez-away-machine" role="radio" aria-checked="{str(is_chosen).lower()}" tabindex="{0 if is_chosen else -1}" data-act="away-machine" '
         f'data-id="{escape(machine.name)}" data-collect><span class="ez-preset-top"><b>{escape(machine.title)}</b>{total}</span>'

@@ -23,6 +23,8 @@ from training.runs.run import Run
 
 from ... import drafts, views
 from ...icons import icon
+from ...language import N_, point, tr
+from ...language.heard import heard
 from ...words import in_words
 
 ACT = "rate-"  # begins what its buttons do
@@ -57,12 +59,15 @@ def row(config: TrainConfig | None, home: Home) -> str:
     """What stands above the setting: the button, or why there is none."""
     if config is None:
         return ""
-    refused = ratefinding.hindrance(config, home.plugins) or ("A search stands below; stop or close it there, and another can begin." if _is_on(home) else "")
-    button = "" if refused else f'<button type="button" class="ez-btn" data-act="{ACT}find" data-collect>{icon("bolt")}Find it</button>'
+    refused = ratefinding.hindrance(config, home.plugins) or (tr("A search stands below; stop or close it there, and another can begin.") if _is_on(home) else "")
+    button = "" if refused else f'<button type="button" class="ez-btn" data-act="{ACT}find" data-collect>{icon("bolt")}{escape(tr("Find it"))}</button>'
     usual = lr_find.Config.model_fields["ramp_steps"].default
-    said = in_words(refused) if refused else f"Tries {usual} steps with rates from tiny to too large on these pictures and settings, and proposes one. Nothing of it is kept."
+    said = in_words(refused)
+    if not refused:
+        said = tr("Tries {steps} steps with rates from tiny to too large on these pictures and settings, and proposes one. Nothing of it is kept.", steps=usual)
+    setting = escape(tr("Learning rate").lower())
     return (
-        '<div class="ez-set ez-rate-row" data-find="learning rate finder lr find range test"><div class="ez-set-text"><b>Find the learning rate</b>'
+        f'<div class="ez-set ez-rate-row" data-find="{setting} finder lr find range test"><div class="ez-set-text"><b>{escape(tr("Find the learning rate"))}</b>'
         f"<p>{escape(said)}</p></div><div>{button}</div></div>"
     )
 
@@ -73,7 +78,7 @@ def start(home: Home, config: TrainConfig, gpu: str = "", token: Secret | None =
         raise ValueError(refused)
     with _starting:  # a button that is pressed twice, and two pages
         if _is_on(home):
-            raise ValueError("a search is on already; stop it first")
+            raise ValueError(tr("a search is on already; stop it first"))
         made = jobs.begin(lr_find.of_training(config), home, gpu, token, soon=True).folder
         drafts.change(home, NOTE, Search, lambda _: Search(run=made.id))
     return made
@@ -117,35 +122,37 @@ def html(ctx, run: Run | None, config: TrainConfig | None) -> str:
         return ""
     view, status = ctx.watch.status(run)
     inner = {"finished": _finished, "queued": _waiting, "running": _running}.get(status, _ended)(ctx, run, view, status, config)
-    return f'<section class="ez-card ez-rate" aria-label="Learning rate"><h2 class="ez-subtitle ez-gap-below">The learning rate</h2>{inner}</section>'
+    return f'<section class="ez-card ez-rate" aria-label="{escape(tr("Learning rate"))}"><h2 class="ez-subtitle ez-gap-below">{escape(tr("The learning rate"))}</h2>{inner}</section>'
 
 
 def _waiting(ctx, run: Run, view: RunView, status: str, config) -> str:
     why = queueing.why_held(ctx.home, run)
-    return f'<p role="status">{escape(views.sentence_start(why)) + "." if why else "The search begins as soon as the machine is free."}</p>{_acts("stop")}'
+    said = views.sentence(heard(why)) if why else tr("The search begins as soon as the machine is free.")
+    return f'<p role="status">{escape(said)}</p>{_acts("stop")}'
 
 
 def _running(ctx, run: Run, view: RunView, status: str, config) -> str:
     now = views.progress(view, "running")
     share = view.phase_done / view.phase_of if view.phase_of else None
     bar = '<div class="ez-bar ez-busy"><i></i></div>' if share is None else f'<div class="ez-bar"><i style="width:{100 * min(share, 1):.1f}%"></i></div>'
-    word = views.sentence_start(view.phase) or "Starting"
+    word = heard(views.sentence_start(view.phase)) or tr("Starting")
     return f'<p role="status">{escape(word)} <span class="ez-muted">{escape(now.detail)}</span></p>{bar}{_acts("stop")}'
 
 
 def _ended(ctx, run: Run, view: RunView, status: str, config) -> str:
-    said = run.why(view) if status in ("failed", "interrupted") else "The search was stopped."
+    said = run.why(view) if status in ("failed", "interrupted") else tr("The search was stopped.")
     return f'<p class="{"ez-error" if status == "failed" else ""}" role="status">{escape(in_words(said))}</p>{_acts("close")}'
 
 
 def _finished(ctx, run: Run, view: RunView, status: str, config) -> str:
     found = told(run)
     if found is None:
-        return f'<p class="ez-error" role="status">What the search wrote cannot be read.</p>{_acts("close")}'
+        return f'<p class="ez-error" role="status">{escape(tr("What the search wrote cannot be read."))}</p>{_acts("close")}'
     rates = _rates(run, found)
-    along = f'<p class="ez-muted ez-small">The text encoder’s rate goes along: {rates[TEXT_PATH]}.</p>' if TEXT_PATH in rates else ""
-    take = f'<button type="button" class="ez-btn ez-primary" data-act="{ACT}take">{icon("check")}Take {found.rate:g}</button>' if found.rate else ""
-    other = '<p class="ez-muted ez-small">Other settings of the form have changed since, so it may be another now.</p>' if _differs(run, config) else ""
+    along = f'<p class="ez-muted ez-small">{escape(tr("The text encoder’s rate goes along: {rate}.", rate=rates[TEXT_PATH]))}</p>' if TEXT_PATH in rates else ""
+    word = escape(tr("Take {rate}", rate=f"{found.rate:g}"))
+    take = f'<button type="button" class="ez-btn ez-primary" data-act="{ACT}take">{icon("check")}{word}</button>' if found.rate else ""
+    other = f'<p class="ez-muted ez-small">{escape(tr("Other settings of the form have changed since, so it may be another now."))}</p>' if _differs(run, config) else ""
     return f'<p role="status"><b>{escape(in_words(found.said))}</b></p>{other}{chart(found)}{along}<div class="ez-acts">{take}{_buttons("close")}</div>'
 
 
@@ -178,8 +185,8 @@ def _acts(which: str) -> str:
 
 
 def _buttons(which: str) -> str:
-    word, look = {"stop": ("Stop", "stop"), "close": ("Close", "close")}[which]
-    return f'<button type="button" class="ez-btn" data-act="{ACT}{which}">{icon(look)}{word}</button>'
+    word = {"stop": N_("Stop"), "close": N_("Close")}[which]
+    return f'<button type="button" class="ez-btn" data-act="{ACT}{which}">{icon(which)}{escape(tr(word))}</button>'
 
 
 def chart(found: Told) -> str:
@@ -195,10 +202,14 @@ def chart(found: Told) -> str:
     mark = f'<path class="ez-line-check" d="M{x(found.rate):.1f} 0V{HEIGHT:.0f}"/>' if found.rate and found.curve[0][0] <= found.rate <= found.curve[-1][0] else ""
     powers = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
     ticks = "".join(f'<span style="left:{(p - low) / ((high - low) or 1.0) * 100:.2f}%">1e{p}</span>' for p in powers)
-    ticks_y = "".join(f'<span class="ez-chart-tick" style="top:{y(v) / HEIGHT * 100:.2f}%">{word}</span>' for v, word in ((0.0, "base"), (lowest, f"{lowest:+.1%}")))
-    said = f"Loss against the base model's own, from a rate of {found.curve[0][0]:.0e} to {found.curve[-1][0]:.0e}; lowest {lowest:+.1%}."
+    ticks_y = "".join(f'<span class="ez-chart-tick" style="top:{y(v) / HEIGHT * 100:.2f}%">{escape(word)}</span>' for v, word in ((0.0, tr("base")), (lowest, point(f"{lowest:+.1%}"))))
+    title = escape(tr("Loss against the base model’s own, by learning rate; lower is better"))
+    said = tr(
+        "Loss against the base model's own, from a rate of {first} to {last}; lowest {share}.",
+        first=f"{found.curve[0][0]:.0e}", last=f"{found.curve[-1][0]:.0e}", share=point(f"{lowest:+.1%}"),
+    )  # fmt: skip
     return (
-        f'<figure class="ez-chart"><figcaption><span>Loss against the base model’s own, by learning rate; lower is better</span></figcaption><div class="ez-plot ez-plot-rate" role="img" aria-label="{escape(said)}">'
+        f'<figure class="ez-chart"><figcaption><span>{title}</span></figcaption><div class="ez-plot ez-plot-rate" role="img" aria-label="{escape(said)}">'
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" preserveAspectRatio="none" aria-hidden="true"><path class="ez-gridline" d="M0 {y(0.0):.1f}H{WIDTH:.0f}"/>{mark}'
         f'<path class="ez-line-smooth" d="{line}"/></svg>{ticks_y}</div><div class="ez-axis" aria-hidden="true">{ticks}</div></figure>'
     )

@@ -10,6 +10,7 @@ from training.home import Home
 from training.runs import queueing
 from training.runs.run import Run
 
+from ...language import tr
 from ..results import queue
 
 AT, AFTER = "ez-later-at", "ez-later-after"
@@ -25,15 +26,15 @@ def html(runs: Sequence[tuple[str, str]], anyway: bool = False) -> str:
     flag = " data-anyway" if anyway else ""
     options = "".join(f'<option value="{escape(id)}">{escape(title)}</option>' for id, title in runs)
     after = (
-        f'<p><label for="{AFTER}">After this run is finished</label><select class="ez-input" id="{AFTER}">{options}</select></p>'
-        f'<button type="button" class="ez-btn" data-act="start" data-later="after" data-with="#{AFTER}" data-collect{flag}>Start after it</button>'
+        f'<p><label for="{AFTER}">{escape(tr("After this run is finished"))}</label><select class="ez-input" id="{AFTER}">{options}</select></p>'
+        f'<button type="button" class="ez-btn" data-act="start" data-later="after" data-with="#{AFTER}" data-collect{flag}>{escape(tr("Start after it"))}</button>'
         if options
         else ""
     )
     return (
-        f'<details class="ez-later" data-key="later"><summary class="ez-link ez-small">Start later …</summary><div class="ez-later-body">{queue.at_field(AT)}'
-        f'<button type="button" class="ez-btn" data-act="start" data-later="at" data-with="#{AT}" data-collect{flag}>Start then</button>{after}'
-        '<p class="ez-muted ez-small">Easel has to be open then; this page need not be.</p></div></details>'
+        f'<details class="ez-later" data-key="later"><summary class="ez-link ez-small">{escape(tr("Start later …"))}</summary><div class="ez-later-body">{queue.at_field(AT)}'
+        f'<button type="button" class="ez-btn" data-act="start" data-later="at" data-with="#{AT}" data-collect{flag}>{escape(tr("Start then"))}</button>{after}'
+        f'<p class="ez-muted ez-small">{escape(tr("Easel has to be open then; this page need not be."))}</p></div></details>'
     )
 
 

@@ -12,6 +12,8 @@ from training.plan.hardware import Machine
 from training.plan.presets import Preset, fits
 
 from ...icons import icon
+from ...language import tr
+from ...language.heard import heard
 from ...words import in_words
 
 ACT = "own-"  # begins what its buttons do
@@ -23,7 +25,7 @@ def html(presets: Sequence[Preset], chosen: str, machine: Machine, address: Call
     if not mine:
         return ""
     cards = "".join(_card(p, p.id == chosen, machine, address) for p in mine)
-    return f'<h2 class="ez-subtitle ez-quality-title" id="ez-own">Your own presets</h2><div class="ez-presets" role="radiogroup" aria-labelledby="ez-own">{cards}</div>'
+    return f'<h2 class="ez-subtitle ez-quality-title" id="ez-own">{escape(tr("Your own presets"))}</h2><div class="ez-presets" role="radiogroup" aria-labelledby="ez-own">{cards}</div>'
 
 
 def _card(preset: Preset, chosen: bool, machine: Machine, address: Callable[[str, str], str]) -> str:
@@ -31,23 +33,23 @@ def _card(preset: Preset, chosen: bool, machine: Machine, address: Callable[[str
     if not preset.ok:
         return (
             f'<div class="ez-own"><div class="ez-preset is-broken" role="radio" aria-checked="false" aria-disabled="true"><span class="ez-preset-top"><b>{title}</b>'
-            f'<span class="ez-chip ez-bad">cannot be used</span></span><p>{escape(preset.error[:400])}</p></div></div>'
+            f'<span class="ez-chip ez-bad">{escape(tr("cannot be used"))}</span></span><p>{escape(heard(preset.error)[:400])}</p></div></div>'
         )
     picture = f'<img src="{escape(address(preset.id, "picture"))}" alt="" loading="lazy" decoding="async">' if preset.picture else icon("film")
     short = fits(preset, machine)
     needs = f'<span class="ez-needs is-short"><span>{escape(in_words(short))}</span></span>' if short else ""
-    of = f'<p class="ez-muted">from your run {escape(preset.from_run)}</p>' if preset.from_run else ""
+    of = f'<p class="ez-muted">{escape(tr("from your run {run}", run=preset.from_run))}</p>' if preset.from_run else ""
     kept = own.hindrance(preset)
-    export = f'<p class="ez-muted ez-small">{escape(in_words(kept))}</p>' if kept else f'<a class="ez-btn" href="{escape(address(preset.id, "file"))}" download>{icon("download")}Export as a file</a>'
+    export = f'<p class="ez-muted ez-small">{escape(in_words(kept))}</p>' if kept else f'<a class="ez-btn" href="{escape(address(preset.id, "file"))}" download>{icon("download")}{escape(tr("Export as a file"))}</a>'
     field = f"ez-own-title-{preset.id}"
     return (
         f'<div class="ez-own"><button type="button" class="ez-preset" role="radio" aria-checked="{str(chosen).lower()}" tabindex="0" data-act="preset" data-id="{id}">'
         f'<span class="ez-own-picture">{picture}</span><span class="ez-preset-top"><b>{title}</b></span><p>{escape(preset.blurb)}</p>{of}{needs}</button>'
-        f'<details class="ez-menu" data-key="own-{id}"><summary class="ez-btn ez-own-more" aria-label="More about {title}">More</summary><div class="ez-pop">'
-        f'<p><label for="{escape(field)}">Name</label><input type="text" class="ez-input" id="{escape(field)}" value="{title}" maxlength="60" autocomplete="off"></p>'
-        f'<button type="button" class="ez-btn" data-act="{ACT}rename" data-id="{id}" data-with="[id=\'{escape(field)}\']">Rename</button>'
-        f'{export}<button type="button" class="ez-btn ez-destroy" data-act="{ACT}delete" data-id="{id}">{icon("trash")}Delete</button>'
-        f'<p class="ez-muted ez-small">Runs that were made with it keep their settings. A file is brought back by dropping it below.</p></div></details></div>'
+        f'<details class="ez-menu" data-key="own-{id}"><summary class="ez-btn ez-own-more" aria-label="{escape(tr("More about {preset}", preset=preset.title))}">{escape(tr("More"))}</summary><div class="ez-pop">'
+        f'<p><label for="{escape(field)}">{escape(tr("Name"))}</label><input type="text" class="ez-input" id="{escape(field)}" value="{title}" maxlength="60" autocomplete="off"></p>'
+        f'<button type="button" class="ez-btn" data-act="{ACT}rename" data-id="{id}" data-with="[id=\'{escape(field)}\']">{escape(tr("Rename"))}</button>'
+        f'{export}<button type="button" class="ez-btn ez-destroy" data-act="{ACT}delete" data-id="{id}">{icon("trash")}{escape(tr("Delete"))}</button>'
+        f'<p class="ez-muted ez-small">{escape(tr("Runs that were made with it keep their settings. A file is brought back by dropping it below."))}</p></div></details></div>'
     )
 
 
@@ -59,15 +61,15 @@ def do(home: Home, act: str, data: dict[str, Any]) -> None:
     elif act == f"{ACT}delete":
         own.delete(home, id)
     else:
-        raise ValueError(f"there is no action {act!r}")
+        raise ValueError(tr("there is no action '{name}'", name=act))
 
 
 def save_menu(run: str, title: str) -> str:
     """The menu on a run's page by which its settings become a preset."""
     return (
-        f'<details class="ez-menu" data-key="preset-{escape(run)}"><summary class="ez-btn">{icon("star")}Save as a preset</summary><div class="ez-pop">'
-        "<p>Its settings stand among your own presets on the Train page, with its newest picture. Pictures, name and trigger word are chosen anew each time.</p>"
-        f'<p><label for="ez-preset-name">Name</label><input type="text" class="ez-input" id="ez-preset-name" value="{escape(title[:60])}" maxlength="60" data-enter="save-preset" autocomplete="off"></p>'
-        f'<button type="button" class="ez-btn ez-primary" data-act="save-preset" data-with="#ez-preset-name">{icon("check")}Save</button></div></details>'
+        f'<details class="ez-menu" data-key="preset-{escape(run)}"><summary class="ez-btn">{icon("star")}{escape(tr("Save as a preset"))}</summary><div class="ez-pop">'
+        f"<p>{escape(tr('Its settings stand among your own presets on the Train page, with its newest picture. Pictures, name and trigger word are chosen anew each time.'))}</p>"
+        f'<p><label for="ez-preset-name">{escape(tr("Name"))}</label><input type="text" class="ez-input" id="ez-preset-name" value="{escape(title[:60])}" maxlength="60" data-enter="save-preset" autocomplete="off"></p>'
+        f'<button type="button" class="ez-btn ez-primary" data-act="save-preset" data-with="#ez-preset-name">{icon("check")}{escape(tr("Save"))}</button></div></details>'
     )
 

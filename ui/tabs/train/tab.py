@@ -29,6 +29,8 @@ from training.plan.translating import ENDINGS
 from training.runs import queueing, supervisor
 
 from ... import drafts, forms, shell
+from ...language import N_, tr
+from ...language.heard import heard
 from ...poll import changes
 from ...server import client, media
 from ...words import plain
@@ -38,7 +40,7 @@ from .draft import Draft, Plan
 from .missing import Missing, missing
 from .missing import chosen as open_chosen
 
-TITLE = "Train"
+TITLE = N_("Train")
 PIECES = ("essentials", "presets", "settings", "plan", "elsewhere", "brought")
 THUMBS = 4
 LESS = 0.8  # of what was reckoned, for a run that ran out of memory all the same
@@ -61,7 +63,7 @@ class Parts:
 def build(ctx) -> Parts:
     """The layout: the form on the left, what it will take and Start on the right."""
     seen = gr.State({})
-    gr.HTML(shell.heading("Train", "Three choices are enough. Everything else has a good value already."), apply_default_css=False)
+    gr.HTML(shell.heading(tr("Train"), tr("Three choices are enough. Everything else has a good value already.")), apply_default_css=False)
     boxes: dict[str, gr.HTML] = {}
     with gr.Row(elem_classes="ez-two", elem_id="ez-train"):
         with gr.Column(scale=5, min_width=320):
@@ -69,12 +71,12 @@ def build(ctx) -> Parts:
                 boxes["essentials"] = _box()
             with gr.Column(elem_classes="ez-card"):
                 boxes["presets"] = _box()
-            with gr.Accordion("All settings", open=False, elem_classes="ez-card ez-all"):
+            with gr.Accordion(tr("All settings"), open=False, elem_classes="ez-card ez-all"):
                 boxes["settings"] = _box()
             rate = _box()
             with gr.Column(elem_classes="ez-card"):
-                gr.HTML('<h2 class="ez-subtitle">Bring settings from another trainer, or a preset</h2>', apply_default_css=False)
-                bring = gr.File(label="A job file of another trainer", show_label=False, file_types=list(ENDINGS), type="filepath", elem_classes=["ez-drop", "ez-drop-settings"], height=124)
+                gr.HTML(f'<h2 class="ez-subtitle">{escape(tr("Bring settings from another trainer, or a preset"))}</h2>', apply_default_css=False)
+                bring = gr.File(label=tr("A job file of another trainer"), show_label=False, file_types=list(ENDINGS), type="filepath", elem_classes=["ez-drop", "ez-drop-settings"], height=124)
                 boxes["brought"] = _box()
         with gr.Column(scale=2, min_width=290, elem_classes="ez-side-card"), gr.Column(elem_classes="ez-card"):
             boxes["plan"] = _box()
@@ -245,7 +247,7 @@ def _missing(ctx, dataset: str, learnt: list[uses.Shown]) -> list[Missing]:
     """What is still to do before these datasets can be trained on; of those that were added with their titles."""
     found = missing(ctx.home, dataset)
     others = {one.use.name: one.title for one in learnt[1:] if one.count and one.use.name != dataset and not datasets.resolve(ctx.home, one.use.name).in_place}
-    return found + [replace(m, text=f"{title}: {m.text}") for name, title in others.items() for m in missing(ctx.home, name)]
+    return found + [replace(m, text=tr("{dataset}: {fault}", dataset=title, fault=m.text)) for name, title in others.items() for m in missing(ctx.home, name)]
 
 
 def _family(made: Plan, form: Draft) -> str:
@@ -334,7 +336,7 @@ def brought_file(ctx, file: str | None, dataset: str, seen: dict) -> list:
         try:
             id = own.bring(Path(file), ctx.home)
         except (ValueError, OSError) as error:
-            return paint(ctx, dataset, form_of(ctx), {**seen, "own_fault": f"{Path(file).name}: {error}"})
+            return paint(ctx, dataset, form_of(ctx), {**seen, "own_fault": tr("{file}: {fault}", file=Path(file).name, fault=heard(str(error)))})
         return paint(ctx, dataset, changed(ctx, lambda form: form.model_copy(update={"preset": id})), seen)
     form, note = brought.take(Path(file), form_of(ctx), ctx.home, ctx.local)
     form = changed(ctx, lambda _: form)
@@ -377,16 +379,20 @@ def start(ctx, dataset: str, form: Draft, seen: dict, anyway: bool, token: Secre
         made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root).on(form.gpu))
     if made.wrong:
         names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong))
-        return None, {**seen, "tried": True, "fault": made.wrong.get("", f"Not started: look at {names}")}
+        return None, {**seen, "tried": True, "fault": made.wrong.get("", tr("Not started: look at {fields}", fields=names))}
     if made.estimate and not made.estimate.fits and not anyway:
-        return None, {**seen, "anyway": True, "fault": "Not started: it does not fit this computer, see above"}
+        return None, {**seen, "anyway": True, "fault": tr("Not started: it does not fit this computer, see above")}
     denied = jobs.hindrances(ctx.home, made.config, (token or account.find_token()[0]).reveal() or None)
     if denied:
-        return None, {**seen, "tried": True, "denied": denied, "fault": f"Not started: {next(iter(denied.values()))}"}
+        return None, {**seen, "tried": True, "denied": denied, "fault": _not_started(next(iter(denied.values())))}
     try:
         return draft.begin(ctx.home, made, token, form.gpu, later.wait_of(ctx.home, data)).id, seen
     except (ValueError, OSError) as error:
-        return None, {**seen, "fault": f"Not started: {error}"}
+        return None, {**seen, "fault": _not_started(str(error))}
+
+
+def _not_started(why: str) -> str:
+    return tr("Not started: {why}", why=heard(why))
 
 
 def find_rate(ctx, dataset: str, form: Draft, seen: dict, token: Secret | None) -> dict:
@@ -395,13 +401,14 @@ def find_rate(ctx, dataset: str, form: Draft, seen: dict, token: Secret | None) 
         made = draft.plan(ctx.home, form, dataset, machine(ctx.home.root).on(form.gpu))
     try:
         if made.wrong or made.config is None:
-            raise ValueError(f"look at {', '.join(dict.fromkeys(_where(path) for path in made.wrong)) or 'the settings'} first")
+            names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong))
+            raise ValueError(tr("look at {fields} first", fields=names) if names else tr("look at the settings first"))
         denied = jobs.hindrances(ctx.home, made.config, (token or account.find_token()[0]).reveal() or None)
         if denied:
             raise ValueError(next(iter(denied.values())))
         finder.start(ctx.home, made.config, form.gpu, token)
     except (ValueError, OSError) as error:
-        return {**seen, "tried": True, "denied": {finder.PATH: f"It was not looked for: {error}"}}
+        return {**seen, "tried": True, "denied": {finder.PATH: tr("It was not looked for: {why}", why=heard(str(error)))}}
     return seen
 
 
@@ -423,18 +430,24 @@ def away(ctx, dataset: str, form: Draft, seen: dict, data: dict, token: Secret |
         made, why = elsewhere.config_for(ctx.home, form, dataset, id, seen.get("away", {}), machine(ctx.home.root))
     if made is None or made.wrong:
         names = ", ".join(dict.fromkeys(_where(path) for path in made.wrong)) if made else ""
-        return None, {**seen, "tried": True, "away_fault": f"Not started: {why or f'look at {names}'}"}, form
+        return None, {**seen, "tried": True, "away_fault": _not_started(why) if why else tr("Not started: look at {fields}", fields=names)}, form
     if denied := jobs.hindrances(ctx.home, made.config, (token or account.find_token()[0]).reveal() or None):
-        return None, {**seen, "tried": True, "away_fault": f"Not started: {next(iter(denied.values()))}"}, form
+        return None, {**seen, "tried": True, "away_fault": _not_started(next(iter(denied.values())))}, form
     try:
         return draft.begin(ctx.home, made, token).id, seen, form
     except (ValueError, OSError) as error:
-        return None, {**seen, "away_fault": f"Not started: {error}"}, form
+        return None, {**seen, "away_fault": _not_started(str(error))}, form
+
+
+# fields above the folded ones, as the page names them
+CALLED = {
+    "dataset": N_("Pictures"), "name": N_("Name"), "trigger": N_("Trigger word"), "keep.on": N_("Keep what the base model knows"), "concept.targets": N_("What changes"),
+    "concept.low": N_("Low ends"), "prior": N_("Keep as it is"), "gpu": N_("Graphics card"), "epochs": N_("Epochs in All settings"), "preset": N_("the preset"),
+}  # fmt: skip
 
 
 def _where(path: str) -> str:
     """A field as the page names it."""
-    named = {"dataset": "Pictures", "name": "Name", "trigger": "Trigger word", "keep.on": "Keep what the base model knows", "concept.targets": "What changes", "concept.low": "Low ends", "prior": "Keep as it is", "gpu": "Graphics card", "epochs": "Epochs in All settings", "preset": "the preset"}
     if path.startswith(f"{uses.PLACE}."):
-        return "The datasets of this run"
-    return named.get(path) or f"{forms.label_of(path)} in All settings"
+        return tr("The datasets of this run")
+    return tr(CALLED[path]) if path in CALLED else tr("{setting} in All settings", setting=tr(forms.label_of(path)))

@@ -18,8 +18,9 @@ from training.data import datasets, parts
 from training.home import Home
 from training.jobfile import problems
 
-from ... import forms, views
+from ... import forms
 from ...icons import icon
+from ...language import N_, point, tr, trc, trn
 from ...words import in_words
 
 OWN = "own"  # key of the first one
@@ -87,7 +88,7 @@ def rows(home: Home, own: Use, more: Sequence[Use], dataset: str) -> tuple[tuple
 def _row(home: Home, use: Use) -> tuple[dict[str, Any], dict[str, str]]:
     """(what was typed as values, {field: what is wrong with it})."""
     if not use.name:
-        return {}, {"name": "choose a dataset, or take this row out"}
+        return {}, {"name": tr("choose a dataset, or take this row out")}
     said = {k: v for k, v in use.said.items() if not (use.prior == "on" and k == "trigger")}
     values, wrong = forms.parsed(DatasetUse, {"name": use.name, **said})
     try:
@@ -109,21 +110,21 @@ def _nothing_there(home: Home, use: Use) -> dict[str, str]:
         found = parts.taken(home, DatasetUse(name=use.name, part=use.part)).count()
     except (ValueError, OSError) as error:
         return {"part": str(error)}
-    return {} if found else {"name": "it has no pictures that can be trained on; choose another one"}
+    return {} if found else {"name": tr("it has no pictures that can be trained on; choose another one")}
 
 
 @dataclass(frozen=True)
 class Shown:
     """What the page shows of one dataset.  parts: {sub-folder: pictures}, where it has some to choose; count: pictures that are taken.
 
-    whole: what taking no part means; total: pictures of that.
+    whole: what taking no part means, in English; total: pictures of that.
     """
 
     use: Use
     title: str
     parts: Mapping[str, int]
     count: int
-    whole: str = "All of its folders"
+    whole: str = N_("All of its folders")
     total: int = 0
 
 
@@ -144,7 +145,7 @@ def _shown(home: Home, use: Use) -> Shown:
     except (ValueError, OSError):
         return Shown(use, use.name, {}, 0)
     if ds.in_place:
-        return Shown(use, ds.title, found, count, "The folder itself", total)
+        return Shown(use, ds.title, found, count, N_("The folder itself"), total)
     return Shown(use, ds.title, found if any(n < total for n in found.values()) else {}, count, total=total)
 
 
@@ -162,13 +163,13 @@ def folder_choice(first: Shown | None, alone: bool, wrong: Mapping[str, str]) ->
     if first is None or not (first.parts or first.use.part):
         return ""
     path = f"{PLACE}.{OWN}.part"
-    apart = '<button type="button" class="ez-link" data-act="split-uses" data-collect>Set each folder by itself</button>' if alone and not first.use.part and split(first.parts, first.total) else ""
-    return f'<div class="ez-use-folders"><label for="train-{path}">Folders</label>{_folders(path, first, wrong)}{apart}{_fault(path, wrong)}</div>'
+    apart = f'<button type="button" class="ez-link" data-act="split-uses" data-collect>{escape(tr("Set each folder by itself"))}</button>' if alone and not first.use.part and split(first.parts, first.total) else ""
+    return f'<div class="ez-use-folders"><label for="train-{path}">{escape(tr("Folders"))}</label>{_folders(path, first, wrong)}{apart}{_fault(path, wrong)}</div>'
 
 
 def add_button() -> str:
     """What adds a row."""
-    return f'<button type="button" class="ez-link ez-use-add" data-act="add-use" data-collect>{icon("plus")}Add another dataset</button>'
+    return f'<button type="button" class="ez-link ez-use-add" data-act="add-use" data-collect>{icon("plus")}{escape(tr("Add another dataset"))}</button>'
 
 
 def block(found: Sequence[Shown], others: Sequence[tuple[str, str]], usual: Mapping[str, str], wrong: Mapping[str, str]) -> str:
@@ -180,8 +181,8 @@ def block(found: Sequence[Shown], others: Sequence[tuple[str, str]], usual: Mapp
         return ""
     made = "".join(_block(one, others, usual, wrong, first=at == 0) for at, one in enumerate(found))
     return (
-        '<div class="ez-uses"><div class="ez-uses-top"><h3>The datasets of this run</h3>'
-        '<p class="ez-help">All are learnt together. Leave a field empty where the usual is right.</p></div>'
+        f'<div class="ez-uses"><div class="ez-uses-top"><h3>{escape(tr("The datasets of this run"))}</h3>'
+        f'<p class="ez-help">{escape(tr("All are learnt together. Leave a field empty where the usual is right."))}</p></div>'
         f"{made}{add_button()}</div>"
     )
 
@@ -193,21 +194,25 @@ def _block(one: Shown, others: Sequence[tuple[str, str]], usual: Mapping[str, st
         head = f'<div class="ez-use-name"><b>{escape(one.title + (f" / {use.part}" if use.part else ""))}</b></div>'
     else:
         named = [*others, *([(use.name, use.name)] if use.name and use.name not in dict(others) else [])]
-        options = "".join(f'<option value="{escape(n)}"{" selected" if n == use.name else ""}>{escape(t)}</option>' for n, t in [("", "Choose …"), *named])
-        head = f'<div class="ez-use-name"><select class="ez-input" aria-label="Dataset" {_common(f"{at}.name", use.name, wrong)}>{options}</select>'
+        options = "".join(f'<option value="{escape(n)}"{" selected" if n == use.name else ""}>{escape(t)}</option>' for n, t in [("", tr("Choose …")), *named])
+        head = f'<div class="ez-use-name"><select class="ez-input" aria-label="{escape(tr("Dataset"))}" {_common(f"{at}.name", use.name, wrong)}>{options}</select>'
         head += (_folders(f"{at}.part", one, wrong) if one.parts or use.part else "") + "</div>"
-    count = f'<span class="ez-muted ez-small">{views.count(one.count, "picture")}</span>' if use.name else ""
-    out = "" if first else f'<button type="button" class="ez-link ez-use-out" data-act="drop-use" data-id="{escape(use.key)}" data-collect aria-label="Take {escape(one.title or "this row")} out" title="Take it out of this run; the dataset stays">{icon("close")}</button>'
-    word = f"Calls up what these pictures show; empty: {usual['trigger']}, {NO_WORD} for none" if usual["trigger"] else "Calls up what these pictures show; empty for none"
+    count = f'<span class="ez-muted ez-small">{escape(trn("{n} picture", "{n} pictures", one.count))}</span>' if use.name else ""
+    take_out = escape(tr("Take {dataset} out", dataset=one.title) if one.title else tr("Take this row out"))
+    why = escape(tr("Take it out of this run; the dataset stays"))
+    out = "" if first else f'<button type="button" class="ez-link ez-use-out" data-act="drop-use" data-id="{escape(use.key)}" data-collect aria-label="{take_out}" title="{why}">{icon("close")}</button>'
+    word = tr("Calls up what these pictures show; empty for none")
+    if usual["trigger"]:
+        word = tr("Calls up what these pictures show; empty: {word}, {sign} for none", word=usual["trigger"], sign=NO_WORD)
     fields = [
-        _as_above(usual["trigger"]) if first else "" if kept else _small(at, use, "trigger", "Trigger word", usual["trigger"] or "none", word, wrong, first),
-        _small(at, use, "repeats", "Repeats", "1", "How often each picture is seen, compared to the others.", wrong, first, "decimal"),
-        _small(at, use, "weight", "Weight", "1", "How much it counts: 0.5 is half, 2 is double.", wrong, first, "decimal"),
-        _small(at, use, "resolutions", "Resolution", usual["resolutions"], "Side in px of a square picture; several with commas.", wrong, first, "decimal"),
+        _as_above(usual["trigger"]) if first else "" if kept else _small(at, use, "trigger", tr("Trigger word"), usual["trigger"] or trc("trigger word", "none"), word, wrong, first),
+        _small(at, use, "repeats", tr("Repeats"), "1", tr("How often each picture is seen, compared to the others."), wrong, first, "decimal"),
+        _small(at, use, "weight", tr("Weight"), "1", tr("How much it counts: 0.5 is half, 2 is double."), wrong, first, "decimal"),
+        _small(at, use, "resolutions", tr("Resolution"), usual["resolutions"], tr("Side in px of a square picture; several with commas."), wrong, first, "decimal"),
     ]
     keep = "" if first else (
         f'<label class="ez-use-keep"><input type="checkbox" role="switch" class="ez-switch" {_common(f"{at}.prior", "on" if kept else "", wrong)}{" checked" if kept else ""}>'
-        "<span><b>Keep as it is</b> What the base model knows and must not lose: these pictures get no trigger word.</span></label>"
+        f"<span><b>{escape(tr('Keep as it is'))}</b> {escape(tr('What the base model knows and must not lose: these pictures get no trigger word.'))}</span></label>"
     )  # fmt: skip
     faults = _fault(f"{at}.name", wrong) + _fault(f"{at}.part", wrong)
     return f'<div class="ez-use"><div class="ez-use-head">{head}{count}{out}</div>{faults}<div class="ez-use-fields">{"".join(fields)}</div>{keep}</div>'
@@ -217,13 +222,13 @@ def _folders(path: str, one: Shown, wrong: Mapping[str, str]) -> str:
     known = {**one.parts, **({one.use.part: 0} if one.use.part and one.use.part not in one.parts else {})}
     indented = lambda part: "\N{NO-BREAK SPACE}" * 3 * part.count("/") + part.rpartition("/")[2]
     options = "".join(f'<option value="{escape(p)}"{" selected" if p == one.use.part else ""}>{escape(indented(p))} ({n})</option>' for p, n in known.items())
-    return f'<select class="ez-input" aria-label="Folder" {_common(path, one.use.part, wrong)}><option value="">{one.whole}</option>{options}</select>'
+    return f'<select class="ez-input" aria-label="{escape(tr("Folder"))}" {_common(path, one.use.part, wrong)}><option value="">{escape(tr(one.whole))}</option>{options}</select>'
 
 
 def _as_above(trigger: str) -> str:
     return (
-        f'<div class="ez-use-field"><span class="ez-use-label">Trigger word</span><p class="ez-use-said{"" if trigger else " ez-muted"}">{escape(trigger or "none")}</p>'
-        '<p class="ez-help">As above; the others may have their own.</p></div>'
+        f'<div class="ez-use-field"><span class="ez-use-label">{escape(tr("Trigger word"))}</span><p class="ez-use-said{"" if trigger else " ez-muted"}">{escape(trigger or trc("trigger word", "none"))}</p>'
+        f'<p class="ez-help">{escape(tr("As above; the others may have their own."))}</p></div>'
     )
 
 
@@ -231,7 +236,7 @@ def _small(at: str, use: Use, field: str, word: str, usual: str, help: str, wron
     """One field of a row.  told: its help is in plain sight, as in the first row; in the others it is there for the pointer and for screen readers."""
     path, value = f"{at}.{field}", getattr(use, field)
     return (
-        f'<div class="ez-use-field"><label for="train-{path}">{word}</label><input type="text" class="ez-input" inputmode="{mode}" value="{escape(value)}" '
+        f'<div class="ez-use-field"><label for="train-{path}">{escape(word)}</label><input type="text" class="ez-input" inputmode="{mode}" value="{escape(value)}" '
         f'placeholder="{escape(usual)}" title="{escape(help)}" autocomplete="off" spellcheck="false" maxlength="100" {_common(path, value, wrong)}>'
         f"{_fault(path, wrong)}" + (f'<p class="ez-help">{escape(help)}</p>' if told else "") + "</div>"
     )
@@ -252,14 +257,15 @@ def summary(found: Sequence[tuple[str, int, DatasetUse]]) -> str:
 
 
 def _told(count: int, use: DatasetUse) -> str:
-    said = views.count(count, "picture") + (f" × {use.repeats}" if use.repeats > 1 else "")
-    said += f", at {', '.join(map(str, use.resolutions))} px" if use.resolutions else ""
-    said += f", weight {use.weight:g}" if use.weight != 1 else ""
-    return said + (", kept as it is" if use.prior else f", “{use.trigger}”" if use.trigger not in ("", NO_WORD) else "")
+    said = [trn("{n} picture", "{n} pictures", count) + (f" × {use.repeats}" if use.repeats > 1 else "")]
+    said += [tr("at {sides} px", sides=", ".join(map(str, use.resolutions)))] if use.resolutions else []
+    said += [tr("weight {weight}", weight=point(f"{use.weight:g}"))] if use.weight != 1 else []
+    said += [tr("kept as it is")] if use.prior else [tr("“{word}”", word=use.trigger)] if use.trigger not in ("", NO_WORD) else []
+    return ", ".join(said)
 
 
 def pieces_of_epoch(found: Sequence[tuple[int, int]]) -> str:
     """'12 pictures', '12 pictures × 3 + 20': what an epoch is made of.  found: (pictures, how often each is seen) of each dataset."""
     first, *others = found
     times: Callable[[int], str] = lambda n: f" × {n}" if n > 1 else ""
-    return views.count(first[0], "picture") + times(first[1]) + "".join(f" + {count}{times(n)}" for count, n in others)
+    return trn("{n} picture", "{n} pictures", first[0]) + times(first[1]) + "".join(f" + {count}{times(n)}" for count, n in others)
