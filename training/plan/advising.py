@@ -4,6 +4,8 @@ Two curves are read, both from fixed noise at fixed levels (engine/measuring.py)
 base model's own on the same picture and level, as a logarithm, so that a level at which nobody can know much does not drown the others.  What is
 lost: how far the base model's own answers to plain sentences have moved.  Training pictures are in neither: whoever copies them looks best there.
 
+From where nothing more is learnt on, the last checkpoint is advised before more is lost.
+
 Every difference is taken in pairs, of the same picture at the same level, and held against its own standard error; a look is averaged with its
 neighbours, because a few optimizer steps more or less move a curve by more than what is looked for.
 """
@@ -18,7 +20,8 @@ FEWEST_LOOKS, FEWEST_PICTURES = 6, 2
 NEAR = 2  # looks on either side that one is averaged with
 SURE, LIKELY = 2.6, 1.6  # standard errors beyond which a difference is called clear, or likely
 LITTLE = 0.04  # of all that was learnt: what is less is no reason to train on
-RISE = 0.15  # of what had been lost: less is not called forgetting
+RISE = 0.10  # of what had been lost: less is not called forgetting
+GIVEN_BACK = 0.5  # of what was learnt: less of a rise of the error on held-out pictures is not called forgetting
 NOTHING = 1e-12
 
 
@@ -127,14 +130,14 @@ def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
     """The advice where there is enough to read."""
     steps, means, last = found.steps, found.means, len(found.steps) - 1
     lowest, least = min(range(len(steps)), key=lambda at: means[at]), _least(found)
-    over = last >= 3 and all(found.dearer(at, least) > SURE for at in range(last - 2, last + 1))
+    learnt = next(at for at in range(lowest + 1) if means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1)
+    over = last >= 3 and all(_gone(found, at, learnt, SURE) for at in range(last - 2, last + 1) if at > learnt) and last - 2 > learnt
     if _from_zero(found, last) > SURE:
         best, alike, sure = _best(found, checkpoints, steps[least])
         said = "On pictures that it never saw it is now worse than the base model alone: the learning rate is too high, or it trained far too long."
         return Advice("worse", best, (said, *_told(best, alike, sure)), sure=sure, over=over)
     if -_from_zero(found, lowest) < LIKELY:
         return Advice("flat", checkpoints[-1] if checkpoints else 0, ("Nothing was learnt yet that can be told from chance: on held-out pictures it is about as good as the base model alone.",))
-    learnt = next(at for at in range(lowest + 1) if means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1)
     forgets = _forgets(found, learnt)
     if forgets is None and found.worse(2 * last // 3, last) > LIKELY:
         if found.dearer(last, least) > LIKELY:
@@ -143,35 +146,56 @@ def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
             return Advice("knee", best, (said, *_told(best, alike, sure)), 0, steps[least], sure, over)
         best, alike, sure = _best(found, checkpoints, steps[last])
         return Advice("falling", best, (f"It was still learning at step {steps[last]:,}, and hardly more is lost by it: train longer.", *_told(best, alike, sure)), sure=sure)
-    best, alike, sure = _best(found, checkpoints, steps[learnt])
-    said = _ends(steps[learnt], steps[forgets] if forgets is not None else 0, sure)
-    return Advice("knee", best, (said, *_told(best, alike, sure)), steps[learnt], steps[forgets] if forgets is not None else 0, sure, over)
+    best, alike, sure = _latest(found, checkpoints, learnt, forgets)
+    said = (_ends(steps[learnt], steps[forgets] if forgets is not None else 0), *_told(best, alike, sure))
+    if forgets is None and found.worse(last, lowest) > LIKELY:
+        said += (f"On pictures that it never saw the error rises again after step {steps[lowest]:,}; that alone seldom shows in what it draws.",)
+    return Advice("knee", best, said, steps[learnt], steps[forgets] if forgets is not None else 0, sure, over)
 
 
-def _ends(learnt: int, forgets: int, sure: str) -> str:
+def _ends(learnt: int, forgets: int) -> str:
     """From which step on nothing more is learnt, and what that costs.  forgets: 0 for never."""
     if forgets == learnt:
         return f"It learns no more after step {learnt:,} and starts to forget."
     if forgets:
         return f"It learns no more after step {learnt:,}, and starts to forget after {forgets:,}."
-    if sure != "unsure":
-        return f"It learns no more after step {learnt:,}; going on costs the base model more than it gives."
     return f"It learns no more after step {learnt:,}, and nothing that can be told from chance is lost by going on so far."
 
 
 def _forgets(found: Curves, since: int) -> int | None:
-    """The last look before the held-out pictures become worse, or more is lost than at `since`, for good; None where neither happens."""
-    means, lost, last = found.means, found.losts, len(found.steps) - 1
-    lowest = min(range(since, last + 1), key=lambda at: means[at])
-
-    def gone(at: int) -> bool:
-        worse = at > lowest and found.worse(at, lowest) > LIKELY
-        return worse or bool(found.lost[at]) and lost[at] > (1 + RISE) * lost[since] and found.more_lost(at, since) > LIKELY
-
-    at = last
-    while at > since and gone(at):
+    """The last look before more is lost than at `since`, or half of what was learnt is given back, for good; None where neither happens."""
+    at = last = len(found.steps) - 1
+    while at > since and _gone(found, at, since, LIKELY):
         at -= 1
     return at if at < last else None
+
+
+def _gone(found: Curves, at: int, since: int, sure: float) -> bool:
+    """Is it clear by so many standard errors that something was lost since a look?
+
+    Where the base model cannot be asked, the held-out pictures decide alone, and any rise counts.  Beside it a rise says little: in runs whose base was held, pictures went
+    on to become better while the error on held-out ones rose by a third (docs/advice.md).
+    """
+    means, lost = found.means, found.losts
+    lowest = min(range(since, at + 1), key=lambda look: means[look])
+    given_back = GIVEN_BACK if found.lost[at] else 0.0
+    worse = means[at] - means[lowest] > -given_back * means[lowest] and found.worse(at, lowest) > sure
+    return worse or bool(found.lost[at]) and lost[at] > (1 + RISE) * lost[since] and found.more_lost(at, since) > sure
+
+
+def _latest(found: Curves, checkpoints: Sequence[int], learnt: int, forgets: int | None) -> tuple[int, list[int], str]:
+    """(the checkpoint to take, those that cannot be told from it, how sure it is that the last one has lost more).
+
+    All is learnt from `learnt` on, and nothing lost until `forgets`: among those it is the last one, as fine things go on to be learnt that no error on so few pictures shows.
+    """
+    if not checkpoints:
+        return 0, [], "unsure"
+    near = min(checkpoints, key=lambda step: abs(step - found.steps[learnt]))
+    until = found.steps[forgets] if forgets is not None else checkpoints[-1]
+    alike = [step for step in checkpoints if near <= step <= until] or [near]
+    at, last = _nearest(found.steps, alike[-1]), _nearest(found.steps, checkpoints[-1])
+    lost = found.more_lost(last, at) if found.lost[last] else 0.0
+    return alike[-1], alike, _sureness(max(lost, found.worse(last, at)) if forgets is not None and alike[-1] != checkpoints[-1] else 0.0)
 
 
 def _least(found: Curves) -> int:
@@ -208,7 +232,7 @@ def _told(best: int, alike: Sequence[int], sure: str) -> tuple[str, ...]:
     if len(alike) > 1:
         first, last = alike[0], alike[-1]
         return (f"Take step {best:,}. From {first:,} to {last:,} the differences are smaller than what can be told from so few pictures: let the samples decide among those.",)
-    return (f"Take step {best:,}. By these numbers it is clearly better than the last one." if sure == "clear" else f"Take step {best:,}.",)
+    return (f"Take step {best:,}. By these numbers the last one has clearly lost more." if sure == "clear" else f"Take step {best:,}.",)
 
 
 def _from_zero(found: Curves, at: int) -> float:

@@ -85,7 +85,7 @@ def advice():
     curves = advising.curves(measured(falls_until(400), rises_from(600))[:3], BASES)
     return [
         *(text for told in every for text in told.said), advising._too_few(None, 3), advising._too_few(curves, 1), advising._too_few(curves, 3),
-        *(advising._ends(1200, *rest) for rest in ((1200, "clear"), (3400, "clear"), (0, "clear"), (0, "unsure"))),
+        *(advising._ends(1200, forgets) for forgets in (1200, 3400, 0)),
         *(text for alike, sure in (([1200], "clear"), ([1200], "likely"), ([800, 1200, 2000], "clear")) for text in advising._told(1200, alike, sure)),
     ]  # fmt: skip
 

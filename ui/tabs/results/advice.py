@@ -18,9 +18,9 @@ from .chart import HEIGHT, WIDTH, nice_ticks
 ACT = "use"
 HINT = N_("Few pictures are held out, so this is a hint: look at the samples of the checkpoints around it before you decide.")
 SURE = {
-    "clear": (N_("clear in these numbers"), N_("By these numbers the one to take is better than the last one")),
-    "likely": (N_("likely, by these numbers"), N_("By these numbers the one to take is likely better than the last one")),
-    "unsure": (N_("not sure"), N_("That it is better than the last one cannot be told from chance")),
+    "clear": (N_("clear in these numbers"), N_("By these numbers the last one has lost more than the one to take")),
+    "likely": (N_("likely, by these numbers"), N_("By these numbers the last one has likely lost more than the one to take")),
+    "unsure": (N_("not sure"), N_("That the last one has lost more cannot be told from chance")),
 }
 
 
