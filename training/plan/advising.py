@@ -131,7 +131,7 @@ def _read(found: Curves, checkpoints: Sequence[int]) -> Advice:
     steps, means, last = found.steps, found.means, len(found.steps) - 1
     lowest, least = min(range(len(steps)), key=lambda at: means[at]), _least(found)
     learnt = next(at for at in range(lowest + 1) if means[at] - means[lowest] <= -LITTLE * means[lowest] or found.worse(at, lowest) < 1)
-    over = last >= 3 and all(_gone(found, at, learnt, SURE) for at in range(last - 2, last + 1) if at > learnt) and last - 2 > learnt
+    over = last >= 3 and all(_past(found, at, learnt, least) for at in range(last - 2, last + 1))
     if _from_zero(found, last) > SURE:
         best, alike, sure = _best(found, checkpoints, steps[least])
         said = "On pictures that it never saw it is now worse than the base model alone: the learning rate is too high, or it trained far too long."
@@ -168,6 +168,12 @@ def _forgets(found: Curves, since: int) -> int | None:
     while at > since and _gone(found, at, since, LIKELY):
         at -= 1
     return at if at < last else None
+
+
+def _past(found: Curves, at: int, learnt: int, least: int) -> bool:
+    """Is it clear that something was lost since nothing more is learnt, or since the look of the least cost more than was learnt by it?"""
+    more_than_learnt = found.lost[at] and found.losts[at] > (1 + RISE) * found.losts[least] and found.more_lost(at, least) > SURE and found.dearer(at, least) > SURE
+    return bool(more_than_learnt) or at > learnt and _gone(found, at, learnt, SURE)
 
 
 def _gone(found: Curves, at: int, since: int, sure: float) -> bool:
