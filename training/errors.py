@@ -163,7 +163,7 @@ KINDS = (
     Kind(
         "E-408", "The file is no run that can be imported",
         "It holds none, or several, or one that another Easel wrote or somebody has changed.",
-        "Import what ‘Export run’ made, or the folder of a run. Datasets are added on the Dataset tab.",
+        "Import what ‘Export’ made, or the folder of a run. Datasets are added on the Dataset tab.",
         (r"so (it|this) is no run", r"holds several runs", r"only (those|trainings) are (im|ex)ported", r"no run that can be kept", r"is not what Easel writes", r"a newer Easel may have", r"is the most of a run", r"this run does not name", r"there is nothing at", r"too many models", r"does not end$", r"stands there twice$"),
     ),
     # 5: pictures

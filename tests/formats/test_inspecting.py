@@ -39,7 +39,7 @@ def test_hashes_are_those_by_which_others_know_it(tmp_path):
     [
         (lambda t: t | {f"{CONV}.lora_up.weight": np.full_like(t[f"{CONV}.lora_up.weight"], np.nan)}, "1 layer with numbers that are not finite"),
         (lambda t: {k: np.zeros_like(v) if "lora_up" in k else v for k, v in t.items()}, "every layer is zero: it does nothing"),
-        (lambda t: t | {f"{CONV}.lora_up.weight": np.zeros_like(t[f"{CONV}.lora_up.weight"])}, "1 layer that do nothing"),
+        (lambda t: t | {f"{CONV}.lora_up.weight": np.zeros_like(t[f"{CONV}.lora_up.weight"])}, "1 layer that does nothing"),
         (lambda t: t | {"some.where.diff_b": np.zeros(3, np.float32)}, "also holds changes to biases"),
         (lambda t: t | {"lora_unet_no_such_layer.lora_down.weight": np.ones((2, 4), np.float32), "lora_unet_no_such_layer.lora_up.weight": np.ones((4, 2), np.float32)}, "of no family that is known here; Stable Diffusion .* has 3 of its 4 layers"),
     ],

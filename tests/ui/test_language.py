@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from training.home import Home
 from ui import shell
-from ui.language import COOKIE, FOLDER, LANGUAGES, MARKS_OF_TEXT, SOURCE, extract, of_request, point, speaking, trn, whole
+from ui.language import COOKIE, FOLDER, LANGUAGES, MARKS_OF_TEXT, SOURCE, extract, of_request, of_scripts, point, speaking, trn, whole
 from ui.language.heard import LIST, NAME, heard, pattern
 from ui.server.spoken import Layouts, Spoken, put
 
@@ -172,6 +172,16 @@ def test_no_text_of_the_page_lacks_a_translation(catalog):
     missing = [m.id for m in catalog if m.id and extract.ENGINE not in m.auto_comments and not all(_strings(m))]
     assert missing == []
     assert not any(m.fuzzy for m in catalog if m.id)
+
+
+def test_hardly_a_sentence_of_the_engine_lacks_one(catalog):
+    """What a person never reads, such as code and prompts, has none."""
+    engine = [m for m in catalog if m.id and extract.ENGINE in m.auto_comments]
+    assert sum(not all(_strings(m)) for m in engine) < 0.06 * len(engine)
+
+
+def test_what_the_scripts_say_is_there_for_them():
+    assert {text for message in extract.scripted() for text in [message.text]} <= set(of_scripts("de"))
 
 
 def test_a_translation_fills_in_what_its_message_does(catalog):

@@ -158,7 +158,7 @@ def _layers(found: Contents, mapped: Mapped, names: list[str], stems: list[str],
     if silent and len(silent) == len(stems):
         found.odd.append("every layer is zero: it does nothing")
     elif len(silent) == 1:
-        found.odd.append(f"1 layer that do nothing (zero), such as {silent[0]}")
+        found.odd.append(f"1 layer that does nothing (zero), such as {silent[0]}")
     elif silent:
         found.odd.append(f"{len(silent)} layers that do nothing (zero), such as {silent[0]}")
     sizes = sorted(s for some in strengths.values() for s in some)
