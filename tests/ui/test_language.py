@@ -239,6 +239,14 @@ def test_what_the_engine_says_is_found_again_by_its_pattern():
     assert heard("3 pictures", "de") == "3 Bilder" and heard("1 picture", "de") == "1 Bild"
 
 
+def test_names_that_somebody_gave_stay_as_they_are_and_what_stands_between_sentences_too():
+    assert "‘Stop’" in heard("'Stop' is running; stop it first", "ja").replace("「Stop」", "‘Stop’")
+    assert heard("could not do . . .", "de") == "could not do . . ." and heard(", pictures", "de") == ", pictures"
+    both = heard("Line one.\n\nIt begins when this computer is awake.", "ja")
+    assert both.startswith("Line one.\n\n")
+    assert heard("learning_rate: Input should be greater than 0", "de").startswith("learning_rate: ") and "Input should" not in heard("learning_rate: Input should be greater than 0", "de")
+
+
 # -- the page as it is laid out
 
 

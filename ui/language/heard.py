@@ -15,7 +15,8 @@ from . import FOLDER, NN_, SOURCE, catalogue, point, sentence_end, speaking, spo
 NAME = re.compile(r"\{(\w+)\}")
 LIST = FOLDER / "engine.txt"  # the engine's messages, one a line, \n for a line's end; written by extract.py
 NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+)|\d+\.\d+ (?:%|[kMG]B|s|min|h)")  # 1,200 or 7.3 %; what has no unit may be a version, or as it was typed
-PART = re.compile(r"(?<=[.!?…])(\s+)(?=\S)")  # with what stands between
+PART = re.compile(r"((?<=[.!?…])\s+|\s*\n\s*)(?=\S)")  # with what stands between
+KEYED = re.compile(r"([\w.-]+: )(?=\S)")  # the setting that a sentence is about, in front of it
 DEEPEST = 3
 OPENING, CLOSING = "‘'\"“«", "’'\"”»"
 FULL = ("。", "！", "？")
@@ -79,7 +80,9 @@ def _one(text: str, language: str, depth: int) -> str | None:
             if bare[:1].isupper():
                 said = said[:1].upper() + said[1:]
             return said + sentence_end() if ended and text.endswith(".") and not said.endswith((".", "。", "!", "?", "…")) else said
-    return None
+    key = KEYED.match(text)
+    rest = _one(text[key.end() :], language, depth) if key else None
+    return key[0] + rest if key and rest is not None else None
 
 
 def _exact(text: str, language: str) -> str | None:
