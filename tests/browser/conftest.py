@@ -67,8 +67,8 @@ def open_page(chromium, shots) -> Callable:
     """A maker of pages; at the end none of them may have had an error.  The last look of each is kept as a picture."""
     contexts, faults = [], []
 
-    def make(url: str, size: str = "desktop", scheme: str = "light"):
-        context = chromium.new_context(viewport=SIZES[size], color_scheme=scheme, has_touch=size == "phone", accept_downloads=True)
+    def make(url: str, size: str = "desktop", scheme: str = "light", language: str = "en-US"):
+        context = chromium.new_context(viewport=SIZES[size], color_scheme=scheme, has_touch=size == "phone", accept_downloads=True, locale=language)
         context.set_default_timeout(120_000)
         contexts.append(context)
         page = context.new_page()
