@@ -161,6 +161,7 @@ def _ids(message) -> list[str]:
     return list(message.id) if isinstance(message.id, (tuple, list)) else [message.id]
 
 
+@pytest.mark.slow
 def test_every_language_knows_what_the_code_says(catalog, taken_up):
     """`python -m ui.language.extract` brings them in line."""
     known = {(m.context or "", _ids(m)[0]) for m in catalog if m.id}
@@ -180,6 +181,7 @@ def test_hardly_a_sentence_of_the_engine_lacks_one(catalog):
     assert sum(not all(_strings(m)) for m in engine) < 0.06 * len(engine)
 
 
+@pytest.mark.slow
 def test_what_the_scripts_say_is_there_for_them():
     assert {text for message in extract.scripted() for text in [message.text]} <= set(of_scripts("de"))
 
@@ -250,6 +252,7 @@ def test_names_that_somebody_gave_stay_as_they_are_and_what_stands_between_sente
 # -- the page as it is laid out
 
 
+@pytest.mark.slow
 def test_the_page_is_laid_out_alike_in_every_language(tmp_path):
     home = Home(tmp_path).made()
     page = shell.build(home)
