@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -286,7 +287,7 @@ def best_checkpoint(steps: list[int], validations: tuple[tuple[int, float], ...]
             "The last one is the usual choice. No pictures were held out, so there is no validation loss to judge by: "
             "compare the samples, and take an earlier one if they began to look alike."
         )
-    judged = {step: min(validations, key=lambda v, s=step: abs(v[0] - s)) for step in steps}
+    judged = {step: _nearest(validations, step) for step in steps}
     best = min(steps, key=lambda step: (judged[step][1], step))
     loss, end = number(judged[best][1]), number(judged[last][1])
     if best == last:
@@ -295,6 +296,12 @@ def best_checkpoint(steps: list[int], validations: tuple[tuple[int, float], ...]
         "The lowest validation loss, {loss}, was here; by step {step} it had risen to {end}: later ones begin to learn the pictures by heart.",
         loss=loss, step=last, end=end,
     )  # fmt: skip
+
+
+def _nearest(validations: Sequence[tuple[int, float]], step: int) -> tuple[int, float]:
+    """The measurement nearest to a step, the earlier one of two.  validations: rising, and not empty."""
+    at = bisect_left(validations, (step,))
+    return min(validations[max(0, at - 1) : at + 1], key=lambda found: abs(found[0] - step))
 
 
 @lru_cache(maxsize=64)
