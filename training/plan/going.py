@@ -20,6 +20,7 @@ WORSE = 0.05  # ln(loss / the base model's) beyond which, all doubt taken off, i
 STILL, STILL_BEST = 0.01, 0.02  # better than the base model by less, in the middle and for the best fifth of the pictures: nothing is learnt
 STILL_SHARE, STILL_STEPS, STILL_PAIRS = 0.3, 100, 12  # of the steps, and so many of them and of the pairs, before that is said
 LEARNT = 0.01  # better by so much, all doubt taken off: it learns
+LOST = 0.10  # more of what the base model knew lost than at the lowest held-out loss: less is no learning by heart that one would see
 RISEN, RISES = 0.02, 3  # held-out loss above its lowest, and the looks in a row that say so
 WOBBLES = 4.0  # times the scatter of the held-out loss that a rise has to be, whatever RISEN says
 MOST_LOOKS = 400  # of validation, the newest
@@ -114,12 +115,26 @@ def _memorising(view: RunView, now: list[float]) -> Going | None:
     since = [gained for at, gained in view.pairs if at > step][-WINDOW:]
     if rise <= max(RISEN, WOBBLES * wobble) or len(since) < FEW // 2 or statistics.median(since) > (statistics.median(before) if before else 0.0):
         return None
+    if not _loses(view, step):
+        return None
     return Going(
         "memorising",
         f"It learns its pictures by heart: those that it never sees were predicted best at step {step:,}, and {_percent(rise)} worse or more since, while its own still get better.",
         f"Take a checkpoint near step {step:,}; next time train fewer steps, or on more pictures.",
         f"Open with {step:,} steps", {"steps": step},
     )  # fmt: skip
+
+
+def _loses(view: RunView, since: int) -> bool:
+    """Has more of what the base model knew been lost since a step?  True where that was not measured.
+
+    A rise on held-out pictures alone blames no run: where the base is held, what is drawn goes on to become better all the same (docs/advice.md).
+    """
+    lost = [(step, sum(forgot) / len(forgot)) for step, _, forgot in view.measures if forgot]
+    if not lost:
+        return True
+    then = min(lost, key=lambda look: abs(look[0] - since))[1]
+    return statistics.median(value for _, value in lost[-RISES:]) > (1 + LOST) * then
 
 
 def _wordless(view: RunView, facts: Facts) -> Going | None:
