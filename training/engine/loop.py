@@ -19,7 +19,7 @@ from ..formats.beside import is_beside
 from ..plan import optimizing
 from ..runs import milder
 from ..runs.context import Context, Stopped
-from . import blocks, checkpoint, drawing, ending, idle, memory, nans, obeying, optim, saving, shards, speed, training_adapter
+from . import average, blocks, checkpoint, drawing, ending, idle, memory, nans, obeying, optim, saving, shards, speed, training_adapter
 from .cache import key
 from .data import Batch, Drawn
 from .finish import finish
@@ -92,7 +92,7 @@ class Session:
         for text in (*of_optimizer, *idle.settings(config, self.adapter, bool(self.gallery.standing.lines())), *about_speed, *of_adapter):
             ctx.warn(text)
         self.yardstick = Yardstick(config, self.family, self.m, prepared.schedule, self.feed, self.switch, self.objective, prepared.probes, ctx.ranks, not is_whole(self.adapter), self.held.together)
-        self.ema = self.make_ema()
+        self.ema = average.of(config, self.own, ctx.home.plugins)
         self.held.in_turn(self._draw_first)  # they go into the cache, where the others find them
 
     def _draw_first(self) -> None:
@@ -141,10 +141,6 @@ class Session:
             rules = ()
         return [group for folder, part in named.items() for group in optim.grouped(part, rate_of[folder], rules)]
 
-    def averages_itself(self) -> bool:
-        """Whether the optimizer keeps an average of the weights itself."""
-        return optimizing.averages(optimizing.of(self.config.optimizer, self.ctx.home.plugins))
-
     def _side(self) -> Side:
         """What learns beside the denoiser, fresh; copied from weights as the base model has them, not from 8 or 4 bits of them."""
         c, spec = self.config, self.family.SPEC
@@ -155,14 +151,6 @@ class Session:
         if getattr(network, "_supports_gradient_checkpointing", False):  # a network without blocks keeps little
             blocks.recompute(network, c.loss.gradient_checkpointing)
         return Side(self.adapter, network)
-
-    def make_ema(self):
-        """The average of the weights, beginning with them as they are; None where there is none, or the optimizer keeps it."""
-        if not self.config.loss.ema_decay or self.averages_itself():
-            return None
-        from diffusers.training_utils import EMAModel
-
-        return EMAModel(self.own, decay=self.config.loss.ema_decay, foreach=True)
 
     # -- the loop ---------------------------------------------------------------------------------------------------------
 
@@ -323,7 +311,7 @@ class Session:
 
     @contextlib.contextmanager
     def _averaged(self):
-        with optim.averaged(self.optimizer), _Averaged(self.ema, self.own, list(self.modules.values())):
+        with optim.averaged(self.optimizer), average.InForce(self.ema, self.own, list(self.modules.values())):
             yield
 
     def tensors(self) -> dict[str, Tensor]:
@@ -365,27 +353,6 @@ class Session:
         self.ctx.emit("validation", step=self.step, **told)
         self.ending.note(self.step, told)
         self.restart_clock()
-
-
-class _Averaged:
-    """Inside: averaged weights where there is an average, dropout off.  Outside: all as before, to the bit."""
-
-    def __init__(self, ema, weights: list[Tensor], modules: list):
-        self.ema, self.weights, self.modules = ema, weights, modules
-
-    def __enter__(self):
-        self.training = [module.training for module in self.modules]
-        for module in self.modules:
-            module.eval()
-        if self.ema:
-            self.ema.store(self.weights)
-            self.ema.copy_to(self.weights)
-
-    def __exit__(self, *error):
-        if self.ema:
-            self.ema.restore(self.weights)
-        for module, training in zip(self.modules, self.training, strict=True):
-            module.train(training)
 
 
 def _names(modules: dict) -> dict[str, dict[int, str]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..formats import basehash
 from ..runs.events import RunView
-from . import adapter_files, checkpoint, optim
+from . import adapter_files, average, checkpoint, optim
 
 DISK_RETRY_S = 30
 BASE_RECORD = "base.json"  # in the run's folder: what its base model was, file by file
@@ -40,7 +40,7 @@ def _write(session) -> None:
     session.check_finite()
     tensors, rest = optim.pack(session.optimizer, first)
     files = {"adapter": session.tensors(), "state": tensors}
-    if session.ema or session.averages_itself():
+    if session.ema or average.by_optimizer(session.config, session.ctx.home.plugins):
         with session.weights_for_use():
             files["ema"] = session.tensors()
     if not first:
@@ -121,7 +121,7 @@ def begin(session) -> None:
     if start_from:
         with session.held.loading() if session.held.split else session.ctx.ranks.in_turn():
             adapter_files.start(start_from, session.adapter, session.modules, session.family.SPEC, session.ctx)
-        session.ema = session.make_ema()
+        session.ema = average.of(session.config, session.own, session.ctx.home.plugins)
 
 
 def _put_back(session, files: dict[str, dict[str, Tensor]], state: dict) -> None:
