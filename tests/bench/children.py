@@ -87,6 +87,7 @@ def bare(out: str, run: str, home: str, steps: str) -> None:
     """Steps of our loop and bare forward + backward passes of the same network, batch and adapter, in turn in one process."""
     import torch
 
+    from training.engine import obeying
     from training.engine.loop import Session
     from training.engine.prepare import prepare
     from training.home import Home
@@ -100,11 +101,11 @@ def bare(out: str, run: str, home: str, steps: str) -> None:
     unet, weights = session.m.denoiser, session.weights
     noisy, target = (torch.randn(session.feed.at(0)[0].latents.shape) for _ in range(2))
     t, embeds = torch.full((len(noisy),), 500), session.feed.at(0)[0].cond.tensors["embeds"]
-    session._mark = (time.monotonic(), 0)
+    session.restart_clock()
     pairs = []
     for _ in range(int(steps)):
         began = time.perf_counter()
-        session._obey()
+        obeying.obey(session)
         session._tell(*session._advance())
         middle = time.perf_counter()
         said = unet(noisy, t, encoder_hidden_states=embeds, return_dict=False)[0]

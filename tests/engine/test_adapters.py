@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from training import registry
 from training.config import AdapterPart
-from training.engine import adapter_files
+from training.engine import adapter_files, saving
 from training.formats.adapting import adapter_layers
 from training.formats.deliver import deliver
 
@@ -236,8 +236,8 @@ def _begun(lab, run) -> dict:
     from training.runs.context import Context
 
     session = loop.Session(run.config(), ctx := Context(run, lab.home, 1), prepare(run.config(), ctx))
-    session.resume()
-    return session._tensors()
+    saving.resume(session)
+    return session.tensors()
 
 
 @pytest.mark.slow
@@ -293,10 +293,10 @@ def test_layers_are_chosen_by_name_and_may_have_ranks_of_their_own(lab):
     ],
 )
 def test_a_setting_that_a_kind_does_not_use_says_so(lab, change, says):
-    from training.engine.loop import idle_adapter_settings
+    from training.engine import idle
 
     config = lab.make(**change).config()
-    assert any(says in text for text in idle_adapter_settings(config, registry.get("adapters", config.adapter.type), SPEC))
+    assert any(says in text for text in idle.of_adapter(config, registry.get("adapters", config.adapter.type), SPEC))
 
 
 def test_what_must_stay_is_asked_of_the_base_model_words_included(lab, tmp_path):

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests import tiny
 from training import registry
+from training.engine import saving
 
 from .conftest import state_files
 
@@ -96,10 +97,10 @@ def test_the_first_step_changes_nothing_and_only_what_hangs_beside_learns(lab, b
     session.m.side = side
     assert torch.equal(session.family.predict(session.m, batch.latents, batch.t, batch.cond), alone)  # its last convolutions are zero
     frozen = {k: v.clone() for k, v in session.m.denoiser.state_dict().items()}
-    begun = session._tensors()
+    begun = session.tensors()
     session.learn()
     assert all(torch.equal(v, frozen[k]) for k, v in session.m.denoiser.state_dict().items())
-    assert any(not torch.equal(v, begun[k]) for k, v in session._tensors().items())
+    assert any(not torch.equal(v, begun[k]) for k, v in session.tensors().items())
     assert not torch.equal(session.family.predict(session.m, batch.latents, batch.t, batch.cond), alone)
 
 
@@ -170,12 +171,12 @@ def test_what_it_cannot_train_with_is_said_before_long_work(lab, controlled, dat
 
 
 def test_a_setting_that_does_nothing_beside_the_denoiser_says_so(lab, controlled):
-    from training.engine.loop import idle_adapter_settings
+    from training.engine import idle
 
     config = lab.make(**of("controlnet", controlled, adapter__rank=4, adapter__text_encoder=True)).config()
-    said = idle_adapter_settings(config, registry.get("adapters", "controlnet"), SPEC)
+    said = idle.of_adapter(config, registry.get("adapters", "controlnet"), SPEC)
     assert any("adapter.rank has no effect: the adapter is 'controlnet'" in s for s in said) and any("adapter.text_encoder has no effect" in s for s in said)
-    assert "adapter.control_dropout has no effect: the adapter is 'lora'" in idle_adapter_settings(
+    assert "adapter.control_dropout has no effect: the adapter is 'lora'" in idle.of_adapter(
         lab.make(adapter__control_dropout=0.2).config(), registry.get("adapters", "lora"), SPEC
     )
 
@@ -216,8 +217,8 @@ def test_going_on_from_a_finished_network_begins_where_it_ended(lab, controlled)
     for source in (str(first.result()), f"{first.id}/2", str(first.result() / "controlnet" / "diffusion_pytorch_model.safetensors")):
         going = lab.make(**of("controlnet", controlled, steps=2, sample__every=0, adapter__start_from=source))
         session = session_of(lab, going)
-        session.resume()
-        assert all(torch.equal(v, ended[k]) for k, v in session._tensors().items())
+        saving.resume(session)
+        assert all(torch.equal(v, ended[k]) for k, v in session.tensors().items())
 
 
 @pytest.mark.slow

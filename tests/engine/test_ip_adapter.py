@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from training import registry
+from training.engine import saving
 
 from .conftest import state_files
 from .test_beside import equal_folders, published, session_of
@@ -76,7 +77,7 @@ def test_its_file_draws_in_diffusers_from_the_picture_itself_what_the_samples_sh
 @pytest.mark.parametrize("plus", [False, True])
 def test_only_its_own_weights_learn_and_they_begin_as_the_denoisers(lab, encoder, plus):
     session = session_of(lab, lab.make(**of(encoder, plus, steps=2, sample__every=0)))
-    begun = session._tensors()
+    begun = session.tensors()
     for number, name in enumerate(ADAPTER._attending(session.m.denoiser)):
         layer = session.m.denoiser.get_submodule(name)
         assert torch.equal(begun[f"ip_adapter.ip_adapter.{2 * number + 1}.to_k_ip.weight"], layer.to_k.weight)
@@ -85,7 +86,7 @@ def test_only_its_own_weights_learn_and_they_begin_as_the_denoisers(lab, encoder
     frozen = {k: p.clone() for k, p in session.m.denoiser.named_parameters() if id(p) not in own}
     session.learn()
     assert all(torch.equal(p, frozen[k]) for k, p in session.m.denoiser.named_parameters() if k in frozen)
-    assert all(not torch.equal(v, begun[k]) for k, v in session._tensors().items() if "ip_adapter.ip_adapter" in k)
+    assert all(not torch.equal(v, begun[k]) for k, v in session.tensors().items() if "ip_adapter.ip_adapter" in k)
 
 
 def test_the_loss_is_the_papers_equation(lab, base, encoder):
@@ -159,8 +160,8 @@ def test_going_on_from_a_finished_one_begins_where_it_ended(lab, encoder, plus):
     ended = load_file(first.path / "checkpoints/000002/adapter.safetensors")
     for source in (f"{first.id}/2", first.id, str(first.result() / "ip_adapter" / "ip_adapter.safetensors")):
         session = session_of(lab, lab.make(**of(encoder, plus, steps=2, sample__every=0, adapter__start_from=source)))
-        session.resume()
-        assert all(torch.equal(v, ended[k]) for k, v in session._tensors().items())
+        saving.resume(session)
+        assert all(torch.equal(v, ended[k]) for k, v in session.tensors().items())
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from tests import tiny
 from training import registry
 from training.config import TrainConfig
-from training.engine import loop
+from training.engine import loop, saving
 from training.engine.sampling import SPONTANEOUS
 from training.runs import journal
 
@@ -214,7 +214,7 @@ def _resumed_without(part, run, ctx):
     first = {k: v.clone() for k, v in session.adapter.tensors(session.m.denoiser, name).items()}
     shadow = [s.clone() for s in session.ema.shadow_params]
     scheduler = session.scheduler.state_dict()
-    session.resume()
+    saving.resume(session)
     if part == "adapter":
         session.adapter.restore(session.m.denoiser, first, name)
     elif part == "ema":

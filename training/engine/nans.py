@@ -123,7 +123,7 @@ def _look(session, step: int, newest) -> tuple[str, list[str], int | None]:
         if newest is None:
             return "", [], None
         files, state, _ = checkpoint.load(newest)
-        session._restore(files["adapter"])
+        session.restore(files["adapter"])
         since = state["step"]
     first: list[str] = []
     hooks = [leaf.register_forward_hook(_noting(first, name)) for name, leaf in _leaves(session)]

@@ -17,7 +17,7 @@ from ..files import write_atomic
 from ..plan import optimizing, ratefinding, schedule
 from ..plan.ratefinding import RESULT, Point
 from ..runs.context import Context, Stopped
-from . import libraries, memory, optim
+from . import libraries, memory, optim, saving
 from .loop import Session
 from .prepare import prepare
 
@@ -30,7 +30,7 @@ def find(asked: TrainConfig, rates: list[float], ctx: Context) -> None:
     training = in_memory(asked, len(rates))
     libraries.load(training, registry.get("families", training.model.family, ctx.home.plugins).SPEC, optimizing.of(training.optimizer, ctx.home.plugins))
     session = Session(training, ctx, prepare(training, ctx))
-    session._begin()
+    saving.begin(session)
     points = climb(session, rates, ctx)
     found = ratefinding.judge(points)
     kept = {"rate": found.rate, "lowest": found.lowest, "said": found.said, "open_above": found.open_above, "curve": found.curve, "points": [(p.rate, p.loss, p.bare) for p in points if math.isfinite(p.loss)]}

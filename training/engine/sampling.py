@@ -61,6 +61,7 @@ class Gallery:
         self.unread: set[str] = set()  # texts for whose encoders there was no room; what needs them is left out
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
         self.divisor = divisor
+        self._asked = 0  # single pictures that are there
         self.standing = standing(config, ctx)
         asked = [(s.width, s.height) for s in (config.sample, *(p.sample for p in prompts.of_config(config)))]
         for width, height in dict.fromkeys(asked):
@@ -99,6 +100,13 @@ class Gallery:
         if lost := list(dict.fromkeys(option for prompt in asked for option in prompt.ignored)):
             self.ctx.warn(prompts.lost(lost))
         return {text for prompt in asked for text in (prompt.text, prompt.sample.negative)}
+
+    def next_asked(self) -> int:
+        """The index of the next single picture that is asked for."""
+        folder = self.ctx.path("samples")
+        while any(folder.glob(f"*_{SPONTANEOUS + self._asked}.webp")):
+            self._asked += 1
+        return SPONTANEOUS + self._asked
 
     def judged(self, step: int) -> bool:
         """Whether the checkpoint of a step has pictures to judge it by."""
