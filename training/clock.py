@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # not strftime's, which are the system's language
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-LATEST_DAYS = 366
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # not strftime's, which are the system's language
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+LATESTDAYS = 366
 
 
 def told(t: float, now: float) -> str:
@@ -19,12 +19,12 @@ def told(t: float, now: float) -> str:
 
 def weekday(then: datetime) -> str:
     """Mon 30 Nov."""
-    return f"{_DAYS[then.weekday()]} {day(then)}"
+    return f"{DAYS[then.weekday()]} {day(then)}"
 
 
 def day(then: datetime) -> str:
     """30 Nov."""
-    return f"{then.day} {_MONTHS[then.month - 1]}"
+    return f"{then.day} {MONTHS[then.month - 1]}"
 
 
 def about(t: float, now: float) -> str:
@@ -59,6 +59,6 @@ def checked(t: float, now: float) -> float:
     """A moment to wait for.  Raises ValueError for one that is past, or more than a year away."""
     if t < now - 60:
         raise ValueError(f"{told(t, now)} is past; choose a later time")
-    if t > now + LATEST_DAYS * 86_400:
+    if t > now + LATESTDAYS * 86_400:
         raise ValueError("that is more than a year away; choose an earlier time")
     return t

@@ -93,8 +93,9 @@ def get(kind: str, id: str, plugins: Path | None = None) -> ModuleType:
     if id not in places:
         if (why := refusal()) and id in {other for other, _, _ in _added(kind, plugins)}:
             raise ValueError(f"the {kind} plugin {id!r} does not load: {why}")
-        near = difflib.get_close_matches(id, places, 1, 0.6)
-        raise ValueError(f"there is no {kind} plugin called {id!r}; {f'did you mean {near[0]!r}? There' if near else 'there'} are: {', '.join(places)}")
+        if near := difflib.get_close_matches(id, places, 1, 0.6):
+            raise ValueError(f"there is no {kind} plugin called {id!r}; did you mean {near[0]!r}? There are: {', '.join(places)}")
+        raise ValueError(f"there is no {kind} plugin called {id!r}; there are: {', '.join(places)}")
     plugin = _guarded(id, *places[id])
     if plugin.module is None:
         raise ValueError(f"the {kind} plugin {id!r} does not load: {plugin.error}")

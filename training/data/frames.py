@@ -57,14 +57,19 @@ def left_out(pictures: Iterable[Picture], data: DataPart, spec: FamilySpec) -> l
     shorter = [p.id for p in clips if (cut := segments(p.seconds, data, spec)) and cut[0].frames < data.frames]
     said = []
     if lost and not spec.latent.video:
-        said.append(f"{_clips(lost)} left out: {spec.title} learns still pictures only")
+        many = f"{len(lost)} clips are left out: {spec.title} learns still pictures only"
+        said.append(f"1 clip is left out: {spec.title} learns still pictures only" if len(lost) == 1 else many)
     elif lost and data.frames == 1:
-        said.append(f"{_clips(lost)} left out: data.frames is 1, so only still pictures are learnt")
+        many = f"{len(lost)} clips are left out: data.frames is 1, so only still pictures are learnt"
+        said.append("1 clip is left out: data.frames is 1, so only still pictures are learnt" if len(lost) == 1 else many)
     elif lost:
         least = spec.latent.frame_stride + 1
-        said.append(f"{_clips(lost)} left out, being shorter than {least} frames at {data.fps:g} a second: {_named(lost)}")
+        many = f"{len(lost)} clips are left out, being shorter than {least} frames at {data.fps:g} a second: {_named(lost)}"
+        said.append(f"1 clip is left out, being shorter than {least} frames at {data.fps:g} a second: {lost[0]}" if len(lost) == 1 else many)
     if shorter:
-        said.append(f"{_clips(shorter)} shorter than {data.frames} frames at {data.fps:g} a second, and learnt with the frames there are: {_named(shorter)}")
+        many = f"{len(shorter)} clips are shorter than {data.frames} frames at {data.fps:g} a second, and learnt with the frames there are: {_named(shorter)}"
+        one = f"1 clip is shorter than {data.frames} frames at {data.fps:g} a second, and learnt with the frames there are: {shorter[0]}"
+        said.append(one if len(shorter) == 1 else many)
     return said
 
 
@@ -79,10 +84,6 @@ def problems(config: TrainConfig, spec: FamilySpec) -> list[tuple[str, str]]:
             below = fitting(frames, stride)
             found.append((path, f"is {frames}, but {spec.title} takes a multiple of {stride} plus one; try {below} or {below + stride}"))
     return found
-
-
-def _clips(ids: list[str]) -> str:
-    return "1 clip is" if len(ids) == 1 else f"{len(ids)} clips are"
 
 
 def _named(ids: list[str]) -> str:

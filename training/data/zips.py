@@ -22,7 +22,10 @@ MAX_RATIO = 250
 RATIO_FROM_BYTES = 1_000_000  # below this, a good ratio harms nobody: a caption of spaces, a plain white picture
 MAX_DIRECTORY_BYTES = 64_000_000
 CHUNK = 1 << 20
-_OTHER_ARCHIVES = {b"7z\xbc\xaf": "a 7z", b"Rar!": "a RAR", b"\x1f\x8b": "a gzip", b"BZh": "a bzip2", b"\xfd7zXZ": "an xz"}
+_OTHER_ARCHIVES = {
+    b"7z\xbc\xaf": "it is a 7z archive", b"Rar!": "it is a RAR archive", b"\x1f\x8b": "it is a gzip archive",
+    b"BZh": "it is a bzip2 archive", b"\xfd7zXZ": "it is an xz archive",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ def _other_archive(source: Path) -> str:
     """What a file is that is called .zip and is none; "" where that is not clear."""
     with open_plain(source, linked=True) as file:
         head = file.read(8)
-    return next((f"it is {kind} archive" for mark, kind in _OTHER_ARCHIVES.items() if head.startswith(mark)), "")
+    return next((said for mark, said in _OTHER_ARCHIVES.items() if head.startswith(mark)), "")
 
 
 def _too_many(source: Path, count: int, limits: Limits) -> str:

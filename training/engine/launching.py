@@ -230,7 +230,9 @@ def why(trouble: Exception | None, count: int, nodes: Nodes, device: str, memory
         return f"{name} failed, so the others were ended too: {said['message']}", said.get("hint", ""), said.get("trace", "")
     if memory_gone and -failure.exitcode == getattr(signal, "SIGKILL", 9):
         return f"The computer ran out of memory (RAM): {name} was ended, and the others with it.", "Close other programs, or train with fewer processes (gpus), then press Resume.", ""
-    return f"{name} ended {death.how_it_ended(failure.exitcode)}, so the others were ended too.", "Press Resume to go on; the log has its last words.", ""
+    by_signal = f"{name} ended by signal {death.signal_named(-failure.exitcode)}, so the others were ended too."
+    said_of_it = by_signal if failure.exitcode < 0 else f"{name} ended with code {failure.exitcode}, so the others were ended too."
+    return said_of_it, "Press Resume to go on; the log has its last words.", ""
 
 
 def _said(failure: ProcessFailure) -> dict[str, str]:

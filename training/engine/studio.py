@@ -58,8 +58,8 @@ class Studio:
         self.texts.encode(texts)
         long = self.texts.cut(sorted(texts))
         if long:
-            many = "one prompt is" if len(long) == 1 else f"{len(long)} prompts are"
-            self.ctx.warn(f"{many} longer than the text encoder reads; what comes after its last token is cut: “{long[0][:60]}…”")
+            many = f"{len(long)} prompts are longer than the text encoder reads; what comes after its last token is cut: “{long[0][:60]}…”"
+            self.ctx.warn(f"one prompt is longer than the text encoder reads; what comes after its last token is cut: “{long[0][:60]}…”" if len(long) == 1 else many)
 
     def file_of(self, source: str) -> Path:
         """The file that a LoRA's source means.  What lies in a run is looked up anew: its result may have come meanwhile.  Raises ValueError."""

@@ -149,6 +149,6 @@ def _too_long(m: Modules, texts: Iterable[str]) -> list[str]:
 def _say_cut(ctx: Context, m: Modules, texts: list[str]) -> None:
     long = _too_long(m, texts)
     if long:
-        many = "One caption is" if len(long) == 1 else f"{len(long)} captions are"
         most = min(tokenizer.model_max_length for tokenizer in m.tokenizers.values())
-        ctx.warn(f"{many} longer than the text encoder reads ({most} tokens), and cut there: “{long[0][:60]}…”")
+        many = f"{len(long)} captions are longer than the text encoder reads ({most} tokens), and cut there: “{long[0][:60]}…”"
+        ctx.warn(f"One caption is longer than the text encoder reads ({most} tokens), and cut there: “{long[0][:60]}…”" if len(long) == 1 else many)

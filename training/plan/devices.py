@@ -112,14 +112,20 @@ def adapted(config: TrainConfig, on: Device, fixed: Collection[str]) -> tuple[di
         nearest, why = on.nearest(path, value)
         if nearest != value and path not in fixed:
             changes[path] = nearest
-            said.append(f"{_NAMES[path]} {nearest} instead of {value}: {TITLES[on.kind]} does not do it, {why}")
+            said.append(_instead(path, nearest, value, TITLES[on.kind], why))
     return changes, said
 
 
-_NAMES = {
-    "model.dtype": "The base model computes in", "model.quantise": "The base model's weights are held in", "model.quantise_text": "The text encoders' weights are held in",
-    "model.offload": "Blocks in RAM:", "optimizer.type": "Optimizer",
-}  # fmt: skip
+def _instead(path: str, nearest: Any, value: Any, device: str, why: str) -> str:
+    if path == "model.dtype":
+        return f"The base model computes in {nearest} instead of {value}: {device} does not do it, {why}"
+    if path == "model.quantise":
+        return f"The base model's weights are held in {nearest} instead of {value}: {device} does not do it, {why}"
+    if path == "model.quantise_text":
+        return f"The text encoders' weights are held in {nearest} instead of {value}: {device} does not do it, {why}"
+    if path == "model.offload":
+        return f"Blocks in RAM: {nearest} instead of {value}: {device} does not do it, {why}"
+    return f"Optimizer {nearest} instead of {value}: {device} does not do it, {why}"
 
 
 def _at(config: TrainConfig, path: str) -> Any:

@@ -160,12 +160,15 @@ def _what_happened(view: RunView, log: str, folder: str) -> tuple[str, str]:
 
 def how_it_ended(code: int) -> str:
     """'by signal 9 (SIGKILL)' or 'with code 3', from a process's return code."""
-    if code >= 0:
-        return f"with code {code}"
+    return f"with code {code}" if code >= 0 else f"by signal {signal_named(-code)}"
+
+
+def signal_named(number: int) -> str:
+    """'9 (SIGKILL)', or its number alone where it has no name here."""
     try:
-        return f"by signal {-code} ({signal.Signals(-code).name})"
+        return f"{number} ({signal.Signals(number).name})"
     except ValueError:
-        return f"by signal {-code}"
+        return str(number)
 
 
 def _counters() -> list[tuple[Path, str]]:

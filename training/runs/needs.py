@@ -18,6 +18,10 @@ from .run import Run
 
 STARTS = ("./", "../", "~", ".\\", "..\\")
 NAMED = 4  # missing things that are called by their names
+CALLED = {  # Need.what -> how one is called; whole, as other languages say it in another order
+    "dataset": "dataset {quoted!r}", "base model": "base model {quoted!r}", "training adapter": "training adapter {quoted!r}", "image encoder": "image encoder {quoted!r}",
+    "adapter to start from": "adapter to start from {quoted!r}", "list of sentences": "list of sentences {quoted!r}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,17 @@ def sentence(lacking: list[Need]) -> str:
     """What keeps a run from going on, and what to do, in a sentence; "" where nothing is missing."""
     if not lacking:
         return ""
-    named = ", ".join(f"{need.what} {need.name!r}" for need in lacking[:NAMED]) + (", …" if len(lacking) > NAMED else "")
+    named = ", ".join(called(need) for need in lacking[:NAMED]) + (", …" if len(lacking) > NAMED else "")
     cure = lacking[0].cure
     return f"it needs {named}, which is not on this computer; {cure}" if len(lacking) == 1 else f"it needs {named}, which are not on this computer; {cure}"
+
+
+def called(need: Need) -> str:
+    """What it is, with its name: dataset 'my-cat'."""
+    if need.what in CALLED:
+        return CALLED[need.what].format(quoted=need.name)
+    kind, quoted = need.what.rpartition(" ")[2], need.name
+    return f"plugin of the kind {kind} {quoted!r}"
 
 
 def is_path(source: str) -> bool:

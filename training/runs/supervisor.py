@@ -522,7 +522,7 @@ def _never_began(run: Run, code: int) -> None:
             {
                 "t": round(time.time(), 3),
                 "kind": "failed",
-                "error": f"The worker process could not begin; it ended {death.how_it_ended(code)}.",
+                "error": f"The worker process could not begin; it ended with code {code}." if code >= 0 else f"The worker process could not begin; it ended by signal {death.signal_named(-code)}.",
                 "hint": f"{REPAIR}, which repairs what is installed; the log has the details.",
                 "trace": run.log_tail(60),
             },

@@ -41,8 +41,22 @@ PYDANTIC = (
     "list should have at most {max_length} items after validation, not {actual_length}", "dictionary should have at most {max_length} items after validation, not {actual_length}",
 )  # fmt: skip
 ROOMS = ("data", "plan", "runs", "engine", "hub", "jobs", "checkup", "cloud", "away", "tools", "formats", "foreign", "families", "objectives", "adapters", "optimizers", "trackers", "models")
+# where texts of the engine stand that the page never shows, by the names of tables and functions: what is published or written into files, prompts to models, words to look for; "": a whole file, but for what it raises
+UNSHOWN: dict[str, tuple[str, ...]] = {
+    "captioning/filename.py": ("_CODES",), "captioning/vision.py": ("PROMPTS", "CLIP", "MODELS", "_kind"), "captioning/server.py": ("Options",), "captioning/template.py": ("Options",),
+    "training/hub/card.py": ("",), "training/hub/datacard.py": ("",), "training/formats/modelspec.py": ("modelspec_metadata",), "training/formats/pictureinfo.py": ("parameters",),
+    "training/data/comfy.py": ("PASSED", "PAIRED", "WORDS"), "training/data/contradictions.py": ("NEVER", "NEVER_OF_ONE", "GREY"), "training/foreign/kohya.py": ("known",),
+    "training/plan/unseen.py": ("OF_THINGS", "OF_STYLES", "OF_SHAPES", "STYLES_OF_SHAPES"), "training/cloud/docker.py": ("UP", "ABSENT"), "training/hub/client.py": ("_BUSY",),
+    "training/runs/death.py": ("ATTEMPT_LINE", "ENDED_LINE", "_NO_MEMORY", "_CARD_LOST"), "training/trackers/tensorboard.py": ("where",), "training/plan/hardware.py": ("main",),
+}  # fmt: skip
+# where those stand that it shows and that have too few words to be told from code
+SHORT = {
+    "training/plan/devices.py": ("TITLES",), "training/plan/estimate.py": ("_spare", "duration", "_sentences"), "training/runs/queueing.py": ("why_held",), "training/clock.py": ("told",),
+    "training/runs/needs.py": ("CALLED",),
+}  # fmt: skip
+LOOKING = ("startswith", "endswith", "removeprefix", "removesuffix", "search", "match", "fullmatch", "compile", "split", "partition", "rpartition", "find", "count")  # what is called with words to look for
 WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")
-CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*(?:[<\[]|\{(?!\w+\}))|^--|\bSELECT\b|__|;\s*$|%s|\w\(\w+[(=,]| = |^from |^import ")
+CODE = re.compile(r"\\[sdwb(]|\(\?|^\s*(?:[<\[]|\{(?!\w+\}))|^--|\bSELECT\b|__|;\s*$|%s|\w\(\w+[(=,]| = |^from |^import | && ")
 
 
 @dataclass(frozen=True)
@@ -130,12 +144,57 @@ def engine() -> Iterator[Message]:
         left_out = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if isinstance(part, ast.Constant)}
         left_out |= {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(node.body[0], ast.Expr)}
         left_out |= {id(word) for node in ast.walk(tree) if _is_word_list(node) for word in node.elts}
+        where = path.relative_to(REPO).as_posix()
+        left_out |= _unshown(tree, UNSHOWN.get(where, ()))
+        short = {id(part) for node in _named(tree, SHORT.get(where, ())) for part in _texts(node)}
         for node in ast.walk(tree):
             if id(node) in left_out or not isinstance(node, (ast.Constant, ast.JoinedStr)):
                 continue
-            text = pattern_of(node)
-            if text and WORDY.search(text) and ("÷" in text or not CODE.search(text)) and "\n" not in text.strip() and len(text) < 600:
-                yield Message(text, path.relative_to(REPO).as_posix(), engine=True)
+            text = pattern_of(node, id(node) in short)
+            told = id(node) in short or (WORDY.search(text) and ("÷" in text or not CODE.search(text)))
+            if text and told and "\n" not in text.strip() and len(text) < 600:
+                yield Message(text, where, engine=True)
+
+
+def _named(tree: ast.AST, names: tuple[str, ...]) -> Iterator[ast.AST]:
+    """The tables, functions and classes with these names."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in names:
+            yield node
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(target.id in names if isinstance(target, ast.Name) else isinstance(target, ast.Attribute) and target.attr in names for target in targets):
+                yield node
+
+
+def _texts(node: ast.AST) -> Iterator[ast.AST]:
+    """What may be a text in a table or function: its values, not its keys."""
+    if isinstance(node, ast.Dict):
+        for value in node.values:
+            yield from _texts(value)
+    elif isinstance(node, (ast.Constant, ast.JoinedStr)):
+        yield node
+    else:
+        for part in ast.iter_child_nodes(node):
+            yield from _texts(part)
+
+
+def _unshown(tree: ast.AST, names: tuple[str, ...]) -> set[int]:
+    """What a person never reads: what these names hold, what something is compared with or looked for, and what only a mistake in the code would say."""
+    inside = lambda nodes: {id(part) for node in nodes for part in ast.walk(node)}
+    raised = inside(node for node in ast.walk(tree) if isinstance(node, ast.Raise))
+    found = {id(part) for part in ast.walk(tree)} - raised if "" in names else set()
+    found |= inside(_named(tree, names)) - raised
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            found |= {id(part) for part in (node.left, *node.comparators) if isinstance(part, ast.Constant)}
+        elif isinstance(node, ast.Subscript):
+            found |= inside([node.slice])
+        elif isinstance(node, ast.Call) and (node.func.attr if isinstance(node.func, ast.Attribute) else "") in LOOKING:
+            found |= inside(node.args)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "AssertionError":
+            found |= inside(node.args)
+    return found
 
 
 def _is_word_list(node: ast.AST) -> bool:
@@ -146,9 +205,14 @@ def _is_word_list(node: ast.AST) -> bool:
     return len(words) == len(node.elts) and all(len(word) < 40 and not word.endswith(".") for word in words)
 
 
-def pattern_of(node: ast.Constant | ast.JoinedStr) -> str:
-    """A string of the code, what an f-string fills in as {names}, and as {word} where it is one English word or another; "" for what is no text, or says nothing by itself."""
+def pattern_of(node: ast.Constant | ast.JoinedStr, short: bool = False) -> str:
+    """A string of the code, what an f-string fills in as {names}, and as {word} where it is one English word or another; "" for what is no text, or says nothing by itself.
+
+    short: few words are enough, and a constant may be a text that is filled in later.
+    """
     if isinstance(node, ast.Constant):
+        if short:
+            return re.sub(r"![rs]\}", "}", node.value) if isinstance(node.value, str) and re.search(r"[A-Za-z]{3,}", NAME.sub("", node.value)) else ""
         return node.value if isinstance(node.value, str) and "{" not in node.value else ""
     pieces, used = [], {}
     for part in node.values:
@@ -163,7 +227,7 @@ def pattern_of(node: ast.Constant | ast.JoinedStr) -> str:
         used[name] = used.get(name, 0) + 1
         pieces.append(f"{{{name}{used[name] if used[name] > 1 else ''}}}")
     text = "".join(pieces)
-    return text if len(re.findall(r"[A-Za-z]{2,}", NAME.sub("", text))) >= 3 else ""
+    return text if len(re.findall(r"[A-Za-z]{2,}", NAME.sub("", text))) >= 3 or (short and re.search(r"[A-Za-z]{4,}", NAME.sub("", text))) else ""
 
 
 def template() -> Catalog:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, lru_cache
 
-from . import FOLDER, NN_, SOURCE, catalogue, point, sentence_end, speaking, spoken, trn, whole
+from training.clock import DAYS, MONTHS
+
+from . import FOLDER, NN_, SOURCE, catalogue, date, point, sentence_end, speaking, spoken, tr, trn, whole
 
 NAME = re.compile(r"\{(\w+)\}")
 LIST = FOLDER / "engine.txt"  # the engine's messages, one a line, \n for a line's end; written by extract.py
@@ -18,6 +21,11 @@ NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+)|\d+\.\d+ (?:%|[kMG]B|s|min|h)")  # 1,
 PART = re.compile(r"((?<=[.!?…])\s+|\s*\n\s*)(?=\S)")  # with what stands between
 KEYED = re.compile(r"([\w.-]+: )(?=\S)")  # the setting that a sentence is about, in front of it
 DEEPEST = 3
+FEW = 12  # letters of a pattern that begins with what is filled in; one that has fewer takes only a number there, such as {gb} free
+MEASURE = r"\d[\d.,]*(?: [kMGT]B)?"
+DAY = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) (\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(?: (\d{2}:\d{2}))?")  # of training/clock.py
+BETWEEN = re.compile(r"(“[^”]*”|‘[^’]*’|(?<!\w)'[^']*'|(?<!\w)\"[^\"]*\")|(, | and )")  # names in quotes, or what stands between the names of a list
+MORE = re.compile(r"(.+?)(?: and (\d[\d,]*) more|, …)", re.DOTALL)  # behind a list that does not show all
 OPENING, CLOSING = "‘'\"“«", "’'\"”»"
 FULL = ("。", "！", "？")
 COUNTED = re.compile(r"(\d[\d,.]*) ([a-z -]+?)(s?)")  # 1 picture, 1,200 pictures
@@ -117,8 +125,11 @@ def pattern(message: str) -> Pattern:
     """What finds a message again in which something was filled in."""
     pieces = NAME.split(message)
     fixed = pieces[::2]
-    expression = "".join(re.escape(piece) if at % 2 == 0 else f"(?P<{piece}>.+?)" for at, piece in enumerate(pieces))
+    few = not fixed[0] and sum(map(len, fixed)) < FEW
+    filled = lambda name: r"'.*?'|\".*?\"" if name.startswith("quoted") else MEASURE if few else ".+?"
+    expression = "".join(re.escape(piece) if at % 2 == 0 else f"(?P<{piece}>{filled(piece)})" for at, piece in enumerate(pieces))
     quoted = frozenset(name for before, name, after in zip(fixed, pieces[1::2], fixed[1:], strict=False) if before[-1:] in OPENING and after[:1] in CLOSING and before and after)
+    quoted |= {name for name in pieces[1::2] if name.startswith("quoted")}
     return Pattern(message, quoted, max(fixed, key=len), sum(map(len, fixed)), re.compile(expression, re.DOTALL))
 
 
@@ -130,9 +141,69 @@ def _by_pattern(text: str, language: str, depth: int) -> str | None:
                 continue
             values = match.groupdict()
             if depth < DEEPEST:
-                values = {name: value if name in one.quoted else _number(value, language) or _heard(value, language, depth + 1) for name, value in values.items()}
+                values = {name: value if name in one.quoted else _filled_in(value, language, depth + 1) for name, value in values.items()}
             return said.format_map(values)
     return None
+
+
+def _filled_in(text: str, language: str, depth: int) -> str:
+    """What a sentence says in a place that is filled in."""
+    return _number(text, language) or _day(text, language) or _exact(text, language) or _list(text, language, depth) or _heard(text, language, depth)
+
+
+def _list(text: str, language: str, depth: int) -> str:
+    """a, b and c, or a, b and 3 more, where all that stands in no quotes is known; "" for anything else.  Names that somebody gave stay as they are."""
+    more = MORE.fullmatch(text)
+    shown, rest = (more[1], more[2] or "") if more else (text, "")
+    said = _listed(shown, language, depth)
+    if not said and not rest:
+        return ""
+    said = said or shown
+    with speaking(language):
+        return trn("{names} and {n} more", "{names} and {n} more", int(rest.replace(",", "")), names=said) if rest else said + ", …" * bool(more)
+
+
+def _listed(text: str, language: str, depth: int) -> str:
+    rows: list[list[str]] = [[]]  # what “and” stands between, and commas between those
+    at = 0
+    for match in BETWEEN.finditer(text):
+        if match[2]:
+            rows[-1].append(text[at : match.start()])
+            at = match.end()
+            if match[2] == ", ":
+                rows.append([])
+    rows[-1].append(text[at:])
+    if sum(map(len, rows)) == 1 or any(len(row) > 2 for row in rows):
+        return ""
+    said = [[_name(name, language, depth) for name in row] for row in rows]
+    if not all(name for row in said for name in row):
+        return ""
+    with speaking(language):
+        return ", ".join(row[0] if len(row) == 1 else tr("{names} and {last}", names=row[0], last=row[1]) for row in said)  # type: ignore[arg-type]
+
+
+def _name(text: str, language: str, depth: int) -> str | None:
+    """One of a list; None where it is not known."""
+    if text[:1] in OPENING and (match := BETWEEN.fullmatch(text)) and match[1]:
+        return text
+    return _number(text, language) or _exact(text, language) or (_by_pattern(text, language, depth) if " " in text else None)
+
+
+def _day(text: str, language: str) -> str:
+    """A day as the engine says it, such as Mon 30 Nov 02:15; "" for what is none."""
+    if not (match := DAY.fullmatch(text)):
+        return ""
+    this = datetime.now().year
+    for year in (this, this + 1, this - 1):
+        try:
+            then = datetime.strptime(f"{match[2]} {MONTHS.index(match[3]) + 1} {year}", "%d %m %Y")
+        except ValueError:
+            continue  # 29 Feb
+        if DAYS[then.weekday()] == match[1]:
+            with speaking(language):
+                day = date(then.timestamp(), "MMMEd")
+                return tr("{day} {time}", day=day, time=match[4]) if match[4] else day
+    return ""
 
 
 def _number(text: str, language: str) -> str:
