@@ -190,10 +190,9 @@ def _unshown(tree: ast.AST, names: tuple[str, ...]) -> set[int]:
             found |= {id(part) for part in (node.left, *node.comparators) if isinstance(part, ast.Constant)}
         elif isinstance(node, ast.Subscript):
             found |= inside([node.slice])
-        elif isinstance(node, ast.Call) and (node.func.attr if isinstance(node.func, ast.Attribute) else "") in LOOKING:
-            found |= inside(node.args)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "AssertionError":
-            found |= inside(node.args)
+        elif isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+            found |= inside(node.args) if called in (*LOOKING, "AssertionError") else set()
     return found
 
 
