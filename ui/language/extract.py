@@ -52,7 +52,7 @@ UNSHOWN: dict[str, tuple[str, ...]] = {
 # where those stand that it shows and that have too few words to be told from code
 SHORT = {
     "training/plan/devices.py": ("TITLES",), "training/plan/estimate.py": ("_spare", "duration", "_sentences"), "training/runs/queueing.py": ("why_held",), "training/clock.py": ("told",),
-    "training/runs/needs.py": ("CALLED",),
+    "training/runs/needs.py": ("CALLED",), "training/engine/launching.py": ("name",),
 }  # fmt: skip
 LOOKING = ("startswith", "endswith", "removeprefix", "removesuffix", "search", "match", "fullmatch", "compile", "split", "partition", "rpartition", "find", "count")  # what is called with words to look for
 WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")

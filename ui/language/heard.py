@@ -26,6 +26,7 @@ MEASURE = r"\d[\d.,]*(?: [kMGT]B)?"
 DAY = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) (\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(?: (\d{2}:\d{2}))?")  # of training/clock.py
 BETWEEN = re.compile(r"(“[^”]*”|‘[^’]*’|(?<!\w)'[^']*'|(?<!\w)\"[^\"]*\")|(, | and )")  # names in quotes, or what stands between the names of a list
 MORE = re.compile(r"(.+?)(?: and (\d[\d,]*) more|, …)", re.DOTALL)  # behind a list that does not show all
+PROGRAMS = ("ComfyUI", "AUTOMATIC1111", "diffusers", "peft")  # called so in every language
 OPENING, CLOSING = "‘'\"“«", "’'\"”»"
 EASTERN = re.compile("[\u3040-\u30ff\u4e00-\u9fff“”「」]")
 FULL = ("。", "！", "？")
@@ -197,6 +198,8 @@ def _name(text: str, language: str, depth: int) -> str | None:
     if text[:1] in OPENING and (match := BETWEEN.fullmatch(text)) and match[1]:
         opening, closing = QUOTES.get(language, ("“", "”"))
         return f"{opening}{text[1:-1]}{closing}" if text.startswith("“") else text
+    if text in PROGRAMS:
+        return text
     return _number(text, language) or _exact(text, language) or (_by_pattern(text, language, depth) if " " in text else None)
 
 
