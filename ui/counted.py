@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, partial, reduce
 
 from . import views
-from .language import N_, SOURCE, point, speaking, spoken, tr, trn
+from .language import MARKS, N_, SOURCE, point, speaking, spoken, tr, trn
 from .language.heard import heard, pattern
 
 # the more special ones first: {source} stands for anything
@@ -111,7 +111,6 @@ NAMED = (
 )  # fmt: skip
 SOURCES = (N_("typed"), N_("replaced"), N_("prefix"), N_("suffix"), N_("tags"), N_("read again"), N_("its prompt"), N_("folder"), N_("file"))  # of captions; else a captioner's id
 LISTS = ("names", "endings", "what", "why")  # values that may hold the mark between pieces
-MARKS = {("ja", ", "): "、", ("zh", ", "): "，", ("ja", "; "): "；", ("zh", "; "): "；"}
 
 
 def said(text: str, mark: str = ", ") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from datetime import datetime
 from pathlib import Path
 
 import gradio as gr
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from training.home import Home
+from training.runs import needs
 from ui import shell
 from ui.language import COOKIE, FOLDER, LANGUAGES, MARKS_OF_TEXT, SOURCE, extract, of_request, of_scripts, point, speaking, trn, whole
 from ui.language.heard import LIST, NAME, heard, pattern
@@ -247,6 +249,39 @@ def test_names_that_somebody_gave_stay_as_they_are_and_what_stands_between_sente
     both = heard("Line one.\n\nIt begins when this computer is awake.", "ja")
     assert both.startswith("Line one.\n\n")
     assert heard("learning_rate: Input should be greater than 0", "de").startswith("learning_rate: ") and "Input should" not in heard("learning_rate: Input should be greater than 0", "de")
+
+
+@pytest.mark.parametrize(
+    ("said", "german", "chinese"),
+    [
+        ("3 clips are left out: SDXL learns still pictures only", "3 Clips bleiben weg: SDXL lernt nur Standbilder", "3 个片段已排除：SDXL 只学习静态图片"),
+        ("it begins tomorrow (Mon 30 Nov) 02:15", "er beginnt morgen (Mo., 30. Nov.) 02:15", "明天（11月30日周一）02:15 开始"),
+        ("About 3 days on the Apple GPU, as measured in an earlier run", "Etwa 3 Tage auf der Apple-GPU, gemessen in einem früheren Lauf", "在 Apple GPU 上约 3 天，按先前训练的实测"),
+        ("Nearly the same as “me and you.png”, “b.png” and 3 more: what they show counts several times.", "Fast gleich wie „me and you.png“, „b.png“ und 3 weitere: was sie zeigen, zählt mehrfach.", "与 “me and you.png”，“b.png” 及另外 3 个 几乎相同：其中的内容会重复计数。"),
+        ("the ends of “salt and pepper”", "the ends of “salt and pepper”", "the ends of “salt and pepper”"), ("sugar free", "sugar free", "sugar free"), ("salt and pepper", "salt and pepper", "salt and pepper"),
+    ],
+)  # fmt: skip
+def test_lists_days_and_short_texts_within_a_sentence_are_heard_and_names_kept(said, german, chinese, monkeypatch):
+    class Today(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 11, 29)
+
+    monkeypatch.setattr("ui.language.heard.datetime", Today)
+    assert heard(said, "de") == german and heard(said, "zh") == chinese
+
+
+def test_what_a_run_lacks_is_called_whole_and_by_its_own_name():
+    lacking = [needs.Need("dataset", "data.datasets", "cats, dogs and the light", False, "copy it to that place"), needs.Need("plugin of the kind cloud", "", "moon", False, "")]
+    assert needs.sentence(lacking).startswith("it needs dataset 'cats, dogs and the light', plugin of the kind cloud 'moon', which are not on")
+    assert "Datensatz 'cats, dogs and the light', Plugin der Art cloud 'moon'" in heard(needs.sentence(lacking), "de")
+    assert "le dataset 'cats, dogs and the light', qui" in heard(needs.sentence(lacking[:1]), "fr")
+
+
+def test_what_nobody_is_shown_is_not_taken_up(taken_up):
+    engine = {m.text for m in taken_up if m.engine}
+    assert not [text for text in engine if text.startswith(("Describe this picture", "Base model: ", "Reroute (")) or text in ("Permission denied", "No matching distribution", "long hair")]
+    assert {"the card's front matter is not a mapping of keys to values", "{gb} free", "an NVIDIA card", "dataset {quoted}"} <= engine
 
 
 # -- the page as it is laid out

@@ -426,7 +426,7 @@ def open_dataset(home: Home, name: str) -> Dataset:
         if name and name in about(ds.meta).get("was", []):
             return ds
     near = difflib.get_close_matches(name, known, 1, 0.6)
-    raise ValueError(f"there is no dataset called {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    raise ValueError(f"there is no dataset called {name!r}; did you mean {near[0]!r}?" if near else f"there is no dataset called {name!r}")
 
 
 def rename(ds: Dataset, title: str) -> Dataset:

@@ -108,17 +108,19 @@ def taken(home: Home, use: DatasetUse) -> Taken:
         return Taken(ds, None)
     if ds.in_place:
         if not (ds.path / use.part).is_dir():
-            raise ValueError(f"{ds.path} has no folder {use.part!r}" + _known(ds))
+            known = _known(ds)
+            raise ValueError(f"{ds.path} has no folder {use.part!r}; there are: {known}" if known else f"{ds.path} has no folder {use.part!r}; all of its pictures came from one folder, so take the part out")
         return Taken(datasets.resolve(home, inside(str(ds.path), use.part)), None)
     among = frozenset(id for id, place in of(ds).items() if place == use.part or place.startswith(f"{use.part}/"))
     if not among:
-        raise ValueError(f"no picture of the dataset {ds.title!r} came from a folder {use.part!r}" + _known(ds))
+        known = _known(ds)
+        none = f"no picture of the dataset {ds.title!r} came from a folder {use.part!r}; all of its pictures came from one folder, so take the part out"
+        raise ValueError(f"no picture of the dataset {ds.title!r} came from a folder {use.part!r}; there are: {known}" if known else none)
     return Taken(ds, among)
 
 
 def _known(ds: Dataset) -> str:
-    known = counts(ds)
-    return f"; there are: {', '.join(list(known)[:8])}" if known else "; all of its pictures came from one folder, so take the part out"
+    return ", ".join(list(counts(ds))[:8])
 
 
 class Taken:

@@ -104,7 +104,9 @@ def get(folder: Folder, id: int) -> Version:
         return _head(_path(folder, id), id)
     except FileNotFoundError:
         there = [v.id for v in listed(folder)]
-        raise ValueError(f"{folder.title!r} has no version {id}" + (f"; it has {_range(there)}" if there else "")) from None
+        if len(there) > 1:
+            raise ValueError(f"{folder.title!r} has no version {id}; it has versions {there[0]} to {there[-1]}") from None
+        raise ValueError(f"{folder.title!r} has no version {id}; it has version {there[0]}" if there else f"{folder.title!r} has no version {id}") from None
     except OSError as error:
         raise ValueError(f"version {id} of {folder.title!r} cannot be read: {error.strerror}") from None
 
@@ -358,7 +360,3 @@ def _are_texts(rows: object) -> bool:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if text else "Changed"
-
-
-def _range(ids: list[int]) -> str:
-    return f"version {ids[0]}" if len(ids) == 1 else f"versions {ids[0]} to {ids[-1]}"

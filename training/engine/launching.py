@@ -220,7 +220,8 @@ def why(trouble: Exception | None, count: int, nodes: Nodes, device: str, memory
         return ended, one.exitcode == LOST, one.timestamp
 
     number, failure = min(trouble.failures.items(), key=order)
-    name = f"Process {number + 1} of {count * nodes.count}" + f" (card {failure.local_rank})" * (device in CARDS)
+    processes = count * nodes.count
+    name = f"Process {number + 1} of {processes} (card {failure.local_rank})" if device in CARDS else f"Process {number + 1} of {processes}"
     said = _said(failure)
     if failure.exitcode == LOST and nodes.count == 1:
         return f"The processes could not exchange their gradients: {said.get('message', 'the log has the details')[:400]}", "See the log; then press Resume.", said.get("trace", "")

@@ -269,7 +269,7 @@ def get(id: str, plugins: Path | None = None) -> Preset:
     known = {p.id: p for p in list_presets(plugins=plugins)}
     if id not in known:
         near = difflib.get_close_matches(id, known, 1, 0.5)
-        raise ValueError(f"there is no preset {id!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"))
+        raise ValueError(f"there is no preset {id!r}; did you mean {near[0]!r}?" if near else f"there is no preset {id!r}; there are: {', '.join(known)}")
     if not known[id].ok:
         raise ValueError(f"the preset {id!r} cannot be used: {known[id].error}")
     return known[id]
@@ -561,7 +561,7 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     for path, value in overrides.items():
         if path not in paths:
             near = difflib.get_close_matches(path, paths, 1, 0.5)
-            raise Wrong([(path, "is not a setting" + (f"; did you mean {near[0]!r}?" if near else ""))])
+            raise Wrong([(path, f"is not a setting; did you mean {near[0]!r}?" if near else "is not a setting")])
         *parents, last = path.split(".")
         part = made
         for parent in parents:

@@ -35,6 +35,8 @@ COOKIE = "easel-language"
 FOLDER = Path(__file__).parent
 MARKS_OF_TEXT = ("tr", "trn", "trc", "N_", "NN_")
 ENDS = {"ja": "。", "zh": "。"}  # of a sentence, where it is no full stop
+MARKS = {("ja", ", "): "、", ("zh", ", "): "，", ("ja", "; "): "；", ("zh", "; "): "；"}  # between the pieces of a list, where it is not what English has
+QUOTES = {"de": ("„", "“"), "es": ("«", "»"), "fr": ("«\N{NO-BREAK SPACE}", "\N{NO-BREAK SPACE}»"), "ja": ("「", "」")}  # around a name, where they are not “ and ”
 _told: ContextVar[str] = ContextVar("told", default="")  # by speaking()
 _asked: ContextVar[str] = ContextVar("asked", default="")  # by the request to one of our own addresses
 

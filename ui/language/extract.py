@@ -52,7 +52,7 @@ UNSHOWN: dict[str, tuple[str, ...]] = {
 # where those stand that it shows and that have too few words to be told from code
 SHORT = {
     "training/plan/devices.py": ("TITLES",), "training/plan/estimate.py": ("_spare", "duration", "_sentences"), "training/runs/queueing.py": ("why_held",), "training/clock.py": ("told",),
-    "training/runs/needs.py": ("CALLED",),
+    "training/runs/needs.py": ("CALLED",), "training/engine/launching.py": ("name",),
 }  # fmt: skip
 LOOKING = ("startswith", "endswith", "removeprefix", "removesuffix", "search", "match", "fullmatch", "compile", "split", "partition", "rpartition", "find", "count")  # what is called with words to look for
 WORDY = re.compile(r"[a-z]{2,}[,;:]? (?:[a-z]{2,}|\{\w+\}|[‘'\"(])")
@@ -190,10 +190,9 @@ def _unshown(tree: ast.AST, names: tuple[str, ...]) -> set[int]:
             found |= {id(part) for part in (node.left, *node.comparators) if isinstance(part, ast.Constant)}
         elif isinstance(node, ast.Subscript):
             found |= inside([node.slice])
-        elif isinstance(node, ast.Call) and (node.func.attr if isinstance(node.func, ast.Attribute) else "") in LOOKING:
-            found |= inside(node.args)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "AssertionError":
-            found |= inside(node.args)
+        elif isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+            found |= inside(node.args) if called in (*LOOKING, "AssertionError") else set()
     return found
 
 

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 
 from training.clock import DAYS, MONTHS
 
-from . import FOLDER, NN_, SOURCE, catalogue, date, point, sentence_end, speaking, spoken, tr, trn, whole
+from . import FOLDER, MARKS, NN_, QUOTES, SOURCE, catalogue, date, point, sentence_end, speaking, spoken, tr, trn, whole
 
 NAME = re.compile(r"\{(\w+)\}")
 LIST = FOLDER / "engine.txt"  # the engine's messages, one a line, \n for a line's end; written by extract.py
@@ -26,7 +26,9 @@ MEASURE = r"\d[\d.,]*(?: [kMGT]B)?"
 DAY = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) (\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(?: (\d{2}:\d{2}))?")  # of training/clock.py
 BETWEEN = re.compile(r"(“[^”]*”|‘[^’]*’|(?<!\w)'[^']*'|(?<!\w)\"[^\"]*\")|(, | and )")  # names in quotes, or what stands between the names of a list
 MORE = re.compile(r"(.+?)(?: and (\d[\d,]*) more|, …)", re.DOTALL)  # behind a list that does not show all
+PROGRAMS = ("ComfyUI", "AUTOMATIC1111", "diffusers", "peft")  # called so in every language
 OPENING, CLOSING = "‘'\"“«", "’'\"”»"
+EASTERN = re.compile("[\u3040-\u30ff\u4e00-\u9fff“”「」]")
 FULL = ("。", "！", "？")
 COUNTED = re.compile(r"(\d[\d,.]*) ([a-z -]+?)(s?)")  # 1 picture, 1,200 pictures
 COUNTS = {  # what the engine counts; each is a message of its own
@@ -173,18 +175,30 @@ def _listed(text: str, language: str, depth: int) -> str:
             if match[2] == ", ":
                 rows.append([])
     rows[-1].append(text[at:])
-    if sum(map(len, rows)) == 1 or any(len(row) > 2 for row in rows):
+    if rows == [[text]] and not text.startswith("“"):
+        return ""
+    if any(len(row) > 2 for row in rows):
         return ""
     said = [[_name(name, language, depth) for name in row] for row in rows]
     if not all(name for row in said for name in row):
         return ""
     with speaking(language):
-        return ", ".join(row[0] if len(row) == 1 else tr("{names} and {last}", names=row[0], last=row[1]) for row in said)  # type: ignore[arg-type]
+        return MARKS.get((language, ", "), ", ").join(row[0] if len(row) == 1 else _and(row[0], row[1]) for row in said)  # type: ignore[misc, arg-type]
+
+
+def _and(one: str, other: str) -> str:
+    said = tr("{names} and {last}", names="\0", last="\1")
+    if EASTERN.match(one[-1:]) and EASTERN.match(other[:1]):
+        said = said.replace(" ", "")  # which Chinese has around what is Latin
+    return said.replace("\0", one).replace("\1", other)
 
 
 def _name(text: str, language: str, depth: int) -> str | None:
     """One of a list; None where it is not known."""
     if text[:1] in OPENING and (match := BETWEEN.fullmatch(text)) and match[1]:
+        opening, closing = QUOTES.get(language, ("“", "”"))
+        return f"{opening}{text[1:-1]}{closing}" if text.startswith("“") else text
+    if text in PROGRAMS:
         return text
     return _number(text, language) or _exact(text, language) or (_by_pattern(text, language, depth) if " " in text else None)
 
