@@ -21,6 +21,8 @@ NUMBER = re.compile(r"(\d{1,3}(?:,\d{3})+)|\d+\.\d+ (?:%|[kMG]B|s|min|h)")  # 1,
 PART = re.compile(r"((?<=[.!?…])\s+|\s*\n\s*)(?=\S)")  # with what stands between
 KEYED = re.compile(r"([\w.-]+: )(?=\S)")  # the setting that a sentence is about, in front of it
 DEEPEST = 3
+MOST = 600  # letters of a sentence that is looked for: a pattern of several values takes long on a long text that it does not fit
+GLUED = 2  # values without a word between them: of so many nobody can tell where one ends
 FEW = 12  # letters of a pattern that begins with what is filled in; one that has fewer takes only a number there, such as {gb} free
 MEASURE = r"\d[\d.,]*(?: [kMGT]B)?"
 DAY = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) (\d{1,2}) (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)(?: (\d{2}:\d{2}))?")  # of training/clock.py
@@ -119,7 +121,7 @@ class Pattern:
 @cache
 def patterns() -> tuple[Pattern, ...]:
     """The engine's messages that have something filled in, those first that say most themselves."""
-    found = [pattern(line.replace("\\n", "\n")) for line in LIST.read_text(encoding="utf-8").splitlines() if NAME.search(line)]
+    found = [pattern(line.replace("\\n", "\n")) for line in LIST.read_text(encoding="utf-8").splitlines() if NAME.search(line) and line.count("}{") < GLUED]
     return tuple(sorted(found, key=lambda p: -p.weight))
 
 
@@ -136,6 +138,8 @@ def pattern(message: str) -> Pattern:
 
 
 def _by_pattern(text: str, language: str, depth: int) -> str | None:
+    if len(text) > MOST:
+        return None
     for one in patterns():
         if one.longest in text and (match := one.expression.fullmatch(text)):
             said = catalogue(language).gettext(one.message)
