@@ -10,6 +10,7 @@ from PIL import Image, ImageFilter
 from tests.engine.conftest import lab  # noqa: F401 a fixture
 from tests.engine.test_beside import equal_folders, published, session_of
 from tests.engine.test_following import alike, drawn, studio_of
+from training.engine import saving
 from training.plan import prompts
 
 from .test_every_family import _kit, job
@@ -62,7 +63,7 @@ def test_its_loss_is_the_scripts_and_the_control_pipeline_loads_it(kit, lab, dat
     pipe = FluxControlPipeline.from_pretrained(kit.folder)
     pipe.load_lora_weights(run.result() / "control_lora", weight_name="pytorch_lora_weights.safetensors")
     again = session_of(lab, lab.make(**{**changes, "adapter__start_from": str(run.result())}))
-    again.resume()
+    saving.resume(again)
     asked = again.family.predict(again.m, batch.latents, batch.t, batch.cond)
     again.m.denoiser = pipe.transformer
     torch.testing.assert_close(again.family.predict(again.m, batch.latents, batch.t, batch.cond), asked, atol=1e-5, rtol=1e-5)
