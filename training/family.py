@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
+    from PIL.Image import Image
     from torch import Tensor
 
 
@@ -67,6 +68,17 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class References:
+    """How a family is shown what a picture is made from: the pictures that an edit begins with."""
+
+    most: int  # pictures at most that the pipeline takes
+    needed: bool = False  # whether it cannot draw without one
+    read: bool = False  # whether its text encoder looks at them too: encode_instruction is asked in place of encode_text
+    image: str = "image"  # what the pipeline's call calls them
+    several: bool = True  # whether the pipeline's call takes a list of them
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """Frozen facts about a family; readable without torch."""
 
@@ -116,6 +128,8 @@ class FamilySpec:
     elsewhere_called: tuple[str, ...] = ()  # what job files of other trainers call it and its repositories begin with: small letters and digits only
 
     beside: dict[str, Beside] = field(default_factory=dict)  # kind of adapter -> what hangs beside the denoiser; a kind that is not here cannot be trained
+
+    references: References | None = None  # what it can be shown beside the caption; None: nothing
 
     def title_of(self, source: str) -> str:
         """What a base model is called in lists: the family's title, or for another checkpoint its own or its repository's name."""
@@ -171,13 +185,25 @@ class Family(Protocol):
         tensor names must differ between encoders.  Rows of different length are padded with zeros where they meet in a batch.
         For the encoders in SPEC.trainable_text it is also called in the training step, and gradients must pass through it."""
 
+    def encode_instruction(self, m: Modules, caption: str, shown: list[Image]) -> dict[str, Tensor]:
+        """Where SPEC.references.read: as encode_text, of one caption with the pictures (RGB, upright, cut as they are trained) that it speaks
+        of, in their order; none of them: the caption alone."""
+
+    def reference_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) px at which the pipeline encodes a reference of a size.  Asked where SPEC.references is not None."""
+
+    def encode_reference(self, m: Modules, pixels: Tensor) -> Tensor:
+        """pixels [1,3,H,W] in [-1,1], of a size that reference_size gave -> latents [1,C,h,w], normalised, fp32, as the pipeline's call
+        makes them of a reference: nothing is drawn."""
+
     def encode_image(self, m: Modules, pixels: Tensor, generator) -> Tensor:
         """pixels [B,3,H,W] in [-1,1] (video: [B,3,F,H,W]) -> latents, normalised, fp32."""
 
     def predict(self, m: Modules, noisy: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """noisy: latents in m.dtype; t [B]: whole timesteps for "scheduler" families, [0,1] fp32 for flow.  Same shape as noisy:
         what the scheduler's config says, or noise - clean for flow, whatever sign or time the network itself uses.  A family whose
-        SPEC.beside is not empty asks what hangs there, if m.side is not None; cond then has CONTROL or PICTURE."""
+        SPEC.beside is not empty asks what hangs there, if m.side is not None; cond then has CONTROL or PICTURE.  One whose SPEC.references
+        is not None asks references_of(cond), which may be empty unless they are needed."""
 
     def pipeline(self, m: Modules) -> Any:
         """The family's diffusers pipeline over the same modules, ready to draw from prompt embeddings."""
@@ -222,6 +248,7 @@ class Modules:
 
 CONTROL = "control"  # [B,3,H,W] in [0, 1], or latents [B,C,h,w], as Beside.shown says: the control picture
 PICTURE = "picture"  # [B,D], or [B,L,D]: what an image encoder says of the picture that is the prompt
+REFERENCE = "reference{n}"  # n = 0, 1, ...: [B,C,h,w], the latents of one thing each picture is made from; all rows have as many, of one size
 GEOMETRY = "geometry"  # [B,6] px: height, width of the picture as it was; top, left of the crop; height, width of the crop
 
 
@@ -239,6 +266,14 @@ class Cond:
     def to(self, device, dtype=None) -> Cond:
         """The same on a device, floats in `dtype` if one is given."""
         return Cond({k: t.to(device, dtype if dtype and t.is_floating_point() else t.dtype, non_blocking=True) for k, t in self.tensors.items()})
+
+
+def references_of(cond: Cond) -> list[Tensor]:
+    """The latents of what the pictures are made from, each [B,C,h,w], in their order; none where there is nothing."""
+    found = []
+    while (name := REFERENCE.format(n=len(found))) in cond.tensors:
+        found.append(cond.tensors[name])
+    return found
 
 
 def mask_of(cond: Cond) -> Tensor | None:

@@ -30,9 +30,13 @@ def axe() -> str:
 
 
 def faults(page, axe: str) -> list[str]:
-    """What axe finds, a line each."""
+    """What axe finds, a line each; what the page mends a moment after Gradio drew it is no fault."""
     page.evaluate(axe)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    for _ in range(10):
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        if not found:
+            break
+        page.wait_for_timeout(500)
     return [f"{v['id']}: {node['html'][:160]}" for v in found for node in v["nodes"]]
 
 

@@ -40,6 +40,12 @@ class Picture:
     repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
     focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top, of the picture as it is learnt
     treatment: Treatment = PLAIN  # how it is turned and mirrored before anything else; what lies beside it is turned along
+    more_controls: tuple[Control, ...] = ()  # the second, third, ... of them, where an edit is made from several pictures
+
+    @property
+    def references(self) -> tuple[Control, ...]:
+        """What it is made from, in order: its control picture, and further ones."""
+        return (self.control, *self.more_controls) if self.control else ()
 
     @property
     def usable(self) -> bool:

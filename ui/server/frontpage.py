@@ -11,8 +11,7 @@ import re
 from html import escape
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
-
+from . import whole
 from .guard import Access
 
 TITLE = "Easel"
@@ -67,23 +66,11 @@ class FrontPage:
                 scope |= {"path": scope["path"][len(self.path) :] or "/", "raw_path": scope.get("raw_path", b"")[len(self.path) :] or b"/"}
         if scope["type"] != "http" or scope["path"] not in ("", "/") or scope["method"] != "GET":
             return await self.app(scope, receive, send)
-        start, pieces = {}, []
 
-        async def sent(message):
-            if message["type"] == "http.response.start":
-                start.update(message)
-                return
-            pieces.append(message.get("body", b""))
-            if message.get("more_body"):
-                return
-            body = b"".join(pieces)
-            if Headers(scope=start).get("content-type", "").startswith("text/html"):
-                body = with_where(with_first(with_head(body, self.head), self.first), self.where)
-                MutableHeaders(scope=start)["content-length"] = str(len(body))
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
+        def with_ours(status: int, kind: str, body: bytes) -> bytes:
+            return with_where(with_first(with_head(body, self.head), self.first), self.where) if kind.startswith("text/html") else body
 
-        await self.app(scope, receive, sent)
+        await whole.changed(self.app, scope, receive, send, with_ours)
 
 
 def where(path: str, access: Access) -> str:

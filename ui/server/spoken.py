@@ -19,11 +19,11 @@ import orjson
 from gradio.context import Context
 from gradio.routes import toorjson
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 
 from .. import language, theme
 from ..language import SOURCE, asked_in, of_request, speaking
+from . import whole
 
 TRIES = 5
 AGAIN_S = 60.0  # after it failed
@@ -104,29 +104,14 @@ class Spoken:
         if scope["method"] != "GET" or path not in ("", "/config"):
             return await self.app(scope, receive, send)
         differing = await run_in_threadpool(self.layouts.differing, code)
-        start, pieces = {}, []
 
-        async def sent(message):
-            if message["type"] == "http.response.start":
-                start.update(message)
-                return
-            if message["type"] != "http.response.body":
-                return await send(message)
-            pieces.append(message.get("body", b""))
-            if message.get("more_body"):
-                return
-            body, kind = b"".join(pieces), Headers(scope=start).get("content-type", "")
+        def in_language(status: int, kind: str, body: bytes) -> bytes:
             if kind.startswith("text/html"):
-                body = with_language(body, code, differing)
-            elif start["status"] == 200 and kind.startswith("application/json") and differing:
-                body = orjson.dumps(put(orjson.loads(body), differing))
-            headers = MutableHeaders(scope=start)
-            headers["content-length"] = str(len(body))
-            headers.add_vary_header("Accept-Language, Cookie")
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
+                return with_language(body, code, differing)
+            spoken = status == 200 and kind.startswith("application/json") and differing
+            return orjson.dumps(put(orjson.loads(body), differing)) if spoken else body
 
-        await self.app(scope, receive, sent)
+        await whole.changed(self.app, scope, receive, send, in_language, vary="Accept-Language, Cookie")
 
 
 def put(config: dict[str, Any], differing: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
