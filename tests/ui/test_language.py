@@ -56,7 +56,7 @@ def unmarked(path: Path) -> list[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     silent: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(node.body[0], ast.Expr):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body and isinstance(node.body[0], ast.Expr):
             silent |= _inside(node.body[0])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in (*MARKS_OF_TEXT, "print"):
             silent |= {found for argument in node.args for found in _inside(argument)}

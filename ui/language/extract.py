@@ -142,7 +142,7 @@ def engine() -> Iterator[Message]:
     for path in paths:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         left_out = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if isinstance(part, ast.Constant)}
-        left_out |= {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and node.body and isinstance(node.body[0], ast.Expr)}
+        left_out |= {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and node.body and isinstance(node.body[0], ast.Expr)}
         left_out |= {id(word) for node in ast.walk(tree) if _is_word_list(node) for word in node.elts}
         where = path.relative_to(REPO).as_posix()
         left_out |= _unshown(tree, UNSHOWN.get(where, ()))
