@@ -10,6 +10,12 @@ outside of this repository on the models of tests/families.  Which script, by fa
     flux1   examples/dreambooth/train_dreambooth_lora_flux.py           --weighting_scheme, --guidance_scale 1
     sd35    examples/dreambooth/train_dreambooth_lora_sd3.py            --weighting_scheme, --max_sequence_length 256
 
+    and at commit 58eb52c (2026-08-23), with --weighting_scheme and --max_sequence_length 512:
+
+    qwen_image   examples/dreambooth/train_dreambooth_lora_qwen_image.py
+    z_image      examples/dreambooth/train_dreambooth_lora_z_image.py
+    flux2_klein  examples/dreambooth/train_dreambooth_lora_flux2_klein.py
+
 Three things around those lines were stood in for: the VAE's draw and the noise (the tensors of `seeded`, so that both see the same), and
 the tokenizers' length of 77, for which the toy encoders are too short.  The flow scripts drew the timesteps themselves, after
 torch.manual_seed(7); they are kept beside the loss.
@@ -52,7 +58,14 @@ GOLDEN = [
     ("sd35", {}, {}, EVEN_3, 3.2114648818969727),
     ("sd35", {}, {}, MIDDLE_3, 3.266758918762207),
     ("sd35", {"dual": False}, {}, MIDDLE_3, 3.283961534500122),
+    ("qwen_image", {}, {}, EVEN, 3.3067643642425537),
+    ("qwen_image", {}, {}, MIDDLE, 3.395824432373047),
+    ("z_image", {}, {}, EVEN_3, 3.090526580810547),
+    ("z_image", {}, {}, MIDDLE_3, 3.119741439819336),
+    ("flux2_klein", {}, {}, EVEN, 3.0480880737304688),
+    ("flux2_klein", {}, {}, MIDDLE, 3.1480906009674072),
 ]
+CHANNELS = {"qwen_image": 4, "flux2_klein": 16}  # of the toys' latents, where the VAE's own are not those of the denoiser
 
 
 def fixed(module):
@@ -85,7 +98,7 @@ def model(tmp_path_factory):
 
 
 def batch_of(family, m, times: list[float], captions=CAPTIONS, pictures=PICTURES) -> Batch:
-    shape = (len(captions), m.vae.config.latent_channels, 16, 16)
+    shape = (len(captions), CHANNELS.get(family.SPEC.id) or m.vae.config.latent_channels, 16, 16)
     items = [Item(str(n), "", "", (caption,), size, crop_to(*size, (32, 32)), (False,)) for n, (caption, size) in enumerate(zip(captions, pictures, strict=True))]
     with torch.no_grad():
         cond = Cond.of([row | item.geometry(False) for row, item in zip(family.encode_text(m, captions), items, strict=True)])
