@@ -111,7 +111,7 @@ def faults(config: TrainConfig, spec: FamilySpec, pictures: Sequence[Row]) -> li
         *_without_partner(config, spec, [p for _, _, p in pictures if not p.references]),
         *_silent(config, pictures),
         *_of_another_shape(config, made),
-        *_too_many(spec, [p for p in made if len(p.references) > takes.most]),
+        *_too_many(spec, [p for p in made if takes and len(p.references) > takes.most]),
     ]
 
 
@@ -137,7 +137,7 @@ def _of_another_shape(config: TrainConfig, made: list[Picture]) -> list[str]:
 
 
 def _too_many(spec: FamilySpec, over: list[Picture]) -> list[str]:
-    most = spec.references.most  # type: ignore[union-attr]
+    most = spec.references.most if spec.references else 0
     said = f"Made from more pictures than {spec.title} takes, which is {most}: {named(over)}. Leave some of them out"
     return [said] * bool(over)
 
