@@ -67,7 +67,7 @@ def _taken_away(folder: Folder, record: dict) -> list[str]:
     stems = {stem_of(name).casefold() for name in wanted.files}
     taken = set(bin.with_beside(scan, [n for n in since if n in scan.files and stem_of(n).casefold() in stems]))  # their caption's name is that of another
     stay = {name: digest for name, digest in since.items() if name not in wanted.files and name not in taken}
-    owners = {name: stem for held in (scan.masks, scan.controls) for stem, name in held.items()}
+    owners = scan.owners()
     left = {stem_of(name) for name in (*wanted.files, *stay) if name not in scan.beside}
     stay = {name: digest for name, digest in stay.items() if name in scan.files or owners.get(name) in left}  # no mask without its picture
     of = {kind: {k: v for k, v in getattr(now, kind).items() if k in stay} for kind in ("captions", "repeats")}
