@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import shutil
 import tempfile
 import unicodedata
@@ -37,6 +38,8 @@ from .roles import ANOTHER, PICTURE, Role, in_order, kohya_folder, roles
 if TYPE_CHECKING:
     from PIL import Image
 
+MAX_INSTRUCTION = 2000  # letters of one that is for all pairs; a longer text is about the dataset
+_NOTICE = re.compile(r"^(?:read.?me|licen[cs]e|notice|about|info|notes?|credits?|changelog|requirements)\b", re.IGNORECASE)  # a text about the dataset
 FOLDER = "folder"  # source of captions that are the words of their folder's name
 SPARE_BYTES = 200_000_000  # what an import leaves free on the disk
 NOTHING_TO_DRAW = "goes without one: there is nothing in it to draw"
@@ -263,7 +266,9 @@ def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verd
     verdicts += _kept_as_it_is(ds, regular, offered, on_progress) if regular else []
     verdicts += _pair_beside(ds, room, beside, pairs)
     lost = {(o.folder, o.stem) for o, _ in (*kept_out, *beside)}
-    verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
+    one = _for_all(ds, texts, pairs, new)
+    verdicts += _pair(ds, [t for t in texts if t not in one and ((t.folder, t.stem) not in lost or pairs.beside(t))], pairs, new)
+    verdicts += _instruct(ds, one, new)
     verdicts += listed.laid_on(ds, came, pairs, new)
     if stale := {id for id in ds.repeats() if id and id in new}:  # of pictures of these names that were here before
         ds.set_repeats(dict.fromkeys(stale, 1))
@@ -567,6 +572,27 @@ def _pair(ds: Dataset, texts: list[Offered], pairs: Pairs, new: set[str]) -> lis
             ds._write_caption(scan, id, caption)
         rereading.remember(ds, guesses)
     ds.set_captions(changed, "file", new_op())
+    return verdicts
+
+
+def _for_all(ds: Dataset, texts: list[Offered], pairs: Pairs, new: set[str]) -> list[Offered]:
+    """The one text of an import of pairs that is no picture's caption by its name: the instruction of them all; [] where there is none, or more than one."""
+    if len(texts) != 1 or _NOTICE.match(texts[0].stem) or pairs.beside(texts[0]) or pairs.anywhere(texts[0].stem):
+        return []
+    return texts if sum(bool(p.references) for p in ds.pictures(check=False) if p.id in new) > 1 else []
+
+
+def _instruct(ds: Dataset, texts: list[Offered], new: set[str]) -> list[Verdict]:
+    """One instruction for all pairs that came, as the caption of each that has none."""
+    verdicts = []
+    for text, (data, why) in _read_all(texts).items():
+        caption = data.text if data and len(data.text) <= MAX_INSTRUCTION else ""
+        if not caption:
+            verdicts.append(Verdict(text.label, False, why or ("is too long to be the instruction of all pairs" if data and data.text else "is empty, so the pairs have no instruction"), kind="caption"))
+            continue
+        bare = {p.id: caption for p in ds.pictures(check=False) if p.id in new and p.references and not p.caption}
+        ds.set_captions(bare, "file", new_op())
+        verdicts.append(Verdict(text.label, True, f"is one instruction for all: it is the caption of {counted(len(bare), 'picture')} now", kind="folder"))
     return verdicts
 
 
