@@ -15,6 +15,7 @@ from training.data.memory import scan
 from training.data.roles import in_order, roles
 from training.home import Home
 
+
 @pytest.fixture
 def ds(home):
     return datasets.create(home, "edits")
@@ -185,3 +186,13 @@ def test_a_folder_of_results_in_place_has_its_befores_beside_it(home, nasty):
     found = datasets.resolve(home, str(nasty / "d" / "edited"))
     assert all(len(p.references) == 1 for p in found.pictures()) and same(found.get("1.png").references[0], 11)
     assert not any(p.references for p in datasets.resolve(home, str(nasty / "d" / "other")).pictures()), "a folder of any name has no befores beside it"
+
+
+def test_one_is_added_and_taken_away_by_hand_and_undo_brings_it_back(ds, nasty):
+    importing.add_files(ds, [write(nasty / "cat.png", 1)])
+    said = importing.add_references(ds, "cat.png", [write(nasty / "any name.jpg", 2), write(nasty / "other.png", 3, size=(70, 100)), write(nasty / "tiny.png", 4, size=(20, 20))])
+    assert [v.ok for v in said] == [True, True, False] and "too small" in said[2].reason
+    assert pairs(ds) == {"cat.png": ["cat.control.png", "cat.control2.png"]} and same(ds.get("cat.png").references[0], 2)
+    assert ds.remove_references(["cat.png"]) == 2 and pairs(ds) == {"cat.png": []}
+    assert ds.can_undo() == "removal of 2 control pictures" and ds.undo() == "2 control pictures put back"
+    assert pairs(ds) == {"cat.png": ["cat.control.png", "cat.control2.png"]}

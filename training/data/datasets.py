@@ -335,6 +335,10 @@ class Dataset(Folder):
         """Put pictures with their captions, masks and control pictures aside; undo brings them back.  How many."""
         return undoing.remove(self, ids)
 
+    def remove_references(self, ids: Sequence[str]) -> int:
+        """Put aside what these pictures are made from; undo brings it back.  How many files."""
+        return undoing.remove_references(self, ids)
+
     # -- inside
 
     def _finish(self) -> None:

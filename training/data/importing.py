@@ -34,6 +34,7 @@ from .memory import scan as scan_folder
 from .offered import Left, Offered, Pairs, place
 from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
 from .roles import ANOTHER, PICTURE, Role, in_order, kohya_folder, roles
+from .tables import MOST_CONTROLS
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -460,6 +461,28 @@ def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: Pa
     if not picture or not picture["ok"]:
         return f"belongs to {ids[0]}, which cannot be used"
     return misfit((report.width, report.height), (picture["width"], picture["height"])) if role.kind == "mask" else ""
+
+
+def add_references(ds: Dataset, id: str, paths: Iterable[os.PathLike | str]) -> list[Verdict]:
+    """Pictures that the picture `id` is made from, behind those that it has, copied in beside it; a verdict for each.  Raises ValueError for no such picture."""
+    given, verdicts = [Path(p) for p in paths], []
+    with _importing(ds, sum(map(_size, given))) as room, versions.step(ds) as step:
+        number = len(scan_folder(ds.path).controls.get(stem_of(ds.get(id).id), ()))
+        ready: dict[str, Path] = {}
+        jobs = list(enumerate(Offered(path.name, str(path.parent), path.name, path, loose=True) for path in given))
+        for taken in gated(jobs, lambda gate, job: _taken(ds, gate, job[1], room / f"beside{job[0]:06d}", {})):
+            why = taken.report.reason if not taken.report.ok else ""
+            why = why or (f"is more than the {MOST_CONTROLS} pictures that one can be made from" if number >= MOST_CONTROLS else "")
+            if not why:
+                number += 1
+                if taken.report.format != "PNG":
+                    taken.temp.write_bytes(_as_png(taken.temp, "control"))
+                ready[called(Path(id).stem, number)] = taken.temp
+            verdicts.append(Verdict(taken.offered.label, not why, why or taken.report.note, id, "control"))
+        _put_beside(ds, ready)
+        ds.check()
+        step.did = summary(verdicts)
+    return verdicts
 
 
 def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -> list[Verdict]:
