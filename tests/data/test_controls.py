@@ -69,9 +69,9 @@ def test_the_grid_shows_which_pictures_have_one(ds, nasty):
 
     importing.add_files(ds, [write(nasty / "cat.png", 1), write(nasty / "cat.control.png", 2), write(nasty / "dog.png", 3), write(nasty / "owl.png", 4)])
     write(ds.path / "owl.control.png", 5, size=(300, 100))
-    tiles = {p.id: picture_tile(p, lambda p: "t", lambda p: "f", None, ("small", "large")) for p in ds.pictures()}
+    tiles = {p.id: picture_tile(p, lambda p: "t", lambda p: "f", None, [("small", "large")] * len(p.references)) for p in ds.pictures()}
     assert 'href="large" data-zoom="cat.control.png"' in tiles["cat.png"] and 'src="small"' in tiles["cat.png"]
-    assert "control" not in tiles["dog.png"].lower() and ">Control?</span>" in tiles["owl.png"]
+    assert "control" not in tiles["dog.png"].lower() and ">Other shape</span>" in tiles["owl.png"]
 
 
 def test_control_pictures_are_made_where_there_are_none(ds, nasty):

@@ -15,7 +15,7 @@ from training.data import concepts, datasets, parts
 from training.data.parts import taken
 from training.formats.adapting import stands_alone
 from training.formats.basemodel import local_folder, read_configs
-from training.formats.beside import is_beside
+from training.formats.beside import is_beside, needs_control
 from training.home import Home
 from training.hub.secrets import Secret
 from training.names import check_name
@@ -454,6 +454,7 @@ class Aim:
     batch: int = 1
     trigger: str = ""
     what: str = ""  # is learnt: the preset's goal
+    control: bool = False  # what lies beside pictures is shown to a network beside the denoiser
 
     def remark(self, width: int, height: int) -> tuple[str, str]:
         """(a word, the sentence to it) on a picture that is enlarged or cut a good deal to be learnt; ("", "") for any other."""
@@ -486,7 +487,13 @@ def aim(home: Home, machine: Machine, dataset: str) -> Aim | None:
     sides = typed.get("data.resolutions") or own.get("resolutions") or usual["resolutions"].default
     buckets = typed.get("data.aspect_buckets", own.get("aspect_buckets", usual["aspect_buckets"].default))
     aspect = float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0
-    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.word_of(dataset), chosen.goal)
+    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.word_of(dataset), chosen.goal, _has_control(draft, chosen, home))
+
+
+def _has_control(draft: Draft, preset: Preset, home: Home) -> bool:
+    """Whether what learns hangs beside the denoiser and is shown control pictures."""
+    plugin = registry.find("adapters", home.plugins).get(draft.edits.get("adapter.type", str(preset.config.get("adapter", {}).get("type", ""))))
+    return bool(plugin and plugin.ok and needs_control(plugin.module))
 
 
 def _divisor(preset: Preset, home: Home) -> int:
