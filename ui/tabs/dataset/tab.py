@@ -138,7 +138,7 @@ def build(ctx: UiContext) -> Parts:
         health = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-health")
         with gr.Row(visible=False, elem_classes=["ez-card", "ez-row", "ez-before"]) as before_row:
             before_of = gr.HTML(apply_default_css=False, elem_classes="ez-grow")
-            before = gr.File(label=tr("The picture before"), show_label=False, file_count="multiple", type="filepath", elem_classes="ez-before-file", elem_id="ez-before-file", height=96)
+            before = gr.File(label=tr("The picture before"), show_label=False, file_count="multiple", type="filepath", elem_classes=["ez-drop", "ez-drop-before"], elem_id="ez-before-file", height=96)
             before_no = gr.Button(tr("Cancel"), elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         grid = gr.HTML(apply_default_css=False, html_template=picks() + "${value}", js_on_load=TREATED_JS, elem_id="ez-pictures")
         with gr.Accordion(tr("What should the trigger word absorb?"), open=False, elem_classes="ez-fold"):
