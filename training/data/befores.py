@@ -6,11 +6,11 @@ import base64
 from collections.abc import Mapping, Sequence
 
 from .controls import Control
+from .editing import same_shape
 from .finding import Finding
 from .listing import Picture
 from .measuring import Measured
 
-OTHER_SHAPE = 0.01  # of width / height between a picture and the one before it, from which an edit run asks for one shape
 SAME_LEVELS = 1.5  # levels by which no part of two pictures differs that are the same to the eye; JPEG of quality 80 strays by less
 SMALLER = 0.8  # of the picture's side: a picture before with less has less detail than what is to be drawn of it
 MOSTLY = 0.5  # share of pairs from which a dataset is one of edits, in which the rest has a part missing
@@ -53,7 +53,7 @@ def same(picture: Picture, before: Control, seen: Mapping[str, Measured]) -> boo
 
 def reshaped(picture: Picture, before: Control) -> bool:
     """Whether it has another shape than the picture that it is made from."""
-    return bool(picture.height and before.height) and abs(before.width * picture.height / (before.height * picture.width) - 1) > OTHER_SHAPE
+    return bool(picture.height and before.height) and not same_shape(before, picture)
 
 
 def coarse(picture: Picture, before: Control, side_px: int) -> bool:
