@@ -133,7 +133,7 @@ def check(ds: Dataset, goal: Goal, on_progress: Progress | None = None) -> Healt
     known = remembered(ds)
     wanted: dict[str, Picture | Control] = {}
     for p in pictures:
-        wanted |= {one.sha256: one for one in (p, *p.references) if p.usable and one.sha256 not in known}
+        wanted |= {one.sha256: one for one in _with_befores(p) if p.usable and one.sha256 not in known}
     missing = list(wanted.values())
     try:
         for done, (digest, found) in enumerate(gated(missing, _measured, min(4, os.cpu_count() or 1)), 1):
@@ -143,7 +143,7 @@ def check(ds: Dataset, goal: Goal, on_progress: Progress | None = None) -> Healt
                 on_progress(done, len(missing), missing[done - 1].path.name)
     finally:
         if missing:
-            present = {one.sha256 for p in pictures for one in (p, *p.references)}
+            present = {one.sha256 for p in pictures for one in _with_befores(p)}
             write_text_whole(ds.meta / FILE, json.dumps({"version": 1, "pictures": {k: vars(v) for k, v in known.items() if k in present}}))
     return judge(pictures, known, goal)
 
@@ -161,6 +161,10 @@ def print_of(pictures: Sequence[Picture], goal: Goal) -> str:
     import hashlib
 
     return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.captions, p.focus, p.treatment.view, [c.sha256 for c in p.references]) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _with_befores(picture: Picture) -> list[Picture | Control]:
+    return [picture, *picture.references]
 
 
 def _measured(gate: Gate, picture: Picture | Control) -> tuple[str, dict | None]:

@@ -31,8 +31,8 @@ def _address(ctx, ds: Dataset, one: Control, view: str) -> Address:
     return media.thumb_url(ctx, ds.name, one.path.name, one.sha256, view), media.picture_url(ctx, ds.name, one.path.name, one.sha256)
 
 
-def inset(picture: Picture, befores: Sequence[Address]) -> str:
-    """The first of them in the corner of its picture, with how many more there are; it opens large, right behind that one."""
+def inset(picture: Picture, befores: Sequence[Address], opens: bool = True) -> str:
+    """The first of them in the corner of its picture, with how many more there are.  opens: large, right behind that one."""
     if not befores:
         return ""
     first = picture.references[0]
@@ -40,10 +40,10 @@ def inset(picture: Picture, befores: Sequence[Address]) -> str:
     says = tr("{file}: what this picture is made from, the picture before an edit or its control picture", file=first.path.name)
     more = len(befores) - 1
     count = f'<b class="ez-num" title="{escape(trn("{n} more that it is made from", "{n} more that it is made from", more))}">+{more}</b>' if more else ""
-    return (
-        f'<a class="ez-twin" href="{escape(befores[0][1])}" data-zoom="{name}"{treated.attributes(picture)} title="{escape(says)}">'
-        f'<img src="{escape(befores[0][0])}" alt="{name}" loading="lazy">{count}</a>'
-    )
+    shown = f'<img src="{escape(befores[0][0])}" alt="{name}" loading="lazy">{count}'
+    if not opens:
+        return f'<span class="ez-twin" title="{escape(says)}">{shown}</span>'
+    return f'<a class="ez-twin" href="{escape(befores[0][1])}" data-zoom="{name}"{treated.attributes(picture)} title="{escape(says)}">{shown}</a>'
 
 
 def attributes(picture: Picture, befores: Sequence[Address]) -> str:

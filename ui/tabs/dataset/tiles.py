@@ -70,13 +70,13 @@ def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | Non
     )
 
 
-def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[str, str], picked: bool = False) -> str:
-    """A tile of the Captions tab: the picture, a tick to select it, and a box for its caption.  status: (class, word) of the captioner, or ("", "")."""
+def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[str, str], picked: bool = False, before: Sequence[befores.Address] = ()) -> str:
+    """A tile of the Captions tab: the picture, a tick to select it, and a box for its caption.  status: (class, word) of the captioner, or ("", ""); before: what it is made from."""
     id, name = escape(picture.id, quote=True), escape(picture.id)
     return (
         f'<div class="ez-tile{" ez-on" if picked else ""}" role="listitem" data-id="{id}">'
-        f"{_thumb(picture, thumb, full)}"
-        f'{tick(picture.id, picked)}'
+        f"{_thumb(picture, thumb, full, before=before)}"
+        f'{tick(picture.id, picked)}{befores.inset(picture, before, opens=False)}'
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="{escape(tr("Caption of {name}", name=picture.id))}" placeholder="{escape(tr("No caption yet"))}" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'

@@ -30,7 +30,7 @@ from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
 from ...language import point, tr, trc
-from . import uses
+from . import paired, uses
 from .uses import Use
 
 FORM = "train"  # name of the draft on disk
@@ -147,6 +147,8 @@ class Plan:
     seen: tuple[int, ...] = ()  # these with the repeats of single pictures
     words: bool = False  # words say what changes; no pictures are asked for
     at_once: bool = True  # pictures are learnt as they are
+    pairs: bool = False  # the pictures have others beside them that they are made from
+    edit_presets: frozenset[str] = frozenset()  # ids of the presets that learn edits
 
     @property
     def name(self) -> str:
@@ -166,7 +168,7 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         return replace(empty, wrong={"preset": str(error)})
     chosen = next((p for p in found if p.id == draft.preset and p.ok), best)
     pictures = count_pictures(home, dataset, draft.own.part)
-    empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures)
+    empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures, pairs=paired.are_pairs(home, dataset, draft.own.part), edit_presets=paired.learning(home, found))
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     words, at_once = _kind(home, chosen, draft)
     wrong = _top_faults(draft) | (_prior_fault(home, draft, dataset) if at_once else {})
@@ -221,6 +223,8 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
+    if config and (lacks := paired.fault(home, config)):
+        wrong.setdefault("", lacks)
     if config and not config.data.datasets:
         pictures = config.concept.drawn * len(config.data.resolutions)
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, seen=seen, words=words, at_once=at_once)
