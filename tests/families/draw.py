@@ -44,7 +44,7 @@ def draw(order: dict, pipeline: type | None) -> None:
     pipe = pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
-    more = {"num_frames": order["frames"]} if order["frames"] else {}
+    more = ({"num_frames": order["frames"]} if order["frames"] else {}) | order["call"]
 
     def picture():
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)

@@ -5,7 +5,7 @@ pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`, 
 `from_pipe(m, latents, shape)`; where the denoiser does not answer with a tuple of one tensor in that layout, `as_answer(m, latents)`;
 where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `JOB` and `SAMPLE` for settings of the job and of its
 `sample` part; `FIRST_T` where the scheduler does not begin at 1; `PROMPTED` for what the pipeline's call needs to encode a prompt on the
-toy; `TRIMMED` where cached text leaves out what the pipeline pads and hides; and `mend(pipe)` for a fault of the pipeline that would hide ours.
+toy; `CALL` for what the public pipeline's call needs to draw at a size; `TRIMMED` where cached text leaves out what the pipeline pads and hides; and `mend(pipe)` for a fault of the pipeline that would hide ours.
 """
 
 from __future__ import annotations
@@ -289,6 +289,7 @@ def elsewhere():
 def _drawn(kit, elsewhere, lora, out) -> dict:
     """What another process draws with the public pipeline: without the LoRA, and with it."""
     order = {"folder": str(kit.folder), "family": kit.id, "lora": str(lora), "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
+    order["call"] = getattr(kit.toy, "CALL", {})
     print(json.dumps(order), file=elsewhere.stdin, flush=True)
     assert elsewhere.stdout.readline() == "0\n"
     return torch.load(out, weights_only=True)

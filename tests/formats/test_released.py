@@ -31,6 +31,7 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "sdxl": ("UNet2DConditionModel", XL, released.sdxl),
     "sd35": ("SD3Transformer2DModel", SD35, released.sd35_medium),
     "flux1": ("FluxTransformer2DModel", {"guidance_embeds": True}, released.flux1),
+    "flux1_kontext": ("FluxTransformer2DModel", {"guidance_embeds": True}, released.flux1),
     "chroma": ("ChromaTransformer2DModel", {}, lambda: released.flux1(modulation=False)),
     "flux2": ("Flux2Transformer2DModel", {}, lambda: released.flux2(8, 48, 6144)),
     "flux2_klein": ("Flux2Transformer2DModel", KLEIN, lambda: released.flux2(5, 20, 3072)),

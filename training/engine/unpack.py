@@ -120,7 +120,7 @@ def _origin(weights: dict, spec: FamilySpec, name: str) -> str:
         return origin
     words = lambda text: set(re.split(r"[^a-z0-9]+", text.lower()))
     usual = words(spec.default_source)
-    return next((other for other in spec.alike if words(other) - usual <= words(name)), spec.default_source)
+    return next((other for other in spec.alike if (own := words(other) - usual) and own <= words(name)), spec.default_source)
 
 
 def _holds(weights: dict, part: str, class_name: str, spec: FamilySpec) -> bool:
