@@ -75,7 +75,7 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
     try:
         source = download(origin, ())
         index = json.loads((source / "model_index.json").read_text(encoding="utf-8"))
-        if index["_class_name"] != spec.pipeline:
+        if index["_class_name"] not in (spec.pipeline, *spec.other_pipelines):
             raise ValueError(f"it is like {origin}, made for {index['_class_name']}, but you chose {spec.title}; choose its own family")
         lacking = [name for name in parts if not _holds(weights, name, index[name][1], spec)]
         if lacking:

@@ -113,7 +113,7 @@ def predict(m: Modules, noisy, t, cond: Cond, guidance: float = GUIDANCE_WHEN_TR
     from diffusers import FluxPipeline
     from torch import cat, full_like
 
-    batch, _, h, w = noisy.shape
+    h, w = noisy.shape[-2:]
     embeds = cond.tensors["embeds"]
     if not m.denoiser.config.guidance_embeds:
         embeds = embeds[:, :TOKENS_DISTILLED]
