@@ -5,6 +5,7 @@ left for the next, and the libraries are imported once for all families.
 """
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -13,8 +14,10 @@ import traceback
 gc.disable()  # until all is imported
 
 import diffusers
+import numpy as np
 import peft  # noqa: F401 which load_lora_weights would import in every fork
 import torch
+from PIL import Image
 
 
 def main() -> None:
@@ -41,19 +44,30 @@ def _done(order: dict, pipeline: type | None) -> int:
 
 def draw(order: dict, pipeline: type | None) -> None:
     """Writes what the pipeline draws without the LoRA and with it to order["out"]."""
-    pipe = pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
+    toy = importlib.import_module(f"tests.families.{order['family']}")
+    if hasattr(toy, "shrink"):
+        toy.shrink(setattr)
+    pipe = toy.opened(pipeline, order["folder"]) if hasattr(toy, "opened") else pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
     more = ({"num_frames": order["frames"]} if order["frames"] else {}) | order["call"]
+    if order["shown"]:
+        more["image"] = [picture(n + 1) for n in range(order["shown"])]
 
-    def picture():
+    def drawn():
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)
         return torch.as_tensor((out.frames if hasattr(out, "frames") else out.images)[0])
 
-    pictures = {"base": picture()}
+    pictures = {"base": drawn()}
     pipe.load_lora_weights(order["lora"])
-    pictures["lora"] = picture()
+    pictures["lora"] = drawn()
     torch.save(pictures, order["out"])
+
+
+def picture(seed: int) -> Image.Image:
+    """What something is made from, of a shape of its own."""
+    noise = np.random.default_rng(seed).integers(0, 256, (30 + 20 * seed, 60, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
 
 
 def ours(order):

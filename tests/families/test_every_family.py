@@ -5,7 +5,8 @@ pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`, 
 `from_pipe(m, latents, shape)`; where the denoiser does not answer with a tuple of one tensor in that layout, `as_answer(m, latents)`;
 where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `JOB` and `SAMPLE` for settings of the job and of its
 `sample` part; `FIRST_T` where the scheduler does not begin at 1; `PROMPTED` for what the pipeline's call needs to encode a prompt on the
-toy; `CALL` for what the public pipeline's call needs to draw at a size; `TRIMMED` where cached text leaves out what the pipeline pads and hides; and `mend(pipe)` for a fault of the pipeline that would hide ours.
+toy; `CALL` for what the public pipeline's call needs to draw at a size; `shrink(put)` where references are larger than a toy can take, which
+puts smaller sizes into diffusers' modules and ours; `opened(cls, folder)` where the public pipeline opens the folder in another way than most; `TRIMMED` where cached text leaves out what the pipeline pads and hides; and `mend(pipe)` for a fault of the pipeline that would hide ours.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ import torch
 import training.families
 from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
+from tests.families import draw as drawing
 from training import registry
 from training.engine import noise
-from training.family import GEOMETRY, Cond, Placement
+from training.family import GEOMETRY, REFERENCE, Cond, Placement
 
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(training.families.__path__))
 # one of those that are trained alike: the run around the model is the same for them
@@ -48,20 +50,39 @@ def _kit(id: str, scratch: str):
     folder = toy.build(Path(scratch) / f"toy {id}")
     family = registry.get("families", id)
     spec, place = family.SPEC, Placement(torch.float32, "cpu")
-    rows = {}
-    for caption in (*CAPTIONS, ""):
-        rows[caption] = {}
-        for encoder in spec.parts["text"]:  # one at a time, as the engine does
-            alone = family.load(folder, {encoder}, place)
-            with torch.no_grad():
-                rows[caption] |= family.encode_text(alone, [caption])[0]
-    m = family.load(folder, {spec.denoiser, *spec.parts["vae"]}, place)
-    return SimpleNamespace(id=id, family=family, spec=spec, toy=toy, folder=folder, m=m, rows=rows, schedule=noise.read_schedule(m.scheduler.config, spec.prediction))
+    shown = [drawing.picture(n) for n in (1, 2)][: spec.references.most] if spec.references and spec.references.needed else []
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        if hasattr(toy, "shrink"):
+            toy.shrink(patch.setattr)
+        rows = {}
+        for caption in (*CAPTIONS, ""):
+            rows[caption] = {}
+            for encoder in spec.parts["text"]:  # one at a time, as the engine does
+                alone = family.load(folder, {encoder}, place)
+                rows[caption] |= family.encode_instruction(alone, caption, shown) if shown and spec.references.read else family.encode_text(alone, [caption])[0]
+        m = family.load(folder, {spec.denoiser, *spec.parts["vae"]}, place)
+        made_from = {REFERENCE.format(n=n): encoded(family, m, picture)[0] for n, picture in enumerate(shown)}
+    schedule = noise.read_schedule(m.scheduler.config, spec.prediction)
+    return SimpleNamespace(id=id, family=family, spec=spec, toy=toy, folder=folder, m=m, rows=rows, schedule=schedule, shown=shown, made_from=made_from)
+
+
+def encoded(family, m, picture):
+    """The latents of a reference, prepared as the pipelines prepare it."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    width, height = family.reference_size(*picture.size)
+    return family.encode_reference(m, VaeImageProcessor().preprocess(picture, height, width))
+
+
+def given(kit) -> dict:
+    """The argument by which the pipeline's call is shown what it needs to be shown."""
+    takes = kit.spec.references
+    return {takes.image: kit.shown if takes.several else kit.shown[0]} if kit.shown else {}
 
 
 def conditioned(kit, *captions, size=None) -> Cond:
     h, w = size or kit.toy.SIZE
-    return Cond.of([kit.rows[c] | {GEOMETRY: torch.tensor([h, w, 0, 0, h, w])} for c in captions])
+    return Cond.of([kit.rows[c] | kit.made_from | {GEOMETRY: torch.tensor([h, w, 0, 0, h, w])} for c in captions])
 
 
 def latents_like(kit, count: int, seed: int = 0):
@@ -97,7 +118,7 @@ def called(kit, m, latents, steps: int, args: dict):
     frames = getattr(kit.toy, "FRAMES", None)
     with torch.no_grad():
         out = pipe(
-            **args, latents=to_pipe(kit, latents).clone(), num_inference_steps=steps, height=h, width=w, output_type="latent",
+            **args, **given(kit), latents=to_pipe(kit, latents).clone(), num_inference_steps=steps, height=h, width=w, output_type="latent",
             **({"num_frames": frames} if frames else {}),
         )  # fmt: skip
     return out.frames if hasattr(out, "frames") else out.images
@@ -289,7 +310,7 @@ def elsewhere():
 def _drawn(kit, elsewhere, lora, out) -> dict:
     """What another process draws with the public pipeline: without the LoRA, and with it."""
     order = {"folder": str(kit.folder), "family": kit.id, "lora": str(lora), "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
-    order["call"] = getattr(kit.toy, "CALL", {})
+    order |= {"call": getattr(kit.toy, "CALL", {}), "shown": len(kit.shown)}
     print(json.dumps(order), file=elsewhere.stdin, flush=True)
     assert elsewhere.stdout.readline() == "0\n"
     return torch.load(out, weights_only=True)
