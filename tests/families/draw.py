@@ -14,7 +14,6 @@ import traceback
 gc.disable()  # until all is imported
 
 import diffusers
-import numpy as np
 import peft  # noqa: F401 which load_lora_weights would import in every fork
 import torch
 from PIL import Image
@@ -50,24 +49,19 @@ def draw(order: dict, pipeline: type | None) -> None:
     pipe = toy.opened(pipeline, order["folder"]) if hasattr(toy, "opened") else pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
-    more = ({"num_frames": order["frames"]} if order["frames"] else {}) | order["call"]
-    if order["shown"]:
-        more["image"] = [picture(n + 1) for n in range(order["shown"])]
+    more = ({"num_frames": order["frames"]} if order["frames"] else {}) | getattr(toy, "CALL", {})
+    shown = {order["image"]: [Image.open(file).convert("RGB") for file in order["shown"]]} if order.get("shown") else {}  # an edit is drawn over these
 
-    def drawn():
+    def picture(**more):
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)
         return torch.as_tensor((out.frames if hasattr(out, "frames") else out.images)[0])
 
-    pictures = {"base": drawn()}
+    pictures = {"base": picture(**more, **shown)}
     pipe.load_lora_weights(order["lora"])
-    pictures["lora"] = drawn()
+    pictures["lora"] = picture(**more, **shown)
+    if order.get("plainly"):
+        pictures["plain"] = picture(**more)
     torch.save(pictures, order["out"])
-
-
-def picture(seed: int) -> Image.Image:
-    """What something is made from, of a shape of its own."""
-    noise = np.random.default_rng(seed).integers(0, 256, (30 + 20 * seed, 60, 3), dtype=np.uint8)
-    return Image.fromarray(noise)
 
 
 def ours(order):

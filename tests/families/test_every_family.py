@@ -21,11 +21,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 import training.families
 from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
-from tests.families import draw as drawing
 from training import registry
 from training.engine import noise
 from training.family import GEOMETRY, REFERENCE, Cond, Placement
@@ -50,7 +50,7 @@ def _kit(id: str, scratch: str):
     folder = toy.build(Path(scratch) / f"toy {id}")
     family = registry.get("families", id)
     spec, place = family.SPEC, Placement(torch.float32, "cpu")
-    shown = [drawing.picture(n) for n in (1, 2)][: spec.references.most] if spec.references and spec.references.needed else []
+    shown = [picture(n) for n in (1, 2)][: spec.references.most] if spec.references and spec.references.needed else []
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         if hasattr(toy, "shrink"):
             toy.shrink(patch.setattr)
@@ -64,6 +64,12 @@ def _kit(id: str, scratch: str):
         made_from = {REFERENCE.format(n=n): encoded(family, m, picture)[0] for n, picture in enumerate(shown)}
     schedule = noise.read_schedule(m.scheduler.config, spec.prediction)
     return SimpleNamespace(id=id, family=family, spec=spec, toy=toy, folder=folder, m=m, rows=rows, schedule=schedule, shown=shown, made_from=made_from)
+
+
+def picture(seed: int) -> Image.Image:
+    """What something is made from, of a shape of its own."""
+    pixels = torch.randint(0, 256, (30 + 20 * seed, 60, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return Image.fromarray(pixels.numpy())
 
 
 def encoded(family, m, picture):
@@ -310,7 +316,9 @@ def elsewhere():
 def _drawn(kit, elsewhere, lora, out) -> dict:
     """What another process draws with the public pipeline: without the LoRA, and with it."""
     order = {"folder": str(kit.folder), "family": kit.id, "lora": str(lora), "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
-    order |= {"call": getattr(kit.toy, "CALL", {}), "shown": len(kit.shown)}
+    order |= {"image": kit.spec.references and kit.spec.references.image, "shown": [str(out.with_suffix(f".{n}.png")) for n in range(len(kit.shown))]}
+    for picture, file in zip(kit.shown, order["shown"], strict=True):
+        picture.save(file)
     print(json.dumps(order), file=elsewhere.stdin, flush=True)
     assert elsewhere.stdout.readline() == "0\n"
     return torch.load(out, weights_only=True)

@@ -14,8 +14,7 @@ from tests.families import qwen_image_edit as qwen_toy
 from training import registry
 from training.family import REFERENCE, Cond, Placement
 
-from .draw import picture
-from .test_every_family import CAPTIONS, _kit, called, calls, conditioned, encoded, latents_like, to_pipe
+from .test_every_family import CAPTIONS, _kit, called, calls, conditioned, encoded, latents_like, picture, to_pipe
 
 CPU = Placement(torch.float32, "cpu")
 FIRST = "QwenImageEditPipeline"

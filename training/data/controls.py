@@ -20,10 +20,16 @@ SUFFIX = ".control.png"
 
 @dataclass(frozen=True)
 class Control:
-    """The control picture of one picture.  sha256: of its file."""
+    """The control picture of one picture, or another one that it is made from.  sha256: of its file.
+
+    width, height: px, upright and turned as its picture is learnt.  name: what it is called beside its picture, wherever its file lies.
+    """
 
     path: Path
     sha256: str
+    width: int = 0
+    height: int = 0
+    name: str = ""
 
     def load(self) -> Image.Image:
         """RGB, upright, transparency on white.  Raises Refused or OSError."""

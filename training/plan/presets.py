@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, outside, registry
 from ..config import NO_WORD, AdapterPart, DatasetUse, KeepPart, TrainConfig
-from ..data import concepts, datasets, frames, words
+from ..data import concepts, datasets, editing, frames, words
 from ..data.parts import taken
 from ..family import FamilySpec
 from ..formats import adapting
@@ -471,7 +471,7 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         concept = concepts.problems(config, home.plugins)
         if concept:
             return concept
-        return frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
+        return editing.problems(config, home.plugins) + frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 
