@@ -42,4 +42,6 @@ def opened(cls, folder):
     from training.models.qwen_image_edit import Reader
 
     reader = Reader(AutoTokenizer.from_pretrained(f"{folder}/tokenizer"), Qwen2VLImageProcessorPil.from_pretrained(f"{folder}/processor"))
-    return cls.from_pretrained(folder, processor=reader)
+    pipe = cls.from_pretrained(folder, processor=None)
+    pipe.register_modules(processor=reader)
+    return pipe
