@@ -50,17 +50,16 @@ def draw(order: dict, pipeline: type | None) -> None:
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
     more = ({"num_frames": order["frames"]} if order["frames"] else {}) | getattr(toy, "CALL", {})
-    shown = {order["image"]: [Image.open(file).convert("RGB") for file in order["shown"]]} if order.get("shown") else {}  # an edit is drawn over these
+    if order["shown"]:  # what the picture is made from
+        more[order["image"]] = [Image.open(file).convert("RGB") for file in order["shown"]]
 
-    def picture(**more):
+    def picture():
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)
         return torch.as_tensor((out.frames if hasattr(out, "frames") else out.images)[0])
 
-    pictures = {"base": picture(**more, **shown)}
+    pictures = {"base": picture()}
     pipe.load_lora_weights(order["lora"])
-    pictures["lora"] = picture(**more, **shown)
-    if order.get("plainly"):
-        pictures["plain"] = picture(**more)
+    pictures["lora"] = picture()
     torch.save(pictures, order["out"])
 
 

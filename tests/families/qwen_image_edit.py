@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+from tests import tiny
+
 from . import qwen_image
 from .qwen_image import PROMPTED, SIDE, SIZE, to_pipe  # noqa: F401 part of the toy
 
 AREA = 64 * 64  # px of a reference, in place of a million
+JOB = {"loss__objective": "edit"}  # it learns nothing else
 
 
 def build(folder: Path, pipeline: str = "QwenImageEditPlusPipeline", zero_cond_t: bool = True) -> Path:
@@ -19,6 +22,10 @@ def build(folder: Path, pipeline: str = "QwenImageEditPlusPipeline", zero_cond_t
     (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": pipeline, "processor": ["transformers", "Qwen2VLProcessor"]}))
     Qwen2VLImageProcessorPil(min_pixels=3136, max_pixels=12845056).save_pretrained(folder / "processor")
     return folder
+
+
+def dataset(folder: Path) -> Path:
+    return tiny.pairs(folder, 4)
 
 
 def shrink(put) -> None:

@@ -8,13 +8,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from tests import tiny
+from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
 from tests.families import flux1_kontext as kontext_toy
 from tests.families import qwen_image_edit as qwen_toy
 from training import registry
 from training.family import REFERENCE, Cond, Placement
 
-from .test_every_family import CAPTIONS, _kit, called, calls, conditioned, encoded, latents_like, picture, to_pipe
+from .test_every_family import CAPTIONS, _drawn, _kit, called, calls, conditioned, elsewhere, encoded, job, latents_like, picture, to_pipe  # noqa: F401 a fixture
 
 CPU = Placement(torch.float32, "cpu")
 FIRST = "QwenImageEditPipeline"
@@ -109,8 +112,6 @@ def test_an_instruction_is_what_diffusers_own_pipeline_encodes_once_it_tells_whe
 def published(pictures) -> tuple[torch.Tensor, torch.Tensor]:
     """(pixel_values, image_grid_thw) as Qwen2-VL's processor is described (Wang et al. 2024, arXiv 2409.12191, and its first code): resized to whole
     pairs of 14 px patches, scaled and normalised as CLIP, each picture twice in time, patches in blocks of 2 x 2, channels before time."""
-    from PIL import Image
-
     mean, std = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
     rows, grids = [], []
     for one in pictures:
@@ -192,3 +193,37 @@ def test_omnigen2_is_guided_towards_its_references_too(tmp_path_factory, monkeyp
     assert [any(name.startswith("ref_image") for name in told) for told, _ in said.answers] == [True, False, True]
     step = bare + 2.0 * (seen - bare) + 5.0 * (full - seen)
     torch.testing.assert_close(said.end, to_pipe(kit, start - step), atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture(params=["flux1_kontext", "omnigen2"])
+def kit(request, tmp_path_factory):
+    return _kit(request.param, str(tmp_path_factory.getbasetemp()))
+
+
+@pytest.fixture
+def base(kit):
+    return kit.folder
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return tiny.pairs(tmp_path / "inverted", 4)
+
+
+@pytest.mark.slow
+def test_an_edit_is_learnt_is_resumed_exactly_and_draws_over_a_picture_in_another_process(kit, lab, dataset, elsewhere, tmp_path):  # noqa: F811
+    """As test_every_family.py shows it of a family that learns edits alone."""
+    changes = job(
+        kit, dataset, steps=25, save__every=10, sample__every=25, sample__width=64, sample__height=64, adapter__targets="attention+ff", save__keep=20, data__resolutions=[64],
+        data__held_out=1, loss__objective="edit", edit__dropout=0.2,
+    )  # fmt: skip
+    whole = lab.run(**changes)
+    assert whole.status() == "finished", whole.why()
+    losses = [e["loss"] for e in whole.events()[0] if e["kind"] == "step"]
+    assert sum(losses[-6:]) < sum(losses[:6])
+    parted = lab.go(lab.run(stop_at=13, **changes))
+    assert state_files(parted, 25) == state_files(whole, 25)
+    assert Image.open(whole.path / "samples/000025_0.webp").size == (192, 64)  # before, after, sample
+    over = [Image.open(dataset / "picture 0.control.png").convert("RGB")]
+    once, again, plain = (_drawn(SimpleNamespace(**vars(kit) | {"shown": shown}), elsewhere, whole.result(), tmp_path / f"{n}.pt") for n, shown in enumerate((over, over, [])))
+    assert not torch.equal(once["base"], once["lora"]) and torch.equal(once["lora"], again["lora"]) and not torch.equal(once["lora"], plain["lora"])

@@ -220,7 +220,7 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base], m
 
 def _base(base: Base, chosen: bool) -> str:
     short = f' title="{escape(in_words(base.short))}"' if base.short else ""
-    facts = " · ".join(filter(None, (_size(base), _licence(base), "" if base.kind == "picture" else tr(MAKES[base.kind]))))
+    facts = " · ".join(filter(None, (size(base), licence(base), "" if base.kind == "picture" else tr(MAKES[base.kind]))))
     return (
         f'<button type="button" class="ez-base{" is-short" if base.short else ""}" role="radio" aria-checked="{str(chosen).lower()}" '
         f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{emblem(base.key, base.kind)}'
@@ -228,13 +228,14 @@ def _base(base: Base, chosen: bool) -> str:
     )
 
 
-def _size(base: Base) -> str:
-    """Billions of weights, of all its networks."""
+def size(base: Base) -> str:
+    """Billions of weights of a base model, of all its networks; "" for the small one."""
     billions = base.parameters / 1e9
     return tr("{n} B", n=point(f"{billions:.0f}" if billions >= 10 else f"{billions:.1f}")) if billions else ""
 
 
-def _licence(base: Base) -> str:
+def licence(base: Base) -> str:
+    """What its licence is called."""
     return LICENCES.get(base.licence[0]) or (tr("own licence") if base.licence[0] in ("", "other") else base.licence[0])
 
 
