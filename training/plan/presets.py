@@ -203,6 +203,8 @@ def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
 def _suits(base: Preset, goal: GoalFile, plugins: Path | None) -> bool:
     """Whether the base model can learn the goal: what hangs beside the denoiser not every family has, and its numbers are a full-size model's."""
     try:
+        if editing.needed(_spec(base, plugins)) and not editing.edits(registry.get("objectives", goal.config.get("loss", {}).get("objective", "images"), plugins)):
+            return False
         kind = _beside(goal, plugins)
         return kind is None or (not base.light and _kind(goal) in _spec(base, plugins).beside)
     except ValueError:
