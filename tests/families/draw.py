@@ -5,6 +5,7 @@ left for the next, and the libraries are imported once for all families.
 """
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -41,7 +42,8 @@ def _done(order: dict, pipeline: type | None) -> int:
 
 def draw(order: dict, pipeline: type | None) -> None:
     """Writes what the pipeline draws without the LoRA and with it to order["out"]."""
-    pipe = pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
+    toy = importlib.import_module(f"tests.families.{order['family']}")
+    pipe = toy.opened(pipeline, order["folder"]) if hasattr(toy, "opened") else pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
     more = {"num_frames": order["frames"]} if order["frames"] else {}

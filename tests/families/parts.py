@@ -33,8 +33,8 @@ def qwen3(tokenizer, cls: str = "Qwen3Model", layers: int = 3):
     return getattr(transformers, cls)(config).eval()
 
 
-def qwen3_vl(tokenizer, layers: int = 3):
-    """A Qwen3VLForConditionalGeneration of patches of 4 px, four of which make a token."""
+def qwen3_vl(tokenizer, layers: int = 3, patch: int = 4):
+    """A Qwen3VLForConditionalGeneration of patches of `patch` px, four of which make a token."""
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     text = dict(
@@ -42,7 +42,7 @@ def qwen3_vl(tokenizer, layers: int = 3):
         rope_parameters=dict(mrope_section=[2, 1, 1], rope_type="default", rope_theta=10000.0, mrope_interleaved=True),
     )  # fmt: skip
     vision = dict(
-        depth=2, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=16, patch_size=4, spatial_merge_size=2, temporal_patch_size=2,
+        depth=2, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=16, patch_size=patch, spatial_merge_size=2, temporal_patch_size=2,
         num_position_embeddings=16, deepstack_visual_indexes=[0, 1],
     )  # fmt: skip
     marks = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{mark}|>") for name, mark in (

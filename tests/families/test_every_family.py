@@ -5,7 +5,7 @@ pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`, 
 `from_pipe(m, latents, shape)`; where the denoiser does not answer with a tuple of one tensor in that layout, `as_answer(m, latents)`;
 where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `JOB` and `SAMPLE` for settings of the job and of its
 `sample` part; `FIRST_T` where the scheduler does not begin at 1; `PROMPTED` for what the pipeline's call needs to encode a prompt on the
-toy; `TRIMMED` where cached text leaves out what the pipeline pads and hides; and `mend(pipe)` for a fault of the pipeline that would hide ours.
+toy; `opened(cls, folder)` where the public pipeline opens the folder in another way than most; `TRIMMED` where cached text leaves out what the pipeline pads and hides; and `mend(pipe)` for a fault of the pipeline that would hide ours.
 """
 
 from __future__ import annotations
