@@ -93,6 +93,17 @@ def qwen_image() -> Shapes:
     return found
 
 
+def qwen_image21() -> Shapes:
+    """Qwen/Qwen-Image-2.1 is released in diffusers' own names: 32 blocks of 4096, feed-forwards of 3 x 4096; one modulation for all of them."""
+    w, found = 4096, {}
+    for n in range(32):
+        at = f"transformer_blocks.{n}."
+        found |= {f"{at}attn.{x}": (w, w) for x in ("to_q", "to_k", "to_v", "to_out.0")}
+        found |= {f"{at}img_mlp.{x}": (3 * w, w) for x in ("proj", "gate_layer")} | {f"{at}img_mlp.out": (w, 3 * w)}
+    around = {"img_in": (w, 64), "txt_in.in_layer": (w, 4096), "txt_in.out_layer": (w, w), "modulation.1": (4 * w, w), "norm_out.linear": (w, w), "proj_out": (64, w)}
+    return found | around | {f"time_text_embed.timestep_embedder.linear_{n}": (w, i) for n, i in ((1, 256), (2, w))}
+
+
 def krea2() -> Shapes:
     """krea-ai/krea-2, mmdit.py: 28 blocks of 6144 with 48 heads, 12 of them for k and v; two stacks of two blocks of 2560 before them."""
     found: Shapes = {

@@ -37,6 +37,7 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "krea2": ("Krea2Transformer2DModel", {}, released.krea2),
     "lumina2": ("Lumina2Transformer2DModel", {}, released.lumina2),
     "z_image": ("ZImageTransformer2DModel", {}, released.z_image),
+    "qwen_image21": ("QwenImage21Transformer2DModel", {}, released.qwen_image21),
     "qwen_image": ("QwenImageTransformer2DModel", {}, released.qwen_image),
     "wan21": ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}, lambda: released.wan(30, 1536, 8960, 16)),
     "wan22_5b": ("WanTransformer3DModel", {"num_attention_heads": 24, "ffn_dim": 14336, "num_layers": 30, "in_channels": 48, "out_channels": 48}, lambda: released.wan(30, 3072, 14336, 48)),

@@ -36,6 +36,8 @@ SPEC = FamilySpec(
     elsewhere_called=("krea2", "krea2raw", "krea2turbo"),
     licence="other",
     licence_url="https://www.krea.ai/krea-2-licensing",
+    # the licence's sections 2.3 and 4.2
+    terms="It is the Krea 2 Community License: commercial use of this LoRA and of its pictures only with a yearly revenue below 1,000,000 USD; who offers it to others filters unlawful content.",
     latent=LatentSpec(channels=16, stride=8, patch=2),
     prediction="flow",
     shift={"use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 6400},
@@ -47,7 +49,7 @@ SPEC = FamilySpec(
     other_parameters=(4.44e9, 127e6),  # Qwen3-VL-4B with its picture side, which captions do not need
     notes=(
         "Train on krea/Krea-2-Raw, which is not made for drawing, and use the LoRA on krea/Krea-2-Turbo, which is distilled to eight steps without guidance. "
-        "A licence to accept on the Hub."
+        "A licence to accept on the Hub; commercial use below a yearly revenue of 1,000,000 USD."
     ),
     tags=("krea-2", "text-to-image"),
     pipeline="Krea2Pipeline",

@@ -36,10 +36,7 @@ SPEC = FamilySpec(
     parameters=7.12e9,
     other_parameters=(8.77e9, 338e6),  # Qwen3-VL-8B
     notes="Draws, and changes pictures as an instruction says, with the same weights; writes text into pictures. A licence for research and evaluation, not for commercial use: it holds for your LoRA too.",
-    elsewhere=(
-        "Qwen-Image-2.1 is under the Qwen Research License, which this LoRA is under as well: for research and evaluation only, "
-        "not for commercial use. Its text: https://huggingface.co/Qwen/Qwen-Image-2.1/blob/main/LICENSE"
-    ),
+    terms="It is the Qwen Research License: this LoRA, and what is made with it, is for research and evaluation, **not for commercial use**.",
     tags=("qwen-image", "qwen-image-2.1", "text-to-image", "image-to-image"),
     pipeline="QwenImage21Pipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
