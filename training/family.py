@@ -105,6 +105,7 @@ class FamilySpec:
     other_pipelines: tuple[str, ...] = ()  # further classes that model_index.json may name, where checkpoints of the family have different ones
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: nothing more than the card says of every family
+    terms: str = ""  # Markdown for the model card's licence: what of the base model's licence whoever uses a LoRA has to know
     licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
     sizes: dict[str, tuple[float, float]] = field(default_factory=dict)  # Hub id -> (parameters, those of all text encoders) of checkpoints of another size

@@ -35,8 +35,10 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "chroma": ("ChromaTransformer2DModel", {}, lambda: released.flux1(modulation=False)),
     "flux2": ("Flux2Transformer2DModel", {}, lambda: released.flux2(8, 48, 6144)),
     "flux2_klein": ("Flux2Transformer2DModel", KLEIN, lambda: released.flux2(5, 20, 3072)),
+    "krea2": ("Krea2Transformer2DModel", {}, released.krea2),
     "lumina2": ("Lumina2Transformer2DModel", {}, released.lumina2),
     "z_image": ("ZImageTransformer2DModel", {}, released.z_image),
+    "qwen_image21": ("QwenImage21Transformer2DModel", {}, released.qwen_image21),
     "qwen_image": ("QwenImageTransformer2DModel", {}, released.qwen_image),
     "qwen_image_edit": ("QwenImageTransformer2DModel", {}, released.qwen_image),
     "wan21": ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}, lambda: released.wan(30, 1536, 8960, 16)),
@@ -113,7 +115,7 @@ def test_every_delivered_layer_is_one_of_the_first_release_and_none_is_left_over
             assert all((ups[k].sum(axis=1) == mine[k][:, 0]).all() for k in ups)
 
 
-@pytest.mark.parametrize("id", ["wan21", "flux2_klein", "sdxl", "sd15"])
+@pytest.mark.parametrize("id", ["wan21", "flux2_klein", "krea2", "sdxl", "sd15"])
 def test_diffusers_own_loader_finds_every_layer_in_the_file_that_comfyui_reads(id):
     """Of pipelines that read more than their own names; the others are given just these."""
     import diffusers

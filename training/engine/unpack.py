@@ -113,10 +113,9 @@ def _origin(weights: dict, spec: FamilySpec, name: str) -> str:
         kind = infer_diffusers_model_type(weights)
     except (IndexError, KeyError, UnboundLocalError):  # names of one model, shapes of none
         kind = "v1"
-    if kind == "v1" and not any(key.startswith("model.diffusion_model.input_blocks.") for key in weights):
-        return spec.default_source  # diffusers too says "v1" of whatever it does not know
-    origin = DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"]
-    if origin not in spec.alike:
+    unknown = kind == "v1" and not any(key.startswith("model.diffusion_model.input_blocks.") for key in weights)  # diffusers too says "v1" of whatever it does not know
+    origin = spec.default_source if unknown else DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"]
+    if origin not in (spec.default_source, *spec.alike):
         return origin
     words = lambda text: set(re.split(r"[^a-z0-9]+", text.lower()))
     usual = words(spec.default_source)

@@ -356,4 +356,4 @@ def _licence_words(config: TrainConfig, spec: FamilySpec) -> str:
     _, url = spec.licence_of(config.model.source)
     if config.model.source == "builtin" or not url:
         return ""
-    return f"## Licence\n\nThe base model's licence applies: <{url}>."
+    return f"## Licence\n\nThe base model's licence applies: <{url}>. {spec.terms}".rstrip()
