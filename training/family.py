@@ -95,13 +95,16 @@ class FamilySpec:
     lora_targets: dict[str, tuple[str, ...]]  # group -> module-name suffixes: "attention", "attention+ff", "all"
     parameters: float  # of the denoiser, rough, for estimates before the weights are there
     pipeline: str  # the pipeline's class, as model_index.json names it
-    parts: dict[str, tuple[str, ...]]  # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights
+    # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights; "after_text": what the text encoder's words go
+    # through before the denoiser, which load() brings along with the text encoder
+    parts: dict[str, tuple[str, ...]]
     # usual values of the checkpoint's scheduler config that shift the noise levels, to draw the law before the base model is here
     shift: dict[str, float | bool | str] = field(default_factory=dict)
     notes: str = ""
     titles: dict[str, str] = field(default_factory=dict)  # Hub id -> name in lists, of checkpoints that are another model to a person
     words: dict[str, str] = field(default_factory=dict)  # Hub id -> list of sentences (presets/words) by which that checkpoint is held
     tags: tuple[str, ...] = field(default=())
+    modular: bool = False  # whether diffusers has that pipeline in blocks alone: its repositories then have modular_model_index.json
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: nothing more than the card says of every family
     licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
@@ -153,6 +156,11 @@ class FamilySpec:
             return self
         count, text = self.sizes[source]
         return replace(self, parameters=count, other_parameters=(text, (self.other_parameters or (0.0, 0.0))[1]))
+
+    @property
+    def index(self) -> str:
+        """The file at a repository's top that names its parts."""
+        return "modular_model_index.json" if self.modular else "model_index.json"
 
     @property
     def denoiser(self) -> str:

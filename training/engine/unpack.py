@@ -21,7 +21,7 @@ from filelock import FileLock
 from ..family import FamilySpec
 from ..files import fsync, fsync_folder, write_atomic
 from ..formats import basehash
-from ..formats.basemodel import fingerprint_file, read_header
+from ..formats.basemodel import INDEXES, fingerprint_file, read_header
 from ..hub.download import SMALL, SPARE_BYTES
 from ..names import folder_name
 from ..runs.context import Context, Stopped
@@ -74,7 +74,7 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
     origin = _origin(weights, spec, file.stem)
     try:
         source = download(origin, ())
-        index = json.loads((source / "model_index.json").read_text(encoding="utf-8"))
+        index = json.loads((source / spec.index).read_text(encoding="utf-8"))
         if index["_class_name"] != spec.pipeline:
             raise ValueError(f"it is like {origin}, made for {index['_class_name']}, but you chose {spec.title}; choose its own family")
         lacking = [name for name in parts if not _holds(weights, name, index[name][1], spec)]
@@ -163,10 +163,10 @@ def _dtype(header: dict) -> torch.dtype:
 
 
 def _copy_small(source: Path, folder: Path, header: dict) -> None:
-    """model_index.json, tokenizers and scheduler; the latter as the file's own marks say."""
+    """The index, tokenizers and scheduler; the latter as the file's own marks say."""
     for path in source.rglob("*"):
         name = path.relative_to(source)
-        kept = name.parts[0].startswith(("tokenizer", "scheduler", "processor")) or str(name) == "model_index.json"
+        kept = name.parts[0].startswith(("tokenizer", "scheduler", "processor")) or name.parts[0].endswith("_tokenizer") or str(name) in INDEXES
         if kept and path.is_file() and any(fnmatch(path.name, pattern) for pattern in SMALL):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)
