@@ -24,6 +24,8 @@ _RELEASED = (
 )  # fmt: skip
 _names = lambda *groups: tuple(ours for group in groups for _, ours in group)
 
+_DEEPER = "v2ray/Anima-2.9B-preview-v1-diffusers"  # Gazingstars123/Anima-2.9B: 40 blocks in place of 28
+
 SPEC = FamilySpec(
     id="anima",
     title="Anima",
@@ -40,8 +42,10 @@ SPEC = FamilySpec(
     lora_targets={"attention": _names(_ATTENTION), "attention+ff": _names(_ATTENTION, _FF), "all": _names(_ATTENTION, _FF, _MODULATION, _OUTER)},
     parameters=1.96e9,
     other_parameters=(0.73e9, 127e6),
-    notes="Drawn pictures, from tags or sentences. For non-commercial use; what you draw with it is yours.",
-    words={"circlestone-labs/Anima-Base-v1.0-Diffusers": "tags"},
+    notes="Drawn pictures, from tags or sentences. Of 2 or 2.9 billion weights; what is learnt on one does not fit the other. For non-commercial use.",
+    words=dict.fromkeys(("circlestone-labs/Anima-Base-v1.0-Diffusers", _DEEPER), "drawings"),
+    titles={_DEEPER: "Anima 2.9B"},
+    sizes={_DEEPER: (2.79e9, 0.73e9)},
     tags=("anima", "text-to-image"),
     pipeline="AnimaModularPipeline",
     modular=True,
@@ -49,6 +53,7 @@ SPEC = FamilySpec(
     kohya=KohyaNames({"transformer": "lora_unet"}, _ORIGINALS),
     originals=_ORIGINALS,
     released=_RELEASED,
+    enclosed={"text_conditioner": "llm_adapter."},
     comfyui="comfyui",
     pipeline_reads_originals=True,
 )
