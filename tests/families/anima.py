@@ -9,7 +9,13 @@ SIDE, SIZE = 32, (32, 48)
 
 def build(folder: Path) -> Path:
     import torch
-    from diffusers import AnimaAutoBlocks, AnimaTextConditioner, AutoencoderKLQwenImage, CosmosTransformer3DModel, FlowMatchEulerDiscreteScheduler
+    from diffusers import (
+        AnimaAutoBlocks,
+        AnimaTextConditioner,
+        AutoencoderKLQwenImage,
+        CosmosTransformer3DModel,
+        FlowMatchEulerDiscreteScheduler,
+    )
 
     qwen, t5 = tokens.qwen2(), tokens.t5(512)
     torch.manual_seed(0)

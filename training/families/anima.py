@@ -49,6 +49,7 @@ SPEC = FamilySpec(
     tags=("anima", "text-to-image"),
     pipeline="AnimaModularPipeline",
     modular=True,
+    elsewhere="diffusers' network for it wants torchvision beside.",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "after_text": ("text_conditioner",), "vae": ("vae",)},
     kohya=KohyaNames({"transformer": "lora_unet"}, _ORIGINALS),
     originals=_ORIGINALS,
