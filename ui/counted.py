@@ -57,8 +57,8 @@ COUNTED: tuple[Callable[..., str], ...] = (
     lambda n: trn("{n} control picture replaced", "{n} control pictures replaced", n),
     lambda n: trn("{n} caption changed", "{n} captions changed", n),
     lambda n: trn("{n} crop moved", "{n} crops moved", n),
-    lambda n: trn("{n} picture turned, mirrored or left out otherwise", "{n} pictures turned, mirrored or left out otherwise", n),
-    lambda n: trn("{n} picture turned, mirrored or left out", "{n} pictures turned, mirrored or left out", n),
+    lambda n: trn("{n} picture turned, mirrored, trimmed or left out otherwise", "{n} pictures turned, mirrored, trimmed or left out otherwise", n),
+    lambda n: trn("{n} picture turned, mirrored, trimmed or left out", "{n} pictures turned, mirrored, trimmed or left out", n),
     lambda n: trn("{n} picture counted otherwise", "{n} pictures counted otherwise", n),
     # what a step did
     lambda n: trn("{n} caption typed", "{n} captions typed", n),
