@@ -188,7 +188,7 @@ class View:
 
 def _described(pictures: list[Picture], captioner: ModuleType, state: Any, options: BaseModel, config: Config, tally: Tally) -> list[tuple[Picture, str, str]]:
     """[(picture, text, why there is none)]; of a clip with several scenes, a line for each."""
-    found: list[tuple[Picture, str, str]] = _answers([View(p) for p in pictures if not _apart(p, captioner, config)], captioner, state, options, tally)  # type: ignore[assignment]
+    found: list[tuple[Picture, str, str]] = _answers([View(p) for p in pictures if not _apart(p, captioner, config)], captioner, state, options, tally)
     for clip in (p for p in pictures if _apart(p, captioner, config)):
         rows = [row for scene in scenes(clip) for row in _answers([View(clip, scene)], captioner, state, options, tally)]
         if problem := next((why for _, _, why in rows if why), ""):
