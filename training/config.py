@@ -327,6 +327,17 @@ class LossPart(Part):
     )
     timestep_min: float = Field(0.0, ge=0, lt=1, description="Noise level below which nothing is trained; 0 is the clean picture.")
     timestep_max: float = Field(1.0, gt=0, le=1, description="Noise level above which nothing is trained; 1 is pure noise.")
+    expert: Literal["both", "high", "low"] = Field(
+        "both", description="Which denoiser learns where a base model has two, one for much noise (composition, movement) and one for little (looks, "
+        "detail): both in turn, or one alone. Each gives a file of its own."
+    )
+    high_noise_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the steps in which the denoiser for much noise learns, where both do; 0 means as often as its noise levels come."
+    )
+    expert_steps: int = Field(
+        1, ge=1, le=1000, description="Steps in a row for which the same one of two denoisers learns; on a graphics card, which holds one at a time, more of "
+        "them copy less."
+    )
     type: Literal["mse", "huber"] = Field(
         "mse", description="What an error costs: its square (mse), or less than that where it is large (huber), which forgives outliers."
     )

@@ -32,6 +32,7 @@ SPELT = {
     "validate_every": "Validate every … steps",
     "stop_early": "End early",
     "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
+    "expert": "Which denoiser learns", "high_noise_share": "Share of steps for much noise", "expert_steps": "Steps before they take turns",
     "rslora": "Rank-stabilised scale", "survive": "In trouble", "tf32": "TF32", "fp8": "Multiply in fp8", "cudnn_benchmark": "Try out convolution kernels", "prefetch": "Prepare the next step ahead",
 }  # fmt: skip
 
@@ -91,6 +92,8 @@ ALSO = {
     "loss.noise_pyramid": "multires_noise_discount multires noise iterations pyramid noise", "loss.timestep_law": "timestep_sampling timestep sampling timestep_type timestep distribution weighting_scheme content_or_style",
     "loss.timestep_shift": "discrete_flow_shift flow shift shift", "loss.timestep_min": "min_timestep", "loss.timestep_max": "max_timestep",
     "loss.timestep_mean": "logit_mean noising bias", "loss.timestep_std": "logit_std noising weight", "loss.timestep_scale": "mode_scale",
+    "loss.expert": "train_high_noise train_low_noise high noise low noise moe dit_high_noise wan 2.2", "loss.expert_steps": "switch_boundary_every switch every",
+    "loss.high_noise_share": "high noise low noise timestep_boundary boundary",
     "loss.weighting": "weighting_scheme debiased_estimation_loss loss weight function scale_v_pred_loss", "loss.type": "loss_type loss type smooth_l1 l2", "loss.huber_delta": "huber_c huber scale",
     "loss.huber_schedule": "huber_schedule", "loss.masked": "masked_loss masked loss masked training alpha_mask", "loss.unmasked_weight": "unmasked probability",
     "concept.targets": "slider concept slider erase replace target_class positive negative unconditional prompts leco esd concept_replacer",

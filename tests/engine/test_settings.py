@@ -116,6 +116,9 @@ CHANGED = {
     "loss.timestep_shift": (3.0, {}),
     "loss.timestep_min": (0.4, {}),
     "loss.timestep_max": (0.6, {}),
+    "loss.expert": ("low", {}),  # one denoiser here, so it warns, as the next two do; what they do: tests/families/test_wan.py
+    "loss.high_noise_share": (0.3, {}),
+    "loss.expert_steps": (2, {}),
     "loss.type": ("huber", {}),
     "loss.huber_delta": (0.01, {"loss__type": "huber"}),
     "loss.huber_schedule": ("snr", {"loss__type": "huber"}),

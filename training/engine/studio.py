@@ -17,11 +17,13 @@ from ..data import editing, pictures
 from ..data.frames import fitting
 from ..family import FamilySpec, Modules
 from ..formats.basemodel import read_configs
+from ..formats.halves import together
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
 from . import adapter_files, blocks, memory, samplers, side
 from .cache import Cache
+from .experts import networks
 from .following import Following
 from .sampling import interruptible
 from .texts import Texts
@@ -94,7 +96,7 @@ class Studio:
         self.m.vae = load_vae(self.config, self.family, self.folder).vae
         self.ctx.phase("loading the denoiser")
         self.m.denoiser = load_denoiser(self.config, self.family, self.folder)
-        modules = {self.spec.denoiser: self.m.denoiser, **self.m.text_encoders}
+        modules = {**networks(self.m.denoiser, self.spec), **self.m.text_encoders}
         self.wardrobe = Wardrobe(modules, self.spec, self.ctx.warn, lambda: blocks.settle(self.m.denoiser, self.config.device))
 
     def follow(self, run: str) -> None:
@@ -129,7 +131,9 @@ class Studio:
 
         Raises ValueError where one does not fit; Stopped.
         """
-        files = [(self.file_of(source), strength) for source, strength in loras]
+        asked = [(self.file_of(source), strength) for source, strength in loras]
+        named = {file for file, _ in asked}
+        files = [(half, strength) for file, strength in asked for half in together(file, self.spec) if half == file or half not in named]
         if self.following and self.following.inside:
             if not files:
                 return  # the wardrobe would put aside what it did not put on
