@@ -21,7 +21,7 @@ from ..outside import read_json
 from ..plan import optimizing, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
-from . import memory
+from . import memory, noised
 from .cache import Cache, fill, key
 from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
@@ -87,6 +87,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     asks = probes(config, family.SPEC, ctx.home, registry.get("adapters", config.adapter.type, ctx.home.plugins))
     texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | set(asks) | texts_of(config, standing(config, ctx)) | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
+    m.scheduler = noised.as_chosen(m.scheduler, config.model, family.SPEC)
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
     def with_vae() -> Modules:
@@ -116,7 +117,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     flow = family.SPEC.prediction == "flow"
     law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins)):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *concepts.idle(config, ctx.home.plugins)):
         ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts)
     return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes)
