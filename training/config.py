@@ -89,6 +89,12 @@ class ModelPart(Part):
         "", description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lies on a distilled base model only while it trains: "
         "not in samples, not in the result."
     )
+    prediction: Literal["auto", "epsilon", "v_prediction"] = Field(
+        "auto", description="What a Stable Diffusion model was trained to predict: the noise (epsilon) or the velocity (v_prediction); auto takes what its own files say."
+    )
+    zero_terminal_snr: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether a Stable Diffusion model was trained up to pure noise (zero terminal SNR, ZTSNR); auto takes what its own files say."
+    )
     dtype: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Number format of the frozen base weights and of the computation; the adapter itself is always fp32."
     )
@@ -104,6 +110,11 @@ class ModelPart(Part):
     vae_tiling: bool = Field(
         False, description="Encode and decode pictures in overlapping tiles: less memory for large ones, small differences where tiles meet."
     )
+
+    @field_validator("zero_terminal_snr", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_a_switch(cls, value):
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class DatasetUse(Part):

@@ -123,6 +123,7 @@ class FamilySpec:
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: nothing more than the card says of every family
     terms: str = ""  # Markdown for the model card's licence: what of the base model's licence whoever uses a LoRA has to know
     licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
+    licence_names: dict[str, str] = field(default_factory=dict)  # Hub id -> what its licence is called, where the Hub's word for that is "other"
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
     sizes: dict[str, tuple[float, float]] = field(default_factory=dict)  # Hub id -> (parameters, those of all text encoders) of checkpoints of another size
     never_recomputed: float = 0.0  # share of the denoiser's blocks that its own gradient checkpointing leaves out

@@ -182,7 +182,7 @@ def test_one_denoiser_alone_makes_one_file_and_it_goes_where_it_belongs(kit, lab
     assert all(name.startswith("diffusion_model.blocks.") for name in names), "as ComfyUI knows it"
     assert "load_into_transformer_2=True" in (run.path / "README.md").read_text(encoding="utf-8")
     m = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
-    plain = m.denoiser.transformer.state_dict().keys()
+    base = m.denoiser.transformer.state_dict().keys()  # noqa: F811
     from training.engine import adapter_files
 
     found = adapter_files.load(run.result(), experts.networks(m.denoiser, SPEC), SPEC)

@@ -21,7 +21,7 @@ from ..formats.deliver import Offer, deliver, needed, offers
 from ..formats.modelspec import modelspec_metadata
 from ..hub.card import model_card
 from ..runs.context import Context
-from . import adapter_files, blocks, checkpoint, experts, memory, side
+from . import adapter_files, blocks, checkpoint, experts, memory, noised, side
 from .prepare import Prepared
 from .shards import Unsplit
 from .weights import DTYPES, load_denoiser, load_part, placement, probe
@@ -117,8 +117,9 @@ def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path, held: Unspli
 def metadata(config: TrainConfig, p: Prepared, plugins: Path) -> dict[str, str]:
     """The file's own metadata: modelspec.* and ss_*, without paths."""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    zero = str(noised.ends_in_noise(p.m.scheduler.config)) if p.family.SPEC.prediction == "scheduler" else ""
     return modelspec_metadata(
-        config, p.family.SPEC, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior and i.path}), date=date, plugins=plugins
+        config, p.family.SPEC, zero_terminal_snr=zero, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior and i.path}), date=date, plugins=plugins
     )
 
 

@@ -21,7 +21,7 @@ from ..outside import read_json
 from ..plan import experts, optimizing, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
-from . import firsts, memory
+from . import firsts, memory, noised
 from .cache import Cache, fill, key
 from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
@@ -100,6 +100,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     drawn = texts_of(config, standing(config, ctx), takes, drawn_over(work))
     texts.encode(captions | changed | bare | set(sentences) | probed | drawn | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
+    m.scheduler = noised.as_chosen(m.scheduler, config.model, family.SPEC)
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
     def with_vae() -> Modules:
@@ -133,7 +134,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     if turns and len(turns.experts) == 1:
         law = turns.laws[turns.experts[0].folder]
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins), *experts.idle(config, family.SPEC), *(turns.said(config.steps) if turns else ())):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins), *experts.idle(config, family.SPEC), *(turns.said(config.steps) if turns else ())):
         ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts, takes, turns)
     return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes, turns)

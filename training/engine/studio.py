@@ -21,7 +21,7 @@ from ..formats.halves import together
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
-from . import adapter_files, blocks, memory, samplers, side
+from . import adapter_files, blocks, memory, noised, samplers, side
 from .cache import Cache
 from .experts import networks
 from .following import Following
@@ -46,6 +46,9 @@ class Studio:
         self.folder = base_folder(config.model, self.family, ctx)
         _, self.divisor = self.family.grid(read_configs(self.folder, self.spec.without(config.model.leave_out)))
         self.m: Modules = self.family.load(self.folder, set(), placement(config.model, config.device))  # the scheduler
+        self.m.scheduler = noised.as_chosen(self.m.scheduler, config.model, self.spec)
+        for text in noised.remarks(config.model, self.spec, self.m.scheduler):
+            ctx.warn(text)
         self.cache = Cache(ctx.home.cache, ctx.warn)
         self.texts = self._fresh_texts(learning=False)
         self.wardrobe: Wardrobe | None = None
@@ -168,7 +171,7 @@ class Studio:
             cond, negative = (self.texts.cond(text, self.config.device) for text in (shot.prompt, shot.negative))
             told = self.family.draw_args(self.m, cond, negative, shot.guidance)
             drawn = pipe(
-                **self._taken(pipe, told | given), num_inference_steps=shot.steps, output_type="pil", generator=torch.Generator().manual_seed(shot.seed)
+                **self._taken(pipe, told | given), **noised.rescaled(pipe, self.m.scheduler), num_inference_steps=shot.steps, output_type="pil", generator=torch.Generator().manual_seed(shot.seed)
             )
         return list(drawn.frames[0]) if video else drawn.images[:1]
 

@@ -92,7 +92,7 @@ def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, s
     base = hub_base(config)
     meta: dict = {"license": _licence(config, spec)}
     if meta["license"] == "other":
-        name = re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-")
+        name = spec.licence_names.get(config.model.source) or re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-")
         meta |= {"license_name": name, "license_link": spec.licence_of(config.model.source)[1]}
     meta |= {"library_name": "diffusers", "pipeline_tag": _task(spec)}
     if base:

@@ -145,7 +145,7 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
     step = int(checkpoint)
     folder = _checkpoint(run, step)
     result = run.result()
-    known = _known(result) if result else {"prediction_type": "", "pictures": 0}
+    known = _known(result) if result else {"prediction_type": "", "pictures": 0, "zero_terminal_snr": ""}
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     said = modelspec_metadata(config, spec, date=date, step=step, **known)
     deliver(folder, target, said, half=config.model.dtype != "fp32", spec=spec, layout=layout, expert=expert)
@@ -162,7 +162,7 @@ def _known(result: Path) -> dict:
     read_header(result)  # refuses what is no whole file of weights, before all of it is mapped
     with safe_open(result, framework="np") as file:
         said = file.metadata() or {}
-    return {"prediction_type": said.get("modelspec.prediction_type", ""), "pictures": int(said.get("ss_num_train_images", "0"))}
+    return {"prediction_type": said.get("modelspec.prediction_type", ""), "pictures": int(said.get("ss_num_train_images", "0")), "zero_terminal_snr": said.get("ss_zero_terminal_snr", "")}
 
 
 def export_zip(run: Run, checkpoint: str | int, samples: tuple[str, ...] | list[str], card_text: str, target: Path) -> Path:
