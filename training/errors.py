@@ -220,7 +220,7 @@ KINDS = (
         "E-601", "The base model is not there",
         "Its folder or file has moved, or it is not what a base model looks like.",
         "Say where it is, or choose another base model. A Hub id has the form owner/name.",
-        (r"there is no folder .*Hub id", r"is no base model", r"no model_index\.json", r"named? a base model", r"cannot be unpacked without"), "base",
+        (r"there is no folder .*Hub id", r"is no base model", r"no model_index\.json", r"so it is not a base model", r"named? a base model", r"cannot be unpacked without"), "base",
     ),
     Kind(
         "E-605", "The base model cannot be trained on",
@@ -267,7 +267,7 @@ KINDS = (
         "Two settings contradict each other, or one does not fit this base model: layers that it has not, a size that does not divide, a kind of training that needs something else.",
         "Change what the sentence names.",
         (
-            r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
+            r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"draws nothing without", r"takes one picture", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
             r"^(adapter|data|engine|loss|model|optimizer|sample|save|concept)\.\w+ ", r"which a \.safetensors file cannot hold", r"holds no sentence",
         ), "settings",
     ),
