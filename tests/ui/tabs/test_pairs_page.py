@@ -15,9 +15,11 @@ from tests.plan.test_presets import LAPTOP
 from training.data import datasets, health, importing
 from training.data.health import Goal
 from training.plan.presets import list_presets
+from training.runs.events import RunView
 from ui.tabs.captions import notes
 from ui.tabs.dataset import befores, tiles
 from ui.tabs.dataset import tab as datasettab
+from ui.tabs.results import gallery, strips
 from ui.tabs.train import draft, tab
 from ui.tabs.train.draft import Draft
 
@@ -141,3 +143,23 @@ def test_an_edit_asks_for_its_pairs_by_name_before_start(ctx, edits, preset):
     assert "c.png" in lacking.wrong[""], "the engine's own refusal, by the picture's name"
     edits.treat(["c.png"], "out")
     assert "" not in draft.plan(ctx.home, Draft(preset=preset), "edits", LAPTOP).wrong
+
+
+@pytest.mark.parametrize(
+    ("job", "word"),
+    [
+        ({"loss": {"objective": "edit"}}, "before, after, what was drawn"),
+        ({"adapter": {"type": "controlnet"}}, "control picture, picture, what was drawn"),
+        ({"adapter": {"type": "ip_adapter"}}, "the picture that was shown, what was drawn"),
+        ({"adapter": {"type": "lora"}, "loss": {"objective": "images"}}, ""),
+    ],
+)
+def test_a_sample_over_pictures_says_what_stands_in_it(home, job, word):
+    view = RunView(samples=((0, 0, "make it night", "samples/000000_0.webp", 1), (10, 0, "make it night", "samples/000010_0.webp", 1)))
+    strip = strips.of(job, home.plugins)
+    html, pairs = gallery.grid(view, str, wall=gallery.Wall(strip=strip)), gallery.before_after(view, str, strip=strip)
+    if not word:
+        assert "is-strip" not in html + pairs and "ez-strip" not in html
+        return
+    assert f'data-strip="from left to right: {word}"' in html and "open one to see" in html and 'class="ez-pairs is-strip"' in pairs
+    assert html.count('class="ez-strip-whole" src="samples/000000_0.webp"') == 1, "what a row is drawn over is shown once"
