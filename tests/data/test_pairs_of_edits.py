@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from tests.data.make import encoded, scene, write, zipped
-from training.data import bin, datasets, exporting, importing, restoring, twin, versions
+from training.data import bin, datasets, exporting, importing, parts, restoring, twin, versions
 from training.data.edits import new_op
 from training.data.memory import scan
 from training.data.roles import in_order, roles
@@ -186,6 +186,7 @@ def test_a_folder_of_results_in_place_has_its_befores_beside_it(home, nasty):
     found = datasets.resolve(home, str(nasty / "d" / "edited"))
     assert all(len(p.references) == 1 for p in found.pictures()) and same(found.get("1.png").references[0], 11)
     assert not any(p.references for p in datasets.resolve(home, str(nasty / "d" / "other")).pictures()), "a folder of any name has no befores beside it"
+    assert parts.counts(datasets.resolve(home, str(nasty / "d"))) == {"edited": 2, "other": 2}, "befores are no part to learn from"
 
 
 def test_one_is_added_and_taken_away_by_hand_and_undo_brings_it_back(ds, nasty):
