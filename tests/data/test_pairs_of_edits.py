@@ -197,3 +197,12 @@ def test_one_is_added_and_taken_away_by_hand_and_undo_brings_it_back(ds, nasty):
     assert ds.remove_references(["cat.png"]) == 2 and pairs(ds) == {"cat.png": []}
     assert ds.can_undo() == "removal of 2 control pictures" and ds.undo() == "2 control pictures put back"
     assert pairs(ds) == {"cat.png": ["cat.control.png", "cat.control2.png"]}
+
+
+def test_befores_in_a_folder_below_go_into_the_bin_and_lie_beside_their_picture_when_they_come_back(ds, nasty):
+    write(ds.path / "cat.png", 1), write(ds.path / "control" / "cat.png", 2)
+    assert [r.path for r in ds.get("cat.png").references] == [ds.path / "control" / "cat.png"]
+    ds.remove(["cat.png"])
+    assert not (ds.path / "control" / "cat.png").exists()
+    ds.undo()
+    assert [r.path for r in ds.get("cat.png").references] == [ds.path / "cat.control.png"]
