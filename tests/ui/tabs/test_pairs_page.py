@@ -74,6 +74,7 @@ def test_captions_are_said_to_be_instructions_where_there_are_pairs(ctx, edits, 
     assert '<span class="ez-twin"' in tile and tile.count("data-zoom") == 1, "the keys go from caption to caption, not to pictures before"
 
 
+@pytest.mark.slow
 def test_one_is_asked_for_added_and_taken_away(ctx, edits, tmp_path):
     with gr.Blocks():
         parts = datasettab.build(ctx)
@@ -88,6 +89,7 @@ def test_one_is_asked_for_added_and_taken_away(ctx, edits, tmp_path):
     assert [r.path.name for r in edits.get("c.png").references] == ["c.control.png"]
 
 
+@pytest.mark.slow
 def test_the_health_check_judges_pairs(home, tmp_path):
     ds = datasets.create(home, "judged")
     for n in range(5):
