@@ -15,7 +15,6 @@ gc.disable()  # until all is imported
 import diffusers
 import peft  # noqa: F401 which load_lora_weights would import in every fork
 import torch
-from PIL import Image
 
 
 def main() -> None:
@@ -46,17 +45,14 @@ def draw(order: dict, pipeline: type | None) -> None:
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
     more = {"num_frames": order["frames"]} if order["frames"] else {}
-    shown = {order["image"]: [Image.open(file).convert("RGB") for file in order["shown"]]} if order.get("shown") else {}  # an edit is drawn over these
 
-    def picture(**more):
+    def picture():
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)
         return torch.as_tensor((out.frames if hasattr(out, "frames") else out.images)[0])
 
-    pictures = {"base": picture(**more, **shown)}
+    pictures = {"base": picture()}
     pipe.load_lora_weights(order["lora"])
-    pictures["lora"] = picture(**more, **shown)
-    if order.get("plainly"):
-        pictures["plain"] = picture(**more)
+    pictures["lora"] = picture()
     torch.save(pictures, order["out"])
 
 

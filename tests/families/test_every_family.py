@@ -34,7 +34,7 @@ OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILI
 CAPTIONS = ("a cat", "an old wooden castle near a huge river and a painted glass robot on a tiny green horse")
 
 
-@pytest.fixture(scope="session", params=FAMILIES)
+@pytest.fixture(scope="session", params=[id if id in OF_EACH_KIND else pytest.param(id, marks=pytest.mark.slow) for id in FAMILIES])
 def kit(request, tmp_path_factory):
     """A family with its toy: kit.family, kit.toy, kit.folder, kit.m (the denoiser and VAE), kit.rows(caption)."""
     return _kit(request.param, str(tmp_path_factory.getbasetemp()))

@@ -14,6 +14,7 @@ SPEC = FamilySpec(
     title="FLUX.2 klein",
     default_source="black-forest-labs/FLUX.2-klein-base-4B",
     elsewhere_called=("flux2klein", "flux2klein4b"),
+    titles={"black-forest-labs/FLUX.2-klein-base-9B": "FLUX.2 klein 9B"},
     licence="other",  # of 9B, and so of whatever is not known to be one of Apache's
     licence_url="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-9B",
     licences={id: ("apache-2.0", f"https://huggingface.co/{id}") for id in ("black-forest-labs/FLUX.2-klein-base-4B", "black-forest-labs/FLUX.2-klein-4B")},

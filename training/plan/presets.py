@@ -69,6 +69,7 @@ class PresetFile(BaseModel):
     recommended_gb: float = Field(0, ge=0, description="VRAM from which it is the one to recommend, until another's is reached; 0: never for that.")
     light: bool = Field(False, description="Trains in minutes without a graphics card.")
     order: int = Field(100, description="Place in the list; smaller comes first.")
+    base_order: int = Field(1000, description="Place of its base model among the others; smaller comes first, and what people ask for most is smallest.")
     noun: str = Field(description="What stands in a sample prompt where there is no trigger word, for example 'a person'.")
     config: dict[str, Any] = Field(description="Part of a TrainConfig.")
     quality: dict[str, dict[str, Any]] = Field(description="What quick, balanced and thorough change.")
@@ -122,6 +123,7 @@ class Preset:
     own: bool = False  # made of a run's settings by somebody, and not by us
     from_run: str = ""
     picture: bool = False
+    base_order: int = 1000
 
     @property
     def ok(self) -> bool:
@@ -534,6 +536,7 @@ def _read(path: Path, mtime_ns: int, size_bytes: int, of: type[PresetFile] = Pre
     return Preset(
         path.stem, file.title, file.blurb, file.for_whom, file.goal, family, file.needs_gb, file.recommended_gb, file.light, file.order, file.noun,
         file.config, file.quality, "", path.name, own, getattr(file, "from_run", ""), bool(getattr(file, "picture", "")),
+        file.base_order,
     )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from tests.data.make import write
 from tests.plan.test_presets import LAPTOP
 from training.data import datasets, health, importing
 from training.data.health import Goal
-from training.plan.presets import list_presets
 from training.runs.events import RunView
 from ui.tabs.captions import notes
 from ui.tabs.dataset import befores, tiles
@@ -121,7 +120,7 @@ def page_of(ctx, dataset: str, form: Draft) -> dict[str, str]:
 
 
 def test_edits_are_offered_first_where_the_pictures_are_pairs(ctx, edits, preset):
-    chosen = next(p.id for p in list_presets(plugins=ctx.home.plugins) if p.family == "flux2_klein" and p.goal == "style")
+    chosen = "flux2_klein-style"
     of = lambda html: re.findall(r'data-act="preset" data-id="([^"]+)"', html)
     pairs = page_of(ctx, "edits", Draft(preset=chosen))["presets"]
     assert of(pairs)[0] == preset and "for your pairs" in pairs
@@ -143,6 +142,7 @@ def test_an_edit_asks_for_its_pairs_by_name_before_start(ctx, edits, preset):
     assert "first.png has no picture before it" in page_of(ctx, "plain", Draft(preset=preset))["plan"]
     lacking = draft.plan(ctx.home, Draft(preset=preset), "edits", LAPTOP)
     assert "c.png" in lacking.wrong[""], "the engine's own refusal, by the picture's name"
+    assert unescape(page_of(ctx, "edits", Draft(preset=preset))["plan"]).count("Without a picture that it is made from: c.png") == 1, "said once"
     edits.treat(["c.png"], "out")
     assert "" not in draft.plan(ctx.home, Draft(preset=preset), "edits", LAPTOP).wrong
 

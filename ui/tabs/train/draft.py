@@ -13,6 +13,7 @@ from training import registry
 from training.config import NO_WORD, DataPart, DatasetUse, TrainConfig
 from training.data import concepts, datasets, parts
 from training.data.parts import taken
+from training.family import FamilySpec
 from training.formats.adapting import stands_alone
 from training.formats.basemodel import local_folder, read_configs
 from training.formats.beside import is_beside, needs_control
@@ -223,8 +224,11 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
-    if config and (lacks := paired.fault(home, config)):
-        wrong.setdefault("", lacks)
+    if config:
+        lacks, told = paired.fault(home, config)
+        wrong |= {"": lacks} if lacks and "" not in wrong else {}
+        if guess and told:  # it is said already, and keeps the run from starting
+            guess = replace(guess, problems=[p for p in guess.problems if p != told[0]], sentences=[s for s in guess.sentences if s != told[0]])
     if config and not config.data.datasets:
         pictures = config.concept.drawn * len(config.data.resolutions)
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, seen=seen, words=words, at_once=at_once)
@@ -411,13 +415,19 @@ def _told(module) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Base:
-    """A base model that presets train on.  short: why it does not train well here, "" where it does."""
+    """A base model that presets train on.  short: why it does not train well here, "" where it does.
+
+    kind: what it makes: picture, tags (pictures from tags), edit (of a picture) or clip.  parameters: of all its networks.  licence: (as the Hub writes it, its URL).
+    """
 
     key: str
     title: str
     notes: str
     presets: tuple[Preset, ...]
     short: str
+    kind: str = "picture"
+    parameters: float = 0.0
+    licence: tuple[str, str] = ("", "")
 
     @property
     def builtin(self) -> bool:
@@ -425,7 +435,7 @@ class Base:
 
 
 def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
-    """The base models of the presets that can be used, those that train well here first; told from the families' specs alone."""
+    """The base models of the presets that can be used, those that train well here first, of these what people ask for first; told from the families' specs alone."""
     plugins = registry.find("families", home.plugins)
     groups: dict[str, list[Preset]] = {}
     for preset in found:
@@ -433,9 +443,25 @@ def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
             groups.setdefault(f"{preset.family}:{preset.source_model or plugin.module.SPEC.default_source}", []).append(preset)
     made = []
     for key, members in groups.items():
+        source = key.split(":", 1)[1]
         spec = plugins[members[0].family].module.SPEC
-        made.append(Base(key, spec.title_of(key.split(":", 1)[1]), spec.notes, tuple(members), min((fits(p, machine) for p in members), key=len)))
-    return sorted(made, key=lambda base: bool(base.short))
+        short = min((fits(p, machine) for p in members), key=len)
+        made.append(Base(key, spec.title_of(source), spec.notes, tuple(members), short, _makes(spec, source), _parameters(spec, source), spec.licence_of(source)))
+    return sorted(made, key=lambda base: (bool(base.short), min(p.base_order for p in base.presets)))
+
+
+def _makes(spec: FamilySpec, source: str) -> str:
+    if spec.latent.video:
+        return "clip"
+    if spec.references and spec.references.needed:
+        return "edit"
+    return "tags" if "tags" in spec.words_of(source) else "picture"
+
+
+def _parameters(spec: FamilySpec, source: str) -> float:
+    """Of all its networks; 0 for what is no full-size model."""
+    sized = spec.sized(source)
+    return 0.0 if source == "builtin" else sized.parameters + sum(sized.other_parameters or (0.0, 0.0))
 
 
 def same_goal(home: Home, draft: Draft, key: str, machine: Machine) -> dict[str, str]:

@@ -18,6 +18,7 @@ from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Preset, fits
 
 from ... import forms, views
+from ...emblems import emblem
 from ...icons import icon
 from ...language import N_, point, tr, trn, whole
 from ...language.heard import heard
@@ -32,6 +33,11 @@ QUALITY_SAYS = {
     "thorough": N_("More steps, for the best likeness."),
 }
 QUALITY_CALLED = {"quick": N_("Quick"), "balanced": N_("Balanced"), "thorough": N_("Thorough")}
+
+MAKES = {"tags": N_("from tags"), "edit": N_("edits pictures"), "clip": N_("clips")}
+LICENCES = {  # as the Hub writes it -> its own name
+    "apache-2.0": "Apache 2.0", "mit": "MIT", "creativeml-openrail-m": "OpenRAIL-M", "openrail++": "OpenRAIL++-M", "faipl-1.0-sd": "Fair AI 1.0-SD",
+}  # fmt: skip
 
 # what of a run takes memory, as the estimate calls it
 PARTS = (
@@ -208,7 +214,7 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base], m
     return (
         f'<h2 class="ez-subtitle ez-gap-below" id="ez-which">{escape(tr("Which base model?"))}</h2>'
         f'<div class="ez-bases" role="radiogroup" aria-labelledby="ez-which">{"".join(_base(base, base is chosen) for base in bases)}</div>'
-        + (f'<p class="ez-help ez-base-notes">{escape(_about(chosen, bases))}</p>' if chosen else "")
+        + (f'<p class="ez-help ez-base-notes">{_about(chosen, bases)}</p>' if chosen else "")
         + (f'<p class="ez-help ez-base-notes">{escape(hint)}</p>' if hint else "")
         + f'<h2 class="ez-subtitle ez-quality-title" id="ez-what">{escape(tr("What should it learn?"))}</h2>'
         f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{mine}{fault}'
@@ -220,15 +226,32 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base], m
 
 def _base(base: Base, chosen: bool) -> str:
     short = f' title="{escape(in_words(base.short))}"' if base.short else ""
+    facts = " · ".join(filter(None, (size(base), licence(base), "" if base.kind == "picture" else tr(MAKES[base.kind]))))
     return (
         f'<button type="button" class="ez-base{" is-short" if base.short else ""}" role="radio" aria-checked="{str(chosen).lower()}" '
-        f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{escape(tr(base.title))}</button>'
+        f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{emblem(base.key, base.kind)}'
+        f"<span><b>{escape(tr(base.title))}</b><small>{escape(facts)}</small></span></button>"
     )
 
 
+def size(base: Base) -> str:
+    """Billions of weights of a base model, of all its networks; "" for the small one."""
+    billions = base.parameters / 1e9
+    return tr("{n} B", n=point(f"{billions:.0f}" if billions >= 10 else f"{billions:.1f}")) if billions else ""
+
+
+def licence(base: Base) -> str:
+    """What its licence is called."""
+    return LICENCES.get(base.licence[0]) or (tr("own licence") if base.licence[0] in ("", "other") else base.licence[0])
+
+
 def _about(chosen: Base, bases: Sequence[Base]) -> str:
+    """HTML: what there is to know of the chosen one."""
     told = tr("A few million weights, made to try Easel on any computer in minutes.") if chosen.builtin else in_words(tr(chosen.notes))
-    return f"{told} {tr('Those with a dashed edge want more than this machine has.')}" if any(base.short for base in bases) else told
+    dashed = f" {tr('Those with a dashed edge want more than this machine has.')}" if any(base.short for base in bases) else ""
+    address = chosen.licence[1]
+    link = f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(tr("Its licence"))}</a>. ' if address and not chosen.builtin else ""
+    return f"{escape(told)} {link}{escape(dashed.strip())}".strip()
 
 
 def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine, paired: bool = False) -> str:
