@@ -99,7 +99,7 @@ def test_a_tar_of_fal_has_its_captions_by_root(ds, nasty):
 
 @pytest.mark.slow
 def test_a_table_names_several(ds, nasty):
-    lines = '{"file_name": "a.png", "control_path_1": "x.png", "control_path_2": "y.png", "text": "put y into x"}\n'
+    lines = '{"file_name": "a.png", "control_path_1": "x.png", "control_path_2": "y.png", "edit_prompt": "put y into x", "text": "what is to be seen"}\n'
     files = {"a.png": encoded(scene(1)), "x.png": encoded(scene(2)), "y.png": encoded(scene(3), "PNG"), "metadata.jsonl": lines.encode()}
     importing.add_files(ds, [zipped(nasty / "t.zip", files)])
     (picture,) = ds.pictures()
@@ -217,3 +217,11 @@ def test_befores_in_a_folder_below_go_into_the_bin_and_lie_beside_their_picture_
     assert not (ds.path / "control" / "cat.png").exists()
     ds.undo()
     assert [r.path for r in ds.get("cat.png").references] == [ds.path / "cat.control.png"]
+
+
+@pytest.mark.slow
+def test_two_pairs_with_one_result_do_not_become_one_with_two_befores(ds, nasty):
+    files = {"main/a.png": encoded(scene(1)), "main/b.png": encoded(scene(1)), "control_1/a.png": encoded(scene(2)), "control_1/b.png": encoded(scene(3))}
+    verdicts = importing.add_files(ds, [zipped(nasty / "one.zip", files)])
+    assert pairs(ds) == {"a.png": ["a.control.png"]} and same(ds.get("a.png").references[0], 2)
+    assert any(not v.ok and "control_1/b.png" in v.file and "which has another one" in v.reason for v in verdicts)
