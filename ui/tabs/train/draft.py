@@ -224,8 +224,11 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
-    if config and (lacks := paired.fault(home, config)):
-        wrong.setdefault("", lacks)
+    if config:
+        lacks, told = paired.fault(home, config)
+        wrong |= {"": lacks} if lacks and "" not in wrong else {}
+        if guess and told:  # it is said already, and keeps the run from starting
+            guess = replace(guess, problems=[p for p in guess.problems if p != told[0]], sentences=[s for s in guess.sentences if s != told[0]])
     if config and not config.data.datasets:
         pictures = config.concept.drawn * len(config.data.resolutions)
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, seen=seen, words=words, at_once=at_once)
