@@ -15,6 +15,7 @@ outside of this repository on the models of tests/families.  Which script, by fa
     qwen_image   examples/dreambooth/train_dreambooth_lora_qwen_image.py
     z_image      examples/dreambooth/train_dreambooth_lora_z_image.py
     flux2_klein  examples/dreambooth/train_dreambooth_lora_flux2_klein.py
+    krea2        examples/dreambooth/train_dreambooth_lora_krea2.py
 
 Three things around those lines were stood in for: the VAE's draw and the noise (the tensors of `seeded`, so that both see the same), and
 the tokenizers' length of 77, for which the toy encoders are too short.  The flow scripts drew the timesteps themselves, after
@@ -64,9 +65,11 @@ GOLDEN = [
     ("z_image", {}, {}, MIDDLE_3, 3.104464530944824),
     ("flux2_klein", {}, {}, EVEN, 3.0332393646240234),
     ("flux2_klein", {}, {}, MIDDLE, 3.159806251525879),
+    ("krea2", {}, {}, EVEN, 7.1846022605896),
+    ("krea2", {}, {}, MIDDLE, 7.8069281578063965),
 ]
-CHANNELS = {"qwen_image": 4, "flux2_klein": 16}  # of the toys' latents, where the VAE's own are not those of the denoiser
-ROWS = {"qwen_image": ((5, 3, 7), 16), "z_image": ((5, 3, 7), 16), "flux2_klein": ((6, 6, 6), 48)}  # lengths and width of what the text encoder says
+CHANNELS = {"qwen_image": 4, "flux2_klein": 16, "krea2": 4}  # of the toys' latents, where the VAE's own are not those of the denoiser
+ROWS = {"qwen_image": ((5, 3, 7), 16), "z_image": ((5, 3, 7), 16), "flux2_klein": ((6, 6, 6), 48), "krea2": ((5, 3, 7), 3, 16)}  # lengths and the rest of the shape of what the text encoder says
 
 
 def fixed(module):
@@ -112,8 +115,8 @@ def batch_of(family, m, times: list[float], captions=CAPTIONS, pictures=PICTURES
 def said(family, m, captions) -> list[dict]:
     if family.SPEC.id not in ROWS:
         return family.encode_text(m, captions)
-    lengths, width = ROWS[family.SPEC.id]
-    return [{"embeds": seeded(10 + n, (length, width)), "mask": torch.ones(length).bool()} for n, length in enumerate(lengths)]
+    lengths, *shape = ROWS[family.SPEC.id]
+    return [{"embeds": seeded(10 + n, (length, *shape)), "mask": torch.ones(length).bool()} for n, length in enumerate(lengths)]
 
 
 def loss_of(family, m, batch: Batch, settings: dict) -> float:

@@ -23,7 +23,7 @@ from training.runs.context import Context
 from training.runs.run import list_runs
 
 ALL_PARTS = ("sd15", "sdxl")
-ALONE = ("flux2", "flux2_klein", "qwen_image", "sd35", "wan21", "wan22_5b", "z_image")
+ALONE = ("anima", "flux2", "flux2_klein", "qwen_image", "sd35", "wan21", "wan22_5b", "z_image")
 
 
 def built(id: str, tmp_path: Path, **how) -> tuple[Path, object]:

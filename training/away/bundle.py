@@ -157,8 +157,8 @@ def _dataset(made: _Making, ds: Dataset, name: str, pictures: list[Picture]) -> 
             made.put(f"{name}/{text}", ds.path / text)
         if p.mask and p.mask.kind == "file":
             made.put(f"{name}/{p.mask.path.name}", p.mask.path, p.mask.sha256)
-        if p.control:
-            made.put(f"{name}/{p.control.path.name}", p.control.path, p.control.sha256)
+        for control in p.references:  # one that lies in another folder here lies beside its picture there
+            made.put(f"{name}/{control.path.name if control.path.parent == ds.path else control.name}", control.path, control.sha256)
     for table in scan.tables:  # captions may stand in one
         made.put(f"{name}/{table}", ds.path / table)
     ids, digests = {p.id for p in pictures}, {p.sha256 for p in pictures}
@@ -186,7 +186,7 @@ def _base(made: _Making, config: TrainConfig, told: dict[str, Any], home: Home) 
     elif source != BUILTIN_SOURCE and (folder := local_folder(source)):
         spec = registry.get("families", config.model.family, home.plugins).SPEC.without(config.model.leave_out)
         beside = [p for p in sorted(folder.glob("*/*")) if p.is_file() and p.suffix not in WEIGHTS and not p.parent.name.startswith(".")]  # tokenizers, schedules
-        made.put_folder("base", folder, [folder / "model_index.json", *beside])
+        made.put_folder("base", folder, [folder / spec.index, *beside])
         for part in [name for names in spec.parts.values() for name in names if name not in spec.optional or (folder / name).is_dir()]:
             made.put_folder("base", folder, weight_files(folder / part))  # of several forms, the one that is trained on
         told["model"]["source"] = f"{LOCAL}base"
