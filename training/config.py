@@ -398,6 +398,18 @@ class ConceptPart(Part):
         return tuple(" ".join(line.split()) for line in lines if line.strip())
 
 
+class EditPart(Part):
+    """Pairs of pictures: a result, and what it is made from."""
+
+    same_shape: bool = Field(
+        True, description="The first picture that a result is made from must have the result's shape, within 1 %; off takes any shape, as where a character is put into a scene."
+    )
+    plain: bool = Field(False, description="Also learn pictures that are made from nothing, by their captions alone, where the model can draw so; off refuses them by name.")
+    dropout: float = Field(
+        0.0, ge=0, le=1, description="Share of steps in which the pictures that a result is made from are left out, so that its caption alone also draws what was learnt."
+    )
+
+
 class KeepPart(Part):
     """What the base model knows and must not lose: noisy pictures, the learnt ones with other sentences or what it drew itself, must give what it makes of them."""
 
@@ -577,6 +589,7 @@ class TrainConfig(JobConfig):
     optimizer: OptimizerPart = OptimizerPart()
     loss: LossPart = LossPart()
     concept: ConceptPart = ConceptPart()
+    edit: EditPart = EditPart()
     keep: KeepPart = KeepPart()
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()

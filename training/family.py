@@ -102,6 +102,7 @@ class FamilySpec:
     titles: dict[str, str] = field(default_factory=dict)  # Hub id -> name in lists, of checkpoints that are another model to a person
     words: dict[str, str] = field(default_factory=dict)  # Hub id -> list of sentences (presets/words) by which that checkpoint is held
     tags: tuple[str, ...] = field(default=())
+    other_pipelines: tuple[str, ...] = ()  # further classes that model_index.json may name, where checkpoints of the family have different ones
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: nothing more than the card says of every family
     terms: str = ""  # Markdown for the model card's licence: what of the base model's licence whoever uses a LoRA has to know

@@ -71,6 +71,7 @@ COUNTED: tuple[Callable[..., str], ...] = (
     lambda n: trn("{n} caption taken from files", "{n} captions taken from files", n),
     lambda n: trn("{n} picture put back from the bin", "{n} pictures put back from the bin", n),
     lambda n: trn("removal of {n} picture", "removal of {n} pictures", n),
+    lambda n: trn("removal of {n} control picture", "removal of {n} control pictures", n),
     lambda n: trn("{n} crop", "{n} crops", n),
     lambda n: trn("{n} picture left out", "{n} pictures left out", n),
     lambda n: trn("{n} picture taken back", "{n} pictures taken back", n),
@@ -81,6 +82,7 @@ COUNTED: tuple[Callable[..., str], ...] = (
     lambda n: trn("without {n} file that is gone", "without {n} files that are gone", n),
     # what would be undone, and what was
     lambda n: trn("Undo removal of {n} picture", "Undo removal of {n} pictures", n),
+    lambda n: trn("Undo removal of {n} control picture", "Undo removal of {n} control pictures", n),
     lambda n: trn("Undo {n} crop", "Undo {n} crops", n),
     lambda n: trn("Undo {n} picture left out", "Undo {n} pictures left out", n),
     lambda n: trn("Undo {n} picture taken back", "Undo {n} pictures taken back", n),
@@ -88,6 +90,7 @@ COUNTED: tuple[Callable[..., str], ...] = (
     lambda n: trn("Undo {n} picture turned", "Undo {n} pictures turned", n),
     lambda n, source="{source}": trn("Undo {n} caption ({source})", "Undo {n} captions ({source})", n, source=source),
     lambda n: trn("{n} picture put back", "{n} pictures put back", n),
+    lambda n: trn("{n} control picture put back", "{n} control pictures put back", n),
     lambda n: trn("{n} crop put back", "{n} crops put back", n),
     lambda n: trn("{n} picture as before", "{n} pictures as before", n),
     lambda n: trn("{n} caption put back", "{n} captions put back", n),

@@ -103,6 +103,9 @@ CHANGED = {
     "concept.drawn": (4, SLIDER),
     "concept.low": (None, {"loss__objective": "picture_slider", "data__held_out": 0, "data__datasets": None}),  # two datasets of one shape, made in the test
     "concept.focus": (0.0, {"loss__objective": "picture_slider", "data__held_out": 0, "data__datasets": None}),  # so here
+    "edit.same_shape": (False, {}),  # no edits are learnt here, so it warns, as the next; what they do: tests/engine/test_edit.py
+    "edit.plain": (True, {}),
+    "edit.dropout": (0.5, {}),
     "loss.timestep_law": ("style", {}),
     "loss.timestep_mean": (1.0, {"loss__timestep_law": "logit_normal"}),
     "loss.timestep_std": (0.3, {"loss__timestep_law": "logit_normal"}),

@@ -16,6 +16,7 @@ gc.disable()  # until all is imported
 import diffusers
 import peft  # noqa: F401 which load_lora_weights would import in every fork
 import torch
+from PIL import Image
 
 
 def main() -> None:
@@ -43,10 +44,14 @@ def _done(order: dict, pipeline: type | None) -> int:
 def draw(order: dict, pipeline: type | None) -> None:
     """Writes what the pipeline draws without the LoRA and with it to order["out"]."""
     toy = importlib.import_module(f"tests.families.{order['family']}")
+    if hasattr(toy, "shrink"):
+        toy.shrink(setattr)
     pipe = toy.opened(pipeline, order["folder"]) if hasattr(toy, "opened") else pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
-    more = {"num_frames": order["frames"]} if order["frames"] else {}
+    more = ({"num_frames": order["frames"]} if order["frames"] else {}) | getattr(toy, "CALL", {})
+    if order["shown"]:  # what the picture is made from
+        more[order["image"]] = [Image.open(file).convert("RGB") for file in order["shown"]]
 
     def picture():
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)

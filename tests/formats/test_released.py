@@ -31,6 +31,7 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "sdxl": ("UNet2DConditionModel", XL, released.sdxl),
     "sd35": ("SD3Transformer2DModel", SD35, released.sd35_medium),
     "flux1": ("FluxTransformer2DModel", {"guidance_embeds": True}, released.flux1),
+    "flux1_kontext": ("FluxTransformer2DModel", {"guidance_embeds": True}, released.flux1),
     "chroma": ("ChromaTransformer2DModel", {}, lambda: released.flux1(modulation=False)),
     "flux2": ("Flux2Transformer2DModel", {}, lambda: released.flux2(8, 48, 6144)),
     "flux2_klein": ("Flux2Transformer2DModel", KLEIN, lambda: released.flux2(5, 20, 3072)),
@@ -39,6 +40,7 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "z_image": ("ZImageTransformer2DModel", {}, released.z_image),
     "qwen_image21": ("QwenImage21Transformer2DModel", {}, released.qwen_image21),
     "qwen_image": ("QwenImageTransformer2DModel", {}, released.qwen_image),
+    "qwen_image_edit": ("QwenImageTransformer2DModel", {}, released.qwen_image),
     "wan21": ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}, lambda: released.wan(30, 1536, 8960, 16)),
     "wan22_5b": ("WanTransformer3DModel", {"num_attention_heads": 24, "ffn_dim": 14336, "num_layers": 30, "in_channels": 48, "out_channels": 48}, lambda: released.wan(30, 3072, 14336, 48)),
     "omnigen2": ("", {}, released.omnigen2),
@@ -106,7 +108,7 @@ def test_every_delivered_layer_is_one_of_the_first_release_and_none_is_left_over
         assert joined == len(chosen)
         if group == "all":
             assert set(parts) == set(by_name), min(set(by_name) - set(parts))
-        if layout == "comfyui" and id not in ("flux2", "qwen_image"):  # large, and made of the same rules as the others
+        if layout == "comfyui" and id not in ("flux2", "qwen_image", "qwen_image_edit"):  # large, and made of the same rules as the others
             back, _ = foreign.to_diffusers(laid, {}, spec, names=lambda folder: [])
             ups = {k: v for k, v in back.items() if k.endswith("lora_B.weight") and v.any()}  # a part that was left out comes back as zeros
             assert set(ups) == {k for k in mine if k.endswith("lora_B.weight")}

@@ -157,8 +157,8 @@ def _dataset(made: _Making, ds: Dataset, name: str, pictures: list[Picture]) -> 
             made.put(f"{name}/{text}", ds.path / text)
         if p.mask and p.mask.kind == "file":
             made.put(f"{name}/{p.mask.path.name}", p.mask.path, p.mask.sha256)
-        if p.control:
-            made.put(f"{name}/{p.control.path.name}", p.control.path, p.control.sha256)
+        for control in p.references:  # one that lies in another folder here lies beside its picture there
+            made.put(f"{name}/{control.path.name if control.path.parent == ds.path else control.name}", control.path, control.sha256)
     for table in scan.tables:  # captions may stand in one
         made.put(f"{name}/{table}", ds.path / table)
     ids, digests = {p.id for p in pictures}, {p.sha256 for p in pictures}

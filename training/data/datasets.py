@@ -152,7 +152,7 @@ class Dataset(Folder):
         """SHA-256 over the usable pictures' bytes and captions, and of what lies beside them if asked for, whatever the files are called.  among: ids, None for all."""
 
         def row(p: Picture) -> tuple[str, ...]:
-            beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
+            beside = ([p.mask.sha256] if masks and p.mask else []) + ([word for c in p.references for word in ("control", c.sha256)] if controls else [])
             told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
             told += [f"turned {p.treatment.view}"] if p.treatment.view else []
             return p.sha256, "\n".join(p.captions), *beside, *told
@@ -169,7 +169,7 @@ class Dataset(Folder):
         with memory.checking:
             with memory.lock:
                 wanted = scan.names if ids is None else [i for i in ids if i in scan.files]
-                wanted = list(dict.fromkeys([*wanted, *(held[stem_of(n)] for held in (scan.masks, scan.controls) for n in wanted if stem_of(n) in held)]))
+                wanted = list(dict.fromkeys([*wanted, *(lying for n in wanted for lying in scan.lying(stem_of(n)))]))
                 pending = [n for n in wanted if (r := memory.fresh(n, scan.stat(n))) is None or not self._has_thumb(r)]
             if not pending:
                 return 0
@@ -334,6 +334,10 @@ class Dataset(Folder):
     def remove(self, ids: Sequence[str]) -> int:
         """Put pictures with their captions, masks and control pictures aside; undo brings them back.  How many."""
         return undoing.remove(self, ids)
+
+    def remove_references(self, ids: Sequence[str]) -> int:
+        """Put aside what these pictures are made from; undo brings it back.  How many files."""
+        return undoing.remove_references(self, ids)
 
     # -- inside
 

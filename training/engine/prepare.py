@@ -12,7 +12,7 @@ import torch
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import concepts, frames, words
+from ..data import concepts, editing, frames, words
 from ..family import Modules
 from ..files import write_atomic
 from ..formats import adapting, basehash
@@ -30,7 +30,8 @@ from .losses import warnings_for
 from .measuring import probes
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
-from .sampling import standing, texts_of
+from .references import all_spoken, spoken
+from .sampling import drawn_over, standing, texts_of
 from .texts import Texts, trains_text
 from .weights import base_folder, load_vae, placement
 
@@ -62,9 +63,14 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     ranks = ctx.ranks
     family = registry.get("families", config.model.family, ctx.home.plugins)
     objective = concepts.objective_of(config, ctx.home.plugins)
-    wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home))
+    wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *editing.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home))
     for path, text in (*wrong, *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
+    takes = family.SPEC.references if editing.edits(objective) else None
+    if takes:
+        with ranks.in_turn():
+            ctx.phase("checking the pictures")
+            editing.check(config, ctx.home, family)  # before a base model is downloaded
     with ranks.in_turn():  # what is downloaded or reckoned on the way, the others find
         ctx.phase("checking the base model")
         folder = base_folder(config.model, family, ctx)
@@ -83,9 +89,12 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     by_words = concepts.by_words(objective)
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
     bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
-    asked = taught(config, objective, work.items) if by_words else set()
+    changed = taught(config, objective, work.items) if by_words else set()
     asks = probes(config, family.SPEC, ctx.home, registry.get("adapters", config.adapter.type, ctx.home.plugins))
-    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | set(asks) | texts_of(config, standing(config, ctx)) | {""}, ranks)
+    captions = {said for item in work.everything for said in all_spoken(config, takes, item.captions, item.references, item.flips)}
+    probed = {spoken(takes, sentence, work.held_out[0].references, False) for sentence in asks} if takes and takes.needed else set(asks)
+    drawn = texts_of(config, standing(config, ctx), takes, drawn_over(work))
+    texts.encode(captions | changed | bare | set(sentences) | probed | drawn | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
@@ -96,6 +105,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         return m
 
     _encode_pictures(config, ctx, family, with_vae, cache, vae_print, work)
+    _encode_references(config, ctx, family, with_vae, cache, vae_print, work)
     ctx.share_warnings()  # each has seen its share alone
     beside = family.SPEC.beside.get(config.adapter.type)
     prompts = None
@@ -116,9 +126,9 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     flow = family.SPEC.prediction == "flow"
     law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins)):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins)):
         ctx.warn(text)
-    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts)
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts, takes)
     return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes)
 
 
@@ -145,10 +155,10 @@ def _encode_pictures(
 
     with_vae is asked only where something is missing.
     """
-    groups: dict[tuple[int, int, int], list] = {}
+    groups: dict[tuple, list] = {}
     every = [(item, flip) for item in work.encoded for flip in item.flips]
     for item, flip in ctx.ranks.share(every):
-        groups.setdefault(item.bucket, []).append((item.latent_key(vae_print, flip), (item, flip)))
+        groups.setdefault(item.bucket[:3], []).append((item.latent_key(vae_print, flip), (item, flip)))
     total, done = len(every), 0
     told = _progress(ctx, "encoding pictures", "pictures")
 
@@ -171,6 +181,19 @@ def _encode_pictures(
 
         fill(cache, wanted, encode, max(1, PIXELS_AT_ONCE // (width * height * length)), tell)
         done += count
+    ctx.ranks.wait()
+
+
+def _encode_references(config: TrainConfig, ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], cache: Cache, vae_print: str, work: Plan) -> None:
+    """Caches the latents of what every item is made from, mirrored ones too; each rank its share."""
+    every = [(r, flip) for item in dict.fromkeys(work.everything) for r in item.references for flip in item.flips]
+    told = _progress(ctx, "encoding what pictures are made from", "pictures")
+
+    def encode(some):
+        for reference, flip in some:
+            yield {"reference": family.encode_reference(with_vae(), reference.pixels(flip)[None].to(config.device))[0]}
+
+    fill(cache, [(r.key(vae_print, flip), (r, flip)) for r, flip in ctx.ranks.share(every)], encode, 1, told if every else lambda *_: None)
     ctx.ranks.wait()
 
 

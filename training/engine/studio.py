@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from .. import registry
 from ..config import DrawingConfig
-from ..data import pictures
+from ..data import editing, pictures
 from ..data.frames import fitting
 from ..family import FamilySpec, Modules
 from ..formats.basemodel import read_configs
@@ -77,6 +77,8 @@ class Studio:
                 low, high = length // self.divisor * self.divisor, -(-length // self.divisor) * self.divisor
                 raise ValueError(f"{shot.width}x{shot.height} px does not divide by {self.divisor}; try {low or high} or {high} in place of {length}")
         samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)
+        if editing.needed(self.spec):
+            raise ValueError(f"{self.spec.title} draws nothing without a picture that it is made from, which cannot be given here; a run's own samples are drawn over its pairs")
         if shot.frames > 1 and not self.spec.latent.video:
             raise ValueError(f"frames is {shot.frames}, but {self.spec.title} draws still pictures; set it to 1")
 

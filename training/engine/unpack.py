@@ -75,7 +75,7 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
     try:
         source = download(origin, ())
         index = json.loads((source / "model_index.json").read_text(encoding="utf-8"))
-        if index["_class_name"] != spec.pipeline:
+        if index["_class_name"] not in (spec.pipeline, *spec.other_pipelines):
             raise ValueError(f"it is like {origin}, made for {index['_class_name']}, but you chose {spec.title}; choose its own family")
         lacking = [name for name in parts if not _holds(weights, name, index[name][1], spec)]
         if lacking:
@@ -119,7 +119,7 @@ def _origin(weights: dict, spec: FamilySpec, name: str) -> str:
         return origin
     words = lambda text: set(re.split(r"[^a-z0-9]+", text.lower()))
     usual = words(spec.default_source)
-    return next((other for other in spec.alike if words(other) - usual <= words(name)), spec.default_source)
+    return next((other for other in spec.alike if (own := words(other) - usual) and own <= words(name)), spec.default_source)
 
 
 def _holds(weights: dict, part: str, class_name: str, spec: FamilySpec) -> bool:

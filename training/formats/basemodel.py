@@ -63,7 +63,7 @@ def check_folder(folder: Path, spec: FamilySpec) -> None:
         raise ValueError(f"{folder.name} has no model_index.json, so it is not a base model in diffusers layout; choose its top folder")
     found = _read_json(index).get("_class_name", "")
     found = found[-1] if isinstance(found, list) and found else found  # [file, class] where the repository brings its own pipeline
-    if found != spec.pipeline:
+    if found not in (spec.pipeline, *spec.other_pipelines):
         raise ValueError(f"{folder.name} is made for {found or 'an unknown pipeline'}, but you chose {spec.title} ({spec.pipeline}); choose its own family")
     for names in spec.parts.values():
         for name in names:

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..config import ConceptPart, EnginePart, KeepPart, PlacePart, TrainConfig
+from ..config import ConceptPart, EditPart, EnginePart, KeepPart, PlacePart, TrainConfig
 from ..runs import journal
 
 LOOKED_AT = 30  # newest runs
@@ -19,7 +19,7 @@ FEWEST = 3  # the first step is slow; fewer say nothing
 ALIKE = (
     "device", "gpus", "shard", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
     "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
-    "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve", "concept.anchors", "place.kind", "place.options", "engine",
+    "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve", "concept.anchors", "edit", "place.kind", "place.options", "engine",
 )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
     for run in list_runs(outputs, {"train"})[:LOOKED_AT]:
         try:
             job = {
-                "gpus": 1, "shard": "auto", "keep": KeepPart().model_dump(mode="json"), "concept": ConceptPart().model_dump(mode="json"), "place": PlacePart().model_dump(mode="json"),
+                "gpus": 1, "shard": "auto", "keep": KeepPart().model_dump(mode="json"), "concept": ConceptPart().model_dump(mode="json"), "edit": EditPart().model_dump(mode="json"), "place": PlacePart().model_dump(mode="json"),
                 "engine": EnginePart().model_dump(mode="json"),
             } | run.job()  # an older one says nothing of it  # fmt: skip
             wish = run.wished_ranks(int((run.last("started") or {}).get("attempt", 0)))

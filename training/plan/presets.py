@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, outside, registry
 from ..config import NO_WORD, AdapterPart, DatasetUse, KeepPart, TrainConfig
-from ..data import concepts, datasets, frames, words
+from ..data import concepts, datasets, editing, frames, words
 from ..data.parts import taken
 from ..family import FamilySpec
 from ..formats import adapting
@@ -203,6 +203,8 @@ def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
 def _suits(base: Preset, goal: GoalFile, plugins: Path | None) -> bool:
     """Whether the base model can learn the goal: what hangs beside the denoiser not every family has, and its numbers are a full-size model's."""
     try:
+        if editing.needed(_spec(base, plugins)) and not editing.edits(registry.get("objectives", goal.config.get("loss", {}).get("objective", "images"), plugins)):
+            return False
         kind = _beside(goal, plugins)
         return kind is None or (not base.light and _kind(goal) in _spec(base, plugins).beside)
     except ValueError:
@@ -471,7 +473,7 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         concept = concepts.problems(config, home.plugins)
         if concept:
             return concept
-        return frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
+        return editing.problems(config, home.plugins) + frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 

@@ -19,6 +19,19 @@ LINES, WHICH, ENCODING = "lines", "which", "encoding"  # names of the fields
 SHOWN_GUESSED = 200
 
 
+def pairs_html(ds: Dataset) -> str:
+    """That captions are instructions where pictures are made from others; "" where none is."""
+    made = sum(p.usable and bool(p.references) for p in ds.pictures(check=False))
+    if not made:
+        return ""
+    said = trn(
+        "One picture has another before it. To learn an edit, its caption is the instruction: what is to be done to the picture before, for example “make it night”.",
+        "{n} pictures have others before them. To learn an edit, a caption is the instruction: what is to be done to the picture before, for example “make it night”. Where the edit is the same, one for all is enough.",
+        made,
+    )  # fmt: skip
+    return f'<div class="ez-note">{escape(said)}</div>'
+
+
 def cut_html(long: int) -> str:
     """That captions are longer than is read; "" where none is."""
     if not long:

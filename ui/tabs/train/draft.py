@@ -16,7 +16,7 @@ from training.data.parts import taken
 from training.family import FamilySpec
 from training.formats.adapting import stands_alone
 from training.formats.basemodel import local_folder, read_configs
-from training.formats.beside import is_beside
+from training.formats.beside import is_beside, needs_control
 from training.home import Home
 from training.hub.secrets import Secret
 from training.names import check_name
@@ -31,7 +31,7 @@ from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
 from ...language import point, tr, trc
-from . import uses
+from . import paired, uses
 from .uses import Use
 
 FORM = "train"  # name of the draft on disk
@@ -148,6 +148,8 @@ class Plan:
     seen: tuple[int, ...] = ()  # these with the repeats of single pictures
     words: bool = False  # words say what changes; no pictures are asked for
     at_once: bool = True  # pictures are learnt as they are
+    pairs: bool = False  # the pictures have others beside them that they are made from
+    edit_presets: frozenset[str] = frozenset()  # ids of the presets that learn edits
 
     @property
     def name(self) -> str:
@@ -167,7 +169,7 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         return replace(empty, wrong={"preset": str(error)})
     chosen = next((p for p in found if p.id == draft.preset and p.ok), best)
     pictures = count_pictures(home, dataset, draft.own.part)
-    empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures)
+    empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures, pairs=paired.are_pairs(home, dataset, draft.own.part), edit_presets=paired.learning(home, found))
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     words, at_once = _kind(home, chosen, draft)
     wrong = _top_faults(draft) | (_prior_fault(home, draft, dataset) if at_once else {})
@@ -222,6 +224,8 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
+    if config and (lacks := paired.fault(home, config)):
+        wrong.setdefault("", lacks)
     if config and not config.data.datasets:
         pictures = config.concept.drawn * len(config.data.resolutions)
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, seen=seen, words=words, at_once=at_once)
@@ -477,6 +481,7 @@ class Aim:
     batch: int = 1
     trigger: str = ""
     what: str = ""  # is learnt: the preset's goal
+    control: bool = False  # what lies beside pictures is shown to a network beside the denoiser
 
     def remark(self, width: int, height: int) -> tuple[str, str]:
         """(a word, the sentence to it) on a picture that is enlarged or cut a good deal to be learnt; ("", "") for any other."""
@@ -509,7 +514,13 @@ def aim(home: Home, machine: Machine, dataset: str) -> Aim | None:
     sides = typed.get("data.resolutions") or own.get("resolutions") or usual["resolutions"].default
     buckets = typed.get("data.aspect_buckets", own.get("aspect_buckets", usual["aspect_buckets"].default))
     aspect = float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0
-    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.word_of(dataset), chosen.goal)
+    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.word_of(dataset), chosen.goal, _has_control(draft, chosen, home))
+
+
+def _has_control(draft: Draft, preset: Preset, home: Home) -> bool:
+    """Whether what learns hangs beside the denoiser and is shown control pictures."""
+    plugin = registry.find("adapters", home.plugins).get(draft.edits.get("adapter.type", str(preset.config.get("adapter", {}).get("type", ""))))
+    return bool(plugin and plugin.ok and needs_control(plugin.module))
 
 
 def _divisor(preset: Preset, home: Home) -> int:
