@@ -220,7 +220,7 @@ KINDS = (
         "E-601", "The base model is not there",
         "Its folder or file has moved, or it is not what a base model looks like.",
         "Say where it is, or choose another base model. A Hub id has the form owner/name.",
-        (r"there is no folder .*Hub id", r"is no base model", r"no model_index\.json", r"named? a base model", r"cannot be unpacked without"), "base",
+        (r"there is no folder .*Hub id", r"is no base model", r"no model_index\.json", r"so it is not a base model", r"named? a base model", r"cannot be unpacked without"), "base",
     ),
     Kind(
         "E-605", "The base model cannot be trained on",

@@ -95,7 +95,9 @@ class FamilySpec:
     lora_targets: dict[str, tuple[str, ...]]  # group -> module-name suffixes: "attention", "attention+ff", "all"
     parameters: float  # of the denoiser, rough, for estimates before the weights are there
     pipeline: str  # the pipeline's class, as model_index.json names it
-    parts: dict[str, tuple[str, ...]]  # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights
+    # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights; "after_text": what the text encoder's words go
+    # through before the denoiser, which load() brings along with the text encoder
+    parts: dict[str, tuple[str, ...]]
     # usual values of the checkpoint's scheduler config that shift the noise levels, to draw the law before the base model is here
     shift: dict[str, float | bool | str] = field(default_factory=dict)
     notes: str = ""
@@ -103,6 +105,7 @@ class FamilySpec:
     words: dict[str, str] = field(default_factory=dict)  # Hub id -> list of sentences (presets/words) by which that checkpoint is held
     tags: tuple[str, ...] = field(default=())
     other_pipelines: tuple[str, ...] = ()  # further classes that model_index.json may name, where checkpoints of the family have different ones
+    modular: bool = False  # whether diffusers has that pipeline in blocks alone: its repositories then have modular_model_index.json
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: nothing more than the card says of every family
     terms: str = ""  # Markdown for the model card's licence: what of the base model's licence whoever uses a LoRA has to know
@@ -119,6 +122,7 @@ class FamilySpec:
     # further tensors of the denoiser, of layers that no adapter wraps: (diffusers' name, the first release's); what is not here is called alike
     released: tuple[tuple[str, str], ...] = ()
     flat: tuple[str, ...] = ()  # of diffusers' names in `released`, those that the first release holds as one row of numbers
+    enclosed: dict[str, str] = field(default_factory=dict)  # further folder of the layout -> how its tensors' names begin in the first release's file of the denoiser
     marks: str = ""  # a regular expression of the denoiser's layers' names, its dots plain, for a family whose `originals` are not written down
     comfyui: Literal["", "diffusers", "kohya", "comfyui"] = ""  # the layout whose names ComfyUI knows; "": kohya's where there is one, else not known
     comfyui_lacks: tuple[str, ...] = ()  # layers of that layout that ComfyUI knows by the first release's names alone
@@ -156,6 +160,11 @@ class FamilySpec:
             return self
         count, text = self.sizes[source]
         return replace(self, parameters=count, other_parameters=(text, (self.other_parameters or (0.0, 0.0))[1]))
+
+    @property
+    def index(self) -> str:
+        """The file at a repository's top that names its parts."""
+        return "modular_model_index.json" if self.modular else "model_index.json"
 
     @property
     def denoiser(self) -> str:

@@ -281,7 +281,7 @@ def checkpointing_reached(lab) -> bool:
         ({"optimizer__type": "prodigy", "optimizer__options": {"d_coef": -1}}, "optimizer.options 'd_coef' input should be greater than 0"),
         ({"optimizer__rates": [{"pattern": "lora_C", "times": 2}]}, "optimizer.rates has 'lora_C', but no weight that learns"),
         ({"adapter__type": "full", "keep__on": True}, "keep.on is on, but the adapter 'full' changes the base model itself"),
-        ({"keep__on": True, "keep__words": "none"}, "keep.words is 'none', but there is no such list; there are: everyday, shapes"),
+        ({"keep__on": True, "keep__words": "none"}, "keep.words is 'none', but there is no such list; there are: drawings, everyday, shapes"),
         ({"adapter__type": "full", "model__quantise": "int8"}, "model.quantise is 'int8', but the adapter 'full' moves"),
         ({"data__held_out": 5}, "held_out is 5, but there are only 5 pictures"),
     ],

@@ -22,8 +22,11 @@ from PIL import Image
 def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
-        with open(f"{order['folder']}/model_index.json", encoding="utf-8") as stream:
-            pipeline = getattr(diffusers, json.load(stream)["_class_name"], None)
+        index = f"{order['folder']}/model_index.json"
+        pipeline = None  # without that file diffusers has no ordinary pipeline for it
+        if os.path.isfile(index):
+            with open(index, encoding="utf-8") as stream:
+                pipeline = getattr(diffusers, json.load(stream)["_class_name"], None)
         gc.freeze()
         fork = os.fork()
         if fork == 0:

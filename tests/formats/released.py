@@ -192,3 +192,16 @@ def sd15() -> Shapes:
             found |= _spatial(f"up_blocks.{level}.attentions.{n}", width, 768, 1, False) if level > 0 else {}
             inputs = width
     return found
+
+
+def anima(blocks: int = 28) -> Shapes:
+    """nvidia-cosmos/cosmos-predict2, cosmos_predict2/models/text2image_dit.py (MiniTrainDIT): blocks of 2048 told by 1024, modulation by way of 256."""
+    w, told, found = 2048, 1024, {}
+    for n in range(blocks):
+        at = f"blocks.{n}."
+        for kind, keys in (("self", w), ("cross", told)):
+            found |= {f"{at}{kind}_attn.{x}_proj": (w, keys if x in "kv" else w) for x in "qkv"} | {f"{at}{kind}_attn.output_proj": (w, w)}
+        found |= {f"{at}mlp.layer1": (4 * w, w), f"{at}mlp.layer2": (w, 4 * w)}
+        for kind in ("self_attn", "cross_attn", "mlp"):
+            found |= {f"{at}adaln_modulation_{kind}.1": (256, w), f"{at}adaln_modulation_{kind}.2": (3 * w, 256)}
+    return found | {"final_layer.adaln_modulation.1": (256, w), "final_layer.adaln_modulation.2": (2 * w, 256), "final_layer.linear": (4 * 16, w)}

@@ -24,6 +24,9 @@ SD35 = {
     "num_layers": 24, "num_attention_heads": 24, "attention_head_dim": 64, "caption_projection_dim": 1536, "pos_embed_max_size": 8, "qk_norm": "rms_norm",
     "in_channels": 16, "pooled_projection_dim": 2048, "joint_attention_dim": 4096, "dual_attention_layers": tuple(range(13)),
 }  # fmt: skip
+ANIMA = {
+    "in_channels": 16, "num_attention_heads": 16, "adaln_lora_dim": 256, "rope_scale": (1.0, 4.0, 4.0), "extra_pos_embed_type": None, "max_size": (1, 8, 8),
+}  # fmt: skip
 KLEIN = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "joint_attention_dim": 7680, "guidance_embeds": False}
 # family -> (diffusers' network, how it is built at full size, the first release's layers)
 MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
@@ -44,6 +47,7 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "wan21": ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}, lambda: released.wan(30, 1536, 8960, 16)),
     "wan22_5b": ("WanTransformer3DModel", {"num_attention_heads": 24, "ffn_dim": 14336, "num_layers": 30, "in_channels": 48, "out_channels": 48}, lambda: released.wan(30, 3072, 14336, 48)),
     "omnigen2": ("", {}, released.omnigen2),
+    "anima": ("CosmosTransformer3DModel", ANIMA, released.anima),
 }  # fmt: skip
 GROUPS = ("attention", "attention+ff", "all")
 

@@ -186,7 +186,7 @@ def _base(made: _Making, config: TrainConfig, told: dict[str, Any], home: Home) 
     elif source != BUILTIN_SOURCE and (folder := local_folder(source)):
         spec = registry.get("families", config.model.family, home.plugins).SPEC.without(config.model.leave_out)
         beside = [p for p in sorted(folder.glob("*/*")) if p.is_file() and p.suffix not in WEIGHTS and not p.parent.name.startswith(".")]  # tokenizers, schedules
-        made.put_folder("base", folder, [folder / "model_index.json", *beside])
+        made.put_folder("base", folder, [folder / spec.index, *beside])
         for part in [name for names in spec.parts.values() for name in names if name not in spec.optional or (folder / name).is_dir()]:
             made.put_folder("base", folder, weight_files(folder / part))  # of several forms, the one that is trained on
         told["model"]["source"] = f"{LOCAL}base"

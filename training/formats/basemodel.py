@@ -21,6 +21,7 @@ BUILTIN_SOURCE = "builtin"
 MAX_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
 MAX_JSON_BYTES = 64 << 20  # of a settings file or a list of shards
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+INDEXES = ("model_index.json", "modular_model_index.json")  # what a base model's top folder has one of
 
 
 def single_file(source: str) -> Path | None:
@@ -56,11 +57,18 @@ def mounted(source: str) -> Path | None:
     return Path(folder) if folder else None
 
 
+def is_top(folder: Path) -> bool:
+    """Whether a folder is the top of a base model in diffusers layout."""
+    return any((folder / name).is_file() for name in INDEXES)
+
+
 def check_folder(folder: Path, spec: FamilySpec) -> None:
     """Nothing comes back; raises ValueError that names the file, what is wrong with it and what to do."""
-    index = folder / "model_index.json"
+    index = folder / spec.index
     if not index.is_file():
-        raise ValueError(f"{folder.name} has no model_index.json, so it is not a base model in diffusers layout; choose its top folder")
+        index = next((folder / other for other in INDEXES if (folder / other).is_file()), index)  # of another family
+    if not index.is_file():
+        raise ValueError(f"{folder.name} has no {spec.index}, so it is not a base model in diffusers layout; choose its top folder")
     found = _read_json(index).get("_class_name", "")
     found = found[-1] if isinstance(found, list) and found else found  # [file, class] where the repository brings its own pipeline
     if found not in (spec.pipeline, *spec.other_pipelines):

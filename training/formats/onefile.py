@@ -91,6 +91,8 @@ def plan(parts: Mapping[str, Shapes], spec: FamilySpec, class_name: str, configs
     parts: {folder: shapes of its tensors}; configs: {folder: its settings}.  Raises ValueError for a family, or a text encoder, that has no such names.
     """
     made = _denoiser(parts[spec.denoiser], spec, class_name, configs[spec.denoiser])
+    for folder, start in spec.enclosed.items():
+        made |= {f"{start}{name}": _alone(folder, name, shape, shape) for name, shape in parts[folder].items()}
     if class_name != UNET:
         return made
     levels = 1 + max(int(m[1]) for m in map(_UP.match, parts["vae"]) if m)
@@ -103,7 +105,7 @@ def plan(parts: Mapping[str, Shapes], spec: FamilySpec, class_name: str, configs
 
 def held(spec: FamilySpec, class_name: str) -> tuple[str, ...]:
     """The folders that a family's single file holds."""
-    return (*spec.parts["denoiser"], *spec.parts["vae"], *spec.parts["text"]) if class_name == UNET else (spec.denoiser,)
+    return (*spec.parts["denoiser"], *spec.parts["vae"], *spec.parts["text"]) if class_name == UNET else (spec.denoiser, *spec.enclosed)
 
 
 def _denoiser(shapes: Shapes, spec: FamilySpec, class_name: str, config: dict) -> dict[str, Whole]:

@@ -221,7 +221,7 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     prompt = _plain(config, prompts.read(config, config.sample.prompts[0]).text) if config.sample.prompts else trigger or "a picture"
     adapter = registry.get("adapters", config.adapter.type)
     files = needed(offers(spec, config.adapter.type, adapter))
-    pipeline, module, extra = "DiffusionPipeline", "diffusers", ""
+    pipeline, module, extra = "ModularPipeline" if spec.modular else "DiffusionPipeline", "diffusers", ""
     if spec.pipeline_module:
         pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
     dtype = f"torch_dtype=torch.{'bfloat16' if spec.prediction == 'flow' else 'float16'}"  # flow transformers overflow in fp16
@@ -242,12 +242,19 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         f"from {module} import {pipeline}",
         *imports,
         "",
-        f'pipeline = {pipeline}.from_pretrained({_literal(source)}, {dtype}{extra}).to("cuda")',
+        *_from_pretrained(pipeline, spec, _literal(source), f"{dtype}{extra}"),
         *load,
         *_drawn(config, spec, prompt),
         "```",
     ))  # fmt: skip
     return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, files)}".rstrip()
+
+
+def _from_pretrained(pipeline: str, spec: FamilySpec, source: str, how: str) -> list[str]:
+    """The lines that load the base model."""
+    if not spec.modular:
+        return [f'pipeline = {pipeline}.from_pretrained({source}, {how}).to("cuda")']
+    return [f"pipeline = {pipeline}.from_pretrained({source})", f"pipeline.load_components({how})", 'pipeline.to("cuda")']
 
 
 def _how_to_use_beside(config: TrainConfig, spec: FamilySpec, source: str, repo_id: str, prompt: str, dtype: str) -> str:

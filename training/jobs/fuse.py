@@ -124,6 +124,7 @@ def _held(folder, spec) -> str:
     from ..formats.onefile import held
     from ..tools import jobs
 
-    if len(held(spec, jobs.network(folder / spec.denoiser)[0])) > 1:
+    parts = set(held(spec, jobs.network(folder / spec.denoiser)[0])) - set(spec.enclosed)
+    if len(parts) > 1:
         return "a single file with all parts under the names of the first release, for ComfyUI's folder checkpoints and for AUTOMATIC1111"
     return f"a single file with the {spec.denoiser} alone under the names of the first release, for ComfyUI's folder diffusion_models"

@@ -174,8 +174,8 @@ def local_folder(source: str, revision: str) -> Path | None:
         return folder
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(source, "model_index.json", revision=revision or None)
-    return Path(index).parent if isinstance(index, str) else None
+    found = [try_to_load_from_cache(source, index, revision=revision or None) for index in basemodel.INDEXES]
+    return next((Path(index).parent for index in found if isinstance(index, str)), None)
 
 
 def layer_names(source: str, family: ModuleType) -> Callable[[str], list[str]]:
@@ -201,7 +201,12 @@ def _from_files(folder: Path, family: ModuleType, spec: FamilySpec) -> BaseModel
     width = max((layer.inputs for layer in networks["denoiser"].layers if layer.level == -2), default=TEXT_WIDTH)
     largest = max(sum(file.stat().st_size for file in found) for found in files.values())
     stride, divisor = family.grid(basemodel.read_configs(folder, spec))
-    return BaseModel(networks["denoiser"], networks["vae"], networks["text"], width, largest, stride, divisor, True, spec.never_recomputed)
+    return BaseModel(networks["denoiser"], networks["vae"], _beside(networks["text"], networks.get("after_text")), width, largest, stride, divisor, True, spec.never_recomputed)
+
+
+def _beside(one: Network, other: Network | None) -> Network:
+    """Both as one, where both are in memory at once."""
+    return replace(one, parameters=one.parameters + other.parameters, layers=(*one.layers, *other.layers)) if other else one
 
 
 def _unknown(spec: FamilySpec) -> BaseModel:
