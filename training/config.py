@@ -122,6 +122,8 @@ class DatasetUse(Part):
     part: Annotated[str, Field(max_length=300), AfterValidator(inner_place)] = Field(
         "", description="The sub-folder that its pictures came from, with those inside it, to take only these; empty takes all."
     )
+    frames: Annotated[int, Field(ge=0, le=1025)] = Field(0, description="Frames of a training clip cut out of its clips, in place of data.frames; 0 takes that, and 1 leaves its clips out.")
+    fps: Annotated[float, Field(ge=0, le=120)] = Field(0.0, description="Frames a second at which its clips are learnt, in place of data.fps; 0 takes that.")
 
     def word(self, usual: str) -> str:
         """The trigger word that its pictures are learnt with.  usual: the run's own."""
@@ -167,7 +169,11 @@ class DataPart(Part):
     )
     frames: int = Field(1, ge=1, le=1025, description="Frames of a training clip, for families that make video; 1 means still pictures only.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which clips are learnt, whatever rate they were filmed at.")
-    segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, evenly spaced; 1 takes its middle.")
+    segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, or of each scene of it, evenly spaced; 1 takes its middle.")
+    scenes: bool = Field(False, description="Take each scene of a clip by itself, so that no training clip shows a cut; off cuts clips as if they were one scene.")
+    shorter: tuple[Annotated[int, Field(ge=2, le=1025)], ...] = Field(
+        (), max_length=8, description="Shorter lengths in frames that clips are cut to as well, beside their usual one; memory is decided by the longest."
+    )
     held_out: int = Field(0, ge=0, le=1000, description="Pictures kept out of training, to measure the validation loss on; 0 means none.")
     weighed: tuple[WeighedPicture, ...] = Field(
         (), max_length=10_000, description="Pictures that count otherwise from a step on, as it was asked for during a run that is trained again: the step, the sha256 of the file, the weight; 0 sets a picture aside."
@@ -176,6 +182,24 @@ class DataPart(Part):
     def sides(self, use: DatasetUse) -> tuple[int, ...]:
         """The sides that the pictures of one dataset are trained at, px."""
         return use.resolutions or self.resolutions
+
+    def frames_of(self, use: DatasetUse) -> int:
+        """Frames of the training clips of one dataset."""
+        return use.frames or self.frames
+
+    def fps_of(self, use: DatasetUse) -> float:
+        """Frames a second of the training clips of one dataset."""
+        return use.fps or self.fps
+
+    def lengths_of(self, use: DatasetUse) -> tuple[int, ...]:
+        """Frames of the training clips of one dataset, every length that it is cut to, the longest first; (1,) where it learns still pictures."""
+        longest = self.frames_of(use)
+        return (longest, *sorted({n for n in self.shorter if n < longest}, reverse=True))
+
+    @property
+    def most_frames(self) -> int:
+        """Frames of the longest training clip of the run; 1 for still pictures."""
+        return max((self.frames_of(use) for use in self.datasets), default=self.frames)
 
     @property
     def all_sides(self) -> tuple[int, ...]:
@@ -444,7 +468,7 @@ class KeepPart(Part):
 class SamplePart(Part):
     """The pictures drawn while training."""
 
-    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word. Options set one picture: --w and --h its size, --d seed, --s steps, --l guidance, --n negative, --f frames.")
+    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word. Options set one picture: --w and --h its size, --d seed, --s steps, --l guidance, --n negative, --f frames, --i the picture that a clip begins with.")
     every: int = Field(0, ge=0, description="Optimizer steps between sample pictures; 0 means none.")
     steps: int = Field(20, ge=1, le=200, description="Denoising steps of a sample picture.")
     guidance: float = Field(7.0, ge=0, le=30, description="How strongly a sample follows its prompt.")
@@ -453,6 +477,7 @@ class SamplePart(Part):
     height: int = Field(512, ge=32, le=4096, description="Height of a sample picture in px.")
     frames: int = Field(1, ge=1, le=1025, description="Frames of a sample, for families that make video; 1 draws a still picture.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which a sample clip plays.")
+    first_frame: str = Field("", max_length=300, description="File name of a picture or clip of the run's datasets that sample clips begin with, for families that go on from a picture; empty lets those that need one begin with what is held out.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the sample pictures; it stays the same, so that steps can be compared.")
 
     @field_validator("prompts")

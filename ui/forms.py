@@ -39,9 +39,9 @@ SPELT = {
 NAMED = {
     "gpus": "Cards together", "shard": "Split the model among the cards", "adapter.type": "Kind of adapter", "optimizer.type": "Optimizer", "loss.type": "Loss", "sample.every": "Samples every … steps",
     "save.every": "Checkpoint every … steps", "save.every_minutes": "Checkpoint every … minutes", "save.keep": "Checkpoints to keep",
-    "sample.steps": "Denoising steps", "sample.seed": "Seed of the samples", "sample.frames": "Frames of a sample", "sample.fps": "Frames a second of a sample",
+    "sample.steps": "Denoising steps", "sample.seed": "Seed of the samples", "sample.frames": "Frames of a sample", "sample.fps": "Frames a second of a sample", "sample.first_frame": "First frame of a sample",
     "sample.width": "Width of a sample", "sample.height": "Height of a sample", "sample.prompts": "Sample prompts", "sample.guidance": "Guidance",
-    "sample.negative": "Negative prompt", "data.frames": "Frames of a training clip", "data.fps": "Frames a second of a training clip",
+    "sample.negative": "Negative prompt", "data.frames": "Frames of a training clip", "data.fps": "Frames a second of a training clip", "data.scenes": "Scenes by themselves", "data.shorter": "Shorter training clips too", "data.segments": "Training clips out of a clip",
     "model.dtype": "Number format", "model.source": "Base model", "model.family": "Model family", "model.quantise": "Quantise the base model",
     "model.quantise_text": "Quantise the text encoders", "model.leave_out": "Text encoders to leave out", "model.revision": "Revision of the base model",
     "adapter.targets": "Layers that learn", "adapter.dropout": "Dropout in the adapter", "adapter.start_from": "Go on from",
@@ -73,7 +73,7 @@ ALSO = {
     "data.caption_dropout": "caption_dropout_rate caption dropout rate cond dropout unconditional", "data.tag_dropout": "caption_tag_dropout_rate tag dropout",
     "data.caption_kinds": "tags prose caption types natural language captions enable_wildcard caption_tag",
     "data.shuffle_tags": "shuffle_caption shuffle caption tag shuffling",
-    "data.keep_tags": "keep_tokens keep tokens keep tags", "data.frames": "num_frames target_frames", "data.held_out": "validation split validation_split",
+    "data.keep_tags": "keep_tokens keep tokens keep tags", "data.frames": "num_frames target_frames", "data.shorter": "target_frames frame_buckets video length buckets", "data.scenes": "scene detection cuts pyscenedetect shots", "data.held_out": "validation split validation_split",
     "adapter.type": "controlnet network_module network module lycoris algo peft type lora type dora locon network type", "adapter.rank": "network_dim network dim dimension linear lora rank dim conv_dim conv dim",
     "adapter.alpha": "network_alpha network alpha linear_alpha lora alpha conv_alpha", "adapter.dropout": "network_dropout network dropout rank_dropout module_dropout",
     "adapter.targets": "network_args target modules layers conv linear only", "adapter.include": "only_if_contains layer filter train blocks", "adapter.exclude": "ignore_if_contains exclude_patterns layer filter",
@@ -98,7 +98,7 @@ ALSO = {
     "concept.low": "neg_folder image slider scales", "loss.objective": "slider erase replace leco concept training method",
     "loss.prior_target": "prior_loss_weight prior loss weight prior preservation blank prompt preservation differential output preservation", "loss.ema_decay": "use_ema ema",
     "loss.gradient_checkpointing": "gradient_checkpointing", "sample.every": "sample_every_n_steps sample every n steps", "sample.prompts": "sample_prompts sample prompts",
-    "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
+    "sample.guidance": "cfg scale guidance_scale", "sample.first_frame": "i2v image to video start image init image ctrl_img", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
     "survive.milder": "oom out of memory cuda memory retry low vram", "survive.less_exact": "oom out of memory quantize", "survive.not_a_number": "nan inf loss is nan skip nan",
     "save.keep": "max_step_saves_to_keep save_last_n_steps", "trackers": "log_with wandb tensorboard trackio use_wandb report_to logging tracker project", "save.validate_every": "validate_every_n_steps",
     "engine.compile": "torch_compile torch compile dynamo inductor", "engine.attention": "sdpa xformers flash attention mem_eff_attn sage attention", "engine.fp8": "fp8_fast scaled_mm fp8 matmul",
@@ -107,7 +107,7 @@ ALSO = {
 }  # fmt: skip
 
 # columns of a table that another place of the page fills in, and that are not shown while nothing stands in them
-SELDOM = {"data.datasets": ("trigger", "resolutions", "part")}
+SELDOM = {"data.datasets": ("trigger", "resolutions", "part", "frames", "fps")}
 
 Kind = Literal["text", "long", "lines", "pairs", "integer", "number", "numbers", "rows", "switch", "choice"]
 

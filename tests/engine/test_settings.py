@@ -38,7 +38,10 @@ CHANGED = {
     "model.training_adapter": (None, {}),  # an earlier run's LoRA
     "data.fps": (12.0, {}),  # of clips: here it warns, as the next; what they do: tests/engine/test_clips.py
     "data.segments": (2, {}),
+    "data.scenes": (True, {}),
+    "data.shorter": ([9], {}),
     "sample.fps": (12.0, {}),
+    "sample.first_frame": ("a.png", {}),  # for a family that goes on from one; here it warns: tests/engine/test_firsts.py
     "data.datasets": (None, {}),  # another dataset, made in the test
     "data.resolutions": ([48], {}),
     "data.aspect_buckets": (False, {}),

@@ -17,7 +17,7 @@ from ..data import concepts, datasets, editing, heldout, kinds, pairs, parts
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.controls import Control
-from ..data.frames import STILL, Segment, left_out, segments
+from ..data.frames import STILL, Segment, captions_of, left_out, segments
 from ..data.masks import Mask
 from ..data.treatment import PLAIN, Treatment
 from ..family import CONTROL, GEOMETRY, PICTURE, REFERENCE, Cond, FamilySpec, References
@@ -174,8 +174,8 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
     others = _low_ends(config, home, pictures, prints, warn) if paired else {}
     pictures = [(use, name, p) for use, name, p in pictures if not paired or (name, p.id) in others]
-    said = left_out((p for _, _, p in pictures), config.data, spec)
-    pictures = [row for row in pictures if segments(row[2].seconds, config.data, spec)]
+    said = left_out(((use, p) for use, _, p in pictures), config.data, spec)
+    pictures = [row for row in pictures if segments(row[2], row[0], config.data, spec)]
     if not pictures:
         raise ValueError(f"nothing is left to train on: {'; '.join(said)}")
     for text in said:
@@ -205,13 +205,13 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
             if not config.data.upscale and (crop.scaled[0] > picture.width or crop.scaled[1] > picture.height):
                 small.append(picture.id)
                 continue
-            for segment in segments(picture.seconds, config.data, spec):
+            for segment in segments(picture, use, config.data, spec):
                 other = others.get((name, picture.id))
                 places = _places(config, picture.captions) if words else ()
                 shape = {"size": (picture.width, picture.height), "crop": crop, "flips": (False, True) if config.data.flip else (False,), "segment": segment}
                 item = Item(
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
-                    _targets_said(config, places) if words else _captions(config, picture.captions or (other.captions if other else ()), word),
+                    _targets_said(config, places) if words else _captions(config, captions_of(picture, segment, sources[name].lines) or (other.captions if other else ()), word),
                     weight=use.weight, prior=use.prior, named=bool(word), mask=picture.mask if config.loss.masked and not use.prior else None, places=places, control=picture.control if controlled else None,
                     references=references.of(picture, crop, family) if edits else (),
                     low=Item(f"{name}/{other.id}", str(other.path), other.sha256, (), treatment=other.treatment, **shape) if other else None, treatment=picture.treatment, **shape,
@@ -704,7 +704,7 @@ def caption_record(plan: Plan) -> list[dict]:
         c, s = item.crop, item.segment
         piece = {} if s == STILL else {"start": s.start, "frames": s.frames, "fps": s.fps}
         piece |= {"weight": item.weight} if item.weight != 1 else {}
-        rows[item.id, c.width, c.height, s.start, item.captions, item.weight] = {
+        rows[item.id, c.width, c.height, s, item.captions, item.weight] = {
             "id": item.id, "captions": list(dict.fromkeys(item.captions)), "bucket": [c.width, c.height], "scaled": list(c.scaled),
             "crop": [c.left, c.top], "times": times[item], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}), **_edit_record(item), **({"turned": item.treatment.view} if item.turned else {}),
         }  # fmt: skip

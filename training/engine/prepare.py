@@ -21,7 +21,7 @@ from ..outside import read_json
 from ..plan import optimizing, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
-from . import memory
+from . import firsts, memory
 from .cache import Cache, fill, key
 from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
@@ -80,6 +80,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         if ranks.first and ctx.run.kind == config.kind:  # a search for the rate learns nothing for good
             exactly.note(config, ctx)
         work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn, _held_before(ctx)) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
+        firsts.check(config, family.SPEC, ctx.home)
         if ranks.first:
             write_atomic(ctx.path(PICTURES), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 

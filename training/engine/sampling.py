@@ -26,7 +26,7 @@ from ..runs import prompting
 from ..runs.context import Context
 from ..runs.prompting import Standing
 from ..runs.shown import SPONTANEOUS
-from . import side
+from . import firsts, side
 from .data import Feed, Item, Plan
 from .frugal import Frugal
 from .lessons import Switch
@@ -81,8 +81,17 @@ class Gallery:
         for width, height in dict.fromkeys(asked):
             if (drawn := self._size(width, height)) != (width, height):
                 ctx.warn(f"samples are {drawn[0]}x{drawn[1]} px: {width}x{height} does not divide by {divisor}")
-        for text in prompts.said(config):
+        for text in (*prompts.said(config), *self._no_first_frames()):
             ctx.warn(text)
+
+    def _no_first_frames(self) -> list[str]:
+        """That pictures to begin with are named for a family that draws from words alone, or for stills."""
+        spec, named = self.family.SPEC, firsts.asked(self.config)
+        if named and not spec.first_frame:
+            return [f"sample.first_frame has no effect: {spec.title} draws from words alone"]
+        if self.config.sample.first_frame and self.config.sample.frames == 1:
+            return ["sample.first_frame has no effect: sample.frames is 1"]
+        return []
 
     def draw_all(self, step: int, again: bool = False) -> None:
         """All fixed prompts of `step`, each at every strength; those that are already on disk are kept, so that a resumed run draws only what is missing.
@@ -108,6 +117,9 @@ class Gallery:
 
     def change(self, step: int, lines: list[str]) -> set[Spoken]:
         """Other fixed prompts from `step` on, on record; the texts that have to be encoded for them.  Raises ValueError where they cannot be."""
+        for name in (prompts.read(self.config, line).sample.first_frame for line in lines if self.family.SPEC.first_frame):
+            if name:
+                firsts.find(self.config, self.ctx.home, name)
         self.standing = self.standing.changed(step, prompting.checked(lines))
         self.ctx.emit("prompts", step=step, rows=[list(row) for row in self.standing.now])
         wished = [(place, prompts.read(self.config, line)) for place, line in self.standing.now]
@@ -182,6 +194,10 @@ class Gallery:
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
         over, before, item = {}, [], self._item(index)
         said, avoided = self.said(prompt, index)
+        if first := self._first_frame(s.first_frame if frames > 1 else "", index, (width, height)):
+            pipe = self.family.begun(self.m) if hasattr(self.family, "begun") else pipe
+            pipe.set_progress_bar_config(disable=True)
+            over["image"] = first
         if self.feed.takes:
             over, before, (width, height) = self._edited(item, (width, height))
         elif self.m.side:
@@ -216,6 +232,18 @@ class Gallery:
         after = side.cut(item.treatment.apply(load_pixels(item.path)), width, height, item.size)
         shown = [*(fitted(picture, width, height) for picture in given), after]
         return ({takes.image: given if takes.several else given[0]} if given else {}), shown, (width, height)
+
+    def _first_frame(self, name: str, index: int, size: tuple[int, int]):
+        """The picture that a sample begins with; None where it is drawn from words alone."""
+        spec = self.family.SPEC
+        if not spec.first_frame or not (name or spec.first_frame == "must"):
+            return None
+        try:
+            if name:
+                return firsts.named(self.config, self.ctx.home, name, size)
+        except (ValueError, OSError) as error:  # it was removed since the start: no reason to end a training
+            self.ctx.warn(f"a sample does not begin with {name!r}: {error}")
+        return firsts.of_item(self.over[index % SPONTANEOUS % len(self.over)], size) if spec.first_frame == "must" else None
 
 
 class Interrupted(Exception):

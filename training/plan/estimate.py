@@ -8,6 +8,7 @@ which is right within a factor of two or so, and says so.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,14 +126,14 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
         if concepts.in_pairs(objective):
             uses = [(use, pairs.highs(all_of_it, config.concept.low)) for use, all_of_it in uses]
         usable = [(use, p) for use, all_of_it in uses for p in all_of_it]
-        said = left_out((p for _, p in usable), d, spec)
+        said = left_out(usable, d, spec)
         if needs_control(registry.get("adapters", config.adapter.type, home.plugins)):
             bare = [p.id for _, p in usable if p.control is None]
             said += [f"{len(bare)} of {len(usable)} pictures have no control picture and are left out: {', '.join(bare[:5])}"] * bool(bare)
             usable = [(use, p) for use, p in usable if p.control]
             if not usable:
                 return [], ["no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab"]
-        cut = [(use, (use.repeats * p.repeats, p.width, p.height, pieces, d.sides(use))) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
+        cut = [(use, (use.repeats * p.repeats, p.width, p.height, pieces, d.sides(use))) for use, p in usable if (pieces := segments(p, use, d, spec))]
         shapes = [shape for use, shape in cut if not use.prior]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
         kept += [shape for use, shape in cut if use.prior]
@@ -209,12 +210,13 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     buckets, said = buckets_of_epoch(config, spec, pictures, model.divisor, home)
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
-    seconds, step_s = _time(config, machine, spec, model, pace, items)
+    lengths = _lengths(config, buckets)
+    seconds, step_s = _time(config, machine, spec, model, pace, items, lengths)
     among = split_among(config, spec, model, machine.vram_free_bytes, home.plugins)
     vram, ram, parts = _peak(config, spec, model, pace, among)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     held = _held_texts(config, spec, items, home) * _text_bytes(config, model)
-    disk = _disk(config, spec, model, items) + held + download
+    disk = _disk(config, spec, model, items, lengths) + held + download
     unsure = 1.25 if pace else UNSURE
     problems = _problems(machine, vram, ram, disk, download, config, among)
     if unshared:
@@ -287,8 +289,14 @@ def device_flops(config: TrainConfig, machine: Machine) -> float:
     return MPS_FLOPS if config.device == "mps" else CPU_FLOPS_PER_CORE * machine.cores
 
 
-def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseModel, pace: Pace | None, items: int) -> tuple[float, float]:
-    """(seconds of the whole run, seconds of one optimizer step)."""
+def _lengths(config: TrainConfig, buckets: list[Hashable]) -> dict[int, float]:
+    """{frames: share of the items that have so many}; where the buckets do not say, all have the most that there are."""
+    frames = [bucket[2] for bucket in buckets if isinstance(bucket, tuple)]
+    return {n: count / len(frames) for n, count in Counter(frames).items()} if frames else {config.data.most_frames: 1.0}
+
+
+def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseModel, pace: Pace | None, items: int, lengths: dict[int, float]) -> tuple[float, float]:
+    """(seconds of the whole run, seconds of one optimizer step).  lengths: as _lengths() says."""
     rate = device_flops(config, machine)
     launches = LAUNCH_S[config.device] * max(len(model.denoiser.layers), 100)
     alone = launches if config.device == "cpu" else 0.0  # a card computes while the next layer is started
@@ -296,11 +304,11 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     def forward(cells: float, pictures: int = 1) -> float:
         return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
 
-    batch, sides, d = config.data.batch_size, config.data.all_sides, config.data
+    batch, sides = config.data.batch_size, config.data.all_sides
     passes = sum(passes_of(config))
     copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
     copying_s = COPIES * copied / COPIED_BYTES_S if config.device in CARDS else 0.0
-    one_s = sum(passes * forward(cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides)
+    one_s = sum(share * passes * forward(cells(side, side, model, latent_frames(frames, spec)), batch) for side in sides for frames, share in lengths.items()) / len(sides)
     step_s = (one_s + copying_s) * config.optimizer.accumulation * sharing.share_of_time(config, config.gpus or 1)
     correction = 1.0
     if pace:
@@ -323,7 +331,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         kept = [config.sample.model_copy(update={"width": side, "height": side, "frames": 1}) for side in sides]
         drawn_s += config.keep.drawn * sum(drawing_s(s) for s in kept) / len(kept)
     flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
-    encode_s = items * flips * sum(model.vae.flops(side * side * d.frames) for side in sides) / len(sides) / rate
+    encode_s = items * flips * sum(share * model.vae.flops(side * side * frames) for side in sides for frames, share in lengths.items()) / len(sides) / rate
     saves = config.steps / config.save.every if config.save.every else 1
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
@@ -375,9 +383,10 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int 
     d, side = config.data, max(config.data.all_sides)
     s = max((p.sample for p in prompts.of_config(config)), key=lambda s: s.width * s.height * s.frames, default=config.sample)
     # a video VAE goes through a clip a latent frame at a time
-    at_once, drawn_at_once = min(spec.latent.frame_stride, d.frames), min(spec.latent.frame_stride, s.frames)
+    frames = d.most_frames
+    at_once, drawn_at_once = min(spec.latent.frame_stride, frames), min(spec.latent.frame_stride, s.frames)
     size = Size(
-        cells(side, side, model, latent_frames(d.frames, spec)), side * side * at_once,
+        cells(side, side, model, latent_frames(frames, spec)), side * side * at_once,
         cells(s.width, s.height, model, latent_frames(s.frames, spec)), s.width * s.height * drawn_at_once,
     )  # fmt: skip
     whole = is_whole(registry.get("adapters", config.adapter.type))
@@ -426,7 +435,7 @@ def _wordings(config: TrainConfig) -> int:
     return 8 if config.data.shuffle_tags or config.data.tag_dropout else 1
 
 
-def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -> float:
+def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, lengths: dict[int, float]) -> float:
     """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
     learning = _adapter(config, spec, model)
     one = learning * (4 + optimizing.kept_bytes(config))
@@ -435,7 +444,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int) -
     objective = concepts.known(config)
     flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
     side = max(config.data.all_sides)
-    one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
+    one_cells = sum(share * cells(side, side, model, latent_frames(frames, spec)) for frames, share in lengths.items())
     latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
     captions = items * _wordings(config)
     if concepts.by_words(objective):

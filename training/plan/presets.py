@@ -408,6 +408,8 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     sample.setdefault("height", side)
     save = _part(data, "save")
     sample.setdefault("every", save.get("every") or tenth)
+    if any(_whole(n) > 1 for n in (use.get("frames", 1), *(row.get("frames", 1) for row in _listed(use.get("datasets", [])) if isinstance(row, dict)))):
+        use.setdefault("scenes", True)
     for name in ("frames", "fps"):
         if name in use:
             sample.setdefault(name, use[name])

@@ -16,7 +16,7 @@ from ..data.captions import has_place, with_trigger
 
 OPTIONS = {
     "w": "width", "width": "width", "h": "height", "height": "height", "d": "seed", "seed": "seed", "s": "steps", "steps": "steps",
-    "l": "guidance", "g": "guidance", "cfg": "guidance", "n": "negative", "f": "frames", "frames": "frames",
+    "l": "guidance", "g": "guidance", "cfg": "guidance", "n": "negative", "f": "frames", "frames": "frames", "i": "first_frame", "image": "first_frame",
 }  # fmt: skip
 _OPTION = re.compile(r"(?:^|\s)--([A-Za-z][\w-]*)(?:[ \t=]+(.*?))?(?=\s+--[A-Za-z]|\s*$)")
 

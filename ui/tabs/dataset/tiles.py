@@ -16,11 +16,11 @@ from training.data.health import Goal
 
 from ... import counted, views
 from ...icons import icon
-from ...language import N_, point, tr, trn
+from ...language import N_, tr, trn
 from ...language.heard import heard
 from ...server.media import CLIP_TYPES
 from ..train.draft import Aim
-from . import befores, treated
+from . import befores, clips, treated
 from .judged import crop_attributes
 
 PER_PAGE = 48
@@ -94,10 +94,10 @@ def _thumb(picture: Picture, thumb: Address, full: Address, goal: Goal | None = 
     """The thumbnail, which opens the picture or plays the clip; a clip is marked with its length."""
     name = escape(picture.id, quote=True)
     plays = Path(picture.id).suffix.lower() in CLIP_TYPES
-    length = tr("clip, {seconds} s", seconds=point(f"{picture.seconds:.1f}")) if picture.seconds else ""
+    length = clips.length(picture)
     mark = f'<span class="ez-length ez-num">{escape(length)}</span>' if length else ""
     return (
-        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""}{treated.attributes(picture)}{befores.attributes(picture, before)} title="{name}">'
+        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""}{treated.attributes(picture)}{befores.attributes(picture, before)}{clips.attributes(picture)} title="{name}">'
         f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'
     )
 

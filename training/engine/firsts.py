@@ -1,0 +1,71 @@
+"""The picture that a sample clip begins with: one of the run's datasets, by its name; for families whose pipeline goes on from one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..config import TrainConfig
+from ..data import datasets, parts
+from ..data.clips import on_screen
+from ..data.datasets import Picture
+from ..data.frames import STILL
+from ..family import FamilySpec
+from ..home import Home
+from ..plan import prompts
+from .buckets import crop_to
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .data import Item
+
+
+def check(config: TrainConfig, spec: FamilySpec, home: Home) -> None:
+    """Nothing, or ValueError where a sample is to begin with a picture that is not there.  Families that draw from words alone are not asked."""
+    if spec.first_frame == "must" and not config.data.datasets:
+        raise ValueError(f"data.datasets is empty, but {spec.title} begins each sample with a picture of a dataset; name one")
+    if spec.first_frame:
+        for name in asked(config):
+            find(config, home, name)
+
+
+def asked(config: TrainConfig) -> list[str]:
+    """The names of all pictures that samples are to begin with."""
+    said = (config.sample.first_frame, *(p.sample.first_frame for p in prompts.of_config(config)))
+    return list(dict.fromkeys(name for name in said if name))
+
+
+def find(config: TrainConfig, home: Home, name: str) -> Picture:
+    """The picture or clip of one of the run's datasets with this file name, DATASET/NAME where several have one.  Raises ValueError."""
+    known = []
+    for use in config.data.datasets:
+        ds = parts.taken(home, use).ds
+        for picture in ds.pictures():
+            if name in (picture.id, f"{ds.name}/{picture.id}") and picture.verdict in ("ok", "out"):
+                return picture
+            known += [picture.id] * (picture.verdict in ("ok", "out"))
+    such = f"; there are: {', '.join(known[:5])}{', …' if len(known) > 5 else ''}" if known else ""
+    raise ValueError(f"no picture of the run's datasets is called {name!r}, with which a sample is to begin{such}")
+
+
+def named(config: TrainConfig, home: Home, name: str, size: tuple[int, int]) -> Image:
+    """That picture, or the first frame that is learnt of that clip, scaled and cut to `size`."""
+    picture = find(config, home, name)
+    image = next(on_screen(picture.path, [picture.treatment.start_s])) if picture.seconds else datasets.load_pixels(picture.path)
+    return cut(picture.treatment.apply(image), size, picture.focus)
+
+
+def of_item(item: Item, size: tuple[int, int]) -> Image:
+    """What the training clip or picture of an item begins with, scaled and cut to `size`."""
+    s = item.segment
+    image = datasets.load_pixels(item.path) if s == STILL else next(on_screen(item.path, [s.start / s.fps]))
+    return cut(item.treatment.apply(image), size)
+
+
+def cut(image: Image, size: tuple[int, int], focus: tuple[float, float] = (0.5, 0.5)) -> Image:
+    """A picture scaled to cover `size` and cut around its focus, as training pictures are."""
+    from PIL.Image import Resampling
+
+    c = crop_to(*image.size, size, focus)
+    return image.resize(c.scaled, Resampling.LANCZOS).crop((c.left, c.top, c.left + c.width, c.top + c.height))
+
