@@ -52,7 +52,9 @@ def test_every_preset_holds(home, id, quality, machine):
     if is_beside(registry.get("adapters", config.adapter.type)):
         assert not config.keep.on and config.data.caption_dropout <= 0.5, "nothing changes the base model; the ControlNet paper empties half of the prompts"
     else:
-        assert (config.keep.on or not concepts.at_once(concepts.objective_of(config))) and config.data.caption_dropout <= 0.05
+        takes = registry.get("families", preset.family).SPEC.references
+        unheld = not concepts.at_once(concepts.objective_of(config)) or (takes and takes.read and editing.edits(concepts.objective_of(config)))
+        assert (config.keep.on or unheld) and config.data.caption_dropout <= 0.05
     assert config.sample.width == preset.config["sample"].get("width", max(config.data.resolutions))
 
 
