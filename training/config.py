@@ -89,6 +89,12 @@ class ModelPart(Part):
         "", description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lies on a distilled base model only while it trains: "
         "not in samples, not in the result."
     )
+    prediction: Literal["auto", "epsilon", "v_prediction"] = Field(
+        "auto", description="What a Stable Diffusion model was trained to predict: the noise (epsilon) or the velocity (v_prediction); auto takes what its own files say."
+    )
+    zero_terminal_snr: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether a Stable Diffusion model was trained up to pure noise (zero terminal SNR, ZTSNR); auto takes what its own files say."
+    )
     dtype: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Number format of the frozen base weights and of the computation; the adapter itself is always fp32."
     )
@@ -104,6 +110,11 @@ class ModelPart(Part):
     vae_tiling: bool = Field(
         False, description="Encode and decode pictures in overlapping tiles: less memory for large ones, small differences where tiles meet."
     )
+
+    @field_validator("zero_terminal_snr", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_a_switch(cls, value):
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class DatasetUse(Part):
@@ -327,6 +338,17 @@ class LossPart(Part):
     )
     timestep_min: float = Field(0.0, ge=0, lt=1, description="Noise level below which nothing is trained; 0 is the clean picture.")
     timestep_max: float = Field(1.0, gt=0, le=1, description="Noise level above which nothing is trained; 1 is pure noise.")
+    expert: Literal["both", "high", "low"] = Field(
+        "both", description="Which denoiser learns where a base model has two, one for much noise (composition, movement) and one for little (looks, "
+        "detail): both in turn, or one alone. Each gives a file of its own."
+    )
+    high_noise_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the steps in which the denoiser for much noise learns, where both do; 0 means as often as its noise levels come."
+    )
+    expert_steps: int = Field(
+        1, ge=1, le=1000, description="Steps in a row for which the same one of two denoisers learns; on a graphics card, which holds one at a time, more of "
+        "them copy less."
+    )
     type: Literal["mse", "huber"] = Field(
         "mse", description="What an error costs: its square (mse), or less than that where it is large (huber), which forgives outliers."
     )

@@ -79,6 +79,16 @@ class References:
 
 
 @dataclass(frozen=True)
+class Expert:
+    """One of two denoisers that share the noise levels between them."""
+
+    folder: str  # of the diffusers layout, which is also the pipeline's name for it and the prefix of its adapter in a checkpoint
+    called: Literal["high", "low"]  # by loss.expert: the one for much noise, or the one for little
+    ending: str  # of its adapter's file, before .safetensors, by which people and workflows know it
+    asked: str = ""  # the argument of the pipeline's load_lora_weights that means it; "" for the one that it means without
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """Frozen facts about a family; readable without torch."""
 
@@ -113,6 +123,7 @@ class FamilySpec:
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: nothing more than the card says of every family
     terms: str = ""  # Markdown for the model card's licence: what of the base model's licence whoever uses a LoRA has to know
     licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
+    licence_names: dict[str, str] = field(default_factory=dict)  # Hub id -> what its licence is called, where the Hub's word for that is "other"
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
     sizes: dict[str, tuple[float, float]] = field(default_factory=dict)  # Hub id -> (parameters, those of all text encoders) of checkpoints of another size
     never_recomputed: float = 0.0  # share of the denoiser's blocks that its own gradient checkpointing leaves out
@@ -140,6 +151,8 @@ class FamilySpec:
     beside: dict[str, Beside] = field(default_factory=dict)  # kind of adapter -> what hangs beside the denoiser; a kind that is not here cannot be trained
 
     references: References | None = None  # what it can be shown beside the caption; None: nothing
+    experts: tuple[Expert, ...] = ()  # where it has two denoisers: the one for much noise first; parts["denoiser"] are their folders
+    boundary: float = 0.0  # usual noise level from which on the first of them is asked, before the base model is here
 
     def title_of(self, source: str) -> str:
         """What a base model is called in lists: the family's title, or for another checkpoint its own or its repository's name."""
@@ -173,6 +186,10 @@ class FamilySpec:
     def denoiser(self) -> str:
         """The denoiser's folder, which is also the pipeline's name for it and the prefix of a saved LoRA's keys."""
         return self.parts["denoiser"][0]
+
+    def learning(self, expert: str) -> tuple[Expert, ...]:
+        """Those of its experts that learn where loss.expert is so; () for a family with one denoiser."""
+        return tuple(e for e in self.experts if expert in ("both", e.called))
 
     def without(self, left_out: tuple[str, ...]) -> FamilySpec:
         """The same, without parts that a run does without.  Raises ValueError for a part that is needed."""

@@ -160,6 +160,9 @@ def test_the_marks_of_a_v_prediction_finetune_count(base, hub, ctx, tmp_path):
     file = in_one_file(base, tmp_path / "v.safetensors", v_pred=torch.zeros(0), ztsnr=torch.zeros(0))
     scheduler = json.loads((base_folder(source(file), SD15, ctx) / "scheduler" / "scheduler_config.json").read_text())
     assert (scheduler["prediction_type"], scheduler["rescale_betas_zero_snr"], scheduler["timestep_spacing"]) == ("v_prediction", True, "trailing")
+    alone = in_one_file(base, tmp_path / "z.safetensors", ztsnr=torch.zeros(0))  # as in ComfyUI: of a model that predicts the noise it says nothing
+    scheduler = json.loads((base_folder(source(alone), SD15, ctx) / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler["prediction_type"] == "epsilon" and not scheduler.get("rescale_betas_zero_snr")
 
 
 def test_what_a_file_of_a_transformer_lacks_comes_from_its_repository(hub, ctx, tmp_path):

@@ -61,7 +61,8 @@ def draw(order: dict, pipeline: type | None) -> None:
         return torch.as_tensor((out.frames if hasattr(out, "frames") else out.images)[0])
 
     pictures = {"base": picture()}
-    pipe.load_lora_weights(order["lora"])
+    for file, told in order["loras"]:
+        pipe.load_lora_weights(file, **told)
     pictures["lora"] = picture()
     torch.save(pictures, order["out"])
 

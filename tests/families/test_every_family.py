@@ -6,7 +6,8 @@ pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`, 
 where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `JOB` and `SAMPLE` for settings of the job and of its
 `sample` part; `FIRST_T` where the scheduler does not begin at 1; `PROMPTED` for what the pipeline's call needs to encode a prompt on the
 toy; `CALL` for what the public pipeline's call needs to draw at a size; `shrink(put)` where references are larger than a toy can take, which
-puts smaller sizes into diffusers' modules and ours; `opened(cls, folder)` where the public pipeline opens the folder in another way than most; `TRIMMED` where cached text leaves out what the pipeline pads and hides; and `mend(pipe)` for a fault of the pipeline that would hide ours.
+puts smaller sizes into diffusers' modules and ours; `opened(cls, folder)` where the public pipeline opens the folder in another way than most; `TRIMMED` where cached text leaves out what the pipeline pads and hides; `mend(pipe)` for a fault of the pipeline that would hide ours; and
+`ALIKE`, the family that it shares all but its denoisers with, on which is proven what those have no part in (learns_as_another).
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
 from training import registry
 from training.engine import noise
+from training.engine.experts import Experts
 from training.family import GEOMETRY, REFERENCE, Cond, Placement
 
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(training.families.__path__))
 # one of those that are trained alike: the run around the model is the same for them
-OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC)}.values())
+OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC) and not spec.experts}.values())
 CAPTIONS = ("a cat", "an old wooden castle near a huge river and a painted glass robot on a tiny green horse")
 
 
@@ -84,6 +86,12 @@ def given(kit) -> dict:
     """The argument by which the pipeline's call is shown what it needs to be shown."""
     takes = kit.spec.references
     return {takes.image: kit.shown if takes.several else kit.shown[0]} if kit.shown else {}
+
+
+def learns_as_another(kit) -> None:
+    """Skips what another family proves for this one too."""
+    if like := getattr(kit.toy, "ALIKE", ""):
+        pytest.skip(f"proven on {like}")
 
 
 def conditioned(kit, *captions, size=None) -> Cond:
@@ -144,22 +152,29 @@ def flat(values) -> dict[str, torch.Tensor]:
 
 
 def calls(denoiser, run) -> list[tuple[dict, object]]:
-    """[(arguments by name, answer)] of every call of the denoiser during run()."""
+    """[(arguments by name, answer)] of every call of the denoiser, or of the experts that it is made of, during run()."""
     import inspect
 
-    seen, signature = [], inspect.signature(type(denoiser).forward)
+    asked = asked_of(denoiser)
+    seen, signature = [], inspect.signature(type(asked[0]).forward)
 
     def note(module, args, kwargs, answer):
         bound = signature.bind(module, *args, **kwargs).arguments
         bound.pop("self")
         seen.append((flat(bound), answer[0] if isinstance(answer, tuple) else answer))
 
-    hook = denoiser.register_forward_hook(note, with_kwargs=True)
+    hooks = [network.register_forward_hook(note, with_kwargs=True) for network in asked]
     try:
         run()
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     return seen
+
+
+def asked_of(denoiser) -> list:
+    """The networks that a pipeline asks: the denoiser, or both experts."""
+    return list(denoiser.children()) if isinstance(denoiser, Experts) else [denoiser]
 
 
 def test_predict_makes_the_call_that_the_pipeline_makes(kit):
@@ -215,10 +230,16 @@ def test_two_captions_of_different_length_do_not_mix(kit):
 
 def test_the_sampler_walks_from_noise_to_the_picture_along_the_training_target(kit, monkeypatch):
     start, clean = latents_like(kit, 1, seed=1), latents_like(kit, 1, seed=2)
-    forward = kit.m.denoiser.forward
+    asked = asked_of(kit.m.denoiser)
+    forwards = [network.forward for network in asked]
+
+    def answering(how):
+        for network in asked:
+            monkeypatch.setattr(network, "forward", how)
+
     if kit.spec.prediction == "flow":
         raw = start - clean
-        monkeypatch.setattr(kit.m.denoiser, "forward", lambda *a, **k: as_answer(kit, raw))
+        answering(lambda *a, **k: as_answer(kit, raw))
         said = kit.family.predict(kit.m, start, torch.ones(1), conditioned(kit, CAPTIONS[0]))
         if (said - raw).abs().max() > 1e-6:  # the network itself points the other way
             raw = clean - start
@@ -230,12 +251,13 @@ def test_the_sampler_walks_from_noise_to_the_picture_along_the_training_target(k
             signal, grain = kit.schedule.signal_and_noise(timestep.reshape(1).long(), sample)
             return (kit.schedule.target(clean, (sample - signal * clean) / grain, timestep.reshape(1).long()),)
 
-        monkeypatch.setattr(kit.m.denoiser, "forward", oracle)
+        answering(oracle)
         if "set_alpha_to_one" in kit.m.scheduler.config:  # off, DDIM deliberately stops one timestep short of the clean picture
             whole_way = type(kit.m.scheduler).from_config(kit.m.scheduler.config, set_alpha_to_one=True)
             monkeypatch.setattr(kit.m, "scheduler", whole_way)
     end = draw(kit, start, CAPTIONS[0], 4)
-    monkeypatch.setattr(kit.m.denoiser, "forward", forward)
+    for network, forward in zip(asked, forwards, strict=True):
+        monkeypatch.setattr(network, "forward", forward)
     if hasattr(kit.toy, "from_pipe"):
         torch.testing.assert_close(kit.toy.from_pipe(kit.m, end, clean.shape), clean, atol=1e-5, rtol=1e-5)
     else:
@@ -260,7 +282,7 @@ def test_every_group_of_layers_takes_an_adapter_and_holds_the_one_before(kit):
 
     wrapped = [set()]
     for group in ("attention", "attention+ff", "all"):
-        denoiser = kit.family.load(kit.folder, {kit.spec.denoiser}, Placement(torch.float32, "cpu")).denoiser
+        denoiser = asked_of(kit.family.load(kit.folder, {kit.spec.denoiser}, Placement(torch.float32, "cpu")).denoiser)[0]
         denoiser.add_adapter(LoraConfig(r=2, target_modules=list(kit.spec.lora_targets[group])))
         wrapped.append({name for name, layer in denoiser.named_modules() if isinstance(layer, BaseTunerLayer)})
         assert wrapped[-2] < wrapped[-1]
@@ -315,7 +337,10 @@ def elsewhere():
 
 def _drawn(kit, elsewhere, lora, out) -> dict:
     """What another process draws with the public pipeline: without the LoRA, and with it."""
-    order = {"folder": str(kit.folder), "family": kit.id, "lora": str(lora), "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
+    loras = [(str(lora), {})]
+    if kit.spec.experts:  # the other file lies beside it
+        loras = [(str(lora).replace(kit.spec.experts[0].ending, e.ending), {e.asked: True} if e.asked else {}) for e in kit.spec.experts]
+    order = {"folder": str(kit.folder), "family": kit.id, "loras": loras, "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
     order |= {"image": kit.spec.references and kit.spec.references.image, "shown": [str(out.with_suffix(f".{n}.png")) for n in range(len(kit.shown))]}
     for picture, file in zip(kit.shown, order["shown"], strict=True):
         picture.save(file)
@@ -350,6 +375,7 @@ def test_the_base_can_be_asked_beside_what_learns(kit, lab, dataset):  # noqa: F
 @pytest.mark.slow
 def test_the_base_draws_what_is_held(kit, lab, dataset):  # noqa: F811
     """Sentences of different lengths, by the family's pipeline, at the size of the learnt pictures; then it learns."""
+    learns_as_another(kit)
     if kit.shown:
         pytest.skip("nothing is held where edits alone are learnt, which the test before this one shows")
     run = lab.run(**job(kit, dataset, steps=2, sample__every=0, adapter__targets="attention", keep__on=True, keep__share=1.0, keep__drawn=3, keep__prompts=list(CAPTIONS), data__frames=1, sample__frames=1))

@@ -9,7 +9,7 @@ from training import registry
 from training.formats.recognise import families_of, one_family, stems_of
 
 # one network, other sizes or other checkpoints
-PAIRS = (("flux2", "flux2_klein"), ("wan21", "wan22_5b"), ("flux1", "flux1_kontext"), ("qwen_image", "qwen_image_edit"))
+PAIRS = (("flux2", "flux2_klein"), ("wan21", "wan22_5b", "wan22_a14b"), ("flux1", "flux1_kontext"), ("qwen_image", "qwen_image_edit"))
 TWINS = {id: set(pair) for pair in PAIRS for id in pair}
 
 

@@ -179,7 +179,7 @@ def test_what_the_base_model_knows_is_kept_unless_somebody_says_otherwise(home):
     assert not resolved(home, overrides={"adapter.type": "full"}).keep.on, "the whole model leaves no base to ask"
     with pytest.raises(Wrong, match=r"keep.on: is on, but the adapter 'full' changes the base model itself"):
         resolved(home, overrides={"adapter.type": "full", "keep.on": True})
-    with pytest.raises(Wrong, match=r"keep.words: is 'tags', but there is no such list; there are: drawings, everyday, shapes"):
+    with pytest.raises(Wrong, match=r"keep.words: is 'tags', but there is no such list; there are: .*everyday, shapes"):
         resolved(home, overrides={"keep.words": "tags"})
     (home.plugins / "words").mkdir(parents=True)
     (home.plugins / "words" / "tags.txt").write_text("# of my own\n1girl, solo\n\n1boy\n", encoding="utf-8")

@@ -29,6 +29,7 @@ from . import references
 from .ahead import Ahead, moved, pinned
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
+from .experts import Turns
 from .imageprompts import ImagePrompts
 from .lessons import Asked
 from .losses import differing
@@ -431,7 +432,7 @@ class Row(NamedTuple):
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None, takes: References | None = None):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None, takes: References | None = None, turns: Turns | None = None):
         self.takes = takes  # how the family is shown what pictures are made from; None where no edits are learnt
         self.objective, self.words = objective, concepts.by_words(objective)
         self.sentences = sentences  # that hold what the base model knows
@@ -442,6 +443,7 @@ class Feed:
         self.latent_print, self.texts = latent_print, texts
         self.shown = shown  # what the network beside the denoiser is shown: Beside.shown; "" where there is none
         self.weighed = [Weighed(row.step, row.picture, row.weight) for row in config.data.weighed]  # in the order in which it was asked for; the loop adds what is asked for during the run
+        self.turns = turns  # of two denoisers: which of them a step trains
         self.prompts = prompts  # of the pictures, where it is shown those
         self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
@@ -561,12 +563,13 @@ class Feed:
         latents, noise, times, captions, geometry, masks, lows, lessons = [], [], [], [], [], [], [], []
         alone = self._without_references(step, rows[0])
         said: list[Spoken] = []
+        levels = self.turns.schedule(step) if self.turns else self.schedule
         for item, place, keeps, _ in rows:
             where = ("keep",) * keeps + (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
             clean = self.cache.get(item.latent_key(self.latent_print, flip))["latents"]
             draw = generator("noise", *where)
-            times.append(self.schedule.pick(draw, clean.shape))
+            times.append(levels.pick(draw, clean.shape))
             noise.append(draw_noise(clean.shape, draw, self.config.loss))
             masks.append(self._mask(item, flip, clean, keeps))
             if self.words and not keeps:

@@ -26,7 +26,7 @@ from ..runs import prompting
 from ..runs.context import Context
 from ..runs.prompting import Standing
 from ..runs.shown import SPONTANEOUS
-from . import firsts, side
+from . import firsts, noised, side
 from .data import Feed, Item, Plan
 from .frugal import Frugal
 from .lessons import Switch
@@ -211,7 +211,7 @@ class Gallery:
                 drawn = pipe(
                     **self.family.draw_args(self.m, self.cond(said), self.cond(avoided), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",
-                    generator=torch.Generator().manual_seed(seed), **video, **over,
+                    generator=torch.Generator().manual_seed(seed), **noised.rescaled(pipe, self.m.scheduler), **video, **over,
                 )  # fmt: skip
         except Interrupted:
             return []

@@ -205,7 +205,8 @@ def _copy_small(source: Path, folder: Path, header: dict) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)
     marks = {"v_pred": {"prediction_type": "v_prediction"}, "ztsnr": {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}}
-    said = {k: v for mark, settings in marks.items() if mark in header for k, v in settings.items()}  # empty tensors by which finetunes say so
+    named = [mark for mark in marks if "v_pred" in header and mark in header]  # empty tensors by which finetunes say so; ComfyUI too heeds the second beside the first alone
+    said = {k: v for mark in named for k, v in marks[mark].items()}
     if said:
         config = folder / "scheduler" / "scheduler_config.json"
         write_atomic(config, json.dumps(json.loads(config.read_text(encoding="utf-8")) | said).encode())

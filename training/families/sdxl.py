@@ -27,6 +27,11 @@ _ORIGINALS = (
     *(Original(f"{t}.{x}", (f"{o}.{x}",)) for o, t in _ATTENTIONS.items() for x in _INSIDE),
 )
 
+ILLUSTRIOUS, NOOBAI, NOOBAI_V, PONY = (
+    "OnomaAIResearch/Illustrious-xl-early-release-v0", "Laxhar/noobai-XL-1.1", "Laxhar/noobai-XL-Vpred-1.0", "kitty7779/ponyDiffusionV6XL",
+)  # fmt: skip
+_OFFSPRING = (ILLUSTRIOUS, NOOBAI, NOOBAI_V, PONY)
+
 SPEC = FamilySpec(
     id="sdxl",
     title="Stable Diffusion XL",
@@ -43,6 +48,14 @@ SPEC = FamilySpec(
     parameters=2.57e9,
     other_parameters=(0.82e9, 84e6),
     notes="Also its many finetunes, v-prediction ones too: the noise schedule is read from the checkpoint's own scheduler.",
+    titles={ILLUSTRIOUS: "Illustrious XL", NOOBAI: "NoobAI-XL", NOOBAI_V: "NoobAI-XL V-Pred", PONY: "Pony Diffusion V6 XL"},
+    # as their model cards say; NoobAI adds terms of its own, among them no commercial use, and so does Pony's author on the page of the release
+    licences={
+        ILLUSTRIOUS: ("other", "https://freedevproject.org/faipl-1.0-sd/"), PONY: ("other", "https://civitai.com/models/257749"),
+        **{id: ("other", f"https://huggingface.co/{id}") for id in (NOOBAI, NOOBAI_V)},
+    },
+    licence_names={id: "fair-ai-public-license-1.0-sd" for id in _OFFSPRING},
+    words={id: "booru" for id in _OFFSPRING},
     tags=("stable-diffusion-xl", "stable-diffusion-xl-diffusers", "text-to-image"),
     pipeline="StableDiffusionXLPipeline",
     parts={"denoiser": ("unet",), "text": ("text_encoder", "text_encoder_2"), "vae": ("vae",)},

@@ -148,6 +148,16 @@ def read_configs(folder: Path, spec: FamilySpec) -> dict[str, dict]:
     return {name: _read_json(folder / name / "config.json") for names in spec.parts.values() for name in names}
 
 
+def boundary_in(folder: Path, spec: FamilySpec) -> float:
+    """The noise level from which on the checkpoint in `folder` asks its first denoiser.  Raises ValueError where it does not say."""
+    index = _read_json(folder / "model_index.json")
+    lacking = [e.folder for e in spec.experts if not index.get(e.folder, [None, None])[1]]
+    if lacking or not index.get("boundary_ratio"):
+        what = f"no {lacking[0]}" if lacking else "no boundary_ratio in model_index.json"
+        raise ValueError(f"{folder.name} has {what}, but {spec.title} has two denoisers and a noise level at which they change; choose the family of this base model, or get it again, whole")
+    return float(index["boundary_ratio"])
+
+
 @dataclass(frozen=True)
 class Weights:
     """Sizes of one part."""

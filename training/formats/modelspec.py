@@ -51,13 +51,14 @@ def modelspec_metadata(
     step: int | None = None,
     tag_frequency: Mapping[str, Mapping[str, int]] | None = None,
     plugins: Path | None = None,
+    zero_terminal_snr: str = "",
 ) -> dict[str, str]:
     """Metadata of the finished file, every value a string, no local path in any.
 
     prediction_type: as the scheduler says ("epsilon", "v_prediction", "flow"), "" where it is not known.  pictures: how many
     were trained on, 0 where it is not known.  date: ISO 8601.  step: of a checkpoint; None for the last.  tag_frequency:
     only when the person asked for it, because it tells the captions.  The hash is added by stamp_hash.  plugins: where objectives
-    of the user's own lie.
+    of the user's own lie.  zero_terminal_snr: "True" or "False", "" where it is not known or the family is a flow.
     """
     side = max(config.data.all_sides)
     o = config.optimizer
@@ -70,7 +71,7 @@ def modelspec_metadata(
         "modelspec.description": f"{config.adapter.type} for {spec.title}, trained with Easel" + f". {what}" * bool(what),
         "modelspec.date": date,
         "modelspec.resolution": f"{side}x{side}",
-        "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence_of(config.model.source)[0],
+        "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence_names.get(config.model.source) or spec.licence_of(config.model.source)[0],
         "modelspec.tags": ",".join(spec.tags),
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.trigger_phrase": ", ".join(config.triggers),
@@ -93,6 +94,7 @@ def modelspec_metadata(
         "ss_min_snr_gamma": str(config.loss.min_snr_gamma) if config.loss.min_snr_gamma else "None",
         "ss_loss_type": {"mse": "l2"}.get(config.loss.type, config.loss.type),
         "ss_debiased_estimation": str(config.loss.weighting == "debiased"),
+        "ss_zero_terminal_snr": zero_terminal_snr,
         "ss_noise_offset": str(config.loss.noise_offset) if config.loss.noise_offset else "None",
         "ss_masked_loss": str(config.loss.masked),
         "ss_steps": str(config.steps if step is None else step),

@@ -53,6 +53,7 @@ def run(config: Config, ctx) -> None:
 
     family = registry.get("families", config.family, ctx.home.plugins)
     spec = family.SPEC
+    jobs.refuse_experts(spec)
     files = [jobs.find(use.file, ctx) for use in config.adapters]
     folder, file = base_folder(ModelPart(family=config.family, source=config.base), family, ctx), single_file(config.base)
     shares = [Share({}, use.strength, [(b.pattern, b.strength) for b in config.blocks if b.adapter in (0, n)]) for n, use in enumerate(config.adapters, 1)]

@@ -307,6 +307,8 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     batch, sides = config.data.batch_size, config.data.all_sides
     passes = sum(passes_of(config))
     copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
+    if len(spec.learning(config.loss.expert)) > 1 and not config.model.offload:  # at most every second turn is the other one's
+        copied = 0.5 / COPIES / config.loss.expert_steps * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype])
     copying_s = COPIES * copied / COPIED_BYTES_S if config.device in CARDS else 0.0
     one_s = sum(share * passes * forward(cells(side, side, model, latent_frames(frames, spec)), batch) for side in sides for frames, share in lengths.items()) / len(sides)
     step_s = (one_s + copying_s) * config.optimizer.accumulation * sharing.share_of_time(config, config.gpus or 1)
@@ -375,7 +377,7 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     if is_beside(kind):
         return kind.weights(model.denoiser, spec.beside[a.type], a) if a.type in spec.beside else 0.0  # which is refused before the start
     text = model.text.adapter(kind, a, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
-    return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
+    return max(1, len(spec.learning(config.loss.expert))) * model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 
 
 def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int = 1) -> tuple[float, float, dict[str, float]]:
@@ -405,7 +407,7 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int 
     unpacked = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
     width = BYTES[config.model.dtype]
     passing = max(
-        found.ram if config.model.quantise != "none" else unpacked,
+        found.ram if config.model.quantise != "none" else max(found.ram, unpacked),
         0.0 if config.model.quantise_text != "none" else 1.2 * width * model.text.parameters,
         width * model.vae.parameters,
     )

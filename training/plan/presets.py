@@ -31,7 +31,7 @@ from ..formats import adapting
 from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices, optimizing, sharing, unseen, validating
+from . import devices, experts, optimizing, sharing, unseen, validating
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -475,7 +475,7 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         concept = concepts.problems(config, home.plugins)
         if concept:
             return concept
-        return editing.problems(config, home.plugins) + frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
+        return editing.problems(config, home.plugins) + frames.problems(config, spec) + experts.problems(config, spec, home.plugins) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 

@@ -385,6 +385,9 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
         paths += [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in adapter.module.USES]
         if stands_alone(adapter.module):
             paths += [f"keep.{name}" for name in type(config.keep).model_fields]
+    family = registry.find("families", home.plugins).get(config.model.family)
+    if family and family.ok and family.module.SPEC.prediction == "flow":
+        paths += ["model.prediction", "model.zero_terminal_snr"]
     optimizer = registry.find("optimizers", home.plugins).get(edits.get("optimizer.type", config.optimizer.type))
     if optimizer and optimizer.ok:
         paths += _idle_of_optimizer(optimizer.module, edits.get("optimizer.schedule", config.optimizer.schedule))
