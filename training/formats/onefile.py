@@ -7,6 +7,7 @@ the rows instead of on the weights, so that a name or an order that is wrong is 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -122,7 +123,8 @@ def _denoiser(shapes: Shapes, spec: FamilySpec, class_name: str, config: dict) -
         rows = np.sort(np.concatenate([p.rows for p in there])) if there else np.empty(0)
         if not np.array_equal(rows, np.arange(sizes[name][0])):
             raise ValueError(f"the layers of this {spec.title} do not fill {name} of its first release row by row; write a folder")
-    return {name: Whole(sizes[name], tuple(there)) for name, there in pieces.items()}
+    flat = [_pattern(name) for name in spec.flat]
+    return {name: Whole((math.prod(sizes[name]),) if any(f.fullmatch(there[0].name) for f in flat) else sizes[name], tuple(there)) for name, there in pieces.items()}
 
 
 def _alone(part: str, name: str, shape: Shape, there: Shape) -> Whole:
