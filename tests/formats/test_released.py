@@ -44,6 +44,7 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "wan22_5b": ("WanTransformer3DModel", {"num_attention_heads": 24, "ffn_dim": 14336, "num_layers": 30, "in_channels": 48, "out_channels": 48}, lambda: released.wan(30, 3072, 14336, 48)),
     "omnigen2": ("", {}, released.omnigen2),
     "anima": ("CosmosTransformer3DModel", ANIMA, released.anima),
+    "ltx2": ("LTX2VideoTransformer3DModel", {"num_layers": 3}, lambda: released.ltx2(3)),
 }  # fmt: skip
 GROUPS = ("attention", "attention+ff", "all")
 
@@ -115,7 +116,7 @@ def test_every_delivered_layer_is_one_of_the_first_release_and_none_is_left_over
             assert all((ups[k].sum(axis=1) == mine[k][:, 0]).all() for k in ups)
 
 
-@pytest.mark.parametrize("id", ["wan21", "flux2_klein", "sdxl", "sd15"])
+@pytest.mark.parametrize("id", ["wan21", "ltx2", "flux2_klein", "sdxl", "sd15"])
 def test_diffusers_own_loader_finds_every_layer_in_the_file_that_comfyui_reads(id):
     """Of pipelines that read more than their own names; the others are given just these."""
     import diffusers
