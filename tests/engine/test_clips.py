@@ -168,6 +168,7 @@ def test_stop_ends_a_sample_inside_a_denoising_step(base, monkeypatch):
         call()  # nothing of it stays behind
 
 
+@pytest.mark.slow
 def test_pieces_stay_inside_of_their_scene_and_are_learnt_with_what_is_said_of_it(lab, base, tmp_path):
     folder = tmp_path / "films"
     film = make.film(folder / "a.mp4", [(1, 24), (2, 36), (3, 24)], size=(64, 64))
@@ -184,6 +185,7 @@ def test_pieces_stay_inside_of_their_scene_and_are_learnt_with_what_is_said_of_i
     assert [(i.segment.start, i.captions) for i in whole.items] == [(16, later)]
 
 
+@pytest.mark.slow
 def test_each_dataset_has_its_own_length_and_rate_and_the_estimate_knows(lab, base, dataset, tmp_path):
     long = tmp_path / "long"
     make.clip(long / "l.mp4", 7, size=(64, 64), count=96, fps=24)
@@ -198,7 +200,17 @@ def test_each_dataset_has_its_own_length_and_rate_and_the_estimate_knows(lab, ba
     memory = lambda **changes: estimate.peak_bytes(lab.make(**video(base, **changes)).config(), lab.home)
     assert memory(data__datasets=rows) == memory(data__frames=17) > memory()
     assert memory(data__datasets=rows, data__shorter=[5]) == memory(data__datasets=rows)
+    clips_of, stills = [sum((i.segment.frames > 1) == moves for i in work.items) for moves in (True, False)]
+    assert estimate._clips(buckets(config)) == f"Training clips in an epoch: {clips_of}, of 17, 9, 5 frames; still pictures beside them: {stills}" and estimate._clips([(64, 64, 1)]) == ""
     assert estimate._lengths(config, buckets(config)) == {n: sum(i.segment.frames == n for i in work.items) / len(work.items) for n in (1, 5, 9, 17)}
+
+
+@pytest.mark.slow
+def test_scenes_are_taken_apart_in_new_runs_of_clips_and_in_no_others(home):
+    from tests.plan.test_presets import CARD
+
+    made = lambda preset, **changes: resolve(preset, Answers(dataset="x", overrides=changes), CARD, 0, home).data.scenes
+    assert made("wan21-character") and not made("wan21-character", **{"data.scenes": False}) and not made("sd15-character")
 
 
 def test_clip_settings_that_do_nothing_or_do_not_fit_are_said(lab, base):

@@ -70,4 +70,4 @@ def test_a_picture_is_found_by_its_name_cut_to_the_sample_and_refused_where_it_i
         lost = lab.make(**wish(base, films, sample__first_frame=wrong)).config()
         with pytest.raises(ValueError, match=r"no picture of the run's datasets is called .*; there are: a.mp4, b.png"):
             firsts.check(lost, spec, lab.home)
-        firsts.check(lost, replace(spec, first_frame=""), lab.home)
+        firsts.check(lost, replace(spec, may_begin=False), lab.home)
