@@ -21,6 +21,8 @@ from training.family import Cond, Placement
 from training.plan import estimate
 from training.plan.presets import Answers, Wrong, resolve
 
+from .conftest import state_files
+
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory):
@@ -221,3 +223,17 @@ def test_clip_settings_that_do_nothing_or_do_not_fit_are_said(lab, base):
     wrong = lambda **changes: frames.problems(lab.make(**video(base, **changes)).config(), registry.get("families", "wan21").SPEC)
     assert wrong(data__shorter=[6]) == [("data.shorter", "asks for 6 frames, but Wan 2.1 text-to-video takes a multiple of 4 plus one; try 5 or 9")]
     assert wrong(data__datasets=[{"name": "x", "frames": 11}]) == [("data.datasets", "asks for 11 frames, but Wan 2.1 text-to-video takes a multiple of 4 plus one; try 9 or 13")]
+
+
+@pytest.mark.slow
+def test_scenes_of_several_lengths_and_a_still_are_resumed_to_the_bit(lab, base, tmp_path):
+    folder = tmp_path / "films"
+    make.film(folder / "a.mp4", [(1, 24), (2, 24)], size=(64, 64))
+    make.write(folder / "b.png", 5, size=(64, 64))
+    datasets.resolve(lab.home, str(folder)).trim("a.mp4", 0.25, 2.0)
+    changes = video(base, steps=4, data__datasets=[{"name": str(folder)}], data__scenes=True, data__shorter=[5], data__segments=1, sample__every=0, save__every=2, data__held_out=0)
+    whole, parts = lab.run(**changes), lab.run(stop_at=2, **changes)
+    assert whole.status() == "finished" and parts.status() == "stopped", whole.why()
+    lab.go(parts)
+    assert parts.status() == "finished" and state_files(whole, 4) == state_files(parts, 4)
+    assert {tuple(row.get(k) for k in ("start", "frames")) for row in json.loads((whole.path / "pictures.json").read_text())} == {(3, 9), (13, 9), (5, 5), (15, 5), (None, None)}
