@@ -62,7 +62,7 @@ def test_a_picture_is_found_by_its_name_cut_to_the_sample_and_refused_where_it_i
     config = lab.make(**wish(base, films, sample__first_frame="b.png", sample__prompts=["a cat", f"a dog --i {films.name}/a.mp4"])).config()
     spec = registry.get("families", "wan22_5b").SPEC
     firsts.check(config, spec, lab.home)
-    assert [p.sample.first_frame for p in prompts.of_config(config)] == ["b.png", f"{films.name}/a.mp4"] and firsts.asked(config) == ["b.png", f"{films.name}/a.mp4"]
+    assert [p.sample.first_frame for p in prompts.of_config(config)] == ["b.png", f"{films.name}/a.mp4"] and prompts.first_frames(config) == ["b.png", f"{films.name}/a.mp4"]
     assert far(firsts.named(config, lab.home, "b.png", (64, 64)), Image.open(films / "b.png").convert("RGB").crop((16, 0, 80, 64))) < 1
     datasets.resolve(lab.home, str(films)).trim("a.mp4", 1.5, 2.0)
     assert far(firsts.named(config, lab.home, "a.mp4", (96, 64)), make.pan(2, 24, size=(96, 64))[12]) < 6

@@ -20,19 +20,13 @@ if TYPE_CHECKING:
 def check(config: TrainConfig, spec: FamilySpec, home: Home) -> None:
     """Nothing, or ValueError where a sample is to begin with a picture that is not there.  Families that draw from words alone are not asked."""
     if can(spec):
-        for name in asked(config):
+        for name in prompts.first_frames(config):
             find(config, home, name)
 
 
 def can(spec: FamilySpec) -> bool:
     """Whether a family goes on from a picture that a clip begins with."""
     return spec.may_begin
-
-
-def asked(config: TrainConfig) -> list[str]:
-    """The names of all pictures that samples are to begin with."""
-    said = (config.sample.first_frame, *(p.sample.first_frame for p in prompts.of_config(config)))
-    return list(dict.fromkeys(name for name in said if name))
 
 
 def find(config: TrainConfig, home: Home, name: str) -> Picture:

@@ -73,7 +73,7 @@ class Gallery:
 
     def _no_first_frames(self) -> list[str]:
         """That pictures to begin with are named for a family that draws from words alone, or for stills."""
-        spec, named = self.family.SPEC, firsts.asked(self.config)
+        spec, named = self.family.SPEC, prompts.first_frames(self.config)
         if named and not firsts.can(spec):
             return [f"sample.first_frame has no effect: {spec.title} draws from words alone"]
         if self.config.sample.first_frame and self.config.sample.frames == 1:
