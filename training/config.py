@@ -499,7 +499,7 @@ class SamplePart(Part):
     height: int = Field(512, ge=32, le=4096, description="Height of a sample picture in px.")
     frames: int = Field(1, ge=1, le=1025, description="Frames of a sample, for families that make video; 1 draws a still picture.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which a sample clip plays.")
-    first_frame: str = Field("", max_length=300, description="File name of a picture or clip of the run's datasets that sample clips begin with, for families that go on from a picture; empty lets those that need one begin with what is held out.")
+    first_frame: str = Field("", max_length=300, description="File name of a picture or clip of the run's datasets that sample clips begin with, for families that can go on from a picture.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the sample pictures; it stays the same, so that steps can be compared.")
 
     @field_validator("prompts")

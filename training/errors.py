@@ -171,7 +171,7 @@ KINDS = (
         "E-501", "The dataset is not there",
         "It was renamed or deleted, or the folder that was used in place has moved.",
         "Choose another dataset, or put the folder back where it was.",
-        (r"no dataset called", r"there is no folder(?! and)(?!.*Hub id)", r"came from a folder", r"has no folder", r"is used in place", r"the folder .* is gone, so"), "pictures",
+        (r"no dataset called", r"there is no folder(?! and)(?!.*Hub id)", r"came from a folder", r"with which a sample is to begin", r"has no folder", r"is used in place", r"the folder .* is gone, so"), "pictures",
     ),
     Kind(
         "E-502", "No picture is left to train on",

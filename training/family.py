@@ -110,9 +110,7 @@ class FamilySpec:
     parts: dict[str, tuple[str, ...]]
     # usual values of the checkpoint's scheduler config that shift the noise levels, to draw the law before the base model is here
     shift: dict[str, float | bool | str] = field(default_factory=dict)
-    # whether its pipeline's call takes, as `image`, the picture that a clip begins with, or must have one.  A family with a pipeline of its own for
-    # that has a function begun(m), which gives it
-    first_frame: Literal["", "may", "must"] = ""
+    may_begin: bool = False  # whether a clip may begin with a picture, which a pipeline's call takes as `image`: that of begun(m), where there is such a function
     notes: str = ""
     titles: dict[str, str] = field(default_factory=dict)  # Hub id -> name in lists, of checkpoints that are another model to a person
     words: dict[str, str] = field(default_factory=dict)  # Hub id -> list of sentences (presets/words) by which that checkpoint is held

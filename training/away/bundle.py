@@ -31,6 +31,7 @@ from ..files import write_atomic
 from ..formats.basemodel import BUILTIN_SOURCE, local_folder, single_file, weight_files
 from ..home import Home
 from ..names import folder_name
+from ..plan import prompts
 from ..runs import adapters, journal
 from ..runs.events import KINDS, MOST_CHANGES, MOST_WEIGHTS, RunView, fold
 from ..runs.reached import reached
@@ -139,9 +140,10 @@ def _datasets(made: _Making, config: TrainConfig, told: dict[str, Any], home: Ho
             row["part"] = use.part if among is not None else ""
         else:
             told["concept"]["low"] = name
+    begin = {name.rpartition("/")[2] for name in prompts.first_frames(config)}  # with which samples begin, though they may not be learnt
     for path, (ds, among) in wanted.items():
         with ds.one_look():
-            _dataset(made, ds, f"datasets/{names[path]}", [p for p in ds.pictures() if p.usable and (among is None or p.id in among)])
+            _dataset(made, ds, f"datasets/{names[path]}", [p for p in ds.pictures() if (p.usable and (among is None or p.id in among)) or (p.verdict in ("ok", "out") and p.id in begin)])
 
 
 def _free(name: str, taken: Iterable[str]) -> str:

@@ -86,8 +86,8 @@ class Gallery:
 
     def _no_first_frames(self) -> list[str]:
         """That pictures to begin with are named for a family that draws from words alone, or for stills."""
-        spec, named = self.family.SPEC, firsts.asked(self.config)
-        if named and not spec.first_frame:
+        spec, named = self.family.SPEC, prompts.first_frames(self.config)
+        if named and not firsts.can(spec):
             return [f"sample.first_frame has no effect: {spec.title} draws from words alone"]
         if self.config.sample.first_frame and self.config.sample.frames == 1:
             return ["sample.first_frame has no effect: sample.frames is 1"]
@@ -117,7 +117,7 @@ class Gallery:
 
     def change(self, step: int, lines: list[str]) -> set[Spoken]:
         """Other fixed prompts from `step` on, on record; the texts that have to be encoded for them.  Raises ValueError where they cannot be."""
-        for name in (prompts.read(self.config, line).sample.first_frame for line in lines if self.family.SPEC.first_frame):
+        for name in (prompts.read(self.config, line).sample.first_frame for line in lines if firsts.can(self.family.SPEC)):
             if name:
                 firsts.find(self.config, self.ctx.home, name)
         self.standing = self.standing.changed(step, prompting.checked(lines))
@@ -194,7 +194,7 @@ class Gallery:
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
         over, before, item = {}, [], self._item(index)
         said, avoided = self.said(prompt, index)
-        if first := self._first_frame(s.first_frame if frames > 1 else "", index, (width, height)):
+        if frames > 1 and s.first_frame and (first := self._first_frame(s.first_frame, (width, height))):
             pipe = self.family.begun(self.m) if hasattr(self.family, "begun") else pipe
             pipe.set_progress_bar_config(disable=True)
             over["image"] = first
@@ -233,17 +233,15 @@ class Gallery:
         shown = [*(fitted(picture, width, height) for picture in given), after]
         return ({takes.image: given if takes.several else given[0]} if given else {}), shown, (width, height)
 
-    def _first_frame(self, name: str, index: int, size: tuple[int, int]):
-        """The picture that a sample begins with; None where it is drawn from words alone."""
-        spec = self.family.SPEC
-        if not spec.first_frame or not (name or spec.first_frame == "must"):
+    def _first_frame(self, name: str, size: tuple[int, int]) -> Image.Image | None:
+        """The picture that a sample begins with, by its name; None where the family draws from words alone, or where it is gone."""
+        if not firsts.can(self.family.SPEC):
             return None
         try:
-            if name:
-                return firsts.named(self.config, self.ctx.home, name, size)
+            return firsts.named(self.config, self.ctx.home, name, size)
         except (ValueError, OSError) as error:  # it was removed since the start: no reason to end a training
             self.ctx.warn(f"a sample does not begin with {name!r}: {error}")
-        return firsts.of_item(self.over[index % SPONTANEOUS % len(self.over)], size) if spec.first_frame == "must" else None
+        return None
 
 
 class Interrupted(Exception):

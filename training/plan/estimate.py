@@ -236,6 +236,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         too_large=ram > machine.ram_free_bytes or (config.device in CARDS and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
+    if said_of_clips := _clips(buckets):
+        made.sentences.append(said_of_clips)
     if count > 1:
         made.sentences.append(_sharing(config, count))
     if among > 1:
@@ -259,6 +261,17 @@ def _lacking(config: TrainConfig, home: Home, family: ModuleType) -> list[str]:
         return editing.faults(config, family, editing.rows(config, home, check=False))
     except (ValueError, OSError):
         return []  # a dataset that is not there: the start says so, in its place
+
+
+def _clips(buckets: list[Hashable]) -> str:
+    """What an epoch holds where clips are learnt; "" for pictures alone."""
+    frames = Counter(bucket[2] for bucket in buckets if isinstance(bucket, tuple))
+    stills = frames.pop(1, 0)
+    if not frames:
+        return ""
+    lengths = ", ".join(str(n) for n in sorted(frames, reverse=True))
+    told = f"Training clips in an epoch: {frames.total()}, of {lengths} frames"
+    return f"{told}; still pictures beside them: {stills}" if stills else told
 
 
 def _sharing(config: TrainConfig, count: int) -> str:
