@@ -89,6 +89,11 @@ class ModelPart(Part):
         "", description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lies on a distilled base model only while it trains: "
         "not in samples, not in the result."
     )
+    context_adapter: str = Field(
+        "", max_length=1000, description="A LoRA, as Hub id, owner/name/file.safetensors or file, that stays on in training and samples and does not learn, so that "
+        "the result can be used together with it; it is no part of the result."
+    )
+    context_strength: float = Field(1.0, ge=-4, le=4, description="How much that LoRA acts; 1 is as it was made.")
     prediction: Literal["auto", "epsilon", "v_prediction"] = Field(
         "auto", description="What a Stable Diffusion model was trained to predict: the noise (epsilon) or the velocity (v_prediction); auto takes what its own files say."
     )
@@ -453,6 +458,11 @@ class SamplePart(Part):
     frames: int = Field(1, ge=1, le=1025, description="Frames of a sample, for families that make video; 1 draws a still picture.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which a sample clip plays.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the sample pictures; it stays the same, so that steps can be compared.")
+    speed_adapter: str = Field(
+        "", max_length=1000, description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lets samples be drawn in few steps, such as a Lightning, LCM or Hyper-SD one: "
+        "on in samples only, not in training, not in the result."
+    )
+    speed_strength: float = Field(1.0, gt=0, le=4, description="How much that LoRA acts; 1 is usual, 0.125 for Hyper-SD of FLUX.1.")
 
     @field_validator("prompts")
     @classmethod

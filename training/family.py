@@ -79,6 +79,17 @@ class References:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """A LoRA that is known to let a family draw in few steps, and how it is drawn with."""
+
+    steps: int
+    guidance: float = 1.0  # 1: none
+    strength: float = 1.0
+    scheduler: str = ""  # diffusers' class in place of the base model's own; "" keeps that
+    settings: dict[str, Any] = field(default_factory=dict)  # of that scheduler, where they are not the base model's
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """Frozen facts about a family; readable without torch."""
 
@@ -129,6 +140,8 @@ class FamilySpec:
     elsewhere_called: tuple[str, ...] = ()  # what job files of other trainers call it and its repositories begin with: small letters and digits only
 
     beside: dict[str, Beside] = field(default_factory=dict)  # kind of adapter -> what hangs beside the denoiser; a kind that is not here cannot be trained
+
+    speed: dict[str, Speed] = field(default_factory=dict)  # LoRA, as sample.speed_adapter names it -> how it is drawn with
 
     references: References | None = None  # what it can be shown beside the caption; None: nothing
 

@@ -37,6 +37,10 @@ CHANGED = {
     "model.vae_tiling": (True, {"data__resolutions": [96]}),
     "model.prediction": ("v_prediction", {}),
     "model.zero_terminal_snr": ("on", {"model__prediction": "v_prediction"}),
+    "model.context_adapter": (None, {}),  # so here
+    "model.context_strength": (0.5, {}),  # without one it warns, as the next; what they do: tests/engine/test_frozen.py
+    "sample.speed_strength": (0.5, {}),
+    "sample.speed_adapter": (None, {}),  # so here
     "model.training_adapter": (None, {}),  # an earlier run's LoRA
     "data.fps": (12.0, {}),  # of clips: here it warns, as the next; what they do: tests/engine/test_clips.py
     "data.segments": (2, {}),
@@ -227,7 +231,7 @@ def test_a_changed_setting_shows(lab, baselines, dataset, field, tmp_path):
         value = low if field == "concept.low" else value
     if field == "adapter.start_from":
         value = lab.run(**BASELINE, seed=9).id
-    if field == "model.training_adapter":
+    if field in ("model.training_adapter", "model.context_adapter", "sample.speed_adapter"):
         value = str(lab.run(**BASELINE, seed=9).result())
     key = str(sorted(besides.items()))
     if key not in baselines:

@@ -11,7 +11,7 @@ from types import ModuleType
 
 from ..config import TrainConfig
 from ..formats.adapting import is_whole
-from ..plan import advising, optimizing
+from ..plan import advising, optimizing, speeding
 
 
 def settings(config: TrainConfig, adapter: ModuleType, prompted: bool) -> list[str]:
@@ -24,6 +24,9 @@ def settings(config: TrainConfig, adapter: ModuleType, prompted: bool) -> list[s
             said += [f"save.stop_early has no effect: {name} is {value}, so nothing says when to stop"] * (value < least)
         if is_whole(adapter):
             said.append(f"save.stop_early has no effect: {adapter.TITLE} changes the base model itself, so there is none to compare with")
+    said += speeding.idle(c)
+    if c.model.context_strength != 1 and not c.model.context_adapter:
+        said.append("model.context_strength has no effect: there is no model.context_adapter")
     if c.sample.every and not prompted:
         said.append("sample.every has no effect: there are no sample prompts")
     if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not (c.data.shuffle_tags or c.data.tag_dropout):

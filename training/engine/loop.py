@@ -19,7 +19,23 @@ from ..formats.beside import is_beside
 from ..plan import optimizing
 from ..runs import milder
 from ..runs.context import Context, Stopped
-from . import average, blocks, checkpoint, drawing, ending, idle, memory, nans, obeying, optim, saving, shards, speed, training_adapter
+from . import (
+    average,
+    blocks,
+    checkpoint,
+    drawing,
+    ending,
+    frozen,
+    idle,
+    memory,
+    nans,
+    obeying,
+    optim,
+    saving,
+    shards,
+    speed,
+    training_adapter,
+)
 from .cache import key
 from .data import Batch, Drawn
 from .finish import finish
@@ -85,7 +101,7 @@ class Session:
         self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins, speed.acts(config, "fused_optimizer") and not self.held.learning)
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
-        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed, self.held.together)
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed, self.held.together, self.fast)
         about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused, self.held.split), *nans.idle(config, self.held.split)]
         of_optimizer = idle.of_optimizer(config, [tuple(w.shape) for w in self.weights], ctx.home.plugins)
         of_adapter = idle.of_adapter(config, self.adapter, self.family.SPEC, ctx.home.plugins)
@@ -119,12 +135,14 @@ class Session:
         self.m.denoiser = load_denoiser(c, self.family, self.p.folder, self.held.device)
         blocks.recompute(self.m.denoiser, c.loss.gradient_checkpointing)
         self.m.side = self._side() if is_beside(self.adapter) else None
+        self.fast = frozen.attach_speed(c, self.family, self.m, self.ctx)  # each before the next: they are read by a loader that leaves no adapter behind
+        standing = frozen.attach_context(c, self.family, self.m, self.ctx)
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
         if self.m.side:
             return {c.adapter.type: self.m.side.network}
         self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
         blocks.settle(self.m.denoiser, c.device)
-        self.held.divide(self.m.denoiser, self.assistant.parts)
+        self.held.divide(self.m.denoiser, [*standing, *self.assistant.parts])
         self.p.texts.keep_alive(self.m)
         everywhere = c.adapter.model_copy(update={"include": (), "exclude": (), "rank_patterns": ()})  # these name the denoiser's layers
         for name, encoder in self.m.text_encoders.items():

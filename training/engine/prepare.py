@@ -18,10 +18,10 @@ from ..files import write_atomic
 from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
 from ..outside import read_json
-from ..plan import optimizing, timelaw
+from ..plan import optimizing, speeding, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
-from . import memory, noised
+from . import frozen, memory, noised
 from .cache import Cache, fill, key
 from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
@@ -62,7 +62,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     ranks = ctx.ranks
     family = registry.get("families", config.model.family, ctx.home.plugins)
     objective = concepts.objective_of(config, ctx.home.plugins)
-    wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home))
+    wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home), *speeding.problems(config, ctx.home))
     for path, text in (*wrong, *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
     with ranks.in_turn():  # what is downloaded or reckoned on the way, the others find
@@ -136,7 +136,7 @@ def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Pa
     """{file of weights: sha256} of the base model, reckoned anew where it is not known.  Raises ValueError for a damaged file; Stopped."""
     told = _progress(ctx, "checking the base model's files", "bytes")
     files = basehash.base_files(folder, family.SPEC.without(config.model.leave_out))
-    return basehash.hashes(files, ctx.home.root / ".easel" / "weights.json", told)
+    return basehash.hashes(files, ctx.home.root / ".easel" / "weights.json", told) | frozen.context_hash(config, ctx)
 
 
 def _encode_pictures(

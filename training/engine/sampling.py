@@ -17,6 +17,7 @@ from ..data import clips, concepts
 from ..data.frames import fitting
 from ..family import Cond, Modules
 from ..files import write_atomic
+from ..formats.modelspec import scrub
 from ..plan import prompts
 from ..plan.prompts import Prompt
 from ..runs import prompting
@@ -25,6 +26,7 @@ from ..runs.prompting import Standing
 from ..runs.shown import SPONTANEOUS
 from . import noised, side
 from .data import Feed, Item
+from .frozen import SpeedAdapter
 from .frugal import Frugal
 from .lessons import Switch
 from .memory import autocast
@@ -52,9 +54,9 @@ class Gallery:
     follow.  What is kept shows control picture, picture and result.
     """
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext):
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext, fast: SpeedAdapter | None = None):
         self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
-        self.feed, self.together = feed, together
+        self.feed, self.together, self.fast = feed, together, fast or SpeedAdapter(None, {}, 1.0, None)
         self.frugal = Frugal(ctx.warn)
         self.over: list[Item] = list({item.id: item for item in (*feed.plan.held_out, *feed.plan.items)}.values())
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
@@ -135,6 +137,8 @@ class Gallery:
         name = f"samples/{step:06d}_{index}.webp"
         at = {"strength": strength} if len(self.strengths) > 1 else {}
         note = f"{text}\nStep: {step}, Seed: {seed}" + f", Strength: {strength:g}" * bool(at)
+        if self.config.sample.speed_adapter:
+            note += f", Speed adapter: {scrub(self.config.sample.speed_adapter, self.config)}"
         files = {}
         if len(frames) > 1 and (video := clips.mp4(frames, self.config.sample.fps)):
             files[name.removesuffix(".webp") + ".mp4"] = video
@@ -154,6 +158,7 @@ class Gallery:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
+        pipe.scheduler = self.fast.scheduler(self.m.scheduler)
         s = prompt.sample
         width, height = self._size(s.width, s.height)
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
@@ -167,7 +172,7 @@ class Gallery:
             torch.manual_seed(seed)  # some of these pipelines draw the control picture's latents without the generator
             over, before = side.drawing(self.config, beside, item, self.feed.prompts, s.guidance, (width, height))
         try:
-            with torch.no_grad(), autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
+            with torch.no_grad(), autocast(self.config), self.fast.on(), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(
                     **self.family.draw_args(self.m, self.cond(prompt.text), self.cond(s.negative), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import CONTROL, Beside, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement
+from ..family import CONTROL, Beside, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement, Speed
 
 TOKENS = 512  # of T5, as FluxPipeline's default; schnell was trained with 256
 TOKENS_DISTILLED = 256
@@ -78,6 +78,7 @@ SPEC = FamilySpec(
     other_parameters=(4.89e9, 84e6),  # T5-XXL's encoder 4.76 billion, CLIP-L 0.12
     notes="dev (a licence to accept on the Hub, not for commercial use) and schnell (Apache-2.0, distilled to four steps).",
     tags=("flux", "text-to-image"),
+    speed={"ByteDance/Hyper-SD/Hyper-FLUX.1-dev-8steps-lora.safetensors": Speed(8, 3.5, 0.125)},  # its model card
     pipeline="FluxPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder", "text_encoder_2"), "vae": ("vae",)},
     trainable_text=("text_encoder",),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
-from ..family import CONTROL, Beside, Cond, FamilySpec, LatentSpec, Modules, Original, Placement, mask_of
+from ..family import CONTROL, Beside, Cond, FamilySpec, LatentSpec, Modules, Original, Placement, Speed, mask_of
 
 TOKENS = 512  # QwenImagePipeline's default, without the template's head
 HEAD = 34  # tokens of the template before the caption, which the pipeline drops
@@ -32,6 +33,9 @@ SPEC = FamilySpec(
     other_parameters=(8.3e9, 127e6),
     notes="Large; writes text into pictures, in English and Chinese. Also Qwen-Image-2512.",
     tags=("qwen-image", "text-to-image"),
+    speed={  # its model card: a shift of 3 whatever the picture's size
+        "lightx2v/Qwen-Image-Lightning/Qwen-Image-Lightning-8steps-V1.1.safetensors": Speed(8, 1, settings={"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None}),
+    },
     pipeline="QwenImagePipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=tuple(Original(f"transformer_blocks.{{n}}.{x}", (f"transformer_blocks.{{n}}.{x}",)) for x in _LAYERS),

@@ -26,7 +26,7 @@ _PATHS = re.compile(
 
 def scrub(text: str, config: TrainConfig) -> str:
     """`text` in which paths of this computer are only their last part."""
-    own = [p for p in (config.model.source, config.model.training_adapter, *(d.name for d in config.data.datasets), config.concept.low, str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
+    own = [p for p in (config.model.source, config.model.training_adapter, config.model.context_adapter, config.sample.speed_adapter, *(d.name for d in config.data.datasets), config.concept.low, str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
     for path in sorted(own, key=len, reverse=True):
         text = text.replace(path, _last(path))
     return _PATHS.sub(lambda m: _last(m[0]), text)
@@ -52,6 +52,7 @@ def modelspec_metadata(
     tag_frequency: Mapping[str, Mapping[str, int]] | None = None,
     plugins: Path | None = None,
     zero_terminal_snr: str = "",
+    context_sha256: str = "",
 ) -> dict[str, str]:
     """Metadata of the finished file, every value a string, no local path in any.
 
@@ -59,6 +60,7 @@ def modelspec_metadata(
     were trained on, 0 where it is not known.  date: ISO 8601.  step: of a checkpoint; None for the last.  tag_frequency:
     only when the person asked for it, because it tells the captions.  The hash is added by stamp_hash.  plugins: where objectives
     of the user's own lie.  zero_terminal_snr: "True" or "False", "" where it is not known or the family is a flow.
+    context_sha256: of the context adapter's file, "" where there is none or it is not known.
     """
     side = max(config.data.all_sides)
     o = config.optimizer
@@ -115,6 +117,9 @@ def modelspec_metadata(
         said |= {"easel.targets": json.dumps([t.model_dump() for t in config.concept.targets], ensure_ascii=False)} if config.concept.targets else {}
         at = concepts.strengths(concepts.known(config, plugins))
         said |= {"easel.strengths": f"{min(at):g} to {max(at):g}"} if len(at) > 1 else {}
+    if config.model.context_adapter:
+        beside = {"file": _last(config.model.context_adapter), "strength": config.model.context_strength, "sha256": context_sha256}
+        said["easel.context_adapter"] = json.dumps({name: value for name, value in beside.items() if value != ""}, ensure_ascii=False)
     if tag_frequency:
         said["ss_tag_frequency"] = json.dumps(tag_frequency, ensure_ascii=False, sort_keys=True)
     return {key: scrub(value, config) for key, value in said.items() if value}

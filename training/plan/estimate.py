@@ -21,7 +21,7 @@ from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..formats.beside import is_beside, needs_control
 from ..home import Home
-from . import layers, optimizing, pays, prompts, sharing
+from . import layers, optimizing, pays, prompts, sharing, speeding
 from .devices import CARDS
 from .hardware import Machine
 from .layers import BaseModel
@@ -236,6 +236,9 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     if asked:
         takes = f"Each picture takes {asked} passes of the base model and {parts} that are learnt from"
         made.sentences.append(takes if config.data.datasets else f"{takes}; the base model draws the {items} pictures first")
+    if config.sample.every and (config.sample.speed_adapter or spec.speed):
+        without = config.model_copy(update={"sample": config.sample.model_copy(update={"every": 0})})
+        made.sentences.extend(speeding.sentence(config, spec, seconds - _time(without, machine, spec, model, pace, items)[0], seconds))
     if config.keep.on:
         made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held))
     return made
