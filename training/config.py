@@ -226,6 +226,7 @@ class AdapterPart(Part):
     targets: Literal["attention", "attention+ff", "all"] = Field(
         "attention", description="Layers that get an adapter: attention, attention and feed-forward, or convolutions and projections too."
     )
+    blocks: str = Field("", max_length=40, pattern="^[a-z0-9_]*$", description="Only a named set of the denoiser's blocks, beside what include and exclude say; which there are depends on the base model. Empty means all.")
     include: tuple[str, ...] = Field(
         (), max_length=64, description="Only layers of the denoiser whose name holds one of these texts or regular expressions, e.g. up_blocks.1; empty means all."
     )
@@ -234,6 +235,8 @@ class AdapterPart(Part):
         (), max_length=64, description="A rank of its own for some layers of the denoiser: text in the layer's name, and the rank. The first that fits holds."
     )
     factor: int = Field(-1, ge=-1, le=1024, description="LoKr: largest size of the small factor, larger means fewer weights; -1 splits evenly.")
+    least_rank: int = Field(1, ge=1, le=1024, description="T-LoRA: how many ranks learn at pure noise; all of them do at a clean picture.")
+    rank_power: float = Field(1.0, gt=0, le=10, description="T-LoRA: how the ranks that learn fall with the noise: 1 evenly, higher sooner.")
     block_size: int = Field(32, ge=2, le=1024, description="OFT: size of the blocks that are rotated; larger learns more and makes a larger file.")
     control_dropout: float = Field(
         0.0, ge=0, le=1, description="Share of steps in which a picture's control picture is left out (black), so that what was learnt also draws without one."

@@ -268,7 +268,7 @@ KINDS = (
         "Change what the sentence names.",
         (
             r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
-            r"^(adapter|data|engine|loss|model|optimizer|sample|save|concept)\.\w+ ", r"which a \.safetensors file cannot hold", r"holds no sentence",
+            r"^(adapter|data|engine|loss|model|optimizer|sample|save|concept)\.\w+ ", r"which a \.safetensors file cannot hold", r"holds no sentence", r"tell the pictures of a batch apart", r"leaves no layer",
         ), "settings",
     ),
     # 8: the Hub

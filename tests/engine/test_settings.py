@@ -66,10 +66,13 @@ CHANGED = {
     "adapter.dropout": (0.5, {}),
     "adapter.targets": ("all", {}),
     "adapter.rslora": (True, {}),
+    "adapter.blocks": ("no_text", {}),
     "adapter.include": (["up_blocks"], {}),
     "adapter.exclude": (["up_blocks"], {}),
     "adapter.rank_patterns": ([{"pattern": "up_blocks", "rank": 2}], {}),
     "adapter.factor": (2, {"adapter__type": "lokr"}),
+    "adapter.least_rank": (2, {"adapter__type": "tlora"}),
+    "adapter.rank_power": (4.0, {"adapter__type": "tlora"}),
     "adapter.block_size": (2, {"adapter__type": "oft"}),
     "adapter.control_dropout": (0.5, {}),  # there is no control picture here, so it warns; what it does: test_beside.py
     "adapter.norms": (True, {}),  # of a control LoRA alone, so it warns; what it does: tests/families/test_control_lora.py
@@ -283,6 +286,7 @@ def checkpointing_reached(lab) -> bool:
         ({"optimizer__options": {"d_coef": 2.0}}, r"optimizer.options 'd_coef' is not a setting \(AdamW has: none\)"),
         ({"optimizer__type": "prodigy", "optimizer__options": {"d_coef": -1}}, "optimizer.options 'd_coef' input should be greater than 0"),
         ({"optimizer__rates": [{"pattern": "lora_C", "times": 2}]}, "optimizer.rates has 'lora_C', but no weight that learns"),
+        ({"adapter__blocks": "style"}, "adapter.blocks is 'style', which is no set of Stable Diffusion 1.5; there are: composition, detail, no_text"),
         ({"adapter__type": "full", "keep__on": True}, "keep.on is on, but the adapter 'full' changes the base model itself"),
         ({"keep__on": True, "keep__words": "none"}, "keep.words is 'none', but there is no such list; there are: .*everyday, shapes"),
         ({"adapter__type": "full", "model__quantise": "int8"}, "model.quantise is 'int8', but the adapter 'full' moves"),

@@ -70,6 +70,8 @@ def of_adapter(config: TrainConfig, adapter: ModuleType, spec, plugins: Path | N
     for name, field in type(a).model_fields.items():
         if name != "type" and name not in adapter.USES and getattr(a, name) != field.default:
             said.append(f"adapter.{name} has no effect: the adapter is {a.type!r}")
+    if "least_rank" in adapter.USES and a.least_rank >= a.rank:
+        said.append(f"adapter.least_rank is {a.least_rank}, which is not below adapter.rank: every rank learns from every noise level")
     text = a.text_encoder and "text_encoder" in adapter.USES
     if text and not spec.trainable_text:
         said.append(f"adapter.text_encoder has no effect: the text encoders of {spec.title} are not trained")

@@ -14,7 +14,7 @@ from .. import registry
 from ..config import TrainConfig, config_hash
 from ..data import concepts
 from ..family import Cond, Modules, Side
-from ..formats.adapting import is_whole
+from ..formats.adapting import in_force, is_whole
 from ..formats.beside import is_beside
 from ..plan import optimizing
 from ..runs import milder
@@ -140,7 +140,7 @@ class Session:
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
         if self.m.side:
             return {c.adapter.type: self.m.side.network}
-        self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
+        self.adapter.attach(self.m.denoiser, in_force(c.adapter, spec), spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
         blocks.settle(self.m.denoiser, c.device)
         self.held.divide(self.m.denoiser, [*standing, *self.assistant.parts])
         self.p.texts.keep_alive(self.m)
@@ -198,8 +198,9 @@ class Session:
         total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), self.feed.learnt(self.step)
         first = self._told_apart and self._has_base and (self.step + 1) % PAIRED_EVERY == 0 and self.ctx.ranks.first
         self.scaler.scale(total)  # a process whose share of this step is nothing has a scale all the same
-        with self.care.of(self.step), self.held.together():
+        with self.care.of(self.step), self.held.together(), self.switch.levels() as tell_level:
             for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
+                tell_level(batch.t / getattr(self.p.schedule, "steps", 1))
                 with self.care.autocast():
                     batch = self.care.told(batch)
                     batch.base = self._said_by_base(batch)

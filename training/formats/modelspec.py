@@ -9,10 +9,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .. import registry
 from ..config import TrainConfig
 from ..data import concepts
 from ..family import FamilySpec
 from ..plan import optimizing
+from .adapting import file_kind
 
 VERSION = "1.0.1"
 HASH_KEY = "modelspec.hash_sha256"
@@ -64,10 +66,11 @@ def modelspec_metadata(
     """
     side = max(config.data.all_sides)
     o = config.optimizer
+    kind = file_kind(registry.get("adapters", config.adapter.type, plugins), config.adapter.type)
     what, how = concepts.said_of(config, plugins)
     said = {
         "modelspec.sai_model_spec": VERSION,
-        "modelspec.architecture": f"{spec.architecture}/{config.adapter.type}",
+        "modelspec.architecture": f"{spec.architecture}/{kind}",
         "modelspec.implementation": "diffusers",
         "modelspec.title": config.name,
         "modelspec.description": f"{config.adapter.type} for {spec.title}, trained with Easel" + f". {what}" * bool(what),
@@ -81,7 +84,7 @@ def modelspec_metadata(
         "ss_output_name": config.name,
         "ss_base_model_version": spec.architecture,
         "ss_sd_model_name": _model_name(config.model.source),
-        "ss_network_module": "networks.lora" if config.adapter.type == "lora" else f"peft.{config.adapter.type}",
+        "ss_network_module": "networks.lora" if kind == "lora" else f"peft.{kind}",
         "ss_network_dim": str(config.adapter.rank),
         "ss_network_alpha": str(config.adapter.alpha),
         "ss_network_dropout": str(config.adapter.dropout),

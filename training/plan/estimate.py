@@ -18,7 +18,7 @@ from ..data import concepts, pairs, words
 from ..data.frames import left_out, segments
 from ..data.parts import taken
 from ..family import FamilySpec
-from ..formats.adapting import is_whole
+from ..formats.adapting import in_force, is_whole
 from ..formats.beside import is_beside, needs_control
 from ..home import Home
 from . import layers, optimizing, pays, prompts, sharing, speeding
@@ -364,12 +364,12 @@ def latent_frames(frames: int, spec: FamilySpec) -> int:
 
 def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     """Weights that learn."""
-    a, kind = config.adapter, registry.get("adapters", config.adapter.type)
+    a, kind = in_force(config.adapter, spec), registry.get("adapters", config.adapter.type)
     if is_whole(kind):
         return model.denoiser.parameters
     if is_beside(kind):
         return kind.weights(model.denoiser, spec.beside[a.type], a) if a.type in spec.beside else 0.0  # which is refused before the start
-    text = model.text.adapter(kind, a, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
+    text = model.text.adapter(kind, config.adapter, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
     return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 
 
