@@ -2,7 +2,7 @@
 
     job.yaml  MANIFEST.json            the job, without its place; every file's sha256 and length
     datasets/my-cat/                   the pictures that are learnt, with captions, masks and control pictures, and of .easel only what they are learnt with
-    base/  start/  training_adapter/  image_encoder/     where the job names files of this computer
+    base/  start/  training_adapter/  context_adapter/  speed_adapter/  image_encoder/     where the job names files of this computer
     plugins/<kind>/<id>.py             those that the job uses
     outputs/run/checkpoints/000500/    where the run goes on
     before.jsonl                       what earlier attempts came to, which the run's events begin with there
@@ -43,7 +43,7 @@ BEFORE = "before.jsonl"  # records of earlier attempts; shelved.py, which import
 CARRIED = {"milder": 1, "mended": 100, "weight": MOST_WEIGHTS, "prompts": MOST_CHANGES}  # their kinds, which every later attempt heeds, and how many of the newest
 BASE_RECORD = "base.json"  # what the base model's files were, to the byte
 LOCAL = "./"  # begins what job.yaml says of files in the bundle
-LOCAL_SETTINGS = (("model", "source"), ("model", "training_adapter"), ("adapter", "start_from"), ("adapter", "image_encoder"))
+LOCAL_SETTINGS = (("model", "source"), ("model", "training_adapter"), ("model", "context_adapter"), ("sample", "speed_adapter"), ("adapter", "start_from"), ("adapter", "image_encoder"))
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".onnx", ".h5")
 
 
@@ -198,7 +198,7 @@ def _adapters(made: _Making, config: TrainConfig, told: dict[str, Any], home: Ho
     start = config.adapter.start_from
     if start and (Path(start).expanduser().exists() or (home.outputs / start.partition("/")[0]).is_dir()):
         told["adapter"]["start_from"] = _put_weights(made, "start", adapters.place(start, home))
-    for part, key in (("model", "training_adapter"), ("adapter", "image_encoder")):
+    for part, key in (("model", "training_adapter"), ("model", "context_adapter"), ("sample", "speed_adapter"), ("adapter", "image_encoder")):
         said = str(told[part][key])
         if said and (path := Path(said).expanduser()).exists():
             told[part][key] = _put_weights(made, key, path)

@@ -20,6 +20,7 @@ from ..data.datasets import load_pixels
 from ..data.frames import fitting
 from ..family import Cond, Modules, References
 from ..files import write_atomic
+from ..formats.modelspec import scrub
 from ..plan import prompts
 from ..plan.prompts import Prompt
 from ..runs import prompting
@@ -28,6 +29,7 @@ from ..runs.prompting import Standing
 from ..runs.shown import SPONTANEOUS
 from . import firsts, noised, side
 from .data import Feed, Item, Plan
+from .frozen import SpeedAdapter
 from .frugal import Frugal
 from .lessons import Switch
 from .memory import autocast
@@ -66,9 +68,9 @@ class Gallery:
     are learnt follow.  What is kept shows control picture, picture and result; of an edit what the picture is made from, the picture, and the result.
     """
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[Spoken], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext):
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[Spoken], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext, fast: SpeedAdapter | None = None):
         self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
-        self.feed, self.together = feed, together
+        self.feed, self.together, self.fast = feed, together, fast or SpeedAdapter(None, {}, 1.0, None)
         self.frugal = Frugal(ctx.warn)
         self.over = drawn_over(feed.plan)
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
@@ -169,6 +171,8 @@ class Gallery:
         name = f"samples/{step:06d}_{index}.webp"
         at = {"strength": strength} if len(self.strengths) > 1 else {}
         note = f"{text}\nStep: {step}, Seed: {seed}" + f", Strength: {strength:g}" * bool(at)
+        if self.config.sample.speed_adapter:
+            note += f", Speed adapter: {scrub(self.config.sample.speed_adapter, self.config)}"
         files = {}
         if len(frames) > 1 and (video := clips.mp4(frames, self.config.sample.fps)):
             files[name.removesuffix(".webp") + ".mp4"] = video
@@ -188,6 +192,7 @@ class Gallery:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
+        pipe.scheduler = self.fast.scheduler(self.m.scheduler)
         s = prompt.sample
         width, height = self._size(s.width, s.height)
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
@@ -207,7 +212,7 @@ class Gallery:
             torch.manual_seed(seed)  # some of these pipelines draw the control picture's latents without the generator
             over, before = side.drawing(self.config, beside, item, self.feed.prompts, s.guidance, (width, height))
         try:
-            with torch.no_grad(), autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
+            with torch.no_grad(), autocast(self.config), self.fast.on(), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(
                     **self.family.draw_args(self.m, self.cond(said), self.cond(avoided), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",
