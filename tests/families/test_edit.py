@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from PIL import Image
 from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
 from tests.families.test_every_family import CAPTIONS, _kit, called, calls, conditioned, latents_like
+from training.config import LossPart
 from training.family import REFERENCE, Cond
+from training.plan import timelaw
 
 FAMILIES = ("flux2", "flux2_klein")  # which take pictures as they are; others: test_references.py
 
@@ -137,3 +140,25 @@ def elsewhere(kit, lora, before) -> dict[str, np.ndarray]:
     out = lora.with_name("drawn.npz")
     subprocess.run([sys.executable, "-c", DRAW, str(kit.folder), str(lora), str(before), str(out)], check=True, timeout=300, capture_output=True)
     return dict(np.load(out))
+
+
+def test_the_shift_counts_each_token_once_and_no_reference(kit, monkeypatch):
+    """Latents here are patches already, so that a cell is a token (OneTrainer counted them four times over); the pipeline counts those of the result alone."""
+    from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+
+    told, plain = [], kit.m.scheduler.set_timesteps
+
+    @functools.wraps(plain)  # the pipeline looks at its arguments
+    def noted(*args, **more):
+        told.append(more["mu"])
+        return plain(*args, **more)
+
+    monkeypatch.setattr(kit.m.scheduler, "set_timesteps", noted)
+    noisy = latents_like(kit, 1)
+    args = kit.family.draw_args(kit.m, conditioned(kit, CAPTIONS[1]), conditioned(kit, ""), 1.0)
+    for shown in ({}, {"image": [picture(0, 64, 80)]}):
+        called(kit, kit.m, noisy, 2, args | shown)
+    cells = noisy.shape[-2] * noisy.shape[-1]
+    assert told == [compute_empirical_mu(cells, 2)] * 2
+    law = timelaw.of_config(LossPart(), kit.m.scheduler.config, kit.spec.latent.patch)
+    assert law.shift.dynamic and law.tokens(noisy.shape[1:]) == cells
