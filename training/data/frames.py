@@ -130,7 +130,7 @@ def problems(config: TrainConfig, spec: FamilySpec) -> list[tuple[str, str]]:
     """[(dotted path, sentence)] for numbers of frames that the family cannot take, and for a first frame that it is not shown."""
     found = []
     asked = [("data.frames", config.data.frames), ("sample.frames", config.sample.frames)]
-    asked += [("data.shorter", frames) for frames in config.data.shorter]
+    asked += [("data.shorter", frames) for frames in config.data.shorter if config.data.most_frames > 1]
     asked += [("data.datasets", use.frames) for use in config.data.datasets if use.frames]
     for path, frames in asked:
         stride = spec.latent.frame_stride
