@@ -117,7 +117,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     flow = family.SPEC.prediction == "flow"
     law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *concepts.idle(config, ctx.home.plugins)):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *speeding.remarks(config, family.SPEC), *concepts.idle(config, ctx.home.plugins)):
         ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts)
     return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes)
