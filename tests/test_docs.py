@@ -31,3 +31,18 @@ def test_every_file_of_the_tree_exists():
     known = {path.name for folder in ("ui", "training", "captioning", "launchers", "easel") for path in (REPO / folder).rglob("*.*")} | {"app.py"}
     for name in re.findall(r"[\w-]+\.(?:py|sh|bat)\b", tree):
         assert name in known, f"the tree names {name}"
+
+
+def test_the_page_of_base_models_has_every_preset_of_ours_with_its_licence(tmp_path):
+    """What the cells say is for python -m docs.fits, which takes a minute."""
+    from docs import fits
+    from training.home import Home
+    from training.plan import presets
+    from ui.tabs.train import draft
+
+    text = fits.PAGE.read_text(encoding="utf-8")
+    for base in draft.bases(Home(tmp_path).made(), presets.list_presets(), fits.computer(96)):
+        if not base.builtin:
+            assert f"[{base.title}]({base.licence[1]})" in text, f"run python -m docs.fits: {base.title}"
+    ours = [p for p in presets.list_presets() if p.ok and not p.id.startswith("builtin") and (presets.FOLDER / f"{p.id}.yaml").is_file()]
+    assert sum(line.startswith("| ") for line in text.splitlines()) == 1 + len(ours), "run python -m docs.fits: presets came or went"

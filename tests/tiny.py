@@ -74,6 +74,19 @@ def pictures(folder: Path, count: int = 4, sizes=((64, 64), (96, 64))) -> Path:
     return folder
 
 
+def pairs(folder: Path, count: int = 4, sizes=((64, 64),), references: int = 1) -> Path:
+    """`count` small pictures with instructions, each beside what it is made from: its colours inverted, and further ones turned upside down."""
+    from PIL import Image, ImageOps
+
+    for path in sorted(pictures(folder, count, sizes).glob("*.png")):
+        before = ImageOps.invert(Image.open(path))
+        before.save(path.with_suffix(".control.png"))
+        for n in range(2, references + 1):
+            ImageOps.flip(before).save(path.with_suffix(f".control{n}.png"))
+        path.with_suffix(".txt").write_text("a photo of its colours turned round", encoding="utf-8")
+    return folder
+
+
 def train_job(source: Path, dataset: Path, **changes) -> dict:
     """The mapping of a small complete training job; changes: dotted keys with '__' for '.', e.g. optimizer__accumulation=2."""
     job = {

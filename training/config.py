@@ -138,6 +138,8 @@ class DatasetUse(Part):
     part: Annotated[str, Field(max_length=300), AfterValidator(inner_place)] = Field(
         "", description="The sub-folder that its pictures came from, with those inside it, to take only these; empty takes all."
     )
+    frames: Annotated[int, Field(ge=0, le=1025)] = Field(0, description="Frames of a training clip cut out of its clips, in place of data.frames; 0 takes that, and 1 leaves its clips out.")
+    fps: Annotated[float, Field(ge=0, le=120)] = Field(0.0, description="Frames a second at which its clips are learnt, in place of data.fps; 0 takes that.")
 
     def word(self, usual: str) -> str:
         """The trigger word that its pictures are learnt with.  usual: the run's own."""
@@ -183,7 +185,11 @@ class DataPart(Part):
     )
     frames: int = Field(1, ge=1, le=1025, description="Frames of a training clip, for families that make video; 1 means still pictures only.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which clips are learnt, whatever rate they were filmed at.")
-    segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, evenly spaced; 1 takes its middle.")
+    segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, or of each scene of it, evenly spaced; 1 takes its middle.")
+    scenes: bool = Field(False, description="Take each scene of a clip by itself, so that no training clip shows a cut; off cuts clips as if they were one scene.")
+    shorter: tuple[Annotated[int, Field(ge=2, le=1025)], ...] = Field(
+        (), max_length=8, description="Shorter lengths in frames that clips are cut to as well, beside their usual one; memory is decided by the longest."
+    )
     held_out: int = Field(0, ge=0, le=1000, description="Pictures kept out of training, to measure the validation loss on; 0 means none.")
     weighed: tuple[WeighedPicture, ...] = Field(
         (), max_length=10_000, description="Pictures that count otherwise from a step on, as it was asked for during a run that is trained again: the step, the sha256 of the file, the weight; 0 sets a picture aside."
@@ -192,6 +198,24 @@ class DataPart(Part):
     def sides(self, use: DatasetUse) -> tuple[int, ...]:
         """The sides that the pictures of one dataset are trained at, px."""
         return use.resolutions or self.resolutions
+
+    def frames_of(self, use: DatasetUse) -> int:
+        """Frames of the training clips of one dataset."""
+        return use.frames or self.frames
+
+    def fps_of(self, use: DatasetUse) -> float:
+        """Frames a second of the training clips of one dataset."""
+        return use.fps or self.fps
+
+    def lengths_of(self, use: DatasetUse) -> tuple[int, ...]:
+        """Frames of the training clips of one dataset, every length that it is cut to, the longest first; (1,) where it learns still pictures."""
+        longest = self.frames_of(use)
+        return (longest, *sorted({n for n in self.shorter if n < longest}, reverse=True))
+
+    @property
+    def most_frames(self) -> int:
+        """Frames of the longest training clip of the run; 1 for still pictures."""
+        return max((self.frames_of(use) for use in self.datasets), default=self.frames)
 
     @property
     def all_sides(self) -> tuple[int, ...]:
@@ -322,6 +346,17 @@ class LossPart(Part):
     )
     timestep_min: float = Field(0.0, ge=0, lt=1, description="Noise level below which nothing is trained; 0 is the clean picture.")
     timestep_max: float = Field(1.0, gt=0, le=1, description="Noise level above which nothing is trained; 1 is pure noise.")
+    expert: Literal["both", "high", "low"] = Field(
+        "both", description="Which denoiser learns where a base model has two, one for much noise (composition, movement) and one for little (looks, "
+        "detail): both in turn, or one alone. Each gives a file of its own."
+    )
+    high_noise_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the steps in which the denoiser for much noise learns, where both do; 0 means as often as its noise levels come."
+    )
+    expert_steps: int = Field(
+        1, ge=1, le=1000, description="Steps in a row for which the same one of two denoisers learns; on a graphics card, which holds one at a time, more of "
+        "them copy less."
+    )
     type: Literal["mse", "huber"] = Field(
         "mse", description="What an error costs: its square (mse), or less than that where it is large (huber), which forgives outliers."
     )
@@ -417,6 +452,18 @@ class ConceptPart(Part):
         return tuple(" ".join(line.split()) for line in lines if line.strip())
 
 
+class EditPart(Part):
+    """Pairs of pictures: a result, and what it is made from."""
+
+    same_shape: bool = Field(
+        True, description="The first picture that a result is made from must have the result's shape, within 1 %; off takes any shape, as where a character is put into a scene."
+    )
+    plain: bool = Field(False, description="Also learn pictures that are made from nothing, by their captions alone, where the model can draw so; off refuses them by name.")
+    dropout: float = Field(
+        0.0, ge=0, le=1, description="Share of steps in which the pictures that a result is made from are left out, so that its caption alone also draws what was learnt."
+    )
+
+
 class KeepPart(Part):
     """What the base model knows and must not lose: noisy pictures, the learnt ones with other sentences or what it drew itself, must give what it makes of them."""
 
@@ -451,7 +498,7 @@ class KeepPart(Part):
 class SamplePart(Part):
     """The pictures drawn while training."""
 
-    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word. Options set one picture: --w and --h its size, --d seed, --s steps, --l guidance, --n negative, --f frames.")
+    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word. Options set one picture: --w and --h its size, --d seed, --s steps, --l guidance, --n negative, --f frames, --i the picture that a clip begins with.")
     every: int = Field(0, ge=0, description="Optimizer steps between sample pictures; 0 means none.")
     steps: int = Field(20, ge=1, le=200, description="Denoising steps of a sample picture.")
     guidance: float = Field(7.0, ge=0, le=30, description="How strongly a sample follows its prompt.")
@@ -460,6 +507,7 @@ class SamplePart(Part):
     height: int = Field(512, ge=32, le=4096, description="Height of a sample picture in px.")
     frames: int = Field(1, ge=1, le=1025, description="Frames of a sample, for families that make video; 1 draws a still picture.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which a sample clip plays.")
+    first_frame: str = Field("", max_length=300, description="File name of a picture or clip of the run's datasets that sample clips begin with, for families that can go on from a picture.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the sample pictures; it stays the same, so that steps can be compared.")
     speed_adapter: str = Field(
         "", max_length=1000, description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lets samples be drawn in few steps, such as a Lightning, LCM or Hyper-SD one: "
@@ -601,6 +649,7 @@ class TrainConfig(JobConfig):
     optimizer: OptimizerPart = OptimizerPart()
     loss: LossPart = LossPart()
     concept: ConceptPart = ConceptPart()
+    edit: EditPart = EditPart()
     keep: KeepPart = KeepPart()
     sample: SamplePart = SamplePart()
     save: SavePart = SavePart()

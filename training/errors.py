@@ -171,7 +171,7 @@ KINDS = (
         "E-501", "The dataset is not there",
         "It was renamed or deleted, or the folder that was used in place has moved.",
         "Choose another dataset, or put the folder back where it was.",
-        (r"no dataset called", r"there is no folder(?! and)(?!.*Hub id)", r"came from a folder", r"has no folder", r"is used in place", r"the folder .* is gone, so"), "pictures",
+        (r"no dataset called", r"there is no folder(?! and)(?!.*Hub id)", r"came from a folder", r"with which a sample is to begin", r"has no folder", r"is used in place", r"the folder .* is gone, so"), "pictures",
     ),
     Kind(
         "E-502", "No picture is left to train on",
@@ -183,7 +183,7 @@ KINDS = (
         "E-503", "A picture or clip cannot be read",
         "The file is damaged, cut off, or in a format that is not read here; or reading it took too much time or memory, as harmful files do.",
         "Open it in a picture editor and save it again as PNG or JPEG, or leave it out. The others are used.",
-        (r"decoding it", r"file is empty", r"claims far more", r"not numbers", r"holds sound but", r"is coded as", r"is cut off(?!; download)", r"(picture|clip) .*(broken|damaged)", r"too short", r"is no picture", r"the file is damaged", r"memory to decode", r"no picture called", r"no thumbnail of", r"cannot be read, so it has no crop", r"more memory than"), "pictures",
+        (r"decoding it", r"file is empty", r"claims far more", r"not numbers", r"holds sound but", r"is coded as", r"is cut off(?!; download)", r"(picture|clip) .*(broken|damaged)", r"too short", r"is no picture", r"the file is damaged", r"memory to decode", r"no picture called", r"no picture of the run's datasets is called", r"no thumbnail of", r"cannot be read, so it has no crop", r"more memory than"), "pictures",
     ),
     Kind(
         "E-504", "A picture has a size that cannot be used",
@@ -220,7 +220,7 @@ KINDS = (
         "E-601", "The base model is not there",
         "Its folder or file has moved, or it is not what a base model looks like.",
         "Say where it is, or choose another base model. A Hub id has the form owner/name.",
-        (r"there is no folder .*Hub id", r"is no base model", r"no model_index\.json", r"named? a base model", r"cannot be unpacked without"), "base",
+        (r"there is no folder .*Hub id", r"is no base model", r"no model_index\.json", r"so it is not a base model", r"named? a base model", r"cannot be unpacked without"), "base",
     ),
     Kind(
         "E-605", "The base model cannot be trained on",
@@ -267,7 +267,7 @@ KINDS = (
         "Two settings contradict each other, or one does not fit this base model: layers that it has not, a size that does not divide, a kind of training that needs something else.",
         "Change what the sentence names.",
         (
-            r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
+            r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"draws nothing without", r"takes one picture", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
             r"^(adapter|data|engine|loss|model|optimizer|sample|save|concept)\.\w+ ", r"which a \.safetensors file cannot hold", r"holds no sentence", r"tell the pictures of a batch apart", r"leaves no layer",
         ), "settings",
     ),

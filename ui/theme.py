@@ -133,6 +133,7 @@ WRITTEN = {
     "drop-settings": N_("Drop a job file here, or click to choose"),
     "drop-more": N_("JPG, PNG, WebP, HEIC, MP4 and more, with .txt captions, or a ZIP of them"),
     "drop-weights-more": N_("to look into it, and to use it below"),
+    "drop-before": N_("Drop the picture before here, or click to choose"),
     "drop-run": N_("Drop the ZIP of a run here, or click to choose"),
     "drop-run-more": N_("What Export made, up to 2 GB"),
     "drop-shown": N_("Drop a picture to be shown here"),

@@ -42,9 +42,10 @@ def test_folders_of_the_same_names_pair_and_only_one_of_several_is_used(ds, nast
 def test_one_that_cannot_be_used_says_why(ds, nasty):
     importing.add_files(ds, [write(nasty / "cat.png", 1)])
     (verdict,) = importing.add_files(ds, [write(nasty / "wide" / "cat.control.png", 2, size=(300, 100))])
-    assert not verdict.ok and "300x100 px, which is another shape than its picture's 120x80 px" in verdict.reason
-    write(ds.path / "cat.control.png", 3, size=(300, 100))  # put there by hand
-    assert ds.get("cat.png").control is None and "cat.control.png is 300x100 px" in ds.get("cat.png").control_note
+    assert verdict.ok and "300x100 px, which is another shape than its picture's 120x80 px; an edit can be learnt from it" in verdict.reason
+    found = ds.get("cat.png")
+    assert found.control is None and "cat.control.png is 300x100 px" in found.control_note
+    assert [(r.path.name, r.width, r.height) for r in found.references] == [("cat.control.png", 300, 100)], "an edit may begin with another shape"
 
 
 def test_it_goes_with_its_picture_and_comes_back_with_it(ds, nasty):
@@ -68,9 +69,9 @@ def test_the_grid_shows_which_pictures_have_one(ds, nasty):
 
     importing.add_files(ds, [write(nasty / "cat.png", 1), write(nasty / "cat.control.png", 2), write(nasty / "dog.png", 3), write(nasty / "owl.png", 4)])
     write(ds.path / "owl.control.png", 5, size=(300, 100))
-    tiles = {p.id: picture_tile(p, lambda p: "t", lambda p: "f", None, ("small", "large")) for p in ds.pictures()}
+    tiles = {p.id: picture_tile(p, lambda p: "t", lambda p: "f", None, [("small", "large")] * len(p.references)) for p in ds.pictures()}
     assert 'href="large" data-zoom="cat.control.png"' in tiles["cat.png"] and 'src="small"' in tiles["cat.png"]
-    assert "control" not in tiles["dog.png"].lower() and ">Control?</span>" in tiles["owl.png"]
+    assert "control" not in tiles["dog.png"].lower() and ">Other shape</span>" in tiles["owl.png"]
 
 
 def test_control_pictures_are_made_where_there_are_none(ds, nasty):

@@ -44,7 +44,10 @@ CHANGED = {
     "model.training_adapter": (None, {}),  # an earlier run's LoRA
     "data.fps": (12.0, {}),  # of clips: here it warns, as the next; what they do: tests/engine/test_clips.py
     "data.segments": (2, {}),
+    "data.scenes": (True, {}),
+    "data.shorter": ([9], {}),
     "sample.fps": (12.0, {}),
+    "sample.first_frame": ("a.png", {}),  # for a family that goes on from one; here it warns: tests/engine/test_firsts.py
     "data.datasets": (None, {}),  # another dataset, made in the test
     "data.resolutions": ([48], {}),
     "data.aspect_buckets": (False, {}),
@@ -112,6 +115,9 @@ CHANGED = {
     "concept.drawn": (4, SLIDER),
     "concept.low": (None, {"loss__objective": "picture_slider", "data__held_out": 0, "data__datasets": None}),  # two datasets of one shape, made in the test
     "concept.focus": (0.0, {"loss__objective": "picture_slider", "data__held_out": 0, "data__datasets": None}),  # so here
+    "edit.same_shape": (False, {}),  # no edits are learnt here, so it warns, as the next; what they do: tests/engine/test_edit.py
+    "edit.plain": (True, {}),
+    "edit.dropout": (0.5, {}),
     "loss.timestep_law": ("style", {}),
     "loss.timestep_mean": (1.0, {"loss__timestep_law": "logit_normal"}),
     "loss.timestep_std": (0.3, {"loss__timestep_law": "logit_normal"}),
@@ -119,6 +125,9 @@ CHANGED = {
     "loss.timestep_shift": (3.0, {}),
     "loss.timestep_min": (0.4, {}),
     "loss.timestep_max": (0.6, {}),
+    "loss.expert": ("low", {}),  # one denoiser here, so it warns, as the next two do; what they do: tests/families/test_wan.py
+    "loss.high_noise_share": (0.3, {}),
+    "loss.expert_steps": (2, {}),
     "loss.type": ("huber", {}),
     "loss.huber_delta": (0.01, {"loss__type": "huber"}),
     "loss.huber_schedule": ("snr", {"loss__type": "huber"}),

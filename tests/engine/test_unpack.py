@@ -180,7 +180,7 @@ def test_what_a_file_of_a_transformer_lacks_comes_from_its_repository(hub, ctx, 
     assert all(torch.equal(mine[k], tensors[k].to(torch.bfloat16) + 1) for k in tensors)
 
 
-@pytest.mark.parametrize("id", ["chroma", "flux2", "lumina2", "qwen_image", "sd35", "wan21", "wan22_5b", "z_image"])
+@pytest.mark.parametrize("id", ["chroma", "flux2", "krea2", "lumina2", "qwen_image", "qwen_image21", "sd35", "wan21", "wan22_5b", "z_image"])
 def test_a_transformer_alone_is_taken_for_the_familys_usual_base(id, hub, ctx, tmp_path):
     family = registry.get("families", id)
     whole = importlib.import_module(f"tests.families.{id}").build(tmp_path / id)

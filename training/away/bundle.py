@@ -31,6 +31,7 @@ from ..files import write_atomic
 from ..formats.basemodel import BUILTIN_SOURCE, local_folder, single_file, weight_files
 from ..home import Home
 from ..names import folder_name
+from ..plan import prompts
 from ..runs import adapters, journal
 from ..runs.events import KINDS, MOST_CHANGES, MOST_WEIGHTS, RunView, fold
 from ..runs.reached import reached
@@ -139,9 +140,10 @@ def _datasets(made: _Making, config: TrainConfig, told: dict[str, Any], home: Ho
             row["part"] = use.part if among is not None else ""
         else:
             told["concept"]["low"] = name
+    begin = {name.rpartition("/")[2] for name in prompts.first_frames(config)}  # with which samples begin, though they may not be learnt
     for path, (ds, among) in wanted.items():
         with ds.one_look():
-            _dataset(made, ds, f"datasets/{names[path]}", [p for p in ds.pictures() if p.usable and (among is None or p.id in among)])
+            _dataset(made, ds, f"datasets/{names[path]}", [p for p in ds.pictures() if (p.usable and (among is None or p.id in among)) or (p.verdict in ("ok", "out") and p.id in begin)])
 
 
 def _free(name: str, taken: Iterable[str]) -> str:
@@ -157,8 +159,8 @@ def _dataset(made: _Making, ds: Dataset, name: str, pictures: list[Picture]) -> 
             made.put(f"{name}/{text}", ds.path / text)
         if p.mask and p.mask.kind == "file":
             made.put(f"{name}/{p.mask.path.name}", p.mask.path, p.mask.sha256)
-        if p.control:
-            made.put(f"{name}/{p.control.path.name}", p.control.path, p.control.sha256)
+        for control in p.references:  # one that lies in another folder here lies beside its picture there
+            made.put(f"{name}/{control.path.name if control.path.parent == ds.path else control.name}", control.path, control.sha256)
     for table in scan.tables:  # captions may stand in one
         made.put(f"{name}/{table}", ds.path / table)
     ids, digests = {p.id for p in pictures}, {p.sha256 for p in pictures}
@@ -186,7 +188,7 @@ def _base(made: _Making, config: TrainConfig, told: dict[str, Any], home: Home) 
     elif source != BUILTIN_SOURCE and (folder := local_folder(source)):
         spec = registry.get("families", config.model.family, home.plugins).SPEC.without(config.model.leave_out)
         beside = [p for p in sorted(folder.glob("*/*")) if p.is_file() and p.suffix not in WEIGHTS and not p.parent.name.startswith(".")]  # tokenizers, schedules
-        made.put_folder("base", folder, [folder / "model_index.json", *beside])
+        made.put_folder("base", folder, [folder / spec.index, *beside])
         for part in [name for names in spec.parts.values() for name in names if name not in spec.optional or (folder / name).is_dir()]:
             made.put_folder("base", folder, weight_files(folder / part))  # of several forms, the one that is trained on
         told["model"]["source"] = f"{LOCAL}base"

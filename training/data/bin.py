@@ -22,8 +22,7 @@ from pathlib import Path
 from ..files import fsync_folder
 from ..outside import is_folder, open_plain, read_json
 from . import captions
-from .controls import SUFFIX as CONTROL_SUFFIX
-from .controls import is_control
+from .controls import controlled_stem
 from .folder import Folder
 from .masks import is_mask, masked_stem
 from .memory import MAX_INDEX_BYTES, Scan, hash_of, is_record, memory_of, natural_key, stem_of, write_text_whole
@@ -104,16 +103,18 @@ def put_aside(folder: Folder, scan: Scan, names: Iterable[str], step: str) -> No
     """Move files of the dataset into the bin."""
     aside = folder.meta / FOLDER / step
     aside.mkdir(parents=True, exist_ok=True)
-    owners = {name: stem for held in (scan.masks, scan.controls) for stem, name in held.items()}
+    owners, flat = scan.owners(), {real: name for name, real in scan.told.items()}
     memory, rows = memory_of(folder.meta), {}
     for name in names:
-        target = aside / name
+        called = flat.get(name, name)  # one out of a folder below comes back beside its picture
+        target = aside / called
         while os.path.lexists(target):  # a step that was cut off and goes on
-            target = aside.with_name(f"{step}~{secrets.token_hex(2)}") / name
+            target = aside.with_name(f"{step}~{secrets.token_hex(2)}") / called
             target.parent.mkdir(exist_ok=True)
+        name = scan.told.get(name, name)
         found = os.lstat(folder.path / name)
         if record := memory.fresh(name, found):
-            rows[f"{target.parent.name}/{name}"] = _row(found, record["sha256"], owners.get(name, ""), record)
+            rows[f"{target.parent.name}/{called}"] = _row(found, record["sha256"], owners.get(name, ""), record)
         os.replace(folder.path / name, target)
     if rows:
         _save(folder, _index(folder) | rows)
@@ -127,7 +128,7 @@ def with_beside(scan: Scan, ids: Collection[str]) -> list[str]:
     found = list(dict.fromkeys(ids))
     for stem in dict.fromkeys(map(stem_of, ids)):
         if stem not in shared:
-            found += [*scan.texts.get(stem, []), *filter(None, [scan.masks.get(stem), scan.controls.get(stem)])]
+            found += [*scan.texts.get(stem, []), *scan.lying(stem)]
     return found
 
 
@@ -282,7 +283,7 @@ def _is_row(row: object) -> bool:
 
 def _stem_by_name(name: str) -> str:
     """The stem of the picture that a file is a mask or control picture of, by the names that Easel gives; "" for a picture."""
-    return masked_stem(name) if is_mask(name) else stem_of(name[: -len(CONTROL_SUFFIX)] + ".png") if is_control(name) else ""
+    return masked_stem(name) if is_mask(name) else controlled_stem(name)
 
 
 def _save(folder: Folder, rows: dict[str, dict]) -> None:

@@ -2,10 +2,15 @@
 
 A control picture is a PNG beside its picture, `name.control.png` for `name.jpg`, or called as other trainers call theirs (roles.py).  It has
 its picture's shape, and is scaled, cut and mirrored with it.
+
+What an edit is made from lies there under the same names: `name.control.png` is the picture before, `name.control2.png` and so on are further
+ones.  Those may be of any shape.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +21,21 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIX = ".control.png"
+_NAME = re.compile(r"^(.+)\.control(\d{0,2})\.png$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Control:
-    """The control picture of one picture.  sha256: of its file."""
+    """The control picture of one picture, or another one that it is made from.  sha256: of its file.
+
+    width, height: px, upright and turned as its picture is learnt.  name: what it is called beside its picture, wherever its file lies.
+    """
 
     path: Path
     sha256: str
+    width: int = 0
+    height: int = 0
+    name: str = ""
 
     def load(self) -> Image.Image:
         """RGB, upright, transparency on white.  Raises Refused or OSError."""
@@ -32,7 +44,24 @@ class Control:
 
 def is_control(name: str) -> bool:
     """Whether a file carries the name that Easel itself gives a control picture; it is one only where its picture lies beside it."""
-    return name.lower().endswith(SUFFIX)
+    return _NAME.match(name) is not None
+
+
+def called(stem: str, number: int) -> str:
+    """The name of the control picture of a picture with this stem, counted from 1."""
+    return f"{stem}{SUFFIX}" if number < 2 else f"{stem}.control{number}.png"
+
+
+def number_of(name: str) -> int:
+    """Which of its picture's control pictures a file is by its name, from 1; 1 for a name that does not count."""
+    found = _NAME.match(name)
+    return max(1, int(found[2] or 1)) if found else 1
+
+
+def controlled_stem(name: str) -> str:
+    """The stem of the picture that a file of such a name belongs to; "" for another name."""
+    found = _NAME.match(name)
+    return unicodedata.normalize("NFC", found[1]) if found else ""
 
 
 # What can be made of a picture without any model: kind -> (title, one sentence).

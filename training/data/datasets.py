@@ -152,9 +152,10 @@ class Dataset(Folder):
         """SHA-256 over the usable pictures' bytes and captions, and of what lies beside them if asked for, whatever the files are called.  among: ids, None for all."""
 
         def row(p: Picture) -> tuple[str, ...]:
-            beside = ([p.mask.sha256] if masks and p.mask else []) + (["control", p.control.sha256] if controls and p.control else [])
+            beside = ([p.mask.sha256] if masks and p.mask else []) + ([word for c in p.references for word in ("control", c.sha256)] if controls else [])
             told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
             told += [f"turned {p.treatment.view}"] if p.treatment.view else []
+            told += [f"trimmed {p.treatment.trim}"] if p.seconds and p.treatment.trim else []
             return p.sha256, "\n".join(p.captions), *beside, *told
 
         rows = sorted(row(p) for p in self.pictures() if p.usable and (among is None or p.id in among))
@@ -169,7 +170,7 @@ class Dataset(Folder):
         with memory.checking:
             with memory.lock:
                 wanted = scan.names if ids is None else [i for i in ids if i in scan.files]
-                wanted = list(dict.fromkeys([*wanted, *(held[stem_of(n)] for held in (scan.masks, scan.controls) for n in wanted if stem_of(n) in held)]))
+                wanted = list(dict.fromkeys([*wanted, *(lying for n in wanted for lying in scan.lying(stem_of(n)))]))
                 pending = [n for n in wanted if (r := memory.fresh(n, scan.stat(n))) is None or not self._has_thumb(r)]
             if not pending:
                 return 0
@@ -252,6 +253,19 @@ class Dataset(Folder):
                 treatment.write(self.meta, {k: after for k, (_, after) in made.items()})
         return len(made)
 
+    def trim(self, id: str, start_s: float, end_s: float) -> None:
+        """Learn a clip from start_s to end_s only; from 0 to its length is all of it.  Undo brings the old trim back.  Raises ValueError for a piece that is none."""
+        clip = self.get(id)
+        if not clip.seconds:
+            raise ValueError(f"{id} is not a clip that can be trimmed")
+        with self._locked():
+            versions.typing(self)
+            before = treatment.read(self.meta).get(clip.sha256, PLAIN)
+            after = before.trimmed(start_s, end_s, clip.seconds)
+            if after != before:
+                self._edits().treated(new_op(), {clip.sha256: (before.text, after.text)})
+                treatment.write(self.meta, {clip.sha256: after})
+
     def take_out(self, traits: Sequence[str]) -> int:
         """Take the tags that say these traits out of all captions, as one step for undo; sentences stay.  How many captions changed."""
         return self.edit_tags(lambda caption: absorbing.without(caption, traits), "tags")
@@ -313,13 +327,13 @@ class Dataset(Folder):
         """Put a text in front of the captions of these pictures (None: of all) that do not start with it.  How many changed."""
         if not captions.clean_caption(text):
             raise ValueError("type the text to put in front")
-        return self._each_caption(lambda old: old if old.startswith(text.strip()) else text + old, "prefix", ids)
+        return self._each_caption(tags.each_scene(lambda old: old if old.startswith(text.strip()) else text + old), "prefix", ids)
 
     def suffix(self, text: str, ids: Collection[str] | None = None) -> int:
         """Put a text behind the captions of these pictures (None: of all) that do not end with it.  How many changed."""
         if not captions.clean_caption(text):
             raise ValueError("type the text to put behind")
-        return self._each_caption(lambda old: old if old.endswith(text.strip()) else old + text, "suffix", ids)
+        return self._each_caption(tags.each_scene(lambda old: old if old.endswith(text.strip()) else old + text), "suffix", ids)
 
     # -- undoing and removing
 
@@ -334,6 +348,10 @@ class Dataset(Folder):
     def remove(self, ids: Sequence[str]) -> int:
         """Put pictures with their captions, masks and control pictures aside; undo brings them back.  How many."""
         return undoing.remove(self, ids)
+
+    def remove_references(self, ids: Sequence[str]) -> int:
+        """Put aside what these pictures are made from; undo brings it back.  How many files."""
+        return undoing.remove_references(self, ids)
 
     # -- inside
 

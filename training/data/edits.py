@@ -1,7 +1,7 @@
 """The journal of what was changed in a dataset: append-only, shared by the page and the captioning worker, and the way back.
 
 A record is {op, t, source, captions: {picture: [before, after]}} or {op, t, removed: [picture]} or {op, t, focus: {sha256: [before, after]}} or
-{op, t, treated: {sha256: [before, after]}} or {op, t, restored: version, before: version} or {op, t, undo: op}.
+{op, t, treated: {sha256: [before, after]}} or {op, t, beside: [control picture]} or {op, t, restored: version, before: version} or {op, t, undo: op}.
 Records with the same `op` are one step for undo: a captioner's run, a find-and-replace, one edit.
 """
 
@@ -77,12 +77,16 @@ class Edits:
         """Note that pictures were put aside."""
         self._append({"op": op, "removed": list(names)})
 
+    def beside(self, op: str, names: Sequence[str]) -> None:
+        """Note that control pictures were put aside, and their pictures were not."""
+        self._append({"op": op, "beside": list(names)})
+
     def focus(self, op: str, changes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
         """Note what crops are cut around: {sha256 of a picture: (before, after)}."""
         self._append({"op": op, "focus": {k: [list(before), list(after)] for k, (before, after) in changes.items()}})
 
     def treated(self, op: str, changes: Mapping[str, tuple[str, str]]) -> None:
-        """Note how pictures are turned, mirrored or left out: {sha256 of a picture: (before, after)}, as treatment.py writes it."""
+        """Note how pictures are turned, mirrored, trimmed or left out: {sha256 of a picture: (before, after)}, as treatment.py writes it."""
         self._append({"op": op, "treated": {k: list(v) for k, v in changes.items()}})
 
     def restored(self, op: str, version: int, before: int) -> None:
@@ -98,7 +102,7 @@ class Edits:
             raise TypeError
         if not all(len(pair) == 2 for pair in [*record.get("focus", {}).values(), *record.get("treated", {}).values()]):
             raise TypeError
-        if {} in (record.get("focus"), record.get("treated")) or not all(isinstance(name, str) for name in record.get("removed", [])):
+        if {} in (record.get("focus"), record.get("treated")) or not all(isinstance(name, str) for name in [*record.get("removed", []), *record.get("beside", [])]):
             raise TypeError
         if "restored" in record and not (type(record["restored"]) is int and type(record["before"]) is int):
             raise TypeError

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import zipping
 from ..names import folder_name
+from .controls import Control, called
 from .datasets import Dataset, Picture, load_pixels
+from .masks import Mask
+from .tables import control_column
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -53,10 +56,11 @@ def entries(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[tuple[s
         if p.captions and kind != "imagefolder":
             yield f"{home}{stem}.txt", ("\n".join(p.captions) + "\n").encode()
         mask = p.mask if p.mask and (p.mask.kind == "file" or p.treatment.view) else None  # a PNG that was made has no transparency of its own
-        for what, column, found in (("mask", "mask_file_name", mask), ("control", "conditioning_image_file_name", p.control)):
-            if found is None:
-                continue
-            name = f"{stem}.{what}.png" if kind == "text" else f"{what if what == 'mask' else 'conditioning'}/{stem}.png"
+        beside: list[tuple[str, str, str, Mask | Control]] = [("mask_file_name", f"{stem}.mask.png", f"mask/{stem}.png", mask)] if mask else []
+        for number, control in enumerate(p.references, 1):
+            beside.append((control_column(number), called(stem, number), f"conditioning{f'_{number}' if number > 1 else ''}/{stem}.png", control))
+        for column, flat, sorted_by_kind, found in beside:
+            name = flat if kind == "text" else sorted_by_kind
             row[column] = name
             yield name, _as_png(p, found.load()) if p.treatment.view else found.path
         rows.append(row)

@@ -17,7 +17,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..outside import read_json
-from . import absorbing, captions, contradictions, coverage
+from . import absorbing, befores, captions, contradictions, coverage
+from .controls import Control
 from .datasets import Dataset, Picture, Progress
 from .finding import Finding
 from .gate import Gate, gated
@@ -61,6 +62,7 @@ class Goal:
     """What the dataset is to be learnt at.  side_px: of a square training picture; batch: pictures in one step.
 
     what: what is learnt, as presets say it (character, object, style), "" where that is not known.  absorbs: traits that captions leave out.
+    control: what lies beside the pictures is shown to a network beside the denoiser, so that nothing is judged as an edit.
     """
 
     side_px: int = 1024
@@ -70,6 +72,7 @@ class Goal:
     trigger: str = ""
     what: str = ""
     absorbs: tuple[str, ...] = ()
+    control: bool = False
 
     def of(self, ds: Dataset) -> Goal:
         """The goal with what a dataset itself says of it."""
@@ -128,16 +131,19 @@ def check(ds: Dataset, goal: Goal, on_progress: Progress | None = None) -> Healt
     ds.check(on_progress=on_progress)
     pictures = ds.pictures()
     known = remembered(ds)
-    missing = [p for p in pictures if p.usable and p.sha256 not in known]
+    wanted: dict[str, Picture | Control] = {}
+    for p in pictures:
+        wanted |= {one.sha256: one for one in _with_befores(p) if p.usable and one.sha256 not in known}
+    missing = list(wanted.values())
     try:
         for done, (digest, found) in enumerate(gated(missing, _measured, min(4, os.cpu_count() or 1)), 1):
             if found is not None:
                 known[digest] = Measured(**found)
             if on_progress:
-                on_progress(done, len(missing), missing[done - 1].id)
+                on_progress(done, len(missing), missing[done - 1].path.name)
     finally:
         if missing:
-            present = {p.sha256 for p in pictures}
+            present = {one.sha256 for p in pictures for one in _with_befores(p)}
             write_text_whole(ds.meta / FILE, json.dumps({"version": 1, "pictures": {k: vars(v) for k, v in known.items() if k in present}}))
     return judge(pictures, known, goal)
 
@@ -154,10 +160,14 @@ def print_of(pictures: Sequence[Picture], goal: Goal) -> str:
     """A short text that changes with whatever the outcome depends on."""
     import hashlib
 
-    return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.captions, p.focus, p.treatment.view) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.captions, p.focus, p.treatment.view, [c.sha256 for c in p.references]) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def _measured(gate: Gate, picture: Picture) -> tuple[str, dict | None]:
+def _with_befores(picture: Picture) -> list[Picture | Control]:
+    return [picture, *picture.references]
+
+
+def _measured(gate: Gate, picture: Picture | Control) -> tuple[str, dict | None]:
     report = gate.measure(picture.path)
     return picture.sha256, report.measured if report.ok and is_measured(report.measured) else None
 
@@ -170,7 +180,7 @@ def judge(pictures: Sequence[Picture], known: Mapping[str, Measured], goal: Goal
     different = len(used) - sum(len(g) - 1 for g in groups)
     found = [
         *_pictures_found(used, seen, goal), *_copies(pictures, used, groups), *_words(used, goal), *_refused(pictures), *_few(different, used),
-        *contradictions.found(used, pictures, groups, seen), *absorbing.found({p.id: p.captions for p in used}, goal.absorbs), *coverage.found(used, seen, goal.what, different),
+        *contradictions.found(used, pictures, groups, seen), *absorbing.found({p.id: p.captions for p in used}, goal.absorbs), *coverage.found(used, seen, goal.what, different), *([] if goal.control else befores.found(used, known, goal.side_px)),
     ]  # fmt: skip
     order = {"bad": 0, "warn": 1, "note": 2}
     found.sort(key=lambda f: (order[f.level], -len(f.ids)))
@@ -280,14 +290,14 @@ def _shapes(tiny):
 
 def _words(used: Sequence[Picture], goal: Goal) -> list[Finding]:
     """What is told of the captions."""
-    told = {p.id: tuple(c for c in p.captions if c.strip()) for p in used}
+    told = {p.id: tuple(c for c in p.captions if c.strip()) for p in used if goal.control or not p.references}  # an instruction names what is done, and may be one for all
     bare = tuple(id for id, c in told.items() if not c)
     only = tuple(id for id, c in told.items() if c and goal.trigger and not any(captions.without_trigger(captions.with_trigger(x, goal.trigger), goal.trigger) for x in c))
     rest = {id: c for id, c in told.items() if c and id not in only}
     same = Counter(c for c in rest.values())
     most, often = max(same.items(), key=lambda row: row[1], default=((), 0))
     alike = tuple(id for id, c in rest.items() if c == most) if often >= max(3, SAME_CAPTION * len(used)) else ()
-    places = tuple(id for id, c in told.items() if not goal.trigger and any(map(captions.has_place, c)))
+    places = tuple(p.id for p in used if not goal.trigger and any(map(captions.has_place, p.captions)))
     lacking, word = _lacking(rest, goal.trigger)
     front = "It is put in front of them by itself; write [trigger] where it should stand elsewhere." if goal.trigger else "Put it in front of them on the Captions tab, if it is your trigger word."
     rows = [

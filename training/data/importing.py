@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import shutil
 import tempfile
 import unicodedata
@@ -19,7 +20,7 @@ from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
 from . import bin, captions, embedded, encodings, kinds, noise, parquet, parts, rereading, sevens, tars, versions, zips
-from .controls import KINDS, Control, made
+from .controls import KINDS, Control, called, made
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets, summary
 from .edits import new_op
@@ -32,15 +33,19 @@ from .memory import hash_of, memory_of, natural_key, record_of, stem_of
 from .memory import scan as scan_folder
 from .offered import Left, Offered, Pairs, place
 from .pictures import SUFFIXES, Refused, load_pixels, open_regular, suffix_for
-from .roles import ANOTHER, PICTURE, Role, kohya_folder, roles
+from .roles import ANOTHER, PICTURE, Role, in_order, kohya_folder, roles
+from .tables import MOST_CONTROLS
 
 if TYPE_CHECKING:
     from PIL import Image
 
+MAX_INSTRUCTION = 2000  # letters of one that is for all pairs; a longer text is about the dataset
+_NOTICE = re.compile(r"^(?:read.?me|licen[cs]e|notice|about|info|notes?|credits?|changelog|requirements)\b", re.IGNORECASE)  # a text about the dataset
 FOLDER = "folder"  # source of captions that are the words of their folder's name
 SPARE_BYTES = 200_000_000  # what an import leaves free on the disk
 NOTHING_TO_DRAW = "goes without one: there is nothing in it to draw"
 CAME_MEANWHILE = "got one of its own meanwhile, which stays"
+BARE = "came without a control picture, where others came with one; no edit can be learnt from it"
 
 
 @dataclass(frozen=True)
@@ -262,7 +267,9 @@ def _all_of(ds: Dataset, room: Path, offered: list[Offered], verdicts: list[Verd
     verdicts += _kept_as_it_is(ds, regular, offered, on_progress) if regular else []
     verdicts += _pair_beside(ds, room, beside, pairs)
     lost = {(o.folder, o.stem) for o, _ in (*kept_out, *beside)}
-    verdicts += _pair(ds, [t for t in texts if (t.folder, t.stem) not in lost or pairs.beside(t)], pairs, new)
+    one = _for_all(ds, texts, pairs, new)
+    verdicts += _pair(ds, [t for t in texts if t not in one and ((t.folder, t.stem) not in lost or pairs.beside(t))], pairs, new)
+    verdicts += _instruct(ds, one, new)
     verdicts += listed.laid_on(ds, came, pairs, new)
     if stale := {id for id in ds.repeats() if id and id in new}:  # of pictures of these names that were here before
         ds.set_repeats(dict.fromkeys(stale, 1))
@@ -380,31 +387,56 @@ def _free_name(name: str, kind: str, stems: set[str]) -> str:
 def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pairs: Pairs) -> list[Verdict]:
     """Masks and control pictures to their pictures, found as captions are; each is looked at by the gate first.
 
-    A newer one takes the place of an older one; of several control pictures of one picture that come together, the first is used.
+    A newer one takes the place of an older one.  Of several of one picture that come together, all are kept in their order that it is made from, but only one that is drawn of it.
     """
     jobs = list(enumerate(beside))
-    verdicts, controlled, ready = [], {}, {}  # ready: what each is called beside its picture -> its file
+    verdicts: list[Verdict] = []
+    ready: dict[str, Path] = {}  # what each is called beside its picture -> its file
+    controlled: dict[str, tuple[str, bool, int]] = {}  # picture -> (its first that came, whether that is drawn, the place of its last)
+    owners: dict[str, tuple[str, str]] = {}  # picture -> the file it came as: of two that are the same picture, only one has what it is made from
     work = lambda gate, job: (job[1][1], _taken(ds, gate, job[1][0], room / f"beside{job[0]:06d}", {}))
-    for role, taken in gated(jobs, work):
+    there = scan_folder(ds.path).controls if beside else {}
+    for role, taken in sorted(gated(jobs, work), key=lambda row: (in_order(row[0]), natural_key(row[1].offered.label))):
         offered, report = taken.offered, taken.report
         ids = pairs.of_role(offered, role.owner)
         why = _misplaced(ds, taken, role, ids, pairs)
-        if not why and role.kind == "control" and ids[0] in controlled:
-            why = ANOTHER.format(owner=ids[0], used=controlled[ids[0]])
+        first, drawn, last = controlled.get(ids[0], ("", False, 0)) if ids else ("", False, 0)
+        if not why and first and (drawn or role.drawn or owners[ids[0]] != (role.owner[0], role.owner[1].casefold())):
+            why = ANOTHER.format(owner=ids[0], used=first)
         if why:
             verdicts.append(Verdict(offered.label, False, why, kind=role.kind))
             continue
-        suffix = MASK_SUFFIX if role.kind == "mask" else CONTROL_SUFFIX
         if report.format != "PNG":
             taken.temp.write_bytes(_as_png(taken.temp, role.kind))
-        ready |= {f"{Path(id).stem}{suffix}": taken.temp for id in ids}
-        if role.kind == "control":
-            controlled |= dict.fromkeys(ids, offered.label)
-        verdicts.append(Verdict(offered.label, True, report.note, ids[0], role.kind))
+        note = report.note
+        if role.kind == "mask":
+            ready |= {f"{Path(id).stem}{MASK_SUFFIX}": taken.temp for id in ids}
+        else:
+            said = max(role.place) if max(role.place) <= len(there.get(stem_of(ids[0]), ())) + 1 else 0  # control_2 that comes later, behind the first that is there
+            number = max(last + 1, said)
+            ready |= {called(Path(id).stem, number): taken.temp for id in ids}
+            controlled |= dict.fromkeys(ids, (first or offered.label, bool(role.drawn), number))
+            owners |= dict.fromkeys(ids, (role.owner[0], role.owner[1].casefold()))
+            note = "; ".join(filter(None, [note, _other_shape(ds, taken, ids[0]) if number == 1 else ""]))
+        verdicts.append(Verdict(offered.label, True, note, ids[0], role.kind))
     _put_beside(ds, ready)
     if beside:
         ds.check()
-    return verdicts
+    return verdicts + _bare(ds, set(controlled), pairs)
+
+
+def _other_shape(ds: Dataset, taken: _Taken, id: str) -> str:
+    """That a control picture has another shape than its picture; "" where it has not."""
+    picture = memory_of(ds.meta).records[id]
+    why = misfit((taken.report.width, taken.report.height), (picture["width"], picture["height"]))
+    return f"{why}; an edit can be learnt from it, a ControlNet cannot" if why else ""
+
+
+def _bare(ds: Dataset, paired: set[str], pairs: Pairs) -> list[Verdict]:
+    """A line for each picture that came without a control picture where those beside it came with one."""
+    bare = pairs.beside_of(paired)
+    have = {p.id for p in ds.pictures(check=False) if p.references} if bare else set()
+    return [Verdict(id, True, BARE, id, "bare") for id in sorted(bare - have, key=natural_key)]
 
 
 def _put_beside(ds: Dataset, ready: dict[str, Path]) -> None:
@@ -430,7 +462,29 @@ def _misplaced(ds: Dataset, taken: _Taken, role: Role, ids: list[str], pairs: Pa
     picture = memory_of(ds.meta).records.get(ids[0])  # of the file, as the mask lies beside that; Dataset.get would look at the whole folder
     if not picture or not picture["ok"]:
         return f"belongs to {ids[0]}, which cannot be used"
-    return misfit((report.width, report.height), (picture["width"], picture["height"]))
+    return misfit((report.width, report.height), (picture["width"], picture["height"])) if role.kind == "mask" else ""
+
+
+def add_references(ds: Dataset, id: str, paths: Iterable[os.PathLike | str]) -> list[Verdict]:
+    """Pictures that the picture `id` is made from, behind those that it has, copied in beside it; a verdict for each.  Raises ValueError for no such picture."""
+    given, verdicts = [Path(p) for p in paths], []
+    with _importing(ds, sum(map(_size, given))) as room, versions.step(ds) as step:
+        number = len(scan_folder(ds.path).controls.get(stem_of(ds.get(id).id), ()))
+        ready: dict[str, Path] = {}
+        jobs = list(enumerate(Offered(path.name, str(path.parent), path.name, path, loose=True) for path in given))
+        for taken in gated(jobs, lambda gate, job: _taken(ds, gate, job[1], room / f"beside{job[0]:06d}", {})):
+            why = taken.report.reason if not taken.report.ok else ""
+            why = why or (f"is more than the {MOST_CONTROLS} pictures that one can be made from" if number >= MOST_CONTROLS else "")
+            if not why:
+                number += 1
+                if taken.report.format != "PNG":
+                    taken.temp.write_bytes(_as_png(taken.temp, "control"))
+                ready[called(Path(id).stem, number)] = taken.temp
+            verdicts.append(Verdict(taken.offered.label, not why, why or taken.report.note, id, "control"))
+        _put_beside(ds, ready)
+        ds.check()
+        step.did = summary(verdicts)
+    return verdicts
 
 
 def make_controls(ds: Dataset, kind: str, on_progress: Progress | None = None) -> list[Verdict]:
@@ -543,6 +597,27 @@ def _pair(ds: Dataset, texts: list[Offered], pairs: Pairs, new: set[str]) -> lis
             ds._write_caption(scan, id, caption)
         rereading.remember(ds, guesses)
     ds.set_captions(changed, "file", new_op())
+    return verdicts
+
+
+def _for_all(ds: Dataset, texts: list[Offered], pairs: Pairs, new: set[str]) -> list[Offered]:
+    """The one text of an import of pairs that is no picture's caption by its name: the instruction of them all; [] where there is none, or more than one."""
+    if len(texts) != 1 or _NOTICE.match(texts[0].stem) or pairs.beside(texts[0]) or pairs.anywhere(texts[0].stem):
+        return []
+    return texts if sum(bool(p.references) for p in ds.pictures(check=False) if p.id in new) > 1 else []
+
+
+def _instruct(ds: Dataset, texts: list[Offered], new: set[str]) -> list[Verdict]:
+    """One instruction for all pairs that came, as the caption of each that has none."""
+    verdicts = []
+    for text, (data, why) in _read_all(texts).items():
+        caption = data.text if data and len(data.text) <= MAX_INSTRUCTION else ""
+        if not caption:
+            verdicts.append(Verdict(text.label, False, why or ("is too long to be the instruction of all pairs" if data and data.text else "is empty, so the pairs have no instruction"), kind="caption"))
+            continue
+        bare = {p.id: caption for p in ds.pictures(check=False) if p.id in new and p.references and not p.caption}
+        ds.set_captions(bare, "file", new_op())
+        verdicts.append(Verdict(text.label, True, f"is one instruction for all: it is the caption of {counted(len(bare), 'picture')} now", kind="folder"))
     return verdicts
 
 

@@ -50,10 +50,10 @@ class Tables:
         for table, read in self._read.items():
             for row in read.rows:
                 owner = self._named.of(place(table), row.file) if row.control or row.mask else None
-                for kind, said in (("control", row.control), ("mask", row.mask)):
+                for number, (kind, said) in enumerate((("mask", row.mask), ("control", row.control), *(("control", c) for c in row.more_controls))):
                     file = self._named.of(place(table), said) if said and owner else None
                     if file and file != owner:
-                        found[self._by_key[file]] = Role(kind, (self._by_key[owner].folder, self._by_key[owner].stem))  # type: ignore[index]
+                        found[self._by_key[file]] = Role(kind, (self._by_key[owner].folder, self._by_key[owner].stem), place=(1, max(1, number)))  # type: ignore[index]
         return found
 
     def laid_on(self, ds: Dataset, came: dict[tuple[str, str], list[str]], pairs: Pairs, new: set[str]) -> list[Verdict]:

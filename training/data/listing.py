@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import captions, treatment
-from .controls import Control
+from .controls import Control, called
 from .folder import MIDDLE, Folder
 from .masks import Mask, misfit
 from .memory import Scan, memory_of, stem_of
@@ -35,17 +35,20 @@ class Picture:
     control: Control | None = None
     control_note: str = ""  # why its control picture is not used
     seconds: float = 0.0  # of a clip; 0 for a picture
+    cuts: tuple[float, ...] = ()  # when new scenes begin in a clip, seconds
     captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
     caption_guess: str = ""  # the codec that its file was read in where that was a guess
     repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
     focus: tuple[float, float] = MIDDLE  # what its crop is cut around, shares from the left and from the top, of the picture as it is learnt
     treatment: Treatment = PLAIN  # how it is turned and mirrored before anything else; what lies beside it is turned along
     more_controls: tuple[Control, ...] = ()  # the second, third, ... of them, where an edit is made from several pictures
+    other_shape: Control | None = None  # its control picture where that has another shape than it: an edit may be made from it, no ControlNet is shown it
 
     @property
     def references(self) -> tuple[Control, ...]:
-        """What it is made from, in order: its control picture, and further ones."""
-        return (self.control, *self.more_controls) if self.control else ()
+        """What it is made from, in order: its control picture, of whatever shape, and further ones."""
+        first = self.control or self.other_shape
+        return (first, *self.more_controls) if first else self.more_controls
 
     @property
     def usable(self) -> bool:
@@ -66,7 +69,7 @@ def built(folder: Folder, scan: Scan, names: Sequence[str]) -> list[Picture]:
         record = memory.fresh(name, found)
         said = folder._caption_of(scan, name)
         stem = stem_of(name)
-        asides = tuple((n, memory.fresh(n, scan.stat(n))) for held in (scan.masks, scan.controls) if (n := held.get(stem)))
+        asides = tuple((n, memory.fresh(n, scan.stat(n))) for n in scan.lying(stem))
         first = kept[record["sha256"]] if record and record["ok"] else name
         source = sources.get((name, said.text), "file") if said.text else ""
         inputs = (record, said, source, found.st_size if found else 0, first, scan.kept_out.get(name), asides, lines, repeats.get(name, 1), focuses.get(record["sha256"], MIDDLE) if record else MIDDLE, treated.get(record["sha256"], PLAIN) if record else PLAIN)
@@ -90,11 +93,10 @@ def _one(folder: Folder, scan: Scan, name: str, path: Path, record: dict | None,
     if kept_out is not None:
         verdict, note = "refused", kept_out
     mask, mask_note = _mask_of(folder, scan, name, record)
-    control, control_note = _control_of(folder, scan, name, record)
-    beside: dict[str, Any] = {"mask": mask, "mask_note": mask_note, "control": control, "control_note": control_note}
+    beside: dict[str, Any] = {"mask": mask, "mask_note": mask_note, **_controls_of(folder, scan, name, record, treated)}
     return Picture(  # type: ignore[misc]
         name, path, *treated.size(record["width"], record["height"]), size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
-        **words, **beside, seconds=record["seconds"], repeats=repeats, focus=treated.point(focus), treatment=treated,
+        **words, **beside, seconds=record["seconds"], cuts=tuple(record.get("cuts", ())), repeats=repeats, focus=treated.point(focus), treatment=treated,
     )  # fmt: skip
 
 
@@ -105,10 +107,22 @@ def _mask_of(folder: Folder, scan: Scan, id: str, record: dict) -> tuple[Mask | 
     return (Mask(folder.path / name, digest, "file"), "") if digest else (own, why)
 
 
-def _control_of(folder: Folder, scan: Scan, id: str, record: dict) -> tuple[Control | None, str]:
-    """(control picture, why its file is not used) of a picture that was looked at."""
-    name, digest, why = _beside(folder, scan, scan.controls.get(stem_of(id)), record)
-    return (Control(folder.path / name, digest), "") if digest else (None, why)
+def _controls_of(folder: Folder, scan: Scan, id: str, record: dict, treated: Treatment) -> dict[str, Any]:
+    """The control pictures of a picture that was looked at, and why one is not used, as Picture has them."""
+    memory, stem = memory_of(folder.meta, reread=False), stem_of(id)
+    usable, note = [], ""
+    for number, name in enumerate(scan.controls.get(stem, ()), 1):
+        found = memory.fresh(name, scan.stat(name))
+        if found is None or not found["ok"]:  # none behind it either: each has its place
+            note = f"{name} {found['note']}" if found else f"{name} is not checked yet"
+            break
+        usable.append((Control(folder.path / name, found["sha256"], *treated.size(found["width"], found["height"]), called(stem, number)), found))
+    if not usable:
+        return {"control_note": note}
+    (first, found), *more = usable
+    why = misfit((found["width"], found["height"]), (record["width"], record["height"]))
+    note = note or (f"{first.path.name} {why}" if why else "")
+    return {"control": None if why else first, "other_shape": first if why else None, "control_note": note, "more_controls": tuple(one for one, _ in more)}
 
 
 def _beside(folder: Folder, scan: Scan, name: str | None, record: dict) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ import stat
 import threading
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -22,13 +22,14 @@ from typing import Any
 from ..files import rights
 from ..outside import read_json
 from . import captions, encodings
-from .controls import is_control
+from .controls import called, is_control
+from .cuts import MOST as MOST_CUTS
 from .edits import Edits
 from .gate import Report
 from .masks import SUFFIX as MASK
 from .masks import is_mask, masked_stem
 from .pictures import SUFFIXES, Refused, open_regular
-from .roles import ANOTHER, Pairing, beside
+from .roles import ANOTHER, Pairing, beside, in_order, is_pair_folder, is_result_folder, roles
 from .tabled import SUFFIXES as TABLES
 from .tabled import Tabled
 from .tabled import masks as masks_told
@@ -45,11 +46,19 @@ class Scan:
     text_entries: dict[str, os.DirEntry | os.stat_result]
     names: list[str]
     masks: dict[str, str]  # stem -> the mask's file
-    controls: dict[str, str]  # stem -> the control picture's file
+    controls: dict[str, tuple[str, ...]]  # stem -> its control pictures' files, in their order
     beside: dict[str, os.DirEntry | _Below]  # both of these by their names
     kept_out: dict[str, str]  # files that are no pictures to learn from, and why
     tables: dict[str, os.DirEntry]  # files that may speak of the pictures' captions, by name
-    told: dict[str, str] = field(default_factory=dict)  # masks that are none by their names, but by a table: how one would be called -> its file
+    told: dict[str, str] = field(default_factory=dict)  # masks and control pictures that are none by their names, but by a table or their folder: how one would be called -> its file
+
+    def lying(self, stem: str) -> list[str]:
+        """The mask and the control pictures of a picture."""
+        return [*filter(None, [self.masks.get(stem)]), *self.controls.get(stem, ())]
+
+    def owners(self) -> dict[str, str]:
+        """{mask or control picture: the stem of its picture}."""
+        return {name: stem for stem, name in self.masks.items()} | {name: stem for stem, names in self.controls.items() for name in names}
 
     def stat(self, name: str) -> os.stat_result | None:
         """Of a picture, a mask or a control picture; None if it is gone."""
@@ -152,7 +161,7 @@ RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "f
 
 def is_record(record: object) -> bool:
     """Whether an entry of index.json is one that record_of() could have made: the folder may be somebody else's."""
-    if not isinstance(record, dict) or set(record) != RECORD_KEYS:
+    if not isinstance(record, dict) or set(record) - {"cuts"} != RECORD_KEYS:
         return False
     whole = all(type(record[key]) is int and -1 <= record[key] < 2**63 for key in ("size", "mtime_ns", "width", "height"))
     texts = all(isinstance(record[key], str) and len(record[key]) < 10_000 for key in ("sha256", "note", "format"))
@@ -160,7 +169,16 @@ def is_record(record: object) -> bool:
         return False
     known = re.fullmatch("[0-9a-f]{64}", record["sha256"]) is not None
     shown = known and 0 < record["width"] < 10**6 and 0 < record["height"] < 10**6
+    if not _are_cuts(record.get("cuts"), record["seconds"]):
+        return False
     return math.isfinite(record["seconds"]) and record["seconds"] >= 0 and (shown if record["ok"] else known or not record["sha256"])
+
+
+def _are_cuts(cuts: object, seconds: float) -> bool:
+    """Whether these can be where a clip of so many seconds cuts to another scene; a clip that nobody has looked for them in is looked at again."""
+    if cuts is None or not seconds:
+        return cuts is None and not seconds
+    return isinstance(cuts, list) and len(cuts) <= MOST_CUTS and all(type(at) is float and 0 < at <= seconds for at in cuts) and sorted(cuts) == cuts
 
 
 def record_of(found: os.stat_result | None, digest: str, report: Report) -> dict:
@@ -168,7 +186,7 @@ def record_of(found: os.stat_result | None, digest: str, report: Report) -> dict
     return {
         "size": found.st_size if found else -1, "mtime_ns": found.st_mtime_ns if found else -1, "sha256": digest, "ok": report.ok,
         "note": report.note if report.ok else report.reason, "width": report.width, "height": report.height, "format": report.format,
-        "alpha": report.alpha, "seconds": report.seconds,
+        "alpha": report.alpha, "seconds": report.seconds, **({"cuts": list(report.cuts)} if report.seconds else {}),
     }  # fmt: skip
 
 
@@ -191,7 +209,8 @@ def scan(folder: Path) -> Scan:
     files, text_entries, aside, tables = ({name: entries[name] for name in part} for part in (known.files, known.text_entries, known.beside, known.tables))
     made = replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside, tables=tables)  # type: ignore[arg-type]
     own = ".easel" in entries  # of a dataset of ours, tables were read when it was filled
-    return _with_told(made, folder, told) if tables and not own and (told := masks_told(folder, known.names, tables)) else made
+    made = _with_told(made, folder, told) if tables and not own and (told := masks_told(folder, known.names, tables)) else made
+    return _with_folders(made, folder, pairs_lie_in(folder, key[1])) if made.names else made
 
 
 @dataclass(frozen=True)
@@ -220,6 +239,48 @@ def _with_told(found: Scan, folder: Path, told: Mapping[str, str]) -> Scan:
     return replace(found, files=files, names=[n for n in found.names if n in files], beside=aside, masks=masks, kept_out=kept_out, told=called)
 
 
+def _with_folders(found: Scan, folder: Path, around: Mapping[str, list[str]]) -> Scan:
+    """The same look, with what lies in folders of pairs: under a picture's name there, one that the picture is made from.  around: as pairs_lie_in()."""
+    if not around:
+        return found
+    stems = {stem_of(n).casefold(): stem_of(n) for n in found.names}
+    rows: dict[str, list[tuple[tuple[bool, tuple[int, int]], tuple, str]]] = {}
+    for place, names in around.items():
+        part, home = place.rpartition("/")[2], folder.name if place.startswith("../") else ""
+        made = roles([*((home, n) for n in found.names), *((part, n) for n in names)])[len(found.names) :]
+        for name, role in zip(names, made, strict=True):
+            if role.kind == "control" and role.owner[1] and (stem := stems.get(role.owner[1].casefold())) is not None:
+                rows.setdefault(stem, []).append((in_order(role), natural_key(place), f"{place}/{name}"))
+    controls, aside, called_so = dict(found.controls), dict(found.beside), dict(found.told)
+    for stem, lying in rows.items():
+        if stem in controls:
+            continue  # those beside the picture go before, and are all of them
+        drawn = min(key for key, _, _ in lying)[0]
+        used = [name for key, _, name in sorted(lying) if key[0] == drawn]
+        controls[stem] = tuple(used[:1] if drawn else used)
+        for number, name in enumerate(controls[stem], 1):
+            aside[name] = _Below(folder / name)
+            called_so[called(stem, number)] = name
+    return replace(found, controls=controls, beside=aside, told=called_so)
+
+
+def pairs_lie_in(folder: Path, inner: Collection[str]) -> dict[str, list[str]]:
+    """{a folder as seen from this one: pictures in it} of those by whose names it holds what this folder's pictures are made from: below it, or beside it where it holds results.
+
+    inner: the folders in it.
+    """
+    places = {name: name for name in inner if _is_text(name) and is_pair_folder(name, ())}
+    if not places and is_result_folder(folder.name) and ".easel" not in inner:
+        with suppress(OSError), os.scandir(folder.parent) as found:  # a folder whose parent cannot be read has none
+            names = [e.name for e in found if e.is_dir(follow_symlinks=False) and _is_text(e.name)]
+            places = {f"../{n}": n for n in names if n != folder.name and is_pair_folder(n, [folder.name]) and not (folder.parent / n / ".easel").exists()}
+    held = {}
+    for place in places:
+        with suppress(OSError), os.scandir(folder / place) as found:
+            held[place] = [e.name for e in found if e.name[0] != "." and _is_text(e.name) and os.path.splitext(e.name)[1].lower() in SUFFIXES and e.is_file(follow_symlinks=False)]
+    return {place: names for place, names in held.items() if names}
+
+
 MAX_LOOKS = 16  # folders whose names are remembered sorted out
 _looks: dict[Path, tuple[tuple, Scan]] = {}
 
@@ -242,16 +303,21 @@ def _sorted_out(entries: dict[str, os.DirEntry]) -> Scan:
             aside[name] = entry
         elif not entry.is_dir(follow_symlinks=False):
             files[name] = entry
-    kept_out, controls = {}, {}
+    kept_out: dict[str, str] = {}
+    controls: dict[str, tuple[str, ...]] = {}
     found = beside(files, texts)
-    for name, role in sorted(found.items(), key=lambda row: (not is_control(row[0]), natural_key(row[0]))):
+    first: dict[str, str] = {}  # stem -> what its control pictures are drawn as
+    for name, role in sorted(found.items(), key=lambda row: (not is_control(row[0]), in_order(row[1]), natural_key(row[0]))):
+        owner = role.owner[1]
         if role.kind == "mask":
-            masks.setdefault(role.owner[1], name)
+            masks.setdefault(owner, name)
             aside[name] = files.pop(name)
-        elif (used := controls.setdefault(role.owner[1], name)) == name:
+        elif owner not in controls or (not role.drawn and not first[owner]):
+            first.setdefault(owner, role.drawn)
+            controls[owner] = (*controls.get(owner, ()), name)
             aside[name] = files.pop(name)
         else:
-            kept_out[name] = ANOTHER.format(owner=role.owner[1], used=used)
+            kept_out[name] = ANOTHER.format(owner=owner, used=controls[owner][0])
     texts = _beside_their_pictures(texts, [n for n in files if n not in kept_out])
     return Scan(files, texts, text_entries, sorted(files, key=natural_key), masks, controls, aside, kept_out, tables)  # type: ignore[arg-type]
 

@@ -66,6 +66,7 @@ class Pairs:
             by_folder.setdefault(folder, []).extend((name, id) for id in ids)
         self.came = {id for ids in came.values() for id in ids}
         self._folders = {folder: Pairing(rows) for folder, rows in by_folder.items()}
+        self._held = [{id for _, id in rows} for rows in by_folder.values()]
         self._all = Pairing([row for rows in by_folder.values() for row in rows] + [(id, id) for id in there])
 
     def beside(self, text: Offered) -> list[str]:
@@ -75,6 +76,10 @@ class Pairs:
     def of_role(self, offered: Offered, owner: tuple[str, str]) -> list[str]:
         """Those that a mask or control picture belongs to."""
         return self.inside(owner[0], owner[1]) or self.inside(offered.folder, owner[1]) or self.anywhere(owner[1])
+
+    def beside_of(self, ids: set[str]) -> set[str]:
+        """Those that came in the same folders as these, without these."""
+        return {id for held in self._held if held & ids for id in held} - ids
 
     def anywhere(self, stem: str) -> list[str]:
         return self._all.of(stem)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 CONTROL = "is a control picture by its name, but there is no picture that it belongs to; rename it if it is one to learn from"
-ANOTHER = "is a control picture of {owner}, which has another one, {used}; one is used"
+ANOTHER = "is a control picture of {owner}, which has another one, {used}; one is used"  # one of another kind: of one kind, further ones follow it
 REGULAR = (
     "is a regularisation picture: learnt along with the others it would be taken for the thing itself. Make a dataset of its own of these, "
     "and add it to the run as one that is kept as it is"
@@ -22,11 +22,12 @@ DRAWN = "lies beside a training's own folder of pictures, where earlier results 
 # OneTrainer: -masklabel, -condlabel.  ai-toolkit: .mask, .depth and others in _controls.  The rest: what people call them
 _MASK = re.compile(r"^(.+)[-_. ](?:masklabel|mask)$", re.IGNORECASE)
 _CONTROL = re.compile(
-    r"^(.+)(?:[-_. ](?:condlabel|cond|conditioning|control|controlnet|depth|canny|openpose|lineart|scribble|softedge)(?:[-_]?\d{1,2})?|\.(?:line|pose|inpaint))$",
+    r"^(.+?)(?:[-_. ](condlabel|cond|conditioning|control|controlnet|depth|canny|openpose|lineart|scribble|softedge)[-_]?(\d{1,2})?|\.(line|pose|inpaint))$",
     re.IGNORECASE,
 )
-_START = re.compile(r"^(.+)_start\d{0,2}$", re.IGNORECASE)  # fal: root_start and root_end, the caption in root.txt
-_NUMBERED = re.compile(r"^(.+?)[-_]\d{1,4}$")  # several control pictures of one picture
+_DRAWN = frozenset(("depth", "canny", "openpose", "lineart", "scribble", "softedge", "line", "pose", "inpaint"))  # of several kinds of drawings of a picture, one is used
+_START = re.compile(r"^(.+)_start(\d{0,2})$", re.IGNORECASE)  # fal: root_start and root_end, the caption in root.txt
+_NUMBERED = re.compile(r"^(.+?)[-_](\d{1,4})$")  # several control pictures of one picture
 
 _MASK_FOLDER = re.compile(r"^_?(?:alpha[-_ ]?)?masks?(?:label|[-_ ]?images?)?s?$", re.IGNORECASE)
 _CONTROL_FOLDER = re.compile(
@@ -35,7 +36,7 @@ _CONTROL_FOLDER = re.compile(
     re.IGNORECASE,
 )
 _ALWAYS_CONTROL = re.compile(r"^_controls$", re.IGNORECASE)  # ai-toolkit makes it itself
-_SOURCE_FOLDER = re.compile(r"^(?:sources?|src|inputs?|before|start|references?|refs?|originals?|orig|unedited)$", re.IGNORECASE)
+_SOURCE_FOLDER = re.compile(r"^(?:sources?|src|inputs?|before|start|references?|refs?|originals?|orig|unedited)(?:[-_ ]?\d{1,2})?$", re.IGNORECASE)
 _TARGET_FOLDER = re.compile(r"^(?:targets?|tgt|outputs?|after|end|edit(?:ed|s)?)$", re.IGNORECASE)
 _REGULAR_FOLDER = re.compile(r"^(?:reg(?:s|ulari[sz]ation)?|class)(?:[-_ ]?(?:images?|data|dir))?$", re.IGNORECASE)
 _DRAWN_FOLDER = re.compile(r"^(?:models?|logs?|samples?)$", re.IGNORECASE)
@@ -46,11 +47,15 @@ ALL_PAIRS = 0.8  # share of a folder's pictures in start and end pairs, from whi
 @dataclass(frozen=True)
 class Role:
     """kind: picture, mask, control, regular, drawn.  owner: (folder, stem) of the picture that a mask or control picture belongs to, where there is
-    one.  reason: why it is not learnt."""
+    one.  reason: why it is not learnt.
+
+    place: which of several control pictures it is, by its folder and by its name, from 1.  drawn: what it is drawn as, "canny" say; "" for what a picture is made from."""
 
     kind: str
     owner: tuple[str, str] = ("", "")
     reason: str = ""
+    place: tuple[int, int] = (1, 1)
+    drawn: str = ""
 
 
 PICTURE = Role("picture")
@@ -66,12 +71,12 @@ def beside(names: Iterable[str], text_stems: Collection[str] = ()) -> dict[str, 
         for pattern, kind in ((_MASK, "mask"), (_CONTROL, "control")):
             match = pattern.match(stem)
             if match and (owner := by_stem.get(_folded(match[1]))) is not None:
-                found[name] = Role(kind, ("", owner), CONTROL if kind == "control" else "")
-    starts = {n: m[1] for n in names if n not in found and (m := _START.match(_stem(n))) and _folded(m[1] + "_end") in by_stem}
+                found[name] = Role("control", ("", owner), CONTROL, (1, _number(match[3])), _drawn(match)) if kind == "control" else Role(kind, ("", owner))
+    starts = {n: m for n in names if n not in found and (m := _START.match(_stem(n))) and _folded(m[1] + "_end") in by_stem}
     if starts:
         in_pairs = len(starts) + sum(_folded(_stem(n)).endswith("_end") for n in names) >= ALL_PAIRS * len(names)
         said = {_folded(s) for s in text_stems}
-        found |= {n: Role("control", ("", by_stem[_folded(root + "_end")]), CONTROL) for n, root in starts.items() if in_pairs or _folded(root) in said}
+        found |= {n: Role("control", ("", by_stem[_folded(m[1] + "_end")]), CONTROL, (1, _number(m[2]))) for n, m in starts.items() if in_pairs or _folded(m[1]) in said}
     return found
 
 
@@ -86,7 +91,7 @@ def roles(files: Sequence[tuple[str, str]], text_files: Collection[tuple[str, st
         local = beside([*(files[at][1] for at in places), *known], {_stem(n) for f, n in text_files if f == folder})
         for at in places:
             role = local.get(files[at][1], PICTURE)
-            made[at] = Role(role.kind, (folder, role.owner[1]), role.reason) if role.owner[1] else role
+            made[at] = replace(role, owner=(folder, role.owner[1])) if role.owner[1] else role
     _by_folder(files, folders, made)
     return made
 
@@ -110,7 +115,43 @@ def _by_folder(files: Sequence[tuple[str, str]], folders: dict[str, list[int]], 
             as_mask = kind == "mask" or (kind == "control" and _MASK.match(stem) and owners[at])
             owner = owners[at] or ("", "")
             reason = {"mask": "", "control": CONTROL, "regular": REGULAR, "drawn": DRAWN}[kind]
-            made[at] = Role("mask", owners[at] or ("", stem)) if as_mask else Role(kind, owner if kind == "control" else ("", ""), reason)
+            made[at] = Role("mask", owners[at] or ("", stem)) if as_mask else _placed(folder, around, stem, owner) if kind == "control" else Role(kind, ("", ""), reason)
+
+
+def _placed(folder: str, around: str, stem: str, owner: tuple[str, str]) -> Role:
+    """The role of a control picture by its folder: control_1/a before control_2/a, control/a_1 before control/a_2."""
+    part = folder[len(around) :].lstrip("/").split("/")[0]
+    numbered = re.search(r"(\d{1,2})$", part)
+    word = part[: numbered.start()].rstrip("-_ ").casefold() if numbered else part.casefold()
+    drawn = _CONTROL.match(stem)
+    by_name = drawn[3] if drawn else m[2] if owner[1] and _folded(owner[1]) != _folded(stem) and (m := _NUMBERED.match(stem)) else None
+    return Role("control", owner, CONTROL, (_number(numbered[1] if numbered else None), _number(by_name)), word if word in _DRAWN else _drawn(drawn))
+
+
+def in_order(role: Role) -> tuple[bool, tuple[int, int]]:
+    """By what control pictures of one picture are sorted: what it is made from comes before what is drawn of it, then by their numbers."""
+    return bool(role.drawn), role.place
+
+
+def is_pair_folder(name: str, beside: Collection[str]) -> bool:
+    """Whether a folder of this name holds what pictures are made from, where folders of the names `beside` lie beside it."""
+    if _CONTROL_FOLDER.match(name):
+        return True
+    return bool(_SOURCE_FOLDER.match(name)) and any(_TARGET_FOLDER.match(other) for other in beside)
+
+
+def is_result_folder(name: str) -> bool:
+    """Whether a folder of this name holds the results of pairs: what is learnt."""
+    return bool(_TARGET_FOLDER.match(name)) or name.casefold() == "main"
+
+
+def _number(said: str | None) -> int:
+    return int(said) if said else 1
+
+
+def _drawn(match: re.Match[str] | None) -> str:
+    word = (match[2] or match[4]).casefold() if match else ""
+    return word if word in _DRAWN else ""
 
 
 def _mark(folder: str, folders: Collection[str]) -> tuple[str, str, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 import unicodedata
@@ -24,18 +25,24 @@ MAX_BYTES = 64_000_000  # of one table: ten thousand pictures with long captions
 MAX_CAPTIONS = 64  # of one picture
 FILE_KEYS = ("file_name", "image_path", "video_path", "media_path", "image_file", "filename", "file", "image", "video", "path", "name")
 TEXT_KEYS = ("text", "caption", "captions", "prompt", "description", "texts", "prompts")
+EDIT_KEYS = ("edit_instruction", "edit_prompt")  # what is done to a picture: said beside what it shows, it is the caption of the pair
 CONTROL_KEYS = ("conditioning_image_file_name", "control_path", "conditioning_image", "control_file_name")
 MASK_KEYS = ("mask_file_name", "mask_path", "mask")
+MOST_CONTROLS = 9  # of one picture that a table names
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a table says of one picture.  file, control, mask: as written there, seen from the table; a file may lack its ending.  captions: each once."""
+    """What a table says of one picture.  file, control, mask: as written there, seen from the table; a file may lack its ending.  captions: each once.
+
+    more_controls: the second picture that it is made from, the third, and so on.
+    """
 
     file: str
     captions: tuple[str, ...] = ()
     control: str = ""
     mask: str = ""
+    more_controls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,11 @@ def csv_rows(text: str) -> list[dict[str, str]]:
         raise ValueError(f"is no whole table: {error}") from None
 
 
+def control_column(number: int) -> str:
+    """The column of the control pictures of this number, from 1, as load_dataset("imagefolder") wants it called."""
+    return CONTROL_KEYS[0] if number == 1 else f"conditioning_image_{number}_file_name"
+
+
 def row_of(values: Mapping[str, Any]) -> Row | None:
     """A picture's row out of named values; None where no file is named.  Keys in any case; `image` may be an object with a `path`."""
     lower = {str(k).strip().lower(): v for k, v in values.items()}
@@ -153,13 +165,17 @@ def row_of(values: Mapping[str, Any]) -> Row | None:
         return ""
 
     file = path(FILE_KEYS)
-    return Row(file, texts(lower), path(CONTROL_KEYS), path(MASK_KEYS)) if file else None
+    numbered = lambda n: (control_column(n), *(f"{key}{joint}{n}" for key in CONTROL_KEYS for joint in ("_", "")))
+    first = path((*CONTROL_KEYS, *numbered(1)))
+    more = tuple(itertools.takewhile(bool, (path(numbered(n)) for n in range(2, MOST_CONTROLS + 1)))) if first else ()
+    return Row(file, texts(lower), first, path(MASK_KEYS), more) if file else None
 
 
 def texts(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The captions among named values: those of TEXT_KEYS, lists of them, and `caption_1`, `text_2` and the like."""
+    """The captions among named values: of EDIT_KEYS, else those of TEXT_KEYS, lists of them, and `caption_1`, `text_2` and the like, else an `instruction`."""
     numbered = sorted((k for k in values if re.fullmatch(r"(?:caption|text|prompt)[-_]?\d{1,2}", k)), key=lambda k: (len(k), k))
-    return only_texts([values.get(k) for k in (*TEXT_KEYS, *numbered)])
+    said = only_texts([values.get(k) for k in EDIT_KEYS]) or only_texts([values.get(k) for k in (*TEXT_KEYS, *numbered)])
+    return said or only_texts([values.get("instruction")])
 
 
 def only_texts(values: Iterable[Any]) -> tuple[str, ...]:

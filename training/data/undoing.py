@@ -28,7 +28,7 @@ def undo(folder: Folder) -> str:
 
 def _taken_back(folder: Folder, step: list[dict]) -> str:
     scan = scan_folder(folder.path)
-    restored, changed_since, pictures, crops, treated, said = set(), set(), 0, 0, 0, []
+    restored, changed_since, pictures, crops, treated, controls, said = set(), set(), 0, 0, 0, 0, []
     for record in reversed(step):
         for id, (before, after) in record.get("captions", {}).items():
             if id in scan.files and folder._caption_of(scan, id).text == after:
@@ -37,6 +37,7 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
             elif id not in restored:
                 changed_since.add(id)
         pictures += _put_back(folder, record["op"], record.get("removed", []))
+        controls += _put_beside(folder, record["op"], record.get("beside", []))
         back = {digest: before for digest, (before, after) in record.get("focus", {}).items() if is_focus(before)}
         if back:
             folder._write_focus(back)
@@ -48,6 +49,7 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
             said += _taken_away(folder, record)
     folder._edits().undo(step[0]["op"])
     said += [counted(pictures, "picture") + " put back"] if pictures else []
+    said += [counted(controls, "control picture") + " put back"] if controls else []
     said += [counted(crops, "crop") + " put back"] if crops else []
     said += [counted(treated, "picture") + " as before"] if treated else []
     said += [counted(len(restored), "caption") + " put back"] if restored else []
@@ -67,7 +69,7 @@ def _taken_away(folder: Folder, record: dict) -> list[str]:
     stems = {stem_of(name).casefold() for name in wanted.files}
     taken = set(bin.with_beside(scan, [n for n in since if n in scan.files and stem_of(n).casefold() in stems]))  # their caption's name is that of another
     stay = {name: digest for name, digest in since.items() if name not in wanted.files and name not in taken}
-    owners = {name: stem for held in (scan.masks, scan.controls) for stem, name in held.items()}
+    owners = scan.owners()
     left = {stem_of(name) for name in (*wanted.files, *stay) if name not in scan.beside}
     stay = {name: digest for name, digest in stay.items() if name in scan.files or owners.get(name) in left}  # no mask without its picture
     of = {kind: {k: v for k, v in getattr(now, kind).items() if k in stay} for kind in ("captions", "repeats")}
@@ -101,6 +103,8 @@ def can_undo(folder: Folder) -> str:
         return counted(len(step[0]["focus"]), "crop")
     if "treated" in step[0]:
         return treatment.told(step[0]["treated"])
+    if "beside" in step[0]:
+        return f"removal of {counted(len(step[0]['beside']), 'control picture')}"
     if "removed" in step[0]:
         return f"removal of {counted(sum(len(r.get('removed', [])) for r in step), 'picture')}"
     return f"{counted(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
@@ -123,6 +127,36 @@ def remove(folder: Folder, ids: Sequence[str]) -> int:
             folder._edits().removed(op, ids)
             bin.put_aside(folder, scan, [n for n in bin.with_beside(scan, ids) if os.path.lexists(folder.path / n)], op)
             return len(ids)
+
+
+def remove_references(folder: Folder, ids: Sequence[str]) -> int:
+    """Put aside what these pictures are made from; they stay, and undo brings it back.  How many files."""
+    if folder.in_place:
+        raise ValueError(f"{folder.path} is used in place, and Easel does not take files out of your own folders; remove them there")
+    for id in ids:
+        folder._path_of(id)
+    with folder._locked():
+        restoring.finish(folder)
+        scan, op = scan_folder(folder.path), new_op()
+        stems = {stem_of(n) for n in scan.names if n not in ids}  # a.jpg and a.png may share it
+        names = [n for id in dict.fromkeys(ids) if stem_of(id) not in stems for n in scan.controls.get(stem_of(id), ())]
+        if names:
+            flat = {real: name for name, real in scan.told.items()}
+            with versions.step(folder, f"{counted(len(names), 'control picture')} removed"):
+                folder._edits().beside(op, [flat.get(name, name) for name in names])
+                bin.put_aside(folder, scan, names, op)
+        return len(names)
+
+
+def _put_beside(folder: Folder, op: str, names: Sequence[str]) -> int:
+    """Control pictures that a step removed without their pictures, beside these again.  How many."""
+    count = 0
+    for kept in bin.contents(folder) if names else ():
+        if kept.step == op and kept.name in names and not os.path.lexists(folder.path / kept.name):
+            bin.place(folder, kept.path, kept.name, move=True, record=kept.record)
+            count += 1
+    bin.sweep(folder)
+    return count
 
 
 def _put_back(folder: Folder, op: str, names: Sequence[str]) -> int:

@@ -14,6 +14,7 @@ from ..family import FamilySpec
 from ..formats import foreign, layouts
 from ..formats.adapting import is_whole, put, stands_alone
 from ..formats.deliver import LORA_HEADER
+from ..formats.halves import expert_of, together
 from ..runs.adapters import place
 from ..runs.context import Context
 
@@ -55,7 +56,7 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
         return _start_whole(place, adapter, modules)
     if place.is_dir():
         raise ValueError(f"adapter.start_from is {source!r}, a folder; name the .safetensors file in it")
-    tensors, _ = _read(place, modules, spec)
+    tensors = {k: v for half in together(place, spec) for k, v in _read(half, modules, spec)[0].items() if k.split(".", 1)[0] in modules or half == place}
     header = {k: v for name, module in modules.items() for k, v in adapter.settings(module, name).items()}
     mine = {k: v for name, module in modules.items() for k, v in adapter.tensors(module, name).items()}
     _refuse_others(source, tensors, mine)
@@ -80,7 +81,11 @@ def _read(file: Path, modules: dict[str, nn.Module], spec: FamilySpec, without: 
     tensors, said = layouts.read(file)
     tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(without)} if without else tensors
     names = lambda folder: [n.replace(".base_layer", "") for n, _ in modules[folder].named_modules()] if folder in modules else []
+    stored = list(tensors)
     tensors, header = foreign.to_diffusers(tensors, said, spec, names)
+    if spec.experts and {k.split(".", 1)[0] for k in tensors} == {spec.denoiser}:  # one of two files; a checkpoint of ours holds both
+        folder = expert_of(file, stored, said, spec).folder
+        tensors, header = ({f"{folder}.{k.split('.', 1)[1]}": v for k, v in found.items()} for found in (tensors, header))
     return {foreign.as_named_here(k, spec, names): v for k, v in tensors.items()}, header
 
 

@@ -13,26 +13,29 @@ from torch import Tensor
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import concepts, datasets, heldout, kinds, pairs, parts
+from ..data import concepts, datasets, editing, heldout, kinds, pairs, parts
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.controls import Control
-from ..data.frames import STILL, Segment, left_out, segments
+from ..data.frames import STILL, Segment, captions_of, left_out, segments
 from ..data.masks import Mask
 from ..data.treatment import PLAIN, Treatment
-from ..family import CONTROL, GEOMETRY, PICTURE, Cond, FamilySpec
+from ..family import CONTROL, GEOMETRY, PICTURE, REFERENCE, Cond, FamilySpec, References
 from ..formats.beside import needs_control
 from ..home import Home
 from ..plan.shots import variant, variants
 from ..runs.ranks import ALONE, Alone
+from . import references
 from .ahead import Ahead, moved, pinned
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
+from .experts import Turns
 from .imageprompts import ImagePrompts
 from .lessons import Asked
 from .losses import differing
 from .noise import draw_noise
 from .randomness import generator, number, permutation, unit
+from .references import Reference, Spoken
 from .texts import Texts
 
 TAG_ORDERS = 8  # shuffled versions of a caption that are encoded; the encoders are gone once training starts
@@ -58,11 +61,12 @@ class Item:
     places: tuple[tuple[int, str], ...] = ()  # (number of a target, context) that it may be trained with, where words are changed
     control: Control | None = None
     treatment: Treatment = PLAIN  # done to the file's picture, and to what lies beside it, before anything else
+    references: tuple[Reference, ...] = ()  # what it is made from, where edits are learnt
 
     @property
-    def bucket(self) -> tuple[int, int, int]:
-        """Width, height, frames: items of one bucket may share a batch."""
-        return self.crop.width, self.crop.height, self.segment.frames
+    def bucket(self) -> tuple:
+        """Width, height, frames, and (width, height) of each thing that it is made from: items of one bucket may share a batch."""
+        return self.crop.width, self.crop.height, self.segment.frames, *((r.width, r.height) for r in self.references)
 
     def latent_key(self, encoder: str, flip: bool) -> str:
         """Where its latents are cached; depends on what the pixels are, not on where the file lies."""
@@ -156,8 +160,8 @@ class Plan:
 
 def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: Callable[[str], None], before: frozenset[str] = frozenset()) -> Plan:
     """All items of a run that has datasets, in a fixed order.  before: ids of what an earlier attempt held out, which stays so.  Raises ValueError when nothing is left to train on."""
-    objective = concepts.objective_of(config, home.plugins)
-    words, paired = concepts.by_words(objective), concepts.in_pairs(objective)
+    objective, family = concepts.objective_of(config, home.plugins), registry.get("families", spec.id, home.plugins)
+    words, paired, edits = concepts.by_words(objective), concepts.in_pairs(objective), editing.edits(objective)
     controlled = needs_control(registry.get("adapters", config.adapter.type, home.plugins))
     pictures = []
     prints = []
@@ -165,20 +169,22 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     for use in config.data.datasets:
         taken = parts.taken(home, use)
         sources[taken.ds.name] = taken.ds
-        prints.append([taken.fingerprint(config.loss.masked, controlled), use.repeats])
+        prints.append([taken.fingerprint(config.loss.masked, controlled), use.repeats, *([_made_from(taken.pictures())] if edits else [])])
         pictures += [(use, taken.ds.name, p) for p in taken.pictures() if p.usable]
     if not pictures:
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
     others = _low_ends(config, home, pictures, prints, warn) if paired else {}
     pictures = [(use, name, p) for use, name, p in pictures if not paired or (name, p.id) in others]
-    said = left_out((p for _, _, p in pictures), config.data, spec)
-    pictures = [row for row in pictures if segments(row[2].seconds, config.data, spec)]
+    said = left_out(((use, p) for use, _, p in pictures), config.data, spec)
+    pictures = [row for row in pictures if segments(row[2], row[0], config.data, spec)]
     if not pictures:
         raise ValueError(f"nothing is left to train on: {'; '.join(said)}")
     for text in said:
         warn(text)
     if controlled:
         pictures = _with_control(pictures, warn)
+    for text in editing.faults(config, family, pictures) if edits else ():
+        raise ValueError(text)
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
         raise ValueError("the only usable pictures are those that are kept as they are; add pictures to learn from on the Dataset tab")
@@ -200,14 +206,15 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
             if not config.data.upscale and (crop.scaled[0] > picture.width or crop.scaled[1] > picture.height):
                 small.append(picture.id)
                 continue
-            for segment in segments(picture.seconds, config.data, spec):
+            for segment in segments(picture, use, config.data, spec):
                 other = others.get((name, picture.id))
                 places = _places(config, picture.captions) if words else ()
                 shape = {"size": (picture.width, picture.height), "crop": crop, "flips": (False, True) if config.data.flip else (False,), "segment": segment}
                 item = Item(
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
-                    _targets_said(config, places) if words else _captions(config, picture.captions or (other.captions if other else ()), word),
+                    _targets_said(config, places) if words else _captions(config, captions_of(picture, segment, sources[name].lines) or (other.captions if other else ()), word),
                     weight=use.weight, prior=use.prior, named=bool(word), mask=picture.mask if config.loss.masked and not use.prior else None, places=places, control=picture.control if controlled else None,
+                    references=references.of(picture, crop, family) if edits else (),
                     low=Item(f"{name}/{other.id}", str(other.path), other.sha256, (), treatment=other.treatment, **shape) if other else None, treatment=picture.treatment, **shape,
                 )  # fmt: skip
                 if number_ in held:
@@ -219,6 +226,11 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
     if all(item.prior for item in items):
         raise ValueError("every picture is smaller than its training size; lower data.resolutions, or switch data.upscale on")
     return Plan(tuple(items), tuple(kept_back), key(*prints))
+
+
+def _made_from(pictures: Sequence[datasets.Picture]) -> list[list[str]]:
+    """What each picture is made from, by hashes, whatever the files are called."""
+    return sorted([p.sha256, *(r.sha256 for r in p.references)] for p in pictures if p.usable)
 
 
 def _low_ends(config: TrainConfig, home: Home, pictures: list, prints: list, warn: Callable[[str], None]) -> dict[tuple[str, str], datasets.Picture]:
@@ -420,16 +432,18 @@ class Row(NamedTuple):
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None, takes: References | None = None, turns: Turns | None = None):
+        self.takes = takes  # how the family is shown what pictures are made from; None where no edits are learnt
         self.objective, self.words = objective, concepts.by_words(objective)
         self.sentences = sentences  # that hold what the base model knows
-        self.drawn: dict[tuple[int, int, int], list[Drawn]] = {}  # {bucket: what the base model drew of them}; the loop fills it where keep.drawn asks for it
+        self.drawn: dict[tuple, list[Drawn]] = {}  # {bucket: what the base model drew of them}; the loop fills it where keep.drawn asks for it
         self.config, self.plan, self.cache, self.schedule, self.device = config, plan, cache, schedule, device
         self.built_on = device  # where batches are put together; RAM where that is done ahead
         self._ahead: Ahead | None = None
         self.latent_print, self.texts = latent_print, texts
         self.shown = shown  # what the network beside the denoiser is shown: Beside.shown; "" where there is none
         self.weighed = [Weighed(row.step, row.picture, row.weight) for row in config.data.weighed]  # in the order in which it was asked for; the loop adds what is asked for during the run
+        self.turns = turns  # of two denoisers: which of them a step trains
         self.prompts = prompts  # of the pictures, where it is shown those
         self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
@@ -547,22 +561,26 @@ class Feed:
     def _batch(self, step: int, rows: list[Row], whole: float) -> Batch:
         rows = [self._drawn_for(step, row) if row.keeps and self.drawn else row for row in rows]
         latents, noise, times, captions, geometry, masks, lows, lessons = [], [], [], [], [], [], [], []
+        alone = self._without_references(step, rows[0])
+        said: list[Spoken] = []
+        levels = self.turns.schedule(step) if self.turns else self.schedule
         for item, place, keeps, _ in rows:
             where = ("keep",) * keeps + (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
             clean = self.cache.get(item.latent_key(self.latent_print, flip))["latents"]
             draw = generator("noise", *where)
-            times.append(self.schedule.pick(draw, clean.shape))
+            times.append(levels.pick(draw, clean.shape))
             noise.append(draw_noise(clean.shape, draw, self.config.loss))
             masks.append(self._mask(item, flip, clean, keeps))
             if self.words and not keeps:
                 lessons.append(self._lesson(item, where))
             captions.append(self._other_words(item, where) if keeps else lessons[-1].sentences[0] if self.words else self._words(item, where))
             latents.append(clean)
-            geometry.append(item.geometry(flip) | self._shown(item, flip, self._unshown(where)))
+            geometry.append(item.geometry(flip) | self._shown(item, flip, self._unshown(where)) | ({} if alone else self._made_from(item, flip)))
+            said.append(captions[-1] if alone else self.said(captions[-1], item, flip))
             if item.low and not keeps:
                 lows.append(self.cache.get(item.low.latent_key(self.latent_print, flip))["latents"])
-        conds = [row | where for row, where in zip(self.texts.rows(captions), geometry, strict=True)]
+        conds = [row | where for row, where in zip(self.texts.rows(said), geometry, strict=True)]
         batch = self._together(latents, noise, times, conds, rows, masks, len(rows) / whole, captions)
         if lows:
             batch.low = torch.stack(lows).to(self.built_on)
@@ -577,14 +595,28 @@ class Feed:
         anchor = c.anchors[number("anchor", *where) % len(c.anchors)] if c.anchors else ""
         return self.objective.lesson(c.targets[at], context, anchor, c)
 
-    def _asked(self, lessons: list[concepts.Lesson], geometry: list[dict]) -> Asked:
+    def _asked(self, lessons: list[concepts.Lesson], geometry: list[dict]) -> Spoken:
         said = [self.texts.rows(list(sentences)) for sentences in zip(*(lesson.sentences for lesson in lessons), strict=True)]  # [sentence][row]
         conds = [Cond.of([row | where for row, where in zip(rows, geometry, strict=True)]).to(self.built_on) for rows in said]
         return Asked.of(lessons, conds, self.built_on)
 
     def told(self, item: Item, flip: bool) -> dict[str, Tensor]:
         """All that the denoiser is told of an item under its first caption, without a batch dimension."""
-        return self.texts.row(item.captions[0]) | item.geometry(flip) | self._shown(item, flip)
+        return self.texts.row(self.said(item.captions[0], item, flip)) | item.geometry(flip) | self._shown(item, flip) | self._made_from(item, flip)
+
+    def said(self, text: str, item: Item, flip: bool) -> Spoken:
+        """What a text encoder is asked for a caption of an item: the caption alone, or together with what the item is made from."""
+        return references.spoken(self.takes, text, item.references, flip)
+
+    def _made_from(self, item: Item, flip: bool) -> dict[str, Tensor]:
+        """REFERENCE 0, 1, ... of an item, each [C,h,w]; none where it is a plain picture."""
+        return {REFERENCE.format(n=n): self.cache.get(r.key(self.latent_print, flip))["reference"] for n, r in enumerate(item.references)}
+
+    def _without_references(self, step: int, first: Row) -> bool:
+        """Whether a micro-batch is learnt from its captions alone: all of its rows alike, as they share their shapes.  first: its first row."""
+        if not self.takes or self.takes.needed:
+            return False
+        return unit("references", *("keep",) * first.keeps, self.config.seed, step, first.place) < self.config.edit.dropout
 
     def _unshown(self, where: tuple) -> bool:
         """Whether what hangs beside the denoiser is shown nothing of this picture.
@@ -626,7 +658,7 @@ class Feed:
 
         places: of each of its rows among all, picture by picture and level by level.
         """
-        groups: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        groups: dict[tuple, list[tuple[int, int]]] = {}
         for index, item in enumerate(self.plan.held_out):
             groups.setdefault(item.bucket, []).extend((index, n) for n in range(per_picture))
         parts = [rows[at : at + most] for rows in groups.values() for at in range(0, len(rows), most)]
@@ -646,8 +678,16 @@ class Feed:
         return self.cache.get(item.latent_key(self.latent_print, False))["latents"]
 
     def unshown(self, item: Item) -> dict[str, Tensor]:
-        """All that the denoiser is told besides words, of a picture of an item's shape, where nothing is shown to what hangs beside it."""
-        return item.geometry(False) | self._shown(item, False, dropped=True)
+        """All that the denoiser is told besides words, of a picture of an item's shape, where nothing is shown to what hangs beside it, nor what it is made from unless that is needed."""
+        return item.geometry(False) | self._shown(item, False, dropped=True) | (self._made_from(item, False) if self._needs else {})
+
+    def unshown_words(self, text: str, item: Item) -> Spoken:
+        """What a text encoder is asked for a sentence beside that."""
+        return self.said(text, item, False) if self._needs else text
+
+    @property
+    def _needs(self) -> bool:
+        return bool(self.takes and self.takes.needed)
 
     def _together(self, latents, noise, times, conds, rows: list[Row], masks, weight, captions) -> Batch:
         move = lambda t: t.to(self.built_on, non_blocking=True)
@@ -667,8 +707,12 @@ def caption_record(plan: Plan) -> list[dict]:
         c, s = item.crop, item.segment
         piece = {} if s == STILL else {"start": s.start, "frames": s.frames, "fps": s.fps}
         piece |= {"weight": item.weight} if item.weight != 1 else {}
-        rows[item.id, c.width, c.height, s.start, item.captions, item.weight] = {
+        rows[item.id, c.width, c.height, s, item.captions, item.weight] = {
             "id": item.id, "captions": list(dict.fromkeys(item.captions)), "bucket": [c.width, c.height], "scaled": list(c.scaled),
-            "crop": [c.left, c.top], "times": times[item], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}), **({"turned": item.treatment.view} if item.turned else {}),
+            "crop": [c.left, c.top], "times": times[item], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}), **_edit_record(item), **({"turned": item.treatment.view} if item.turned else {}),
         }  # fmt: skip
     return list(rows.values())
+
+
+def _edit_record(item: Item) -> dict:
+    return {"made_from": [{"file": r.control.path.name, "size": [r.width, r.height], "whole": r.crop is None} for r in item.references]} if item.references else {}

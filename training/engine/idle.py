@@ -40,9 +40,20 @@ def settings(config: TrainConfig, adapter: ModuleType, prompted: bool) -> list[s
         said.append("model.offload saves nothing: on a CPU everything is in RAM")
     if not c.data.aspect_buckets and c.data.max_aspect != type(c.data).model_fields["max_aspect"].default:
         said.append("data.max_aspect has no effect: data.aspect_buckets is off")
-    for name, part, fields in (("data", c.data, ("fps", "segments")), ("sample", c.sample, ("fps",))):
-        if part.frames == 1:
+    said += _of_clips(c)
+    return said
+
+
+def _of_clips(config: TrainConfig) -> list[str]:
+    """Of what is set for clips, where none are learnt or drawn, or where it cannot act."""
+    said = []
+    d = config.data
+    for name, part, frames, fields in (("data", d, d.most_frames, ("fps", "segments", "scenes", "shorter")), ("sample", config.sample, config.sample.frames, ("fps",))):
+        if frames == 1:
             said += [f"{name}.{f} has no effect: {name}.frames is 1" for f in fields if getattr(part, f) != type(part).model_fields[f].default]
+    if d.most_frames > 1:
+        said += [f"data.shorter has no effect at {n} frames: no training clip is longer than {d.most_frames}" for n in d.shorter if n >= d.most_frames]
+    said += [f"data.datasets has a rate of its own for {use.name!r}, which has no effect: its frames are 1" for use in d.datasets if use.fps and d.frames_of(use) == 1]
     return said
 
 

@@ -38,6 +38,7 @@ from . import (
 )
 from .cache import key
 from .data import Batch, Drawn
+from .experts import learning
 from .finish import finish
 from .ledger import PAIRED_EVERY, TOLD_EVERY, Ledger, learn, only
 from .lessons import Switch
@@ -140,14 +141,16 @@ class Session:
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
         if self.m.side:
             return {c.adapter.type: self.m.side.network}
-        self.adapter.attach(self.m.denoiser, in_force(c.adapter, spec), spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
+        learnt = learning(self.m.denoiser, spec, c.loss.expert)
+        for folder, network in learnt.items():
+            self.adapter.attach(network, in_force(c.adapter, spec), spec.lora_targets[c.adapter.targets], number("adapter", c.seed, *[folder] * (folder != spec.denoiser)))
         blocks.settle(self.m.denoiser, c.device)
         self.held.divide(self.m.denoiser, [*standing, *self.assistant.parts])
         self.p.texts.keep_alive(self.m)
         everywhere = c.adapter.model_copy(update={"include": (), "exclude": (), "rank_patterns": ()})  # these name the denoiser's layers
         for name, encoder in self.m.text_encoders.items():
             self.adapter.attach(encoder, everywhere, spec.text_targets[c.adapter.targets], number("adapter", c.seed, name))
-        return {spec.denoiser: self.m.denoiser, **self.m.text_encoders}
+        return {**learnt, **self.m.text_encoders}
 
     def _groups(self, parts: dict[str, list[Tensor]]) -> list[tuple[list[Tensor], float]]:
         """[(weights, learning rate)] of what learns: the denoiser's, then each text encoder's, and what optimizer.rates sets apart."""

@@ -143,7 +143,7 @@ class Yardstick:
     def _answer(self, noisy: Tensor, t: Tensor, rows: list[int]) -> Tensor:
         """What the denoiser says of these sentences, [B,...] fp32; their words are read by the encoders as they are now."""
         item = self.feed.plan.held_out[0]
-        about = [said | self.feed.unshown(item) for said in self.feed.texts.rows([self.sentences[row] for row in rows])]
+        about = [said | self.feed.unshown(item) for said in self.feed.texts.rows([self.feed.unshown_words(self.sentences[row], item) for row in rows])]
         with memory.autocast(self.config):
             return self.family.predict(self.m, noisy.to(self.m.dtype), t, Cond.of(about).to(self.config.device)).float()
 

@@ -14,6 +14,7 @@ from ..runs.events import MOST_WEIGHT
 from . import memory, saving
 from .data import Weighed
 from .prepare import Prepared
+from .references import Spoken, text_of
 from .texts import Texts
 
 STOP_SAMPLES_S = 15.0  # the page offers to kill a run that has not stopped after half a minute
@@ -75,12 +76,12 @@ def _change_prompts(session, lines) -> None:
         texts = gallery.change(session.step + 1, [str(line) for line in lines] if isinstance(lines, list) else [])
     except ValueError as error:
         return ctx.warn(f"the sample prompts stay as they were: {error}")
-    mine = sorted(texts) if not _read(session.p.texts, ctx, texts) else []
+    mine = sorted(map(text_of, texts)) if not _read(session.p.texts, ctx, texts) else []
     gallery.unread |= set(ctx.ranks.same(sorted({text for part in ctx.ranks.gather(mine) for text in part})))
     session.restart_clock()
 
 
-def _read(known: Texts, ctx: Context, texts: set[str]) -> bool:
+def _read(known: Texts, ctx: Context, texts: set[Spoken]) -> bool:
     """Whether all of these texts are encoded now, beside the denoiser: there may be no room for their encoders.  The next attempt encodes them before it is loaded."""
     try:
         known.encode(texts)
@@ -104,7 +105,7 @@ def _sample_now(session, prompt: str) -> None:
     asked = prompts.read(config, prompt)
     for option in asked.ignored:
         ctx.warn(f"{option} of this prompt cannot be set for a single picture here, or not to this value; it is left out")
-    read = alone or _read(session.p.texts, ctx, {asked.text, asked.sample.negative} if prompt else {config.sample.negative})
+    read = alone or _read(session.p.texts, ctx, set(gallery.said(asked, gallery.next_asked())) if prompt else {config.sample.negative})
     if not prompt and ctx.ranks.total([0.0 if read else 1.0])[0]:
         return
     if not alone:

@@ -12,25 +12,27 @@ import torch
 
 from .. import registry
 from ..config import TrainConfig
-from ..data import concepts, frames, words
+from ..data import concepts, editing, frames, words
 from ..family import Modules
 from ..files import write_atomic
 from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
 from ..outside import read_json
-from ..plan import optimizing, speeding, timelaw
+from ..plan import experts, optimizing, speeding, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
-from . import frozen, memory, noised
+from . import firsts, frozen, memory, noised
 from .cache import Cache, fill, key
 from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
+from .experts import Turns, turns_of
 from .imageprompts import ImagePrompts
 from .losses import warnings_for
 from .measuring import probes
 from .noise import DiscreteSchedule, FlowSchedule, read_schedule
 from .randomness import generator
-from .sampling import standing, texts_of
+from .references import all_spoken, spoken
+from .sampling import drawn_over, standing, texts_of
 from .texts import Texts, trains_text
 from .weights import base_folder, load_vae, placement
 
@@ -54,6 +56,7 @@ class Prepared:
     texts: Texts
     probes: tuple[str, ...]  # sentences by which it is measured what the base model loses
     base_hashes: dict[str, str]  # {file of weights: sha256}, of the base model that is used now
+    turns: Turns | None = None  # of the denoisers that learn, where there are two
 
 
 def prepare(config: TrainConfig, ctx: Context) -> Prepared:
@@ -62,9 +65,15 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     ranks = ctx.ranks
     family = registry.get("families", config.model.family, ctx.home.plugins)
     objective = concepts.objective_of(config, ctx.home.plugins)
-    wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home), *speeding.problems(config, ctx.home))
+    wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *editing.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home))
+    wrong += (*experts.problems(config, family.SPEC, ctx.home.plugins), *speeding.problems(config, ctx.home))
     for path, text in (*wrong, *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
+    takes = family.SPEC.references if editing.edits(objective) else None
+    if takes:
+        with ranks.in_turn():
+            ctx.phase("checking the pictures")
+            editing.check(config, ctx.home, family)  # before a base model is downloaded
     with ranks.in_turn():  # what is downloaded or reckoned on the way, the others find
         ctx.phase("checking the base model")
         folder = base_folder(config.model, family, ctx)
@@ -74,6 +83,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         if ranks.first and ctx.run.kind == config.kind:  # a search for the rate learns nothing for good
             exactly.note(config, ctx)
         work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn, _held_before(ctx)) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
+        firsts.check(config, family.SPEC, ctx.home)
         if ranks.first:
             write_atomic(ctx.path(PICTURES), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
@@ -83,9 +93,12 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     by_words = concepts.by_words(objective)
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
     bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
-    asked = taught(config, objective, work.items) if by_words else set()
+    changed = taught(config, objective, work.items) if by_words else set()
     asks = probes(config, family.SPEC, ctx.home, registry.get("adapters", config.adapter.type, ctx.home.plugins))
-    texts.encode({c for item in work.everything for c in item.captions} | asked | bare | set(sentences) | set(asks) | texts_of(config, standing(config, ctx)) | {""}, ranks)
+    captions = {said for item in work.everything for said in all_spoken(config, takes, item.captions, item.references, item.flips)}
+    probed = {spoken(takes, sentence, work.held_out[0].references, False) for sentence in asks} if takes and takes.needed else set(asks)
+    drawn = texts_of(config, standing(config, ctx), takes, drawn_over(work))
+    texts.encode(captions | changed | bare | set(sentences) | probed | drawn | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
     m.scheduler = noised.as_chosen(m.scheduler, config.model, family.SPEC)
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
@@ -97,6 +110,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         return m
 
     _encode_pictures(config, ctx, family, with_vae, cache, vae_print, work)
+    _encode_references(config, ctx, family, with_vae, cache, vae_print, work)
     ctx.share_warnings()  # each has seen its share alone
     beside = family.SPEC.beside.get(config.adapter.type)
     prompts = None
@@ -116,11 +130,14 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         _average_masks(ctx, cache, stride, work)
     flow = family.SPEC.prediction == "flow"
     law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)
+    turns = turns_of(config, family.SPEC, law, m.index["boundary_ratio"]) if family.SPEC.experts else None
+    if turns and len(turns.experts) == 1:
+        law = turns.laws[turns.experts[0].folder]
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *speeding.remarks(config, family.SPEC), *concepts.idle(config, ctx.home.plugins)):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *speeding.remarks(config, family.SPEC), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins), *experts.idle(config, family.SPEC), *(turns.said(config.steps) if turns else ())):
         ctx.warn(text)
-    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts)
-    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes)
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts, takes, turns)
+    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes, turns)
 
 
 def _held_before(ctx: Context) -> frozenset[str]:
@@ -146,10 +163,10 @@ def _encode_pictures(
 
     with_vae is asked only where something is missing.
     """
-    groups: dict[tuple[int, int, int], list] = {}
+    groups: dict[tuple, list] = {}
     every = [(item, flip) for item in work.encoded for flip in item.flips]
     for item, flip in ctx.ranks.share(every):
-        groups.setdefault(item.bucket, []).append((item.latent_key(vae_print, flip), (item, flip)))
+        groups.setdefault(item.bucket[:3], []).append((item.latent_key(vae_print, flip), (item, flip)))
     total, done = len(every), 0
     told = _progress(ctx, "encoding pictures", "pictures")
 
@@ -172,6 +189,19 @@ def _encode_pictures(
 
         fill(cache, wanted, encode, max(1, PIXELS_AT_ONCE // (width * height * length)), tell)
         done += count
+    ctx.ranks.wait()
+
+
+def _encode_references(config: TrainConfig, ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], cache: Cache, vae_print: str, work: Plan) -> None:
+    """Caches the latents of what every item is made from, mirrored ones too; each rank its share."""
+    every = [(r, flip) for item in dict.fromkeys(work.everything) for r in item.references for flip in item.flips]
+    told = _progress(ctx, "encoding what pictures are made from", "pictures")
+
+    def encode(some):
+        for reference, flip in some:
+            yield {"reference": family.encode_reference(with_vae(), reference.pixels(flip)[None].to(config.device))[0]}
+
+    fill(cache, [(r.key(vae_print, flip), (r, flip)) for r, flip in ctx.ranks.share(every)], encode, 1, told if every else lambda *_: None)
     ctx.ranks.wait()
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import io
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 
 import torch
+from PIL import Image
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
 from ..config import TrainConfig
 from ..data import clips, concepts
+from ..data.datasets import load_pixels
 from ..data.frames import fitting
-from ..family import Cond, Modules
+from ..family import Cond, Modules, References
 from ..files import write_atomic
 from ..formats.modelspec import scrub
 from ..plan import prompts
@@ -24,12 +27,13 @@ from ..runs import prompting
 from ..runs.context import Context
 from ..runs.prompting import Standing
 from ..runs.shown import SPONTANEOUS
-from . import noised, side
-from .data import Feed, Item
+from . import firsts, noised, side
+from .data import Feed, Item, Plan
 from .frozen import SpeedAdapter
 from .frugal import Frugal
 from .lessons import Switch
 from .memory import autocast
+from .references import Spoken, fitted, spoken
 
 LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
 
@@ -41,24 +45,34 @@ def standing(config: TrainConfig, ctx: Context) -> Standing:
     return Standing(prompting.of_lines(config.sample.prompts), changes)
 
 
-def texts_of(config: TrainConfig, said: Standing) -> set[str]:
-    """All that the fixed prompts and what they avoid say: what has to be encoded for them."""
-    read = [prompts.read(config, line) for line in said.lines()]
-    return {text for prompt in read for text in (prompt.text, prompt.sample.negative)} | {config.sample.negative}
+def texts_of(config: TrainConfig, said: Standing, takes: References | None = None, over: Sequence[Item] = ()) -> set[Spoken]:
+    """All that the fixed prompts and what they avoid say: what has to be encoded for them.  over: the items that edits are drawn over."""
+    found: set[Spoken] = {config.sample.negative}
+    for place, line in said.every():
+        prompt = prompts.read(config, line)
+        made_from = over[place % len(over)].references if over else ()
+        found |= {spoken(takes, text, made_from, False) for text in (prompt.text, prompt.sample.negative)}
+    return found
+
+
+def drawn_over(plan: Plan) -> list[Item]:
+    """The items that samples are drawn over, each once: those that are held out first, and where edits are learnt those alone that are made from something."""
+    items = list({item.id: item for item in (*plan.held_out, *plan.items)}.values())
+    return [item for item in items if item.references] or items
 
 
 class Gallery:
     """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...]; inside together(), ranks draw at the same time.
 
-    Where something hangs beside the denoiser, the first prompt is drawn over the first held-out picture, and so on; then those that are learnt
-    follow.  What is kept shows control picture, picture and result.
+    Where something hangs beside the denoiser, or edits are learnt, the first prompt is drawn over the first held-out picture, and so on; then those that
+    are learnt follow.  What is kept shows control picture, picture and result; of an edit what the picture is made from, the picture, and the result.
     """
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[str], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext, fast: SpeedAdapter | None = None):
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[Spoken], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext, fast: SpeedAdapter | None = None):
         self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
         self.feed, self.together, self.fast = feed, together, fast or SpeedAdapter(None, {}, 1.0, None)
         self.frugal = Frugal(ctx.warn)
-        self.over: list[Item] = list({item.id: item for item in (*feed.plan.held_out, *feed.plan.items)}.values())
+        self.over = drawn_over(feed.plan)
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
         self.unread: set[str] = set()  # texts for whose encoders there was no room; what needs them is left out
         self.interrupted: Callable[[], bool] = ctx.stop_requested  # asked between blocks and pictures; what was begun is then left
@@ -69,8 +83,17 @@ class Gallery:
         for width, height in dict.fromkeys(asked):
             if (drawn := self._size(width, height)) != (width, height):
                 ctx.warn(f"samples are {drawn[0]}x{drawn[1]} px: {width}x{height} does not divide by {divisor}")
-        for text in prompts.said(config):
+        for text in (*prompts.said(config), *self._no_first_frames()):
             ctx.warn(text)
+
+    def _no_first_frames(self) -> list[str]:
+        """That pictures to begin with are named for a family that draws from words alone, or for stills."""
+        spec, named = self.family.SPEC, prompts.first_frames(self.config)
+        if named and not firsts.can(spec):
+            return [f"sample.first_frame has no effect: {spec.title} draws from words alone"]
+        if self.config.sample.first_frame and self.config.sample.frames == 1:
+            return ["sample.first_frame has no effect: sample.frames is 1"]
+        return []
 
     def draw_all(self, step: int, again: bool = False) -> None:
         """All fixed prompts of `step`, each at every strength; those that are already on disk are kept, so that a resumed run draws only what is missing.
@@ -94,14 +117,25 @@ class Gallery:
                 self._keep(made)
         self.ctx.share_warnings()  # of what did not fit
 
-    def change(self, step: int, lines: list[str]) -> set[str]:
+    def change(self, step: int, lines: list[str]) -> set[Spoken]:
         """Other fixed prompts from `step` on, on record; the texts that have to be encoded for them.  Raises ValueError where they cannot be."""
+        for name in (prompts.read(self.config, line).sample.first_frame for line in lines if firsts.can(self.family.SPEC)):
+            if name:
+                firsts.find(self.config, self.ctx.home, name)
         self.standing = self.standing.changed(step, prompting.checked(lines))
         self.ctx.emit("prompts", step=step, rows=[list(row) for row in self.standing.now])
-        asked = [prompts.read(self.config, line) for _, line in self.standing.now]
-        if lost := list(dict.fromkeys(option for prompt in asked for option in prompt.ignored)):
+        wished = [(place, prompts.read(self.config, line)) for place, line in self.standing.now]
+        if lost := list(dict.fromkeys(option for _, prompt in wished for option in prompt.ignored)):
             self.ctx.warn(prompts.lost(lost))
-        return {text for prompt in asked for text in (prompt.text, prompt.sample.negative)}
+        return {said for place, prompt in wished for said in self.said(prompt, place)}
+
+    def said(self, prompt: Prompt, index: int) -> tuple[Spoken, Spoken]:
+        """What a text encoder is asked for a prompt, and for what it avoids."""
+        made_from = self._item(index).references
+        return spoken(self.feed.takes, prompt.text, made_from, False), spoken(self.feed.takes, prompt.sample.negative, made_from, False)
+
+    def _item(self, index: int) -> Item:
+        return self.over[index % SPONTANEOUS % len(self.over)]
 
     def next_asked(self) -> int:
         """The index of the next single picture that is asked for."""
@@ -163,18 +197,24 @@ class Gallery:
         width, height = self._size(s.width, s.height)
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
-        over, before = {}, []
-        if self.m.side:
+        over, before, item = {}, [], self._item(index)
+        said, avoided = self.said(prompt, index)
+        if frames > 1 and s.first_frame and (first := self._first_frame(s.first_frame, (width, height))):
+            pipe = self.family.begun(self.m) if hasattr(self.family, "begun") else pipe
+            pipe.set_progress_bar_config(disable=True)
+            over["image"] = first
+        if self.feed.takes:
+            over, before, (width, height) = self._edited(item, (width, height))
+        elif self.m.side:
             beside = side.of(self.config, self.family.SPEC)
             pipe = side.pipeline(pipe, beside, self.m.side)
             pipe.set_progress_bar_config(disable=True)
-            item = self.over[index % SPONTANEOUS % len(self.over)]
             torch.manual_seed(seed)  # some of these pipelines draw the control picture's latents without the generator
             over, before = side.drawing(self.config, beside, item, self.feed.prompts, s.guidance, (width, height))
         try:
             with torch.no_grad(), autocast(self.config), self.fast.on(), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(
-                    **self.family.draw_args(self.m, self.cond(prompt.text), self.cond(s.negative), s.guidance),
+                    **self.family.draw_args(self.m, self.cond(said), self.cond(avoided), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",
                     generator=torch.Generator().manual_seed(seed), **noised.rescaled(pipe, self.m.scheduler), **video, **over,
                 )  # fmt: skip
@@ -183,6 +223,30 @@ class Gallery:
         if before:
             return [side.strip([*before, drawn.images[0]])]
         return drawn.frames[0] if video else drawn.images[:1]
+
+
+    def _edited(self, item: Item, size: tuple[int, int]) -> tuple[dict, list[Image.Image], tuple[int, int]]:
+        """(keyword arguments of the pipeline's call, the pictures to show before the result, the size that is drawn) for a sample over an item.
+
+        It is drawn in the picture's shape, with about as many pixels as were asked for.
+        """
+        takes, crop = self.feed.takes, item.crop
+        scale = math.sqrt(size[0] * size[1] / (crop.width * crop.height))
+        width, height = self._size(round(crop.width * scale), round(crop.height * scale))
+        given = [reference.to_draw_from(width, height) for reference in item.references]
+        after = side.cut(item.treatment.apply(load_pixels(item.path)), width, height, item.size)
+        shown = [*(fitted(picture, width, height) for picture in given), after]
+        return ({takes.image: given if takes.several else given[0]} if given else {}), shown, (width, height)
+
+    def _first_frame(self, name: str, size: tuple[int, int]) -> Image.Image | None:
+        """The picture that a sample begins with, by its name; None where the family draws from words alone, or where it is gone."""
+        if not firsts.can(self.family.SPEC):
+            return None
+        try:
+            return firsts.named(self.config, self.ctx.home, name, size)
+        except (ValueError, OSError) as error:  # it was removed since the start: no reason to end a training
+            self.ctx.warn(f"a sample does not begin with {name!r}: {error}")
+        return None
 
 
 class Interrupted(Exception):

@@ -13,15 +13,17 @@ from PIL import Image, ImageOps
 
 from .. import registry
 from ..config import DrawingConfig
-from ..data import pictures
+from ..data import editing, pictures
 from ..data.frames import fitting
 from ..family import FamilySpec, Modules
 from ..formats.basemodel import read_configs
+from ..formats.halves import together
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
 from . import adapter_files, blocks, frozen, memory, noised, samplers, side
 from .cache import Cache
+from .experts import networks
 from .following import Following
 from .sampling import interruptible
 from .texts import Texts
@@ -80,6 +82,8 @@ class Studio:
                 low, high = length // self.divisor * self.divisor, -(-length // self.divisor) * self.divisor
                 raise ValueError(f"{shot.width}x{shot.height} px does not divide by {self.divisor}; try {low or high} or {high} in place of {length}")
         samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)
+        if editing.needed(self.spec):
+            raise ValueError(f"{self.spec.title} draws nothing without a picture that it is made from, which cannot be given here; a run's own samples are drawn over its pairs")
         if shot.frames > 1 and not self.spec.latent.video:
             raise ValueError(f"frames is {shot.frames}, but {self.spec.title} draws still pictures; set it to 1")
 
@@ -95,7 +99,7 @@ class Studio:
         self.m.vae = load_vae(self.config, self.family, self.folder).vae
         self.ctx.phase("loading the denoiser")
         self.m.denoiser = load_denoiser(self.config, self.family, self.folder)
-        modules = {self.spec.denoiser: self.m.denoiser, **self.m.text_encoders}
+        modules = {**networks(self.m.denoiser, self.spec), **self.m.text_encoders}
         self.wardrobe = Wardrobe(modules, self.spec, self.ctx.warn, lambda: blocks.settle(self.m.denoiser, self.config.device))
 
     def follow(self, run: str) -> None:
@@ -130,7 +134,9 @@ class Studio:
 
         Raises ValueError where one does not fit; Stopped.
         """
-        files = [(self.file_of(source), strength) for source, strength in loras]
+        asked = [(self.file_of(source), strength) for source, strength in loras]
+        named = {file for file, _ in asked}
+        files = [(half, strength) for file, strength in asked for half in together(file, self.spec) if half == file or half not in named]
         if self.following and self.following.inside:
             if not files:
                 return  # the wardrobe would put aside what it did not put on

@@ -5,7 +5,7 @@ Encoders that learn stay in memory instead, and are asked anew each time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +20,7 @@ from ..runs.context import Context, Stopped
 from ..runs.ranks import ALONE, Alone
 from . import memory
 from .cache import Cache, fill, key
+from .references import Spoken, text_of
 from .weights import placement
 
 BATCH = 16
@@ -45,21 +46,22 @@ class Texts:
         self._stayed: dict[str, Modules] = {}
         self._noun = "caption" if isinstance(config, TrainConfig) else "prompt"
         quantised = "" if config.model.quantise_text == "none" else f":{config.model.quantise_text}"
-        self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}{quantised}" for name in self.encoders}
+        after = "".join(f"+{fingerprint(folder / name)}" for name in family.SPEC.parts.get("after_text", ()))  # what is cached went through it
+        self._prints = {name: f"{fingerprint(folder / name)}{after}:{config.model.dtype}{quantised}" for name in self.encoders}
 
-    def encode(self, texts: Iterable[str], ranks: Alone = ALONE) -> None:
+    def encode(self, texts: Iterable[Spoken], ranks: Alone = ALONE) -> None:
         """Caches what is missing of `texts`, each of the ranks its share; an encoder is loaded only if it has something to do.  Raises Stopped."""
-        texts = sorted(set(texts))
-        self._seen += texts
+        texts = sorted(set(texts), key=_order)
+        self._seen += list(dict.fromkeys(map(text_of, texts)))
         mine = ranks.share(texts)
         for number, name in enumerate(self.encoders, start=1):
             if not all(self._there(name, t) for t in mine):
                 self._encode(name, mine, f" {number} of {len(self.encoders)}" if len(self.encoders) > 1 else "", texts)
         ranks.wait()
 
-    def missing(self, texts: Iterable[str]) -> set[str]:
-        """Those that were not encoded."""
-        return {text for text in texts if not all(self._there(name, text) for name in self.encoders)}
+    def missing(self, texts: Iterable[Spoken]) -> set[str]:
+        """The words of those that were not encoded."""
+        return {text_of(text) for text in texts if not all(self._there(name, text) for name in self.encoders)}
 
     def take_over(self, other: Texts) -> None:
         """What another has in memory, and this one has a use for, is this one's."""
@@ -79,7 +81,7 @@ class Texts:
                 _say_cut(self.ctx, loaded, self._seen)
             m.text_encoders, m.tokenizers, self.alive = loaded.text_encoders, loaded.tokenizers, m
 
-    def rows(self, texts: list[str]) -> list[dict[str, Tensor]]:
+    def rows(self, texts: Sequence[Spoken]) -> list[dict[str, Tensor]]:
         """For each text what all encoders said of it: name -> tensor without a batch dimension.  Raises KeyError if one was not encoded.
 
         Where encoders learn and gradients are on, their tensors carry them.
@@ -88,22 +90,23 @@ class Texts:
         if not self.alive:
             return found
         with memory.autocast(self.config):
-            fresh = self.family.encode_text(self.alive, texts)
+            fresh = self.family.encode_text(self.alive, [text_of(text) for text in texts])
         return [cached | now for cached, now in zip(found, fresh, strict=True)]
 
-    def row(self, text: str) -> dict[str, Tensor]:
+    def row(self, text: Spoken) -> dict[str, Tensor]:
         """rows() of one text."""
         return self.rows([text])[0]
 
-    def cond(self, text: str, device: str) -> Cond:
+    def cond(self, text: Spoken, device: str) -> Cond:
         """The conditioning of one text, [1,...]."""
         return Cond.of([self.row(text)]).to(device)
 
-    def _key(self, encoder: str, text: str) -> str:
-        return key("text", self.family.SPEC.id, self._prints[encoder], text)
+    def _key(self, encoder: str, text: Spoken) -> str:
+        told = (text,) if isinstance(text, str) else ("with pictures", *text.key)
+        return key("text", self.family.SPEC.id, self._prints[encoder], *told)
 
-    def _there(self, name: str, text: str) -> bool:
-        return self._key(name, text) in self.cache and (not self._marks(name) or self._cut_key(text) in self.cache)
+    def _there(self, name: str, text: Spoken) -> bool:
+        return self._key(name, text) in self.cache and (not self._marks(name) or self._cut_key(text_of(text)) in self.cache)
 
     def _marks(self, name: str) -> bool:
         """Whether it is put down which texts this encoder cuts: a prompt is cut each time that it is drawn, not only when it is encoded."""
@@ -112,18 +115,22 @@ class Texts:
     def _cut_key(self, text: str) -> str:
         return key("cut", self.family.SPEC.id, self._prints[self.furthest], text)
 
-    def _encode(self, name: str, texts: list[str], which: str, all_texts: list[str]) -> None:
+    def _encode(self, name: str, texts: list[Spoken], which: str, all_texts: list[Spoken]) -> None:
         m = self._stayed.get(name)
         if m is None:
             self.ctx.phase(f"loading text encoder{which}")
             m = self.family.load(self.folder, {name}, placement(self.config.model, self.config.device, self.config.model.quantise_text))
         if self._marks(name):
-            long = set(_too_long(m, texts))
-            for text in texts:
+            words = list(dict.fromkeys(map(text_of, texts)))
+            long = set(_too_long(m, words))
+            for text in words:
                 self.cache.put(self._cut_key(text), {"cut": torch.tensor(text in long)})
         elif name == self.furthest:
-            _say_cut(self.ctx, m, all_texts)
-        fill(self.cache, [(self._key(name, t), t) for t in texts], lambda some: self.family.encode_text(m, some), BATCH, self._told)
+            _say_cut(self.ctx, m, list(dict.fromkeys(map(text_of, all_texts))))
+        plain, looked_at = [t for t in texts if isinstance(t, str)], [t for t in texts if not isinstance(t, str)]
+        fill(self.cache, [(self._key(name, t), t) for t in plain], lambda some: self.family.encode_text(m, some), BATCH, self._told)
+        if looked_at:
+            fill(self.cache, [(self._key(name, t), t) for t in looked_at], lambda some: [self.family.encode_instruction(m, t.text, t.pictures()) for t in some], 1, self._told)
         if self.stay:
             self._stayed[name] = m
             return
@@ -134,6 +141,10 @@ class Texts:
         self.ctx.phase(f"reading {self._noun}s", done, of, f"{self._noun}s")
         if self.ctx.stop_requested():
             raise Stopped(0)
+
+
+def _order(text: Spoken) -> tuple[str, str]:
+    return text_of(text), "" if isinstance(text, str) else str(text.key)
 
 
 def trains_text(config: TrainConfig, ctx: Context) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, Modules, Placement
+from ..family import Cond, FamilySpec, Modules, Placement, References, references_of
 from ..models import flux2
-from ..models.flux2 import TOKENS, grid  # noqa: F401 part of the family
+from ..models.flux2 import TOKENS, grid, reference_size  # noqa: F401 part of the family
 
 GUIDANCE_WHEN_TRAINING = 1.0  # of the guidance vector: the picture itself, not one with guidance baked in
 
@@ -37,6 +37,7 @@ SPEC = FamilySpec(
     pipeline_loads=("lora", "dora", "lokr"),
     comfyui_lacks=flux2.MODULATION,
     pipeline_reads_originals=True,
+    references=References(most=6),  # more than which Black Forest Labs advise against (docs.bfl.ml, image editing overview); the call itself has no limit
 )
 
 
@@ -74,11 +75,16 @@ def encode_image(m: Modules, pixels, generator):
     return flux2.encode_image(m, pixels)
 
 
+def encode_reference(m: Modules, pixels):
+    """pixels [1,3,H,W] in [-1,1] -> latents [1,128,h,w]: as a picture's, which are the most likely ones too."""
+    return flux2.encode_image(m, pixels)
+
+
 def predict(m: Modules, noisy, t, cond: Cond):
-    """noisy [B,128,h,w]; t [B] in [0,1] -> noise - clean, [B,128,h,w]."""
+    """noisy [B,128,h,w]; t [B] in [0,1] -> noise - clean, [B,128,h,w]; what it is made from is in cond, where there is something."""
     from torch import full_like
 
-    return flux2.predict(m, noisy, t, cond.tensors["embeds"], full_like(t, GUIDANCE_WHEN_TRAINING))
+    return flux2.predict(m, noisy, t, cond.tensors["embeds"], full_like(t, GUIDANCE_WHEN_TRAINING), references_of(cond))
 
 
 def pipeline(m: Modules):

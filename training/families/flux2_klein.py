@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, Modules, Placement
+from ..family import Cond, FamilySpec, Modules, Placement, References, references_of
 from ..models import flux2
-from ..models.flux2 import TOKENS, grid  # noqa: F401 part of the family
+from ..models.flux2 import TOKENS, grid, reference_size  # noqa: F401 part of the family
 
 SPEC = FamilySpec(
     id="flux2_klein",
     title="FLUX.2 klein",
     default_source="black-forest-labs/FLUX.2-klein-base-4B",
     elsewhere_called=("flux2klein", "flux2klein4b"),
+    titles={"black-forest-labs/FLUX.2-klein-base-9B": "FLUX.2 klein 9B"},
     licence="other",  # of 9B, and so of whatever is not known to be one of Apache's
     licence_url="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-9B",
     licences={id: ("apache-2.0", f"https://huggingface.co/{id}") for id in ("black-forest-labs/FLUX.2-klein-base-4B", "black-forest-labs/FLUX.2-klein-4B")},
@@ -41,6 +42,7 @@ SPEC = FamilySpec(
     pipeline_loads=("lora", "dora", "lokr"),
     comfyui_lacks=flux2.MODULATION,
     pipeline_reads_originals=True,
+    references=References(most=4),  # docs.bfl.ml, image editing overview; the call itself has no limit
 )
 
 
@@ -71,9 +73,14 @@ def encode_image(m: Modules, pixels, generator):
     return flux2.encode_image(m, pixels)
 
 
+def encode_reference(m: Modules, pixels):
+    """pixels [1,3,H,W] in [-1,1] -> latents [1,128,h,w]: as a picture's, which are the most likely ones too."""
+    return flux2.encode_image(m, pixels)
+
+
 def predict(m: Modules, noisy, t, cond: Cond):
-    """noisy [B,128,h,w]; t [B] in [0,1] -> noise - clean, [B,128,h,w]."""
-    return flux2.predict(m, noisy, t, cond.tensors["embeds"], None)
+    """noisy [B,128,h,w]; t [B] in [0,1] -> noise - clean, [B,128,h,w]; what it is made from is in cond, where there is something."""
+    return flux2.predict(m, noisy, t, cond.tensors["embeds"], None, references_of(cond))
 
 
 def pipeline(m: Modules):

@@ -69,17 +69,27 @@ SPEC = FamilySpec(
 
 def load(folder: Path, parts: set[str], place: Placement) -> Modules:
     """The asked-for parts from a folder in diffusers layout; the scheduler always.  The VAE is fp32: it makes bands in bf16."""
-    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from diffusers import WanTransformer3DModel
+
+    from ..engine.weights import load_part
+
+    if json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("transformer_2", [None, None])[1]:
+        raise ValueError(f"{folder.name} holds two transformers, one for much and one for little noise; this family trains models with a single one")
+    m = load_beside(folder, parts, place)
+    if "transformer" in parts:
+        m.denoiser = load_part(WanTransformer3DModel, folder / "transformer", place)
+    return m
+
+
+def load_beside(folder: Path, parts: set[str], place: Placement) -> Modules:
+    """The asked-for parts but the denoiser; the scheduler always."""
+    from diffusers import AutoencoderKLWan
     from torch import float32
     from transformers import AutoTokenizer, UMT5EncoderModel
 
     from ..engine.weights import load_part, load_scheduler
 
-    if json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("transformer_2", [None, None])[1]:
-        raise ValueError(f"{folder.name} holds two transformers, one for much and one for little noise; this family trains models with a single one")
     m = Modules(place.dtype, scheduler=load_scheduler(folder))
-    if "transformer" in parts:
-        m.denoiser = load_part(WanTransformer3DModel, folder / "transformer", place)
     if "vae" in parts:
         m.vae = load_part(AutoencoderKLWan, folder / "vae", replace(place, dtype=float32))
     if "text_encoder" in parts:

@@ -231,8 +231,8 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
     prompt = _plain(config, prompts.read(config, config.sample.prompts[0]).text) if config.sample.prompts else trigger or "a picture"
     adapter = registry.get("adapters", config.adapter.type)
-    files = needed(offers(spec, config.adapter.type, adapter))
-    pipeline, module, extra = "DiffusionPipeline", "diffusers", ""
+    files = needed(offers(spec, config.adapter.type, adapter, spec.learning(config.loss.expert)))
+    pipeline, module, extra = "ModularPipeline" if spec.modular else "DiffusionPipeline", "diffusers", ""
     if spec.pipeline_module:
         pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
     dtype = f"torch_dtype=torch.{'bfloat16' if spec.prediction == 'flow' else 'float16'}"  # flow transformers overflow in fp16
@@ -243,7 +243,8 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     elif by_pipeline := next((o for o in files if o.pipeline), None):
         slides = concepts.signed(concepts.known(config, plugins))
         named = ', adapter_name="slider"' * slides
-        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(by_pipeline.file_name(config.name))}{named})"]
+        own = [o for o in files if o.layout == by_pipeline.layout]
+        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(o.file_name(config.name))}{named}{_asked(o)})" for o in own]
         load += ['pipeline.set_adapters(["slider"], [1.5])  # from -2 to 2'] * slides
     else:
         imports, load = _load_peft(config, repo_id, next(o for o in files if o.layout == "diffusers").file_name(config.name))
@@ -253,12 +254,24 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         f"from {module} import {pipeline}",
         *imports,
         "",
-        f'pipeline = {pipeline}.from_pretrained({_literal(source)}, {dtype}{extra}).to("cuda")',
+        *_from_pretrained(pipeline, spec, _literal(source), f"{dtype}{extra}"),
         *load,
         *_drawn(config, spec, prompt),
         "```",
     ))  # fmt: skip
     return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, files)}".rstrip()
+
+
+def _from_pretrained(pipeline: str, spec: FamilySpec, source: str, how: str) -> list[str]:
+    """The lines that load the base model."""
+    if not spec.modular:
+        return [f'pipeline = {pipeline}.from_pretrained({source}, {how}).to("cuda")']
+    return [f"pipeline = {pipeline}.from_pretrained({source})", f"pipeline.load_components({how})", 'pipeline.to("cuda")']
+
+
+def _asked(offer: Offer) -> str:
+    """What load_lora_weights has to be told of the denoiser that a file is for."""
+    return f", {offer.expert.asked}=True" if offer.expert and offer.expert.asked else ""
 
 
 def _how_to_use_beside(config: TrainConfig, spec: FamilySpec, source: str, repo_id: str, prompt: str, dtype: str) -> str:
@@ -307,6 +320,9 @@ def _elsewhere(config: TrainConfig, spec: FamilySpec, files: tuple[Offer, ...]) 
     comfyui = next((o for o in files if o.comfyui), None)
     if comfyui is None:
         told.append("ComfyUI and AUTOMATIC1111 have no place for this kind of adapter.")
+    elif comfyui.expert:
+        names = " and ".join(code(o.file_name(config.name)) for o in files if o.comfyui)
+        told.append(f"ComfyUI: put {names} into `models/loras` and load each with *Load LoRA (Model Only)* on the model of its own noise.")
     else:
         told.append(f"ComfyUI: put {code(comfyui.file_name(config.name))} into `models/loras` and load it with *Load LoRA*.")
     if comfyui and comfyui.layout == "kohya":
@@ -369,4 +385,4 @@ def _licence_words(config: TrainConfig, spec: FamilySpec) -> str:
     _, url = spec.licence_of(config.model.source)
     if config.model.source == "builtin" or not url:
         return ""
-    return f"## Licence\n\nThe base model's licence applies: <{url}>."
+    return f"## Licence\n\nThe base model's licence applies: <{url}>. {spec.terms}".rstrip()

@@ -24,7 +24,9 @@ def dataset_card(title: str, pictures: Sequence[Picture], licence: str, about: s
     columns = [("image", "the picture"), ("text", "its caption")]
     columns += [("captions", "all of its captions, where it has several")] if several else []
     columns += [("mask", "white where the picture is to be learnt")] if any(p.mask and p.mask.kind == "file" for p in pictures) else []
-    columns += [("conditioning_image", "its control picture")] if any(p.control for p in pictures) else []
+    columns += [("conditioning_image", "its control picture, or the picture that it was made from")] if any(p.references for p in pictures) else []
+    most = max((len(p.references) for p in pictures), default=0)
+    columns += [(f"conditioning_image_{number}", "another picture that it was made from") for number in range(2, most + 1)]
     what = counted(len(pictures) - clips, "picture") + (f" and {counted(clips, 'clip')}" if clips else "")
     parts = [
         f"# {markdown(title)}",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from safetensors import safe_open
 
 from .. import outside, registry
+from ..family import Expert
 from ..files import replacing
 from ..formats import foreign, ofcheckpoint
 from ..formats.adapting import is_whole, stands_alone
@@ -39,7 +40,8 @@ def offers_of(run: Run, plugins: Path | None = None) -> tuple[Offer, ...]:
     """The files in which the run's adapter can be had; none for a network of its own.  Raises ValueError where a plugin of its job is gone."""
     config = run.config()
     adapter = registry.get("adapters", config.adapter.type, plugins)
-    return offers(registry.get("families", config.model.family, plugins).SPEC, config.adapter.type, adapter)
+    spec = registry.get("families", config.model.family, plugins).SPEC
+    return offers(spec, config.adapter.type, adapter, spec.learning(config.loss.expert))
 
 
 def publishable(run: Run, checkpoint: str | int, folder: Path) -> dict[str, Path]:
@@ -50,7 +52,7 @@ def publishable(run: Run, checkpoint: str | int, folder: Path) -> dict[str, Path
     files = needed(offers_of(run))
     if not files:
         return {"": export_weights(run, checkpoint, folder / "whole")}
-    return {o.file_name(run.config().name): export_weights(run, checkpoint, folder / o.file_name("weights"), o.layout) for o in files}
+    return {o.file_name(run.config().name): export_weights(run, checkpoint, folder / o.file_name("weights"), o.layout, o.expert) for o in files}
 
 
 def plan(
@@ -113,10 +115,10 @@ def inside(root: Path, relative: str) -> Path:
         raise ValueError(f"{relative} is not there any more; reload the page and choose again") from None
 
 
-def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout | None = None) -> Path:
+def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout | None = None, expert: Expert | None = None) -> Path:
     """The adapter of a checkpoint at `target`; where it is the finished one in the result's own layout, the result itself.
 
-    layout: without it, the one that most programs read (see deliver.offers).  A network of its own is a folder in diffusers' layout.
+    layout: without it, the one that most programs read (see deliver.offers).  expert: of two denoisers; without it, the first that learnt.  A network of its own is a folder in diffusers' layout.
     Raises ValueError where the family or kind has no such layout, and for a checkpoint of a network whose training has not finished.
     """
     config = run.config()
@@ -132,9 +134,12 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
             raise ValueError("this run trained the whole model, or a network beside it: a checkpoint of it can be had once the run has finished; let it finish")
         ofcheckpoint.write_folder(weights, result, target, adapter, spec.denoiser if is_whole(adapter) else config.adapter.type, spec.denoiser)
         return target
-    layout = layout or offers_of(run)[0].layout
+    layout, expert = layout or offers_of(run)[0].layout, expert or offers_of(run)[0].expert
     if checkpoint == "final":
         result = _weights(run, checkpoint)
+        if expert:
+            own = next(o for o in offers_of(run) if o.expert == expert and o.layout == _layout_of(result, spec))
+            result = inside(run.path, own.file_name(config.name))
         if _layout_of(result, spec) == layout:
             return result
         relaid(result, target, spec, layout, names=lambda folder: [])
@@ -145,7 +150,7 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
     known = _known(result) if result else {"prediction_type": "", "pictures": 0, "zero_terminal_snr": "", "context_sha256": ""}
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     said = modelspec_metadata(config, spec, date=date, step=step, **known)
-    deliver(folder, target, said, half=config.model.dtype != "fp32", spec=spec, layout=layout)
+    deliver(folder, target, said, half=config.model.dtype != "fp32", spec=spec, layout=layout, expert=expert)
     return target
 
 

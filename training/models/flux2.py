@@ -12,6 +12,7 @@ from ..family import Blocks, LatentSpec, Modules, Original, Placement
 
 LATENT = LatentSpec(channels=128, stride=16)
 TOKENS = 512  # both pipelines' default, the chat template included; all of them are read, padding too
+MOST_PX = 1024 * 1024  # of a picture that another is made from: both pipelines scale larger ones down
 SINGLE_BLOCKS = 48  # of dev, which has the most
 
 # Of single blocks by their whole names: "attn.to_out" is also what double blocks call a list.
@@ -74,20 +75,38 @@ def encode_image(m: Modules, pixels):
     return (patches - mean) / (variance + m.vae.config.batch_norm_eps).sqrt()
 
 
-def predict(m: Modules, noisy, t, embeds, guidance):
-    """noisy [B,128,h,w]; t [B] in [0,1]; embeds [B,L,D]; guidance [B] or None -> noise - clean, [B,128,h,w]."""
-    from diffusers import Flux2Pipeline
+def reference_size(width: int, height: int) -> tuple[int, int]:
+    """The size at which both pipelines encode a reference: at most MOST_PX pixels, cut to whole tokens."""
+    if width * height > MOST_PX:
+        scale = math.sqrt(MOST_PX / (width * height))
+        width, height = int(width * scale), int(height * scale)
+    return width // LATENT.stride * LATENT.stride, height // LATENT.stride * LATENT.stride
 
+
+def predict(m: Modules, noisy, t, embeds, guidance, references):
+    """noisy [B,128,h,w]; t [B] in [0,1]; embeds [B,L,D]; guidance [B] or None; references: each [B,128,h',w'] -> noise - clean, [B,128,h,w].
+
+    What the picture is made from follows it as further tokens, each reference at a time coordinate of its own.
+    """
+    from diffusers import Flux2Pipeline
+    from torch import cat
+
+    packed, ids = Flux2Pipeline._pack_latents(noisy), Flux2Pipeline._prepare_latent_ids(noisy).to(noisy.device)
+    count = packed.shape[1]
+    if references:
+        packed = cat([packed, *(Flux2Pipeline._pack_latents(reference.to(noisy.dtype)) for reference in references)], dim=1)
+        beside = Flux2Pipeline._prepare_image_ids([reference[:1] for reference in references]).to(noisy.device)
+        ids = cat([ids, beside.expand(len(noisy), -1, -1)], dim=1)
     said = m.denoiser(
-        hidden_states=Flux2Pipeline._pack_latents(noisy),
+        hidden_states=packed,
         timestep=t.to(noisy.dtype),
         guidance=guidance,
         encoder_hidden_states=embeds,
         txt_ids=Flux2Pipeline._prepare_text_ids(embeds).to(noisy.device),
-        img_ids=Flux2Pipeline._prepare_latent_ids(noisy).to(noisy.device),
+        img_ids=ids,
         return_dict=False,
     )[0]
-    return said.transpose(1, 2).reshape(noisy.shape)
+    return said[:, :count].transpose(1, 2).reshape(noisy.shape)
 
 
 def grid(configs: dict[str, dict]) -> tuple[int, int]:

@@ -24,14 +24,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import jobfile, outside, registry
 from ..config import NO_WORD, AdapterPart, DatasetUse, KeepPart, TrainConfig
-from ..data import concepts, datasets, frames, words
+from ..data import concepts, datasets, editing, frames, words
 from ..data.parts import taken
 from ..family import FamilySpec
 from ..formats import adapting
 from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices, optimizing, sharing, speeding, unseen, validating
+from . import devices, experts, optimizing, sharing, speeding, unseen, validating
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -69,6 +69,7 @@ class PresetFile(BaseModel):
     recommended_gb: float = Field(0, ge=0, description="VRAM from which it is the one to recommend, until another's is reached; 0: never for that.")
     light: bool = Field(False, description="Trains in minutes without a graphics card.")
     order: int = Field(100, description="Place in the list; smaller comes first.")
+    base_order: int = Field(1000, description="Place of its base model among the others; smaller comes first, and what people ask for most is smallest.")
     noun: str = Field(description="What stands in a sample prompt where there is no trigger word, for example 'a person'.")
     config: dict[str, Any] = Field(description="Part of a TrainConfig.")
     quality: dict[str, dict[str, Any]] = Field(description="What quick, balanced and thorough change.")
@@ -122,6 +123,7 @@ class Preset:
     own: bool = False  # made of a run's settings by somebody, and not by us
     from_run: str = ""
     picture: bool = False
+    base_order: int = 1000
 
     @property
     def ok(self) -> bool:
@@ -201,6 +203,8 @@ def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
 def _suits(base: Preset, goal: GoalFile, plugins: Path | None) -> bool:
     """Whether the base model can learn the goal: what hangs beside the denoiser not every family has, and its numbers are a full-size model's."""
     try:
+        if editing.needed(_spec(base, plugins)) and not editing.edits(registry.get("objectives", goal.config.get("loss", {}).get("objective", "images"), plugins)):
+            return False
         kind = _beside(goal, plugins)
         return kind is None or (not base.light and _kind(goal) in _spec(base, plugins).beside)
     except ValueError:
@@ -405,6 +409,8 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     sample.setdefault("height", side)
     save = _part(data, "save")
     sample.setdefault("every", save.get("every") or tenth)
+    if any(_whole(n) > 1 for n in (use.get("frames", 1), *(row.get("frames", 1) for row in _listed(use.get("datasets", [])) if isinstance(row, dict)))):
+        use.setdefault("scenes", True)
     for name in ("frames", "fps"):
         if name in use:
             sample.setdefault(name, use[name])
@@ -470,7 +476,7 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         concept = concepts.problems(config, home.plugins)
         if concept:
             return concept
-        return frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + speeding.problems(config, home) + optimizing.problems(config, home.plugins)
+        return editing.problems(config, home.plugins) + frames.problems(config, spec) + experts.problems(config, spec, home.plugins) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + speeding.problems(config, home) + optimizing.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 
@@ -535,6 +541,7 @@ def _read(path: Path, mtime_ns: int, size_bytes: int, of: type[PresetFile] = Pre
     return Preset(
         path.stem, file.title, file.blurb, file.for_whom, file.goal, family, file.needs_gb, file.recommended_gb, file.light, file.order, file.noun,
         file.config, file.quality, "", path.name, own, getattr(file, "from_run", ""), bool(getattr(file, "picture", "")),
+        file.base_order,
     )  # fmt: skip
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from .. import outside, zipping
 from ..config import PlacePart, TrackerUse, TrainConfig, config_hash
-from ..data import datasets, parts, states
+from ..data import datasets, memory, parts, states
 from ..data.datasets import Dataset
 from ..data.states import State
-from ..formats.basemodel import BUILTIN_SOURCE, local_folder, single_file
+from ..formats.basemodel import BUILTIN_SOURCE, is_top, local_folder, single_file
 from ..formats.deliver import adapter_file
 from ..home import Home
 from ..hub.download import snapshot_here
@@ -121,9 +121,9 @@ def entries(p: Parcel) -> Iterator[tuple[str, zipping.Content]]:
         yield f"{top}/{OUTSIDE}/datasets/{number}/state.json", json.dumps(state.told(), ensure_ascii=False).encode()
         if came := parts.of(ds):
             yield f"{top}/{OUTSIDE}/datasets/{number}/{parts.FILE}", json.dumps(came, ensure_ascii=False).encode()
-        firsts = {digest: name for name, digest in reversed([*state.files.items()])}
+        firsts, told = {digest: name for name, digest in reversed([*state.files.items()])}, memory.scan(ds.path).told
         for n, name in enumerate(firsts.values()):  # called by numbers: a picture's own name may be longer than others can keep, and state.json has it
-            yield f"{top}/{OUTSIDE}/datasets/{number}/pictures/{n:06d}{Path(name).suffix.lower()}", ds.path / name
+            yield f"{top}/{OUTSIDE}/datasets/{number}/pictures/{n:06d}{Path(name).suffix.lower()}", ds.path / told.get(name, name)
     for name, place in p.weights:
         for path in [place] if place.is_file() else weight_files(place):
             inner = path.name if place.is_file() else path.relative_to(place).as_posix()
@@ -149,7 +149,7 @@ def model_files(folder: Path) -> list[Path]:
 
 def weight_files(folder: Path) -> list[Path]:
     """Of a base model all that belongs to it; of any other folder its weights and their settings alone, or those of its parts."""
-    if (folder / "model_index.json").is_file():
+    if is_top(folder):
         return model_files(folder)
     for found in (sorted(folder.glob("*.safetensors")), sorted(folder.glob("*/*.safetensors"))):
         places = sorted({path.parent for path in found if not path.parent.name.startswith(".")})
@@ -183,7 +183,7 @@ def _weights_at(field: str, source: str, config: TrainConfig) -> Path | None:
         return None
     if field == "model.source":
         found = found or snapshot_here(source, config.model.revision)
-        return found if found and (found.is_file() or (found / "model_index.json").is_file()) else None
+        return found if found and (found.is_file() or is_top(found)) else None
     if found and (found / "MANIFEST.json").is_file():  # a checkpoint
         found = adapter_file(found)
     return found if found and (found.is_file() or weight_files(found)) else None

@@ -40,7 +40,11 @@ class Standing:
 
     def lines(self) -> list[str]:
         """Every line that was ever wished, each once."""
-        return list(dict.fromkeys(line for rows in (self.first, *(rows for _, rows in self.changes)) for _, line in rows))
+        return list(dict.fromkeys(line for _, line in self.every()))
+
+    def every(self) -> Rows:
+        """Every (place, line) that was ever wished, each once."""
+        return tuple(dict.fromkeys(row for rows in (self.first, *(rows for _, rows in self.changes)) for row in rows))
 
     def since(self, place: int) -> int:
         """From which step on there is the prompt of a place; 0 for one of the job."""

@@ -242,7 +242,7 @@ _KINDS = (  # what a run's folder holds, as patterns of the path in it
     rf"{_NAME}\.safetensors",
     rf"samples/{_NAME}{_ENDS(SAMPLES)}",
     rf"checkpoints/[0-9]{{6,15}}/(?:{_NAME}\.safetensors|state\.json|{re.escape(MANIFEST)})",
-    rf"(?!(?:samples|checkpoints|{OUTSIDE})/){_NAME}/(?:model_index\.json|{_NAME}/{_NAME}{_ENDS(MODEL_FILES)})",  # a whole model
+    rf"(?!(?:samples|checkpoints|{OUTSIDE})/){_NAME}/(?:(?:modular_)?model_index\.json|{_NAME}/{_NAME}{_ENDS(MODEL_FILES)})",  # a whole model
     rf"{OUTSIDE}/datasets/[0-9]{{1,3}}/(?:state\.json|{re.escape(parts.FILE)}|pictures/{_NAME})",
     rf"{OUTSIDE}/models/{_NAME}/(?:{_NAME}/){{0,2}}{_NAME}{_ENDS(MODEL_FILES)}",
 )  # fmt: skip

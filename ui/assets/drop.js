@@ -6,7 +6,7 @@
   const JUNK = /(^\.)|^(thumbs\.db|desktop\.ini)$/i;
 
   // A file box that can take something now: the first screen's, or the one of the tab.
-  const box = () => [...document.querySelectorAll("#ez-welcome .ez-drop, #ez-work .ez-drop")].find((b) => b.offsetParent);
+  const box = () => [...document.querySelectorAll("#ez-welcome .ez-drop, #ez-work .ez-drop:not(#ez-before-file)")].find((b) => b.offsetParent);
   const waitFor = async (find, ms) => {
     for (const end = Date.now() + ms; Date.now() < end; await new Promise((r) => setTimeout(r, 60))) if (find()) return find();
     return null;
@@ -94,7 +94,11 @@
   // A picture for what the Playground draws with, where it asks for one.
   const asked = () => [...document.querySelectorAll("#ez-play .ez-drop")].find((b) => b.offsetParent);
   const shown = (files) => files.length === 1 && /\.(png|jpe?g|webp)$/i.test(files[0].name) && easel.shown?.() === "playground" && asked();
+  // What one picture of the dataset is made from, where the Dataset tab asks for it.
+  const before = () => [document.getElementById("ez-before-file")].find((b) => b?.offsetParent);
+  const pictures = (files) => files.every((file) => /\.(png|jpe?g|webp|heic|avif|bmp|tiff?)$/i.test(file.name));
   const send = async (files) => {
+    if (before() && pictures(files)) return into("dataset", before, files, tr("Another picture is still on its way; drop this again when it is in."));
     if (run(files)) {
       const fold = document.querySelector("#ez-bring-run > .label-wrap");
       if (fold && !fold.classList.contains("open")) fold.click();

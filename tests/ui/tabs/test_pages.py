@@ -214,7 +214,7 @@ def test_a_laptop_is_offered_a_preset_that_fits_it(ctx):
     assert checked == ["sd15:builtin", made.preset.id, "balanced"]
     assert all(p.id in cards for p in found[0].presets) and all(f'data-id="{q}"' in cards for q in QUALITIES)
     assert "recommended" in cards and found[0].presets[0].light and not found[0].short
-    assert all("graphics card" in base.short and f">{base.title}</button>" in cards for base in found[1:])
+    assert all("graphics card" in base.short and f"<b>{base.title}</b>" in cards for base in found[1:])
 
 
 def test_every_base_model_is_offered_with_its_presets_and_keeps_what_is_to_be_learnt(ctx):
@@ -230,6 +230,17 @@ def test_every_base_model_is_offered_with_its_presets_and_keeps_what_is_to_be_le
         goals = {p.goal for p in base.presets}
         assert presets.get(pressed["id"]).goal == "style" or "style" not in goals
     assert draft.same_goal(ctx.home, form, "gone:gone", CARD) == {}
+
+
+def test_base_models_come_by_demand_each_with_a_picture_its_size_and_its_licence(ctx):
+    found = draft.bases(ctx.home, list_presets(), CARD)
+    assert [base for base in found if not base.short][-1].builtin, "to try Easel out, where a real one trains"
+    assert all(min(p.base_order for p in base.presets) < 900 for base in found if not base.builtin)
+    assert [b.key for b in found] == [b.key for b in sorted(found, key=lambda b: (bool(b.short), min(p.base_order for p in b.presets)))]
+    made = plan(ctx, Draft(preset="qwen_image-character"), story.pictures(ctx.home))
+    cards = trainpage.presets(made, Draft(), CARD, found)
+    assert cards.count("ez-emblem") == len(found) and "29 B · Apache 2.0" in cards and "huggingface.co/Qwen/Qwen-Image" in cards
+    assert all(base.parameters > 5e8 and base.licence[1].startswith("https://") for base in found if not base.builtin)
 
 
 def test_what_was_changed_for_a_small_card_is_said(ctx):

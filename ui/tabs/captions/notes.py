@@ -11,12 +11,26 @@ from training.data.captions import TOKEN_LIMIT
 from training.data.datasets import Dataset
 from training.data.encodings import CHOICES
 from training.data.rereading import Guessed
+from training.data.timed import is_timed
 
 from ...language import tr, trc, trn
 from ...language.heard import heard
 
 LINES, WHICH, ENCODING = "lines", "which", "encoding"  # names of the fields
 SHOWN_GUESSED = 200
+
+
+def pairs_html(ds: Dataset) -> str:
+    """That captions are instructions where pictures are made from others; "" where none is."""
+    made = sum(p.usable and bool(p.references) for p in ds.pictures(check=False))
+    if not made:
+        return ""
+    said = trn(
+        "One picture has another before it. To learn an edit, its caption is the instruction: what is to be done to the picture before, for example “make it night”.",
+        "{n} pictures have others before them. To learn an edit, a caption is the instruction: what is to be done to the picture before, for example “make it night”. Where the edit is the same, one for all is enough.",
+        made,
+    )  # fmt: skip
+    return f'<div class="ez-note">{escape(said)}</div>'
 
 
 def cut_html(long: int) -> str:
@@ -32,7 +46,7 @@ def cut_html(long: int) -> str:
 
 def lines_html(ds: Dataset) -> str:
     """How captions of several lines are taken, and the choice; "" where each has one line."""
-    found = [p for p in ds.pictures(check=False) if p.usable and "\n" in p.caption]
+    found = [p for p in ds.pictures(check=False) if p.usable and "\n" in p.caption and not is_timed(p.caption)]
     if not found:
         return ""
     several = sum(len(p.captions) > 1 for p in found)

@@ -15,6 +15,7 @@ from training.data.captions import split
 from training.data.datasets import Dataset, Picture
 from training.data.tags import Count, counts
 from training.data.tally import Tally, tally
+from training.data.timed import is_timed
 from training.plan import hardware
 from training.runs import supervisor
 from training.runs.events import RunView
@@ -26,7 +27,7 @@ from ...language.heard import heard
 from ...server import client, media
 from ...shell import INSTANT, QUIET, UiContext, heading
 from ...words import in_words
-from ..dataset import tiles
+from ..dataset import befores, tiles
 from ..train.draft import FORM, Draft
 from ..train.missing import chosen, missing_html
 from . import captioner, editing, notes, panel, tried
@@ -209,7 +210,7 @@ class _Tab:
             return f'<div class="ez-empty"><h2>{escape(tr("Nothing matches"))}</h2><p>{escape(tr("No caption fits this search."))}</p></div>'
         made = [
             tiles.caption_tile(
-                p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p), p.id in picks
+                p, lambda p: media.thumb_url(self.ctx, ds.name, p.id, p.sha256, p.treatment.view), lambda p: media.picture_url(self.ctx, ds.name, p.id, p.sha256), _chip(items, p), p.id in picks, befores.addresses(self.ctx, ds, p)
             )
             for p in look.page
         ]
@@ -590,7 +591,7 @@ def _print(run: Run | None, status: str, view: RunView) -> str:
 
 
 def _patch(ds: Dataset, pictures: list[Picture], items: dict) -> str:
-    rows = {p.id: {"text": p.caption, "chips": tiles.caption_chips(p.captions, _chip(items, p)), "note": tiles.caption_note(p)} for p in pictures}
+    rows = {p.id: {"text": p.caption, "chips": tiles.caption_chips(p.captions, _chip(items, p), is_timed(p.caption)), "note": tiles.caption_note(p)} for p in pictures}
     return json.dumps({"dataset": ds.name, "rows": rows})
 
 
@@ -605,7 +606,7 @@ def _undo_button(ds: Dataset):
 
 def _cut_html(ds: Dataset, told: Tally) -> str:
     """What to know of the captions as a whole."""
-    return notes.cut_html(len(told.long)) + notes.lines_html(ds) + notes.encodings_html(rereading.guessed(ds))
+    return notes.pairs_html(ds) + notes.cut_html(len(told.long)) + notes.lines_html(ds) + notes.encodings_html(rereading.guessed(ds))
 
 
 def _empty() -> str:

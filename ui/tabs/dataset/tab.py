@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from training.data import controls, datasets, embedded, exporting
+from training.data import controls, datasets, embedded, exporting, importing
 from training.data.datasets import Dataset
 from training.data.health import Goal
 from training.hub import arriving
@@ -27,16 +27,16 @@ from ...theme import ASSETS
 from ...words import in_words
 from ..train import draft
 from ..train.missing import chosen, missing_html
-from . import absorbed, judged, onhub, tiles, treated, versions, welcome
+from . import absorbed, befores, judged, onhub, tiles, treated, versions, welcome
 from .imports import Import, Imports, outcome
 
 TITLE = N_("Dataset")
-JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("drop.js", "treated.js"))
+JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("drop.js", "treated.js", "befores.js", "clips.js"))
 CSS = (ASSETS / "dataset.css").read_text(encoding="utf-8")
 SHOWN_LOSING = 8  # runs that are named before a dataset is deleted
 SHOWN_REFUSED = 200  # rows in the list of refused files
 FILTERS = [(N_("All pictures"), ""), (N_("Without a caption"), "no caption"), (N_("Left out"), "out"), (N_("Can’t be used"), "refused"), (N_("Same picture twice"), "duplicate")]
-FIRST_VIEW = {"page": 0, "query": "", "only": "", "finding": ""}
+FIRST_VIEW = {"page": 0, "query": "", "only": "", "finding": "", "before": ""}
 GRID_JS = "easel.grid(element, (data) => trigger('act', data), watch)"
 TREATED_JS = "easel.grid(element, (data) => (data.act === 'treat' ? trigger('treat', data) : trigger('act', data)), watch)"
 IN_TURN = {"trigger_mode": "multiple", "concurrency_limit": 1}  # three quick presses are three quarter turns
@@ -82,6 +82,10 @@ class Parts:
     check: gr.Button
     undo: gr.Button
     health: gr.HTML
+    before_row: gr.Row
+    before_of: gr.HTML
+    before: gr.File
+    before_no: gr.Button
     grid: gr.HTML
     past: gr.HTML
     absorb: gr.HTML
@@ -132,6 +136,10 @@ def build(ctx: UiContext) -> Parts:
             check = gr.Button(tr("Check this dataset"), size="md", elem_classes="ez-fit", min_width=0, elem_id="ez-check")
             undo = gr.Button(tr("Undo"), visible=False, size="sm", elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         health = gr.HTML(apply_default_css=False, js_on_load=GRID_JS, elem_id="ez-health")
+        with gr.Row(visible=False, elem_classes=["ez-card", "ez-row", "ez-before"]) as before_row:
+            before_of = gr.HTML(apply_default_css=False, elem_classes="ez-grow")
+            before = gr.File(label=tr("The picture before"), show_label=False, file_count="multiple", type="filepath", elem_classes=["ez-drop", "ez-drop-before"], elem_id="ez-before-file", height=96)
+            before_no = gr.Button(tr("Cancel"), elem_classes=["ez-quiet", "ez-fit"], min_width=0)
         grid = gr.HTML(apply_default_css=False, html_template=picks() + "${value}", js_on_load=TREATED_JS, elem_id="ez-pictures")
         with gr.Accordion(tr("What should the trigger word absorb?"), open=False, elem_classes="ez-fold"):
             absorb = gr.HTML(apply_default_css=False, js_on_load=client.BIND, elem_id="ez-absorb")
@@ -155,7 +163,7 @@ def build(ctx: UiContext) -> Parts:
                 really = gr.Button(tr("Delete"), variant="stop", elem_classes="ez-fit", min_width=0)
                 keep = gr.Button(trc("and do not delete", "Keep"), elem_classes="ez-fit", min_width=0)
     return Parts(
-        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, grid, past, absorb, kind, make, away, manage,
+        first, work, picker, new, new_row, new_name, create, cancel, example, missing, drop, folder, add_folder, report, tools, query, only, check, undo, health, before_row, before_of, before, before_no, grid, past, absorb, kind, make, away, manage,
         name, rename, delete, sure, sure_text, really, keep, gr.State(dict(FIRST_VIEW)), gr.State(""), Imports(uploads.folder(ctx.home)), arrive, leave,
     )  # fmt: skip
 
@@ -164,7 +172,7 @@ def picks() -> str:
     """What is shown while pictures are selected."""
     return (
         f'<div class="ez-picks" hidden><b class="ez-num" data-count></b><button type="button" class="ez-btn" data-act="all">{escape(tr("Select page"))}</button>'
-        f'<button type="button" class="ez-btn" data-act="none">{escape(trc("what is selected", "Clear"))}</button>{treated.buttons()}'
+        f'<button type="button" class="ez-btn" data-act="none">{escape(trc("what is selected", "Clear"))}</button>{treated.buttons()}{befores.buttons()}'
         f'<button type="button" class="ez-btn ez-bad" data-act="remove">{escape(tr("Delete"))}</button></div>'
     )
 
@@ -195,6 +203,8 @@ def wire(parts: Parts, ctx: UiContext) -> None:
     parts.add_folder.click(tab.take_folder, [parts.folder, *asked], [parts.folder, ctx.timer, *out], **QUIET)
     parts.make.click(tab.make_controls, [parts.kind, *asked], [ctx.timer, *out], **QUIET)
     parts.grid.act(tab.act, asked, out, **QUIET)
+    parts.before.upload(tab.take_before, [parts.before, *asked], [parts.before, *out], **QUIET)
+    parts.before_no.click(tab.no_before, asked, out, **INSTANT)
     parts.grid.treat(tab.treat, asked, out, **QUIET | IN_TURN)
     parts.absorb.act(tab.act_absorb, asked, out, **QUIET)
     parts.health.act(tab.act_health, asked, [ctx.timer, *out], **QUIET)
@@ -233,7 +243,7 @@ class _Tab:
     def outputs(self) -> list:
         p = self.parts
         return [
-            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health, p.past, p.absorb,
+            self.ctx.dataset, p.view, p.seen, p.welcome.column, p.work, p.picker, p.missing, p.outcome, p.tools, p.undo, p.grid, p.away, p.manage, p.name, p.health, p.past, p.absorb, p.before_row, p.before_of,
         ]  # fmt: skip
 
     def show(self, name: str, view: dict, change: Mapping | None = None):
@@ -248,7 +258,7 @@ class _Tab:
         ds = chosen(home, name) or datasets.latest(home)
         if ds is None:
             view.update(FIRST_VIEW)
-            return ["" if name else gr.skip(), view, "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 12]
+            return ["" if name else gr.skip(), view, "", gr.Column(visible=True), gr.Column(visible=False), *[gr.skip()] * 14]
         with ds.one_look():
             return self._whole(ds, name, view, there)
 
@@ -267,7 +277,7 @@ class _Tab:
             gr.Row(visible=bool(everything)), gr.Button(counted.undo(undo), visible=bool(undo)),
             (judged.filter_html(filtered[0], total) if filtered else "") + self._grid(ds, pictures, total, view, bool(everything)), self._away(ds) if everything else _nothing_away(),
             gr.Accordion(visible=True), ds.title, judged.health_html(health, view.get("finding", "") if filtered else "", stale),
-            versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}), ds.name)), absorbed.of(ds, goal.trigger if goal else ""),
+            versions.panel(self.ctx, ds, versions.Look.of(view.get("past", {}), ds.name)), absorbed.of(ds, goal.trigger if goal else ""), *self._asked_before(ds, view),
         ]  # fmt: skip
 
     def _grid(self, ds: Dataset, pictures: Sequence, total: int, view: dict, any_there: bool) -> str:
@@ -280,11 +290,34 @@ class _Tab:
         shown = lambda file, version, view: (media.thumb_url(self.ctx, ds.name, file, version, view), media.picture_url(self.ctx, ds.name, file, version))
         made = [
             tiles.picture_tile(
-                p, lambda p: shown(p.id, p.sha256, p.treatment.view)[0], lambda p: shown(p.id, p.sha256, "")[1], aim, shown(p.control.path.name, p.control.sha256, p.treatment.view) if p.control else None, goal
+                p, lambda p: shown(p.id, p.sha256, p.treatment.view)[0], lambda p: shown(p.id, p.sha256, "")[1], aim, befores.addresses(self.ctx, ds, p), goal
             )
             for p in pictures
         ]
         return tiles.page(made, view["page"], total, "ez-pictures", treated.left_out(ds) if not view["only"] else 0)
+
+    def _asked_before(self, ds: Dataset, view: dict) -> tuple[gr.Row, str]:
+        """The box for what a picture is made from, where it was asked for."""
+        try:
+            picture = ds.get(view["before"]) if view.get("before") else None
+        except ValueError:  # it is gone
+            picture = None
+        view["before"] = picture.id if picture else ""
+        return gr.Row(visible=picture is not None), befores.asked(picture.id, len(picture.references)) if picture else ""
+
+    def take_before(self, files: list[str] | None, name: str, view: dict):
+        """What a picture is made from was chosen."""
+        ds, id = chosen(self.ctx.home, name), view.get("before", "")
+        if ds and id and files:
+            self._at_rest(ds)
+            refused = [v for v in self._said(lambda: importing.add_references(ds, id, [Path(f) for f in files])) if not v.ok]
+            if refused:
+                gr.Warning(f"{escape(refused[0].file)}: {escape(in_words(refused[0].reason))}")
+        return [None, *self.show(name, view, {"before": ""})]
+
+    def no_before(self, name: str, view: dict):
+        """None is to be chosen after all."""
+        return self.show(name, view, {"before": ""})
 
     def _away(self, ds: Dataset) -> str:
         """The dataset as files that other programs take."""
@@ -351,6 +384,11 @@ class _Tab:
             self._use_prompts(ds)
         if act == "remove" and ds:
             self._said(lambda: ds.remove([str(i) for i in event.ids]))
+        if act == "before" and ds and event.ids:
+            return self.show(name, view, {"before": str(event.ids[0])})
+        if act == "unpair" and ds:
+            count = self._said(lambda: ds.remove_references([str(i) for i in event.ids]))
+            gr.Info(trn("{n} picture taken away. Undo brings it back.", "{n} pictures taken away. Undo brings them back.", count), duration=4)
         if act == "absorb" and ds:
             count = self._said(lambda: ds.take_out([str(event.key).removeprefix("leak ")]))
             gr.Info(trn("{n} caption changed.", "{n} captions changed.", count), duration=4)
@@ -361,6 +399,9 @@ class _Tab:
         if act == "focus" and ds:
             x, y = (float(share) for share in str(event.key).split())
             self._said(lambda: ds.set_focus(str(event.ids[0]), x, y))
+        if act == "trim" and ds:
+            start, end = (float(at) for at in str(event.key).split())
+            self._said(lambda: ds.trim(str(event.ids[0]), start, end))
         return self.show(name, view)
 
     def _use_prompts(self, ds: Dataset) -> None:
@@ -482,7 +523,7 @@ class _Tab:
 
 def goal_of(aim: draft.Aim | None) -> Goal | None:
     """What the Train form, as it stands, makes of pictures, for the health check."""
-    return Goal(aim.side_px, aim.max_aspect, aim.divisor, aim.batch, aim.trigger, aim.what) if aim and aim.side_px >= aim.divisor else None
+    return Goal(aim.side_px, aim.max_aspect, aim.divisor, aim.batch, aim.trigger, aim.what, control=aim.control) if aim and aim.side_px >= aim.divisor else None
 
 
 def folder_info(ctx: UiContext) -> str:

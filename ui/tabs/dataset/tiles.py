@@ -13,14 +13,15 @@ from training.data import embedded, rereading
 from training.data.captions import SEPARATOR, TOKEN_LIMIT, about_tokens, has_place, longest
 from training.data.datasets import Picture
 from training.data.health import Goal
+from training.data.timed import is_timed
 
 from ... import counted, views
 from ...icons import icon
-from ...language import N_, point, tr, trn
+from ...language import N_, tr, trn
 from ...language.heard import heard
 from ...server.media import CLIP_TYPES
 from ..train.draft import Aim
-from . import treated
+from . import befores, clips, treated
 from .judged import crop_attributes
 
 PER_PAGE = 48
@@ -46,40 +47,41 @@ def pages(total: int) -> int:
     return max(1, -(-total // PER_PAGE))
 
 
-def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | None = None, control: tuple[str, str] | None = None, goal: Goal | None = None) -> str:
+def picture_tile(picture: Picture, thumb: Address, full: Address, aim: Aim | None = None, before: Sequence[befores.Address] = (), goal: Goal | None = None) -> str:
     """A tile of the Dataset tab: picture, size, verdict, caption, with a tick to select it.
 
-    aim, goal: what the Train form would make of it.  control: (thumbnail, address) of its control picture, which is shown in its corner.
+    aim, goal: what the Train form would make of it.  before: what it is made from, which is shown in its corner and before it on the large view.
     """
     id, name = escape(picture.id, quote=True), escape(picture.id)
     out = (" ez-out", " data-out") if picture.verdict == "out" else ("", "")
+    pair = " data-pair" if picture.references else ""
     if picture.usable or picture.verdict == "out":
-        view = _thumb(picture, thumb, full, goal)
+        view = _thumb(picture, thumb, full, goal, before)
     else:
         view = f'<div class="ez-thumb ez-lacks"><span>{escape(heard(picture.note))}</span></div>'
     size = f"{picture.width} × {picture.height}" if picture.width else views.size(picture.bytes)
     note = escape(heard(picture.note)) if picture.usable and picture.note else ""
     caption = f'<p class="ez-cap">{escape(picture.caption)}</p>' if picture.caption else f'<p class="ez-cap ez-lacks">{escape(tr("No caption"))}</p>'
     return (
-        f'<div class="ez-tile{out[0]}" role="listitem" data-id="{id}"{out[1]}>{view}'
-        f'{tick(picture.id)}{_beside(picture)}{_twin(picture, control)}'
+        f'<div class="ez-tile{out[0]}" role="listitem" data-id="{id}"{out[1]}{pair}>{view}'
+        f'{tick(picture.id)}{_beside(picture)}{befores.inset(picture, before)}'
         f'<div class="ez-tile-text"><div class="ez-tile-head"><span class="ez-num">{size}</span>{_verdict(picture, aim)}</div>'
         f"{caption if picture.usable or picture.verdict == 'out' else ''}"
         f'<p class="ez-name" title="{name}{f" — {note}" if note else ""}">{name}</p></div></div>'
     )
 
 
-def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[str, str], picked: bool = False) -> str:
-    """A tile of the Captions tab: the picture, a tick to select it, and a box for its caption.  status: (class, word) of the captioner, or ("", "")."""
+def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[str, str], picked: bool = False, before: Sequence[befores.Address] = ()) -> str:
+    """A tile of the Captions tab: the picture, a tick to select it, and a box for its caption.  status: (class, word) of the captioner, or ("", ""); before: what it is made from."""
     id, name = escape(picture.id, quote=True), escape(picture.id)
     return (
         f'<div class="ez-tile{" ez-on" if picked else ""}" role="listitem" data-id="{id}">'
-        f"{_thumb(picture, thumb, full)}"
-        f'{tick(picture.id, picked)}'
+        f"{_thumb(picture, thumb, full, before=before)}"
+        f'{tick(picture.id, picked)}{befores.inset(picture, before, opens=False)}'
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="{escape(tr("Caption of {name}", name=picture.id))}" placeholder="{escape(tr("No caption yet"))}" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'
-        f'<span class="ez-tile-chips">{caption_chips(picture.captions, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></div>'
+        f'<span class="ez-tile-chips">{caption_chips(picture.captions, status, is_timed(picture.caption))}</span><span class="ez-saved" aria-live="polite"></span></div></div></div>'
     )
 
 
@@ -89,22 +91,25 @@ def tick(id: str, picked: bool = False) -> str:
     return f'<label class="ez-tick" title="{escape(tr("Select"))}"><input type="checkbox" data-pick aria-label="{label}"{" checked" if picked else ""}><span>{TICK}</span></label>'
 
 
-def _thumb(picture: Picture, thumb: Address, full: Address, goal: Goal | None = None) -> str:
+def _thumb(picture: Picture, thumb: Address, full: Address, goal: Goal | None = None, before: Sequence[befores.Address] = ()) -> str:
     """The thumbnail, which opens the picture or plays the clip; a clip is marked with its length."""
     name = escape(picture.id, quote=True)
     plays = Path(picture.id).suffix.lower() in CLIP_TYPES
-    length = tr("clip, {seconds} s", seconds=point(f"{picture.seconds:.1f}")) if picture.seconds else ""
+    length = clips.length(picture)
     mark = f'<span class="ez-length ez-num">{escape(length)}</span>' if length else ""
     return (
-        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""}{treated.attributes(picture)} title="{name}">'
+        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""}{treated.attributes(picture)}{befores.attributes(picture, before)}{clips.attributes(picture)} title="{name}">'
         f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'
     )
 
 
-def caption_chips(captions: Sequence[str], status: tuple[str, str]) -> str:
-    """What the captioner did, how many captions there are where it is not one, and a warning when one is longer than is read."""
+def caption_chips(captions: Sequence[str], status: tuple[str, str], timed: bool = False) -> str:
+    """What the captioner did, how many captions there are where it is not one, and a warning when one is longer than is read.  timed: lines speak of scenes of a clip."""
     chip = f'<span class="ez-chip {status[0]}">{escape(status[1])}</span>' if status[1] else ""
-    if len(captions) > 1:
+    if timed:
+        says = tr("A line with a time speaks of the scene that begins there; lines without one speak of the whole clip")
+        chip += f'<span class="ez-chip" title="{escape(says)}">{escape(tr("by scenes"))}</span>'
+    elif len(captions) > 1:
         says, count = tr("Each line is a caption of its own; one is drawn at each use"), trn("{n} caption", "{n} captions", len(captions))
         chip += f'<span class="ez-chip" title="{escape(says)}">{escape(count)}</span>'
     if any(has_place(caption) for caption in captions):
@@ -161,7 +166,7 @@ def _beside(picture: Picture) -> str:
     """Chips on the picture's corner: how often it counts, its mask and its control picture."""
     says = escape(tr("Counts {times} times in an epoch", times=picture.repeats))
     often = f'<span class="ez-chip ez-idle" title="{says}">×{picture.repeats}</span>' if picture.repeats > 1 else ""
-    chips = often + treated.chip(picture) + _mask(picture) + _control(picture)
+    chips = often + treated.chip(picture) + _mask(picture) + befores.chip(picture)
     return f'<span class="ez-mask">{chips}</span>' if chips else ""
 
 
@@ -174,25 +179,6 @@ def _mask(picture: Picture) -> str:
     if picture.mask.kind != "alpha":
         says = tr("Its mask is {file}: see Masked in All settings of the Train tab", file=picture.mask.path.name)
     return f'<span class="ez-chip ez-idle" title="{escape(says)}">{escape(tr("Mask"))}</span>'
-
-
-def _control(picture: Picture) -> str:
-    """What is wrong with its control picture; one that can be used is shown itself."""
-    if picture.control_note:
-        return f'<span class="ez-chip ez-warn" title="{escape(heard(picture.control_note))}">{escape(tr("Control?"))}</span>'
-    return ""
-
-
-def _twin(picture: Picture, control: tuple[str, str] | None) -> str:
-    """The control picture in the corner of its picture; it opens large, right behind that one."""
-    if control is None or picture.control is None:
-        return ""
-    name = escape(picture.control.path.name, quote=True)
-    says = escape(tr("{file}: its control picture, what a ControlNet is shown of it", file=picture.control.path.name))
-    return (
-        f'<a class="ez-twin" href="{escape(control[1])}" data-zoom="{name}"{treated.attributes(picture)} title="{says}">'
-        f'<img src="{escape(control[0])}" alt="{name}" loading="lazy"></a>'
-    )
 
 
 def _verdict(picture: Picture, aim: Aim | None) -> str:

@@ -13,9 +13,10 @@ from training import registry
 from training.config import NO_WORD, DataPart, DatasetUse, TrainConfig
 from training.data import concepts, datasets, parts
 from training.data.parts import taken
+from training.family import FamilySpec
 from training.formats.adapting import stands_alone
 from training.formats.basemodel import local_folder, read_configs
-from training.formats.beside import is_beside
+from training.formats.beside import is_beside, needs_control
 from training.home import Home
 from training.hub.secrets import Secret
 from training.names import check_name
@@ -30,7 +31,7 @@ from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
 from ...language import N_, point, tr, trc
-from . import uses
+from . import paired, uses
 from .uses import Use
 
 FORM = "train"  # name of the draft on disk
@@ -147,6 +148,8 @@ class Plan:
     seen: tuple[int, ...] = ()  # these with the repeats of single pictures
     words: bool = False  # words say what changes; no pictures are asked for
     at_once: bool = True  # pictures are learnt as they are
+    pairs: bool = False  # the pictures have others beside them that they are made from
+    edit_presets: frozenset[str] = frozenset()  # ids of the presets that learn edits
 
     @property
     def name(self) -> str:
@@ -166,7 +169,7 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
         return replace(empty, wrong={"preset": str(error)})
     chosen = next((p for p in found if p.id == draft.preset and p.ok), best)
     pictures = count_pictures(home, dataset, draft.own.part)
-    empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures)
+    empty = replace(empty, preset=chosen, recommended=best.id, pictures=pictures, pairs=paired.are_pairs(home, dataset, draft.own.part), edit_presets=paired.learning(home, found))
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     words, at_once = _kind(home, chosen, draft)
     wrong = _top_faults(draft) | (_prior_fault(home, draft, dataset) if at_once else {})
@@ -221,6 +224,11 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
+    if config:
+        lacks, told = paired.fault(home, config)
+        wrong |= {"": lacks} if lacks and "" not in wrong else {}
+        if guess and told:  # it is said already, and keeps the run from starting
+            guess = replace(guess, problems=[p for p in guess.problems if p != told[0]], sentences=[s for s in guess.sentences if s != told[0]])
     if config and not config.data.datasets:
         pictures = config.concept.drawn * len(config.data.resolutions)
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, seen=seen, words=words, at_once=at_once)
@@ -414,13 +422,19 @@ def _told(module) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Base:
-    """A base model that presets train on.  short: why it does not train well here, "" where it does."""
+    """A base model that presets train on.  short: why it does not train well here, "" where it does.
+
+    kind: what it makes: picture, tags (pictures from tags), edit (of a picture) or clip.  parameters: of all its networks.  licence: (as the Hub writes it, its URL).
+    """
 
     key: str
     title: str
     notes: str
     presets: tuple[Preset, ...]
     short: str
+    kind: str = "picture"
+    parameters: float = 0.0
+    licence: tuple[str, str] = ("", "")
 
     @property
     def builtin(self) -> bool:
@@ -428,7 +442,7 @@ class Base:
 
 
 def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
-    """The base models of the presets that can be used, those that train well here first; told from the families' specs alone."""
+    """The base models of the presets that can be used, those that train well here first, of these what people ask for first; told from the families' specs alone."""
     plugins = registry.find("families", home.plugins)
     groups: dict[str, list[Preset]] = {}
     for preset in found:
@@ -436,9 +450,25 @@ def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
             groups.setdefault(f"{preset.family}:{preset.source_model or plugin.module.SPEC.default_source}", []).append(preset)
     made = []
     for key, members in groups.items():
+        source = key.split(":", 1)[1]
         spec = plugins[members[0].family].module.SPEC
-        made.append(Base(key, spec.title_of(key.split(":", 1)[1]), spec.notes, tuple(members), min((fits(p, machine) for p in members), key=len)))
-    return sorted(made, key=lambda base: bool(base.short))
+        short = min((fits(p, machine) for p in members), key=len)
+        made.append(Base(key, spec.title_of(source), spec.notes, tuple(members), short, _makes(spec, members), _parameters(spec, source), (spec.licence_names.get(source) or spec.licence_of(source)[0], spec.licence_of(source)[1])))
+    return sorted(made, key=lambda base: (bool(base.short), min(p.base_order for p in base.presets)))
+
+
+def _makes(spec: FamilySpec, members: Sequence[Preset]) -> str:
+    if spec.latent.video:
+        return "clip"
+    if spec.references and spec.references.needed:
+        return "edit"
+    return "tags" if any(p.config.get("data", {}).get("shuffle_tags") for p in members) else "picture"
+
+
+def _parameters(spec: FamilySpec, source: str) -> float:
+    """Of all its networks; 0 for what is no full-size model."""
+    sized = spec.sized(source)
+    return 0.0 if source == "builtin" else sized.parameters + sum(sized.other_parameters or (0.0, 0.0))
 
 
 def same_goal(home: Home, draft: Draft, key: str, machine: Machine) -> dict[str, str]:
@@ -461,6 +491,7 @@ class Aim:
     batch: int = 1
     trigger: str = ""
     what: str = ""  # is learnt: the preset's goal
+    control: bool = False  # what lies beside pictures is shown to a network beside the denoiser
 
     def remark(self, width: int, height: int) -> tuple[str, str]:
         """(a word, the sentence to it) on a picture that is enlarged or cut a good deal to be learnt; ("", "") for any other."""
@@ -493,7 +524,13 @@ def aim(home: Home, machine: Machine, dataset: str) -> Aim | None:
     sides = typed.get("data.resolutions") or own.get("resolutions") or usual["resolutions"].default
     buckets = typed.get("data.aspect_buckets", own.get("aspect_buckets", usual["aspect_buckets"].default))
     aspect = float(typed.get("data.max_aspect", own.get("max_aspect", usual["max_aspect"].default))) if buckets else 1.0
-    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.word_of(dataset), chosen.goal)
+    return Aim(max(sides), aspect, divisor, typed.get("data.batch_size", own.get("batch_size", usual["batch_size"].default)), draft.word_of(dataset), chosen.goal, _has_control(draft, chosen, home))
+
+
+def _has_control(draft: Draft, preset: Preset, home: Home) -> bool:
+    """Whether what learns hangs beside the denoiser and is shown control pictures."""
+    plugin = registry.find("adapters", home.plugins).get(draft.edits.get("adapter.type", str(preset.config.get("adapter", {}).get("type", ""))))
+    return bool(plugin and plugin.ok and needs_control(plugin.module))
 
 
 def _divisor(preset: Preset, home: Home) -> int:

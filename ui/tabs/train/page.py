@@ -18,11 +18,12 @@ from training.plan.hardware import Machine
 from training.plan.presets import QUALITIES, Preset, fits
 
 from ... import forms, views
+from ...emblems import emblem
 from ...icons import icon
 from ...language import N_, point, tr, trn, whole
 from ...language.heard import heard
 from ...words import in_words
-from . import uses
+from . import paired, uses
 from .draft import Base, Draft, Plan
 from .missing import Missing
 
@@ -32,6 +33,11 @@ QUALITY_SAYS = {
     "thorough": N_("More steps, for the best likeness."),
 }
 QUALITY_CALLED = {"quick": N_("Quick"), "balanced": N_("Balanced"), "thorough": N_("Thorough")}
+
+MAKES = {"tags": N_("from tags"), "edit": N_("edits pictures"), "clip": N_("clips")}
+LICENCES = {  # as the Hub writes it -> its own name
+    "apache-2.0": "Apache 2.0", "mit": "MIT", "creativeml-openrail-m": "OpenRAIL-M", "openrail++": "OpenRAIL++-M", "fair-ai-public-license-1.0-sd": "Fair AI 1.0-SD",
+}  # fmt: skip
 
 # what of a run takes memory, as the estimate calls it
 PARTS = (
@@ -66,7 +72,8 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
     if draft.prior and draft.prior not in dict(datasets):
         others.append((draft.prior, draft.prior))  # a dataset that is gone is shown, with its fault
     made = plan.config or plan.base
-    usual = {"trigger": draft.trigger, "resolutions": ", ".join(map(str, made.data.resolutions)) if made else ""}
+    clips = (str(made.data.frames), f"{made.data.fps:g}") if made and made.data.frames > 1 else ("", "")
+    usual = {"trigger": draft.trigger, "resolutions": ", ".join(map(str, made.data.resolutions)) if made else "", "frames": clips[0], "fps": clips[1]}
     block = uses.block(learnt, datasets, usual, wrong)
     beside = uses.folder_choice(learnt[0] if learnt else None, len(learnt) == 1, wrong) + ("" if block or not learnt else uses.add_button())
     if "data.datasets" in draft.edits:
@@ -190,8 +197,13 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base], m
     chosen = next((base for base in bases if plan.preset in base.presets), None)
     if plan.preset.own:  # its base model, so that what else can be learnt with it stands beside it
         chosen = next((base for base in bases if base.key == f"{plan.preset.family}:{plan.preset.source_model}"), None)
-    shown = [*(chosen.presets if chosen else [plan.preset] if not plan.preset.own else []), *(p for p in plan.presets if not p.ok and not p.own)]
-    cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine) for p in shown)
+    if plan.pairs:
+        bases = sorted(bases, key=lambda base: not plan.edit_presets & {p.id for p in base.presets})
+    here = paired.first(chosen.presets if chosen else [plan.preset] if not plan.preset.own else [], plan.edit_presets, plan.pairs)
+    able = [tr(base.title) for base in bases if plan.edit_presets & {p.id for p in base.presets}] if plan.pairs else []
+    hint = paired.hint(able, any(p.id in plan.edit_presets for p in here))
+    shown = [*here, *(p for p in plan.presets if not p.ok and not p.own)]
+    cards = "".join(_preset(p, p.id == plan.preset.id, p.id == plan.recommended, machine, plan.pairs and p.id in plan.edit_presets) for p in shown)
     quality = draft.quality if draft.quality in QUALITIES else "balanced"
     levels = "".join(
         f'<button type="button" role="radio" aria-checked="{str(q == quality).lower()}" tabindex="{0 if q == quality else -1}" '
@@ -203,7 +215,8 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base], m
     return (
         f'<h2 class="ez-subtitle ez-gap-below" id="ez-which">{escape(tr("Which base model?"))}</h2>'
         f'<div class="ez-bases" role="radiogroup" aria-labelledby="ez-which">{"".join(_base(base, base is chosen) for base in bases)}</div>'
-        + (f'<p class="ez-help ez-base-notes">{escape(_about(chosen, bases))}</p>' if chosen else "")
+        + (f'<p class="ez-help ez-base-notes">{_about(chosen, bases)}</p>' if chosen else "")
+        + (f'<p class="ez-help ez-base-notes">{escape(hint)}</p>' if hint else "")
         + f'<h2 class="ez-subtitle ez-quality-title" id="ez-what">{escape(tr("What should it learn?"))}</h2>'
         f'<div class="ez-presets" role="radiogroup" aria-labelledby="ez-what">{cards}</div>{mine}{fault}'
         f'<h2 class="ez-subtitle ez-quality-title" id="ez-how">{escape(tr("How thoroughly?"))}</h2>'
@@ -214,18 +227,35 @@ def presets(plan: Plan, draft: Draft, machine: Machine, bases: Sequence[Base], m
 
 def _base(base: Base, chosen: bool) -> str:
     short = f' title="{escape(in_words(base.short))}"' if base.short else ""
+    facts = " · ".join(filter(None, (size(base), licence(base), "" if base.kind == "picture" else tr(MAKES[base.kind]))))
     return (
         f'<button type="button" class="ez-base{" is-short" if base.short else ""}" role="radio" aria-checked="{str(chosen).lower()}" '
-        f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{escape(tr(base.title))}</button>'
+        f'tabindex="{0 if chosen else -1}" data-act="base" data-id="{escape(base.key)}"{short}>{emblem(base.key, base.kind)}'
+        f"<span><b>{escape(tr(base.title))}</b><small>{escape(facts)}</small></span></button>"
     )
 
 
+def size(base: Base) -> str:
+    """Billions of weights of a base model, of all its networks; "" for the small one."""
+    billions = base.parameters / 1e9
+    return tr("{n} B", n=point(f"{billions:.0f}" if billions >= 10 else f"{billions:.1f}")) if billions else ""
+
+
+def licence(base: Base) -> str:
+    """What its licence is called."""
+    return LICENCES.get(base.licence[0]) or (tr("own licence") if base.licence[0] in ("", "other") else base.licence[0])
+
+
 def _about(chosen: Base, bases: Sequence[Base]) -> str:
+    """HTML: what there is to know of the chosen one."""
     told = tr("A few million weights, made to try Easel on any computer in minutes.") if chosen.builtin else in_words(tr(chosen.notes))
-    return f"{told} {tr('Those with a dashed edge want more than this machine has.')}" if any(base.short for base in bases) else told
+    dashed = f" {tr('Those with a dashed edge want more than this machine has.')}" if any(base.short for base in bases) else ""
+    address = chosen.licence[1]
+    link = f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(tr("Its licence"))}</a>. ' if address and not chosen.builtin else ""
+    return f"{escape(told)} {link}{escape(dashed.strip())}".strip()
 
 
-def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
+def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine, paired: bool = False) -> str:
     if not preset.ok:
         return (
             f'<div class="ez-preset is-broken" role="radio" aria-checked="false" aria-disabled="true"><span class="ez-preset-top"><b>{escape(tr(preset.title))}</b>'
@@ -233,6 +263,7 @@ def _preset(preset: Preset, chosen: bool, best: bool, machine: Machine) -> str:
         )
     short = fits(preset, machine)
     badge = f'<span class="ez-chip ez-ok">{escape(tr("recommended"))}</span>' if best else ""
+    badge += f'<span class="ez-chip ez-idle">{escape(tr("for your pairs"))}</span>' if paired else ""
     least = point(f"{preset.needs_gb:g} GB")
     needs = in_words(short) if short else tr("From {size} of VRAM on.", size=least) if machine.device in CARDS else tr("From {size} of memory on.", size=least)
     return (
