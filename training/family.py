@@ -119,6 +119,7 @@ class Speed:
     strength: float = 1.0
     scheduler: str = ""  # diffusers' class in place of the base model's own; "" keeps that
     settings: dict[str, Any] = field(default_factory=dict)  # of that scheduler, where they are not the base model's
+    made_for: str = ""  # the base model, as a Hub id; "": the family's default
 
 
 @dataclass(frozen=True)

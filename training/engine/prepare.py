@@ -134,7 +134,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     if turns and len(turns.experts) == 1:
         law = turns.laws[turns.experts[0].folder]
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins), *experts.idle(config, family.SPEC), *(turns.said(config.steps) if turns else ())):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *speeding.remarks(config, family.SPEC), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins), *experts.idle(config, family.SPEC), *(turns.said(config.steps) if turns else ())):
         ctx.warn(text)
     feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts, takes, turns)
     return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes, turns)
