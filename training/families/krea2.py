@@ -148,12 +148,20 @@ def draw_args(m: Modules, cond: Cond, negative: Cond, guidance: float) -> dict:
     It counts the places of one sequence for both, so both are made equally long."""
     if guidance <= 1:
         return {"prompt_embeds": cond.tensors["embeds"], "prompt_embeds_mask": cond.tensors["mask"], "guidance_scale": 0.0}
-    both = Cond.of([{name: c.tensors[name][0] for name in ("embeds", "mask")} for c in (cond, negative)]).tensors
-    embeds, mask = both["embeds"], both["mask"]
+    longest = max(len(c.tensors["mask"][0]) for c in (cond, negative))
+    (embeds, mask), (against, hides) = (_as_long(c, longest) for c in (cond, negative))
     return {
-        "prompt_embeds": embeds[:1], "prompt_embeds_mask": mask[:1], "guidance_scale": guidance - 1,
-        "negative_prompt_embeds": embeds[1:], "negative_prompt_embeds_mask": mask[1:],
+        "prompt_embeds": embeds, "prompt_embeds_mask": mask, "guidance_scale": guidance - 1,
+        "negative_prompt_embeds": against, "negative_prompt_embeds_mask": hides,
     }  # fmt: skip
+
+
+def _as_long(cond: Cond, length: int) -> tuple:
+    """(embeds, mask) with so many hidden tokens behind the others that there are `length`."""
+    from torch.nn.functional import pad
+
+    more = length - cond.tensors["mask"].shape[1]
+    return pad(cond.tensors["embeds"], (0, 0, 0, 0, 0, more)), pad(cond.tensors["mask"], (0, more))
 
 
 def grid(configs: dict[str, dict]) -> tuple[int, int]:
