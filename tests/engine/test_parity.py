@@ -17,6 +17,11 @@ outside of this repository on the models of tests/families.  Which script, by fa
     flux2_klein  examples/dreambooth/train_dreambooth_lora_flux2_klein.py
     krea2        examples/dreambooth/train_dreambooth_lora_krea2.py
 
+    and with what a picture is made from (PAIRS), of which the second tells rows of one batch apart by mistake, so it had one row:
+
+    flux2_klein  examples/dreambooth/train_dreambooth_lora_flux2_klein_img2img.py
+    flux2        examples/dreambooth/train_dreambooth_lora_flux2_img2img.py         --guidance_scale 1
+
 Three things around those lines were stood in for: the VAE's draw and the noise (the tensors of `seeded`, so that both see the same), and
 the tokenizers' length of 77, for which the toy encoders are too short.  The flow scripts drew the timesteps themselves, after
 torch.manual_seed(7); they are kept beside the loss.
@@ -35,7 +40,7 @@ from training.config import LossPart
 from training.engine.buckets import crop_to
 from training.engine.data import Batch, Item
 from training.engine.noise import read_schedule
-from training.family import Cond, Placement
+from training.family import REFERENCE, Cond, Placement
 
 CAPTIONS = ["a red cat on blue", "zibbo", "a photo of a green dog with a circle"]
 PICTURES = [(75, 50), (60, 90), (64, 64)]  # width, height, px; cut to 32 x 32
@@ -68,6 +73,7 @@ GOLDEN = [
     ("krea2", {}, {}, EVEN, 7.1846022605896),
     ("krea2", {}, {}, MIDDLE, 7.8069281578063965),
 ]
+PAIRS = [("flux2_klein", 3, EVEN, 3.0326764583587646), ("flux2_klein", 3, MIDDLE, 3.154388427734375), ("flux2", 1, EVEN, 2.9777281284332275), ("flux2", 1, MIDDLE, 3.011636257171631)]  # family, rows, timesteps, loss
 CHANNELS = {"qwen_image": 4, "flux2_klein": 16, "krea2": 4}  # of the toys' latents, where the VAE's own are not those of the denoiser
 ROWS = {"qwen_image": ((5, 3, 7), 16), "z_image": ((5, 3, 7), 16), "flux2_klein": ((6, 6, 6), 48), "krea2": ((5, 3, 7), 3, 16)}  # lengths and the rest of the shape of what the text encoder says
 
@@ -129,6 +135,21 @@ def loss_of(family, m, batch: Batch, settings: dict) -> float:
 def test_the_loss_is_that_of_diffusers_own_script(model, name, how, settings, times, golden):
     family, m = model(name, how)
     assert loss_of(family, m, batch_of(family, m, times), settings) == pytest.approx(golden, rel=1e-5)
+
+
+@pytest.mark.parametrize(("name", "rows", "times", "golden"), PAIRS)
+def test_the_loss_of_a_pair_is_that_of_diffusers_own_script(model, name, rows, times, golden):
+    family, m = model(name, {})
+    rows_of = lambda seed, *shape: seeded(seed, (3, *shape))[:rows]
+    told = {"embeds": torch.stack([seeded(10 + n, (6, 48)) for n in range(rows)])}
+    cond = Cond(told | {REFERENCE.format(n=0): rows_of(3, 16, 8, 12)})
+    batch = Batch(
+        latents=rows_of(1, 16, 16, 16), noise=rows_of(2, 16, 16, 16), t=torch.tensor(times[:rows]) / 1000, cond=cond,
+        ids=["a"] * rows, weight=1.0, weights=torch.ones(rows), prior=[], captions=["a"] * rows,
+    )  # fmt: skip
+    assert loss_of(family, m, batch, {}) == pytest.approx(golden, rel=1e-5)
+    batch.cond = Cond(told)
+    assert loss_of(family, m, batch, {}) != pytest.approx(golden, rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "times"), [("sd15", TIMES), ("sdxl", TIMES), ("flux1", EVEN), ("sd35", EVEN_3)])

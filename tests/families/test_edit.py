@@ -92,6 +92,7 @@ def test_the_rows_of_a_batch_see_their_own_references(kit):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kit", ["flux2_klein"], indirect=True)
 def test_an_edit_is_learnt_is_resumed_exactly_and_draws_in_another_process_what_its_sample_shows(kit, lab, pairs):  # noqa: F811
     changes = job(kit, pairs, steps=25, save__every=10, sample__every=25, adapter__targets="attention+ff", save__keep=20, data__held_out=1, data__flip=True, edit__dropout=0.2)
     whole = lab.run(**changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -39,9 +40,25 @@ def same_shape(reference: Control, picture: Picture) -> bool:
 def shown_sizes(picture: Picture, size: tuple[int, int], family: ModuleType) -> list[tuple[int, int]]:
     """(width, height) px at which what a picture is made from is encoded, one by one.  size: of the training picture.
 
-    What has the picture's shape is cut as the picture is, so it has its size; the others are shown whole.  Raises ValueError where a family takes no such size.
+    What has the picture's shape is cut as the picture is, so it has its size; the others are shown whole.
     """
     return [family.reference_size(*(size if same_shape(r, picture) else (r.width, r.height))) for r in picture.references]
+
+
+def shown_share(config: TrainConfig, home: Home, family: ModuleType) -> tuple[float, float]:
+    """(mean, most) px that a picture is made from, as multiples of its own as it is trained; (0, 0) where no edits are learnt, one of its size where no pair can be read yet."""
+    if not edits(concepts.known(config, home.plugins)) or family.SPEC.references is None:
+        return 0.0, 0.0
+    found = []
+    try:
+        for use, _, picture in rows(config, home, check=False):
+            for side in config.data.sides(use):
+                scale = side / math.sqrt(picture.width * picture.height)
+                sizes = shown_sizes(picture, (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), family)
+                found.append(sum(width * height for width, height in sizes) / side**2)
+    except (ValueError, OSError):
+        pass  # the start says what is wrong
+    return (sum(found) / len(found), max(found)) if any(found) else (1.0, 1.0)
 
 
 def problems(config: TrainConfig, plugins: Path | None = None) -> list[tuple[str, str]]:
@@ -90,16 +107,16 @@ def check(config: TrainConfig, home: Home, family: ModuleType) -> None:
 
 def faults(config: TrainConfig, family: ModuleType, pictures: Sequence[Row]) -> list[str]:
     """What the pictures of an edit lack, a sentence each that names them; [] where each can be learnt."""
-    takes = family.SPEC.references
+    spec: FamilySpec = family.SPEC
+    takes = spec.references
     made = [p for _, _, p in pictures if p.references]
     if pictures and not made:
         return [f"no picture has one that it is made from; put name.control.png beside name.jpg: the picture before the edit{_why(p for _, _, p in pictures)}"]
     return [
-        *_without_partner(config, family.SPEC, [p for _, _, p in pictures if not p.references]),
+        *_without_partner(config, spec, [p for _, _, p in pictures if not p.references]),
         *_silent(config, pictures),
         *_of_another_shape(config, made),
-        *_too_many(family.SPEC, [p for p in made if len(p.references) > takes.most]),
-        *_of_no_size(family, made),
+        *_too_many(spec, [p for p in made if takes and len(p.references) > takes.most]),
     ]
 
 
@@ -125,21 +142,9 @@ def _of_another_shape(config: TrainConfig, made: list[Picture]) -> list[str]:
 
 
 def _too_many(spec: FamilySpec, over: list[Picture]) -> list[str]:
-    most = spec.references.most  # type: ignore[union-attr]
+    most = spec.references.most if spec.references else 0
     said = f"Made from more pictures than {spec.title} takes, which is {most}: {named(over)}. Leave some of them out"
     return [said] * bool(over)
-
-
-def _of_no_size(family: ModuleType, made: Iterable[Picture]) -> list[str]:
-    for picture in made:
-        for reference in picture.references:
-            if same_shape(reference, picture):
-                continue  # it is scaled with its picture
-            try:
-                family.reference_size(reference.width, reference.height)
-            except ValueError as error:
-                return [f"{picture.id} cannot be made from {reference.path.name}: {error}"]
-    return []
 
 
 def named(pictures: Sequence[Picture]) -> str:

@@ -90,6 +90,8 @@ def plan(parts: Mapping[str, Shapes], spec: FamilySpec, class_name: str, configs
 
     parts: {folder: shapes of its tensors}; configs: {folder: its settings}.  Raises ValueError for a family, or a text encoder, that has no such names.
     """
+    if spec.parts.get("after_text") and not spec.enclosed:
+        raise ValueError(f"a single file of {spec.title} also holds what its text goes through, under names that are not known here; write a folder")
     made = _denoiser(parts[spec.denoiser], spec, class_name, configs[spec.denoiser])
     for folder, start in spec.enclosed.items():
         made |= {f"{start}{name}": _alone(folder, name, shape, shape) for name, shape in parts[folder].items()}

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..family import LatentSpec, Modules, Original, Placement
+from ..family import Blocks, LatentSpec, Modules, Original, Placement
 
 LATENT = LatentSpec(channels=128, stride=16)
 TOKENS = 512  # both pipelines' default, the chat template included; all of them are read, padding too
-# Of what a picture is made from, as both pipelines take it: Flux2ImageProcessor.check_image_input, and the call's own budget
-MOST_PX, LEAST_SIDE_PX, MOST_ASPECT = 1024 * 1024, 64, 8
+MOST_PX = 1024 * 1024  # of a picture that another is made from: both pipelines scale larger ones down
 SINGLE_BLOCKS = 48  # of dev, which has the most
 
 # Of single blocks by their whole names: "attn.to_out" is also what double blocks call a list.
@@ -46,6 +45,11 @@ RELEASED = (
     ),
     *((f"{_SINGLE}attn.norm_{x}.weight", f"single_blocks.{{n}}.norm.{name}_norm.scale") for x, name in (("q", "query"), ("k", "key"))),
 )  # fmt: skip
+BLOCKS = {
+    "composition": Blocks("Composition", "The blocks in front, in which picture and prompt still have weights of their own; a rule of thumb.", (r"^transformer_blocks\.",)),
+    "detail": Blocks("Detail", "The blocks behind them, in which both share one stream; a rule of thumb.", (r"^single_transformer_blocks\.",)),
+    "no_text": Blocks("All but text", "Everything except the layers of the prompt's own stream.", without=(r"\.add_[qkv]_proj$", r"\.to_add_out$", r"\.ff_context\.", r"_modulation_txt\.")),
+}
 LORA_TARGETS = {"attention": ATTENTION, "attention+ff": ATTENTION + FF, "all": ATTENTION + FF + MODULATION}
 
 
@@ -72,9 +76,7 @@ def encode_image(m: Modules, pixels):
 
 
 def reference_size(width: int, height: int) -> tuple[int, int]:
-    """The size at which both pipelines encode a reference: at most MOST_PX pixels, cut to whole tokens.  Raises ValueError for one that they refuse."""
-    if min(width, height) < LEAST_SIDE_PX or max(width, height) > MOST_ASPECT * min(width, height):
-        raise ValueError(f"it is {width}x{height} px, but FLUX.2 takes a side of at least {LEAST_SIDE_PX} px and a shape of at most {MOST_ASPECT}:1; scale or crop it")
+    """The size at which both pipelines encode a reference: at most MOST_PX pixels, cut to whole tokens."""
     if width * height > MOST_PX:
         scale = math.sqrt(MOST_PX / (width * height))
         width, height = int(width * scale), int(height * scale)

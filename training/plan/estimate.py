@@ -12,17 +12,18 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 from .. import registry
 from ..config import SamplePart, TrainConfig
-from ..data import concepts, pairs, words
+from ..data import concepts, editing, pairs, words
 from ..data.frames import left_out, segments
 from ..data.parts import taken
 from ..family import FamilySpec
-from ..formats.adapting import is_whole
+from ..formats.adapting import in_force, is_whole
 from ..formats.beside import is_beside, needs_control
 from ..home import Home
-from . import layers, optimizing, pays, prompts, sharing
+from . import layers, optimizing, pays, prompts, sharing, speeding
 from .devices import CARDS
 from .hardware import Machine
 from .layers import BaseModel
@@ -116,7 +117,7 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
     """
     from ..engine.buckets import bucket_sizes, choose, crop_to
 
-    d = config.data
+    d, family = config.data, registry.get("families", spec.id, home.plugins)
     objective = concepts.known(config, home.plugins)
     found: list[Hashable] = []
     if not d.datasets:
@@ -133,17 +134,19 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
             usable = [(use, p) for use, p in usable if p.control]
             if not usable:
                 return [], ["no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab"]
-        cut = [(use, (use.repeats * p.repeats, p.width, p.height, pieces, d.sides(use))) for use, p in usable if (pieces := segments(p, use, d, spec))]
+        edits = editing.edits(objective) and family.SPEC.references is not None
+        cut = [(use, (use.repeats * p.repeats, p if edits else None, p.width, p.height, pieces, d.sides(use))) for use, p in usable if (pieces := segments(p, use, d, spec))]
         shapes = [shape for use, shape in cut if not use.prior]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
         kept += [shape for use, shape in cut if use.prior]
         for side in d.all_sides:
             sizes = bucket_sizes(side, divisor, d.max_aspect if d.aspect_buckets else 1.0)
-            for repeats, width, height, pieces, _ in (shape for shape in kept if side in shape[-1]):
+            for repeats, pair, width, height, pieces, _ in (shape for shape in kept if side in shape[-1]):
                 bucket = choose(width, height, sizes)
                 scaled = crop_to(width, height, bucket).scaled
                 if d.upscale or (scaled[0] <= width and scaled[1] <= height):
-                    found += [(*bucket, piece.frames) for piece in pieces] * repeats
+                    shown = editing.shown_sizes(pair, bucket, family) if pair else []
+                    found += [(*bucket, piece.frames, *shown) for piece in pieces] * repeats
         if usable:
             return found, said
     except (ValueError, OSError):
@@ -161,18 +164,19 @@ def peak_bytes(config: TrainConfig, home: Home, card_bytes: float = math.inf) ->
     """(VRAM, RAM) that `config` needs at its peak; no picture is looked at.  card_bytes: what one card has, by which the model may be split.  Raises ValueError as estimate() does."""
     family = registry.get("families", config.model.family, home.plugins)
     model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
-    return _peak(config, family.SPEC, model, measured(config, home.outputs), split_among(config, family.SPEC, model, card_bytes, home.plugins))[:2]
+    shown = editing.shown_share(config, home, family)[1]
+    return _peak(config, family.SPEC, model, measured(config, home.outputs), split_among(config, family.SPEC, model, card_bytes, home.plugins, shown), shown)[:2]
 
 
 def is_split(config: TrainConfig, home: Home, card_bytes: float) -> bool:
     """Whether the base model is split among the processes of a run, `gpus` of them.  card_bytes: what the card has free that has least.  Raises ValueError as estimate() does."""
     family = registry.get("families", config.model.family, home.plugins)
     model = layers.base_model(config.model.source, config.model.revision, family, config.model.leave_out)
-    return split_among(config, family.SPEC, model, card_bytes, home.plugins) > 1
+    return split_among(config, family.SPEC, model, card_bytes, home.plugins, editing.shown_share(config, home, family)[1]) > 1
 
 
-def split_among(config: TrainConfig, spec: FamilySpec, model: BaseModel, card_bytes: float, plugins: Path | None = None) -> int:
-    """How many processes the base model is split among; 1 where each holds it whole."""
+def split_among(config: TrainConfig, spec: FamilySpec, model: BaseModel, card_bytes: float, plugins: Path | None = None, shown: float = 0.0) -> int:
+    """How many processes the base model is split among; 1 where each holds it whole.  shown: as _memory()'s."""
     count = max(config.gpus, 1)
     if count == 1 or config.shard == "off" or sharing.unsplittable(config, plugins):
         return 1
@@ -180,13 +184,13 @@ def split_among(config: TrainConfig, spec: FamilySpec, model: BaseModel, card_by
         return count
     if config.device not in CARDS:
         return 1
-    alone, each = (_memory(config, spec, model, among)[0] for among in (1, count))
+    alone, each = (_memory(config, spec, model, among, shown)[0] for among in (1, count))
     return count if each < alone and (alone > card_bytes or is_whole(registry.get("adapters", config.adapter.type))) else 1
 
 
-def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None, among: int = 1) -> tuple[float, float, dict[str, float]]:
+def _peak(config: TrainConfig, spec: FamilySpec, model: BaseModel, pace: Pace | None, among: int = 1, shown: float = 0.0) -> tuple[float, float, dict[str, float]]:
     """What was measured on this computer goes before what is reckoned."""
-    vram, ram, parts = _memory(config, spec, model, among)
+    vram, ram, parts = _memory(config, spec, model, among, shown)
     if pace and pace.memory_bytes:
         vram, ram = (vram, max(config.gpus, 1) * max(pace.memory_bytes, PROCESS_BYTES)) if not vram else (SLACK * pace.memory_bytes + CUDA_CONTEXT_BYTES, ram)
         parts = {}  # which of it takes how much was not measured
@@ -211,18 +215,20 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
     lengths = _lengths(config, buckets)
-    seconds, step_s = _time(config, machine, spec, model, pace, items, lengths)
-    among = split_among(config, spec, model, machine.vram_free_bytes, home.plugins)
-    vram, ram, parts = _peak(config, spec, model, pace, among)
+    usual_shown, most_shown = editing.shown_share(config, home, family)
+    seconds, step_s = _time(config, machine, spec, model, pace, items, lengths, usual_shown)
+    among = split_among(config, spec, model, machine.vram_free_bytes, home.plugins, most_shown)
+    vram, ram, parts = _peak(config, spec, model, pace, among, most_shown)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     held = _held_texts(config, spec, items, home) * _text_bytes(config, model)
-    disk = _disk(config, spec, model, items, lengths) + held + download
+    disk = _disk(config, spec, model, items, lengths, usual_shown) + held + download
     unsure = 1.25 if pace else UNSURE
     problems = _problems(machine, vram, ram, disk, download, config, among)
     if unshared:
         problems.insert(0, unshared[:1].upper() + unshared[1:])
     if pictures and not buckets:
         problems.insert(0, f"Nothing is left to train on: {'; '.join(said) or 'every picture is smaller than its training size, and data.upscale is off'}")
+    problems = [*_lacking(config, home, family), *problems]
     made = Estimate(
         steps=config.steps, steps_per_epoch=epoch_steps, epochs=config.steps / epoch_steps if epoch_steps else 0.0,
         seconds=seconds, seconds_range=(seconds / unsure, seconds * unsure), step_seconds=step_s, measured=pace is not None,
@@ -230,17 +236,45 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         too_large=ram > machine.ram_free_bytes or (config.device in CARDS and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
+    if said_of_clips := _clips(buckets):
+        made.sentences.append(said_of_clips)
     if count > 1:
         made.sentences.append(_sharing(config, count))
     if among > 1:
-        made.sentences.append(_splitting(config, spec, model, among))
+        made.sentences.append(_splitting(config, spec, model, among, most_shown))
+    if usual_shown:
+        made.sentences.append(f"Each picture is learnt together with what it is made from: {1 + usual_shown:.1f} times as much to compute as the picture alone")
     asked, parts = concepts.work(config)
     if asked:
         takes = f"Each picture takes {asked} passes of the base model and {parts} that are learnt from"
         made.sentences.append(takes if config.data.datasets else f"{takes}; the base model draws the {items} pictures first")
+    if config.sample.every and (config.sample.speed_adapter or spec.speed):
+        without = config.model_copy(update={"sample": config.sample.model_copy(update={"every": 0})})
+        made.sentences.extend(speeding.sentence(config, spec, seconds - _time(without, machine, spec, model, pace, items, lengths, usual_shown)[0], seconds))
     if config.keep.on:
-        made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held))
+        made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held, most_shown))
     return made
+
+
+def _lacking(config: TrainConfig, home: Home, family: ModuleType) -> list[str]:
+    """What the pictures of an edit lack, as far as they were looked at."""
+    if not editing.edits(concepts.known(config, home.plugins)) or family.SPEC.references is None:
+        return []
+    try:
+        return editing.faults(config, family, editing.rows(config, home, check=False))
+    except (ValueError, OSError):
+        return []  # a dataset that is not there: the start says so, in its place
+
+
+def _clips(buckets: list[Hashable]) -> str:
+    """What an epoch holds where clips are learnt; "" for pictures alone."""
+    frames = Counter(bucket[2] for bucket in buckets if isinstance(bucket, tuple))
+    stills = frames.pop(1, 0)
+    if not frames:
+        return ""
+    lengths = ", ".join(str(n) for n in sorted(frames, reverse=True))
+    told = f"Training clips in an epoch: {frames.total()}, of {lengths} frames"
+    return f"{told}; still pictures beside them: {stills}" if stills else told
 
 
 def _sharing(config: TrainConfig, count: int) -> str:
@@ -256,20 +290,20 @@ def _sharing(config: TrainConfig, count: int) -> str:
     return f"{count} cards train it together, {each} micro-batches each a step: about {times:.1f} times as fast as one, as some {apart:.0%} of a step is not shared out; the VRAM is that of each"
 
 
-def _splitting(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int) -> str:
+def _splitting(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int, shown: float) -> str:
     """What it means that the base model is split."""
-    alone, each = (_memory(config, spec, model, count)[0] for count in (1, among))
+    alone, each = (_memory(config, spec, model, count, shown)[0] for count in (1, among))
     split = f"The base model is split among {among} processes, and each block is put together while it runs"
     if config.device in CARDS:
         split = f"The base model is split among {among} cards, and each block is put together while it runs: {gb(each)} of VRAM on each instead of {gb(alone)}"
     return f"{split}. What is learnt stays the same; how much slower it is depends on what joins the cards, and is not reckoned here"
 
 
-def _keeping(config: TrainConfig, spec: FamilySpec, model: BaseModel, steps_s: float, held_bytes: float) -> str:
+def _keeping(config: TrainConfig, spec: FamilySpec, model: BaseModel, steps_s: float, held_bytes: float, shown: float) -> str:
     """What of all that is there to keep what the base model knows."""
     learning, keeping = passes_of(config)
     apart = config.model_copy(update={"keep": config.keep.model_copy(update={"together": False})})
-    more = sum(_memory(config, spec, model)[:2]) - sum(_memory(apart, spec, model)[:2])
+    more = sum(_memory(config, spec, model, shown=shown)[:2]) - sum(_memory(apart, spec, model, shown=shown)[:2])
     time, disk = duration(steps_s * keeping / (learning + keeping)), gb(held_bytes)
     if more:
         return f"Of that, keeping what the base model knows takes about {time}, {disk} of disk and {gb(more)} of memory"
@@ -295,8 +329,8 @@ def _lengths(config: TrainConfig, buckets: list[Hashable]) -> dict[int, float]:
     return {n: count / len(frames) for n, count in Counter(frames).items()} if frames else {config.data.most_frames: 1.0}
 
 
-def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseModel, pace: Pace | None, items: int, lengths: dict[int, float]) -> tuple[float, float]:
-    """(seconds of the whole run, seconds of one optimizer step).  lengths: as _lengths() says."""
+def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseModel, pace: Pace | None, items: int, lengths: dict[int, float], shown: float = 0.0) -> tuple[float, float]:
+    """(seconds of the whole run, seconds of one optimizer step).  lengths: as _lengths() says.  shown: px that a picture is made from, as a multiple of its own."""
     rate = device_flops(config, machine)
     launches = LAUNCH_S[config.device] * max(len(model.denoiser.layers), 100)
     alone = launches if config.device == "cpu" else 0.0  # a card computes while the next layer is started
@@ -310,7 +344,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     if len(spec.learning(config.loss.expert)) > 1 and not config.model.offload:  # at most every second turn is the other one's
         copied = 0.5 / COPIES / config.loss.expert_steps * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype])
     copying_s = COPIES * copied / COPIED_BYTES_S if config.device in CARDS else 0.0
-    one_s = sum(share * passes * forward(cells(side, side, model, latent_frames(frames, spec)), batch) for side in sides for frames, share in lengths.items()) / len(sides)
+    one_s = sum(share * passes * forward((1 + shown) * cells(side, side, model, latent_frames(frames, spec)), batch) for side in sides for frames, share in lengths.items()) / len(sides)
     step_s = (one_s + copying_s) * config.optimizer.accumulation * sharing.share_of_time(config, config.gpus or 1)
     correction = 1.0
     if pace:
@@ -322,7 +356,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
 
     def drawing_s(s: SamplePart) -> float:
         guided = 2 if s.guidance > 1 else 1
-        return s.steps * forward(cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
+        return s.steps * forward((1 + shown) * cells(s.width, s.height, model, latent_frames(s.frames, spec)), guided) + model.vae.flops(s.width * s.height * s.frames) / rate
 
     objective = concepts.known(config)
     samples_s = rounds * sum(drawing_s(p.sample) for p in prompts.of_config(config)) * len(concepts.strengths(objective))
@@ -333,7 +367,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         kept = [config.sample.model_copy(update={"width": side, "height": side, "frames": 1}) for side in sides]
         drawn_s += config.keep.drawn * sum(drawing_s(s) for s in kept) / len(kept)
     flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
-    encode_s = items * flips * sum(share * model.vae.flops(side * side * frames) for side in sides for frames, share in lengths.items()) / len(sides) / rate
+    encode_s = items * flips * (1 + shown) * sum(share * model.vae.flops(side * side * frames) for side in sides for frames, share in lengths.items()) / len(sides) / rate
     saves = config.steps / config.save.every if config.save.every else 1
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
@@ -371,7 +405,7 @@ def latent_frames(frames: int, spec: FamilySpec) -> int:
 
 def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     """Weights that learn."""
-    a, kind = config.adapter, registry.get("adapters", config.adapter.type)
+    a, kind = in_force(config.adapter, spec), registry.get("adapters", config.adapter.type)
     if is_whole(kind):
         return model.denoiser.parameters
     if is_beside(kind):
@@ -380,16 +414,19 @@ def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     return max(1, len(spec.learning(config.loss.expert))) * model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 
 
-def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int = 1) -> tuple[float, float, dict[str, float]]:
-    """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card.  among: how many processes the base model is split among."""
+def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int = 1, shown: float = 0.0) -> tuple[float, float, dict[str, float]]:
+    """(VRAM, RAM, what of the training takes it) in bytes at the highest point; VRAM 0 where nothing runs on a card.
+
+    among: how many processes the base model is split among.  shown: px that a picture is made from at most, as a multiple of its own.
+    """
     d, side = config.data, max(config.data.all_sides)
     s = max((p.sample for p in prompts.of_config(config)), key=lambda s: s.width * s.height * s.frames, default=config.sample)
     # a video VAE goes through a clip a latent frame at a time
     frames = d.most_frames
     at_once, drawn_at_once = min(spec.latent.frame_stride, frames), min(spec.latent.frame_stride, s.frames)
     size = Size(
-        cells(side, side, model, latent_frames(frames, spec)), side * side * at_once,
-        cells(s.width, s.height, model, latent_frames(s.frames, spec)), s.width * s.height * drawn_at_once,
+        (1 + shown) * cells(side, side, model, latent_frames(frames, spec)), side * side * at_once,
+        (1 + shown) * cells(s.width, s.height, model, latent_frames(s.frames, spec)), s.width * s.height * drawn_at_once,
     )  # fmt: skip
     whole = is_whole(registry.get("adapters", config.adapter.type))
     text = model.text.parameters if config.adapter.text_encoder and spec.trainable_text and not whole else 0.0
@@ -437,7 +474,7 @@ def _wordings(config: TrainConfig) -> int:
     return 8 if config.data.shuffle_tags or config.data.tag_dropout else 1
 
 
-def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, lengths: dict[int, float]) -> float:
+def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, lengths: dict[int, float], shown: float = 0.0) -> float:
     """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
     learning = _adapter(config, spec, model)
     one = learning * (4 + optimizing.kept_bytes(config))
@@ -447,7 +484,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, l
     flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
     side = max(config.data.all_sides)
     one_cells = sum(share * cells(side, side, model, latent_frames(frames, spec)) for frames, share in lengths.items())
-    latents = items * flips * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
+    latents = items * flips * (1 + shown) * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
     captions = items * _wordings(config)
     if concepts.by_words(objective):
         captions = len({s for lesson in concepts.all_lessons(config, objective) for s in lesson.sentences})
