@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, mask_of
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, Speed, mask_of
 from ..outside import read_json
 
 TOKENS = 512  # Krea2Pipeline's default: the caption and the template's end, without its head
@@ -63,6 +63,8 @@ SPEC = FamilySpec(
     ),
     tags=("krea-2", "text-to-image"),
     pipeline="Krea2Pipeline",
+    # Turbo without Raw, in rank 64, by Krea and ComfyUI's authors; with the shift that Krea2Pipeline fixes for Turbo, whatever the size
+    speed={"Comfy-Org/Krea-2/loras/krea2_turbo_lora_rank_64_bf16.safetensors": Speed(8, 1, settings={"base_shift": 1.15, "max_shift": 1.15})},
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     alike=("krea/Krea-2-Turbo",),
     never_recomputed=0.01,  # the four blocks that put twelve layers together hold few numbers: of a hundred words 0.26 of what one of the 28 holds of 1024 px
