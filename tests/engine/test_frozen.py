@@ -111,7 +111,7 @@ def test_every_known_speed_adapter_is_one_that_can_be_named():
 
     for plugin in registry.find("families").values():
         for source, speed in plugin.module.SPEC.speed.items():
-            assert source.count("/") in (1, 2) and isinstance(speed, Speed) and speed.steps <= speeding.SLOW_STEPS
+            assert source.count("/") in (1, 2, 3) and isinstance(speed, Speed) and speed.steps <= speeding.SLOW_STEPS
             assert not speed.scheduler or hasattr(diffusers, speed.scheduler)
 
 
