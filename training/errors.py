@@ -183,7 +183,7 @@ KINDS = (
         "E-503", "A picture or clip cannot be read",
         "The file is damaged, cut off, or in a format that is not read here; or reading it took too much time or memory, as harmful files do.",
         "Open it in a picture editor and save it again as PNG or JPEG, or leave it out. The others are used.",
-        (r"decoding it", r"file is empty", r"claims far more", r"not numbers", r"holds sound but", r"is coded as", r"is cut off(?!; download)", r"(picture|clip) .*(broken|damaged)", r"too short", r"is no picture", r"the file is damaged", r"memory to decode", r"no picture called", r"no thumbnail of", r"cannot be read, so it has no crop", r"more memory than"), "pictures",
+        (r"decoding it", r"file is empty", r"claims far more", r"not numbers", r"holds sound but", r"is coded as", r"is cut off(?!; download)", r"(picture|clip) .*(broken|damaged)", r"too short", r"is no picture", r"the file is damaged", r"memory to decode", r"no picture called", r"no picture of the run's datasets is called", r"no thumbnail of", r"cannot be read, so it has no crop", r"more memory than"), "pictures",
     ),
     Kind(
         "E-504", "A picture has a size that cannot be used",

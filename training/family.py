@@ -135,6 +135,7 @@ class FamilySpec:
     known: tuple[Original, ...] = ()  # further names that files of other programs have
     # further tensors of the denoiser, of layers that no adapter wraps: (diffusers' name, the first release's); what is not here is called alike
     released: tuple[tuple[str, str], ...] = ()
+    flat: tuple[str, ...] = ()  # of diffusers' names in `released`, those that the first release holds as one row of numbers
     enclosed: dict[str, str] = field(default_factory=dict)  # further folder of the layout -> how its tensors' names begin in the first release's file of the denoiser
     marks: str = ""  # a regular expression of the denoiser's layers' names, its dots plain, for a family whose `originals` are not written down
     comfyui: Literal["", "diffusers", "kohya", "comfyui"] = ""  # the layout whose names ComfyUI knows; "": kohya's where there is one, else not known

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from tests.data.make import encoded, scene, write, zipped
-from training.data import bin, datasets, exporting, importing, restoring, twin, versions
+from training.data import bin, datasets, exporting, importing, parts, restoring, twin, versions
 from training.data.edits import new_op
 from training.data.memory import scan
 from training.data.roles import in_order, roles
@@ -77,6 +77,7 @@ def test_two_folders_of_equal_names_pair_and_what_is_loose_is_named(ds, nasty):
     assert verdicts["alone.png"].ok and "without a control picture, where others came with one" in verdicts["alone.png"].reason
 
 
+@pytest.mark.slow
 def test_a_notice_and_a_text_among_others_are_no_instruction(ds, nasty):
     for n in range(2):
         write(nasty / "a" / "before" / f"{n}.png", n), write(nasty / "a" / "after" / f"{n}.png", 10 + n)
@@ -85,6 +86,7 @@ def test_a_notice_and_a_text_among_others_are_no_instruction(ds, nasty):
     assert not any(p.caption for p in ds.pictures())
 
 
+@pytest.mark.slow
 def test_a_tar_of_fal_has_its_captions_by_root(ds, nasty):
     with tarfile.open(nasty / "fal.tar", "w") as tar:
         for name, data in (("a_start.png", encoded(scene(1))), ("a_end.png", encoded(scene(2))), ("a.txt", b"colour it")):
@@ -95,14 +97,16 @@ def test_a_tar_of_fal_has_its_captions_by_root(ds, nasty):
     assert [(p.id, p.caption, len(p.references)) for p in ds.pictures()] == [("a_end.png", "colour it", 1)]
 
 
+@pytest.mark.slow
 def test_a_table_names_several(ds, nasty):
-    lines = '{"file_name": "a.png", "control_path_1": "x.png", "control_path_2": "y.png", "text": "put y into x"}\n'
+    lines = '{"file_name": "a.png", "control_path_1": "x.png", "control_path_2": "y.png", "edit_prompt": "put y into x", "text": "what is to be seen"}\n'
     files = {"a.png": encoded(scene(1)), "x.png": encoded(scene(2)), "y.png": encoded(scene(3), "PNG"), "metadata.jsonl": lines.encode()}
     importing.add_files(ds, [zipped(nasty / "t.zip", files)])
     (picture,) = ds.pictures()
     assert picture.caption == "put y into x" and same(picture.references[0], 2) and same(picture.references[1], 3)
 
 
+@pytest.mark.slow
 def test_a_second_one_that_comes_later_goes_behind_the_first_and_drawings_stay_one(ds, nasty):
     importing.add_files(ds, [zipped(nasty / "one.zip", {"main/a.png": encoded(scene(1)), "control_1/a.png": encoded(scene(2))})])
     importing.add_files(ds, [zipped(nasty / "two.zip", {"main/a.png": encoded(scene(1)), "control_2/a.png": encoded(scene(3))})])
@@ -121,6 +125,7 @@ def edit(ds, nasty, *stems: str):
     return ds
 
 
+@pytest.mark.slow
 def test_all_of_them_go_with_their_picture_into_the_bin_and_back(ds, nasty):
     edit(ds, nasty, "cat", "dog")
     before = pairs(ds)
@@ -135,6 +140,7 @@ def test_all_of_them_go_with_their_picture_into_the_bin_and_back(ds, nasty):
     assert pairs(ds) == before | {"cat.png": [], "cat-2.png": ["cat-2.control.png", "cat-2.control2.png"]}
 
 
+@pytest.mark.slow
 def test_versions_and_twins_have_them_and_bring_them_back(ds, nasty):
     edit(ds, nasty, "cat")
     whole, before = versions.newest(ds).id, pairs(ds)
@@ -145,6 +151,7 @@ def test_versions_and_twins_have_them_and_bring_them_back(ds, nasty):
     assert pairs(ds) == before
 
 
+@pytest.mark.slow
 def test_the_fingerprint_tells_them_apart(ds, nasty):
     edit(ds, nasty, "cat")
     both, plain = ds.fingerprint(controls=True), ds.fingerprint()
@@ -152,7 +159,8 @@ def test_the_fingerprint_tells_them_apart(ds, nasty):
     assert ds.fingerprint() == plain and ds.fingerprint(controls=True) != both
 
 
-@pytest.mark.parametrize("kind", [pytest.param("text", marks=pytest.mark.slow), "imagefolder"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["text", "imagefolder"])
 def test_a_packed_dataset_comes_back_with_all_of_them(ds, nasty, kind):
     edit(ds, nasty, "cat")
     exporting.write(ds, kind, nasty / "out.zip")
@@ -162,6 +170,7 @@ def test_a_packed_dataset_comes_back_with_all_of_them(ds, nasty, kind):
     assert zipfile.ZipFile(nasty / "out.zip").testzip() is None
 
 
+@pytest.mark.slow
 def test_a_damaged_one_takes_those_behind_it_along_and_says_so(ds, nasty):
     edit(ds, nasty, "cat")
     (ds.path / "cat.control.png").write_bytes(b"no picture")
@@ -186,8 +195,10 @@ def test_a_folder_of_results_in_place_has_its_befores_beside_it(home, nasty):
     found = datasets.resolve(home, str(nasty / "d" / "edited"))
     assert all(len(p.references) == 1 for p in found.pictures()) and same(found.get("1.png").references[0], 11)
     assert not any(p.references for p in datasets.resolve(home, str(nasty / "d" / "other")).pictures()), "a folder of any name has no befores beside it"
+    assert parts.counts(datasets.resolve(home, str(nasty / "d"))) == {"edited": 2, "other": 2}, "befores are no part to learn from"
 
 
+@pytest.mark.slow
 def test_one_is_added_and_taken_away_by_hand_and_undo_brings_it_back(ds, nasty):
     importing.add_files(ds, [write(nasty / "cat.png", 1)])
     said = importing.add_references(ds, "cat.png", [write(nasty / "any name.jpg", 2), write(nasty / "other.png", 3, size=(70, 100)), write(nasty / "tiny.png", 4, size=(20, 20))])
@@ -196,3 +207,21 @@ def test_one_is_added_and_taken_away_by_hand_and_undo_brings_it_back(ds, nasty):
     assert ds.remove_references(["cat.png"]) == 2 and pairs(ds) == {"cat.png": []}
     assert ds.can_undo() == "removal of 2 control pictures" and ds.undo() == "2 control pictures put back"
     assert pairs(ds) == {"cat.png": ["cat.control.png", "cat.control2.png"]}
+
+
+@pytest.mark.slow
+def test_befores_in_a_folder_below_go_into_the_bin_and_lie_beside_their_picture_when_they_come_back(ds, nasty):
+    write(ds.path / "cat.png", 1), write(ds.path / "control" / "cat.png", 2)
+    assert [r.path for r in ds.get("cat.png").references] == [ds.path / "control" / "cat.png"]
+    ds.remove(["cat.png"])
+    assert not (ds.path / "control" / "cat.png").exists()
+    ds.undo()
+    assert [r.path for r in ds.get("cat.png").references] == [ds.path / "cat.control.png"]
+
+
+@pytest.mark.slow
+def test_two_pairs_with_one_result_do_not_become_one_with_two_befores(ds, nasty):
+    files = {"main/a.png": encoded(scene(1)), "main/b.png": encoded(scene(1)), "control_1/a.png": encoded(scene(2)), "control_1/b.png": encoded(scene(3))}
+    verdicts = importing.add_files(ds, [zipped(nasty / "one.zip", files)])
+    assert pairs(ds) == {"a.png": ["a.control.png"]} and same(ds.get("a.png").references[0], 2)
+    assert any(not v.ok and "control_1/b.png" in v.file and "which has another one" in v.reason for v in verdicts)

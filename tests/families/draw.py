@@ -52,7 +52,7 @@ def draw(order: dict, pipeline: type | None) -> None:
     pipe = toy.opened(pipeline, order["folder"]) if hasattr(toy, "opened") else pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
-    more = ({"num_frames": order["frames"]} if order["frames"] else {}) | getattr(toy, "CALL", {})
+    more = ({"num_frames": order["frames"]} if order["frames"] else {}) | getattr(toy, "ASKED", {}) | getattr(toy, "CALL", {})
     if order["shown"]:  # what the picture is made from
         more[order["image"]] = [Image.open(file).convert("RGB") for file in order["shown"]]
 

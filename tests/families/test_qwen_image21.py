@@ -5,8 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests import tiny
+from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
 from tests.families import qwen_image21 as toy
-from tests.families.test_every_family import CAPTIONS, calls
+from tests.families.test_every_family import CAPTIONS, _kit, calls, job
 from training.families import qwen_image21 as family
 from training.family import REFERENCE, Cond, Placement, references_of
 
@@ -112,3 +114,28 @@ def test_the_reader_makes_of_text_and_pictures_what_the_published_processor_make
     assert ours.keys() == theirs.keys()
     for name in ours.keys():  # noqa: SIM118 it gives values when iterated
         assert torch.equal(ours[name].float(), theirs[name].float()), name
+
+
+def test_an_edit_is_learnt_beside_plain_pictures_and_is_resumed_exactly(lab, tmp_path_factory, tmp_path):  # noqa: F811
+    kit = _kit("qwen_image21", str(tmp_path_factory.getbasetemp()))
+    rows = [{"name": str(tiny.pairs(tmp_path / "pairs", 3, references=2))}, {"name": str(tiny.pictures(tmp_path / "plain", 2, ((64, 64),)))}]
+    changes = job(
+        kit, "", steps=14, data__datasets=rows, data__batch_size=1, data__resolutions=[64], data__held_out=1, sample__every=14, sample__width=64, sample__height=64, save__every=7,
+        save__keep=9, adapter__targets="attention+ff", loss__objective="edit", edit__plain=True, edit__dropout=0.2,
+    )  # fmt: skip
+    whole = lab.run(**changes)
+    assert whole.status() == "finished", whole.why()
+    parted = lab.go(lab.run(stop_at=5, **changes))
+    assert parted.status() == "finished", parted.why()
+    assert state_files(parted, 14) == state_files(whole, 14)
+    assert Image.open(whole.path / "samples/000014_0.webp").size == (256, 64)  # two before, after, sample
+
+
+@pytest.fixture
+def base(tmp_path_factory):
+    return _kit("qwen_image21", str(tmp_path_factory.getbasetemp())).folder
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return tiny.pictures(tmp_path / "data", 2)

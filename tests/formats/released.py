@@ -205,3 +205,13 @@ def anima(blocks: int = 28) -> Shapes:
         for kind in ("self_attn", "cross_attn", "mlp"):
             found |= {f"{at}adaln_modulation_{kind}.1": (256, w), f"{at}adaln_modulation_{kind}.2": (3 * w, 256)}
     return found | {"final_layer.adaln_modulation.1": (256, w), "final_layer.adaln_modulation.2": (2 * w, 256), "final_layer.linear": (4 * 16, w)}
+
+
+def ltx2(blocks: int) -> Shapes:
+    """Lightricks/LTX-2, packages/ltx-core (the video's own layers, 32 heads of 128; the whole has 48 blocks): names as in its files."""
+    w, found = 4096, {"patchify_proj": (4096, 128), "proj_out": (128, 4096)}
+    for n in range(blocks):
+        at = f"transformer_blocks.{n}."
+        found |= {f"{at}attn{k}.{x}": (w, w) for k in (1, 2) for x in ("to_q", "to_k", "to_v", "to_out.0")}
+        found |= {f"{at}ff.net.0.proj": (4 * w, w), f"{at}ff.net.2": (w, 4 * w)}
+    return found

@@ -49,6 +49,7 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "wan22_a14b": ("WanTransformer3DModel", {}, lambda: released.wan(40, 5120, 13824, 16)),
     "omnigen2": ("", {}, released.omnigen2),
     "anima": ("CosmosTransformer3DModel", ANIMA, released.anima),
+    "ltx2": ("LTX2VideoTransformer3DModel", {"num_layers": 3}, lambda: released.ltx2(3)),
 }  # fmt: skip
 GROUPS = ("attention", "attention+ff", "all")
 
@@ -120,7 +121,7 @@ def test_every_delivered_layer_is_one_of_the_first_release_and_none_is_left_over
             assert all((ups[k].sum(axis=1) == mine[k][:, 0]).all() for k in ups)
 
 
-@pytest.mark.parametrize("id", ["wan21", "flux2_klein", "krea2", "sdxl", "sd15"])
+@pytest.mark.parametrize("id", ["wan21", "flux2_klein", "krea2", "ltx2", "sdxl", "sd15"])
 def test_diffusers_own_loader_finds_every_layer_in_the_file_that_comfyui_reads(id):
     """Of pipelines that read more than their own names; the others are given just these."""
     import diffusers

@@ -188,7 +188,7 @@ def test_what_the_base_model_knows_is_kept_unless_somebody_says_otherwise(home):
     assert words.sentences_of(own, family, home) == ("a boat", "a car")
 
 
-@pytest.mark.parametrize("name, sha", [("drawings", "582d5c070872"), ("everyday", "5338d7468fd3"), ("shapes", "3be3e59b0939")])
+@pytest.mark.parametrize("name, sha", [("booru", "7cb6cbec143b"), ("everyday", "5338d7468fd3"), ("shapes", "3be3e59b0939")])
 def test_a_list_of_sentences_is_never_changed(name, sha):
     """Runs that were begun with it go on by it: a better list gets a new name."""
     import hashlib

@@ -111,6 +111,7 @@ def put_aside(folder: Folder, scan: Scan, names: Iterable[str], step: str) -> No
         while os.path.lexists(target):  # a step that was cut off and goes on
             target = aside.with_name(f"{step}~{secrets.token_hex(2)}") / called
             target.parent.mkdir(exist_ok=True)
+        name = scan.told.get(name, name)
         found = os.lstat(folder.path / name)
         if record := memory.fresh(name, found):
             rows[f"{target.parent.name}/{called}"] = _row(found, record["sha256"], owners.get(name, ""), record)

@@ -393,6 +393,7 @@ def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pa
     verdicts: list[Verdict] = []
     ready: dict[str, Path] = {}  # what each is called beside its picture -> its file
     controlled: dict[str, tuple[str, bool, int]] = {}  # picture -> (its first that came, whether that is drawn, the place of its last)
+    owners: dict[str, tuple[str, str]] = {}  # picture -> the file it came as: of two that are the same picture, only one has what it is made from
     work = lambda gate, job: (job[1][1], _taken(ds, gate, job[1][0], room / f"beside{job[0]:06d}", {}))
     there = scan_folder(ds.path).controls if beside else {}
     for role, taken in sorted(gated(jobs, work), key=lambda row: (in_order(row[0]), natural_key(row[1].offered.label))):
@@ -400,7 +401,7 @@ def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pa
         ids = pairs.of_role(offered, role.owner)
         why = _misplaced(ds, taken, role, ids, pairs)
         first, drawn, last = controlled.get(ids[0], ("", False, 0)) if ids else ("", False, 0)
-        if not why and first and (drawn or role.drawn):
+        if not why and first and (drawn or role.drawn or owners[ids[0]] != (role.owner[0], role.owner[1].casefold())):
             why = ANOTHER.format(owner=ids[0], used=first)
         if why:
             verdicts.append(Verdict(offered.label, False, why, kind=role.kind))
@@ -415,6 +416,7 @@ def _pair_beside(ds: Dataset, room: Path, beside: list[tuple[Offered, Role]], pa
             number = max(last + 1, said)
             ready |= {called(Path(id).stem, number): taken.temp for id in ids}
             controlled |= dict.fromkeys(ids, (first or offered.label, bool(role.drawn), number))
+            owners |= dict.fromkeys(ids, (role.owner[0], role.owner[1].casefold()))
             note = "; ".join(filter(None, [note, _other_shape(ds, taken, ids[0]) if number == 1 else ""]))
         verdicts.append(Verdict(offered.label, True, note, ids[0], role.kind))
     _put_beside(ds, ready)

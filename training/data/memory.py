@@ -11,7 +11,7 @@ import stat
 import threading
 import time
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -210,7 +210,7 @@ def scan(folder: Path) -> Scan:
     made = replace(known, files=files, texts=dict(known.texts), text_entries=text_entries, beside=aside, tables=tables)  # type: ignore[arg-type]
     own = ".easel" in entries  # of a dataset of ours, tables were read when it was filled
     made = _with_told(made, folder, told) if tables and not own and (told := masks_told(folder, known.names, tables)) else made
-    return _with_folders(made, folder, pairs_lie_in(folder, entries)) if made.names else made
+    return _with_folders(made, folder, pairs_lie_in(folder, key[1])) if made.names else made
 
 
 @dataclass(frozen=True)
@@ -264,11 +264,13 @@ def _with_folders(found: Scan, folder: Path, around: Mapping[str, list[str]]) ->
     return replace(found, controls=controls, beside=aside, told=called_so)
 
 
-def pairs_lie_in(folder: Path, entries: Mapping[str, os.DirEntry]) -> dict[str, list[str]]:
-    """{a folder as seen from this one: pictures in it} of those by whose names it holds what this folder's pictures are made from: below it, or beside it where it holds results."""
-    below = [n for n, e in entries.items() if _is_text(n) and is_pair_folder(n, ()) and e.is_dir(follow_symlinks=False)]
-    places = {name: name for name in below}
-    if not below and is_result_folder(folder.name) and ".easel" not in entries:
+def pairs_lie_in(folder: Path, inner: Collection[str]) -> dict[str, list[str]]:
+    """{a folder as seen from this one: pictures in it} of those by whose names it holds what this folder's pictures are made from: below it, or beside it where it holds results.
+
+    inner: the folders in it.
+    """
+    places = {name: name for name in inner if _is_text(name) and is_pair_folder(name, ())}
+    if not places and is_result_folder(folder.name) and ".easel" not in inner:
         with suppress(OSError), os.scandir(folder.parent) as found:  # a folder whose parent cannot be read has none
             names = [e.name for e in found if e.is_dir(follow_symlinks=False) and _is_text(e.name)]
             places = {f"../{n}": n for n in names if n != folder.name and is_pair_folder(n, [folder.name]) and not (folder.parent / n / ".easel").exists()}

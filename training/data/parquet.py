@@ -26,8 +26,8 @@ from .zips import MAX_ENTRIES, Entry
 
 SUFFIX = ".parquet"
 MISSING = "holds its pictures in Parquet, which Easel reads where the package pyarrow is: run “pip install pyarrow” in its environment, then add this again"
-PICTURES = ("image", "img", "picture", "photo", "target", "target_img", "edited_image", "output_image", "jpg", "jpeg", "png", "webp")  # columns, the one that is learnt first
-CONTROLS = (*CONTROL_KEYS, "conditioning", "control_image", "control", "source", "source_image", "source_img", "input_image", "original_image", "original")
+PICTURES = ("image", "img", "picture", "photo", "target", "target_img", "edited_image", "edited", "output_image", "after", "jpg", "jpeg", "png", "webp")  # columns, the one that is learnt first
+CONTROLS = (*CONTROL_KEYS, "conditioning", "control_image", "control", "source", "source_image", "source_img", "input_image", "original_image", "original", "before")
 MASKS = (*MASK_KEYS, "mask_image", "mask_img")
 MEMORY_BYTES = 8 * 1024**3  # a row group is read whole, and pyarrow reserves much that it never uses
 CPU_S = 900

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..outside import read_json
 from .memory import scan, write_text_whole
+from .roles import is_pair_folder, is_result_folder
 
 if TYPE_CHECKING:
     from ..config import DatasetUse
@@ -82,10 +83,16 @@ def counts(ds: Dataset) -> dict[str, int]:
 def _on_disk(ds: Dataset) -> dict[str, int]:
     try:
         inner = sorted(e.name for e in os.scandir(ds.path) if e.is_dir(follow_symlinks=False) and not e.name.startswith("."))[:MOST]
+        inner = [name for name in inner if not _are_befores(name, inner)]
         found = {name: len(scan(ds.path / name).names) for name in inner}
     except (OSError, ValueError):
         return {}
     return {name: number for name, number in found.items() if number}
+
+
+def _are_befores(name: str, beside: Collection[str]) -> bool:
+    """Whether a folder holds what the pictures of one beside it are made from, so that they are no part to learn from."""
+    return is_pair_folder(name, beside) and any(map(is_result_folder, beside))
 
 
 def _lineage(place: str) -> list[str]:

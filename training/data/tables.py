@@ -25,6 +25,7 @@ MAX_BYTES = 64_000_000  # of one table: ten thousand pictures with long captions
 MAX_CAPTIONS = 64  # of one picture
 FILE_KEYS = ("file_name", "image_path", "video_path", "media_path", "image_file", "filename", "file", "image", "video", "path", "name")
 TEXT_KEYS = ("text", "caption", "captions", "prompt", "description", "texts", "prompts")
+EDIT_KEYS = ("edit_instruction", "edit_prompt")  # what is done to a picture: said beside what it shows, it is the caption of the pair
 CONTROL_KEYS = ("conditioning_image_file_name", "control_path", "conditioning_image", "control_file_name")
 MASK_KEYS = ("mask_file_name", "mask_path", "mask")
 MOST_CONTROLS = 9  # of one picture that a table names
@@ -171,9 +172,10 @@ def row_of(values: Mapping[str, Any]) -> Row | None:
 
 
 def texts(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The captions among named values: those of TEXT_KEYS, lists of them, and `caption_1`, `text_2` and the like."""
+    """The captions among named values: of EDIT_KEYS, else those of TEXT_KEYS, lists of them, and `caption_1`, `text_2` and the like, else an `instruction`."""
     numbered = sorted((k for k in values if re.fullmatch(r"(?:caption|text|prompt)[-_]?\d{1,2}", k)), key=lambda k: (len(k), k))
-    return only_texts([values.get(k) for k in (*TEXT_KEYS, *numbered)])
+    said = only_texts([values.get(k) for k in EDIT_KEYS]) or only_texts([values.get(k) for k in (*TEXT_KEYS, *numbered)])
+    return said or only_texts([values.get("instruction")])
 
 
 def only_texts(values: Iterable[Any]) -> tuple[str, ...]:

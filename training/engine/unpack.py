@@ -134,6 +134,8 @@ def _holds(weights: dict, part: str, class_name: str, spec: FamilySpec) -> bool:
 
     if part in spec.parts["denoiser"]:
         return True
+    if part in spec.parts.get("after_text", ()) and part not in spec.enclosed:
+        return False  # or under names that are not known here
     if part in spec.enclosed:
         return bool(_enclosed(weights, spec.enclosed[part]))
     if part in spec.parts["vae"]:

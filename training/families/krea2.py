@@ -27,6 +27,16 @@ _IN_BLOCK = {
 _STACKS = {
     "blocks": "transformer_blocks", "txtfusion.layerwise_blocks": "text_fusion.layerwise_blocks", "txtfusion.refiner_blocks": "text_fusion.refiner_blocks",
 }  # fmt: skip
+_TABLE = "transformer_blocks.{n}.scale_shift_table"
+_RELEASED = (
+    ("txt_in.norm.weight", "txtmlp.0.scale"), ("final_layer.norm.weight", "last.norm.scale"), ("final_layer.scale_shift_table", "last.modulation.lin"),
+    (_TABLE, "blocks.{n}.mod.lin"),
+    *(
+        (f"{ours}.{{n}}.{a}.weight", f"{theirs}.{{n}}.{b}.scale")
+        for theirs, ours in _STACKS.items()
+        for a, b in (("norm1", "prenorm"), ("norm2", "postnorm"), ("attn.norm_q", "attn.qknorm.qnorm"), ("attn.norm_k", "attn.qknorm.knorm"))
+    ),
+)  # fmt: skip
 
 SPEC = FamilySpec(
     id="krea2",
@@ -60,6 +70,8 @@ SPEC = FamilySpec(
         *(Original(f"{theirs}.{{n}}.{a}", (f"{ours}.{{n}}.{b}",)) for theirs, ours in _STACKS.items() for a, b in _IN_BLOCK.items()),
         *(Original(theirs, (ours,)) for theirs, ours in _AROUND.items()),
     ),
+    released=_RELEASED,
+    flat=(_TABLE,),
     comfyui="diffusers",
     pipeline_reads_originals=True,
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, References, references_of
+from ..models import sizes
 from ..outside import read_json
 
 SHOWN_SIDE_PX = 1024  # of a square as large as a reference is encoded: QwenImage21Pipeline's output_resolution
@@ -81,9 +81,8 @@ def encode_instruction(m: Modules, caption: str, shown: list) -> dict:
 
 
 def reference_size(width: int, height: int) -> tuple[int, int]:
-    """The size of about SHOWN_SIDE_PX squared and the same shape, as calculate_dimensions of diffusers' pipeline_qwenimage21.py has it."""
-    across = math.sqrt(SHOWN_SIDE_PX * SHOWN_SIDE_PX * (width / height))
-    return round(across / SIDE_PX) * SIDE_PX, round(across / (width / height) / SIDE_PX) * SIDE_PX
+    """The size of about SHOWN_SIDE_PX squared and the same shape."""
+    return sizes.of_area(SHOWN_SIDE_PX * SHOWN_SIDE_PX, SIDE_PX, width, height)
 
 
 def encode_reference(m: Modules, pixels):

@@ -33,6 +33,7 @@ DEFAULTS = {"network.linear_alpha": 1.0, "train.lr_scheduler": "constant", "trai
 
 _PLACE = Same("every run of Easel has a folder of its own, with everything in it")
 _MACHINE = Same("it says how the program runs on its machine, and changes nothing of what is learnt")
+_BESIDE = "folders called control_1, control_2 are read where they lie beside one called target; else add them together with that folder on the Dataset tab"
 _PART = Why("that part of the program has no equal here")
 _PUBLISH = Why("Publish does that, when you say so")
 _AUTO = Same("Easel does that by itself")
@@ -118,7 +119,7 @@ DATASET: dict[str, Rule] = {
     "shuffle_tokens": ("data.shuffle_tags", switch), "keep_tokens": ("data.keep_tags", whole), "resolution": ("data.resolutions", sides), "buckets": ("data.aspect_buckets", switch), "flip_x": ("data.flip", switch),
     "flip_y": Why("pictures are not turned upside down here"), "cache_latents": _AUTO, "cache_latents_to_disk": _AUTO, "cache_text_embeddings": _AUTO, "num_frames": ("data.frames", whole), "fps": ("data.fps", number), "batch_size": Why("one batch size for all datasets here"),
     "mask_path": Why("masks lie beside their pictures here; add that folder to the dataset, then switch on ‘Masked’"), "mask_min_value": ("loss.unmasked_weight", number), "alpha_mask": ("loss.masked", switch), "invert_mask": Why("white is what is learnt here"),
-    "control_path": Why("control pictures lie beside their pictures here; add that folder to the dataset"), "default_caption": Why("write captions on the Captions tab", (None, "")), "token_dropout_rate": ("data.tag_dropout", number),
+    "control_path": Why(_BESIDE), "control_path_1": Why(_BESIDE), "control_path_2": Why(_BESIDE), "control_path_3": Why(_BESIDE), "default_caption": Why("write captions on the Captions tab", (None, "")), "token_dropout_rate": ("data.tag_dropout", number),
     "random_scale": _PART, "random_crop": _PART, "scale": Why("pictures have one scale here", (1, 1.0)), "bucket_tolerance": Why("the base model says by how many px a side divides", ()), "prior_reg": _PART, "random_triggers": _PART,
     "augments": _PART, "augmentations": _PART, "shrink_video_to_frames": _AUTO, "do_i2v": _PART, "do_audio": _PART, "clip_image_path": _PART, "inpaint_path": _PART, "type": _AUTO, "poi": _PART, "controls": _PART, "auto_frame_count": _PART, "enable_ar_bucket": _AUTO, "max_token_length": _AUTO,
 }  # fmt: skip

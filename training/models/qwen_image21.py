@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from diffusers import QwenImage21Pipeline
-from transformers.feature_extraction_utils import BatchFeature
 
-IMAGE = "<|image_pad|>"  # in a text, the place of a picture; each of its tokens is one of these
+from . import qwen_image_edit
 
 
-class Reader:
-    """What Qwen3-VL's processor makes of texts and still pictures.  It alone needs torchvision, for the films that it could read too.
-
-    tokenizer; images: the image processor.  Of texts alone it is the tokenizer.
-    """
-
-    def __init__(self, tokenizer, images):
-        self.tokenizer, self.image_processor = tokenizer, images
-        self.model_max_length = tokenizer.model_max_length
+class Reader(qwen_image_edit.Reader):
+    """What Qwen3-VL's processor makes of texts and still pictures."""
 
     def __call__(self, text, images=None, **kwargs):
-        """input_ids and attention_mask of the texts, in which each IMAGE stands for the next of `images`; of those pixel_values, image_grid_thw and where they stand."""
-        if images is None:
-            return self.tokenizer(text, **kwargs)
-        seen = self.image_processor(images=images, return_tensors="pt")
-        counts = iter((seen["image_grid_thw"].prod(-1) // self.image_processor.merge_size**2).tolist())
-        filled = []
-        for one in text:
-            first, *rest = one.split(IMAGE)
-            filled.append(first + "".join(IMAGE * next(counts) + more for more in rest))
-        said = self.tokenizer(filled, **kwargs)
-        placed = (said["input_ids"] == self.tokenizer.convert_tokens_to_ids(IMAGE)).int()
-        return BatchFeature({**said, **seen, "mm_token_type_ids": placed})
+        """As Qwen2.5-VL's, and which of the tokens are a picture's."""
+        said = super().__call__(text, images, **kwargs)
+        if images is not None:
+            said["mm_token_type_ids"] = (said["input_ids"] == self.tokenizer.convert_tokens_to_ids(qwen_image_edit.IMAGE)).int()
+        return said
 
     def apply_chat_template(self, messages, **kwargs):
         """The tokens of one conversation, as a batch of one, which is what the processor makes of it."""

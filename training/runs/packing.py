@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import outside, zipping
 from ..config import PlacePart, TrackerUse, TrainConfig, config_hash
-from ..data import datasets, parts, states
+from ..data import datasets, memory, parts, states
 from ..data.datasets import Dataset
 from ..data.states import State
 from ..formats.basemodel import BUILTIN_SOURCE, is_top, local_folder, single_file
@@ -121,9 +121,9 @@ def entries(p: Parcel) -> Iterator[tuple[str, zipping.Content]]:
         yield f"{top}/{OUTSIDE}/datasets/{number}/state.json", json.dumps(state.told(), ensure_ascii=False).encode()
         if came := parts.of(ds):
             yield f"{top}/{OUTSIDE}/datasets/{number}/{parts.FILE}", json.dumps(came, ensure_ascii=False).encode()
-        firsts = {digest: name for name, digest in reversed([*state.files.items()])}
+        firsts, told = {digest: name for name, digest in reversed([*state.files.items()])}, memory.scan(ds.path).told
         for n, name in enumerate(firsts.values()):  # called by numbers: a picture's own name may be longer than others can keep, and state.json has it
-            yield f"{top}/{OUTSIDE}/datasets/{number}/pictures/{n:06d}{Path(name).suffix.lower()}", ds.path / name
+            yield f"{top}/{OUTSIDE}/datasets/{number}/pictures/{n:06d}{Path(name).suffix.lower()}", ds.path / told.get(name, name)
     for name, place in p.weights:
         for path in [place] if place.is_file() else weight_files(place):
             inner = path.name if place.is_file() else path.relative_to(place).as_posix()

@@ -256,7 +256,7 @@
       find(".ez-box-video").hidden = !shot.dataset.video;
       find(".ez-box-video").href = shot.dataset.video || "#";
       const { step, seed, file, gone } = shot.dataset;
-      find(".ez-box-text span").textContent = [+step ? tr("Step {step}", { step: +step }) : tr("Before the first step"), tr("seed {seed}", { seed }), gone].filter(Boolean).join(" · ");
+      find(".ez-box-text span").textContent = [+step ? tr("Step {step}", { step: +step }) : tr("Before the first step"), tr("seed {seed}", { seed }), grid.dataset.strip, gone].filter(Boolean).join(" · ");
       find(".ez-box-file").hidden = !file;
       find(".ez-box-file").href = file || "#";
       find(".ez-box-file").textContent = tr("Download step {step}", { step: +step });

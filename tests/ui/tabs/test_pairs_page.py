@@ -14,10 +14,11 @@ from tests.data.make import write
 from tests.plan.test_presets import LAPTOP
 from training.data import datasets, health, importing
 from training.data.health import Goal
-from training.plan.presets import list_presets
+from training.runs.events import RunView
 from ui.tabs.captions import notes
 from ui.tabs.dataset import befores, tiles
 from ui.tabs.dataset import tab as datasettab
+from ui.tabs.results import gallery, strips
 from ui.tabs.train import draft, tab
 from ui.tabs.train.draft import Draft
 
@@ -72,6 +73,7 @@ def test_captions_are_said_to_be_instructions_where_there_are_pairs(ctx, edits, 
     assert '<span class="ez-twin"' in tile and tile.count("data-zoom") == 1, "the keys go from caption to caption, not to pictures before"
 
 
+@pytest.mark.slow
 def test_one_is_asked_for_added_and_taken_away(ctx, edits, tmp_path):
     with gr.Blocks():
         parts = datasettab.build(ctx)
@@ -86,6 +88,7 @@ def test_one_is_asked_for_added_and_taken_away(ctx, edits, tmp_path):
     assert [r.path.name for r in edits.get("c.png").references] == ["c.control.png"]
 
 
+@pytest.mark.slow
 def test_the_health_check_judges_pairs(home, tmp_path):
     ds = datasets.create(home, "judged")
     for n in range(5):
@@ -117,7 +120,7 @@ def page_of(ctx, dataset: str, form: Draft) -> dict[str, str]:
 
 
 def test_edits_are_offered_first_where_the_pictures_are_pairs(ctx, edits, preset):
-    chosen = next(p.id for p in list_presets(plugins=ctx.home.plugins) if p.family == "flux2_klein" and p.goal == "style")
+    chosen = "flux2_klein-style"
     of = lambda html: re.findall(r'data-act="preset" data-id="([^"]+)"', html)
     pairs = page_of(ctx, "edits", Draft(preset=chosen))["presets"]
     assert of(pairs)[0] == preset and "for your pairs" in pairs
@@ -139,5 +142,26 @@ def test_an_edit_asks_for_its_pairs_by_name_before_start(ctx, edits, preset):
     assert "first.png has no picture before it" in page_of(ctx, "plain", Draft(preset=preset))["plan"]
     lacking = draft.plan(ctx.home, Draft(preset=preset), "edits", LAPTOP)
     assert "c.png" in lacking.wrong[""], "the engine's own refusal, by the picture's name"
+    assert unescape(page_of(ctx, "edits", Draft(preset=preset))["plan"]).count("Without a picture that it is made from: c.png") == 1, "said once"
     edits.treat(["c.png"], "out")
     assert "" not in draft.plan(ctx.home, Draft(preset=preset), "edits", LAPTOP).wrong
+
+
+@pytest.mark.parametrize(
+    ("job", "word"),
+    [
+        ({"loss": {"objective": "edit"}}, "before, after, what was drawn"),
+        ({"adapter": {"type": "controlnet"}}, "control picture, picture, what was drawn"),
+        ({"adapter": {"type": "ip_adapter"}}, "the picture that was shown, what was drawn"),
+        ({"adapter": {"type": "lora"}, "loss": {"objective": "images"}}, ""),
+    ],
+)
+def test_a_sample_over_pictures_says_what_stands_in_it(home, job, word):
+    view = RunView(samples=((0, 0, "make it night", "samples/000000_0.webp", 1), (10, 0, "make it night", "samples/000010_0.webp", 1)))
+    strip = strips.of(job, home.plugins)
+    html, pairs = gallery.grid(view, str, wall=gallery.Wall(strip=strip)), gallery.before_after(view, str, strip=strip)
+    if not word:
+        assert "is-strip" not in html + pairs and "ez-strip" not in html
+        return
+    assert f'data-strip="from left to right: {word}"' in html and "open one to see" in html and 'class="ez-pairs is-strip"' in pairs
+    assert html.count('class="ez-strip-whole" src="samples/000000_0.webp"') == 1, "what a row is drawn over is shown once"

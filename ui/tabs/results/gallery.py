@@ -14,6 +14,7 @@ from training.runs.shown import Row, Shot, rows
 
 from ...icons import icon
 from ...language import point, tr, trc, trn, whole
+from .strips import NONE, Strip
 
 __all__ = ["Row", "Shot", "Source", "Wall", "before_after", "grid", "prompt_of", "rows"]
 
@@ -22,7 +23,10 @@ Source = Callable[[str], str]  # path inside the run folder -> URL
 
 @dataclass(frozen=True)
 class Wall:
-    """How the grid is looked at.  fixed: sample prompts of the job.  starred: only starred pictures.  everything: hidden prompts too.  sheets: (address, what it is)."""
+    """How the grid is looked at.  fixed: sample prompts of the job.  starred: only starred pictures.  everything: hidden prompts too.  sheets: (address, what it is).
+
+    strip: what stands in a sample beside what was drawn, for runs that draw over pictures.
+    """
 
     run: str = ""
     notes: Notes = field(default_factory=Notes)
@@ -30,6 +34,7 @@ class Wall:
     starred: bool = False
     everything: bool = False
     sheets: tuple[tuple[str, str], ...] = ()
+    strip: Strip = NONE
 
 
 def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset(), kept: Mapping[int, str] = MappingProxyType({}), wall: Wall = Wall()) -> str:
@@ -55,8 +60,10 @@ def grid(view: RunView, src: Source, videos: frozenset[str] = frozenset(), kept:
     head = "".join(f'<th scope="col">{escape(trc("before the first step", "Start")) if s == 0 else whole(s)}</th>' for s in steps)
     body = "".join(_line(n, line, steps, looks) for n, line in enumerate(lines))
     what = tr("Samples: one row a prompt, one column a step")
-    return bar + (
-        f'<div class="ez-shots"><table class="ez-shots-table" aria-label="{escape(what)}">'
+    told = f'<p class="ez-muted ez-small ez-strip-says">{escape(wall.strip.says)}</p>' if wall.strip.says else ""
+    over = f' is-strip" data-strip="{escape(wall.strip.order)}' if wall.strip.order else ""
+    return bar + told + (
+        f'<div class="ez-shots{over}"><table class="ez-shots-table" aria-label="{escape(what)}">'
         f'<thead><tr><th scope="col" class="ez-corner">{escape(tr("Prompt"))}</th>{head}</tr></thead><tbody>{body}</tbody>{_stars(view, notes, steps)}</table></div>'
     )
 
@@ -127,7 +134,14 @@ def _line(n: int, line: Row, steps: list[int], looks: _Looks) -> str:
         if looks.wall.run
         else ""
     )
-    return f'<tr{" class=is-hidden" if hidden else ""}><th scope="row"><span class="ez-prompt" title="{prompt}">{prompt}</span>{_unseen(line)}{since}{hide}</th>{cells}</tr>'
+    return f'<tr{" class=is-hidden" if hidden else ""}><th scope="row"><span class="ez-prompt" title="{prompt}">{prompt}</span>{_unseen(line)}{since}{_whole(line, looks)}{hide}</th>{cells}</tr>'
+
+
+def _whole(line: Row, looks: _Looks) -> str:
+    """The first sample of a row, small and whole: what it is drawn over, which the cells leave out."""
+    if not looks.wall.strip.order:
+        return ""
+    return f'<img class="ez-strip-whole" src="{escape(looks.src(line.shots[0].path))}" alt="{escape(looks.wall.strip.order)}" title="{escape(looks.wall.strip.order)}" loading="lazy">'
 
 
 def _unseen(line: Row) -> str:
@@ -172,12 +186,12 @@ def prompt_of(line: Row) -> str:
     return line.prompt if line.strength is None else tr("{prompt}, strength {strength}", prompt=line.prompt, strength=point(line.at_strength))
 
 
-def before_after(view: RunView, src: Source, most: int = 8, hidden: frozenset[tuple[int, str]] = frozenset()) -> str:
+def before_after(view: RunView, src: Source, most: int = 8, hidden: frozenset[tuple[int, str]] = frozenset(), strip: Strip = NONE) -> str:
     """HTML of one slider a prompt: its first picture under its latest one.  "" while there is nothing to compare."""
     pairs = [line for line in rows(view) if len(line.shots) > 1 and line.key not in hidden][:most]
     if not pairs:
         return ""
-    return f'<div class="ez-pairs">{"".join(_pair(line, src) for line in pairs)}</div>'
+    return f'<div class="ez-pairs{" is-strip" * bool(strip.order)}">{"".join(_pair(line, src) for line in pairs)}</div>'
 
 
 def _pair(line: Row, src: Source) -> str:

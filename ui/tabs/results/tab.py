@@ -30,7 +30,7 @@ from ...poll import Watch, changes, result_of
 from ...server import client, media
 from ...theme import ASSETS
 from ...words import in_words
-from . import acts, advice, comparing, elsewhere, finding, gallery, looking, noted, outlook, queue, travel
+from . import acts, advice, comparing, elsewhere, finding, gallery, looking, noted, outlook, queue, strips, travel
 from . import page as runpage
 from .acts import Done, Press
 from .chart import chart
@@ -207,10 +207,10 @@ def pieces_of(ctx, page: runpage.Page, cards: list[runpage.Card], now: float, ev
     src = src_of(page.id)
     run = Run(ctx.home.outputs / page.id)
     said = notes.of(run)
-    wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), view.starred, view.everything, tuple((page.links[f"contact-sheet.{end}"], tr(what)) for end, what in SHEETS))
-    checkpoints, seen = _kept(page), (wall.fixed, wall.starred, wall.everything, wall.sheets, page.videos)
+    wall = gallery.Wall(page.id, said, shown.fixed_of(run.job()), view.starred, view.everything, tuple((page.links[f"contact-sheet.{end}"], tr(what)) for end, what in SHEETS), strips.of(run.job(), ctx.home.plugins))
+    checkpoints, seen = _kept(page), (wall.fixed, wall.starred, wall.everything, wall.sheets, wall.strip, page.videos)
     samples = kept("samples", page.id, (page.view.samples, page.view.prompts, page.view.checkpoints, said), (seen, tuple(checkpoints.items())), lambda: gallery.grid(page.view, src, page.videos, checkpoints, wall))
-    pairs = kept("pairs", page.id, (page.view.samples, said), (), lambda: gallery.before_after(page.view, src, hidden=said.hidden))
+    pairs = kept("pairs", page.id, (page.view.samples, said), (), lambda: gallery.before_after(page.view, src, hidden=said.hidden, strip=wall.strip))
     curve = kept("chart", page.id, (page.view.losses, page.view.validations), page.view.of, lambda: chart(page.view))
     table = f'<a class="ez-link ez-small ez-csv" href="{page.links["losses.csv"]}" download>{escape(tr("Download as a table (CSV)"))}</a>' if page.view.losses else ""
     return {

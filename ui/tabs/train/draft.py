@@ -224,8 +224,11 @@ def plan(home: Home, draft: Draft, dataset: str, machine: Machine) -> Plan:
             wrong.setdefault("model.source", str(error))
         if guess and pictures and not guess.steps_per_epoch:
             wrong.setdefault("dataset", guess.problems[0])
-    if config and (lacks := paired.fault(home, config)):
-        wrong.setdefault("", lacks)
+    if config:
+        lacks, told = paired.fault(home, config)
+        wrong |= {"": lacks} if lacks and "" not in wrong else {}
+        if guess and told:  # it is said already, and keeps the run from starting
+            guess = replace(guess, problems=[p for p in guess.problems if p != told[0]], sentences=[s for s in guess.sentences if s != told[0]])
     if config and not config.data.datasets:
         pictures = config.concept.drawn * len(config.data.resolutions)
     return replace(empty, base=base, config=config, wrong=wrong, estimate=guess, pictures=pictures, adapted=tuple(adapted), counts=counts, seen=seen, words=words, at_once=at_once)
@@ -446,16 +449,16 @@ def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
         source = key.split(":", 1)[1]
         spec = plugins[members[0].family].module.SPEC
         short = min((fits(p, machine) for p in members), key=len)
-        made.append(Base(key, spec.title_of(source), spec.notes, tuple(members), short, _makes(spec, source), _parameters(spec, source), spec.licence_of(source)))
+        made.append(Base(key, spec.title_of(source), spec.notes, tuple(members), short, _makes(spec, members), _parameters(spec, source), (spec.licence_names.get(source) or spec.licence_of(source)[0], spec.licence_of(source)[1])))
     return sorted(made, key=lambda base: (bool(base.short), min(p.base_order for p in base.presets)))
 
 
-def _makes(spec: FamilySpec, source: str) -> str:
+def _makes(spec: FamilySpec, members: Sequence[Preset]) -> str:
     if spec.latent.video:
         return "clip"
     if spec.references and spec.references.needed:
         return "edit"
-    return "tags" if "tags" in spec.words_of(source) else "picture"
+    return "tags" if any(p.config.get("data", {}).get("shuffle_tags") for p in members) else "picture"
 
 
 def _parameters(spec: FamilySpec, source: str) -> float:

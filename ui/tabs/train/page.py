@@ -36,7 +36,7 @@ QUALITY_CALLED = {"quick": N_("Quick"), "balanced": N_("Balanced"), "thorough": 
 
 MAKES = {"tags": N_("from tags"), "edit": N_("edits pictures"), "clip": N_("clips")}
 LICENCES = {  # as the Hub writes it -> its own name
-    "apache-2.0": "Apache 2.0", "mit": "MIT", "creativeml-openrail-m": "OpenRAIL-M", "openrail++": "OpenRAIL++-M", "faipl-1.0-sd": "Fair AI 1.0-SD",
+    "apache-2.0": "Apache 2.0", "mit": "MIT", "creativeml-openrail-m": "OpenRAIL-M", "openrail++": "OpenRAIL++-M", "fair-ai-public-license-1.0-sd": "Fair AI 1.0-SD",
 }  # fmt: skip
 
 # what of a run takes memory, as the estimate calls it

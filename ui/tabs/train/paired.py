@@ -32,22 +32,23 @@ def are_pairs(home: Home, dataset: str, part: str = "") -> bool:
     return False
 
 
-def fault(home: Home, config: TrainConfig) -> str:
-    """What the pictures of an edit lack; "" for nothing, and where no edit is learnt."""
+def fault(home: Home, config: TrainConfig) -> tuple[str, list[str]]:
+    """(what the pictures of an edit lack first, all of it as the estimate says it); ("", []) for nothing, and where no edit is learnt."""
     if not editing.edits(concepts.known(config, home.plugins)):
-        return ""
+        return "", []
     with suppress(ValueError, OSError):  # a dataset that is gone or cannot be read is said in its place
-        family = registry.get("families", config.model.family, home.plugins)
-        if family.SPEC.references is None:
-            return ""  # its own sentence says so
+        spec = registry.get("families", config.model.family, home.plugins).SPEC
+        if spec.references is None:
+            return "", []  # its own sentence says so
         rows = editing.rows(config, home, check=False)
+        lacking = editing.faults(config, spec, rows)
         if rows and not any(p.references for _, _, p in rows):
             return tr(
                 "An edit is learnt from pairs, but {picture} has no picture before it, and no other has: select one on the Dataset tab and add it, or choose something else to learn",
                 picture=rows[0][2].id,
-            )  # fmt: skip
-        return next(iter(editing.faults(config, family, rows)), "")
-    return ""
+            ), lacking  # fmt: skip
+        return next(iter(lacking), ""), lacking
+    return "", []
 
 
 def first(presets: Sequence[Preset], edits: frozenset[str], pairs: bool) -> list[Preset]:
