@@ -89,6 +89,11 @@ class ModelPart(Part):
         "", description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lies on a distilled base model only while it trains: "
         "not in samples, not in the result."
     )
+    context_adapter: str = Field(
+        "", max_length=1000, description="A LoRA, as Hub id, owner/name/file.safetensors or file, that stays on in training and samples and does not learn, so that "
+        "the result can be used together with it; it is no part of the result."
+    )
+    context_strength: float = Field(1.0, ge=-4, le=4, description="How much that LoRA acts; 1 is as it was made.")
     prediction: Literal["auto", "epsilon", "v_prediction"] = Field(
         "auto", description="What a Stable Diffusion model was trained to predict: the noise (epsilon) or the velocity (v_prediction); auto takes what its own files say."
     )
@@ -245,6 +250,7 @@ class AdapterPart(Part):
     targets: Literal["attention", "attention+ff", "all"] = Field(
         "attention", description="Layers that get an adapter: attention, attention and feed-forward, or convolutions and projections too."
     )
+    blocks: str = Field("", max_length=40, pattern="^[a-z0-9_]*$", description="Only a named set of the denoiser's blocks, beside what include and exclude say; which there are depends on the base model. Empty means all.")
     include: tuple[str, ...] = Field(
         (), max_length=64, description="Only layers of the denoiser whose name holds one of these texts or regular expressions, e.g. up_blocks.1; empty means all."
     )
@@ -253,6 +259,8 @@ class AdapterPart(Part):
         (), max_length=64, description="A rank of its own for some layers of the denoiser: text in the layer's name, and the rank. The first that fits holds."
     )
     factor: int = Field(-1, ge=-1, le=1024, description="LoKr: largest size of the small factor, larger means fewer weights; -1 splits evenly.")
+    least_rank: int = Field(1, ge=1, le=1024, description="T-LoRA: how many ranks learn at pure noise; all of them do at a clean picture.")
+    rank_power: float = Field(1.0, gt=0, le=10, description="T-LoRA: how the ranks that learn fall with the noise: 1 evenly, higher sooner.")
     block_size: int = Field(32, ge=2, le=1024, description="OFT: size of the blocks that are rotated; larger learns more and makes a larger file.")
     control_dropout: float = Field(
         0.0, ge=0, le=1, description="Share of steps in which a picture's control picture is left out (black), so that what was learnt also draws without one."
@@ -499,8 +507,13 @@ class SamplePart(Part):
     height: int = Field(512, ge=32, le=4096, description="Height of a sample picture in px.")
     frames: int = Field(1, ge=1, le=1025, description="Frames of a sample, for families that make video; 1 draws a still picture.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which a sample clip plays.")
-    first_frame: str = Field("", max_length=300, description="File name of a picture or clip of the run's datasets that sample clips begin with, for families that go on from a picture; empty lets those that need one begin with what is held out.")
+    first_frame: str = Field("", max_length=300, description="File name of a picture or clip of the run's datasets that sample clips begin with, for families that can go on from a picture.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the sample pictures; it stays the same, so that steps can be compared.")
+    speed_adapter: str = Field(
+        "", max_length=1000, description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lets samples be drawn in few steps, such as a Lightning, LCM or Hyper-SD one: "
+        "on in samples only, not in training, not in the result."
+    )
+    speed_strength: float = Field(1.0, gt=0, le=4, description="How much that LoRA acts; 1 is usual, 0.125 for Hyper-SD of FLUX.1.")
 
     @field_validator("prompts")
     @classmethod

@@ -89,6 +89,39 @@ class Expert:
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """Some of a denoiser's layers under a name.  only, without: regular expressions of their full names, one of which fits, or none; only empty: all."""
+
+    title: str
+    blurb: str  # one sentence: what they are, and whose finding it is
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def left_out(self) -> tuple[str, ...]:
+        """Regular expressions of the layers that are not among them; each says by a comment that it is no one's own."""
+        return (*([rf"{NAMED_BLOCKS}^(?!.*?(?:{'|'.join(self.only)}))"] if self.only else []), *(NAMED_BLOCKS + p for p in self.without))
+
+
+NAMED_BLOCKS = "(?#blocks)"  # begins such a pattern
+
+
+def numbered(first: int, last: int) -> str:
+    """A regular expression of the whole numbers from first to last."""
+    return f"(?:{'|'.join(map(str, range(first, last + 1)))})"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A LoRA that is known to let a family draw in few steps, and how it is drawn with."""
+
+    steps: int
+    guidance: float = 1.0  # 1: none
+    strength: float = 1.0
+    scheduler: str = ""  # diffusers' class in place of the base model's own; "" keeps that
+    settings: dict[str, Any] = field(default_factory=dict)  # of that scheduler, where they are not the base model's
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """Frozen facts about a family; readable without torch."""
 
@@ -110,9 +143,7 @@ class FamilySpec:
     parts: dict[str, tuple[str, ...]]
     # usual values of the checkpoint's scheduler config that shift the noise levels, to draw the law before the base model is here
     shift: dict[str, float | bool | str] = field(default_factory=dict)
-    # whether its pipeline's call takes, as `image`, the picture that a clip begins with, or must have one.  A family with a pipeline of its own for
-    # that has a function begun(m), which gives it
-    first_frame: Literal["", "may", "must"] = ""
+    may_begin: bool = False  # whether a clip may begin with a picture, which a pipeline's call takes as `image`: that of begun(m), where there is such a function
     notes: str = ""
     titles: dict[str, str] = field(default_factory=dict)  # Hub id -> name in lists, of checkpoints that are another model to a person
     words: dict[str, str] = field(default_factory=dict)  # Hub id -> list of sentences (presets/words) by which that checkpoint is held
@@ -149,6 +180,9 @@ class FamilySpec:
     elsewhere_called: tuple[str, ...] = ()  # what job files of other trainers call it and its repositories begin with: small letters and digits only
 
     beside: dict[str, Beside] = field(default_factory=dict)  # kind of adapter -> what hangs beside the denoiser; a kind that is not here cannot be trained
+
+    blocks: dict[str, Blocks] = field(default_factory=dict)  # adapter.blocks -> those layers of the denoiser
+    speed: dict[str, Speed] = field(default_factory=dict)  # LoRA, as sample.speed_adapter names it -> how it is drawn with
 
     references: References | None = None  # what it can be shown beside the caption; None: nothing
     experts: tuple[Expert, ...] = ()  # where it has two denoisers: the one for much noise first; parts["denoiser"] are their folders

@@ -21,7 +21,7 @@ from ..formats.deliver import Offer, deliver, needed, offers
 from ..formats.modelspec import modelspec_metadata
 from ..hub.card import model_card
 from ..runs.context import Context
-from . import adapter_files, blocks, checkpoint, experts, memory, noised, side
+from . import adapter_files, blocks, checkpoint, experts, frozen, memory, noised, side
 from .prepare import Prepared
 from .shards import Unsplit
 from .weights import DTYPES, load_denoiser, load_part, placement, probe
@@ -118,8 +118,9 @@ def metadata(config: TrainConfig, p: Prepared, plugins: Path) -> dict[str, str]:
     """The file's own metadata: modelspec.* and ss_*, without paths."""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     zero = str(noised.ends_in_noise(p.m.scheduler.config)) if p.family.SPEC.prediction == "scheduler" else ""
+    beside = next((sha256 for name, sha256 in p.base_hashes.items() if name.startswith(frozen.CONTEXT)), "")
     return modelspec_metadata(
-        config, p.family.SPEC, zero_terminal_snr=zero, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior and i.path}), date=date, plugins=plugins
+        config, p.family.SPEC, context_sha256=beside, zero_terminal_snr=zero, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior and i.path}), date=date, plugins=plugins
     )
 
 
@@ -168,6 +169,7 @@ def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor
     p.m.denoiser = None
     with held.loading():
         p.m.denoiser = load_part(cls, folder / p.family.SPEC.denoiser, placement(config.model, held.device))
+        frozen.attach_context(config, p.family, p.m, held.ctx)
         held.divide(p.m.denoiser)
     return _compare(config, base, trained, _answer(config, p))
 
@@ -175,6 +177,7 @@ def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor
 def _load_base(config: TrainConfig, p: Prepared, held: Unsplit) -> dict[str, nn.Module]:
     """{folder: module} of what was trained, fresh from the base model."""
     p.m.denoiser = load_denoiser(config, p.family, p.folder, held.device)
+    frozen.attach_context(config, p.family, p.m, held.ctx)
     p.texts.keep_alive(p.m)
     return {**experts.networks(p.m.denoiser, p.family.SPEC), **p.m.text_encoders}
 

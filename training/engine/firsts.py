@@ -8,7 +8,6 @@ from ..config import TrainConfig
 from ..data import datasets, parts
 from ..data.clips import on_screen
 from ..data.datasets import Picture
-from ..data.frames import STILL
 from ..family import FamilySpec
 from ..home import Home
 from ..plan import prompts
@@ -17,22 +16,17 @@ from .buckets import crop_to
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .data import Item
-
 
 def check(config: TrainConfig, spec: FamilySpec, home: Home) -> None:
     """Nothing, or ValueError where a sample is to begin with a picture that is not there.  Families that draw from words alone are not asked."""
-    if spec.first_frame == "must" and not config.data.datasets:
-        raise ValueError(f"data.datasets is empty, but {spec.title} begins each sample with a picture of a dataset; name one")
-    if spec.first_frame:
-        for name in asked(config):
+    if can(spec):
+        for name in prompts.first_frames(config):
             find(config, home, name)
 
 
-def asked(config: TrainConfig) -> list[str]:
-    """The names of all pictures that samples are to begin with."""
-    said = (config.sample.first_frame, *(p.sample.first_frame for p in prompts.of_config(config)))
-    return list(dict.fromkeys(name for name in said if name))
+def can(spec: FamilySpec) -> bool:
+    """Whether a family goes on from a picture that a clip begins with."""
+    return spec.may_begin
 
 
 def find(config: TrainConfig, home: Home, name: str) -> Picture:
@@ -49,23 +43,11 @@ def find(config: TrainConfig, home: Home, name: str) -> Picture:
 
 
 def named(config: TrainConfig, home: Home, name: str, size: tuple[int, int]) -> Image:
-    """That picture, or the first frame that is learnt of that clip, scaled and cut to `size`."""
-    picture = find(config, home, name)
-    image = next(on_screen(picture.path, [picture.treatment.start_s])) if picture.seconds else datasets.load_pixels(picture.path)
-    return cut(picture.treatment.apply(image), size, picture.focus)
-
-
-def of_item(item: Item, size: tuple[int, int]) -> Image:
-    """What the training clip or picture of an item begins with, scaled and cut to `size`."""
-    s = item.segment
-    image = datasets.load_pixels(item.path) if s == STILL else next(on_screen(item.path, [s.start / s.fps]))
-    return cut(item.treatment.apply(image), size)
-
-
-def cut(image: Image, size: tuple[int, int], focus: tuple[float, float] = (0.5, 0.5)) -> Image:
-    """A picture scaled to cover `size` and cut around its focus, as training pictures are."""
+    """That picture, or the first frame that is learnt of that clip, scaled to cover `size` and cut around its focus, as training pictures are."""
     from PIL.Image import Resampling
 
-    c = crop_to(*image.size, size, focus)
+    picture = find(config, home, name)
+    image = next(on_screen(picture.path, [picture.treatment.start_s])) if picture.seconds else datasets.load_pixels(picture.path)
+    image = picture.treatment.apply(image)
+    c = crop_to(*image.size, size, picture.focus)
     return image.resize(c.scaled, Resampling.LANCZOS).crop((c.left, c.top, c.left + c.width, c.top + c.height))
-

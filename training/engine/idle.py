@@ -11,7 +11,7 @@ from types import ModuleType
 
 from ..config import TrainConfig
 from ..formats.adapting import is_whole
-from ..plan import advising, optimizing
+from ..plan import advising, optimizing, speeding
 
 
 def settings(config: TrainConfig, adapter: ModuleType, prompted: bool) -> list[str]:
@@ -24,6 +24,9 @@ def settings(config: TrainConfig, adapter: ModuleType, prompted: bool) -> list[s
             said += [f"save.stop_early has no effect: {name} is {value}, so nothing says when to stop"] * (value < least)
         if is_whole(adapter):
             said.append(f"save.stop_early has no effect: {adapter.TITLE} changes the base model itself, so there is none to compare with")
+    said += speeding.idle(c)
+    if c.model.context_strength != 1 and not c.model.context_adapter:
+        said.append("model.context_strength has no effect: there is no model.context_adapter")
     if c.sample.every and not prompted:
         said.append("sample.every has no effect: there are no sample prompts")
     if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not (c.data.shuffle_tags or c.data.tag_dropout):
@@ -78,6 +81,8 @@ def of_adapter(config: TrainConfig, adapter: ModuleType, spec, plugins: Path | N
     for name, field in type(a).model_fields.items():
         if name != "type" and name not in adapter.USES and getattr(a, name) != field.default:
             said.append(f"adapter.{name} has no effect: the adapter is {a.type!r}")
+    if "least_rank" in adapter.USES and a.least_rank >= a.rank:
+        said.append(f"adapter.least_rank is {a.least_rank}, which is not below adapter.rank: every rank learns from every noise level")
     text = a.text_encoder and "text_encoder" in adapter.USES
     if text and not spec.trainable_text:
         said.append(f"adapter.text_encoder has no effect: the text encoders of {spec.title} are not trained")

@@ -18,10 +18,10 @@ from ..files import write_atomic
 from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
 from ..outside import read_json
-from ..plan import experts, optimizing, timelaw
+from ..plan import experts, optimizing, speeding, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
-from . import firsts, memory, noised
+from . import firsts, frozen, memory, noised
 from .cache import Cache, fill, key
 from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
@@ -66,7 +66,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     family = registry.get("families", config.model.family, ctx.home.plugins)
     objective = concepts.objective_of(config, ctx.home.plugins)
     wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *editing.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home))
-    wrong += (*experts.problems(config, family.SPEC, ctx.home.plugins),)
+    wrong += (*experts.problems(config, family.SPEC, ctx.home.plugins), *speeding.problems(config, ctx.home))
     for path, text in (*wrong, *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
     takes = family.SPEC.references if editing.edits(objective) else None
@@ -153,7 +153,7 @@ def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Pa
     """{file of weights: sha256} of the base model, reckoned anew where it is not known.  Raises ValueError for a damaged file; Stopped."""
     told = _progress(ctx, "checking the base model's files", "bytes")
     files = basehash.base_files(folder, family.SPEC.without(config.model.leave_out))
-    return basehash.hashes(files, ctx.home.root / ".easel" / "weights.json", told)
+    return basehash.hashes(files, ctx.home.root / ".easel" / "weights.json", told) | frozen.context_hash(config, ctx)
 
 
 def _encode_pictures(

@@ -21,7 +21,7 @@ from ..formats.halves import together
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
-from . import adapter_files, blocks, memory, noised, samplers, side
+from . import adapter_files, blocks, frozen, memory, noised, samplers, side
 from .cache import Cache
 from .experts import networks
 from .following import Following
@@ -154,6 +154,8 @@ class Studio:
         self.load()
         pipe = self.family.pipeline(self.m)
         pipe.scheduler = samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)[0]
+        if not shot.sampler:
+            pipe.scheduler = frozen.scheduled(pipe.scheduler, frozen.known_speed(self.spec, [source for source, strength in shot.loras if strength]))
         given: dict[str, Any] = {"width": shot.width, "height": shot.height}
         if picture:
             pipe = from_picture(pipe, bool(mask), self.spec)

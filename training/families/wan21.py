@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
+from ..family import Blocks, Cond, FamilySpec, LatentSpec, Modules, Original, Placement, Speed, numbered
 
 TOKENS = 512  # of UMT5, as WanPipeline's call has it; the transformer sees the padding, so its length counts
 TIMESTEPS = 1000  # the network's time for t = 1
@@ -52,6 +52,12 @@ SPEC = FamilySpec(
     titles={"Wan-AI/Wan2.1-T2V-14B-Diffusers": "Wan 2.1 14B"},
     notes="Video clips and pictures. Of 1.3 or 14 billion weights; what is learnt on one does not fit the other.",
     tags=("text-to-video", "wan"),
+    blocks={
+        "composition": Blocks("Composition", "The first 15 blocks; a rule of thumb.", (rf"^blocks\.{numbered(0, 14)}\.",)),
+        "detail": Blocks("Detail", "The blocks from the 16th on; a rule of thumb.", (rf"^blocks\.{numbered(15, 39)}\.",)),
+        "no_text": Blocks("All but text", "Everything except where the prompt is read.", without=(r"\.attn2\.",)),
+    },
+    speed={"Kijai/WanVideo_comfy/Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32.safetensors": Speed(6, 1)},  # of 14B; lightx2v's four to six steps
     pipeline="WanPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=ORIGINALS,

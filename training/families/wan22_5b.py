@@ -20,7 +20,7 @@ SPEC = FamilySpec(
     latent=LatentSpec(channels=48, stride=16, patch=2, video=True, frame_stride=4),
     prediction="flow",
     shift={"flow_shift": 5.0},
-    first_frame="may",
+    may_begin=True,
     divisor=32,
     side_px=704,
     architecture="wan-2.2-ti2v-5b",

@@ -19,7 +19,7 @@ from .. import registry
 from ..family import Expert, FamilySpec
 from ..files import write_atomic
 from . import foreign, layouts
-from .adapting import is_whole, stands_alone
+from .adapting import file_kind, is_whole, stands_alone
 from .layouts import EXPERT_HEADER, KOHYA_HEADER, LAYERS_HEADER, LORA_HEADER
 from .modelspec import stamp_hash
 
@@ -62,6 +62,7 @@ def offers(spec: FamilySpec, kind: str, adapter: ModuleType, experts: tuple[Expe
         return ()
     if experts:
         return tuple(replace(offer, expert=expert, title=f"{offer.title} ({expert.called} noise)") for expert in experts for offer in offers(spec, kind, adapter))
+    kind = file_kind(adapter, kind)
     found = [layout for layout in LAYOUTS if _pipeline_reads(spec, kind, layout) and _comfyui_reads(spec, adapter, layout)]
     order = [spec.comfyui or "kohya", "comfyui"] if not spec.pipeline_reads_originals else ["comfyui", spec.comfyui]
     if found:
@@ -87,7 +88,7 @@ def offer_for(file: Path, spec: FamilySpec, plugins: Path | None = None) -> Offe
 
 def readers(spec: FamilySpec, kind: str, adapter: ModuleType, layout: Layout) -> Offer:
     """Who reads an adapter of this family and kind in this layout."""
-    return _offer(spec, kind, adapter, layout, "")
+    return _offer(spec, file_kind(adapter, kind), adapter, layout, "")
 
 
 def needed(files: tuple[Offer, ...]) -> tuple[Offer, ...]:

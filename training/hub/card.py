@@ -173,6 +173,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         f"{_what(config)} for {markdown(spec.called(config.model.source))}, trained with Easel. {made}",
         " ".join(markdown(_plain(config, text)) for text in concepts.said_of(config, plugins)).strip(),
         _about_base(config, spec, base),
+        _about_context(config),
         _words(config),
         _how_to_use(config, spec, base, repo_id, trigger, plugins),
         f"## Training\n\n{_settings(config, spec, base, step, plugins)}",
@@ -190,6 +191,16 @@ def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
             "so this result fits that model only; it is not on the Hub."
         )
     return f"Base model: a copy of a {markdown(spec.title)} model on the author's computer, so this card cannot name its page on the Hub."
+
+
+def _about_context(config: TrainConfig) -> str:
+    """The LoRA that lay on the base model all the while, with which the result is used."""
+    source = config.model.context_adapter
+    if not source:
+        return ""
+    name = markdown(_plain(config, scrub(source, config)))
+    where = f"[{name}](https://huggingface.co/{'/'.join(source.split('/')[:2])})" if on_hub(source) else name
+    return f"It was trained beside the LoRA {where} at strength {config.model.context_strength:g}, which is no part of it: use both together."
 
 
 def _what(config: TrainConfig) -> str:
@@ -355,6 +366,8 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int, plugi
         ("Weighting", f"min-SNR, gamma {config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else config.loss.weighting),
         ("EMA", f"{config.loss.ema_decay:g}" if config.loss.ema_decay else "off"),
         ("Precision", config.model.dtype),
+        ("Context adapter", f"{_plain(config, scrub(config.model.context_adapter, config))} at {config.model.context_strength:g}") if config.model.context_adapter else None,
+        ("Samples drawn with", f"the speed adapter {_plain(config, scrub(config.sample.speed_adapter, config))}, {config.sample.steps} steps") if config.sample.speed_adapter else None,
         ("Seed", str(config.seed)),
     ]
     lines = ["| Setting | Value |", "|---|---|"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import json
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -145,7 +147,7 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
     step = int(checkpoint)
     folder = _checkpoint(run, step)
     result = run.result()
-    known = _known(result) if result else {"prediction_type": "", "pictures": 0, "zero_terminal_snr": ""}
+    known = _known(result) if result else {"prediction_type": "", "pictures": 0, "zero_terminal_snr": "", "context_sha256": ""}
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     said = modelspec_metadata(config, spec, date=date, step=step, **known)
     deliver(folder, target, said, half=config.model.dtype != "fp32", spec=spec, layout=layout, expert=expert)
@@ -162,7 +164,15 @@ def _known(result: Path) -> dict:
     read_header(result)  # refuses what is no whole file of weights, before all of it is mapped
     with safe_open(result, framework="np") as file:
         said = file.metadata() or {}
-    return {"prediction_type": said.get("modelspec.prediction_type", ""), "pictures": int(said.get("ss_num_train_images", "0")), "zero_terminal_snr": said.get("ss_zero_terminal_snr", "")}
+    return {"prediction_type": said.get("modelspec.prediction_type", ""), "pictures": int(said.get("ss_num_train_images", "0")), "zero_terminal_snr": said.get("ss_zero_terminal_snr", ""), "context_sha256": _context(said)}
+
+
+def _context(said: Mapping[str, str]) -> str:
+    """The sha256 of the context adapter, of a result's metadata; "" where there is none."""
+    try:
+        return str(json.loads(said.get("easel.context_adapter", "{}")).get("sha256", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def export_zip(run: Run, checkpoint: str | int, samples: tuple[str, ...] | list[str], card_text: str, target: Path) -> Path:

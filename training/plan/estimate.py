@@ -20,10 +20,10 @@ from ..data import concepts, editing, pairs, words
 from ..data.frames import left_out, segments
 from ..data.parts import taken
 from ..family import FamilySpec
-from ..formats.adapting import is_whole
+from ..formats.adapting import in_force, is_whole
 from ..formats.beside import is_beside, needs_control
 from ..home import Home
-from . import layers, optimizing, pays, prompts, sharing
+from . import layers, optimizing, pays, prompts, sharing, speeding
 from .devices import CARDS
 from .hardware import Machine
 from .layers import BaseModel
@@ -236,6 +236,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         too_large=ram > machine.ram_free_bytes or (config.device in CARDS and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
+    if said_of_clips := _clips(buckets):
+        made.sentences.append(said_of_clips)
     if count > 1:
         made.sentences.append(_sharing(config, count))
     if among > 1:
@@ -246,6 +248,9 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     if asked:
         takes = f"Each picture takes {asked} passes of the base model and {parts} that are learnt from"
         made.sentences.append(takes if config.data.datasets else f"{takes}; the base model draws the {items} pictures first")
+    if config.sample.every and (config.sample.speed_adapter or spec.speed):
+        without = config.model_copy(update={"sample": config.sample.model_copy(update={"every": 0})})
+        made.sentences.extend(speeding.sentence(config, spec, seconds - _time(without, machine, spec, model, pace, items, lengths, usual_shown)[0], seconds))
     if config.keep.on:
         made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held, most_shown))
     return made
@@ -259,6 +264,17 @@ def _lacking(config: TrainConfig, home: Home, family: ModuleType) -> list[str]:
         return editing.faults(config, family.SPEC, editing.rows(config, home, check=False))
     except (ValueError, OSError):
         return []  # a dataset that is not there: the start says so, in its place
+
+
+def _clips(buckets: list[Hashable]) -> str:
+    """What an epoch holds where clips are learnt; "" for pictures alone."""
+    frames = Counter(bucket[2] for bucket in buckets if isinstance(bucket, tuple))
+    stills = frames.pop(1, 0)
+    if not frames:
+        return ""
+    lengths = ", ".join(str(n) for n in sorted(frames, reverse=True))
+    told = f"Training clips in an epoch: {frames.total()}, of {lengths} frames"
+    return f"{told}; still pictures beside them: {stills}" if stills else told
 
 
 def _sharing(config: TrainConfig, count: int) -> str:
@@ -389,7 +405,7 @@ def latent_frames(frames: int, spec: FamilySpec) -> int:
 
 def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     """Weights that learn."""
-    a, kind = config.adapter, registry.get("adapters", config.adapter.type)
+    a, kind = in_force(config.adapter, spec), registry.get("adapters", config.adapter.type)
     if is_whole(kind):
         return model.denoiser.parameters
     if is_beside(kind):

@@ -33,7 +33,7 @@ from ..formats import adapting
 from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices, experts, optimizing, sharing, unseen, validating
+from . import devices, experts, optimizing, sharing, speeding, unseen, validating
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -404,6 +404,7 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     model.setdefault("dtype", devices.of(str(data["device"]), machine).best_dtype)
     use.setdefault("held_out", validating.held_out(pictures, steps, step_passes(data)) if _at_once(data, plugins) else 0)
 
+    speeding.settle(data, set_by_user, home)
     sample = _part(data, "sample")
     side = max([_whole(s) for s in _listed(use.get("resolutions", (512,)))], default=512)
     sample.setdefault("width", side)
@@ -489,7 +490,7 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         concept = concepts.problems(config, home.plugins)
         if concept:
             return concept
-        return editing.problems(config, home.plugins) + frames.problems(config, spec) + experts.problems(config, spec, home.plugins) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
+        return editing.problems(config, home.plugins) + frames.problems(config, spec) + experts.problems(config, spec, home.plugins) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + speeding.problems(config, home) + optimizing.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 

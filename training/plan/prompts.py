@@ -59,6 +59,12 @@ def of_config(config: TrainConfig) -> list[Prompt]:
     return [read(config, line) for line in config.sample.prompts]
 
 
+def first_frames(config: TrainConfig) -> list[str]:
+    """The names of all pictures that samples are to begin with."""
+    named = (config.sample.first_frame, *(prompt.sample.first_frame for prompt in of_config(config)))
+    return list(dict.fromkeys(name for name in named if name))
+
+
 def said(config: TrainConfig) -> list[str]:
     """A sentence on options that do nothing; [] where there are none."""
     ignored = list(dict.fromkeys(option for prompt in of_config(config) for option in prompt.ignored))

@@ -367,7 +367,7 @@ def _houses(files: _Files, note: Mapping[str, Any], config: TrainConfig, home: H
         if new:
             undo.append(ds.path)
             added.append(("dataset", ds.title))
-    sources = {told for told in (config.model.source, config.model.training_adapter, config.adapter.image_encoder, config.adapter.start_from) if told.startswith(HOUSED)}
+    sources = {told for told in (config.model.source, config.model.training_adapter, config.model.context_adapter, config.sample.speed_adapter, config.adapter.image_encoder, config.adapter.start_from) if told.startswith(HOUSED)}
     for name in note["models"]:
         inner = {path.split("/", 3)[3]: file for path, file in files.taken.items() if path.startswith(f"{OUTSIDE}/models/{name}/")}
         if HOUSED + name not in sources or not inner or folder_name(name) != name:

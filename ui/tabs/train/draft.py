@@ -30,7 +30,7 @@ from training.runs.queueing import Wait
 from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
-from ...language import point, tr, trc
+from ...language import N_, point, tr, trc
 from . import paired, uses
 from .uses import Use
 
@@ -360,7 +360,9 @@ def choices(home: Home, family: str = "") -> dict[str, dict[str, tuple[str, str]
     if family in found["families"]:
         able = found["families"][family].SPEC.beside
         found["adapters"] = {id: module for id, module in found["adapters"].items() if not is_beside(module) or id in able}
-    return {
+    named = found["families"][family].SPEC.blocks if family in found["families"] else {}
+    blocks = {"adapter.blocks": {"": (N_("All"), N_("Every block learns.")), **{id: (one.title, one.blurb) for id, one in named.items()}}} if named else {}
+    return blocks | {
         path: {id: _told(module) for id, module in found[kind].items()}
         for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("optimizer.type", "optimizers"), ("loss.objective", "objectives"))
     }
@@ -391,6 +393,8 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
     family = registry.find("families", home.plugins).get(config.model.family)
     if family and family.ok and family.module.SPEC.prediction == "flow":
         paths += ["model.prediction", "model.zero_terminal_snr"]
+    if family and family.ok and not family.module.SPEC.blocks:
+        paths += ["adapter.blocks"]
     optimizer = registry.find("optimizers", home.plugins).get(edits.get("optimizer.type", config.optimizer.type))
     if optimizer and optimizer.ok:
         paths += _idle_of_optimizer(optimizer.module, edits.get("optimizer.schedule", config.optimizer.schedule))
