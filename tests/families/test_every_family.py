@@ -3,7 +3,7 @@
 A toy module has `build(folder)`, `SIDE` (px of a square training picture) and `SIZE` ((height, width) px, not square).  Where the
 pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`, and where it gives them back in yet another one,
 `from_pipe(m, latents, shape)`; where the denoiser does not answer with a tuple of one tensor in that layout, `as_answer(m, latents)`;
-where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `JOB` and `SAMPLE` for settings of the job and of its
+where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `shown()`, a first frame of SIZE, where clips begin with one; `JOB` and `SAMPLE` for settings of the job and of its
 `sample` part; `FIRST_T` where the scheduler does not begin at 1; `PROMPTED` for what the pipeline's call needs to encode a prompt on the
 toy; `TRIMMED` where cached text leaves out what the pipeline pads and hides; `mend(pipe)` for a fault of the pipeline that would hide ours; and `ALIKE`, the family that it shares all but its denoisers with, on which is
 proven what those have no part in (learns_as_another).
@@ -32,7 +32,7 @@ from training.family import GEOMETRY, Cond, Placement
 
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(training.families.__path__))
 # one of those that are trained alike: the run around the model is the same for them
-OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC) and not spec.experts}.values())
+OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC) and not (spec.experts or spec.first_frame)}.values())
 CAPTIONS = ("a cat", "an old wooden castle near a huge river and a painted glass robot on a tiny green horse")
 
 
@@ -57,7 +57,11 @@ def _kit(id: str, scratch: str):
             alone = family.load(folder, {encoder}, place)
             with torch.no_grad():
                 rows[caption] |= family.encode_text(alone, [caption])[0]
-    m = family.load(folder, {spec.denoiser, *spec.parts["vae"]}, place)
+    m = family.load(folder, {spec.denoiser, *spec.parts["vae"], *spec.parts.get("eye", ())}, place)
+    if spec.first_frame:
+        with torch.no_grad():
+            first = family.encode_first(m, toy.shown(), toy.FRAMES)
+        rows = {caption: row | first for caption, row in rows.items()}
     return SimpleNamespace(id=id, family=family, spec=spec, toy=toy, folder=folder, m=m, rows=rows, schedule=noise.read_schedule(m.scheduler.config, spec.prediction))
 
 
@@ -106,7 +110,7 @@ def called(kit, m, latents, steps: int, args: dict):
     with torch.no_grad():
         out = pipe(
             **args, latents=to_pipe(kit, latents).clone(), num_inference_steps=steps, height=h, width=w, output_type="latent",
-            **({"num_frames": frames} if frames else {}),
+            **({"num_frames": frames} if frames else {}), **({"image": kit.toy.shown()} if kit.spec.first_frame else {}),
         )  # fmt: skip
     return out.frames if hasattr(out, "frames") else out.images
 
@@ -313,7 +317,7 @@ def _drawn(kit, elsewhere, lora, out) -> dict:
     loras = [(str(lora), {})]
     if kit.spec.experts:  # the other file lies beside it
         loras = [(str(lora).replace(kit.spec.experts[0].ending, e.ending), {e.asked: True} if e.asked else {}) for e in kit.spec.experts]
-    order = {"folder": str(kit.folder), "family": kit.id, "loras": loras, "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
+    order = {"folder": str(kit.folder), "family": kit.id, "loras": loras, "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None), "shown": kit.spec.first_frame}
     print(json.dumps(order), file=elsewhere.stdin, flush=True)
     assert elsewhere.stdout.readline() == "0\n"
     return torch.load(out, weights_only=True)

@@ -182,11 +182,11 @@ def test_one_denoiser_alone_makes_one_file_and_it_goes_where_it_belongs(kit, lab
     assert all(name.startswith("diffusion_model.blocks.") for name in names), "as ComfyUI knows it"
     assert "load_into_transformer_2=True" in (run.path / "README.md").read_text(encoding="utf-8")
     m = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
-    base = m.denoiser.transformer.state_dict().keys()
+    plain = m.denoiser.transformer.state_dict().keys()
     from training.engine import adapter_files
 
     found = adapter_files.load(run.result(), experts.networks(m.denoiser, SPEC), SPEC)
-    assert set(found) == {"transformer_2"} and m.denoiser.transformer.state_dict().keys() == base
+    assert set(found) == {"transformer_2"} and m.denoiser.transformer.state_dict().keys() == plain
 
 
 def test_for_which_denoiser_a_file_is(tmp_path):

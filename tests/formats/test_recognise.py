@@ -8,8 +8,8 @@ from tests.formats.test_released import MODELS
 from training import registry
 from training.formats.recognise import families_of, one_family, stems_of
 
-WANS = {"wan21", "wan22_5b", "wan22_a14b"}
-TWINS = {"flux2": {"flux2", "flux2_klein"}, "flux2_klein": {"flux2", "flux2_klein"}, **dict.fromkeys(WANS, WANS)}  # one network, other sizes
+WANS = {"wan21", "wan21_i2v", "wan22_5b", "wan22_a14b", "wan22_i2v_a14b"}
+TWINS = {"flux2": {"flux2", "flux2_klein"}, "flux2_klein": {"flux2", "flux2_klein"}, **dict.fromkeys(WANS - {"wan21_i2v"}, WANS)}  # one network, other sizes
 
 
 def ids(names, said=None) -> set[str]:

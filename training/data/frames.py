@@ -36,10 +36,10 @@ def segments(seconds: float, data: DataPart, spec: FamilySpec) -> list[Segment]:
     """What a picture (seconds 0) or clip is trained as: [] where it is left out.
 
     A longer clip is cut into as many pieces as lie in it without overlap, at most data.segments, evenly spaced; one piece is
-    its middle.  A shorter one gives as many frames as it has and the family takes, but never a single one.
+    its middle.  A picture teaches nothing to a family that goes on from a first frame.  A shorter one gives as many frames as it has and the family takes, but never a single one.
     """
     if not seconds:
-        return [STILL]
+        return [] if spec.first_frame else [STILL]
     total = available(seconds, data.fps)
     frames = fitting(min(total, data.frames), spec.latent.frame_stride)
     if not spec.latent.video or frames == 1:
@@ -52,10 +52,14 @@ def segments(seconds: float, data: DataPart, spec: FamilySpec) -> list[Segment]:
 
 def left_out(pictures: Iterable[Picture], data: DataPart, spec: FamilySpec) -> list[str]:
     """Sentences on the clips that are not trained on, or not as long as asked for; [] where all are."""
+    pictures = list(pictures)
     clips = [p for p in pictures if p.seconds]
     lost = [p.id for p in clips if not segments(p.seconds, data, spec)]
     shorter = [p.id for p in clips if (cut := segments(p.seconds, data, spec)) and cut[0].frames < data.frames]
     said = []
+    if spec.first_frame and (stills := [p.id for p in pictures if not p.seconds]):
+        many = f"{len(stills)} pictures are left out: {spec.title} learns how a clip goes on from its first frame, which a picture does not show"
+        said.append(f"1 picture is left out: {spec.title} learns how a clip goes on from its first frame, which a picture does not show" if len(stills) == 1 else many)
     if lost and not spec.latent.video:
         many = f"{len(lost)} clips are left out: {spec.title} learns still pictures only"
         said.append(f"1 clip is left out: {spec.title} learns still pictures only" if len(lost) == 1 else many)
@@ -76,6 +80,14 @@ def left_out(pictures: Iterable[Picture], data: DataPart, spec: FamilySpec) -> l
 def problems(config: TrainConfig, spec: FamilySpec) -> list[tuple[str, str]]:
     """[(dotted path, sentence)] for numbers of frames that the family cannot take."""
     found = []
+    if spec.first_frame:
+        for path, frames in (("data.frames", config.data.frames), ("sample.frames", config.sample.frames)):
+            if frames == 1:
+                found.append((path, f"is 1, but {spec.title} learns how a clip goes on from its first frame; try {spec.latent.frame_stride * 8 + 1}"))
+        if config.keep.on and config.keep.drawn:
+            found.append(("keep.drawn", f"is {config.keep.drawn}, but {spec.title} draws nothing without a first frame; set it to 0"))
+        if not config.data.datasets:
+            found.append(("data.datasets", f"is empty, but {spec.title} draws nothing without a first frame; add a dataset of clips"))
     for path, frames in (("data.frames", config.data.frames), ("sample.frames", config.sample.frames)):
         stride = spec.latent.frame_stride
         if frames > 1 and not spec.latent.video:

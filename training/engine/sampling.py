@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 
 import torch
+from PIL import Image, ImageOps
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
@@ -48,6 +49,7 @@ def texts_of(config: TrainConfig, said: Standing) -> set[str]:
 class Gallery:
     """Draws prompts at a step and says so in events.  cond(text) gives the cached conditioning of a prompt, [1,...]; inside together(), ranks draw at the same time.
 
+    A family that makes clips from their first frame is given that of the first held-out clip for the first prompt, and so on; then of those that are learnt.
     Where something hangs beside the denoiser, the first prompt is drawn over the first held-out picture, and so on; then those that are learnt
     follow.  What is kept shows control picture, picture and result.
     """
@@ -159,6 +161,9 @@ class Gallery:
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
         over, before = {}, []
+        if self.family.SPEC.first_frame:
+            item = self.over[index % SPONTANEOUS % len(self.over)]
+            over = {"image": ImageOps.fit(item.first_frame(item.flips[0]), (width, height), Image.Resampling.LANCZOS)}
         if self.m.side:
             beside = side.of(self.config, self.family.SPEC)
             pipe = side.pipeline(pipe, beside, self.m.side)

@@ -91,7 +91,9 @@ class Studio:
         if self.m.denoiser is not None:
             return
         self.ctx.phase("loading the image decoder")
-        self.m.vae = load_vae(self.config, self.family, self.folder).vae
+        loaded = load_vae(self.config, self.family, self.folder)
+        self.m.vae, self.m.eye = loaded.vae, loaded.eye
+        self.m.tokenizers |= loaded.tokenizers
         self.ctx.phase("loading the denoiser")
         self.m.denoiser = load_denoiser(self.config, self.family, self.folder)
         modules = {**networks(self.m.denoiser, self.spec), **self.m.text_encoders}
@@ -150,7 +152,12 @@ class Studio:
         pipe = self.family.pipeline(self.m)
         pipe.scheduler = samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)[0]
         given: dict[str, Any] = {"width": shot.width, "height": shot.height}
-        if picture:
+        if self.spec.first_frame:
+            if not picture or mask:
+                what = "changes nothing under a mask" if mask else "makes a clip from its first frame"
+                raise ValueError(f"{self.spec.title} {what}; name a picture to begin with, and no mask")
+            given["image"] = _fitted(picture, shot)
+        elif picture:
             pipe = from_picture(pipe, bool(mask), self.spec)
             given |= {"image": _fitted(picture, shot), "strength": change}
             given |= {"mask_image": _fitted(mask, shot).convert("L")} if mask else {}
