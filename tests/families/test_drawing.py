@@ -60,7 +60,7 @@ def test_it_starts_from_a_picture_or_says_that_it_cannot(kit, home, tmp_path):  
     Image.new("RGB", (96, 96), "orange").save(file)
     name = kit.spec.pipeline.removesuffix("Pipeline")
     if kit.spec.first_frame:
-        with pytest.raises(ValueError, match="changes nothing under a mask"):
+        with pytest.raises(ValueError, match="draws nothing under a mask"):
             drawn(home, kit, picture=str(file), mask=str(file))
         return
     for mask, kind in (("", "Img2Img"), (str(file), "Inpaint")):

@@ -326,6 +326,7 @@ def _drawn(kit, elsewhere, lora, out) -> dict:
 @pytest.mark.slow
 def test_the_base_can_be_asked_beside_what_learns(kit, lab, dataset):  # noqa: F811
     """One step that keeps the base: an untouched adapter says what the base says, whatever the sentence's length, so it costs nothing; a moved one does."""
+    learns_as_another(kit)
     from training.engine.loop import Session
     from training.engine.prepare import prepare
     from training.runs.context import Context
@@ -352,6 +353,7 @@ def test_the_base_draws_what_is_held(kit, lab, dataset):  # noqa: F811
 
 @pytest.mark.slow
 def test_a_run_in_bf16_with_gradient_checkpointing_keeps_near_the_plain_one(kit, lab, dataset):  # noqa: F811
+    learns_as_another(kit)
     changes = job(kit, dataset, steps=8, sample__every=8, adapter__targets="all")
     plain, half = (lab.run(**changes | more) for more in ({}, {"model__dtype": "bf16", "loss__gradient_checkpointing": True}))
     assert half.status() == "finished", half.why()

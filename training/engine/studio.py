@@ -153,9 +153,10 @@ class Studio:
         pipe.scheduler = samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)[0]
         given: dict[str, Any] = {"width": shot.width, "height": shot.height}
         if self.spec.first_frame:
-            if not picture or mask:
-                what = "changes nothing under a mask" if mask else "makes a clip from its first frame"
-                raise ValueError(f"{self.spec.title} {what}; name a picture to begin with, and no mask")
+            if mask:
+                raise ValueError(f"{self.spec.title} makes a clip from its first frame and draws nothing under a mask; leave the mask empty")
+            if not picture:
+                raise ValueError(f"{self.spec.title} makes a clip from its first frame; name a picture to begin with")
             given["image"] = _fitted(picture, shot)
         elif picture:
             pipe = from_picture(pipe, bool(mask), self.spec)
