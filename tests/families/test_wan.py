@@ -253,9 +253,9 @@ def test_what_a_first_frame_makes_no_sense_with_is_said(lab, clips, shown):  # n
     told = lambda **changes: {path for path, _ in frames.problems(config(**changes), shown.spec)}
     assert not told() and told(data__frames=1, sample__frames=1) == {"data.frames", "sample.frames"}
     assert told(keep__on=True, keep__drawn=2) == {"keep.drawn"}
-    stills = [SimpleNamespace(id=name, seconds=0) for name in "ab"]
-    assert frames.left_out(stills, config().data, shown.spec)[0].startswith("2 pictures are left out: Wan 2.2 I2V A14B learns how a clip goes on")
-    assert not frames.segments(0, config().data, shown.spec) and frames.segments(0, config().data, SPEC)
+    stills, data = [SimpleNamespace(id=name, seconds=0) for name in "ab"], config().data
+    assert frames.left_out([(data.datasets[0], still) for still in stills], data, shown.spec)[0].startswith("2 pictures are left out: Wan 2.2 I2V A14B learns how a clip goes on")
+    assert not frames.segments(stills[0], data.datasets[0], data, shown.spec) and frames.segments(stills[0], data.datasets[0], data, SPEC)
 
 
 @pytest.mark.slow
