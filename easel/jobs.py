@@ -178,7 +178,8 @@ def caption_job(dataset: str, home: Home, **given: Any) -> JobConfig:
 def drawing_job(prompts: Sequence[str], loras: Mapping[str, float] | Sequence[str], home: Home, *, base: str = "", family: str = "", name: str = "pictures", **given: Any) -> JobConfig:
     """A whole drawing job; what is None is as the job has it, or as the first LoRA's run draws.  Raises ValueError."""
     uses: list[dict[str, Any]] = [{"source": s, "strength": w} for s, w in loras.items()] if isinstance(loras, Mapping) else [_worn(text) for text in loras]
-    data = {"kind": "generate", "name": name, "prompts": list(prompts), "loras": uses} | _drawn_by(base, family, [use["source"] for use in uses], home)
+    data = {"kind": "generate", "name": name, "prompts": list(prompts), "loras": uses} | (like := _drawn_by(base, family, [use["source"] for use in uses], home))
+    data["loras"] = uses + like.get("loras", [])  # what the run draws with besides: its context and its speed adapter
     job = registry.get("jobs", "generate", home.plugins)
     config = jobfile.parse(job.Config, data | {k: v for k, v in given.items() if v is not None}, "the drawing")
     job.lines_of(config)

@@ -388,7 +388,7 @@ ALLOWED = {  # file -> (how many bare openings, what they open)
     "training/engine/cache.py": (1, "an entry that was checked in this run"), "training/engine/checkpoint.py": (2, "files that verify has opened; what it writes"),
     "training/engine/libraries.py": (1, "the base model"), "training/engine/quantise.py": (1, "the base model"), "training/engine/unpack.py": (3, "the base model"),
     "training/engine/weights.py": (1, "the base model"), "training/families/flux2_klein.py": (1, "the base model"),
-    "training/families/omnigen2.py": (1, "the base model"), "training/families/sdxl.py": (2, "the base model"), "training/families/wan21.py": (1, "the base model"),
+    "training/families/ltx2.py": (1, "the base model"), "training/families/omnigen2.py": (1, "the base model"), "training/families/sdxl.py": (2, "the base model"), "training/families/wan21.py": (1, "the base model"),
     "training/formats/layouts.py": (1, "a file whose header was read by basemodel.read_header"), "training/hub/card.py": (1, "the built-in base's card"),
     "training/hub/download.py": (1, "the null device"), "training/hub/publish.py": (2, "a result that Run.result has looked at; a ZIP that it writes"),
     "training/plan/cards.py": (1, "/proc and /sys"), "training/runs/longer.py": (1, "what it writes"),

@@ -89,6 +89,17 @@ class ModelPart(Part):
         "", description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lies on a distilled base model only while it trains: "
         "not in samples, not in the result."
     )
+    context_adapter: str = Field(
+        "", max_length=1000, description="A LoRA, as Hub id, owner/name/file.safetensors or file, that stays on in training and samples and does not learn, so that "
+        "the result can be used together with it; it is no part of the result."
+    )
+    context_strength: float = Field(1.0, ge=-4, le=4, description="How much that LoRA acts; 1 is as it was made.")
+    prediction: Literal["auto", "epsilon", "v_prediction"] = Field(
+        "auto", description="What a Stable Diffusion model was trained to predict: the noise (epsilon) or the velocity (v_prediction); auto takes what its own files say."
+    )
+    zero_terminal_snr: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether a Stable Diffusion model was trained up to pure noise (zero terminal SNR, ZTSNR); auto takes what its own files say."
+    )
     dtype: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Number format of the frozen base weights and of the computation; the adapter itself is always fp32."
     )
@@ -104,6 +115,11 @@ class ModelPart(Part):
     vae_tiling: bool = Field(
         False, description="Encode and decode pictures in overlapping tiles: less memory for large ones, small differences where tiles meet."
     )
+
+    @field_validator("zero_terminal_snr", mode="before")
+    @classmethod
+    def _yaml_reads_on_as_a_switch(cls, value):
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class DatasetUse(Part):
@@ -122,6 +138,8 @@ class DatasetUse(Part):
     part: Annotated[str, Field(max_length=300), AfterValidator(inner_place)] = Field(
         "", description="The sub-folder that its pictures came from, with those inside it, to take only these; empty takes all."
     )
+    frames: Annotated[int, Field(ge=0, le=1025)] = Field(0, description="Frames of a training clip cut out of its clips, in place of data.frames; 0 takes that, and 1 leaves its clips out.")
+    fps: Annotated[float, Field(ge=0, le=120)] = Field(0.0, description="Frames a second at which its clips are learnt, in place of data.fps; 0 takes that.")
 
     def word(self, usual: str) -> str:
         """The trigger word that its pictures are learnt with.  usual: the run's own."""
@@ -167,7 +185,11 @@ class DataPart(Part):
     )
     frames: int = Field(1, ge=1, le=1025, description="Frames of a training clip, for families that make video; 1 means still pictures only.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which clips are learnt, whatever rate they were filmed at.")
-    segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, evenly spaced; 1 takes its middle.")
+    segments: int = Field(4, ge=1, le=100, description="Training clips that are cut at most out of one longer clip, or of each scene of it, evenly spaced; 1 takes its middle.")
+    scenes: bool = Field(False, description="Take each scene of a clip by itself, so that no training clip shows a cut; off cuts clips as if they were one scene.")
+    shorter: tuple[Annotated[int, Field(ge=2, le=1025)], ...] = Field(
+        (), max_length=8, description="Shorter lengths in frames that clips are cut to as well, beside their usual one; memory is decided by the longest."
+    )
     held_out: int = Field(0, ge=0, le=1000, description="Pictures kept out of training, to measure the validation loss on; 0 means none.")
     weighed: tuple[WeighedPicture, ...] = Field(
         (), max_length=10_000, description="Pictures that count otherwise from a step on, as it was asked for during a run that is trained again: the step, the sha256 of the file, the weight; 0 sets a picture aside."
@@ -176,6 +198,24 @@ class DataPart(Part):
     def sides(self, use: DatasetUse) -> tuple[int, ...]:
         """The sides that the pictures of one dataset are trained at, px."""
         return use.resolutions or self.resolutions
+
+    def frames_of(self, use: DatasetUse) -> int:
+        """Frames of the training clips of one dataset."""
+        return use.frames or self.frames
+
+    def fps_of(self, use: DatasetUse) -> float:
+        """Frames a second of the training clips of one dataset."""
+        return use.fps or self.fps
+
+    def lengths_of(self, use: DatasetUse) -> tuple[int, ...]:
+        """Frames of the training clips of one dataset, every length that it is cut to, the longest first; (1,) where it learns still pictures."""
+        longest = self.frames_of(use)
+        return (longest, *sorted({n for n in self.shorter if n < longest}, reverse=True))
+
+    @property
+    def most_frames(self) -> int:
+        """Frames of the longest training clip of the run; 1 for still pictures."""
+        return max((self.frames_of(use) for use in self.datasets), default=self.frames)
 
     @property
     def all_sides(self) -> tuple[int, ...]:
@@ -210,6 +250,7 @@ class AdapterPart(Part):
     targets: Literal["attention", "attention+ff", "all"] = Field(
         "attention", description="Layers that get an adapter: attention, attention and feed-forward, or convolutions and projections too."
     )
+    blocks: str = Field("", max_length=40, pattern="^[a-z0-9_]*$", description="Only a named set of the denoiser's blocks, beside what include and exclude say; which there are depends on the base model. Empty means all.")
     include: tuple[str, ...] = Field(
         (), max_length=64, description="Only layers of the denoiser whose name holds one of these texts or regular expressions, e.g. up_blocks.1; empty means all."
     )
@@ -218,6 +259,8 @@ class AdapterPart(Part):
         (), max_length=64, description="A rank of its own for some layers of the denoiser: text in the layer's name, and the rank. The first that fits holds."
     )
     factor: int = Field(-1, ge=-1, le=1024, description="LoKr: largest size of the small factor, larger means fewer weights; -1 splits evenly.")
+    least_rank: int = Field(1, ge=1, le=1024, description="T-LoRA: how many ranks learn at pure noise; all of them do at a clean picture.")
+    rank_power: float = Field(1.0, gt=0, le=10, description="T-LoRA: how the ranks that learn fall with the noise: 1 evenly, higher sooner.")
     block_size: int = Field(32, ge=2, le=1024, description="OFT: size of the blocks that are rotated; larger learns more and makes a larger file.")
     control_dropout: float = Field(
         0.0, ge=0, le=1, description="Share of steps in which a picture's control picture is left out (black), so that what was learnt also draws without one."
@@ -303,6 +346,17 @@ class LossPart(Part):
     )
     timestep_min: float = Field(0.0, ge=0, lt=1, description="Noise level below which nothing is trained; 0 is the clean picture.")
     timestep_max: float = Field(1.0, gt=0, le=1, description="Noise level above which nothing is trained; 1 is pure noise.")
+    expert: Literal["both", "high", "low"] = Field(
+        "both", description="Which denoiser learns where a base model has two, one for much noise (composition, movement) and one for little (looks, "
+        "detail): both in turn, or one alone. Each gives a file of its own."
+    )
+    high_noise_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the steps in which the denoiser for much noise learns, where both do; 0 means as often as its noise levels come."
+    )
+    expert_steps: int = Field(
+        1, ge=1, le=1000, description="Steps in a row for which the same one of two denoisers learns; on a graphics card, which holds one at a time, more of "
+        "them copy less."
+    )
     type: Literal["mse", "huber"] = Field(
         "mse", description="What an error costs: its square (mse), or less than that where it is large (huber), which forgives outliers."
     )
@@ -444,7 +498,7 @@ class KeepPart(Part):
 class SamplePart(Part):
     """The pictures drawn while training."""
 
-    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word. Options set one picture: --w and --h its size, --d seed, --s steps, --l guidance, --n negative, --f frames.")
+    prompts: tuple[str, ...] = Field((), max_length=16, description="Prompts of the sample pictures, one a line; [trigger] stands for the trigger word. Options set one picture: --w and --h its size, --d seed, --s steps, --l guidance, --n negative, --f frames, --i the picture that a clip begins with.")
     every: int = Field(0, ge=0, description="Optimizer steps between sample pictures; 0 means none.")
     steps: int = Field(20, ge=1, le=200, description="Denoising steps of a sample picture.")
     guidance: float = Field(7.0, ge=0, le=30, description="How strongly a sample follows its prompt.")
@@ -453,7 +507,13 @@ class SamplePart(Part):
     height: int = Field(512, ge=32, le=4096, description="Height of a sample picture in px.")
     frames: int = Field(1, ge=1, le=1025, description="Frames of a sample, for families that make video; 1 draws a still picture.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which a sample clip plays.")
+    first_frame: str = Field("", max_length=300, description="File name of a picture or clip of the run's datasets that sample clips begin with, for families that can go on from a picture.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of the sample pictures; it stays the same, so that steps can be compared.")
+    speed_adapter: str = Field(
+        "", max_length=1000, description="A LoRA, as Hub id, owner/name/file.safetensors or file, that lets samples be drawn in few steps, such as a Lightning, LCM or Hyper-SD one: "
+        "on in samples only, not in training, not in the result."
+    )
+    speed_strength: float = Field(1.0, gt=0, le=4, description="How much that LoRA acts; 1 is usual, 0.125 for Hyper-SD of FLUX.1.")
 
     @field_validator("prompts")
     @classmethod

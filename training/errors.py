@@ -171,7 +171,7 @@ KINDS = (
         "E-501", "The dataset is not there",
         "It was renamed or deleted, or the folder that was used in place has moved.",
         "Choose another dataset, or put the folder back where it was.",
-        (r"no dataset called", r"there is no folder(?! and)(?!.*Hub id)", r"came from a folder", r"has no folder", r"is used in place", r"the folder .* is gone, so"), "pictures",
+        (r"no dataset called", r"there is no folder(?! and)(?!.*Hub id)", r"came from a folder", r"with which a sample is to begin", r"has no folder", r"is used in place", r"the folder .* is gone, so"), "pictures",
     ),
     Kind(
         "E-502", "No picture is left to train on",
@@ -183,7 +183,7 @@ KINDS = (
         "E-503", "A picture or clip cannot be read",
         "The file is damaged, cut off, or in a format that is not read here; or reading it took too much time or memory, as harmful files do.",
         "Open it in a picture editor and save it again as PNG or JPEG, or leave it out. The others are used.",
-        (r"decoding it", r"file is empty", r"claims far more", r"not numbers", r"holds sound but", r"is coded as", r"is cut off(?!; download)", r"(picture|clip) .*(broken|damaged)", r"too short", r"is no picture", r"the file is damaged", r"memory to decode", r"no picture called", r"no thumbnail of", r"cannot be read, so it has no crop", r"more memory than"), "pictures",
+        (r"decoding it", r"file is empty", r"claims far more", r"not numbers", r"holds sound but", r"is coded as", r"is cut off(?!; download)", r"(picture|clip) .*(broken|damaged)", r"too short", r"is no picture", r"the file is damaged", r"memory to decode", r"no picture called", r"no picture of the run's datasets is called", r"no thumbnail of", r"cannot be read, so it has no crop", r"more memory than"), "pictures",
     ),
     Kind(
         "E-504", "A picture has a size that cannot be used",
@@ -202,7 +202,7 @@ KINDS = (
         "E-604", "The file is pickled",
         "Such a file can run code when it is opened, whatever it is called; Easel opens none.",
         "Get the .safetensors version of it.",
-        (r"^(?!.*(start_from|training_adapter|image_encoder)).*pickled",), "base",
+        (r"^(?!.*(start_from|training_adapter|context_adapter|speed_adapter|image_encoder)).*pickled",), "base",
     ),
     Kind(
         "E-602", "The base model is incomplete or damaged",
@@ -220,7 +220,7 @@ KINDS = (
         "E-601", "The base model is not there",
         "Its folder or file has moved, or it is not what a base model looks like.",
         "Say where it is, or choose another base model. A Hub id has the form owner/name.",
-        (r"there is no folder .*Hub id", r"is no base model", r"no model_index\.json", r"named? a base model", r"cannot be unpacked without"), "base",
+        (r"there is no folder .*Hub id", r"is no base model", r"no model_index\.json", r"so it is not a base model", r"named? a base model", r"cannot be unpacked without"), "base",
     ),
     Kind(
         "E-605", "The base model cannot be trained on",
@@ -233,7 +233,7 @@ KINDS = (
         "The file that the run starts from, trains with or is drawn with is for another base model, of another kind or size, pickled, or not there.",
         "Choose another file, leave the field empty, or set what the sentence names.",
         (
-            r"start_from", r"[Tt]raining.adapter", r"image.encoder", r"adapter does not fit", r"(saved|another kind of) adapter", r"saved weights do not fit", r"for another one\?", r"is it for this", r"name the \.safetensors", r"no such run; give", r"which was not loaded",
+            r"start_from", r"[Tt]raining.adapter", r"holds no LoRA for", r"cannot be read for ", r"image.encoder", r"adapter does not fit", r"(saved|another kind of) adapter", r"saved weights do not fit", r"for another one\?", r"is it for this", r"name the \.safetensors", r"no such run; give", r"which was not loaded",
             r"set adapter\.(rank|targets|text_encoder)", r"not a \.safetensors file;", r"is a whole model, not an adapter", r"version of peft", r"strength of an OFT", r"the path of the LoRA", r"give a file's path", r"only read from one", r"name the one that is meant", r"no finished network", r"was trained beside", r"can wear no LoRA",
         ), "settings",
     ),
@@ -267,8 +267,8 @@ KINDS = (
         "Two settings contradict each other, or one does not fit this base model: layers that it has not, a size that does not divide, a kind of training that needs something else.",
         "Change what the sentence names.",
         (
-            r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
-            r"^(adapter|data|engine|loss|model|optimizer|sample|save|concept)\.\w+ ", r"which a \.safetensors file cannot hold", r"holds no sentence",
+            r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"draws nothing without", r"takes one picture", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
+            r"^(adapter|data|engine|loss|model|optimizer|sample|save|concept)\.\w+ ", r"which a \.safetensors file cannot hold", r"holds no sentence", r"tell the pictures of a batch apart", r"leaves no layer",
         ), "settings",
     ),
     # 8: the Hub

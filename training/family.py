@@ -79,6 +79,49 @@ class References:
 
 
 @dataclass(frozen=True)
+class Expert:
+    """One of two denoisers that share the noise levels between them."""
+
+    folder: str  # of the diffusers layout, which is also the pipeline's name for it and the prefix of its adapter in a checkpoint
+    called: Literal["high", "low"]  # by loss.expert: the one for much noise, or the one for little
+    ending: str  # of its adapter's file, before .safetensors, by which people and workflows know it
+    asked: str = ""  # the argument of the pipeline's load_lora_weights that means it; "" for the one that it means without
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Some of a denoiser's layers under a name.  only, without: regular expressions of their full names, one of which fits, or none; only empty: all."""
+
+    title: str
+    blurb: str  # one sentence: what they are, and whose finding it is
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def left_out(self) -> tuple[str, ...]:
+        """Regular expressions of the layers that are not among them; each says by a comment that it is no one's own."""
+        return (*([rf"{NAMED_BLOCKS}^(?!.*?(?:{'|'.join(self.only)}))"] if self.only else []), *(NAMED_BLOCKS + p for p in self.without))
+
+
+NAMED_BLOCKS = "(?#blocks)"  # begins such a pattern
+
+
+def numbered(first: int, last: int) -> str:
+    """A regular expression of the whole numbers from first to last."""
+    return f"(?:{'|'.join(map(str, range(first, last + 1)))})"
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A LoRA that is known to let a family draw in few steps, and how it is drawn with."""
+
+    steps: int
+    guidance: float = 1.0  # 1: none
+    strength: float = 1.0
+    scheduler: str = ""  # diffusers' class in place of the base model's own; "" keeps that
+    settings: dict[str, Any] = field(default_factory=dict)  # of that scheduler, where they are not the base model's
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """Frozen facts about a family; readable without torch."""
 
@@ -95,16 +138,23 @@ class FamilySpec:
     lora_targets: dict[str, tuple[str, ...]]  # group -> module-name suffixes: "attention", "attention+ff", "all"
     parameters: float  # of the denoiser, rough, for estimates before the weights are there
     pipeline: str  # the pipeline's class, as model_index.json names it
-    parts: dict[str, tuple[str, ...]]  # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights
+    # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights; "after_text": what the text encoder's words go
+    # through before the denoiser, which load() brings along with the text encoder
+    parts: dict[str, tuple[str, ...]]
     # usual values of the checkpoint's scheduler config that shift the noise levels, to draw the law before the base model is here
     shift: dict[str, float | bool | str] = field(default_factory=dict)
+    may_begin: bool = False  # whether a clip may begin with a picture, which a pipeline's call takes as `image`: that of begun(m), where there is such a function
     notes: str = ""
     titles: dict[str, str] = field(default_factory=dict)  # Hub id -> name in lists, of checkpoints that are another model to a person
     words: dict[str, str] = field(default_factory=dict)  # Hub id -> list of sentences (presets/words) by which that checkpoint is held
     tags: tuple[str, ...] = field(default=())
+    other_pipelines: tuple[str, ...] = ()  # further classes that model_index.json may name, where checkpoints of the family have different ones
+    modular: bool = False  # whether diffusers has that pipeline in blocks alone: its repositories then have modular_model_index.json
     pipeline_module: str = ""  # the module that has the pipeline's class where diffusers has not; for the model card
     elsewhere: str = ""  # Markdown for the model card: what other programs need to take a LoRA; empty: nothing more than the card says of every family
+    terms: str = ""  # Markdown for the model card's licence: what of the base model's licence whoever uses a LoRA has to know
     licences: dict[str, tuple[str, str]] = field(default_factory=dict)  # Hub id -> (licence, its URL) of checkpoints that have another one
+    licence_names: dict[str, str] = field(default_factory=dict)  # Hub id -> what its licence is called, where the Hub's word for that is "other"
     other_parameters: tuple[float, float] | None = None  # of all text encoders and of the VAE, rough; None: small beside the denoiser
     sizes: dict[str, tuple[float, float]] = field(default_factory=dict)  # Hub id -> (parameters, those of all text encoders) of checkpoints of another size
     never_recomputed: float = 0.0  # share of the denoiser's blocks that its own gradient checkpointing leaves out
@@ -116,6 +166,8 @@ class FamilySpec:
     known: tuple[Original, ...] = ()  # further names that files of other programs have
     # further tensors of the denoiser, of layers that no adapter wraps: (diffusers' name, the first release's); what is not here is called alike
     released: tuple[tuple[str, str], ...] = ()
+    flat: tuple[str, ...] = ()  # of diffusers' names in `released`, those that the first release holds as one row of numbers
+    enclosed: dict[str, str] = field(default_factory=dict)  # further folder of the layout -> how its tensors' names begin in the first release's file of the denoiser
     marks: str = ""  # a regular expression of the denoiser's layers' names, its dots plain, for a family whose `originals` are not written down
     comfyui: Literal["", "diffusers", "kohya", "comfyui"] = ""  # the layout whose names ComfyUI knows; "": kohya's where there is one, else not known
     comfyui_lacks: tuple[str, ...] = ()  # layers of that layout that ComfyUI knows by the first release's names alone
@@ -129,7 +181,12 @@ class FamilySpec:
 
     beside: dict[str, Beside] = field(default_factory=dict)  # kind of adapter -> what hangs beside the denoiser; a kind that is not here cannot be trained
 
+    blocks: dict[str, Blocks] = field(default_factory=dict)  # adapter.blocks -> those layers of the denoiser
+    speed: dict[str, Speed] = field(default_factory=dict)  # LoRA, as sample.speed_adapter names it -> how it is drawn with
+
     references: References | None = None  # what it can be shown beside the caption; None: nothing
+    experts: tuple[Expert, ...] = ()  # where it has two denoisers: the one for much noise first; parts["denoiser"] are their folders
+    boundary: float = 0.0  # usual noise level from which on the first of them is asked, before the base model is here
 
     def title_of(self, source: str) -> str:
         """What a base model is called in lists: the family's title, or for another checkpoint its own or its repository's name."""
@@ -155,9 +212,18 @@ class FamilySpec:
         return replace(self, parameters=count, other_parameters=(text, (self.other_parameters or (0.0, 0.0))[1]))
 
     @property
+    def index(self) -> str:
+        """The file at a repository's top that names its parts."""
+        return "modular_model_index.json" if self.modular else "model_index.json"
+
+    @property
     def denoiser(self) -> str:
         """The denoiser's folder, which is also the pipeline's name for it and the prefix of a saved LoRA's keys."""
         return self.parts["denoiser"][0]
+
+    def learning(self, expert: str) -> tuple[Expert, ...]:
+        """Those of its experts that learn where loss.expert is so; () for a family with one denoiser."""
+        return tuple(e for e in self.experts if expert in ("both", e.called))
 
     def without(self, left_out: tuple[str, ...]) -> FamilySpec:
         """The same, without parts that a run does without.  Raises ValueError for a part that is needed."""

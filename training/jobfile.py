@@ -198,7 +198,7 @@ def anchored(data: Any, folder: Path, key: str = "") -> Any:
         return {k: anchored(v, folder, f"{key}.{k}") for k, v in data.items()}
     if isinstance(data, list):
         return [anchored(v, folder, key) for v in data]
-    is_place = isinstance(data, str) and key.endswith((".datasets.name", ".dataset", ".model.source", ".model.training_adapter"))
+    is_place = isinstance(data, str) and key.endswith((".datasets.name", ".dataset", ".model.source", ".model.training_adapter", ".model.context_adapter", ".sample.speed_adapter"))
     if is_place and ("/" in data or "\\" in data or data in (".", "..")) and (folder / Path(data).expanduser()).exists():
         return str((folder / Path(data).expanduser()).resolve())
     return data

@@ -25,7 +25,7 @@ SURE = 5  # letters: a longer name is hidden inside other words too
 MOST_GRAMS = 400_000  # of three words each, of all captions together
 ENDINGS = r"png|jpe?g|jfif|webp|bmp|gif|avif|heic|tiff?|mp4|mov|m4v|webm|mkv|txt|caption|csv|jsonl?|ya?ml|toml|safetensors|ckpt|pth?|bin|gguf|zip|7z|tar|gz|parquet|log|md|html?"
 OURS = {
-    "job.yaml", "events.jsonl", "control.jsonl", "log.txt", "base.json", "datasets.json", "pictures.json", "config.json", "model_index.json", "state.json", "MANIFEST.json", "adapter.safetensors",
+    "job.yaml", "events.jsonl", "control.jsonl", "log.txt", "base.json", "datasets.json", "pictures.json", "config.json", "model_index.json", "modular_model_index.json", "state.json", "MANIFEST.json", "adapter.safetensors",
     "ema.safetensors", "state.safetensors", "diffusion_pytorch_model.safetensors", "model.safetensors", "tokenizer.json", "worker.lock", "README.md", "travel.json", "requirements.txt",
 }  # fmt: skip
 LIBRARIES = {

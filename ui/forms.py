@@ -32,6 +32,7 @@ SPELT = {
     "validate_every": "Validate every … steps",
     "stop_early": "End early",
     "warmup_steps": "Warm-up steps", "timestep_std": "Timestep spread", "timestep_min": "Lowest timestep", "timestep_max": "Highest timestep",
+    "expert": "Which denoiser learns", "high_noise_share": "Share of steps for much noise", "expert_steps": "Steps before they take turns",
     "rslora": "Rank-stabilised scale", "survive": "In trouble", "tf32": "TF32", "fp8": "Multiply in fp8", "cudnn_benchmark": "Try out convolution kernels", "prefetch": "Prepare the next step ahead",
 }  # fmt: skip
 
@@ -39,12 +40,12 @@ SPELT = {
 NAMED = {
     "gpus": "Cards together", "shard": "Split the model among the cards", "adapter.type": "Kind of adapter", "optimizer.type": "Optimizer", "loss.type": "Loss", "sample.every": "Samples every … steps",
     "save.every": "Checkpoint every … steps", "save.every_minutes": "Checkpoint every … minutes", "save.keep": "Checkpoints to keep",
-    "sample.steps": "Denoising steps", "sample.seed": "Seed of the samples", "sample.frames": "Frames of a sample", "sample.fps": "Frames a second of a sample",
+    "sample.steps": "Denoising steps", "sample.seed": "Seed of the samples", "sample.frames": "Frames of a sample", "sample.fps": "Frames a second of a sample", "sample.first_frame": "First frame of a sample",
     "sample.width": "Width of a sample", "sample.height": "Height of a sample", "sample.prompts": "Sample prompts", "sample.guidance": "Guidance",
-    "sample.negative": "Negative prompt", "data.frames": "Frames of a training clip", "data.fps": "Frames a second of a training clip",
-    "model.dtype": "Number format", "model.source": "Base model", "model.family": "Model family", "model.quantise": "Quantise the base model",
+    "sample.negative": "Negative prompt", "data.frames": "Frames of a training clip", "data.fps": "Frames a second of a training clip", "data.scenes": "Scenes by themselves", "data.shorter": "Shorter training clips too", "data.segments": "Training clips out of a clip",
+    "model.context_adapter": "Context adapter", "model.context_strength": "Strength of the context adapter", "sample.speed_adapter": "Speed adapter of the samples", "sample.speed_strength": "Strength of the speed adapter", "model.prediction": "What the base model predicts", "model.zero_terminal_snr": "Noise up to pure noise", "model.dtype": "Number format", "model.source": "Base model", "model.family": "Model family", "model.quantise": "Quantise the base model",
     "model.quantise_text": "Quantise the text encoders", "model.leave_out": "Text encoders to leave out", "model.revision": "Revision of the base model",
-    "adapter.targets": "Layers that learn", "adapter.dropout": "Dropout in the adapter", "adapter.start_from": "Go on from",
+    "adapter.targets": "Layers that learn", "adapter.blocks": "Blocks that learn", "adapter.least_rank": "Ranks at pure noise", "adapter.rank_power": "Fall of the ranks", "adapter.dropout": "Dropout in the adapter", "adapter.start_from": "Go on from",
     "adapter.text_encoder": "Train the text encoder", "loss.masked": "Masked", "optimizer.schedule": "Learning rate schedule",
     "optimizer.options": "Options of the optimizer", "optimizer.rates": "Other learning rates", "optimizer.schedule_cycles": "Restarts of the cosine",
     "optimizer.schedule_power": "Power of the polynomial", "optimizer.schedule_decay": "Share in which it falls", "optimizer.schedule_end": "Lowest learning rate",
@@ -63,6 +64,10 @@ ALSO = {
     "gpus": "multi gpu multi-gpu num_processes cards ddp distributed accelerate torchrun", "shard": "fsdp fsdp2 fully_shard sharding zero deepspeed model parallel", "seed": "random seed", "device": "gpu cpu mixed precision accelerator",
     "model.family": "architecture arch base model type v2 sdxl flux", "model.source": "pretrained_model_name_or_path checkpoint ckpt base model name_or_path",
     "model.dtype": "mixed_precision mixed precision full_bf16 full_fp16 bf16 fp16 train dtype weight dtype",
+    "model.context_adapter": "context lora base_weights lora_path network_base second lora", "model.context_strength": "base_weights_multiplier",
+    "sample.speed_adapter": "speed lora lightning lcm hyper dmd2 turbo few steps lightx2v inference_lora_path", "sample.speed_strength": "lora scale",
+    "model.prediction": "v_parameterization v-prediction v_pred vpred is_v_pred epsilon eps-prediction parameterization noobai",
+    "model.zero_terminal_snr": "zero_terminal_snr ztsnr zsnr rescale_betas_zero_snr zero terminal snr",
     "model.quantise": "fp8_base fp8 base quantize qtype quantization nf4 int8 low vram", "model.quantise_text": "quantize_te fp8_llm text encoder quantization",
     "model.offload": "blocks_to_swap block swap lowram low_vram layer offloading", "model.vae_tiling": "vae slicing vae batch size no half vae",
     "model.training_adapter": "assistant lora assistant_lora_path de-distill", "model.leave_out": "skip t5 no text encoder",
@@ -73,10 +78,12 @@ ALSO = {
     "data.caption_dropout": "caption_dropout_rate caption dropout rate cond dropout unconditional", "data.tag_dropout": "caption_tag_dropout_rate tag dropout",
     "data.caption_kinds": "tags prose caption types natural language captions enable_wildcard caption_tag",
     "data.shuffle_tags": "shuffle_caption shuffle caption tag shuffling",
-    "data.keep_tags": "keep_tokens keep tokens keep tags", "data.frames": "num_frames target_frames", "data.held_out": "validation split validation_split",
+    "data.keep_tags": "keep_tokens keep tokens keep tags", "data.frames": "num_frames target_frames", "data.shorter": "target_frames frame_buckets video length buckets", "data.scenes": "scene detection cuts pyscenedetect shots", "data.held_out": "validation split validation_split",
     "adapter.type": "controlnet network_module network module lycoris algo peft type lora type dora locon network type", "adapter.rank": "network_dim network dim dimension linear lora rank dim conv_dim conv dim",
     "adapter.alpha": "network_alpha network alpha linear_alpha lora alpha conv_alpha", "adapter.dropout": "network_dropout network dropout rank_dropout module_dropout",
-    "adapter.targets": "network_args target modules layers conv linear only", "adapter.include": "only_if_contains layer filter train blocks", "adapter.exclude": "ignore_if_contains exclude_patterns layer filter",
+    "adapter.targets": "network_args target modules layers conv linear only", "adapter.least_rank": "tlora t-lora min_rank", "adapter.rank_power": "tlora alpha_rank_scale",
+    "adapter.blocks": "train_blocks split_mode b-lora composition detail style content block weights",
+    "adapter.include": "only_if_contains layer filter train blocks", "adapter.exclude": "ignore_if_contains exclude_patterns layer filter",
     "adapter.rank_patterns": "block_dims network_reg_dims block weights", "adapter.factor": "lokr factor", "adapter.rslora": "rank stabilized lora",
     "adapter.control_dropout": "conditioning dropout control_image_dropout cond drop",
     "adapter.text_encoder": "network_train_unet_only train_text_encoder train text encoder te", "adapter.text_learning_rate": "text_encoder_lr text encoder lr te lr te1 te2 learning rate",
@@ -91,6 +98,8 @@ ALSO = {
     "loss.noise_pyramid": "multires_noise_discount multires noise iterations pyramid noise", "loss.timestep_law": "timestep_sampling timestep sampling timestep_type timestep distribution weighting_scheme content_or_style",
     "loss.timestep_shift": "discrete_flow_shift flow shift shift", "loss.timestep_min": "min_timestep", "loss.timestep_max": "max_timestep",
     "loss.timestep_mean": "logit_mean noising bias", "loss.timestep_std": "logit_std noising weight", "loss.timestep_scale": "mode_scale",
+    "loss.expert": "train_high_noise train_low_noise high noise low noise moe dit_high_noise wan 2.2", "loss.expert_steps": "switch_boundary_every switch every",
+    "loss.high_noise_share": "high noise low noise timestep_boundary boundary",
     "loss.weighting": "weighting_scheme debiased_estimation_loss loss weight function scale_v_pred_loss", "loss.type": "loss_type loss type smooth_l1 l2", "loss.huber_delta": "huber_c huber scale",
     "loss.huber_schedule": "huber_schedule", "loss.masked": "masked_loss masked loss masked training alpha_mask", "loss.unmasked_weight": "unmasked probability",
     "concept.targets": "slider concept slider erase replace target_class positive negative unconditional prompts leco esd concept_replacer",
@@ -98,7 +107,7 @@ ALSO = {
     "concept.low": "neg_folder image slider scales", "loss.objective": "slider erase replace leco concept training method",
     "loss.prior_target": "prior_loss_weight prior loss weight prior preservation blank prompt preservation differential output preservation", "loss.ema_decay": "use_ema ema",
     "loss.gradient_checkpointing": "gradient_checkpointing", "sample.every": "sample_every_n_steps sample every n steps", "sample.prompts": "sample_prompts sample prompts",
-    "sample.guidance": "cfg scale guidance_scale", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
+    "sample.guidance": "cfg scale guidance_scale", "sample.first_frame": "i2v image to video start image init image ctrl_img", "sample.steps": "sample_steps sample steps", "save.every": "save_every_n_steps save every n steps save_every_n_epochs",
     "survive.milder": "oom out of memory cuda memory retry low vram", "survive.less_exact": "oom out of memory quantize", "survive.not_a_number": "nan inf loss is nan skip nan",
     "save.keep": "max_step_saves_to_keep save_last_n_steps", "trackers": "log_with wandb tensorboard trackio use_wandb report_to logging tracker project", "save.validate_every": "validate_every_n_steps",
     "engine.compile": "torch_compile torch compile dynamo inductor", "engine.attention": "sdpa xformers flash attention mem_eff_attn sage attention", "engine.fp8": "fp8_fast scaled_mm fp8 matmul",
@@ -107,7 +116,7 @@ ALSO = {
 }  # fmt: skip
 
 # columns of a table that another place of the page fills in, and that are not shown while nothing stands in them
-SELDOM = {"data.datasets": ("trigger", "resolutions", "part")}
+SELDOM = {"data.datasets": ("trigger", "resolutions", "part", "frames", "fps")}
 
 Kind = Literal["text", "long", "lines", "pairs", "integer", "number", "numbers", "rows", "switch", "choice"]
 

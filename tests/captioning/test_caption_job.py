@@ -6,8 +6,9 @@ import shutil
 import time
 
 import pytest
+from PIL import Image
 
-from tests.data.make import write
+from tests.data.make import film, filmed, write
 from training import jobfile
 from training.data import datasets
 from training.home import find_home
@@ -224,9 +225,45 @@ def test_florence_as_a_job(home, ds, tmp_path):
     from .tiny_florence2 import build
 
     folder = build(tmp_path / "florence")
+    film(ds.path / "film.mp4", [(1, 12), (2, 12)])
     run = captioned(home, ds, captioner="florence2", mode="overwrite", trigger="zibbo", options={"folder": str(folder), "max_tokens": 10, "batch_size": 2})
-    assert all(p.caption.startswith("zibbo, ") and len(p.caption) > 9 and p.caption_source == "florence2" for p in ds.pictures())
-    assert run.view().summary == "3 captioned"
+    stills = [p for p in ds.pictures() if not p.seconds]
+    assert all(p.caption.startswith("zibbo, ") and len(p.caption) > 9 and p.caption_source == "florence2" for p in stills)
+    assert [line.split(" zibbo, ")[0] for line in ds.caption("film.mp4").split("\n")] == ["[0:00]", "[0:00.5]"]
+    assert run.view().summary == "4 captioned"
+
+
+# what each frame is like, said by its brightness
+LIGHT = '''
+from pydantic import BaseModel
+TITLE, BLURB, NEEDS_PIXELS = "Light", "Says how light.", True
+class Options(BaseModel):
+    batch_size: int = 4
+def needs(options): return ""
+def load(options, device): return options
+def caption(state, pictures, names):
+    return ["light" if sum(p.resize((1, 1)).getpixel((0, 0))) > 380 else "dark" for p in pictures]
+'''
+
+
+def test_each_scene_of_a_clip_gets_a_line_with_its_time(home):
+    (home.plugins / "captioning").mkdir(parents=True)
+    (home.plugins / "captioning" / "light.py").write_text(LIGHT)
+    ds = datasets.create(home, "films")
+    plain = lambda level, count: [Image.new("RGB", (96, 64), (level,) * 3)] * count
+    filmed(ds.path / "a.mp4", plain(20, 24) + plain(230, 12) + plain(20, 12))
+    filmed(ds.path / "b.mp4", plain(230, 12))
+    captioned(home, ds, captioner="light", trigger="zibbo")
+    assert ds.caption("a.mp4") == "[0:00] zibbo, dark\n[0:01] zibbo, light\n[0:01.5] zibbo, dark" and ds.caption("b.mp4") == "zibbo, light"
+    assert ds.get("a.mp4").captions == ("zibbo, dark", "zibbo, light")
+    ds.set_caption("a.mp4", "a room\n[0:00] old")
+    ds.trim("a.mp4", 0.5, 1.25)
+    captioned(home, ds, captioner="light", mode="append")
+    assert ds.caption("a.mp4") == "a room\n[0:00.5] dark\n[0:01] light"
+    captioned(home, ds, captioner="light", mode="overwrite", scenes=False)
+    assert ds.caption("a.mp4") == "dark"
+    ds.set_caption("a.mp4", "a room\n[0:01] light, wide")
+    assert ds.prefix("zibbo, ", ["a.mp4"]) == 1 and ds.caption("a.mp4") == "zibbo, a room\n[0:01] zibbo, light, wide"
 
 
 def until(true, wait_s=60.0):

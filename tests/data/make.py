@@ -73,6 +73,41 @@ def clip(path: Path, seed: int = 0, size: tuple[int, int] = (96, 64), count: int
     return path
 
 
+def texture(seed: int, size: tuple[int, int] = (400, 240)) -> Image.Image:
+    """Soft blots of all colours."""
+    draw = random.Random(seed)
+    image = Image.frombytes("RGB", (20, 12), bytes(draw.randrange(256) for _ in range(720)))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def pan(seed: int, count: int, step: int = 3, size: tuple[int, int] = (96, 64)) -> list[Image.Image]:
+    """The frames of a camera that moves over a texture, `step` px a frame."""
+    whole = texture(seed)
+    return [whole.crop((at := n * step % 200, 20, at + size[0], 20 + size[1])) for n in range(count)]
+
+
+def film(path: Path, scenes: list[tuple[int, int]], fps: float = 24, size: tuple[int, int] = (96, 64)) -> Path:
+    """A video of scenes that are cut hard, each (seed, frames)."""
+    return filmed(path, [frame for seed, count in scenes for frame in pan(seed, count, size=size)], fps)
+
+
+def filmed(path: Path, frames: list[Image.Image], fps: float = 24, codec: str = "libx264") -> Path:
+    """A video of these frames."""
+    from fractions import Fraction
+
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        stream.width, stream.height = frames[0].size
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame).reformat(format=stream.pix_fmt)))
+        container.mux(stream.encode())
+    return path
+
+
 def numbered(n: int, count: int, seed: int = 0, size: tuple[int, int] = (96, 64)) -> Image.Image:
     """Frame n of such a video."""
     image = scene(seed, size)

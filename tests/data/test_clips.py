@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from itertools import pairwise
@@ -10,9 +11,10 @@ import pytest
 from PIL import Image
 
 from training.config import DataPart
-from training.data import clips, datasets, frames, importing
+from training.data import clips, datasets, frames, importing, memory
 from training.data.gate import Gate
 from training.data.pictures import Refused
+from training.data.treatment import PLAIN, Treatment
 from training.families.sd15 import SPEC as STILLS
 from training.families.wan21 import SPEC as VIDEO
 
@@ -117,9 +119,13 @@ def test_clips_come_into_a_dataset_beside_pictures_with_their_captions(home, nas
         assert thumb.size == (96, 64)
 
 
+def a_clip(id, seconds, **more):
+    return datasets.Picture(id, None, 96, 64, 1, "", "ok", "", more.pop("caption", ""), "", "", seconds=seconds, **more)
+
+
 def test_a_longer_clip_is_cut_into_evenly_spaced_pieces_without_overlap():
     data = DataPart(datasets=({"name": "x"},), frames=9, fps=16, segments=3)
-    cut = lambda seconds, **changes: [(s.start, s.frames) for s in frames.segments(seconds, data.model_copy(update=changes), VIDEO)]
+    cut = lambda seconds, **changes: [(s.start, s.frames) for s in frames.segments(a_clip("a.mp4", seconds), data.datasets[0], data.model_copy(update=changes), VIDEO)]
     assert cut(0) == [(0, 1)]
     assert cut(9 / 16) == [(0, 9)]
     assert cut(2.0) == [(0, 9), (11, 9), (23, 9)]
@@ -128,7 +134,7 @@ def test_a_longer_clip_is_cut_into_evenly_spaced_pieces_without_overlap():
     assert cut(7 / 16) == [(1, 5)]  # 7 frames: 4n + 1 of them
     assert cut(3 / 16) == []
     assert cut(2.0, frames=1) == []
-    assert frames.segments(2.0, data, STILLS) == []
+    assert frames.segments(a_clip("a.mp4", 2.0), data.datasets[0], data, STILLS) == []
     for seconds in (0.6, 1.7, 3.3, 9.9):
         pieces = cut(seconds, segments=100)
         assert all(a + 9 <= b for (a, _), (b, _) in pairwise(pieces))
@@ -136,9 +142,8 @@ def test_a_longer_clip_is_cut_into_evenly_spaced_pieces_without_overlap():
 
 
 def test_what_is_left_out_is_said():
-    clip = lambda id, seconds: datasets.Picture(id, None, 96, 64, 1, "", "ok", "", "", "", "", seconds=seconds)
     data = DataPart(datasets=({"name": "x"},), frames=9, fps=16)
-    made = [clip("a.png", 0), clip("b.mp4", 0.1), clip("c.mp4", 0.4), clip("d.mp4", 3)]
+    made = [(data.datasets[0], a_clip(*row)) for row in (("a.png", 0), ("b.mp4", 0.1), ("c.mp4", 0.4), ("d.mp4", 3))]
     assert frames.left_out(made, data, VIDEO) == [
         "1 clip is left out, being shorter than 5 frames at 16 a second: b.mp4",
         "1 clip is shorter than 9 frames at 16 a second, and learnt with the frames there are: c.mp4",
@@ -157,3 +162,76 @@ def test_a_gif_that_does_not_say_its_times_is_a_clip_of_a_tenth_of_a_second_a_fr
     (nasty / "a.gif").write_bytes(control.sub(said, (nasty / "a.gif").read_bytes()))
     assert read(nasty / "a.gif")[1].seconds == pytest.approx(0.4)
     assert [make.number_of(f, 4) for f in clips.frames_at(nasty / "a.gif", 0, 4, 10)] == [0, 1, 2, 3]
+
+
+def test_no_piece_crosses_a_cut_and_scenes_that_are_too_short_are_said():
+    data = DataPart(datasets=({"name": "x"},), frames=9, fps=16, segments=3, scenes=True)
+    clip = a_clip("a.mp4", 3.0, cuts=(1.0, 1.2, 2.01))
+    found = frames.segments(clip, data.datasets[0], data, VIDEO)
+    assert [(s.start, s.frames) for s in found] == [(3, 9), (22, 9), (36, 9)]  # 0-15, 20-32, 33-47; 16-19 are too few
+    for s in found:
+        shown = [n / 16 for n in range(s.start, s.start + s.frames)]
+        assert not any(shown[0] < at <= shown[-1] for at in clip.cuts)
+    assert frames.left_out([(data.datasets[0], clip)], data, VIDEO) == ["1 scene is left out, being shorter than 5 frames at 16 a second; it lies in a.mp4"]
+    whole = data.model_copy(update={"scenes": False})
+    assert [(s.start, s.frames) for s in frames.segments(clip, data.datasets[0], whole, VIDEO)] == [(0, 9), (19, 9), (39, 9)]
+
+
+def test_a_trimmed_clip_is_cut_inside_of_its_trim():
+    data = DataPart(datasets=({"name": "x"},), frames=9, fps=16, segments=9, scenes=True)
+    clip = a_clip("a.mp4", 3.0, cuts=(1.0, 2.0), treatment=PLAIN.trimmed(0.5, 2.6, 3.0))
+    assert [(s.start, s.frames) for s in frames.segments(clip, data.datasets[0], data, VIDEO)] == [(19, 9), (32, 9), (9, 5)]
+    assert frames.scenes(clip) == [(0.5, 1.0), (1.0, 2.0), (2.0, 2.6)] and frames.scenes(clip, split=False) == [(0.5, 2.6)]
+
+
+def test_length_and_rate_may_be_a_datasets_own_and_several_lengths_are_cut():
+    data = DataPart(datasets=({"name": "x"}, {"name": "y", "frames": 17, "fps": 8}, {"name": "z", "frames": 1}), frames=9, fps=16, segments=1, shorter=(5, 13))
+    first, second, third = data.datasets
+    of = lambda use: [(s.start, s.frames, s.fps) for s in frames.segments(a_clip("a.mp4", 4.0), use, data, VIDEO)]
+    assert of(first) == [(27, 9, 16.0), (29, 5, 16.0)] and of(second) == [(7, 17, 8.0), (9, 13, 8.0), (13, 5, 8.0)] and of(third) == []
+    assert data.most_frames == 17
+    assert frames.left_out([(use, a_clip(f"{use.name}.mp4", 1.5)) for use in data.datasets], data, VIDEO) == [
+        "1 clip is shorter than 17 frames at 8 a second, and learnt with the frames there are: y.mp4", "the clips of a dataset whose frames are 1 are left out: z.mp4",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("start", "end", "says"), [(2.0, 1.0, "the end lies behind the start"), (5.0, 6.0, "3.0 s long"), (float("nan"), 1.0, "the end lies behind")])
+def test_a_trim_that_is_none_is_refused(start, end, says):
+    with pytest.raises(ValueError, match=says):
+        PLAIN.trimmed(start, end, 3.0)
+
+
+@pytest.mark.slow
+def test_a_trim_is_kept_beside_undone_and_counts_in_the_fingerprint(home, nasty):
+    ds = datasets.create(home, "films")
+    make.film(ds.path / "a.mp4", [(1, 24), (2, 24)])
+    clip, before = ds.get("a.mp4"), ds.fingerprint()
+    assert clip.cuts == pytest.approx((1.0,), abs=0.01)
+    ds.trim("a.mp4", 0.25, 1.5)
+    assert ds.get("a.mp4").treatment == Treatment(start_s=0.25, end_s=1.5) and ds.fingerprint() != before and ds.can_undo() == "1 clip trimmed"
+    ds.trim("a.mp4", 0.5, 9.0)
+    assert (ds.meta / "treatment.json").read_text() == f'{{"{clip.sha256}": "@0.5-0"}}' and ds.get("a.mp4").treatment.until(2.0) == 2.0
+    ds.treat(["a.mp4"], "out")
+    assert ds.get("a.mp4").treatment.text == "x@0.5-0" and ds.undo() == "1 picture as before"
+    ds.trim("a.mp4", 0.0, 2.0)
+    assert ds.get("a.mp4").treatment == PLAIN and ds.fingerprint() == before and ds.can_undo() == "1 clip whole again"
+    assert [ds.undo() for _ in range(3)] == ["1 picture as before"] * 3 and ds.get("a.mp4").treatment == PLAIN
+    make.write(ds.path / "b.png")
+    with pytest.raises(ValueError, match=r"b.png is not a clip"):
+        ds.trim("b.png", 0, 1)
+
+
+@pytest.mark.slow
+def test_a_clip_that_nobody_looked_for_cuts_in_is_looked_at_again(home):
+    ds = datasets.create(home, "films")
+    make.film(ds.path / "a.mp4", [(1, 12), (2, 12)])
+    assert len(ds.get("a.mp4").cuts) == 1
+    index = ds.meta / "index.json"
+    known = json.loads(index.read_text())
+    for wrong in (None, "x", [0.5, 0.2], [9.0], [float("nan")]):
+        record = {k: v for k, v in known["pictures"]["a.mp4"].items() if k != "cuts"} | ({} if wrong is None else {"cuts": wrong})
+        assert not memory.is_record(record)
+    del known["pictures"]["a.mp4"]["cuts"]
+    index.write_text(json.dumps(known))
+    memory.forget(ds.meta)
+    assert len(ds.get("a.mp4").cuts) == 1

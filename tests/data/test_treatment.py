@@ -1,4 +1,4 @@
-"""Pictures that are turned, mirrored or left out: as they are seen, beside the file, and back."""
+"""Pictures that are turned, mirrored, trimmed or left out: as they are seen, beside the file, and back."""
 
 from __future__ import annotations
 
@@ -147,9 +147,9 @@ def test_a_version_knows_how_pictures_were_treated_and_brings_it_back(ds):
     plain = states.now(ds)
     assert "treated" not in plain.told()  # versions of before have the digests that they had
     ds.treat(["a.png"], "right"), ds.treat(["b.jpg"], "out")
-    assert "2 pictures turned, mirrored or left out" in versions.pending(ds)
+    assert "2 pictures turned, mirrored, trimmed or left out" in versions.pending(ds)
     second = versions.gather(ds)
-    assert "2 pictures turned, mirrored or left out otherwise" in states.compare(plain, states.now(ds)).says() and second.id != first.id
+    assert "2 pictures turned, mirrored, trimmed or left out otherwise" in states.compare(plain, states.now(ds)).says() and second.id != first.id
     restoring.restore(ds, first.id)
     assert [p.treatment for p in ds.pictures()] == [PLAIN] * 3
     restoring.restore(ds, second.id)

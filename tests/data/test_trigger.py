@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -68,6 +69,8 @@ def test_tokens_are_those_of_the_tokenizer_itself(tmp_path):
         for place in (tmp_path / "whole" / "tokenizer", parts):
             cut = tokens._loaded(str(place), *tokens._stamp(place))
             assert [number for _, number in cut(text)] == wanted, (place, text)
+    shutil.copytree(tmp_path / "parts" / "tokenizer", tmp_path / "read" / "processor")
+    assert tokens.of_base(tmp_path / "read", "red zibbox")[0], "where the text encoder reads pictures too"
     found, silent = tokens.of_base(tmp_path / "parts", "red zibbox")
     assert [(t.encoder, t.pieces) for t in found] == [("CLIP", ("red", "zibb", "o", "x"))] and silent == ["T5"]
     assert "How T5 cuts it cannot be said" in trigger.judge("zibbo", (), tmp_path / "parts").unknown

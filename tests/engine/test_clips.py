@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from tests import tiny
 from tests.data import make
 from tests.families import wan21 as toy
 from training import registry
-from training.data import clips, datasets
-from training.engine import sampling
+from training.data import clips, datasets, frames
+from training.engine import idle, sampling
 from training.engine.cache import Cache
 from training.engine.data import Feed, plan
 from training.family import Cond, Placement
 from training.plan import estimate
 from training.plan.presets import Answers, Wrong, resolve
+
+from .conftest import state_files
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +46,11 @@ def video(base, **changes):
         "model__family": "wan21", "model__source": str(base), "data__frames": 9, "data__fps": 12.0, "data__segments": 2, "sample__guidance": 3.0,
         "sample__frames": 5, "sample__fps": 8.0, **changes,
     }  # fmt: skip
+
+
+def far(one, other):
+    """The mean distance of two pictures, levels."""
+    return sum(ImageStat.Stat(ImageChops.difference(one, other)).mean) / 3
 
 
 def planned(lab, base, **changes):
@@ -160,3 +168,72 @@ def test_stop_ends_a_sample_inside_a_denoising_step(base, monkeypatch):
     assert len(done) == 1 < len(m.denoiser.blocks)
     with torch.no_grad():
         call()  # nothing of it stays behind
+
+
+@pytest.mark.slow
+def test_pieces_stay_inside_of_their_scene_and_are_learnt_with_what_is_said_of_it(lab, base, tmp_path):
+    folder = tmp_path / "films"
+    film = make.film(folder / "a.mp4", [(1, 24), (2, 36), (3, 24)], size=(64, 64))
+    (folder / "a.txt").write_text("a film\n[0:00] it begins\n[0:01] it goes on\n")
+    rows = [{"name": str(folder)}]
+    _, work, said = planned(lab, base, data__datasets=rows, data__scenes=True, data__shorter=[5], data__segments=1)
+    pieces = [(i.segment.start, i.segment.frames, i.captions) for i in work.items]
+    first, later = ("zibbo, it begins",), ("zibbo, it goes on",)
+    assert pieces == [(1, 9, first), (16, 9, later), (31, 9, later), (3, 5, first), (18, 5, later), (33, 5, later)] and not said
+    assert {i.bucket for i in work.items} == {(32, 32, 9), (32, 32, 5)} and len({i.latent_key("vae", False) for i in work.items}) == 6
+    steps = [max(far(*pair) for pair in pairwise(clips.frames_at(film, s.start, s.frames, s.fps))) for s in (i.segment for i in work.items[:3])]
+    assert max(steps) < far(*clips.on_screen(film, [0.98, 1.02])) / 2
+    _, whole, _ = planned(lab, base, data__datasets=rows, data__segments=1)
+    assert [(i.segment.start, i.captions) for i in whole.items] == [(16, later)]
+
+
+@pytest.mark.slow
+def test_each_dataset_has_its_own_length_and_rate_and_the_estimate_knows(lab, base, dataset, tmp_path):
+    long = tmp_path / "long"
+    make.clip(long / "l.mp4", 7, size=(64, 64), count=96, fps=24)
+    datasets.resolve(lab.home, str(dataset)).check()
+    rows = [{"name": str(dataset)}, {"name": str(long), "frames": 17, "fps": 6.0}]
+    config, work, _ = planned(lab, base, data__datasets=rows)
+    assert {(i.segment.frames, i.segment.fps) for i in work.items if i.id.endswith("l.mp4")} == {(17, 6.0)}
+    spec = registry.get("families", "wan21").SPEC
+    model = estimate.layers.base_model(str(base), "", registry.get("families", "wan21"), ())
+    buckets = lambda c: estimate.buckets_of_epoch(c, spec, 7, model.divisor, lab.home)[0]
+    assert sorted(buckets(config)) == sorted(i.bucket for i in work.items)
+    memory = lambda **changes: estimate.peak_bytes(lab.make(**video(base, **changes)).config(), lab.home)
+    assert memory(data__datasets=rows) == memory(data__frames=17) > memory()
+    assert memory(data__datasets=rows, data__shorter=[5]) == memory(data__datasets=rows)
+    clips_of, stills = [sum((i.segment.frames > 1) == moves for i in work.items) for moves in (True, False)]
+    assert estimate._clips(buckets(config)) == f"Training clips in an epoch: {clips_of}, of 17, 9, 5 frames; still pictures beside them: {stills}" and estimate._clips([(64, 64, 1)]) == ""
+    assert estimate._lengths(config, buckets(config)) == {n: sum(i.segment.frames == n for i in work.items) / len(work.items) for n in (1, 5, 9, 17)}
+
+
+@pytest.mark.slow
+def test_scenes_are_taken_apart_in_new_runs_of_clips_and_in_no_others(home):
+    from tests.plan.test_presets import CARD
+
+    made = lambda preset, **changes: resolve(preset, Answers(dataset="x", overrides=changes), CARD, 0, home).data.scenes
+    assert made("wan21-character") and not made("wan21-character", **{"data.scenes": False}) and not made("sd15-character")
+
+
+def test_clip_settings_that_do_nothing_or_do_not_fit_are_said(lab, base):
+    said = lambda **changes: idle._of_clips(lab.make(**video(base, **changes)).config())
+    assert said() == [] and said(data__shorter=[5, 9]) == ["data.shorter has no effect at 9 frames: no training clip is longer than 9"]
+    still = said(data__frames=1, data__scenes=True, data__shorter=[5], sample__frames=1, data__datasets=[{"name": "x", "fps": 8}])
+    assert [s.split(" has ")[0] for s in still] == ["data.fps", "data.segments", "data.scenes", "data.shorter", "sample.fps", "data.datasets"]
+    wrong = lambda **changes: frames.problems(lab.make(**video(base, **changes)).config(), registry.get("families", "wan21").SPEC)
+    assert wrong(data__shorter=[6]) == [("data.shorter", "asks for 6 frames, but Wan 2.1 text-to-video takes a multiple of 4 plus one; try 5 or 9")]
+    assert wrong(data__datasets=[{"name": "x", "frames": 11}]) == [("data.datasets", "asks for 11 frames, but Wan 2.1 text-to-video takes a multiple of 4 plus one; try 9 or 13")]
+
+
+@pytest.mark.slow
+def test_scenes_of_several_lengths_and_a_still_are_resumed_to_the_bit(lab, base, tmp_path):
+    folder = tmp_path / "films"
+    make.film(folder / "a.mp4", [(1, 24), (2, 24)], size=(64, 64))
+    make.write(folder / "b.png", 5, size=(64, 64))
+    datasets.resolve(lab.home, str(folder)).trim("a.mp4", 0.25, 2.0)
+    changes = video(base, steps=4, data__datasets=[{"name": str(folder)}], data__scenes=True, data__shorter=[5], data__segments=1, sample__every=0, save__every=2, data__held_out=0)
+    whole, parts = lab.run(**changes), lab.run(stop_at=2, **changes)
+    assert whole.status() == "finished" and parts.status() == "stopped", whole.why()
+    lab.go(parts)
+    assert parts.status() == "finished" and state_files(whole, 4) == state_files(parts, 4)
+    assert {tuple(row.get(k) for k in ("start", "frames")) for row in json.loads((whole.path / "pictures.json").read_text())} == {(3, 9), (13, 9), (5, 5), (15, 5), (None, None)}

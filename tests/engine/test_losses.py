@@ -27,6 +27,7 @@ SCHEDULES = {
     "v_prediction": read_schedule(DDPMScheduler(**BETAS, prediction_type="v_prediction").config),
     "flow": FlowSchedule(),
 }
+TO_PURE_NOISE = {kind: read_schedule(DDPMScheduler(**BETAS, prediction_type=kind, rescale_betas_zero_snr=True).config) for kind in ("epsilon", "v_prediction")}
 TIMES = {"epsilon": torch.tensor([5, 400, 900]), "v_prediction": torch.tensor([5, 400, 900]), "flow": torch.tensor([0.05, 0.5, 0.95])}
 
 
@@ -66,10 +67,11 @@ def test_flow_weights_are_those_of_diffusers_and_leave_other_families_alone():
         assert (level_weight(SCHEDULES["epsilon"], TIMES["epsilon"], LossPart(weighting=weighting)) == 1).all()
 
 
-@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("kind", [*SCHEDULES, "epsilon to pure noise", "v_prediction to pure noise"])
 @pytest.mark.parametrize("settings", [{}, {"min_snr_gamma": 5.0}, {"weighting": "debiased"}, {"weighting": "sigma_sqrt"}, {"type": "huber", "huber_schedule": "snr"}])
 def test_every_loss_is_finite_at_both_ends_of_the_noise(kind, settings):
-    schedule = SCHEDULES[kind]
+    name, _, to_pure_noise = kind.partition(" ")
+    schedule = (TO_PURE_NOISE if to_pure_noise else SCHEDULES)[name]
     t = torch.tensor([0.0, 1.0]) if kind == "flow" else torch.tensor([0, 999])
     clean, noise = torch.randn(2, 4, 4, 4), torch.randn(2, 4, 4, 4)
     batch = Batch(clean, noise, t, None, ["a", "b"], 1.0, torch.ones(2), [], ["", ""])
@@ -78,6 +80,8 @@ def test_every_loss_is_finite_at_both_ends_of_the_noise(kind, settings):
     losses.sum().backward()
     assert losses.shape == (2,) and losses.dtype == torch.float32
     assert torch.isfinite(losses).all() and torch.isfinite(said.grad).all()
+    if to_pure_noise:
+        assert schedule.snr(t)[1] == 0 and losses[1] < 20 * losses[0].clamp(min=1), "a weight that divides by next to nothing drowns every other step"
 
 
 def test_huber_is_the_square_of_small_errors_and_straight_for_large_ones():

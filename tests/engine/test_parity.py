@@ -15,6 +15,7 @@ outside of this repository on the models of tests/families.  Which script, by fa
     qwen_image   examples/dreambooth/train_dreambooth_lora_qwen_image.py
     z_image      examples/dreambooth/train_dreambooth_lora_z_image.py
     flux2_klein  examples/dreambooth/train_dreambooth_lora_flux2_klein.py
+    krea2        examples/dreambooth/train_dreambooth_lora_krea2.py
 
     and with what a picture is made from (PAIRS), of which the second tells rows of one batch apart by mistake, so it had one row:
 
@@ -69,10 +70,12 @@ GOLDEN = [
     ("z_image", {}, {}, MIDDLE_3, 3.104464530944824),
     ("flux2_klein", {}, {}, EVEN, 3.0332393646240234),
     ("flux2_klein", {}, {}, MIDDLE, 3.159806251525879),
+    ("krea2", {}, {}, EVEN, 7.1846022605896),
+    ("krea2", {}, {}, MIDDLE, 7.8069281578063965),
 ]
 PAIRS = [("flux2_klein", 3, EVEN, 3.0326764583587646), ("flux2_klein", 3, MIDDLE, 3.154388427734375), ("flux2", 1, EVEN, 2.9777281284332275), ("flux2", 1, MIDDLE, 3.011636257171631)]  # family, rows, timesteps, loss
-CHANNELS = {"qwen_image": 4, "flux2_klein": 16}  # of the toys' latents, where the VAE's own are not those of the denoiser
-ROWS = {"qwen_image": ((5, 3, 7), 16), "z_image": ((5, 3, 7), 16), "flux2_klein": ((6, 6, 6), 48)}  # lengths and width of what the text encoder says
+CHANNELS = {"qwen_image": 4, "flux2_klein": 16, "krea2": 4}  # of the toys' latents, where the VAE's own are not those of the denoiser
+ROWS = {"qwen_image": ((5, 3, 7), 16), "z_image": ((5, 3, 7), 16), "flux2_klein": ((6, 6, 6), 48), "krea2": ((5, 3, 7), 3, 16)}  # lengths and the rest of the shape of what the text encoder says
 
 
 def fixed(module):
@@ -118,8 +121,8 @@ def batch_of(family, m, times: list[float], captions=CAPTIONS, pictures=PICTURES
 def said(family, m, captions) -> list[dict]:
     if family.SPEC.id not in ROWS:
         return family.encode_text(m, captions)
-    lengths, width = ROWS[family.SPEC.id]
-    return [{"embeds": seeded(10 + n, (length, width)), "mask": torch.ones(length).bool()} for n, length in enumerate(lengths)]
+    lengths, *shape = ROWS[family.SPEC.id]
+    return [{"embeds": seeded(10 + n, (length, *shape)), "mask": torch.ones(length).bool()} for n, length in enumerate(lengths)]
 
 
 def loss_of(family, m, batch: Batch, settings: dict) -> float:

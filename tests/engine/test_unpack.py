@@ -160,6 +160,9 @@ def test_the_marks_of_a_v_prediction_finetune_count(base, hub, ctx, tmp_path):
     file = in_one_file(base, tmp_path / "v.safetensors", v_pred=torch.zeros(0), ztsnr=torch.zeros(0))
     scheduler = json.loads((base_folder(source(file), SD15, ctx) / "scheduler" / "scheduler_config.json").read_text())
     assert (scheduler["prediction_type"], scheduler["rescale_betas_zero_snr"], scheduler["timestep_spacing"]) == ("v_prediction", True, "trailing")
+    alone = in_one_file(base, tmp_path / "z.safetensors", ztsnr=torch.zeros(0))  # as in ComfyUI: of a model that predicts the noise it says nothing
+    scheduler = json.loads((base_folder(source(alone), SD15, ctx) / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler["prediction_type"] == "epsilon" and not scheduler.get("rescale_betas_zero_snr")
 
 
 def test_what_a_file_of_a_transformer_lacks_comes_from_its_repository(hub, ctx, tmp_path):
@@ -177,7 +180,7 @@ def test_what_a_file_of_a_transformer_lacks_comes_from_its_repository(hub, ctx, 
     assert all(torch.equal(mine[k], tensors[k].to(torch.bfloat16) + 1) for k in tensors)
 
 
-@pytest.mark.parametrize("id", ["chroma", "flux2", "lumina2", "qwen_image", "sd35", "wan21", "wan22_5b", "z_image"])
+@pytest.mark.parametrize("id", ["chroma", "flux2", "krea2", "lumina2", "qwen_image", "qwen_image21", "sd35", "wan21", "wan22_5b", "z_image"])
 def test_a_transformer_alone_is_taken_for_the_familys_usual_base(id, hub, ctx, tmp_path):
     family = registry.get("families", id)
     whole = importlib.import_module(f"tests.families.{id}").build(tmp_path / id)

@@ -5,6 +5,7 @@ left for the next, and the libraries are imported once for all families.
 """
 
 import gc
+import importlib
 import json
 import os
 import sys
@@ -15,13 +16,17 @@ gc.disable()  # until all is imported
 import diffusers
 import peft  # noqa: F401 which load_lora_weights would import in every fork
 import torch
+from PIL import Image
 
 
 def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
-        with open(f"{order['folder']}/model_index.json", encoding="utf-8") as stream:
-            pipeline = getattr(diffusers, json.load(stream)["_class_name"], None)
+        index = f"{order['folder']}/model_index.json"
+        pipeline = None  # without that file diffusers has no ordinary pipeline for it
+        if os.path.isfile(index):
+            with open(index, encoding="utf-8") as stream:
+                pipeline = getattr(diffusers, json.load(stream)["_class_name"], None)
         gc.freeze()
         fork = os.fork()
         if fork == 0:
@@ -41,17 +46,23 @@ def _done(order: dict, pipeline: type | None) -> int:
 
 def draw(order: dict, pipeline: type | None) -> None:
     """Writes what the pipeline draws without the LoRA and with it to order["out"]."""
-    pipe = pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
+    toy = importlib.import_module(f"tests.families.{order['family']}")
+    if hasattr(toy, "shrink"):
+        toy.shrink(setattr)
+    pipe = toy.opened(pipeline, order["folder"]) if hasattr(toy, "opened") else pipeline.from_pretrained(order["folder"]) if pipeline else ours(order)
     pipe.set_progress_bar_config(disable=True)
     height, width = order["size"]
-    more = {"num_frames": order["frames"]} if order["frames"] else {}
+    more = ({"num_frames": order["frames"]} if order["frames"] else {}) | getattr(toy, "ASKED", {}) | getattr(toy, "CALL", {})
+    if order["shown"]:  # what the picture is made from
+        more[order["image"]] = [Image.open(file).convert("RGB") for file in order["shown"]]
 
     def picture():
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)
         return torch.as_tensor((out.frames if hasattr(out, "frames") else out.images)[0])
 
     pictures = {"base": picture()}
-    pipe.load_lora_weights(order["lora"])
+    for file, told in order["loras"]:
+        pipe.load_lora_weights(file, **told)
     pictures["lora"] = picture()
     torch.save(pictures, order["out"])
 

@@ -10,9 +10,10 @@ SIDE, SIZE = 32, (32, 48)
 PROMPTED = {"max_sequence_length": 48}  # of the toy's tokenizer
 
 
-def build(folder: Path, guidance_embeds: bool = True) -> Path:
+def build(folder: Path, guidance_embeds: bool = True, pipeline: str = "FluxPipeline") -> Path:
+    import diffusers
     import torch
-    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
     from transformers import CLIPTextModel
 
     clip, t5 = tiny.clip_tokenizer(), tokens.t5()
@@ -24,7 +25,7 @@ def build(folder: Path, guidance_embeds: bool = True) -> Path:
     scheduler = FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True, shift=3.0, base_shift=0.5, max_shift=1.15, base_image_seq_len=256, max_image_seq_len=4096
     )
-    FluxPipeline(
+    getattr(diffusers, pipeline)(
         transformer=transformer, scheduler=scheduler, vae=parts.kl_vae(4), text_encoder=CLIPTextModel(parts.clip_config(clip)).eval(),
         tokenizer=clip, text_encoder_2=parts.t5_encoder(t5), tokenizer_2=t5,
     ).save_pretrained(folder)  # fmt: skip

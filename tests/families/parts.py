@@ -33,6 +33,34 @@ def qwen3(tokenizer, cls: str = "Qwen3Model", layers: int = 3):
     return getattr(transformers, cls)(config).eval()
 
 
+def qwen3_vl(tokenizer, layers: int = 3, patch: int = 4):
+    """A Qwen3VLForConditionalGeneration of patches of `patch` px, four of which make a token."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    text = dict(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=layers, num_attention_heads=2, num_key_value_heads=2, head_dim=8,
+        rope_parameters=dict(mrope_section=[2, 1, 1], rope_type="default", rope_theta=10000.0, mrope_interleaved=True),
+    )  # fmt: skip
+    vision = dict(
+        depth=2, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=16, patch_size=patch, spatial_merge_size=2, temporal_patch_size=2,
+        num_position_embeddings=16, deepstack_visual_indexes=[0, 1],
+    )  # fmt: skip
+    marks = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{mark}|>") for name, mark in (
+        ("vision_start", "vision_start"), ("vision_end", "vision_end"), ("image", "image_pad"), ("video", "video_pad"),
+    )}  # fmt: skip
+    return Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, **marks)).eval()
+
+
+def stir(module) -> None:
+    """Makes of parameters that begin at zero, of norms and modulation, ones that do something."""
+    import torch
+
+    with torch.no_grad():
+        for p in module.parameters():
+            if not p.any():
+                p.normal_(0, 0.1)
+
+
 def kl_vae(channels: int = 4, scaling: float = 0.3611, shift: float | None = 0.1159, levels: int = 2, quant: bool = False, **changes):
     """An AutoencoderKL of 2 ** (levels - 1) px a latent cell."""
     from diffusers import AutoencoderKL

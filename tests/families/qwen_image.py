@@ -8,7 +8,7 @@ SIDE, SIZE = 32, (32, 48)
 PROMPTED = {"negative_prompt": ""}  # without one the pipeline does not guide
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, zero_cond_t: bool = False) -> Path:
     import torch
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler, QwenImagePipeline, QwenImageTransformer2DModel
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
@@ -17,7 +17,7 @@ def build(folder: Path) -> Path:
     torch.manual_seed(0)
     transformer = QwenImageTransformer2DModel(
         patch_size=2, in_channels=16, out_channels=4, num_layers=2, attention_head_dim=16, num_attention_heads=3, joint_attention_dim=16,
-        guidance_embeds=False, axes_dims_rope=(8, 4, 4),
+        guidance_embeds=False, axes_dims_rope=(8, 4, 4), zero_cond_t=zero_cond_t,
     )  # fmt: skip
     vae = AutoencoderKLQwenImage(
         base_dim=8, z_dim=4, dim_mult=[1, 2, 4], num_res_blocks=1, temperal_downsample=[False, True],

@@ -16,16 +16,19 @@ from tests.engine.conftest import lab  # noqa: F401 a fixture
 from tests.engine.test_ip_adapter import encoder  # noqa: F401 a fixture
 from training import registry
 from training.engine import adapter_files
+from training.engine.experts import networks
 from training.family import Placement
 from training.formats.adapting import is_whole
 from training.formats.beside import is_beside
 from training.formats.deliver import deliver, offers
+from training.formats.halves import together
 
-from .test_every_family import CAPTIONS, FAMILIES, base, conditioned, dataset, job, kit, latents_like, pictures  # noqa: F401 fixtures
+from .test_every_family import CAPTIONS, FAMILIES, base, conditioned, dataset, job, kit, latents_like, learns_as_another, pictures  # noqa: F401 fixtures
 
 pytestmark = pytest.mark.slow
-KINDS = sorted(id for id, plugin in registry.find("adapters").items() if not is_beside(plugin.module))
-BESIDE = sorted(set(registry.find("adapters")) - set(KINDS))
+KINDS = sorted(id for id, plugin in registry.find("adapters").items() if not is_beside(plugin.module) and not hasattr(plugin.module, "FILE"))  # one with FILE is another kind in every file: tests/engine/test_tlora.py
+ASKED = 0.4  # share of the way through the noise levels at which answers are compared
+BESIDE = sorted(id for id, plugin in registry.find("adapters").items() if is_beside(plugin.module))
 
 
 def met(family: str) -> list[str]:
@@ -45,9 +48,16 @@ def hung(kind: str) -> list[str]:
 @pytest.mark.parametrize(("kit", "kind"), [(family, kind) for family in FAMILIES for kind in met(family)], indirect=["kit"])
 def test_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, kind, tmp_path):  # noqa: F811
     adapter = registry.get("adapters", kind)
+    if kind not in ("lora", "full"):
+        learns_as_another(kit)
     text = {"adapter__text_encoder": True} if kit.spec.trainable_text and "text_encoder" in adapter.USES else {}
     lively = {"optimizer__learning_rate": 1e-3 if is_whole(adapter) else 2e-2, "adapter__text_learning_rate": 2e-2}
-    run = lab.run(**job(kit, dataset, steps=3, sample__every=0, adapter__type=kind, adapter__targets="all", adapter__block_size=4, adapter__rank=3, **text, **lively))
+    changes = job(kit, dataset, steps=3, sample__every=0, adapter__type=kind, adapter__targets="all", adapter__block_size=4, adapter__rank=3, **text, **lively)
+    if is_whole(adapter) and kit.spec.experts:
+        with pytest.raises(ValueError, match="has two denoisers, which learn by adapters only"):
+            lab.run(**changes)
+        return
+    run = lab.run(**changes)
     assert run.status() == "finished", run.why()  # which it is only after the result was loaded again and compared
     if is_whole(adapter):
         assert (run.result() / kit.spec.denoiser / "config.json").is_file()
@@ -55,15 +65,15 @@ def test_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, 
     checkpoint = run.path / "checkpoints" / "000003"
     with safe_open(checkpoint / "adapter.safetensors", framework="pt") as file:
         found = {k.split(".", 1)[0] for k in file.keys()}  # noqa: SIM118
-    assert found == {kit.spec.denoiser, *(kit.spec.trainable_text if text else ())}
-    main, *others = offers(kit.spec, kind, adapter)
+    assert found == {*kit.spec.parts["denoiser"], *(kit.spec.trainable_text if text else ())}
+    main, *others = offers(kit.spec, kind, adapter, kit.spec.learning("both"))
     assert run.result().name == main.file_name("tiny")
     first, plain = (_answer(kit, file, bool(text)) for file in (run.result(), None))
     for name in plain:
         assert float((first[name] - plain[name]).abs().max()) > 1e-4, f"{name} was not changed"
-    for offer in others:
+    for offer in (o for o in others if not o.expert or o.expert.called == "low"):  # which answers at that level
         other = tmp_path / offer.file_name("other")
-        deliver(checkpoint, other, {}, half=False, spec=kit.spec, layout=offer.layout)
+        deliver(checkpoint, other, {}, half=False, spec=kit.spec, layout=offer.layout, expert=offer.expert)
         second = _answer(kit, other, bool(text))
         for name in plain:
             torch.testing.assert_close(first[name], second[name], atol=2e-5, rtol=1e-4)
@@ -71,6 +81,7 @@ def test_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, 
 
 @pytest.mark.parametrize(("kit", "kind"), [(family, kind) for kind in BESIDE for family in hung(kind)], indirect=["kit"])
 def test_what_hangs_beside_it_trains_and_acts_the_same_when_it_is_loaded_again(kit, lab, dataset, encoder, kind, tmp_path):  # noqa: F811
+    learns_as_another(kit)
     folder = tmp_path / "with outlines"
     shutil.copytree(dataset, folder, ignore=shutil.ignore_patterns(".easel"))
     for path in [p for p in folder.iterdir() if p.suffix == ".png"]:
@@ -93,8 +104,9 @@ def _answer(kit, file, texts: bool) -> dict[str, torch.Tensor]:  # noqa: F811
     place = Placement(torch.float32, "cpu")
     m = kit.family.load(kit.folder, {kit.spec.denoiser, *kit.spec.trainable_text}, place)
     if file is not None:
-        adapter_files.load(file, {kit.spec.denoiser: m.denoiser, **m.text_encoders}, kit.spec)
-    t = torch.tensor([kit.schedule.at(0.4)])
+        for half in together(file, kit.spec):
+            adapter_files.load(half, {**networks(m.denoiser, kit.spec), **m.text_encoders}, kit.spec)
+    t = torch.tensor([kit.schedule.at(ASKED)])
     with torch.no_grad():
         said = {kit.spec.denoiser: kit.family.predict(m, latents_like(kit, 1), t, conditioned(kit, CAPTIONS[0]))}
         if texts:

@@ -7,7 +7,7 @@ import pytest
 from tests.engine.conftest import lab  # noqa: F401 a fixture
 from training.data import concepts
 
-from .test_every_family import base, dataset, job, kit, pictures  # noqa: F401 fixtures
+from .test_every_family import base, dataset, job, kit, learns_as_another, pictures  # noqa: F401 fixtures
 
 pytestmark = pytest.mark.slow
 TARGET = {"target": "a cat", "positive": "a very old wooden castle near a river", "negative": "a red cat"}
@@ -30,6 +30,8 @@ def pairs(tmp_path_factory):
 
 @pytest.mark.parametrize("objective", ["slider", "erase", "replace", "picture_slider"])
 def test_it_trains(kit, lab, pairs, objective):  # noqa: F811
+    if objective != "slider":
+        learns_as_another(kit)
     changes = job(kit, pairs, steps=2, sample__every=0, adapter__targets="attention", optimizer__learning_rate=2e-2, loss__objective=objective, keep__on=True, keep__prompts=["a green square"])
     if objective == "picture_slider":
         changes |= {"data__frames": 1, "sample__frames": 1}
@@ -37,6 +39,10 @@ def test_it_trains(kit, lab, pairs, objective):  # noqa: F811
         changes |= WORDS
     if objective == "erase":  # one falls back on another sentence, one on what is left of its own
         changes["concept__targets"] = [TARGET, {"target": "a cat", "strength": 1.0}]
+    if kit.shown:
+        with pytest.raises(ValueError, match=f"loss.objective is '{objective}', but {kit.spec.title} draws nothing without a picture that it is made from"):
+            lab.run(**changes)
+        return
     run = lab.run(**changes)
     assert run.status() == "finished", run.why()
     losses = [e["loss"] for e in run.events()[0] if e["kind"] == "step"]

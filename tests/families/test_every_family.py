@@ -5,7 +5,11 @@ pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`, 
 `from_pipe(m, latents, shape)`; where the denoiser does not answer with a tuple of one tensor in that layout, `as_answer(m, latents)`;
 where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `JOB` and `SAMPLE` for settings of the job and of its
 `sample` part; `FIRST_T` where the scheduler does not begin at 1; `PROMPTED` for what the pipeline's call needs to encode a prompt on the
-toy; `TRIMMED` where cached text leaves out what the pipeline pads and hides; and `mend(pipe)` for a fault of the pipeline that would hide ours.
+toy; `CALL` for what the public pipeline's call needs to draw at a size; `shrink(put)` where references are larger than a toy can take, which
+puts smaller sizes into diffusers' modules and ours; `opened(cls, folder)` where the public pipeline opens the folder in another way than most; `TRIMMED` where cached text leaves out what the pipeline pads and hides; `mend(pipe)` for a fault of the pipeline that would hide ours; and
+`ALIKE`, the family that it shares all but its denoisers with, on which is proven what those have no part in (learns_as_another).
+Where a training does not make the first of the pipeline's calls, `AT` is the number of that which it makes, `ASKED` what the pipeline is asked with so
+that it makes it, and takes its walk from it, and `ASIDE` names arguments that do not reach what is trained: of the answer the first tensor.
 """
 
 from __future__ import annotations
@@ -20,17 +24,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 import training.families
 from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
 from training import registry
 from training.engine import noise
-from training.family import GEOMETRY, Cond, Placement
+from training.engine.experts import Experts
+from training.family import GEOMETRY, REFERENCE, Cond, Placement
 
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(training.families.__path__))
 # one of those that are trained alike: the run around the model is the same for them
-OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC)}.values())
+OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC) and not spec.experts}.values())
 CAPTIONS = ("a cat", "an old wooden castle near a huge river and a painted glass robot on a tiny green horse")
 
 
@@ -48,20 +54,51 @@ def _kit(id: str, scratch: str):
     folder = toy.build(Path(scratch) / f"toy {id}")
     family = registry.get("families", id)
     spec, place = family.SPEC, Placement(torch.float32, "cpu")
-    rows = {}
-    for caption in (*CAPTIONS, ""):
-        rows[caption] = {}
-        for encoder in spec.parts["text"]:  # one at a time, as the engine does
-            alone = family.load(folder, {encoder}, place)
-            with torch.no_grad():
-                rows[caption] |= family.encode_text(alone, [caption])[0]
-    m = family.load(folder, {spec.denoiser, *spec.parts["vae"]}, place)
-    return SimpleNamespace(id=id, family=family, spec=spec, toy=toy, folder=folder, m=m, rows=rows, schedule=noise.read_schedule(m.scheduler.config, spec.prediction))
+    shown = [picture(n) for n in (1, 2)][: spec.references.most] if spec.references and spec.references.needed else []
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        if hasattr(toy, "shrink"):
+            toy.shrink(patch.setattr)
+        rows = {}
+        for caption in (*CAPTIONS, ""):
+            rows[caption] = {}
+            for encoder in spec.parts["text"]:  # one at a time, as the engine does
+                alone = family.load(folder, {encoder}, place)
+                rows[caption] |= family.encode_instruction(alone, caption, shown) if shown and spec.references.read else family.encode_text(alone, [caption])[0]
+        m = family.load(folder, {spec.denoiser, *spec.parts["vae"]}, place)
+        made_from = {REFERENCE.format(n=n): encoded(family, m, picture)[0] for n, picture in enumerate(shown)}
+    schedule = noise.read_schedule(m.scheduler.config, spec.prediction)
+    return SimpleNamespace(id=id, family=family, spec=spec, toy=toy, folder=folder, m=m, rows=rows, schedule=schedule, shown=shown, made_from=made_from)
+
+
+def picture(seed: int) -> Image.Image:
+    """What something is made from, of a shape of its own."""
+    pixels = torch.randint(0, 256, (30 + 20 * seed, 60, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return Image.fromarray(pixels.numpy())
+
+
+def encoded(family, m, picture):
+    """The latents of a reference, prepared as the pipelines prepare it."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    width, height = family.reference_size(*picture.size)
+    return family.encode_reference(m, VaeImageProcessor().preprocess(picture, height, width))
+
+
+def given(kit) -> dict:
+    """The argument by which the pipeline's call is shown what it needs to be shown."""
+    takes = kit.spec.references
+    return {takes.image: kit.shown if takes.several else kit.shown[0]} if kit.shown else {}
+
+
+def learns_as_another(kit) -> None:
+    """Skips what another family proves for this one too."""
+    if like := getattr(kit.toy, "ALIKE", ""):
+        pytest.skip(f"proven on {like}")
 
 
 def conditioned(kit, *captions, size=None) -> Cond:
     h, w = size or kit.toy.SIZE
-    return Cond.of([kit.rows[c] | {GEOMETRY: torch.tensor([h, w, 0, 0, h, w])} for c in captions])
+    return Cond.of([kit.rows[c] | kit.made_from | {GEOMETRY: torch.tensor([h, w, 0, 0, h, w])} for c in captions])
 
 
 def latents_like(kit, count: int, seed: int = 0):
@@ -91,13 +128,14 @@ def called(kit, m, latents, steps: int, args: dict):
     """The latents that the pipeline over `m` comes to, called with `args`."""
     pipe = kit.family.pipeline(m)
     pipe.set_progress_bar_config(disable=True)
+    args = args | getattr(kit.toy, "ASKED", {})
     if hasattr(kit.toy, "mend"):
         kit.toy.mend(pipe)
     h, w = kit.toy.SIZE
     frames = getattr(kit.toy, "FRAMES", None)
     with torch.no_grad():
         out = pipe(
-            **args, latents=to_pipe(kit, latents).clone(), num_inference_steps=steps, height=h, width=w, output_type="latent",
+            **args, **given(kit), latents=to_pipe(kit, latents).clone(), num_inference_steps=steps, height=h, width=w, output_type="latent",
             **({"num_frames": frames} if frames else {}),
         )  # fmt: skip
     return out.frames if hasattr(out, "frames") else out.images
@@ -117,27 +155,34 @@ def flat(values) -> dict[str, torch.Tensor]:
 
 
 def calls(denoiser, run) -> list[tuple[dict, object]]:
-    """[(arguments by name, answer)] of every call of the denoiser during run()."""
+    """[(arguments by name, answer)] of every call of the denoiser, or of the experts that it is made of, during run()."""
     import inspect
 
-    seen, signature = [], inspect.signature(type(denoiser).forward)
+    asked = asked_of(denoiser)
+    seen, signature = [], inspect.signature(type(asked[0]).forward)
 
     def note(module, args, kwargs, answer):
         bound = signature.bind(module, *args, **kwargs).arguments
         bound.pop("self")
         seen.append((flat(bound), answer[0] if isinstance(answer, tuple) else answer))
 
-    hook = denoiser.register_forward_hook(note, with_kwargs=True)
+    hooks = [network.register_forward_hook(note, with_kwargs=True) for network in asked]
     try:
         run()
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     return seen
+
+
+def asked_of(denoiser) -> list:
+    """The networks that a pipeline asks: the denoiser, or both experts."""
+    return list(denoiser.children()) if isinstance(denoiser, Experts) else [denoiser]
 
 
 def test_predict_makes_the_call_that_the_pipeline_makes(kit):
     noisy = latents_like(kit, 1)
-    (theirs, their_answer), *_ = calls(kit.m.denoiser, lambda: draw(kit, noisy, CAPTIONS[1], 2))
+    theirs, their_answer = calls(kit.m.denoiser, lambda: draw(kit, noisy, CAPTIONS[1], 2))[getattr(kit.toy, "AT", 0)]
     if kit.spec.prediction == "flow":
         t, ours_in = torch.full((1,), getattr(kit.toy, "FIRST_T", 1.0)), noisy
     else:
@@ -145,6 +190,8 @@ def test_predict_makes_the_call_that_the_pipeline_makes(kit):
     with torch.no_grad():
         ((ours, our_answer),) = calls(kit.m.denoiser, lambda: kit.family.predict(kit.m, ours_in, t, conditioned(kit, CAPTIONS[1])))
     for name, value in theirs.items():
+        if name in getattr(kit.toy, "ASIDE", ()):
+            continue
         if name not in ours:
             assert "mask" in name and value.all(), f"the pipeline passes {name}, predict() does not"  # a mask that hides nothing can be left out
             continue
@@ -188,10 +235,16 @@ def test_two_captions_of_different_length_do_not_mix(kit):
 
 def test_the_sampler_walks_from_noise_to_the_picture_along_the_training_target(kit, monkeypatch):
     start, clean = latents_like(kit, 1, seed=1), latents_like(kit, 1, seed=2)
-    forward = kit.m.denoiser.forward
+    asked = asked_of(kit.m.denoiser)
+    forwards = [network.forward for network in asked]
+
+    def answering(how):
+        for network in asked:
+            monkeypatch.setattr(network, "forward", how)
+
     if kit.spec.prediction == "flow":
         raw = start - clean
-        monkeypatch.setattr(kit.m.denoiser, "forward", lambda *a, **k: as_answer(kit, raw))
+        answering(lambda *a, **k: as_answer(kit, raw))
         said = kit.family.predict(kit.m, start, torch.ones(1), conditioned(kit, CAPTIONS[0]))
         if (said - raw).abs().max() > 1e-6:  # the network itself points the other way
             raw = clean - start
@@ -203,12 +256,13 @@ def test_the_sampler_walks_from_noise_to_the_picture_along_the_training_target(k
             signal, grain = kit.schedule.signal_and_noise(timestep.reshape(1).long(), sample)
             return (kit.schedule.target(clean, (sample - signal * clean) / grain, timestep.reshape(1).long()),)
 
-        monkeypatch.setattr(kit.m.denoiser, "forward", oracle)
+        answering(oracle)
         if "set_alpha_to_one" in kit.m.scheduler.config:  # off, DDIM deliberately stops one timestep short of the clean picture
             whole_way = type(kit.m.scheduler).from_config(kit.m.scheduler.config, set_alpha_to_one=True)
             monkeypatch.setattr(kit.m, "scheduler", whole_way)
     end = draw(kit, start, CAPTIONS[0], 4)
-    monkeypatch.setattr(kit.m.denoiser, "forward", forward)
+    for network, forward in zip(asked, forwards, strict=True):
+        monkeypatch.setattr(network, "forward", forward)
     if hasattr(kit.toy, "from_pipe"):
         torch.testing.assert_close(kit.toy.from_pipe(kit.m, end, clean.shape), clean, atol=1e-5, rtol=1e-5)
     else:
@@ -233,7 +287,7 @@ def test_every_group_of_layers_takes_an_adapter_and_holds_the_one_before(kit):
 
     wrapped = [set()]
     for group in ("attention", "attention+ff", "all"):
-        denoiser = kit.family.load(kit.folder, {kit.spec.denoiser}, Placement(torch.float32, "cpu")).denoiser
+        denoiser = asked_of(kit.family.load(kit.folder, {kit.spec.denoiser}, Placement(torch.float32, "cpu")).denoiser)[0]
         denoiser.add_adapter(LoraConfig(r=2, target_modules=list(kit.spec.lora_targets[group])))
         wrapped.append({name for name, layer in denoiser.named_modules() if isinstance(layer, BaseTunerLayer)})
         assert wrapped[-2] < wrapped[-1]
@@ -265,7 +319,7 @@ def base(kit):
 
 @pytest.mark.slow
 def test_training_learns_is_resumed_exactly_and_the_lora_draws_the_same_in_another_process(kit, lab, dataset, elsewhere, tmp_path):  # noqa: F811
-    changes = job(kit, dataset, steps=25, save__every=10, sample__every=0, adapter__targets="attention+ff", save__keep=20, keep__on=True)
+    changes = job(kit, dataset, steps=25, save__every=10, sample__every=0, adapter__targets="attention+ff", save__keep=20, keep__on=not kit.shown)
     whole = lab.run(**changes)
     assert whole.status() == "finished", whole.why()
     losses = [e["loss"] for e in whole.events()[0] if e["kind"] == "step"]
@@ -288,7 +342,13 @@ def elsewhere():
 
 def _drawn(kit, elsewhere, lora, out) -> dict:
     """What another process draws with the public pipeline: without the LoRA, and with it."""
-    order = {"folder": str(kit.folder), "family": kit.id, "lora": str(lora), "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
+    loras = [(str(lora), {})]
+    if kit.spec.experts:  # the other file lies beside it
+        loras = [(str(lora).replace(kit.spec.experts[0].ending, e.ending), {e.asked: True} if e.asked else {}) for e in kit.spec.experts]
+    order = {"folder": str(kit.folder), "family": kit.id, "loras": loras, "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
+    order |= {"image": kit.spec.references and kit.spec.references.image, "shown": [str(out.with_suffix(f".{n}.png")) for n in range(len(kit.shown))]}
+    for picture, file in zip(kit.shown, order["shown"], strict=True):
+        picture.save(file)
     print(json.dumps(order), file=elsewhere.stdin, flush=True)
     assert elsewhere.stdout.readline() == "0\n"
     return torch.load(out, weights_only=True)
@@ -302,6 +362,10 @@ def test_the_base_can_be_asked_beside_what_learns(kit, lab, dataset):  # noqa: F
     from training.runs.context import Context
 
     run = lab.make(**job(kit, dataset, steps=1, sample__every=0, adapter__targets="attention", keep__on=True, keep__share=1.0, keep__prompts=list(CAPTIONS)))
+    if kit.shown:
+        with pytest.raises(ValueError, match="reads the pictures with each sentence"):
+            lab.go(run)
+        return
     session = Session(run.config(), ctx := Context(run, lab.home, 1), prepare(run.config(), ctx))
     batch = next(b for b in session.feed.at(0) if b.keeps)
     batch.base = session._said_by_base(batch)
@@ -316,6 +380,9 @@ def test_the_base_can_be_asked_beside_what_learns(kit, lab, dataset):  # noqa: F
 @pytest.mark.slow
 def test_the_base_draws_what_is_held(kit, lab, dataset):  # noqa: F811
     """Sentences of different lengths, by the family's pipeline, at the size of the learnt pictures; then it learns."""
+    learns_as_another(kit)
+    if kit.shown:
+        pytest.skip("nothing is held where edits alone are learnt, which the test before this one shows")
     run = lab.run(**job(kit, dataset, steps=2, sample__every=0, adapter__targets="attention", keep__on=True, keep__share=1.0, keep__drawn=3, keep__prompts=list(CAPTIONS), data__frames=1, sample__frames=1))
     assert run.status() == "finished", run.why()
 

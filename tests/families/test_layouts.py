@@ -19,10 +19,17 @@ KLEIN = [
     "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors", "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
 ]  # fmt: skip
 
+ANIMA = [  # as diffusers' blocks save it
+    "modular_model_index.json", "scheduler/scheduler_config.json", "t5_tokenizer/tokenizer.json", "t5_tokenizer/tokenizer_config.json",
+    "text_conditioner/config.json", "text_conditioner/diffusion_pytorch_model.safetensors", "text_encoder/config.json", "text_encoder/model.safetensors",
+    "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "transformer/config.json", "transformer/diffusion_pytorch_model.safetensors",
+    "vae/config.json", "vae/diffusion_pytorch_model.safetensors",
+]  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("id", "needed", "beside"),
-    [("z_image", Z_IMAGE, ["README.md", ".gitattributes", "teaser.jpg"]), ("flux2_klein", KLEIN, ["README.md", "LICENSE.md", "flux-2-klein-4b.safetensors"])],
+    [("anima", ANIMA, ["README.md", "LICENSE.md", ".gitattributes", "model_index.json"]), ("z_image", Z_IMAGE, ["README.md", ".gitattributes", "teaser.jpg"]), ("flux2_klein", KLEIN, ["README.md", "LICENSE.md", "flux-2-klein-4b.safetensors"])],
 )
 @pytest.mark.parametrize("half", [True, False])
 def test_a_released_repository_is_fetched_whole_and_without_what_lies_beside(id, needed, beside, half):

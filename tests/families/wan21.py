@@ -12,28 +12,38 @@ JOB = {"data__frames": 5, "data__fps": 8.0, "sample__frames": 5, "sample__fps": 
 
 
 def build(folder: Path) -> Path:
+    return pipeline(folder, 16, vae())
+
+
+def vae():
     from diffusers import AutoencoderKLWan
 
-    vae = AutoencoderKLWan(
+    return AutoencoderKLWan(
         base_dim=3, z_dim=16, dim_mult=[1, 1, 1], num_res_blocks=1, temperal_downsample=[True, True], scale_factor_spatial=4,
     )  # fmt: skip
-    return pipeline(folder, 16, vae)
 
 
-def pipeline(folder: Path, channels: int, vae, **extra) -> Path:
+def transformer(channels: int, taken: int = 0, layers: int = 2, **extra):
+    """taken: latent channels that it is shown, where they are more than it gives."""
+    from diffusers import WanTransformer3DModel
+
+    return WanTransformer3DModel(
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=taken or channels, out_channels=channels, text_dim=32,
+        freq_dim=32, ffn_dim=32, num_layers=layers, cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32, **extra,
+    )  # fmt: skip
+
+
+def pipeline(folder: Path, channels: int, vae, layers: int = 2, **extra) -> Path:
     """A pipeline around `vae`, with the scheduler of the released checkpoints, in `folder`."""
     import torch
-    from diffusers import UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+    from diffusers import UniPCMultistepScheduler, WanPipeline
 
     tokenizer = tokens.t5()
     torch.manual_seed(0)
-    transformer = WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, in_channels=channels, out_channels=channels, text_dim=32,
-        freq_dim=32, ffn_dim=32, num_layers=2, cross_attn_norm=True, qk_norm="rms_norm_across_heads", rope_max_seq_len=32,
-    )  # fmt: skip
+    first = transformer(channels, layers=layers)
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
     WanPipeline(
-        transformer=transformer, vae=vae.eval(), scheduler=scheduler, text_encoder=text_encoder(tokenizer), tokenizer=tokenizer, **extra
+        transformer=first, vae=vae.eval(), scheduler=scheduler, text_encoder=text_encoder(tokenizer), tokenizer=tokenizer, **extra
     ).save_pretrained(folder)
     return folder
 

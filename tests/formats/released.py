@@ -93,6 +93,32 @@ def qwen_image() -> Shapes:
     return found
 
 
+def qwen_image21() -> Shapes:
+    """Qwen/Qwen-Image-2.1 is released in diffusers' own names: 32 blocks of 4096, feed-forwards of 3 x 4096; one modulation for all of them."""
+    w, found = 4096, {}
+    for n in range(32):
+        at = f"transformer_blocks.{n}."
+        found |= {f"{at}attn.{x}": (w, w) for x in ("to_q", "to_k", "to_v", "to_out.0")}
+        found |= {f"{at}img_mlp.{x}": (3 * w, w) for x in ("proj", "gate_layer")} | {f"{at}img_mlp.out": (w, 3 * w)}
+    around = {"img_in": (w, 64), "txt_in.in_layer": (w, 4096), "txt_in.out_layer": (w, w), "modulation.1": (4 * w, w), "norm_out.linear": (w, w), "proj_out": (64, w)}
+    return found | around | {f"time_text_embed.timestep_embedder.linear_{n}": (w, i) for n, i in ((1, 256), (2, w))}
+
+
+def krea2() -> Shapes:
+    """krea-ai/krea-2, mmdit.py: 28 blocks of 6144 with 48 heads, 12 of them for k and v; two stacks of two blocks of 2560 before them."""
+    found: Shapes = {
+        "first": (6144, 64), "last.linear": (64, 6144), "tmlp.0": (6144, 256), "tmlp.2": (6144, 6144), "tproj.1": (6 * 6144, 6144),
+        "txtmlp.1": (6144, 2560), "txtmlp.3": (6144, 6144),
+    }  # fmt: skip
+    stacks = (("blocks", 28, 6144, 12 * 128, 16384), ("txtfusion.layerwise_blocks", 2, 2560, 2560, 6912), ("txtfusion.refiner_blocks", 2, 2560, 2560, 6912))
+    for stack, count, w, kv, inner in stacks:
+        for n in range(count):
+            at = f"{stack}.{n}."
+            found |= {f"{at}attn.wq": (w, w), f"{at}attn.wk": (kv, w), f"{at}attn.wv": (kv, w), f"{at}attn.wo": (w, w), f"{at}attn.gate": (w, w)}
+            found |= {f"{at}mlp.gate": (inner, w), f"{at}mlp.up": (inner, w), f"{at}mlp.down": (w, inner)}
+    return found
+
+
 def z_image() -> Shapes:
     """Tongyi-MAI/Z-Image in the names of its one-file release: 30 heads of 128, ffn of 10240, modulation from 256."""
     w, found = 3840, {"final_layer.adaLN_modulation.1": (3840, 256)}
@@ -165,4 +191,27 @@ def sd15() -> Shapes:
             found |= {f"up_blocks.{level}.resnets.{n}.conv1": (width, inputs + kept.pop(), 3, 3), f"up_blocks.{level}.resnets.{n}.conv2": (width, width, 3, 3)}
             found |= _spatial(f"up_blocks.{level}.attentions.{n}", width, 768, 1, False) if level > 0 else {}
             inputs = width
+    return found
+
+
+def anima(blocks: int = 28) -> Shapes:
+    """nvidia-cosmos/cosmos-predict2, cosmos_predict2/models/text2image_dit.py (MiniTrainDIT): blocks of 2048 told by 1024, modulation by way of 256."""
+    w, told, found = 2048, 1024, {}
+    for n in range(blocks):
+        at = f"blocks.{n}."
+        for kind, keys in (("self", w), ("cross", told)):
+            found |= {f"{at}{kind}_attn.{x}_proj": (w, keys if x in "kv" else w) for x in "qkv"} | {f"{at}{kind}_attn.output_proj": (w, w)}
+        found |= {f"{at}mlp.layer1": (4 * w, w), f"{at}mlp.layer2": (w, 4 * w)}
+        for kind in ("self_attn", "cross_attn", "mlp"):
+            found |= {f"{at}adaln_modulation_{kind}.1": (256, w), f"{at}adaln_modulation_{kind}.2": (3 * w, 256)}
+    return found | {"final_layer.adaln_modulation.1": (256, w), "final_layer.adaln_modulation.2": (2 * w, 256), "final_layer.linear": (4 * 16, w)}
+
+
+def ltx2(blocks: int) -> Shapes:
+    """Lightricks/LTX-2, packages/ltx-core (the video's own layers, 32 heads of 128; the whole has 48 blocks): names as in its files."""
+    w, found = 4096, {"patchify_proj": (4096, 128), "proj_out": (128, 4096)}
+    for n in range(blocks):
+        at = f"transformer_blocks.{n}."
+        found |= {f"{at}attn{k}.{x}": (w, w) for k in (1, 2) for x in ("to_q", "to_k", "to_v", "to_out.0")}
+        found |= {f"{at}ff.net.0.proj": (4 * w, w), f"{at}ff.net.2": (w, 4 * w)}
     return found

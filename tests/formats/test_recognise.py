@@ -8,7 +8,9 @@ from tests.formats.test_released import MODELS
 from training import registry
 from training.formats.recognise import families_of, one_family, stems_of
 
-TWINS = {"flux2": {"flux2", "flux2_klein"}, "flux2_klein": {"flux2", "flux2_klein"}, "wan21": {"wan21", "wan22_5b"}, "wan22_5b": {"wan21", "wan22_5b"}}  # one network, other sizes
+# one network, other sizes or other checkpoints
+PAIRS = (("flux2", "flux2_klein"), ("wan21", "wan22_5b", "wan22_a14b"), ("flux1", "flux1_kontext"), ("qwen_image", "qwen_image_edit"))
+TWINS = {id: set(pair) for pair in PAIRS for id in pair}
 
 
 def ids(names, said=None) -> set[str]:

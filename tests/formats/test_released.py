@@ -24,6 +24,9 @@ SD35 = {
     "num_layers": 24, "num_attention_heads": 24, "attention_head_dim": 64, "caption_projection_dim": 1536, "pos_embed_max_size": 8, "qk_norm": "rms_norm",
     "in_channels": 16, "pooled_projection_dim": 2048, "joint_attention_dim": 4096, "dual_attention_layers": tuple(range(13)),
 }  # fmt: skip
+ANIMA = {
+    "in_channels": 16, "num_attention_heads": 16, "adaln_lora_dim": 256, "rope_scale": (1.0, 4.0, 4.0), "extra_pos_embed_type": None, "max_size": (1, 8, 8),
+}  # fmt: skip
 KLEIN = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "joint_attention_dim": 7680, "guidance_embeds": False}
 # family -> (diffusers' network, how it is built at full size, the first release's layers)
 MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
@@ -31,15 +34,22 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "sdxl": ("UNet2DConditionModel", XL, released.sdxl),
     "sd35": ("SD3Transformer2DModel", SD35, released.sd35_medium),
     "flux1": ("FluxTransformer2DModel", {"guidance_embeds": True}, released.flux1),
+    "flux1_kontext": ("FluxTransformer2DModel", {"guidance_embeds": True}, released.flux1),
     "chroma": ("ChromaTransformer2DModel", {}, lambda: released.flux1(modulation=False)),
     "flux2": ("Flux2Transformer2DModel", {}, lambda: released.flux2(8, 48, 6144)),
     "flux2_klein": ("Flux2Transformer2DModel", KLEIN, lambda: released.flux2(5, 20, 3072)),
+    "krea2": ("Krea2Transformer2DModel", {}, released.krea2),
     "lumina2": ("Lumina2Transformer2DModel", {}, released.lumina2),
     "z_image": ("ZImageTransformer2DModel", {}, released.z_image),
+    "qwen_image21": ("QwenImage21Transformer2DModel", {}, released.qwen_image21),
     "qwen_image": ("QwenImageTransformer2DModel", {}, released.qwen_image),
+    "qwen_image_edit": ("QwenImageTransformer2DModel", {}, released.qwen_image),
     "wan21": ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}, lambda: released.wan(30, 1536, 8960, 16)),
     "wan22_5b": ("WanTransformer3DModel", {"num_attention_heads": 24, "ffn_dim": 14336, "num_layers": 30, "in_channels": 48, "out_channels": 48}, lambda: released.wan(30, 3072, 14336, 48)),
+    "wan22_a14b": ("WanTransformer3DModel", {}, lambda: released.wan(40, 5120, 13824, 16)),
     "omnigen2": ("", {}, released.omnigen2),
+    "anima": ("CosmosTransformer3DModel", ANIMA, released.anima),
+    "ltx2": ("LTX2VideoTransformer3DModel", {"num_layers": 3}, lambda: released.ltx2(3)),
 }  # fmt: skip
 GROUPS = ("attention", "attention+ff", "all")
 
@@ -104,14 +114,14 @@ def test_every_delivered_layer_is_one_of_the_first_release_and_none_is_left_over
         assert joined == len(chosen)
         if group == "all":
             assert set(parts) == set(by_name), min(set(by_name) - set(parts))
-        if layout == "comfyui" and id not in ("flux2", "qwen_image"):  # large, and made of the same rules as the others
+        if layout == "comfyui" and id not in ("flux2", "qwen_image", "qwen_image_edit"):  # large, and made of the same rules as the others
             back, _ = foreign.to_diffusers(laid, {}, spec, names=lambda folder: [])
             ups = {k: v for k, v in back.items() if k.endswith("lora_B.weight") and v.any()}  # a part that was left out comes back as zeros
             assert set(ups) == {k for k in mine if k.endswith("lora_B.weight")}
             assert all((ups[k].sum(axis=1) == mine[k][:, 0]).all() for k in ups)
 
 
-@pytest.mark.parametrize("id", ["wan21", "flux2_klein", "sdxl", "sd15"])
+@pytest.mark.parametrize("id", ["wan21", "flux2_klein", "krea2", "ltx2", "sdxl", "sd15"])
 def test_diffusers_own_loader_finds_every_layer_in_the_file_that_comfyui_reads(id):
     """Of pipelines that read more than their own names; the others are given just these."""
     import diffusers

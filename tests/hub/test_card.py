@@ -47,6 +47,15 @@ def test_a_pipeline_that_diffusers_lacks_is_imported_from_where_it_is(run):
     assert "[VectorSpaceLab/OmniGen2](https://github.com/VectorSpaceLab/OmniGen2)" in body and "`my cat-diffusers.safetensors` is for OmniGen2's pipeline. `my cat-comfyui.safetensors` is for ComfyUI." in body
 
 
+def test_a_pipeline_that_diffusers_has_in_blocks_alone_is_loaded_in_its_own_way(run):
+    body = split_card(model_card(run, run.config(), get("families", "anima").SPEC, repo_id="alice/my-cat"))[1]
+    assert "from diffusers import ModularPipeline\n" in body and "DiffusionPipeline" not in body
+    lines = body.splitlines()
+    at = lines.index("pipeline.load_components(torch_dtype=torch.bfloat16)")
+    assert lines[at - 1].startswith("pipeline = ModularPipeline.from_pretrained(") and "dtype" not in lines[at - 1] and lines[at + 1] == 'pipeline.to("cuda")'
+    assert 'pipeline.load_lora_weights("alice/my-cat", weight_name="my cat.safetensors")' in body and "torchvision" in body
+
+
 def test_chosen_samples_and_a_checkpoint_are_what_the_card_shows(run):
     meta, body = split_card(model_card(run, run.config(), SPEC, checkpoint=10, samples=["samples/000010_2.webp"]))
     assert meta["widget"] == [{"text": "a *bold* dog", "output": {"url": "samples/000010_2.webp"}}]

@@ -158,7 +158,7 @@ def test_diffusion_pipe_and_simpletuner_set_alpha_to_the_rank(tmp_path):
 
 def test_a_base_model_that_easel_lacks_or_another_version_of_one_is_not_taken_for_one_it_has(tmp_path):
     job = lambda **model: {"job": "extension", "config": {"name": "x", "process": [{"type": "sd_trainer", "model": model}]}}
-    for model in ({"arch": "hidream", "name_or_path": "HiDream-ai/HiDream-I1-Full"}, {"arch": "flux_kontext", "name_or_path": "black-forest-labs/FLUX.1-Kontext-dev"}):
+    for model in ({"arch": "hidream", "name_or_path": "HiDream-ai/HiDream-I1-Full"}, {"arch": "qwen_image_layered", "name_or_path": "Qwen/Qwen-Image-Layered"}):
         made = read(tmp_path, job(**model))
         assert made.preset == "" and "model.source" not in made.settings and "is no model family of Easel" in told(made)
     klein = read(tmp_path, {"training_method": "LORA", "model_type": "FLUX_2", "base_model_name": "black-forest-labs/FLUX.2-klein-base-9B"})

@@ -23,7 +23,7 @@ from training.runs.context import Context
 from training.runs.run import list_runs
 
 ALL_PARTS = ("sd15", "sdxl")
-ALONE = ("flux2", "flux2_klein", "qwen_image", "sd35", "wan21", "wan22_5b", "z_image")
+ALONE = ("anima", "flux2", "flux2_klein", "krea2", "qwen_image", "sd35", "wan21", "wan22_5b", "z_image")
 
 
 def built(id: str, tmp_path: Path, **how) -> tuple[Path, object]:
@@ -97,6 +97,8 @@ FULL = {
     "lumina2": ("Lumina2Transformer2DModel", {"cap_feat_dim": 2304}, released.lumina2),
     "z_image": ("ZImageTransformer2DModel", {}, released.z_image),
     "qwen_image": ("QwenImageTransformer2DModel", {}, released.qwen_image),
+    "qwen_image21": ("QwenImage21Transformer2DModel", {}, released.qwen_image21),
+    "krea2": ("Krea2Transformer2DModel", {}, released.krea2),
 }
 
 
@@ -114,6 +116,7 @@ def test_the_names_and_shapes_are_the_first_releases_at_full_size(id):
     for layer, shape in layers().items():
         assert made[f"{layer}.weight"].shape == shape, layer
     assert sorted(p.name for whole in made.values() for p in whole.pieces) == sorted(shapes)
+    assert id != "krea2" or made["blocks.27.mod.lin"].shape == (6 * 6144,)
 
 
 def test_how_a_model_is_noised_stands_in_its_file(tool, tmp_path):

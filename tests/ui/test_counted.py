@@ -103,7 +103,7 @@ def test_whatever_the_engine_counts_is_known():
         rows = [Verdict("", kind != "duplicate", "", "", kind) for kind in kinds] + [Verdict("", False, kind=kind) for kind in ("picture", *LEFT_OUT)]
         told += [datasets.summary(rows * often), noise.left_out(often, []), noise.left_out(0, ["a.psd"] * often), noise.left_out(often, ["a.psd", "b.xcf"])]
         told += [versions.captions_said(often, source) for source in (*versions.DID, "wd14")]
-        told += [treatment.told(dict.fromkeys("ab"[:often], change)) for change in (["", "1"], ["", "m"], ["", "x"], ["x", ""])]
+        told += [treatment.told(dict.fromkeys("ab"[:often], change)) for change in (["", "1"], ["", "m"], ["", "x"], ["x", ""], ["", "@1-2"], ["@1-2", ""])]
     for text in told:
         left = text.split(", ")
         while left:

@@ -107,7 +107,7 @@ def test_edits_become_a_config():
         ("data.resolutions", "8", "outside"),
         ("data.datasets", "", "at least 1"),
         ("data.datasets", "cats | 0", "greater than or equal to 1"),
-        ("data.datasets", "a | 2 | 3 | yes | b | 5 | c | d", "8 parts"),
+        ("data.datasets", "a | 2 | 3 | yes | b | 64 | c | 9 | 8 | d", "10 parts"),
         ("data.datasets", "a\nb | 2 | 1 | perhaps", "neither yes nor no"),
         ("data.datasets", "a | 1 | 1 | yes", "nothing to learn"),
         ("optimizer.schedule", "cosinus", "cosine"),

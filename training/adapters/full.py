@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from ..formats.adapting import included
+from ..family import NAMED_BLOCKS
+from ..formats.adapting import included, refuse_blocks
 
 TITLE = "Whole model"
 BLURB = "Trains every weight of the denoiser: the most room to learn, many times the memory, gigabytes of result."
-USES = ("include", "exclude", "start_from")
+USES = ("blocks", "include", "exclude", "start_from")
 KOHYA = "never"
 SPLITS = True  # its weights may be split among cards
 WHOLE = True  # moves the base model's own weights; the result is a folder in diffusers' layout
@@ -22,10 +23,11 @@ def attach(module, config, targets: tuple[str, ...], seed: int) -> list[str]:
     named = dict(module.named_parameters())
     for field, patterns in (("include", config.include), ("exclude", config.exclude)):
         for pattern in patterns:
-            if not any(re.search(pattern, name) for name in named):
+            if not pattern.startswith(NAMED_BLOCKS) and not any(re.search(pattern, name) for name in named):
                 raise ValueError(f"adapter.{field} has {pattern!r}, but no weight's name holds that; one is called for example {next(iter(named))}")
     chosen = [name for name in named if included(config, name)]
     if not chosen:
+        refuse_blocks(config, "at all")
         raise ValueError("adapter.include and adapter.exclude together leave no weight; take a pattern out")
     for name in chosen:
         if not named[name].is_floating_point():

@@ -8,7 +8,7 @@ __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "paramet
 
 TITLE = "LoHa"
 BLURB = "Twice the weights of a LoRA, rank squared; good at low ranks. ComfyUI and peft load it."
-USES = ("rank", "alpha", "dropout", "targets", "include", "exclude", "rank_patterns", "text_encoder", "text_learning_rate", "start_from")
+USES = ("rank", "alpha", "dropout", "targets", "blocks", "include", "exclude", "rank_patterns", "text_encoder", "text_learning_rate", "start_from")
 KOHYA = "always"
 
 

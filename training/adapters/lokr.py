@@ -10,7 +10,7 @@ __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "paramet
 
 TITLE = "LoKr"
 BLURB = "Very small files that reach every weight. peft loads it, ComfyUI for most families, diffusers for some."
-USES = ("rank", "alpha", "dropout", "targets", "include", "exclude", "rank_patterns", "factor", "text_encoder", "text_learning_rate", "start_from")
+USES = ("rank", "alpha", "dropout", "targets", "blocks", "include", "exclude", "rank_patterns", "factor", "text_encoder", "text_learning_rate", "start_from")
 KOHYA = "unfused"  # two factors of several layers do not become two factors of one matrix
 
 

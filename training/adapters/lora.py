@@ -8,7 +8,7 @@ __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "paramet
 
 TITLE = "LoRA"
 BLURB = "Small, quick, loads everywhere."
-USES = ("rank", "alpha", "rslora", "dropout", "targets", "include", "exclude", "rank_patterns", "text_encoder", "text_learning_rate", "start_from")
+USES = ("rank", "alpha", "rslora", "dropout", "targets", "blocks", "include", "exclude", "rank_patterns", "text_encoder", "text_learning_rate", "start_from")
 KOHYA = "always"  # even where that layout holds several layers in one matrix
 
 

@@ -8,7 +8,7 @@ __all__ = ["BLURB", "KOHYA", "TITLE", "USES", "attach", "count", "off", "paramet
 
 TITLE = "OFT"
 BLURB = "Rotates instead of adding: keeps more of what the base model knows. Only peft loads it."
-USES = ("block_size", "dropout", "targets", "include", "exclude", "text_encoder", "text_learning_rate", "start_from")
+USES = ("block_size", "dropout", "targets", "blocks", "include", "exclude", "text_encoder", "text_learning_rate", "start_from")
 KOHYA = "never"  # peft rotates inputs, the others outputs
 
 

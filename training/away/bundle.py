@@ -2,7 +2,7 @@
 
     job.yaml  MANIFEST.json            the job, without its place; every file's sha256 and length
     datasets/my-cat/                   the pictures that are learnt, with captions, masks and control pictures, and of .easel only what they are learnt with
-    base/  start/  training_adapter/  image_encoder/     where the job names files of this computer
+    base/  start/  training_adapter/  context_adapter/  speed_adapter/  image_encoder/     where the job names files of this computer
     plugins/<kind>/<id>.py             those that the job uses
     outputs/run/checkpoints/000500/    where the run goes on
     before.jsonl                       what earlier attempts came to, which the run's events begin with there
@@ -31,6 +31,7 @@ from ..files import write_atomic
 from ..formats.basemodel import BUILTIN_SOURCE, local_folder, single_file, weight_files
 from ..home import Home
 from ..names import folder_name
+from ..plan import prompts
 from ..runs import adapters, journal
 from ..runs.events import KINDS, MOST_CHANGES, MOST_WEIGHTS, RunView, fold
 from ..runs.reached import reached
@@ -42,7 +43,7 @@ BEFORE = "before.jsonl"  # records of earlier attempts; shelved.py, which import
 CARRIED = {"milder": 1, "mended": 100, "weight": MOST_WEIGHTS, "prompts": MOST_CHANGES}  # their kinds, which every later attempt heeds, and how many of the newest
 BASE_RECORD = "base.json"  # what the base model's files were, to the byte
 LOCAL = "./"  # begins what job.yaml says of files in the bundle
-LOCAL_SETTINGS = (("model", "source"), ("model", "training_adapter"), ("adapter", "start_from"), ("adapter", "image_encoder"))
+LOCAL_SETTINGS = (("model", "source"), ("model", "training_adapter"), ("model", "context_adapter"), ("sample", "speed_adapter"), ("adapter", "start_from"), ("adapter", "image_encoder"))
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".onnx", ".h5")
 
 
@@ -139,9 +140,10 @@ def _datasets(made: _Making, config: TrainConfig, told: dict[str, Any], home: Ho
             row["part"] = use.part if among is not None else ""
         else:
             told["concept"]["low"] = name
+    begin = {name.rpartition("/")[2] for name in prompts.first_frames(config)}  # with which samples begin, though they may not be learnt
     for path, (ds, among) in wanted.items():
         with ds.one_look():
-            _dataset(made, ds, f"datasets/{names[path]}", [p for p in ds.pictures() if p.usable and (among is None or p.id in among)])
+            _dataset(made, ds, f"datasets/{names[path]}", [p for p in ds.pictures() if (p.usable and (among is None or p.id in among)) or (p.verdict in ("ok", "out") and p.id in begin)])
 
 
 def _free(name: str, taken: Iterable[str]) -> str:
@@ -186,7 +188,7 @@ def _base(made: _Making, config: TrainConfig, told: dict[str, Any], home: Home) 
     elif source != BUILTIN_SOURCE and (folder := local_folder(source)):
         spec = registry.get("families", config.model.family, home.plugins).SPEC.without(config.model.leave_out)
         beside = [p for p in sorted(folder.glob("*/*")) if p.is_file() and p.suffix not in WEIGHTS and not p.parent.name.startswith(".")]  # tokenizers, schedules
-        made.put_folder("base", folder, [folder / "model_index.json", *beside])
+        made.put_folder("base", folder, [folder / spec.index, *beside])
         for part in [name for names in spec.parts.values() for name in names if name not in spec.optional or (folder / name).is_dir()]:
             made.put_folder("base", folder, weight_files(folder / part))  # of several forms, the one that is trained on
         told["model"]["source"] = f"{LOCAL}base"
@@ -196,7 +198,7 @@ def _adapters(made: _Making, config: TrainConfig, told: dict[str, Any], home: Ho
     start = config.adapter.start_from
     if start and (Path(start).expanduser().exists() or (home.outputs / start.partition("/")[0]).is_dir()):
         told["adapter"]["start_from"] = _put_weights(made, "start", adapters.place(start, home))
-    for part, key in (("model", "training_adapter"), ("adapter", "image_encoder")):
+    for part, key in (("model", "training_adapter"), ("model", "context_adapter"), ("sample", "speed_adapter"), ("adapter", "image_encoder")):
         said = str(told[part][key])
         if said and (path := Path(said).expanduser()).exists():
             told[part][key] = _put_weights(made, key, path)

@@ -44,7 +44,7 @@ OURS = ENDINGS | {"started"}  # events that this worker says itself
 _NAME = r'[^./\\\0:*?"<>|][^/\\\0:*?"<>|]*'  # one that every system takes, and that hides nothing
 FETCHED = re.compile(rf"samples/{_NAME}|checkpoints/\d{{1,15}}/{_NAME}|{_NAME}")  # names below a run's folder that may come home
 NEVER = {"job.yaml", "events.jsonl", "control.jsonl", "worker.lock", "log.txt", "votes.jsonl", "notes.jsonl", "datasets.json", states.FILE}  # at home they are this run's own
-MODEL_FOLDERS = re.compile(rf"{_NAME}/{_NAME}/{_NAME}|{_NAME}/model_index\.json")  # of a result that is a whole model
+MODEL_FOLDERS = re.compile(rf"{_NAME}/{_NAME}/{_NAME}|{_NAME}/(?:modular_)?model_index\.json")  # of a result that is a whole model
 T = TypeVar("T")
 
 

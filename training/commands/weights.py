@@ -45,16 +45,24 @@ def export(
         print(export_weights(chosen, checkpoint, out or Path(name)))
         return
     if layout:
-        wanted = [(_layout(layout), out or Path(f"{name}-{layout}.safetensors"), "")]
+        own = [o.expert for o in files if o.layout == files[0].layout]
+        wanted = [(_layout(layout), e, _named(out or Path(f"{name}-{layout}.safetensors"), e), "") for e in own]
+    elif files[0].expert:
+        wanted = [(o.layout, o.expert, out.with_name(o.file_name(out.stem)) if out else Path(o.file_name(name)), f"  for {o.title}") for o in files]
     else:
-        wanted = [(o.layout, out.with_name(o.file_name(out.stem)) if out and n else out or Path(o.file_name(name)), f"  for {o.title}") for n, o in enumerate(files)]
-    for _, target, _ in wanted:
+        wanted = [(o.layout, None, out.with_name(o.file_name(out.stem)) if out and n else out or Path(o.file_name(name)), f"  for {o.title}") for n, o in enumerate(files)]
+    for _, _, target, _ in wanted:
         refuse_existing(target)
-    for chosen_layout, target, said in wanted:
-        made = export_weights(chosen, checkpoint, target, chosen_layout)
+    for chosen_layout, expert, target, said in wanted:
+        made = export_weights(chosen, checkpoint, target, chosen_layout, expert)
         if made != target:
             shutil.copyfile(made, target)
         print(f"{target}{said}")
+
+
+def _named(target: Path, expert) -> Path:
+    """The file of one of two denoisers; of a model with one, `target` itself."""
+    return target.with_name(f"{target.stem}{expert.ending}{target.suffix}") if expert else target
 
 
 def convert(

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from . import encodings
+from . import encodings, timed
 from .pictures import open_regular
 
 MAX_BYTES = 1_000_000
@@ -96,7 +96,10 @@ def clean_lines(text: str) -> str:
 
 
 def split(text: str, lines: str = "") -> tuple[str, ...]:
-    """The captions that the lines of one file hold, each once; () for none.  lines: a key of LINES."""
+    """The captions that the lines of one file hold, each once; () for none.  lines: a key of LINES.  Those that speak of one scene of a clip come without their times."""
+    if timed.is_timed(text):
+        whole, scenes = timed.parted(text)
+        return tuple(dict.fromkeys((*split(whole, lines), *(line.text for line in scenes))))
     found = [line for line in text.split("\n") if line.strip()]
     if lines != "several" and looks_tags(found):
         return (", ".join(dict.fromkeys(line.strip(" ,") for line in found)),)

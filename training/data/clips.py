@@ -7,13 +7,13 @@ is open already and the one container and the few codecs that they may be in, so
 from __future__ import annotations
 
 import io
-import itertools
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from PIL import Image
 
+from .cuts import Cuts
 from .gifs import with_delays
 from .pictures import MAX_ASPECT, MIN_SIDE_PX, WHITE, Facts, Refused, read, read_regular
 
@@ -42,7 +42,7 @@ def read_clip(data: bytes) -> tuple[Image.Image, Facts]:
         stream = container.streams.video[0]
         check_frame_size(stream.width, stream.height)  # before anything is decoded
         said_s = float(container.duration / 1_000_000) if container.duration else 0.0
-        middle, count, start_s, end_s = None, 0, 0.0, 0.0
+        middle, count, start_s, end_s, cuts = None, 0, 0.0, 0.0, Cuts()
         for frame, at_s, until_s in _timed(container):
             start_s = start_s if count else at_s
             count += 1
@@ -50,6 +50,7 @@ def read_clip(data: bytes) -> tuple[Image.Image, Facts]:
             seconds = max(end_s - start_s, said_s)
             if count > MAX_FRAMES or seconds > MAX_S:
                 raise Refused(f"the clip is too long: {seconds:.0f} s; {MAX_S:.0f} s is the most, so cut it into scenes first")
+            cuts.see(frame, at_s)
             if middle is None or at_s - start_s <= said_s / 2:
                 middle = frame  # turned into a picture only at the end
         seconds = end_s - start_s
@@ -64,7 +65,7 @@ def read_clip(data: bytes) -> tuple[Image.Image, Facts]:
         notes = ["its sound is not used"] if container.streams.audio else []
         if middle.color_trc in HDR:  # type: ignore[attr-defined]
             notes.append("HDR colours are shown as plain ones")
-        return _rgb(middle, shape), Facts(_kind(data, kind), *_size(middle, shape), tuple(notes), seconds=seconds)
+        return _rgb(middle, shape), Facts(_kind(data, kind), *_size(middle, shape), tuple(notes), seconds=seconds, cuts=cuts.found())
 
 
 def says_place(path: str | os.PathLike) -> bool:
@@ -82,7 +83,12 @@ def load_still(path: str | os.PathLike) -> Image.Image:
 
 
 def frames_at(path: str | os.PathLike, start: int, count: int, fps: float) -> Iterator[Image.Image]:
-    """`count` RGB frames, the first at start / fps seconds, then one every 1 / fps: at each time the frame that is on screen.
+    """`count` RGB frames, the first at start / fps seconds, then one every 1 / fps: at each time the frame that is on screen.  Raises Refused or OSError."""
+    return on_screen(path, [(start + n) / fps for n in range(count)])
+
+
+def on_screen(path: str | os.PathLike, times: Sequence[float]) -> Iterator[Image.Image]:
+    """The RGB frame that is on screen at each of these times, seconds from the clip's beginning, rising.
 
     The last frame of the clip stays on screen where rounding leads past its end.  Raises Refused or OSError.
     """
@@ -92,21 +98,21 @@ def frames_at(path: str | os.PathLike, start: int, count: int, fps: float) -> It
         begin_s, shown, given = 0.0, None, 0
         for frame, at_s, _ in _timed(container):
             begin_s = at_s if shown is None else begin_s
-            while shown is not None and given < count and (start + given) / fps + EPSILON_S < at_s - begin_s:
+            while shown is not None and given < len(times) and times[given] + EPSILON_S < at_s - begin_s:
                 yield _rgb(shown, shape)
                 given += 1
-            if given == count:
+            if given == len(times):
                 return
             shown = frame
         if shown is None:
             raise Refused(CUT_OFF)
-        for _ in range(count - given):
+        for _ in range(len(times) - given):
             yield _rgb(shown, shape)
 
 
-def sampled(path: str | os.PathLike, seconds: float, count: int) -> list[Image.Image]:
-    """`count` RGB frames of a clip of so many seconds, evenly spread: the middle of each of `count` equal parts.  Raises Refused or OSError."""
-    return list(itertools.islice(frames_at(path, 1, 2 * count - 1, 2 * count / seconds), 0, None, 2))
+def sampled(path: str | os.PathLike, start_s: float, end_s: float, count: int) -> list[Image.Image]:
+    """`count` RGB frames of what a clip shows between two times, evenly spread: the middle of each of `count` equal parts.  Raises Refused or OSError."""
+    return list(on_screen(path, [start_s + (2 * n + 1) / (2 * count) * (end_s - start_s) for n in range(count)]))
 
 
 def mp4(frames: Sequence[Image.Image], fps: float) -> bytes:

@@ -155,6 +155,7 @@ class Dataset(Folder):
             beside = ([p.mask.sha256] if masks and p.mask else []) + ([word for c in p.references for word in ("control", c.sha256)] if controls else [])
             told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
             told += [f"turned {p.treatment.view}"] if p.treatment.view else []
+            told += [f"trimmed {p.treatment.trim}"] if p.seconds and p.treatment.trim else []
             return p.sha256, "\n".join(p.captions), *beside, *told
 
         rows = sorted(row(p) for p in self.pictures() if p.usable and (among is None or p.id in among))
@@ -252,6 +253,19 @@ class Dataset(Folder):
                 treatment.write(self.meta, {k: after for k, (_, after) in made.items()})
         return len(made)
 
+    def trim(self, id: str, start_s: float, end_s: float) -> None:
+        """Learn a clip from start_s to end_s only; from 0 to its length is all of it.  Undo brings the old trim back.  Raises ValueError for a piece that is none."""
+        clip = self.get(id)
+        if not clip.seconds:
+            raise ValueError(f"{id} is not a clip that can be trimmed")
+        with self._locked():
+            versions.typing(self)
+            before = treatment.read(self.meta).get(clip.sha256, PLAIN)
+            after = before.trimmed(start_s, end_s, clip.seconds)
+            if after != before:
+                self._edits().treated(new_op(), {clip.sha256: (before.text, after.text)})
+                treatment.write(self.meta, {clip.sha256: after})
+
     def take_out(self, traits: Sequence[str]) -> int:
         """Take the tags that say these traits out of all captions, as one step for undo; sentences stay.  How many captions changed."""
         return self.edit_tags(lambda caption: absorbing.without(caption, traits), "tags")
@@ -313,13 +327,13 @@ class Dataset(Folder):
         """Put a text in front of the captions of these pictures (None: of all) that do not start with it.  How many changed."""
         if not captions.clean_caption(text):
             raise ValueError("type the text to put in front")
-        return self._each_caption(lambda old: old if old.startswith(text.strip()) else text + old, "prefix", ids)
+        return self._each_caption(tags.each_scene(lambda old: old if old.startswith(text.strip()) else text + old), "prefix", ids)
 
     def suffix(self, text: str, ids: Collection[str] | None = None) -> int:
         """Put a text behind the captions of these pictures (None: of all) that do not end with it.  How many changed."""
         if not captions.clean_caption(text):
             raise ValueError("type the text to put behind")
-        return self._each_caption(lambda old: old if old.endswith(text.strip()) else old + text, "suffix", ids)
+        return self._each_caption(tags.each_scene(lambda old: old if old.endswith(text.strip()) else old + text), "suffix", ids)
 
     # -- undoing and removing
 

@@ -27,6 +27,11 @@ def edits(objective: ModuleType | None) -> bool:
     return getattr(objective, "EDITS", False)
 
 
+def needed(spec: FamilySpec) -> bool:
+    """Whether a family draws nothing without a picture that the result is made from."""
+    return spec.references is not None and spec.references.needed
+
+
 def same_shape(reference: Control, picture: Picture) -> bool:
     """Whether what a picture is made from has its shape, so that it is cut as the picture is."""
     return abs(reference.width * picture.height / (reference.height * picture.width) - 1) <= SHAPE_ERROR
@@ -57,10 +62,10 @@ def shown_share(config: TrainConfig, home: Home, family: ModuleType) -> tuple[fl
 
 
 def problems(config: TrainConfig, plugins: Path | None = None) -> list[tuple[str, str]]:
-    """[(dotted path, sentence)] of settings that edits cannot be learnt with; [] where none are learnt."""
-    if not edits(concepts.known(config, plugins)):
-        return []
+    """[(dotted path, sentence)] of settings that edits cannot be learnt with, and of a family that learns nothing else."""
     spec: FamilySpec = registry.get("families", config.model.family, plugins).SPEC
+    if not edits(concepts.known(config, plugins)):
+        return [("loss.objective", f"is {config.loss.objective!r}, but {spec.title} draws nothing without a picture that it is made from, so it learns edits alone; choose 'edit'")] * needed(spec)
     if spec.references is None:
         able = [p.module.SPEC.title for p in registry.find("families", plugins).values() if p.ok and p.module.SPEC.references]
         return [("model.family", f"is {spec.id!r}, but {spec.title} cannot be shown what a picture is made from, so it learns no edits; choose one that can: {', '.join(able)}")]
@@ -85,8 +90,7 @@ def idle(config: TrainConfig, plugins: Path | None = None) -> list[str]:
     if not edits(concepts.known(config, plugins)):
         return [f"edit.{name} has no effect: the objective is {config.loss.objective!r}" for name in changed]
     spec: FamilySpec = registry.get("families", config.model.family, plugins).SPEC
-    needed = spec.references is not None and spec.references.needed
-    return [f"edit.{name} has no effect: {spec.title} draws nothing without a picture that it is made from" for name in changed if needed and name != "same_shape"]
+    return [f"edit.{name} has no effect: {spec.title} draws nothing without a picture that it is made from" for name in changed if needed(spec) and name != "same_shape"]
 
 
 def rows(config: TrainConfig, home: Home, check: bool = True) -> list[Row]:
@@ -95,14 +99,15 @@ def rows(config: TrainConfig, home: Home, check: bool = True) -> list[Row]:
     return [(use, taken.ds.name, p) for use, taken in found for p in taken.pictures(check) if p.usable and not p.seconds]
 
 
-def check(config: TrainConfig, home: Home, spec: FamilySpec) -> None:
+def check(config: TrainConfig, home: Home, family: ModuleType) -> None:
     """Raises ValueError, with the pictures' names, for the first thing that the datasets of an edit lack."""
-    for text in faults(config, spec, rows(config, home)):
+    for text in faults(config, family, rows(config, home)):
         raise ValueError(text)
 
 
-def faults(config: TrainConfig, spec: FamilySpec, pictures: Sequence[Row]) -> list[str]:
+def faults(config: TrainConfig, family: ModuleType, pictures: Sequence[Row]) -> list[str]:
     """What the pictures of an edit lack, a sentence each that names them; [] where each can be learnt."""
+    spec: FamilySpec = family.SPEC
     takes = spec.references
     made = [p for _, _, p in pictures if p.references]
     if pictures and not made:

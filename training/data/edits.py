@@ -86,7 +86,7 @@ class Edits:
         self._append({"op": op, "focus": {k: [list(before), list(after)] for k, (before, after) in changes.items()}})
 
     def treated(self, op: str, changes: Mapping[str, tuple[str, str]]) -> None:
-        """Note how pictures are turned, mirrored or left out: {sha256 of a picture: (before, after)}, as treatment.py writes it."""
+        """Note how pictures are turned, mirrored, trimmed or left out: {sha256 of a picture: (before, after)}, as treatment.py writes it."""
         self._append({"op": op, "treated": {k: list(v) for k, v in changes.items()}})
 
     def restored(self, op: str, version: int, before: int) -> None:

@@ -32,7 +32,7 @@ REPO = Path(__file__).resolve().parents[2]
 class Report:
     """What the gate says of one picture or clip.  width, height: px, upright.  note: what is done to it on reading.
 
-    alpha: has transparent parts.  seconds: of a clip, else 0.  measured: for the health check (measuring.py), where it was asked for.
+    alpha: has transparent parts.  seconds: of a clip, else 0.  cuts: when new scenes begin in it, seconds.  measured: for the health check (measuring.py), where it was asked for.
     """
 
     ok: bool
@@ -44,6 +44,7 @@ class Report:
     alpha: bool = False
     seconds: float = 0.0
     measured: dict | None = None
+    cuts: tuple[float, ...] = ()
 
 
 class Gate:
@@ -258,7 +259,7 @@ def _look_at(path: str, thumb: str, measure: bool) -> Report:
         return Report(False, _TOO_MUCH_MEMORY)
     except OSError as error:
         return Report(False, f"cannot be read: {error.strerror or error}")
-    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes), facts.alpha, facts.seconds, measured)
+    return Report(True, "", facts.format, facts.width, facts.height, "; ".join(facts.notes), facts.alpha, facts.seconds, measured, facts.cuts)
 
 
 def _write_whole(path: str, data: bytes) -> None:

@@ -35,6 +35,7 @@ class Picture:
     control: Control | None = None
     control_note: str = ""  # why its control picture is not used
     seconds: float = 0.0  # of a clip; 0 for a picture
+    cuts: tuple[float, ...] = ()  # when new scenes begin in a clip, seconds
     captions: tuple[str, ...] = ()  # the one, or those that the lines of `caption` are
     caption_guess: str = ""  # the codec that its file was read in where that was a guess
     repeats: int = 1  # how often it counts in an epoch, beside the others of its dataset
@@ -95,7 +96,7 @@ def _one(folder: Folder, scan: Scan, name: str, path: Path, record: dict | None,
     beside: dict[str, Any] = {"mask": mask, "mask_note": mask_note, **_controls_of(folder, scan, name, record, treated)}
     return Picture(  # type: ignore[misc]
         name, path, *treated.size(record["width"], record["height"]), size_bytes, record["sha256"], verdict, note, said.text, source, said.note,
-        **words, **beside, seconds=record["seconds"], repeats=repeats, focus=treated.point(focus), treatment=treated,
+        **words, **beside, seconds=record["seconds"], cuts=tuple(record.get("cuts", ())), repeats=repeats, focus=treated.point(focus), treatment=treated,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from ..files import rights
 from ..outside import read_json
 from . import captions, encodings
 from .controls import called, is_control
+from .cuts import MOST as MOST_CUTS
 from .edits import Edits
 from .gate import Report
 from .masks import SUFFIX as MASK
@@ -160,7 +161,7 @@ RECORD_KEYS = {"size", "mtime_ns", "sha256", "ok", "note", "width", "height", "f
 
 def is_record(record: object) -> bool:
     """Whether an entry of index.json is one that record_of() could have made: the folder may be somebody else's."""
-    if not isinstance(record, dict) or set(record) != RECORD_KEYS:
+    if not isinstance(record, dict) or set(record) - {"cuts"} != RECORD_KEYS:
         return False
     whole = all(type(record[key]) is int and -1 <= record[key] < 2**63 for key in ("size", "mtime_ns", "width", "height"))
     texts = all(isinstance(record[key], str) and len(record[key]) < 10_000 for key in ("sha256", "note", "format"))
@@ -168,7 +169,16 @@ def is_record(record: object) -> bool:
         return False
     known = re.fullmatch("[0-9a-f]{64}", record["sha256"]) is not None
     shown = known and 0 < record["width"] < 10**6 and 0 < record["height"] < 10**6
+    if not _are_cuts(record.get("cuts"), record["seconds"]):
+        return False
     return math.isfinite(record["seconds"]) and record["seconds"] >= 0 and (shown if record["ok"] else known or not record["sha256"])
+
+
+def _are_cuts(cuts: object, seconds: float) -> bool:
+    """Whether these can be where a clip of so many seconds cuts to another scene; a clip that nobody has looked for them in is looked at again."""
+    if cuts is None or not seconds:
+        return cuts is None and not seconds
+    return isinstance(cuts, list) and len(cuts) <= MOST_CUTS and all(type(at) is float and 0 < at <= seconds for at in cuts) and sorted(cuts) == cuts
 
 
 def record_of(found: os.stat_result | None, digest: str, report: Report) -> dict:
@@ -176,7 +186,7 @@ def record_of(found: os.stat_result | None, digest: str, report: Report) -> dict
     return {
         "size": found.st_size if found else -1, "mtime_ns": found.st_mtime_ns if found else -1, "sha256": digest, "ok": report.ok,
         "note": report.note if report.ok else report.reason, "width": report.width, "height": report.height, "format": report.format,
-        "alpha": report.alpha, "seconds": report.seconds,
+        "alpha": report.alpha, "seconds": report.seconds, **({"cuts": list(report.cuts)} if report.seconds else {}),
     }  # fmt: skip
 
 

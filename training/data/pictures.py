@@ -44,7 +44,7 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow warns above this and raises above 
 class Facts:
     """What a picture or clip is.  width, height: px after EXIF orientation.  notes: what was done to it on reading.
 
-    alpha: has transparent parts.  seconds: of a clip, else 0.
+    alpha: has transparent parts.  seconds: of a clip, else 0.  cuts: when new scenes begin in it, seconds.
     """
 
     format: str
@@ -53,6 +53,7 @@ class Facts:
     notes: tuple[str, ...]
     alpha: bool = False
     seconds: float = 0.0
+    cuts: tuple[float, ...] = ()
 
 
 def load_pixels(path: str | os.PathLike) -> Image.Image:

@@ -60,7 +60,7 @@ class Difference:
     crops: int
     repeats: tuple[str, ...]
     words: tuple[str, ...]  # of WORDS
-    treated: int = 0  # pictures that are turned, mirrored or left out otherwise
+    treated: int = 0  # pictures that are turned, mirrored, trimmed or left out otherwise
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.replaced or self.captions or self.crops or self.treated or self.repeats or self.words)
@@ -70,7 +70,7 @@ class Difference:
         said = [*_files_said(self.added, "added"), *_files_said(self.removed, "removed"), *_files_said(self.replaced, "replaced")]
         said += [f"{counted(len(self.captions), 'caption')} changed"] if self.captions else []
         said += [f"{counted(self.crops, 'crop')} moved"] if self.crops else []
-        said += [f"{counted(self.treated, 'picture')} turned, mirrored or left out otherwise"] if self.treated else []
+        said += [f"{counted(self.treated, 'picture')} turned, mirrored, trimmed or left out otherwise"] if self.treated else []
         said += [f"{counted(len(self.repeats), 'picture')} counted otherwise"] if self.repeats else []
         said += [{"lines": "lines of captions read otherwise", "prior": "another dataset kept as it is beside it"}[word] for word in self.words]
         return ", ".join(said)

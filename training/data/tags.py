@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from . import timed
 from .captions import SEPARATOR, split
 
 Change = Callable[[str], str]
@@ -57,6 +58,9 @@ def written(line: Line) -> str:
 
 def each_caption(text: str, lines: str, change: Change) -> str:
     """`text` with `change` made to each caption that its lines are.  lines: a key of captions.LINES."""
+    if timed.is_timed(text):
+        whole, scenes = timed.parted(text)
+        return timed.joined(each_caption(whole, lines, change) if whole else "", [line._replace(text=after) for line in scenes if (after := change(line.text))])
     if "\n" not in text:
         return change(text)
     found = split(text, lines)
@@ -64,6 +68,18 @@ def each_caption(text: str, lines: str, change: Change) -> str:
         after = change(found[0])
         return text if after == found[0] else after
     return "\n".join(after for line in text.split("\n") if line.strip() and (after := change(line)))
+
+
+def each_scene(change: Change) -> Change:
+    """The same change, made behind the time of each line that speaks of one scene of a clip, and in the rest as a whole."""
+
+    def made(text: str) -> str:
+        if not timed.is_timed(text):
+            return change(text)
+        whole, scenes = timed.parted(text)
+        return timed.joined(change(whole) if whole else "", [line._replace(text=change(line.text)) for line in scenes])
+
+    return made
 
 
 # -- what a tag is

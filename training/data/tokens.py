@@ -41,7 +41,8 @@ def of_base(folder: Path, word: str) -> tuple[list[Tokens], list[str]]:
     """(what each tokenizer of a base model's folder makes of a word, kinds of those that cannot be read)."""
     found: dict[tuple, Tokens] = {}
     silent = []
-    for place in sorted(folder.glob("tokenizer*")) if word.strip() else []:
+    inside = [file.parent for file in folder.glob("processor/tokenizer_config.json")]  # where the text encoder reads pictures too
+    for place in sorted([*folder.glob("tokenizer*"), *inside]) if word.strip() else []:
         if not place.is_dir():
             continue
         kind = kind_of(place)

@@ -1,12 +1,13 @@
-"""What is done to a picture before it is learnt, said beside it: turned by quarters, mirrored, or left out.  The file stays as it is.
+"""What is done to a picture before it is learnt, said beside it: turned by quarters, mirrored, left out; a clip trimmed.  The file stays as it is.
 
-Kept by what the picture is, in `.easel/treatment.json`: {sha256: "1m"}.  A picture is first turned, then mirrored; its mask, its control
+Kept by what the picture is, in `.easel/treatment.json`: {sha256: "1m"}, of a clip that is learnt from 1.5 to 4 seconds {sha256: "@1.5-4"}.  A picture is first turned, then mirrored; its mask, its control
 picture and the point that its crop is cut around lie in the file's own shape, and are turned along.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,16 +22,21 @@ if TYPE_CHECKING:
 
 FILE = "treatment.json"
 MAX_BYTES = 16_000_000
-_TEXT = re.compile(r"([123]?)(m?)(x?)")
+_TEXT = re.compile(r"([123]?)(m?)(x?)(?:@(\d{1,4}(?:\.\d{1,3})?)-(\d{1,4}(?:\.\d{1,3})?))?")
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """turns: quarter turns clockwise, 0 to 3.  mirror: left and right change places, after turning.  out: it is not learnt."""
+    """turns: quarter turns clockwise, 0 to 3.  mirror: left and right change places, after turning.  out: it is not learnt.
+
+    start_s, end_s: what is learnt of a clip; an end of 0 is its own.
+    """
 
     turns: int = 0
     mirror: bool = False
     out: bool = False
+    start_s: float = 0.0
+    end_s: float = 0.0
 
     @property
     def view(self) -> str:
@@ -39,8 +45,27 @@ class Treatment:
 
     @property
     def text(self) -> str:
-        """As it is kept: the view, and an x where it is left out."""
-        return self.view + "x" * self.out
+        """As it is kept: the view, an x where it is left out, and what is learnt of a clip."""
+        return self.view + "x" * self.out + (f"@{self.trim}" if self.trim else "")
+
+    @property
+    def trim(self) -> str:
+        """What is learnt of a clip, as START-END in seconds; "" for all of it."""
+        return f"{_seconds(self.start_s)}-{_seconds(self.end_s)}" if self.start_s or self.end_s else ""
+
+    def until(self, seconds: float) -> float:
+        """When what is learnt of a clip of so many seconds ends."""
+        return min(self.end_s or seconds, seconds)
+
+    def trimmed(self, start_s: float, end_s: float, seconds: float) -> Treatment:
+        """Learnt from start_s to end_s, of a clip of so many seconds; the whole of it is no trim.  Raises ValueError for a piece that is none."""
+        if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s):
+            raise ValueError(f"a clip cannot be learnt from {start_s:g} to {end_s:g} s; the end lies behind the start")
+        if start_s >= seconds:
+            raise ValueError(f"the clip is {seconds:.1f} s long, so it cannot be learnt from {start_s:g} s on")
+        start_s, end_s = round(start_s, 2), round(end_s, 2)
+        whole = round(seconds, 2) <= end_s
+        return replace(self, start_s=start_s, end_s=end_s if not whole else 0.0)
 
     @property
     def sideways(self) -> bool:
@@ -111,7 +136,11 @@ def _moved(picture: Image.Image, turns: int, mirror: bool) -> Image.Image:
 def of_text(text: object) -> Treatment | None:
     """The treatment that this text stands for; None for what is none."""
     found = _TEXT.fullmatch(text) if isinstance(text, str) else None
-    return Treatment(int(found[1] or 0), bool(found[2]), bool(found[3])) if found else None
+    return Treatment(int(found[1] or 0), bool(found[2]), bool(found[3]), float(found[4] or 0), float(found[5] or 0)) if found else None
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def read(meta: Path) -> dict[str, Treatment]:
@@ -135,4 +164,6 @@ def told(changes: Mapping[str, list[str]]) -> str:
     count = "1 picture" if len(changes) == 1 else f"{len(changes)} pictures"
     before, after = next(iter(changes.values()))
     was, now = of_text(before) or PLAIN, of_text(after) or PLAIN
+    if was.trim != now.trim:
+        return ("1 clip trimmed" if len(changes) == 1 else f"{len(changes)} clips trimmed") if now.trim else "1 clip whole again" if len(changes) == 1 else f"{len(changes)} clips whole again"
     return f"{count} {('left out' if now.out else 'taken back') if was.out != now.out else 'mirrored' if was.mirror != now.mirror else 'turned'}"

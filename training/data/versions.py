@@ -166,7 +166,7 @@ def pending(folder: Folder) -> str:
         crops |= record.get("focus", {}).keys()
         treated |= record.get("treated", {}).keys()
     said = [captions_said(n, source) for source, n in counts.items() if n]
-    said += [f"{counted(len(treated), 'picture')} turned, mirrored or left out"] if treated else []
+    said += [f"{counted(len(treated), 'picture')} turned, mirrored, trimmed or left out"] if treated else []
     return ", ".join(said + ([f"{counted(len(crops), 'crop')} moved"] if crops else []))
 
 

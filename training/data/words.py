@@ -38,7 +38,7 @@ def problems(config: TrainConfig, spec: FamilySpec, home: Home) -> list[tuple[st
         sentences_of(config, spec, home)
     except (ValueError, OSError) as error:
         return [("keep.words", str(error).removeprefix("keep.words "))]
-    if config.keep.drawn and config.data.frames > 1:
+    if config.keep.drawn and config.data.most_frames > 1:
         return [("keep.drawn", "makes single pictures, and data.frames asks for clips; set it to 0")]
     return []
 

@@ -14,6 +14,7 @@ from ..family import FamilySpec
 from ..formats import foreign, layouts
 from ..formats.adapting import is_whole, put, stands_alone
 from ..formats.deliver import LORA_HEADER
+from ..formats.halves import expert_of, together
 from ..runs.adapters import place
 from ..runs.context import Context
 
@@ -31,6 +32,20 @@ def load(file: Path, modules: dict[str, nn.Module], spec: FamilySpec, name: str 
     return found
 
 
+def load_denoiser(file: Path, denoiser: nn.Module, spec: FamilySpec, name: str) -> list[str]:
+    """As load(), of what `file` holds for the denoiser alone.  Raises ValueError where something does not fit."""
+    tensors, header = _read(file, {spec.denoiser: denoiser}, spec, text_prefixes(spec))
+    own = {k.removeprefix(f"{spec.denoiser}."): torch.from_numpy(v) for k, v in tensors.items()}
+    told = {k.removeprefix(f"{spec.denoiser}."): v for k, v in header.items() if k.startswith(f"{spec.denoiser}.")}
+    return put(denoiser, own, told, name) if own else []
+
+
+def text_prefixes(spec: FamilySpec) -> tuple[str, ...]:
+    """How the names begin of what a file, in any program's layout, has for a text encoder of the family."""
+    kohya = tuple(f"{p}_" for name, p in (spec.kohya.prefixes if spec.kohya else {}).items() if name in spec.trainable_text)
+    return (*(f"{name}." for name in spec.trainable_text), *kohya)
+
+
 def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec: FamilySpec, ctx: Context) -> None:
     """Fills the fresh adapters of `modules` with those of `source` (adapter.start_from).
 
@@ -41,7 +56,7 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
         return _start_whole(place, adapter, modules)
     if place.is_dir():
         raise ValueError(f"adapter.start_from is {source!r}, a folder; name the .safetensors file in it")
-    tensors, _ = _read(place, modules, spec)
+    tensors = {k: v for half in together(place, spec) for k, v in _read(half, modules, spec)[0].items() if k.split(".", 1)[0] in modules or half == place}
     header = {k: v for name, module in modules.items() for k, v in adapter.settings(module, name).items()}
     mine = {k: v for name, module in modules.items() for k, v in adapter.tensors(module, name).items()}
     _refuse_others(source, tensors, mine)
@@ -61,10 +76,16 @@ def find(source: str, ctx: Context, setting: str = "adapter.start_from") -> Path
         raise ValueError(f"{setting} is {source!r}, but {error}") from None
 
 
-def _read(file: Path, modules: dict[str, nn.Module], spec: FamilySpec) -> tuple[layouts.Arrays, dict]:
+def _read(file: Path, modules: dict[str, nn.Module], spec: FamilySpec, without: tuple[str, ...] = ()) -> tuple[layouts.Arrays, dict]:
+    """without: how the names begin of tensors that are left out."""
     tensors, said = layouts.read(file)
+    tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(without)} if without else tensors
     names = lambda folder: [n.replace(".base_layer", "") for n, _ in modules[folder].named_modules()] if folder in modules else []
+    stored = list(tensors)
     tensors, header = foreign.to_diffusers(tensors, said, spec, names)
+    if spec.experts and {k.split(".", 1)[0] for k in tensors} == {spec.denoiser}:  # one of two files; a checkpoint of ours holds both
+        folder = expert_of(file, stored, said, spec).folder
+        tensors, header = ({f"{folder}.{k.split('.', 1)[1]}": v for k, v in found.items()} for found in (tensors, header))
     return {foreign.as_named_here(k, spec, names): v for k, v in tensors.items()}, header
 
 

@@ -74,7 +74,7 @@ class _Copies:
         self.weights[block] = weights
 
     def take(self, block: nn.Module) -> list[nn.Parameter]:
-        return [_copy(p, self.device) for p in self.weights[block]]
+        return [copied(p, self.device) for p in self.weights[block]]
 
 
 class _Ahead(_Copies):
@@ -116,7 +116,7 @@ class _Ahead(_Copies):
         if self.stream is None:
             return super().take(block)
         with torch.cuda.stream(self.stream):
-            return [_copy(p, self.device, non_blocking=True) for p in self.weights[block]]
+            return [copied(p, self.device, non_blocking=True) for p in self.weights[block]]
 
     def _wait_for(self, copies: list[nn.Parameter]) -> None:
         if self.stream is None:
@@ -139,12 +139,13 @@ def settle(denoiser: nn.Module, device: str) -> None:
                 if p.requires_grad:
                     p.data = p.data.to(device)  # the same Parameter: it learns
                 else:
-                    layer._parameters[name] = _copy(p, device)
+                    layer._parameters[name] = copied(p, device)
         for name, buffer in layer._buffers.items():
             if buffer is not None:
                 layer._buffers[name] = buffer.to(device)
 
 
-def _copy(p: nn.Parameter, device: str, non_blocking: bool = False) -> nn.Parameter:
+def copied(p: nn.Parameter, device: str, non_blocking: bool = False) -> nn.Parameter:
+    """A frozen weight once more, on `device`."""
     made = p.to(device) if hasattr(p, "quant_state") else p.data.to(device, copy=True, non_blocking=non_blocking)  # bitsandbytes' knows how it moves
     return made if isinstance(made, nn.Parameter) else nn.Parameter(made, requires_grad=False)

@@ -17,7 +17,7 @@ from ..data import concepts, datasets, editing, heldout, kinds, pairs, parts
 from ..data.captions import SEPARATOR, has_place, kept_apart, trained, with_trigger, without_trigger
 from ..data.clips import frames_at
 from ..data.controls import Control
-from ..data.frames import STILL, Segment, left_out, segments
+from ..data.frames import STILL, Segment, captions_of, left_out, segments
 from ..data.masks import Mask
 from ..data.treatment import PLAIN, Treatment
 from ..family import CONTROL, GEOMETRY, PICTURE, REFERENCE, Cond, FamilySpec, References
@@ -29,6 +29,7 @@ from . import references
 from .ahead import Ahead, moved, pinned
 from .buckets import Crop, bucket_sizes, choose, crop_to, plan_epoch
 from .cache import Cache, key
+from .experts import Turns
 from .imageprompts import ImagePrompts
 from .lessons import Asked
 from .losses import differing
@@ -174,15 +175,15 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
         raise ValueError(f"the dataset {config.data.datasets[0].name!r} has no usable picture; add some on the Dataset tab")
     others = _low_ends(config, home, pictures, prints, warn) if paired else {}
     pictures = [(use, name, p) for use, name, p in pictures if not paired or (name, p.id) in others]
-    said = left_out((p for _, _, p in pictures), config.data, spec)
-    pictures = [row for row in pictures if segments(row[2].seconds, config.data, spec)]
+    said = left_out(((use, p) for use, _, p in pictures), config.data, spec)
+    pictures = [row for row in pictures if segments(row[2], row[0], config.data, spec)]
     if not pictures:
         raise ValueError(f"nothing is left to train on: {'; '.join(said)}")
     for text in said:
         warn(text)
     if controlled:
         pictures = _with_control(pictures, warn)
-    for text in editing.faults(config, spec, pictures) if edits else ():
+    for text in editing.faults(config, family, pictures) if edits else ():
         raise ValueError(text)
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:
@@ -205,13 +206,13 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
             if not config.data.upscale and (crop.scaled[0] > picture.width or crop.scaled[1] > picture.height):
                 small.append(picture.id)
                 continue
-            for segment in segments(picture.seconds, config.data, spec):
+            for segment in segments(picture, use, config.data, spec):
                 other = others.get((name, picture.id))
                 places = _places(config, picture.captions) if words else ()
                 shape = {"size": (picture.width, picture.height), "crop": crop, "flips": (False, True) if config.data.flip else (False,), "segment": segment}
                 item = Item(
                     f"{name}/{picture.id}", str(picture.path), picture.sha256,
-                    _targets_said(config, places) if words else _captions(config, picture.captions or (other.captions if other else ()), word),
+                    _targets_said(config, places) if words else _captions(config, captions_of(picture, segment, sources[name].lines) or (other.captions if other else ()), word),
                     weight=use.weight, prior=use.prior, named=bool(word), mask=picture.mask if config.loss.masked and not use.prior else None, places=places, control=picture.control if controlled else None,
                     references=references.of(picture, crop, family) if edits else (),
                     low=Item(f"{name}/{other.id}", str(other.path), other.sha256, (), treatment=other.treatment, **shape) if other else None, treatment=picture.treatment, **shape,
@@ -431,7 +432,7 @@ class Row(NamedTuple):
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None, takes: References | None = None):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None, takes: References | None = None, turns: Turns | None = None):
         self.takes = takes  # how the family is shown what pictures are made from; None where no edits are learnt
         self.objective, self.words = objective, concepts.by_words(objective)
         self.sentences = sentences  # that hold what the base model knows
@@ -442,6 +443,7 @@ class Feed:
         self.latent_print, self.texts = latent_print, texts
         self.shown = shown  # what the network beside the denoiser is shown: Beside.shown; "" where there is none
         self.weighed = [Weighed(row.step, row.picture, row.weight) for row in config.data.weighed]  # in the order in which it was asked for; the loop adds what is asked for during the run
+        self.turns = turns  # of two denoisers: which of them a step trains
         self.prompts = prompts  # of the pictures, where it is shown those
         self._sizes = [i.bucket for i in plan.items]
         self._epochs: dict[int, list[list[int]]] = {}
@@ -561,12 +563,13 @@ class Feed:
         latents, noise, times, captions, geometry, masks, lows, lessons = [], [], [], [], [], [], [], []
         alone = self._without_references(step, rows[0])
         said: list[Spoken] = []
+        levels = self.turns.schedule(step) if self.turns else self.schedule
         for item, place, keeps, _ in rows:
             where = ("keep",) * keeps + (self.config.seed, step, place)
             flip = item.flips[number("flip", *where) % len(item.flips)]
             clean = self.cache.get(item.latent_key(self.latent_print, flip))["latents"]
             draw = generator("noise", *where)
-            times.append(self.schedule.pick(draw, clean.shape))
+            times.append(levels.pick(draw, clean.shape))
             noise.append(draw_noise(clean.shape, draw, self.config.loss))
             masks.append(self._mask(item, flip, clean, keeps))
             if self.words and not keeps:
@@ -704,7 +707,7 @@ def caption_record(plan: Plan) -> list[dict]:
         c, s = item.crop, item.segment
         piece = {} if s == STILL else {"start": s.start, "frames": s.frames, "fps": s.fps}
         piece |= {"weight": item.weight} if item.weight != 1 else {}
-        rows[item.id, c.width, c.height, s.start, item.captions, item.weight] = {
+        rows[item.id, c.width, c.height, s, item.captions, item.weight] = {
             "id": item.id, "captions": list(dict.fromkeys(item.captions)), "bucket": [c.width, c.height], "scaled": list(c.scaled),
             "crop": [c.left, c.top], "times": times[item], "held_out": item in plan.held_out, "prior": item.prior, **piece, **({"low": item.low.id} if item.low else {}), **_edit_record(item), **({"turned": item.treatment.view} if item.turned else {}),
         }  # fmt: skip

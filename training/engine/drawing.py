@@ -14,6 +14,7 @@ from ..config import TrainConfig
 from ..data import concepts
 from ..family import Cond, Modules
 from ..runs.context import Context, Stopped
+from . import noised
 from .buckets import Crop, bucket_sizes, choose
 from .cache import Cache, key
 from .data import Drawn, Item, Plan
@@ -124,7 +125,7 @@ def _pictures(config: TrainConfig, ctx: Context, family: ModuleType, m: Modules,
             with torch.no_grad(), autocast(config), interruptible((m.denoiser, m.vae), ctx.stop_requested):
                 drawn = pipe(
                     **family.draw_args(m, cond, negative, s.guidance), num_inference_steps=s.steps, width=width, height=height, output_type="pil",
-                    generator=seeds if len(seeds) > 1 else seeds[0], **video,
+                    generator=seeds if len(seeds) > 1 else seeds[0], **noised.rescaled(pipe, m.scheduler), **video,
                 )  # fmt: skip
         except Interrupted:
             raise Stopped(0) from None

@@ -21,7 +21,7 @@ from ..formats.deliver import Offer, deliver, needed, offers
 from ..formats.modelspec import modelspec_metadata
 from ..hub.card import model_card
 from ..runs.context import Context
-from . import adapter_files, blocks, checkpoint, memory, side
+from . import adapter_files, blocks, checkpoint, experts, frozen, memory, noised, side
 from .prepare import Prepared
 from .shards import Unsplit
 from .weights import DTYPES, load_denoiser, load_part, placement, probe
@@ -47,9 +47,10 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
     first = ctx.ranks.first
     layers = {name: adapter_layers(module) for name, module in modules.items()}
     whole, alone = is_whole(adapter), stands_alone(adapter)
-    offer, *others = needed(offers(p.family.SPEC, config.adapter.type, adapter)) or (None,)
+    wanted = needed(offers(p.family.SPEC, config.adapter.type, adapter, p.family.SPEC.learning(config.loss.expert)))
+    proven = [offer for offer in wanted if offer.layout == wanted[0].layout]  # one file, or one for each of two denoisers
     how = {"metadata": metadata(config, p, ctx.home.plugins), "half": config.model.dtype != "fp32", "spec": p.family.SPEC}
-    unproven = ctx.path(".unproven" if alone else ".unproven.safetensors")
+    unproven = ctx.path(".unproven")
     ctx.phase("writing the result")
     with weights_for_use():
         if p.m.side:
@@ -57,7 +58,8 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
         elif whole:
             _write_denoiser(config, p, unproven, held)
         elif first:
-            deliver(_of_step(ctx, step), unproven, layout=offer.layout, **how)
+            for offer in proven:
+                deliver(_of_step(ctx, step), _unproven(ctx, offer), layout=offer.layout, expert=offer.expert, **how)
         if held.split:
             ctx.ranks.wait()  # the others read what the first one wrote
         ctx.phase("checking the result")
@@ -65,21 +67,29 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
             trained = _answer(config, p)
     modules.clear()
     _let_go(p)
-    name = offer.file_name(config.name) if offer else config.name
-    checked = prove(config, p, unproven, layers, trained, offer, held) if offer else prove_folder(config, p, unproven, trained, held)
+    name = proven[0].file_name(config.name) if proven else config.name
+    checked = prove(config, p, {_unproven(ctx, offer): offer for offer in proven}, layers, trained, held) if proven else prove_folder(config, p, unproven, trained, held)
     _let_go(p)
     if not first:
         return
     if alone:
         shutil.rmtree(ctx.path(name), ignore_errors=True)  # of an earlier attempt that was cut off between here and its event
-    os.replace(unproven, ctx.path(name))
-    for other in others:  # the same weights under other names
-        deliver(_of_step(ctx, step), ctx.path(other.file_name(config.name)), layout=other.layout, **how)
+        os.replace(unproven, ctx.path(name))
+    for offer in wanted:
+        if offer in proven:
+            os.replace(_unproven(ctx, offer), ctx.path(offer.file_name(config.name)))
+        else:  # the same weights under other names
+            deliver(_of_step(ctx, step), ctx.path(offer.file_name(config.name)), layout=offer.layout, expert=offer.expert, **how)
     write_atomic(ctx.path("README.md"), model_card(ctx.run, config, p.family.SPEC, plugins=ctx.home.plugins).encode())
-    size = sum(f.stat().st_size for f in ([ctx.path(name)] if not alone else ctx.path(name).rglob("*")) if f.is_file())
+    size = sum(f.stat().st_size for f in ([ctx.path(o.file_name(config.name)) for o in proven] if not alone else ctx.path(name).rglob("*")) if f.is_file())
     what = adapter.TITLE if p.m.side else "the whole denoiser" if whole else f"{sum(map(len, layers.values()))} layers"
     steps = f"ended by itself with step {step} of {config.steps}" if step else f"{config.steps} steps"
     ctx.emit("finished", path=name, summary=f"{steps}; {what}; {size / 1e6:.1f} MB; {checked}", **({"step": step} if step else {}))
+
+
+def _unproven(ctx: Context, offer: Offer) -> Path:
+    """Where a file lies until it is proven."""
+    return ctx.path(f".unproven{offer.expert.ending if offer.expert else ''}.safetensors")
 
 
 def _of_step(ctx: Context, step: int) -> Path:
@@ -107,13 +117,15 @@ def _write_denoiser(config: TrainConfig, p: Prepared, folder: Path, held: Unspli
 def metadata(config: TrainConfig, p: Prepared, plugins: Path) -> dict[str, str]:
     """The file's own metadata: modelspec.* and ss_*, without paths."""
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    zero = str(noised.ends_in_noise(p.m.scheduler.config)) if p.family.SPEC.prediction == "scheduler" else ""
+    beside = next((sha256 for name, sha256 in p.base_hashes.items() if name.startswith(frozen.CONTEXT)), "")
     return modelspec_metadata(
-        config, p.family.SPEC, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior and i.path}), date=date, plugins=plugins
+        config, p.family.SPEC, context_sha256=beside, zero_terminal_snr=zero, prediction_type=p.schedule.prediction_type, pictures=len({i.id for i in p.plan.items if not i.prior and i.path}), date=date, plugins=plugins
     )
 
 
-def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[str]], trained: Tensor, offer: Offer, held: Unsplit) -> str:
-    """What was found, in words; raises ValueError unless the file, loaded from disk, does what the trained model does.
+def prove(config: TrainConfig, p: Prepared, files: dict[Path, Offer], layers: dict[str, list[str]], trained: list[Tensor], held: Unsplit) -> str:
+    """What was found, in words; raises ValueError unless the files, loaded from disk, do what the trained model does.
 
     layers: folder -> layers that were trained.  Loaded by diffusers' pipeline where it takes this file, else by our own loader.
     """
@@ -125,10 +137,12 @@ def prove(config: TrainConfig, p: Prepared, file: Path, layers: dict[str, list[s
         if held.split:  # an adapter goes into a denoiser before that is split
             _let_go(p)
             modules = _load_base(config, p, held)
-        if offer.pipeline:
-            p.family.pipeline(p.m).load_lora_weights(str(file.parent), weight_name=file.name)
-        else:
-            adapter_files.load(file, modules, p.family.SPEC)
+        for file, offer in files.items():
+            if offer.pipeline:
+                told = {offer.expert.asked: True} if offer.expert and offer.expert.asked else {}
+                p.family.pipeline(p.m).load_lora_weights(str(file.parent), weight_name=file.name, **told)
+            else:
+                adapter_files.load(file, modules, p.family.SPEC)
         blocks.settle(p.m.denoiser, config.device)
         held.divide(p.m.denoiser)
     for name, trained_layers in layers.items():
@@ -155,29 +169,36 @@ def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor
     p.m.denoiser = None
     with held.loading():
         p.m.denoiser = load_part(cls, folder / p.family.SPEC.denoiser, placement(config.model, held.device))
+        frozen.attach_context(config, p.family, p.m, held.ctx)
         held.divide(p.m.denoiser)
     return _compare(config, base, trained, _answer(config, p))
 
 
 def _load_base(config: TrainConfig, p: Prepared, held: Unsplit) -> dict[str, nn.Module]:
     """{folder: module} of what was trained, fresh from the base model."""
-    name = p.family.SPEC.denoiser
     p.m.denoiser = load_denoiser(config, p.family, p.folder, held.device)
+    frozen.attach_context(config, p.family, p.m, held.ctx)
     p.texts.keep_alive(p.m)
-    return {name: p.m.denoiser, **p.m.text_encoders}
+    return {**experts.networks(p.m.denoiser, p.family.SPEC), **p.m.text_encoders}
 
 
-def _answer(config: TrainConfig, p: Prepared) -> Tensor:
-    """What the modules as they are now say of one training picture and its caption."""
+def _answer(config: TrainConfig, p: Prepared) -> list[Tensor]:
+    """What the modules as they are now say of one training picture and its caption; each of two denoisers that learnt is asked at a level of its own."""
     item = next(i for i in p.plan.items if not i.prior)
     latents = p.cache.get(item.latent_key(p.feed.latent_print, item.flips[0]))["latents"][None]
     with torch.no_grad():
         cond = Cond.of([p.feed.told(item, item.flips[0])])
-    return probe(p.family, p.m, latents, cond, p.schedule, config.device)
+    levels = p.turns.middles(config.steps) if p.turns else [p.schedule.at(0.5)]
+    return [probe(p.family, p.m, latents, cond, level, config.device) for level in levels]
 
 
-def _compare(config: TrainConfig, base: Tensor, trained: Tensor, again: Tensor) -> str:
-    """What was found, in words.  Raises ValueError where the result, loaded again, does not do what was trained."""
+def _compare(config: TrainConfig, base: list[Tensor], trained: list[Tensor], again: list[Tensor]) -> str:
+    """What was found, in words, the least that holds of all answers.  Raises ValueError where the result, loaded again, does not do what was trained."""
+    found = [_compared(config, *three) for three in zip(base, trained, again, strict=True)]
+    return max(found, key=len)
+
+
+def _compared(config: TrainConfig, base: Tensor, trained: Tensor, again: Tensor) -> str:
     effect = float((trained - base).abs().max())
     error = float((trained - again).abs().max())
     if effect == 0:

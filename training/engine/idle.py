@@ -11,7 +11,7 @@ from types import ModuleType
 
 from ..config import TrainConfig
 from ..formats.adapting import is_whole
-from ..plan import advising, optimizing
+from ..plan import advising, optimizing, speeding
 
 
 def settings(config: TrainConfig, adapter: ModuleType, prompted: bool) -> list[str]:
@@ -24,6 +24,9 @@ def settings(config: TrainConfig, adapter: ModuleType, prompted: bool) -> list[s
             said += [f"save.stop_early has no effect: {name} is {value}, so nothing says when to stop"] * (value < least)
         if is_whole(adapter):
             said.append(f"save.stop_early has no effect: {adapter.TITLE} changes the base model itself, so there is none to compare with")
+    said += speeding.idle(c)
+    if c.model.context_strength != 1 and not c.model.context_adapter:
+        said.append("model.context_strength has no effect: there is no model.context_adapter")
     if c.sample.every and not prompted:
         said.append("sample.every has no effect: there are no sample prompts")
     if c.data.keep_tags != type(c.data).model_fields["keep_tags"].default and not (c.data.shuffle_tags or c.data.tag_dropout):
@@ -37,9 +40,20 @@ def settings(config: TrainConfig, adapter: ModuleType, prompted: bool) -> list[s
         said.append("model.offload saves nothing: on a CPU everything is in RAM")
     if not c.data.aspect_buckets and c.data.max_aspect != type(c.data).model_fields["max_aspect"].default:
         said.append("data.max_aspect has no effect: data.aspect_buckets is off")
-    for name, part, fields in (("data", c.data, ("fps", "segments")), ("sample", c.sample, ("fps",))):
-        if part.frames == 1:
+    said += _of_clips(c)
+    return said
+
+
+def _of_clips(config: TrainConfig) -> list[str]:
+    """Of what is set for clips, where none are learnt or drawn, or where it cannot act."""
+    said = []
+    d = config.data
+    for name, part, frames, fields in (("data", d, d.most_frames, ("fps", "segments", "scenes", "shorter")), ("sample", config.sample, config.sample.frames, ("fps",))):
+        if frames == 1:
             said += [f"{name}.{f} has no effect: {name}.frames is 1" for f in fields if getattr(part, f) != type(part).model_fields[f].default]
+    if d.most_frames > 1:
+        said += [f"data.shorter has no effect at {n} frames: no training clip is longer than {d.most_frames}" for n in d.shorter if n >= d.most_frames]
+    said += [f"data.datasets has a rate of its own for {use.name!r}, which has no effect: its frames are 1" for use in d.datasets if use.fps and d.frames_of(use) == 1]
     return said
 
 
@@ -67,6 +81,8 @@ def of_adapter(config: TrainConfig, adapter: ModuleType, spec, plugins: Path | N
     for name, field in type(a).model_fields.items():
         if name != "type" and name not in adapter.USES and getattr(a, name) != field.default:
             said.append(f"adapter.{name} has no effect: the adapter is {a.type!r}")
+    if "least_rank" in adapter.USES and a.least_rank >= a.rank:
+        said.append(f"adapter.least_rank is {a.least_rank}, which is not below adapter.rank: every rank learns from every noise level")
     text = a.text_encoder and "text_encoder" in adapter.USES
     if text and not spec.trainable_text:
         said.append(f"adapter.text_encoder has no effect: the text encoders of {spec.title} are not trained")

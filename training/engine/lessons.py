@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -48,6 +48,23 @@ class Switch:
             for module in self.modules.values():
                 stack.enter_context(self.adapter.off(module))
             yield
+
+    @contextmanager
+    def levels(self) -> Iterator[Callable[[Tensor], None]]:
+        """What is given is told the noise level of each picture that is learnt next, [B] in [0, 1]: some kinds of adapter act otherwise at each.  Outside: the whole adapter.
+
+        Blocks that are recomputed act as at the last level, so what was computed has to go backward before the next is told.
+        """
+        heed = getattr(self.adapter, "heed", None)
+
+        def tell(t: Tensor | None) -> None:
+            for module in self.modules.values() if heed else ():
+                heed(module, t)
+
+        try:
+            yield tell
+        finally:
+            tell(None)
 
     @contextmanager
     def times(self, strength: float) -> Iterator[None]:

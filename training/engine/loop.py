@@ -14,14 +14,31 @@ from .. import registry
 from ..config import TrainConfig, config_hash
 from ..data import concepts
 from ..family import Cond, Modules, Side
-from ..formats.adapting import is_whole
+from ..formats.adapting import in_force, is_whole
 from ..formats.beside import is_beside
 from ..plan import optimizing
 from ..runs import milder
 from ..runs.context import Context, Stopped
-from . import average, blocks, checkpoint, drawing, ending, idle, memory, nans, obeying, optim, saving, shards, speed, training_adapter
+from . import (
+    average,
+    blocks,
+    checkpoint,
+    drawing,
+    ending,
+    frozen,
+    idle,
+    memory,
+    nans,
+    obeying,
+    optim,
+    saving,
+    shards,
+    speed,
+    training_adapter,
+)
 from .cache import key
 from .data import Batch, Drawn
+from .experts import learning
 from .finish import finish
 from .ledger import PAIRED_EVERY, TOLD_EVERY, Ledger, learn, only
 from .lessons import Switch
@@ -85,7 +102,7 @@ class Session:
         self.optimizer = optim.make_optimizer(config.optimizer, self._groups(parts), ctx.home.plugins, speed.acts(config, "fused_optimizer") and not self.held.learning)
         self.scheduler = optim.make_scheduler(config.optimizer, self.optimizer, config.steps, ctx.home.plugins)
         self.scaler = memory.make_scaler(config)
-        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed, self.held.together)
+        self.gallery = Gallery(config, ctx, self.family, self.m, lambda text: prepared.texts.cond(text, config.device), prepared.divisor, self.switch, prepared.feed, self.held.together, self.fast)
         about_speed = [*speed.idle(config), *speed.said_of(config, self.optimizer, self.m.denoiser, fused, self.held.split), *nans.idle(config, self.held.split)]
         of_optimizer = idle.of_optimizer(config, [tuple(w.shape) for w in self.weights], ctx.home.plugins)
         of_adapter = idle.of_adapter(config, self.adapter, self.family.SPEC, ctx.home.plugins)
@@ -119,17 +136,21 @@ class Session:
         self.m.denoiser = load_denoiser(c, self.family, self.p.folder, self.held.device)
         blocks.recompute(self.m.denoiser, c.loss.gradient_checkpointing)
         self.m.side = self._side() if is_beside(self.adapter) else None
+        self.fast = frozen.attach_speed(c, self.family, self.m, self.ctx)  # each before the next: they are read by a loader that leaves no adapter behind
+        standing = frozen.attach_context(c, self.family, self.m, self.ctx)
         self.assistant = training_adapter.attach(c.model, self.family, self.m, self.ctx)
         if self.m.side:
             return {c.adapter.type: self.m.side.network}
-        self.adapter.attach(self.m.denoiser, c.adapter, spec.lora_targets[c.adapter.targets], number("adapter", c.seed))
+        learnt = learning(self.m.denoiser, spec, c.loss.expert)
+        for folder, network in learnt.items():
+            self.adapter.attach(network, in_force(c.adapter, spec), spec.lora_targets[c.adapter.targets], number("adapter", c.seed, *[folder] * (folder != spec.denoiser)))
         blocks.settle(self.m.denoiser, c.device)
-        self.held.divide(self.m.denoiser, self.assistant.parts)
+        self.held.divide(self.m.denoiser, [*standing, *self.assistant.parts])
         self.p.texts.keep_alive(self.m)
         everywhere = c.adapter.model_copy(update={"include": (), "exclude": (), "rank_patterns": ()})  # these name the denoiser's layers
         for name, encoder in self.m.text_encoders.items():
             self.adapter.attach(encoder, everywhere, spec.text_targets[c.adapter.targets], number("adapter", c.seed, name))
-        return {spec.denoiser: self.m.denoiser, **self.m.text_encoders}
+        return {**learnt, **self.m.text_encoders}
 
     def _groups(self, parts: dict[str, list[Tensor]]) -> list[tuple[list[Tensor], float]]:
         """[(weights, learning rate)] of what learns: the denoiser's, then each text encoder's, and what optimizer.rates sets apart."""
@@ -180,8 +201,9 @@ class Session:
         total, learnt, ids = torch.zeros((), device=self.config.device), torch.zeros((), device=self.config.device), self.feed.learnt(self.step)
         first = self._told_apart and self._has_base and (self.step + 1) % PAIRED_EVERY == 0 and self.ctx.ranks.first
         self.scaler.scale(total)  # a process whose share of this step is nothing has a scale all the same
-        with self.care.of(self.step), self.held.together():
+        with self.care.of(self.step), self.held.together(), self.switch.levels() as tell_level:
             for batch in self.feed.shared(self.step, self.ctx.ranks):  # dropout is seeded there
+                tell_level(batch.t / getattr(self.p.schedule, "steps", 1))
                 with self.care.autocast():
                     batch = self.care.told(batch)
                     batch.base = self._said_by_base(batch)

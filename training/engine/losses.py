@@ -12,7 +12,8 @@ from .noise import DiscreteSchedule, FlowSchedule
 
 Schedule = DiscreteSchedule | FlowSchedule
 FLOW_WEIGHTS = ("sigma_sqrt", "cosmap")  # said in terms of a flow's t
-LEAST_SNR = 1e-8
+LEAST_SNR = 1e-8  # of a noise that ends in pure noise (zero terminal SNR); nothing divides by less
+LEAST_SNR_DEBIASED = 4.6e-3  # where the usual noise of Stable Diffusion ends: 1 / sqrt(snr) grows without end beyond it
 MOST_DIFFERING = 8.0  # times the mean: a spot that differs a lot is not all that is learnt
 LEAST_T = 1e-3  # 1 / t^2 grows without end
 
@@ -95,12 +96,14 @@ def min_snr_weight(snr: Tensor, gamma: float, prediction_type: str) -> Tensor:
 
     For epsilon that is min(snr, gamma) / snr, for v the same over snr + 1, for flow min(snr, gamma) t^2.
     """
-    return snr.clamp(max=gamma) * to_clean(snr, prediction_type)
+    return snr.clamp(min=LEAST_SNR, max=gamma) * to_clean(snr, prediction_type)
 
 
 def debiased_weight(snr: Tensor, prediction_type: str) -> Tensor:
-    """Debiased estimation (Yu et al. 2023): the clean picture's error counts sqrt(snr), for epsilon 1 / sqrt(snr).  snr: [B] -> [B]."""
-    return snr.clamp(min=LEAST_SNR).sqrt() * to_clean(snr, prediction_type)
+    """Debiased estimation (Yu et al. 2023): the clean picture's error counts sqrt(snr), for epsilon 1 / sqrt(snr), at most 15.  snr: [B] -> [B]."""
+    if prediction_type == "epsilon":
+        return snr.clamp(min=LEAST_SNR_DEBIASED).rsqrt()
+    return snr.sqrt() * to_clean(snr, prediction_type)
 
 
 def sigma_sqrt_weight(t: Tensor) -> Tensor:

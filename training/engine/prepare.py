@@ -18,13 +18,14 @@ from ..files import write_atomic
 from ..formats import adapting, basehash
 from ..formats.basemodel import fingerprint, read_configs
 from ..outside import read_json
-from ..plan import optimizing, timelaw
+from ..plan import experts, optimizing, speeding, timelaw
 from ..runs import exactly
 from ..runs.context import Context, Stopped
-from . import memory
+from . import firsts, frozen, memory, noised
 from .cache import Cache, fill, key
 from .data import Feed, Plan, bare_captions, caption_record, plan, taught
 from .drawing import bank
+from .experts import Turns, turns_of
 from .imageprompts import ImagePrompts
 from .losses import warnings_for
 from .measuring import probes
@@ -55,6 +56,7 @@ class Prepared:
     texts: Texts
     probes: tuple[str, ...]  # sentences by which it is measured what the base model loses
     base_hashes: dict[str, str]  # {file of weights: sha256}, of the base model that is used now
+    turns: Turns | None = None  # of the denoisers that learn, where there are two
 
 
 def prepare(config: TrainConfig, ctx: Context) -> Prepared:
@@ -64,13 +66,14 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     family = registry.get("families", config.model.family, ctx.home.plugins)
     objective = concepts.objective_of(config, ctx.home.plugins)
     wrong = (*frames.problems(config, family.SPEC), *concepts.problems(config, ctx.home.plugins), *editing.problems(config, ctx.home.plugins), *words.problems(config, family.SPEC, ctx.home))
+    wrong += (*experts.problems(config, family.SPEC, ctx.home.plugins), *speeding.problems(config, ctx.home))
     for path, text in (*wrong, *adapting.problems(config, ctx.home.plugins), *optimizing.problems(config, ctx.home.plugins)):
         raise ValueError(f"{path} {text}")
     takes = family.SPEC.references if editing.edits(objective) else None
     if takes:
         with ranks.in_turn():
             ctx.phase("checking the pictures")
-            editing.check(config, ctx.home, family.SPEC)  # before a base model is downloaded
+            editing.check(config, ctx.home, family)  # before a base model is downloaded
     with ranks.in_turn():  # what is downloaded or reckoned on the way, the others find
         ctx.phase("checking the base model")
         folder = base_folder(config.model, family, ctx)
@@ -80,6 +83,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         if ranks.first and ctx.run.kind == config.kind:  # a search for the rate learns nothing for good
             exactly.note(config, ctx)
         work = plan(config, ctx.home, family.SPEC, divisor, ctx.warn, _held_before(ctx)) if config.data.datasets else bank(config, objective, divisor, key(*sorted(hashes.items())))
+        firsts.check(config, family.SPEC, ctx.home)
         if ranks.first:
             write_atomic(ctx.path(PICTURES), json.dumps(caption_record(work), ensure_ascii=False, indent=1).encode())
 
@@ -96,6 +100,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     drawn = texts_of(config, standing(config, ctx), takes, drawn_over(work))
     texts.encode(captions | changed | bare | set(sentences) | probed | drawn | {""}, ranks)
     m = family.load(folder, set(), placement(config.model, config.device))  # the scheduler
+    m.scheduler = noised.as_chosen(m.scheduler, config.model, family.SPEC)
     vae_print = f"{'+'.join(fingerprint(folder / p) for p in family.SPEC.parts['vae'])}:{config.model.dtype}{':tiled' * config.model.vae_tiling}"
 
     def with_vae() -> Modules:
@@ -125,11 +130,14 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
         _average_masks(ctx, cache, stride, work)
     flow = family.SPEC.prediction == "flow"
     law = timelaw.of_config(config.loss, m.scheduler.config if flow else None, family.SPEC.latent.patch)
+    turns = turns_of(config, family.SPEC, law, m.index["boundary_ratio"]) if family.SPEC.experts else None
+    if turns and len(turns.experts) == 1:
+        law = turns.laws[turns.experts[0].folder]
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in (*warnings_for(config.loss, family.SPEC.prediction), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins)):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins), *experts.idle(config, family.SPEC), *(turns.said(config.steps) if turns else ())):
         ctx.warn(text)
-    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts, takes)
-    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes)
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts, takes, turns)
+    return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes, turns)
 
 
 def _held_before(ctx: Context) -> frozenset[str]:
@@ -145,7 +153,7 @@ def _hash_base(config: TrainConfig, ctx: Context, family: ModuleType, folder: Pa
     """{file of weights: sha256} of the base model, reckoned anew where it is not known.  Raises ValueError for a damaged file; Stopped."""
     told = _progress(ctx, "checking the base model's files", "bytes")
     files = basehash.base_files(folder, family.SPEC.without(config.model.leave_out))
-    return basehash.hashes(files, ctx.home.root / ".easel" / "weights.json", told)
+    return basehash.hashes(files, ctx.home.root / ".easel" / "weights.json", told) | frozen.context_hash(config, ctx)
 
 
 def _encode_pictures(

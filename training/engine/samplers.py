@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..plan.samplers import SAMPLERS, Sampler
+from .noised import can_end_in_noise, ends_in_noise
 
 _OWN_TITLES = {s.scheduler: s.title for s in reversed(SAMPLERS.values())} | {"FlowMatchEulerDiscreteScheduler": "Euler"}
 
@@ -10,11 +11,12 @@ _OWN_TITLES = {s.scheduler: s.title for s in reversed(SAMPLERS.values())} | {"Fl
 def offered(scheduler, prediction: str) -> dict[str, Sampler]:
     """{id: sampler} that a base model can draw with besides its own scheduler.
 
-    Those of flow families draw with their own only: their pipelines hand it noise levels of their own, which others do not take.
+    Those of flow families draw with their own only: their pipelines hand it noise levels of their own, which others do not take.  For a model whose
+    noise ends in pure noise there are those that know of it.
     """
     if prediction == "flow":
         return {}
-    classes = {cls.__name__ for cls in scheduler.compatibles}
+    classes = {cls.__name__ for cls in scheduler.compatibles if can_end_in_noise(cls) or not ends_in_noise(scheduler.config)}
     return {id: sampler for id, sampler in SAMPLERS.items() if sampler.scheduler in classes}
 
 

@@ -20,14 +20,16 @@ from ..data.datasets import load_pixels
 from ..data.frames import fitting
 from ..family import Cond, Modules, References
 from ..files import write_atomic
+from ..formats.modelspec import scrub
 from ..plan import prompts
 from ..plan.prompts import Prompt
 from ..runs import prompting
 from ..runs.context import Context
 from ..runs.prompting import Standing
 from ..runs.shown import SPONTANEOUS
-from . import side
+from . import firsts, noised, side
 from .data import Feed, Item, Plan
+from .frozen import SpeedAdapter
 from .frugal import Frugal
 from .lessons import Switch
 from .memory import autocast
@@ -66,9 +68,9 @@ class Gallery:
     are learnt follow.  What is kept shows control picture, picture and result; of an edit what the picture is made from, the picture, and the result.
     """
 
-    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[Spoken], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext):
+    def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[Spoken], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext, fast: SpeedAdapter | None = None):
         self.config, self.ctx, self.family, self.m, self.cond, self.switch = config, ctx, family, m, cond, switch
-        self.feed, self.together = feed, together
+        self.feed, self.together, self.fast = feed, together, fast or SpeedAdapter(None, {}, 1.0, None)
         self.frugal = Frugal(ctx.warn)
         self.over = drawn_over(feed.plan)
         self.strengths = concepts.strengths(concepts.objective_of(config, ctx.home.plugins))
@@ -81,8 +83,17 @@ class Gallery:
         for width, height in dict.fromkeys(asked):
             if (drawn := self._size(width, height)) != (width, height):
                 ctx.warn(f"samples are {drawn[0]}x{drawn[1]} px: {width}x{height} does not divide by {divisor}")
-        for text in prompts.said(config):
+        for text in (*prompts.said(config), *self._no_first_frames()):
             ctx.warn(text)
+
+    def _no_first_frames(self) -> list[str]:
+        """That pictures to begin with are named for a family that draws from words alone, or for stills."""
+        spec, named = self.family.SPEC, prompts.first_frames(self.config)
+        if named and not firsts.can(spec):
+            return [f"sample.first_frame has no effect: {spec.title} draws from words alone"]
+        if self.config.sample.first_frame and self.config.sample.frames == 1:
+            return ["sample.first_frame has no effect: sample.frames is 1"]
+        return []
 
     def draw_all(self, step: int, again: bool = False) -> None:
         """All fixed prompts of `step`, each at every strength; those that are already on disk are kept, so that a resumed run draws only what is missing.
@@ -108,6 +119,9 @@ class Gallery:
 
     def change(self, step: int, lines: list[str]) -> set[Spoken]:
         """Other fixed prompts from `step` on, on record; the texts that have to be encoded for them.  Raises ValueError where they cannot be."""
+        for name in (prompts.read(self.config, line).sample.first_frame for line in lines if firsts.can(self.family.SPEC)):
+            if name:
+                firsts.find(self.config, self.ctx.home, name)
         self.standing = self.standing.changed(step, prompting.checked(lines))
         self.ctx.emit("prompts", step=step, rows=[list(row) for row in self.standing.now])
         wished = [(place, prompts.read(self.config, line)) for place, line in self.standing.now]
@@ -157,6 +171,8 @@ class Gallery:
         name = f"samples/{step:06d}_{index}.webp"
         at = {"strength": strength} if len(self.strengths) > 1 else {}
         note = f"{text}\nStep: {step}, Seed: {seed}" + f", Strength: {strength:g}" * bool(at)
+        if self.config.sample.speed_adapter:
+            note += f", Speed adapter: {scrub(self.config.sample.speed_adapter, self.config)}"
         files = {}
         if len(frames) > 1 and (video := clips.mp4(frames, self.config.sample.fps)):
             files[name.removesuffix(".webp") + ".mp4"] = video
@@ -176,12 +192,17 @@ class Gallery:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
+        pipe.scheduler = self.fast.scheduler(self.m.scheduler)
         s = prompt.sample
         width, height = self._size(s.width, s.height)
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
         video = {"num_frames": frames} if self.family.SPEC.latent.video else {}
         over, before, item = {}, [], self._item(index)
         said, avoided = self.said(prompt, index)
+        if frames > 1 and s.first_frame and (first := self._first_frame(s.first_frame, (width, height))):
+            pipe = self.family.begun(self.m) if hasattr(self.family, "begun") else pipe
+            pipe.set_progress_bar_config(disable=True)
+            over["image"] = first
         if self.feed.takes:
             over, before, (width, height) = self._edited(item, (width, height))
         elif self.m.side:
@@ -191,11 +212,11 @@ class Gallery:
             torch.manual_seed(seed)  # some of these pipelines draw the control picture's latents without the generator
             over, before = side.drawing(self.config, beside, item, self.feed.prompts, s.guidance, (width, height))
         try:
-            with torch.no_grad(), autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
+            with torch.no_grad(), autocast(self.config), self.fast.on(), interruptible((self.m.denoiser, self.m.vae), self.interrupted):
                 drawn = pipe(
                     **self.family.draw_args(self.m, self.cond(said), self.cond(avoided), s.guidance),
                     num_inference_steps=s.steps, width=width, height=height, output_type="pil",
-                    generator=torch.Generator().manual_seed(seed), **video, **over,
+                    generator=torch.Generator().manual_seed(seed), **noised.rescaled(pipe, self.m.scheduler), **video, **over,
                 )  # fmt: skip
         except Interrupted:
             return []
@@ -216,6 +237,16 @@ class Gallery:
         after = side.cut(item.treatment.apply(load_pixels(item.path)), width, height, item.size)
         shown = [*(fitted(picture, width, height) for picture in given), after]
         return ({takes.image: given if takes.several else given[0]} if given else {}), shown, (width, height)
+
+    def _first_frame(self, name: str, size: tuple[int, int]) -> Image.Image | None:
+        """The picture that a sample begins with, by its name; None where the family draws from words alone, or where it is gone."""
+        if not firsts.can(self.family.SPEC):
+            return None
+        try:
+            return firsts.named(self.config, self.ctx.home, name, size)
+        except (ValueError, OSError) as error:  # it was removed since the start: no reason to end a training
+            self.ctx.warn(f"a sample does not begin with {name!r}: {error}")
+        return None
 
 
 class Interrupted(Exception):

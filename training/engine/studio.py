@@ -13,15 +13,17 @@ from PIL import Image, ImageOps
 
 from .. import registry
 from ..config import DrawingConfig
-from ..data import pictures
+from ..data import editing, pictures
 from ..data.frames import fitting
 from ..family import FamilySpec, Modules
 from ..formats.basemodel import read_configs
+from ..formats.halves import together
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
-from . import adapter_files, blocks, memory, samplers, side
+from . import adapter_files, blocks, frozen, memory, noised, samplers, side
 from .cache import Cache
+from .experts import networks
 from .following import Following
 from .sampling import interruptible
 from .texts import Texts
@@ -44,6 +46,9 @@ class Studio:
         self.folder = base_folder(config.model, self.family, ctx)
         _, self.divisor = self.family.grid(read_configs(self.folder, self.spec.without(config.model.leave_out)))
         self.m: Modules = self.family.load(self.folder, set(), placement(config.model, config.device))  # the scheduler
+        self.m.scheduler = noised.as_chosen(self.m.scheduler, config.model, self.spec)
+        for text in noised.remarks(config.model, self.spec, self.m.scheduler):
+            ctx.warn(text)
         self.cache = Cache(ctx.home.cache, ctx.warn)
         self.texts = self._fresh_texts(learning=False)
         self.wardrobe: Wardrobe | None = None
@@ -77,6 +82,8 @@ class Studio:
                 low, high = length // self.divisor * self.divisor, -(-length // self.divisor) * self.divisor
                 raise ValueError(f"{shot.width}x{shot.height} px does not divide by {self.divisor}; try {low or high} or {high} in place of {length}")
         samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)
+        if editing.needed(self.spec):
+            raise ValueError(f"{self.spec.title} draws nothing without a picture that it is made from, which cannot be given here; a run's own samples are drawn over its pairs")
         if shot.frames > 1 and not self.spec.latent.video:
             raise ValueError(f"frames is {shot.frames}, but {self.spec.title} draws still pictures; set it to 1")
 
@@ -92,7 +99,7 @@ class Studio:
         self.m.vae = load_vae(self.config, self.family, self.folder).vae
         self.ctx.phase("loading the denoiser")
         self.m.denoiser = load_denoiser(self.config, self.family, self.folder)
-        modules = {self.spec.denoiser: self.m.denoiser, **self.m.text_encoders}
+        modules = {**networks(self.m.denoiser, self.spec), **self.m.text_encoders}
         self.wardrobe = Wardrobe(modules, self.spec, self.ctx.warn, lambda: blocks.settle(self.m.denoiser, self.config.device))
 
     def follow(self, run: str) -> None:
@@ -127,7 +134,9 @@ class Studio:
 
         Raises ValueError where one does not fit; Stopped.
         """
-        files = [(self.file_of(source), strength) for source, strength in loras]
+        asked = [(self.file_of(source), strength) for source, strength in loras]
+        named = {file for file, _ in asked}
+        files = [(half, strength) for file, strength in asked for half in together(file, self.spec) if half == file or half not in named]
         if self.following and self.following.inside:
             if not files:
                 return  # the wardrobe would put aside what it did not put on
@@ -145,6 +154,8 @@ class Studio:
         self.load()
         pipe = self.family.pipeline(self.m)
         pipe.scheduler = samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)[0]
+        if not shot.sampler:
+            pipe.scheduler = frozen.scheduled(pipe.scheduler, frozen.known_speed(self.spec, [source for source, strength in shot.loras if strength]))
         given: dict[str, Any] = {"width": shot.width, "height": shot.height}
         if picture:
             pipe = from_picture(pipe, bool(mask), self.spec)
@@ -162,7 +173,7 @@ class Studio:
             cond, negative = (self.texts.cond(text, self.config.device) for text in (shot.prompt, shot.negative))
             told = self.family.draw_args(self.m, cond, negative, shot.guidance)
             drawn = pipe(
-                **self._taken(pipe, told | given), num_inference_steps=shot.steps, output_type="pil", generator=torch.Generator().manual_seed(shot.seed)
+                **self._taken(pipe, told | given), **noised.rescaled(pipe, self.m.scheduler), num_inference_steps=shot.steps, output_type="pil", generator=torch.Generator().manual_seed(shot.seed)
             )
         return list(drawn.frames[0]) if video else drawn.images[:1]
 

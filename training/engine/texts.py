@@ -46,7 +46,8 @@ class Texts:
         self._stayed: dict[str, Modules] = {}
         self._noun = "caption" if isinstance(config, TrainConfig) else "prompt"
         quantised = "" if config.model.quantise_text == "none" else f":{config.model.quantise_text}"
-        self._prints = {name: f"{fingerprint(folder / name)}:{config.model.dtype}{quantised}" for name in self.encoders}
+        after = "".join(f"+{fingerprint(folder / name)}" for name in family.SPEC.parts.get("after_text", ()))  # what is cached went through it
+        self._prints = {name: f"{fingerprint(folder / name)}{after}:{config.model.dtype}{quantised}" for name in self.encoders}
 
     def encode(self, texts: Iterable[Spoken], ranks: Alone = ALONE) -> None:
         """Caches what is missing of `texts`, each of the ranks its share; an encoder is loaded only if it has something to do.  Raises Stopped."""

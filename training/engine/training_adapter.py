@@ -29,16 +29,22 @@ class TrainingAdapter:
         self.acting = True
         self.layers = len(layers)
         self.parts = [part for down, up, _ in layers.values() for part in (down, up)]
-        for layer, (down, up, scale) in layers.items():
-            layer.register_forward_hook(self._adding(down, up, scale))
+        self._hooks = [layer.register_forward_hook(self._adding(down, up, scale)) for layer, (down, up, scale) in layers.items()]
 
     def _adding(self, down: nn.Module, up: nn.Module, scale: float):
         def add(layer, args, answer):
             if not self.acting:
                 return answer
+            if down.weight.device != args[0].device:  # read beside a block that waits in RAM
+                down.to(args[0].device), up.to(args[0].device)
             return answer + (up(down(args[0].to(down.weight.dtype))) * scale).to(answer.dtype)
 
         return add
+
+    def remove(self) -> None:
+        """It never acts again, and leaves no trace."""
+        for hook in self._hooks:
+            hook.remove()
 
     @contextlib.contextmanager
     def off(self):
@@ -60,13 +66,16 @@ def attach(model: ModelPart, family: ModuleType, m: Modules, ctx: Context) -> Tr
     ctx.phase("loading the training adapter")
     token = ctx.secrets.get("hf_token")
     file = lora_file(model.training_adapter, token.reveal() if token else None)
-    found = _read(family, m, file)
+    try:
+        found = read(family, m, file)
+    except ValueError as error:
+        raise ValueError(f"the training adapter {error}") from None
     if not found:
         raise ValueError(f"model.training_adapter is {model.training_adapter!r}, but {file.name} holds no LoRA for {family.SPEC.title}; leave it empty, or choose another")
     return TrainingAdapter({m.denoiser.get_submodule(name): parts for name, parts in found.items()})
 
 
-def _read(family: ModuleType, m: Modules, file: Path) -> dict[str, tuple[nn.Module, nn.Module, float]]:
+def read(family: ModuleType, m: Modules, file: Path) -> dict[str, tuple[nn.Module, nn.Module, float]]:
     """{layer of the denoiser: (down, up, scale)} of a LoRA file; the denoiser is left without it.  Raises ValueError."""
     pipe = family.pipeline(Modules(m.dtype, denoiser=m.denoiser, scheduler=m.scheduler))
     try:
@@ -76,7 +85,7 @@ def _read(family: ModuleType, m: Modules, file: Path) -> dict[str, tuple[nn.Modu
             layer = m.denoiser.get_submodule(name)
             found[name] = (layer.lora_A[NAME].requires_grad_(False), layer.lora_B[NAME].requires_grad_(False), layer.scaling[NAME])
     except (ValueError, KeyError, RuntimeError, AttributeError) as error:
-        raise ValueError(f"the training adapter {file.name} cannot be read for {family.SPEC.title}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{file.name} cannot be read for {family.SPEC.title}: {str(error).splitlines()[0]}") from None
     if found:
         pipe.unload_lora_weights()
     return found

@@ -21,7 +21,7 @@ from filelock import FileLock
 from ..family import FamilySpec
 from ..files import fsync, fsync_folder, write_atomic
 from ..formats import basehash
-from ..formats.basemodel import fingerprint_file, read_header
+from ..formats.basemodel import INDEXES, fingerprint_file, read_header
 from ..hub.download import SMALL, SPARE_BYTES
 from ..names import folder_name
 from ..runs.context import Context, Stopped
@@ -29,6 +29,7 @@ from ..runs.context import Context, Stopped
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F8_E4M3": torch.bfloat16, "F8_E5M2": torch.bfloat16}
 SUMS = "easel-sums.json"  # {file: sha256}, beside what was unpacked
 VAE_PREFIXES = ("first_stage_model.", "vae.")
+WRAPPED = "net."  # before the names of a denoiser in some files
 SCALED = (".scale_weight", ".weight_scale", ".absmax", ".quant_map", "scaled_fp8")  # keys of files whose weights are no plain numbers
 
 
@@ -74,8 +75,8 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
     origin = _origin(weights, spec, file.stem)
     try:
         source = download(origin, ())
-        index = json.loads((source / "model_index.json").read_text(encoding="utf-8"))
-        if index["_class_name"] != spec.pipeline:
+        index = json.loads((source / spec.index).read_text(encoding="utf-8"))
+        if index["_class_name"] not in (spec.pipeline, *spec.other_pipelines):
             raise ValueError(f"it is like {origin}, made for {index['_class_name']}, but you chose {spec.title}; choose its own family")
         lacking = [name for name in parts if not _holds(weights, name, index[name][1], spec)]
         if lacking:
@@ -94,7 +95,7 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
             if name in lacking:
                 _link_folder(source / name, temporary / name)
             else:
-                _convert(weights, index[name], name, source, _dtype(header), file).save_pretrained(temporary / name)
+                _part(weights, name, index[name], source, _dtype(header), file, spec).save_pretrained(temporary / name)
         weights_of = {p.relative_to(temporary).as_posix(): basehash.sha256_of(p) for p in sorted(temporary.rglob("*")) if p.is_file()}
         basehash.write_record(temporary / SUMS, weights_of)
         for path in temporary.rglob("*"):
@@ -109,18 +110,21 @@ def _origin(weights: dict, spec: FamilySpec, name: str) -> str:
     """The repository that a file's weights are like, by what its layers are called and how large they are; where that leaves several, by the file's name."""
     from diffusers.loaders.single_file_utils import DIFFUSERS_DEFAULT_PIPELINE_PATHS, infer_diffusers_model_type
 
+    if any(_enclosed(weights, start) for start in spec.enclosed.values()):  # which diffusers takes for what the denoiser was made from
+        sizes = {spec.default_source: spec.parameters} | {other: count for other, (count, _) in spec.sizes.items()}
+        count = sum(tensor.numel() for tensor in weights.values())
+        return min(sizes, key=lambda source: abs(sizes[source] - count))
     try:
         kind = infer_diffusers_model_type(weights)
     except (IndexError, KeyError, UnboundLocalError):  # names of one model, shapes of none
         kind = "v1"
-    if kind == "v1" and not any(key.startswith("model.diffusion_model.input_blocks.") for key in weights):
-        return spec.default_source  # diffusers too says "v1" of whatever it does not know
-    origin = DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"]
-    if origin not in spec.alike:
+    unknown = kind == "v1" and not any(key.startswith("model.diffusion_model.input_blocks.") for key in weights)  # diffusers too says "v1" of whatever it does not know
+    origin = spec.default_source if unknown else DIFFUSERS_DEFAULT_PIPELINE_PATHS[kind]["pretrained_model_name_or_path"]
+    if origin not in (spec.default_source, *spec.alike):
         return origin
     words = lambda text: set(re.split(r"[^a-z0-9]+", text.lower()))
     usual = words(spec.default_source)
-    return next((other for other in spec.alike if words(other) - usual <= words(name)), spec.default_source)
+    return next((other for other in spec.alike if (own := words(other) - usual) and own <= words(name)), spec.default_source)
 
 
 def _holds(weights: dict, part: str, class_name: str, spec: FamilySpec) -> bool:
@@ -130,10 +134,42 @@ def _holds(weights: dict, part: str, class_name: str, spec: FamilySpec) -> bool:
 
     if part in spec.parts["denoiser"]:
         return True
+    if part in spec.parts.get("after_text", ()) and part not in spec.enclosed:
+        return False  # or under names that are not known here
+    if part in spec.enclosed:
+        return bool(_enclosed(weights, spec.enclosed[part]))
     if part in spec.parts["vae"]:
         return any(key.startswith(VAE_PREFIXES) for key in weights)
     cls = getattr(transformers, class_name)
     return is_clip_model_in_single_file(cls, weights) or (class_name.startswith("T5") and is_t5_in_single_file(weights))
+
+
+def _part(weights: dict, name: str, made_by: list[str], source: Path, dtype: torch.dtype, file: Path, spec: FamilySpec) -> torch.nn.Module:
+    """One part as a module."""
+    if name in spec.enclosed:
+        return _taken_out(weights, spec.enclosed[name], made_by[1], source / name, dtype, file)
+    starts = tuple(before + start for start in spec.enclosed.values() for before in ("", WRAPPED))
+    return _convert({k: t for k, t in weights.items() if not (starts and k.startswith(starts))}, made_by[:2], name, source, dtype, file)
+
+
+def _enclosed(weights: dict, start: str) -> dict:
+    """The tensors whose names begin so, under the names behind that."""
+    plain = {key.removeprefix(WRAPPED): tensor for key, tensor in weights.items()}
+    return {key.removeprefix(start): tensor for key, tensor in plain.items() if key.startswith(start)}
+
+
+def _taken_out(weights: dict, start: str, class_name: str, folder: Path, dtype: torch.dtype, file: Path) -> torch.nn.Module:
+    """A part that the file has under the names of diffusers' own module."""
+    import diffusers
+
+    cls = getattr(diffusers, class_name)
+    with torch.device("meta"):
+        module = cls.from_config(cls.load_config(folder, local_files_only=True))
+    try:
+        module.load_state_dict(_enclosed(weights, start), assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{file.name} does not hold a {class_name} as {folder.name} ({str(error).strip().splitlines()[0]}); choose the family that it belongs to, or give a folder") from None
+    return module.to(dtype)
 
 
 def _convert(weights: dict, made_by: list[str], part: str, source: Path, dtype: torch.dtype, file: Path) -> torch.nn.Module:
@@ -163,15 +199,16 @@ def _dtype(header: dict) -> torch.dtype:
 
 
 def _copy_small(source: Path, folder: Path, header: dict) -> None:
-    """model_index.json, tokenizers and scheduler; the latter as the file's own marks say."""
+    """The index, tokenizers and scheduler; the latter as the file's own marks say."""
     for path in source.rglob("*"):
         name = path.relative_to(source)
-        kept = name.parts[0].startswith(("tokenizer", "scheduler", "processor")) or str(name) == "model_index.json"
+        kept = name.parts[0].startswith(("tokenizer", "scheduler", "processor")) or name.parts[0].endswith("_tokenizer") or str(name) in INDEXES
         if kept and path.is_file() and any(fnmatch(path.name, pattern) for pattern in SMALL):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)
     marks = {"v_pred": {"prediction_type": "v_prediction"}, "ztsnr": {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}}
-    said = {k: v for mark, settings in marks.items() if mark in header for k, v in settings.items()}  # empty tensors by which finetunes say so
+    named = [mark for mark in marks if "v_pred" in header and mark in header]  # empty tensors by which finetunes say so; ComfyUI too heeds the second beside the first alone
+    said = {k: v for mark in named for k, v in marks[mark].items()}
     if said:
         config = folder / "scheduler" / "scheduler_config.json"
         write_atomic(config, json.dumps(json.loads(config.read_text(encoding="utf-8")) | said).encode())

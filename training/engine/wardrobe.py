@@ -91,9 +91,8 @@ class Wardrobe:
 
 def reaches_text(file: Path, spec: FamilySpec) -> bool:
     """Whether a file holds something for a text encoder, in any program's layout."""
-    prefixes = tuple(f"{name}." for name in spec.trainable_text)
-    kohya = tuple(f"{p}_" for name, p in (spec.kohya.prefixes if spec.kohya else {}).items() if name in spec.trainable_text)
-    return any(name.startswith((*prefixes, *kohya)) for name in layouts.names_in(file)) if prefixes else False
+    prefixes = adapter_files.text_prefixes(spec)
+    return any(name.startswith(prefixes) for name in layouts.names_in(file)) if prefixes else False
 
 
 def _names_in(layer) -> set[str]:

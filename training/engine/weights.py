@@ -55,10 +55,15 @@ def placement(model: ModelPart, device: str, quantise: str = "none") -> Placemen
 def load_denoiser(config: TrainConfig | DrawingConfig, family: ModuleType, folder: Path, device: str = "") -> nn.Module:
     """The denoiser as a run works with it: quantised, and with blocks in RAM, where the config says so.  device: another place than the config's."""
     m = config.model
-    device = "cpu" if m.offload else device or config.device
+    takes_turns = bool(family.SPEC.experts) and not m.offload and config.device != "cpu"
+    device = "cpu" if m.offload or takes_turns else device or config.device
     denoiser = family.load(folder, {family.SPEC.denoiser}, placement(m, device, m.quantise)).denoiser
     if isinstance(config, TrainConfig) and config.engine.fp8 and m.quantise == "fp8":
         multiply_in_fp8(denoiser)
+    if takes_turns:
+        from .experts import one_at_a_time
+
+        one_at_a_time(denoiser, config.device)
     if m.offload:
         hold_in_ram(denoiser, config.device, m.offload, isinstance(config, TrainConfig) and config.engine.overlap)
     return denoiser
@@ -90,9 +95,9 @@ def load_scheduler(folder: Path):
     return getattr(diffusers, name).from_pretrained(folder / "scheduler", local_files_only=True)
 
 
-def probe(family: ModuleType, m: Modules, latents: Tensor, cond: Cond, schedule, device: str) -> Tensor:
-    """The denoiser's answer to pure noise half-way: what two sets of weights are compared by.  latents: [1,C,h,w]."""
+def probe(family: ModuleType, m: Modules, latents: Tensor, cond: Cond, level: float, device: str) -> Tensor:
+    """The denoiser's answer to pure noise at a level of the schedule: what two sets of weights are compared by.  latents: [1,C,h,w]."""
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(device, m.dtype)
-    t = torch.tensor([schedule.at(0.5)], device=device)
+    t = torch.tensor([level], device=device)
     with torch.no_grad():
         return family.predict(m, noise, t, cond.to(device, m.dtype)).float().cpu()

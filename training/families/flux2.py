@@ -28,6 +28,7 @@ SPEC = FamilySpec(
     other_parameters=(24.0e9, 84e6),
     notes="Very large. A licence to accept on the Hub, not for commercial use.",
     tags=("flux", "flux-2", "text-to-image"),
+    blocks=flux2.BLOCKS,
     pipeline="Flux2Pipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=flux2.ORIGINALS,

@@ -33,6 +33,7 @@ SPEC = FamilySpec(
         "The LoRA also fits FLUX.2-klein-4B or -9B, which are distilled to four steps."
     ),
     tags=("flux", "flux-2", "text-to-image"),
+    blocks=flux2.BLOCKS,
     pipeline="Flux2KleinPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=flux2.ORIGINALS,

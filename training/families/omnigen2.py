@@ -1,13 +1,16 @@
-"""OmniGen2, text to picture: a flow transformer over Qwen2.5-VL's hidden states and FLUX's KL autoencoder."""
+"""OmniGen2, text and pictures to picture: a flow transformer over Qwen2.5-VL's hidden states and FLUX's KL autoencoder."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, mask_of
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, References, mask_of, references_of
+from ..models import sizes
 
-# All blocks but those that refine reference pictures: a text-to-image training never reaches them.
+IMAGE_GUIDANCE = 2.0  # towards what a picture is made from: example_edit.sh, example_in_context_generation.sh
+
+# All blocks but those that refine reference pictures: a training without them never reaches those, and edits are learnt in the others.
 _BLOCKS = tuple(f"{stack}.{n}" for stack, count in (("context_refiner", 2), ("noise_refiner", 2), ("layers", 32)) for n in range(count))
 _ATTENTION = tuple(f"{block}.attn.{layer}" for block in _BLOCKS for layer in ("to_q", "to_k", "to_v", "to_out.0"))
 _FF = tuple(f"{block}.feed_forward.linear_{n}" for block in _BLOCKS for n in (1, 2, 3))
@@ -35,7 +38,7 @@ SPEC = FamilySpec(
     lora_targets={"attention": _ATTENTION, "attention+ff": _ATTENTION + _FF, "all": _ATTENTION + _FF + _MODULATION + _OUTER},
     parameters=3.97e9,
     other_parameters=(3.75e9, 84e6),
-    notes="Trained from text, without reference pictures. Its text encoder is Qwen2.5-VL-3B, whose own licence allows research only.",
+    notes="Draws from words, and changes up to four pictures as an instruction says. Its text encoder is Qwen2.5-VL-3B, whose own licence allows research only.",
     pipeline="OmniGen2Pipeline",
     pipeline_module="omnigen2.pipelines.omnigen2.pipeline_omnigen2",
     elsewhere="The pipeline is that of [VectorSpaceLab/OmniGen2](https://github.com/VectorSpaceLab/OmniGen2), run from its folder.",
@@ -43,6 +46,7 @@ SPEC = FamilySpec(
     originals=_ORIGINALS,
     comfyui="comfyui",
     parts={"denoiser": ("transformer",), "text": ("mllm",), "vae": ("vae",)},
+    references=References(most=4, image="input_images"),  # as many as the published training has sizes for: max_input_pixels in options/ft_lora.yml
 )
 
 
@@ -108,9 +112,22 @@ def encode_image(m: Modules, pixels, generator):
     return (latents - m.vae.config.shift_factor) * m.vae.config.scaling_factor
 
 
+def reference_size(width: int, height: int) -> tuple[int, int]:
+    """Its own size, no larger than the pipeline takes it."""
+    return sizes.omnigen2(width, height)
+
+
+def encode_reference(m: Modules, pixels):
+    """pixels [1,3,H,W] in [-1,1] -> latents [1,16,h,w], the likeliest ones."""
+    latents = m.vae.encode(pixels.to(m.vae.dtype)).latent_dist.mode().float()
+    return (latents - m.vae.config.shift_factor) * m.vae.config.scaling_factor
+
+
 def predict(m: Modules, noisy, t, cond: Cond):
     """noisy [B,16,h,w]; t [B] in [0,1] -> noise - clean, [B,16,h,w].  The network says clean - noise and counts time from the noise on."""
-    return -m.denoiser(noisy, 1 - t, cond.tensors["embeds"].to(noisy.dtype), mask_of(cond), return_dict=False)[0]
+    references = [latents.to(noisy.dtype) for latents in references_of(cond)]
+    rows = [list(row) for row in zip(*references, strict=True)] if references else None
+    return -m.denoiser(noisy, 1 - t, cond.tensors["embeds"].to(noisy.dtype), mask_of(cond), rows, return_dict=False)[0]
 
 
 def pipeline(m: Modules):
@@ -130,6 +147,7 @@ def draw_args(m: Modules, cond: Cond, negative: Cond, guidance: float) -> dict:
         "negative_prompt_embeds": negative.tensors["embeds"],
         "negative_prompt_attention_mask": mask_of(negative),
         "text_guidance_scale": guidance,
+        "image_guidance_scale": IMAGE_GUIDANCE,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Beside, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Placement
+from ..family import Beside, Blocks, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Placement, Speed
 from ..models.unet import heard
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -36,6 +36,12 @@ SPEC = FamilySpec(
     # one transformer block in each place that attends; the larger UNets have up to ten
     marks=r"(?:(?:down|up)_blocks.[0-3]|mid_block).(?:attentions.[0-2].(?:proj_in|proj_out|transformer_blocks.0.(?:attn[12].(?:to_[qkv]|to_out.0)|ff.net.(?:0.proj|2)))"
     r"|resnets.[0-2].(?:conv1|conv2|conv_shortcut|time_emb_proj)|(?:down|up)samplers.0.conv)|conv_in|conv_out|time_embedding.linear_[12]",
+    blocks={
+        "composition": Blocks("Composition", "The coarse blocks in the middle of the network, which see the picture smallest.", (r"^down_blocks\.[23]\.", r"^mid_block\.", r"^up_blocks\.[01]\.")),
+        "detail": Blocks("Detail", "The fine blocks at both ends of the network.", (r"^down_blocks\.[01]\.", r"^up_blocks\.[23]\.")),
+        "no_text": Blocks("All but text", "Everything except where the prompt is read.", without=(r"\.attn2\.",)),
+    },
+    speed={"latent-consistency/lcm-lora-sdv1-5": Speed(6, 1, 1.0, "LCMScheduler")},
     beside={
         "controlnet": Beside("ControlNetModel", "StableDiffusionControlNetPipeline", "controlnet"),
         "t2i_adapter": Beside("T2IAdapter", "StableDiffusionAdapterPipeline", "adapter"),

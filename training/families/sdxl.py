@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..family import GEOMETRY, Beside, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement
+from ..family import GEOMETRY, Beside, Blocks, Cond, FamilySpec, KohyaNames, LatentSpec, Modules, Original, Placement, Speed
 from ..models.unet import heard
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -27,6 +27,11 @@ _ORIGINALS = (
     *(Original(f"{t}.{x}", (f"{o}.{x}",)) for o, t in _ATTENTIONS.items() for x in _INSIDE),
 )
 
+ILLUSTRIOUS, NOOBAI, NOOBAI_V, PONY = (
+    "OnomaAIResearch/Illustrious-xl-early-release-v0", "Laxhar/noobai-XL-1.1", "Laxhar/noobai-XL-Vpred-1.0", "kitty7779/ponyDiffusionV6XL",
+)  # fmt: skip
+_OFFSPRING = (ILLUSTRIOUS, NOOBAI, NOOBAI_V, PONY)
+
 SPEC = FamilySpec(
     id="sdxl",
     title="Stable Diffusion XL",
@@ -43,12 +48,36 @@ SPEC = FamilySpec(
     parameters=2.57e9,
     other_parameters=(0.82e9, 84e6),
     notes="Also its many finetunes, v-prediction ones too: the noise schedule is read from the checkpoint's own scheduler.",
+    titles={ILLUSTRIOUS: "Illustrious XL", NOOBAI: "NoobAI-XL", NOOBAI_V: "NoobAI-XL V-Pred", PONY: "Pony Diffusion V6 XL"},
+    # as their model cards say; NoobAI adds terms of its own, among them no commercial use, and so does Pony's author on the page of the release
+    licences={
+        ILLUSTRIOUS: ("other", "https://freedevproject.org/faipl-1.0-sd/"), PONY: ("other", "https://civitai.com/models/257749"),
+        **{id: ("other", f"https://huggingface.co/{id}") for id in (NOOBAI, NOOBAI_V)},
+    },
+    licence_names={id: "fair-ai-public-license-1.0-sd" for id in _OFFSPRING},
+    words={id: "booru" for id in _OFFSPRING},
     tags=("stable-diffusion-xl", "stable-diffusion-xl-diffusers", "text-to-image"),
     pipeline="StableDiffusionXLPipeline",
     parts={"denoiser": ("unet",), "text": ("text_encoder", "text_encoder_2"), "vae": ("vae",)},
     trainable_text=("text_encoder", "text_encoder_2"),
     kohya=KohyaNames({"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"}, _ORIGINALS),
     originals=_ORIGINALS,
+    blocks={
+        # Frenkel et al. 2024, "Implicit Style-Content Separation using B-LoRA", arXiv 2403.14572
+        "content": Blocks("Content", "The block that B-LoRA found to hold what is in the picture.", (r"^up_blocks\.0\.attentions\.0\.",)),
+        "style": Blocks("Style", "The block that B-LoRA found to hold its style and colours.", (r"^up_blocks\.0\.attentions\.1\.",)),
+        "content_and_style": Blocks("Content and style", "Both of B-LoRA's blocks: small, and can be parted later.", (r"^up_blocks\.0\.attentions\.[01]\.",)),
+        "composition": Blocks("Composition", "The coarse blocks in the middle of the network, which see the picture smallest.", (r"^down_blocks\.2\.", r"^mid_block\.", r"^up_blocks\.0\.")),
+        "detail": Blocks("Detail", "The fine blocks at both ends of the network.", (r"^down_blocks\.[01]\.", r"^up_blocks\.[12]\.")),
+        "no_text": Blocks("All but text", "Everything except where the prompt is read.", without=(r"\.attn2\.",)),
+    },
+    # as their model cards draw with them; those of one and two steps want timesteps of their own (DMD2's are within ten of LCM's)
+    speed={
+        "ByteDance/SDXL-Lightning/sdxl_lightning_4step_lora.safetensors": Speed(4, 0, 1.0, "EulerDiscreteScheduler", {"timestep_spacing": "trailing"}),
+        "ByteDance/Hyper-SD/Hyper-SDXL-8steps-lora.safetensors": Speed(8, 0, 1.0, "DDIMScheduler", {"timestep_spacing": "trailing"}),
+        "latent-consistency/lcm-lora-sdxl": Speed(6, 1, 1.0, "LCMScheduler"),
+        "tianweiy/DMD2/dmd2_sdxl_4step_lora_fp16.safetensors": Speed(4, 0, 1.0, "LCMScheduler"),
+    },
     beside={
         "controlnet": Beside("ControlNetModel", "StableDiffusionXLControlNetPipeline", "controlnet"),
         "t2i_adapter": Beside("T2IAdapter", "StableDiffusionXLAdapterPipeline", "adapter"),

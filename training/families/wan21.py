@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
+from ..family import Blocks, Cond, FamilySpec, LatentSpec, Modules, Original, Placement, Speed, numbered
 
 TOKENS = 512  # of UMT5, as WanPipeline's call has it; the transformer sees the padding, so its length counts
 TIMESTEPS = 1000  # the network's time for t = 1
@@ -52,6 +52,12 @@ SPEC = FamilySpec(
     titles={"Wan-AI/Wan2.1-T2V-14B-Diffusers": "Wan 2.1 14B"},
     notes="Video clips and pictures. Of 1.3 or 14 billion weights; what is learnt on one does not fit the other.",
     tags=("text-to-video", "wan"),
+    blocks={
+        "composition": Blocks("Composition", "The first 15 blocks; a rule of thumb.", (rf"^blocks\.{numbered(0, 14)}\.",)),
+        "detail": Blocks("Detail", "The blocks from the 16th on; a rule of thumb.", (rf"^blocks\.{numbered(15, 39)}\.",)),
+        "no_text": Blocks("All but text", "Everything except where the prompt is read.", without=(r"\.attn2\.",)),
+    },
+    speed={"Kijai/WanVideo_comfy/Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32.safetensors": Speed(6, 1)},  # of 14B; lightx2v's four to six steps
     pipeline="WanPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=ORIGINALS,
@@ -63,17 +69,27 @@ SPEC = FamilySpec(
 
 def load(folder: Path, parts: set[str], place: Placement) -> Modules:
     """The asked-for parts from a folder in diffusers layout; the scheduler always.  The VAE is fp32: it makes bands in bf16."""
-    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from diffusers import WanTransformer3DModel
+
+    from ..engine.weights import load_part
+
+    if json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("transformer_2", [None, None])[1]:
+        raise ValueError(f"{folder.name} holds two transformers, one for much and one for little noise; this family trains models with a single one")
+    m = load_beside(folder, parts, place)
+    if "transformer" in parts:
+        m.denoiser = load_part(WanTransformer3DModel, folder / "transformer", place)
+    return m
+
+
+def load_beside(folder: Path, parts: set[str], place: Placement) -> Modules:
+    """The asked-for parts but the denoiser; the scheduler always."""
+    from diffusers import AutoencoderKLWan
     from torch import float32
     from transformers import AutoTokenizer, UMT5EncoderModel
 
     from ..engine.weights import load_part, load_scheduler
 
-    if json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("transformer_2", [None, None])[1]:
-        raise ValueError(f"{folder.name} holds two transformers, one for much and one for little noise; this family trains models with a single one")
     m = Modules(place.dtype, scheduler=load_scheduler(folder))
-    if "transformer" in parts:
-        m.denoiser = load_part(WanTransformer3DModel, folder / "transformer", place)
     if "vae" in parts:
         m.vae = load_part(AutoencoderKLWan, folder / "vae", replace(place, dtype=float32))
     if "text_encoder" in parts:

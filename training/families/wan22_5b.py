@@ -8,7 +8,7 @@ from ..family import Cond, FamilySpec, LatentSpec, Modules, Placement
 from . import wan21
 from .wan21 import ATTENTION, FF, ORIGINALS, RELEASED, TIMESTEPS, draw_args, encode_image, encode_text, with_padding
 
-__all__ = ["SPEC", "draw_args", "encode_image", "encode_text", "grid", "load", "pipeline", "predict"]
+__all__ = ["SPEC", "begun", "draw_args", "encode_image", "encode_text", "grid", "load", "pipeline", "predict"]
 
 SPEC = FamilySpec(
     id="wan22_5b",
@@ -20,6 +20,7 @@ SPEC = FamilySpec(
     latent=LatentSpec(channels=48, stride=16, patch=2, video=True, frame_stride=4),
     prediction="flow",
     shift={"flow_shift": 5.0},
+    may_begin=True,
     divisor=32,
     side_px=704,
     architecture="wan-2.2-ti2v-5b",
@@ -57,6 +58,16 @@ def pipeline(m: Modules):
     from diffusers import WanPipeline
 
     return WanPipeline(
+        vae=m.vae, text_encoder=m.text_encoders.get("text_encoder"), tokenizer=m.tokenizers.get("text_encoder"), transformer=m.denoiser,
+        scheduler=m.scheduler, expand_timesteps=True,
+    )  # fmt: skip
+
+
+def begun(m: Modules):
+    """The pipeline that goes on from a picture: its latents stand in the first latent frame, whose tokens have the time 0."""
+    from diffusers import WanImageToVideoPipeline
+
+    return WanImageToVideoPipeline(
         vae=m.vae, text_encoder=m.text_encoders.get("text_encoder"), tokenizer=m.tokenizers.get("text_encoder"), transformer=m.denoiser,
         scheduler=m.scheduler, expand_timesteps=True,
     )  # fmt: skip

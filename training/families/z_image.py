@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement
+from ..family import Blocks, Cond, FamilySpec, LatentSpec, Modules, Original, Placement, numbered
 
 TOKENS = 512  # ZImagePipeline's default, the chat template included
 
@@ -44,6 +44,11 @@ SPEC = FamilySpec(
     other_parameters=(4.02e9, 84e6),
     notes="Tongyi-MAI/Z-Image is the model to train on; Z-Image-Turbo is distilled to eight steps without guidance.",
     tags=("z-image", "text-to-image"),
+    blocks={
+        "composition": Blocks("Composition", "The first half of the 30 blocks; a rule of thumb.", (rf"^layers\.{numbered(0, 14)}\.",)),
+        "detail": Blocks("Detail", "The second half of the 30 blocks; a rule of thumb.", (rf"^layers\.{numbered(15, 29)}\.",)),
+        "no_text": Blocks("All but text", "Everything except the blocks that see the prompt alone.", without=(r"^context_refiner\.",)),
+    },
     pipeline="ZImagePipeline",
     alike=("Tongyi-MAI/Z-Image-Turbo",),
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},

@@ -109,7 +109,7 @@ TABLE: dict[str, Rule] = {
     "weighted_captions": Why("a caption is learnt as it stands"), "no_token_padding": Why("captions are padded as the base model does it"),
     "adaptive_noise_scale": Why("noise offset is the same for every picture here"), "ip_noise_gamma": Why("there is no perturbation of the input here"),
     "ip_noise_gamma_random_strength": Why("there is no perturbation of the input here"), "noise_offset_random_strength": Why("noise offset has one strength here"),
-    "zero_terminal_snr": Why("the noise schedule is the base model's own"), "v_parameterization": Why("the base model's own scheduler says whether it predicts v", ()),
+    "zero_terminal_snr": ("model.zero_terminal_snr", lambda v: "on" if switch(v) else "auto"), "v_parameterization": ("model.prediction", lambda v: "v_prediction" if switch(v) else "auto"),
     "scale_v_pred_loss_like_noise_pred": Why("‘Weighting’ and Min-SNR are said for the clean picture here, whatever the model predicts"), "v_pred_like_loss": Why("there is no such term here"),
     "scale_weight_norms": Why("adapter weights are not scaled back here; ‘Weight decay’ pulls them to zero"),
     "train_norm": _LYCORIS, "use_tucker": _LYCORIS, "use_scalar": _LYCORIS, "use_cp": _LYCORIS, "rescaled": _LYCORIS, "rank_dropout_scale": _LYCORIS, "bypass_mode": _LYCORIS,

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from ..family import NAMED_BLOCKS
 from .beside import is_beside
 
 UNUSED = ("peft_version", "auto_mapping", "base_model_name_or_path")  # of a peft config: says nothing about the weights
@@ -28,12 +29,26 @@ def chosen_layers(module, config, targets: Sequence[str]) -> list[str]:
         raise ValueError(f"adapter.targets is {config.targets!r}, but this base model has no such layers")
     for field, patterns in (("include", config.include), ("exclude", config.exclude)):
         for pattern in patterns:
-            if not any(re.search(pattern, name) for name in named):
+            if not pattern.startswith(NAMED_BLOCKS) and not any(re.search(pattern, name) for name in named):
                 raise ValueError(f"adapter.{field} has {pattern!r}, but no layer's name holds that; a layer is called for example {named[0]}")
     kept = [name for name in named if picks(config, name, targets)]
     if not kept:
+        refuse_blocks(config, f"of adapter.targets {config.targets!r}")
         raise ValueError("adapter.include and adapter.exclude together leave no layer; take a pattern out")
     return kept
+
+
+def refuse_blocks(config, what: str) -> None:
+    """Raises ValueError where a named set of blocks is chosen, of which nothing is left."""
+    if config.blocks:
+        raise ValueError(f"adapter.blocks is {config.blocks!r}, which leaves no layer {what}; choose another set, or other layers that learn")
+
+
+def in_force(config, spec):
+    """An AdapterPart of a run as its layers are chosen by: the named set of blocks is among what it excludes.  config: AdapterPart."""
+    if not config.blocks:
+        return config
+    return config.model_copy(update={"exclude": (*config.exclude, *spec.blocks[config.blocks].left_out())})
 
 
 def picks(config, name: str, targets: Sequence[str]) -> bool:
@@ -65,6 +80,11 @@ def is_whole(adapter) -> bool:
     return getattr(adapter, "WHOLE", False)
 
 
+def file_kind(adapter, kind: str) -> str:
+    """The kind of adapter that its file is to every program that reads it: mostly the one that was trained."""
+    return getattr(adapter, "FILE", kind)
+
+
 def stands_alone(adapter) -> bool:
     """Whether its result is a network of its own, in a folder in diffusers' layout, and not a file that changes the base model."""
     return is_whole(adapter) or is_beside(adapter)
@@ -75,8 +95,14 @@ def problems(config, plugins=None) -> list[tuple[str, str]]:
     from .. import registry
 
     adapter = registry.get("adapters", config.adapter.type, plugins)
+    spec = registry.get("families", config.model.family, plugins).SPEC
+    if config.adapter.blocks and "blocks" in adapter.USES and config.adapter.blocks not in spec.blocks:
+        able = f"there are: {', '.join(spec.blocks)}" if spec.blocks else "there is none for it; leave it empty"
+        return [("adapter.blocks", f"is {config.adapter.blocks!r}, which is no set of {spec.title}; {able}")]
     if is_beside(adapter):
         return _problems_beside(config, adapter, registry.get("families", config.model.family, plugins).SPEC)
+    if hasattr(adapter, "heed") and config.engine.compile != "off":
+        return [("engine.compile", f"is {config.engine.compile!r}, but the adapter {config.adapter.type!r} acts otherwise at each noise level, which compiled blocks would not see; set it to off")]
     if not is_whole(adapter):
         return []
     kind, m = config.adapter.type, config.model

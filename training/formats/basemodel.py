@@ -21,6 +21,7 @@ BUILTIN_SOURCE = "builtin"
 MAX_HEADER_BYTES = 100_000_000  # the safetensors format's own limit
 MAX_JSON_BYTES = 64 << 20  # of a settings file or a list of shards
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+INDEXES = ("model_index.json", "modular_model_index.json")  # what a base model's top folder has one of
 
 
 def single_file(source: str) -> Path | None:
@@ -56,14 +57,21 @@ def mounted(source: str) -> Path | None:
     return Path(folder) if folder else None
 
 
+def is_top(folder: Path) -> bool:
+    """Whether a folder is the top of a base model in diffusers layout."""
+    return any((folder / name).is_file() for name in INDEXES)
+
+
 def check_folder(folder: Path, spec: FamilySpec) -> None:
     """Nothing comes back; raises ValueError that names the file, what is wrong with it and what to do."""
-    index = folder / "model_index.json"
+    index = folder / spec.index
     if not index.is_file():
-        raise ValueError(f"{folder.name} has no model_index.json, so it is not a base model in diffusers layout; choose its top folder")
+        index = next((folder / other for other in INDEXES if (folder / other).is_file()), index)  # of another family
+    if not index.is_file():
+        raise ValueError(f"{folder.name} has no {spec.index}, so it is not a base model in diffusers layout; choose its top folder")
     found = _read_json(index).get("_class_name", "")
     found = found[-1] if isinstance(found, list) and found else found  # [file, class] where the repository brings its own pipeline
-    if found != spec.pipeline:
+    if found not in (spec.pipeline, *spec.other_pipelines):
         raise ValueError(f"{folder.name} is made for {found or 'an unknown pipeline'}, but you chose {spec.title} ({spec.pipeline}); choose its own family")
     for names in spec.parts.values():
         for name in names:
@@ -138,6 +146,16 @@ def read_header(file: Path) -> dict:
 def read_configs(folder: Path, spec: FamilySpec) -> dict[str, dict]:
     """{part folder: its config.json} of all parts."""
     return {name: _read_json(folder / name / "config.json") for names in spec.parts.values() for name in names}
+
+
+def boundary_in(folder: Path, spec: FamilySpec) -> float:
+    """The noise level from which on the checkpoint in `folder` asks its first denoiser.  Raises ValueError where it does not say."""
+    index = _read_json(folder / "model_index.json")
+    lacking = [e.folder for e in spec.experts if not index.get(e.folder, [None, None])[1]]
+    if lacking or not index.get("boundary_ratio"):
+        what = f"no {lacking[0]}" if lacking else "no boundary_ratio in model_index.json"
+        raise ValueError(f"{folder.name} has {what}, but {spec.title} has two denoisers and a noise level at which they change; choose the family of this base model, or get it again, whole")
+    return float(index["boundary_ratio"])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the header take exactly that: the file means the same everywhere.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
@@ -16,11 +16,11 @@ import numpy as np
 from safetensors.numpy import save
 
 from .. import registry
-from ..family import FamilySpec
+from ..family import Expert, FamilySpec
 from ..files import write_atomic
 from . import foreign, layouts
-from .adapting import is_whole, stands_alone
-from .layouts import KOHYA_HEADER, LAYERS_HEADER, LORA_HEADER
+from .adapting import file_kind, is_whole, stands_alone
+from .layouts import EXPERT_HEADER, KOHYA_HEADER, LAYERS_HEADER, LORA_HEADER
 from .modelspec import stamp_hash
 
 __all__ = ["LAYOUTS", "LORA_HEADER", "Layout", "Offer", "adapter_file", "deliver", "laid_out", "needed", "offer_for", "offers", "relaid", "unread", "write"]
@@ -38,20 +38,31 @@ class Offer:
     ending: str  # of its name, before .safetensors: "" where it is for all of them, else "-comfyui"
     pipeline: bool  # whether load_lora_weights of the family's pipeline takes it
     comfyui: bool  # whether ComfyUI reads it whole
+    expert: Expert | None = None  # whose adapter it holds, of a family with two denoisers
+
+    @property
+    def id(self) -> str:
+        """What tells it from the adapter's other files."""
+        return f"{self.layout}{self.expert.ending if self.expert else ''}"
 
     def file_name(self, name: str) -> str:
-        """What the file is called: the adapter's name, and for whom it is where there are several."""
-        return f"{name}{self.ending}.safetensors"
+        """What the file is called: the adapter's name, for which of two denoisers it is, and for whom where there are several."""
+        return f"{name}{self.expert.ending if self.expert else ''}{self.ending}.safetensors"
 
 
-def offers(spec: FamilySpec, kind: str, adapter: ModuleType) -> tuple[Offer, ...]:
+def offers(spec: FamilySpec, kind: str, adapter: ModuleType, experts: tuple[Expert, ...] = ()) -> tuple[Offer, ...]:
     """The files that an adapter of this family and kind can be had in, the one for most programs first; it is the run's result.
+
+    experts: FamilySpec.learning of a run; each has files of its own.
 
     One file where there is a layout that both diffusers' loader and ComfyUI read whole; else one for each, and their names say so.
     Empty for an adapter whose result is a network of its own.
     """
     if stands_alone(adapter):
         return ()
+    if experts:
+        return tuple(replace(offer, expert=expert, title=f"{offer.title} ({expert.called} noise)") for expert in experts for offer in offers(spec, kind, adapter))
+    kind = file_kind(adapter, kind)
     found = [layout for layout in LAYOUTS if _pipeline_reads(spec, kind, layout) and _comfyui_reads(spec, adapter, layout)]
     order = [spec.comfyui or "kohya", "comfyui"] if not spec.pipeline_reads_originals else ["comfyui", spec.comfyui]
     if found:
@@ -77,12 +88,13 @@ def offer_for(file: Path, spec: FamilySpec, plugins: Path | None = None) -> Offe
 
 def readers(spec: FamilySpec, kind: str, adapter: ModuleType, layout: Layout) -> Offer:
     """Who reads an adapter of this family and kind in this layout."""
-    return _offer(spec, kind, adapter, layout, "")
+    return _offer(spec, file_kind(adapter, kind), adapter, layout, "")
 
 
 def needed(files: tuple[Offer, ...]) -> tuple[Offer, ...]:
-    """Of the files in which an adapter can be had, those that serve diffusers and ComfyUI between them: what is published."""
-    return files[:2] if files and files[0].ending else files[:1]
+    """Of the files in which an adapter can be had, those that serve diffusers and ComfyUI between them, of every expert: what is published."""
+    apart = [tuple(o for o in files if o.expert == expert) for expert in dict.fromkeys(o.expert for o in files)]
+    return tuple(o for own in apart for o in (own[:2] if own[0].ending else own[:1]))
 
 
 def _offer(spec: FamilySpec, kind: str, adapter: ModuleType, layout: Layout, ending: str) -> Offer:
@@ -141,13 +153,16 @@ def adapter_file(checkpoint: Path) -> Path:
     return averaged if averaged.is_file() else checkpoint / "adapter.safetensors"
 
 
-def deliver(checkpoint: Path, target: Path, metadata: dict[str, str], half: bool, spec: FamilySpec, layout: Layout) -> None:
+def deliver(checkpoint: Path, target: Path, metadata: dict[str, str], half: bool, spec: FamilySpec, layout: Layout, expert: Expert | None = None) -> None:
     """Writes `target`, whole or not at all, mode 0644; equal checkpoints give equal bytes.  half: as fp16 instead of fp32.
 
-    Raises ValueError when a weight does not fit fp16, or the family or kind of adapter has no such layout.
+    expert: of two denoisers, the one whose adapter it is; the names are then those of a model with one, as programs want them.  Raises ValueError when a weight does not fit fp16, or the family or kind of adapter has no such layout.
     """
     tensors, said = layouts.read(adapter_file(checkpoint))
     tensors, header = layouts.bake(tensors, json.loads(said.get(LORA_HEADER, "{}")))
+    if expert:
+        tensors, header = ({f"{spec.denoiser}.{k.split('.', 1)[1]}": v for k, v in found.items() if k.split(".", 1)[0] == expert.folder} for found in (tensors, header))
+        metadata = {**metadata, EXPERT_HEADER: expert.folder}
     if half:
         tensors = {name: _halved(name, t) for name, t in tensors.items()}
     write(target, tensors, header, metadata, spec, layout)

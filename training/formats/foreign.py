@@ -128,7 +128,7 @@ def _once(grouped: dict[str, Arrays], spec: FamilySpec) -> dict[str, Arrays]:
 
 def _prefixed(key: str, spec: FamilySpec) -> str:
     """`key` with its module in front: peft's own files have none."""
-    return key if key.split(".", 1)[0] in (spec.denoiser, *spec.parts["text"]) else f"{spec.denoiser}.{key}"
+    return key if key.split(".", 1)[0] in (*spec.parts["denoiser"], *spec.parts["text"]) else f"{spec.denoiser}.{key}"
 
 
 def as_named_here(key: str, spec: FamilySpec, names: Names) -> str:

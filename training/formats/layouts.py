@@ -21,6 +21,7 @@ from ..family import FamilySpec, Original
 LORA_HEADER = "lora_adapter_metadata"  # diffusers' own entry of a safetensors header
 KOHYA_HEADER = "easel.adapter"  # ours in the other layouts: diffusers refuses a kohya file that has its own entry
 LAYERS_HEADER = "easel.layers"  # kohya's names -> diffusers', where underscores alone do not tell
+EXPERT_HEADER = "easel.expert"  # of two denoisers, the folder of the one that a file is for
 FIRST_RELEASE = "diffusion_model"  # prefix of the layout that uses the names of a model's first release
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 ENDINGS = {"lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}

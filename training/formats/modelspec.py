@@ -9,10 +9,12 @@ import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .. import registry
 from ..config import TrainConfig
 from ..data import concepts
 from ..family import FamilySpec
 from ..plan import optimizing
+from .adapting import file_kind
 
 VERSION = "1.0.1"
 HASH_KEY = "modelspec.hash_sha256"
@@ -26,7 +28,7 @@ _PATHS = re.compile(
 
 def scrub(text: str, config: TrainConfig) -> str:
     """`text` in which paths of this computer are only their last part."""
-    own = [p for p in (config.model.source, config.model.training_adapter, *(d.name for d in config.data.datasets), config.concept.low, str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
+    own = [p for p in (config.model.source, config.model.training_adapter, config.model.context_adapter, config.sample.speed_adapter, *(d.name for d in config.data.datasets), config.concept.low, str(Path.home())) if re.match(r"[/~\\]|[A-Za-z]:[\\/]", p)]
     for path in sorted(own, key=len, reverse=True):
         text = text.replace(path, _last(path))
     return _PATHS.sub(lambda m: _last(m[0]), text)
@@ -51,26 +53,30 @@ def modelspec_metadata(
     step: int | None = None,
     tag_frequency: Mapping[str, Mapping[str, int]] | None = None,
     plugins: Path | None = None,
+    zero_terminal_snr: str = "",
+    context_sha256: str = "",
 ) -> dict[str, str]:
     """Metadata of the finished file, every value a string, no local path in any.
 
     prediction_type: as the scheduler says ("epsilon", "v_prediction", "flow"), "" where it is not known.  pictures: how many
     were trained on, 0 where it is not known.  date: ISO 8601.  step: of a checkpoint; None for the last.  tag_frequency:
     only when the person asked for it, because it tells the captions.  The hash is added by stamp_hash.  plugins: where objectives
-    of the user's own lie.
+    of the user's own lie.  zero_terminal_snr: "True" or "False", "" where it is not known or the family is a flow.
+    context_sha256: of the context adapter's file, "" where there is none or it is not known.
     """
     side = max(config.data.all_sides)
     o = config.optimizer
+    kind = file_kind(registry.get("adapters", config.adapter.type, plugins), config.adapter.type)
     what, how = concepts.said_of(config, plugins)
     said = {
         "modelspec.sai_model_spec": VERSION,
-        "modelspec.architecture": f"{spec.architecture}/{config.adapter.type}",
+        "modelspec.architecture": f"{spec.architecture}/{kind}",
         "modelspec.implementation": "diffusers",
         "modelspec.title": config.name,
         "modelspec.description": f"{config.adapter.type} for {spec.title}, trained with Easel" + f". {what}" * bool(what),
         "modelspec.date": date,
         "modelspec.resolution": f"{side}x{side}",
-        "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence_of(config.model.source)[0],
+        "modelspec.license": "Apache-2.0" if config.model.source == "builtin" else spec.licence_names.get(config.model.source) or spec.licence_of(config.model.source)[0],
         "modelspec.tags": ",".join(spec.tags),
         "modelspec.prediction_type": {"v_prediction": "v"}.get(prediction_type, prediction_type),
         "modelspec.trigger_phrase": ", ".join(config.triggers),
@@ -78,7 +84,7 @@ def modelspec_metadata(
         "ss_output_name": config.name,
         "ss_base_model_version": spec.architecture,
         "ss_sd_model_name": _model_name(config.model.source),
-        "ss_network_module": "networks.lora" if config.adapter.type == "lora" else f"peft.{config.adapter.type}",
+        "ss_network_module": "networks.lora" if kind == "lora" else f"peft.{kind}",
         "ss_network_dim": str(config.adapter.rank),
         "ss_network_alpha": str(config.adapter.alpha),
         "ss_network_dropout": str(config.adapter.dropout),
@@ -93,6 +99,7 @@ def modelspec_metadata(
         "ss_min_snr_gamma": str(config.loss.min_snr_gamma) if config.loss.min_snr_gamma else "None",
         "ss_loss_type": {"mse": "l2"}.get(config.loss.type, config.loss.type),
         "ss_debiased_estimation": str(config.loss.weighting == "debiased"),
+        "ss_zero_terminal_snr": zero_terminal_snr,
         "ss_noise_offset": str(config.loss.noise_offset) if config.loss.noise_offset else "None",
         "ss_masked_loss": str(config.loss.masked),
         "ss_steps": str(config.steps if step is None else step),
@@ -113,6 +120,9 @@ def modelspec_metadata(
         said |= {"easel.targets": json.dumps([t.model_dump() for t in config.concept.targets], ensure_ascii=False)} if config.concept.targets else {}
         at = concepts.strengths(concepts.known(config, plugins))
         said |= {"easel.strengths": f"{min(at):g} to {max(at):g}"} if len(at) > 1 else {}
+    if config.model.context_adapter:
+        beside = {"file": _last(config.model.context_adapter), "strength": config.model.context_strength, "sha256": context_sha256}
+        said["easel.context_adapter"] = json.dumps({name: value for name, value in beside.items() if value != ""}, ensure_ascii=False)
     if tag_frequency:
         said["ss_tag_frequency"] = json.dumps(tag_frequency, ensure_ascii=False, sort_keys=True)
     return {key: scrub(value, config) for key, value in said.items() if value}

@@ -7,6 +7,7 @@ the rows instead of on the weights, so that a name or an order that is wrong is 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -89,7 +90,11 @@ def plan(parts: Mapping[str, Shapes], spec: FamilySpec, class_name: str, configs
 
     parts: {folder: shapes of its tensors}; configs: {folder: its settings}.  Raises ValueError for a family, or a text encoder, that has no such names.
     """
+    if spec.parts.get("after_text") and not spec.enclosed:
+        raise ValueError(f"a single file of {spec.title} also holds what its text goes through, under names that are not known here; write a folder")
     made = _denoiser(parts[spec.denoiser], spec, class_name, configs[spec.denoiser])
+    for folder, start in spec.enclosed.items():
+        made |= {f"{start}{name}": _alone(folder, name, shape, shape) for name, shape in parts[folder].items()}
     if class_name != UNET:
         return made
     levels = 1 + max(int(m[1]) for m in map(_UP.match, parts["vae"]) if m)
@@ -102,7 +107,7 @@ def plan(parts: Mapping[str, Shapes], spec: FamilySpec, class_name: str, configs
 
 def held(spec: FamilySpec, class_name: str) -> tuple[str, ...]:
     """The folders that a family's single file holds."""
-    return (*spec.parts["denoiser"], *spec.parts["vae"], *spec.parts["text"]) if class_name == UNET else (spec.denoiser,)
+    return (*spec.parts["denoiser"], *spec.parts["vae"], *spec.parts["text"]) if class_name == UNET else (spec.denoiser, *spec.enclosed)
 
 
 def _denoiser(shapes: Shapes, spec: FamilySpec, class_name: str, config: dict) -> dict[str, Whole]:
@@ -120,7 +125,8 @@ def _denoiser(shapes: Shapes, spec: FamilySpec, class_name: str, config: dict) -
         rows = np.sort(np.concatenate([p.rows for p in there])) if there else np.empty(0)
         if not np.array_equal(rows, np.arange(sizes[name][0])):
             raise ValueError(f"the layers of this {spec.title} do not fill {name} of its first release row by row; write a folder")
-    return {name: Whole(sizes[name], tuple(there)) for name, there in pieces.items()}
+    flat = [_pattern(name) for name in spec.flat]
+    return {name: Whole((math.prod(sizes[name]),) if any(f.fullmatch(there[0].name) for f in flat) else sizes[name], tuple(there)) for name, there in pieces.items()}
 
 
 def _alone(part: str, name: str, shape: Shape, there: Shape) -> Whole:

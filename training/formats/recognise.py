@@ -52,7 +52,7 @@ def known_to(spec: FamilySpec) -> Callable[[str], bool]:
             return bool(flat.fullmatch(stem.removeprefix(start)))
         start = next((s for s in DOTTED if stem.startswith(s)), "")
         if not start and module in DENOISERS:
-            return module == spec.denoiser and bool(plain.fullmatch(rest))
+            return module in spec.parts["denoiser"] and bool(plain.fullmatch(rest))
         return bool(plain.fullmatch(stem.removeprefix(start)))
 
     return knows

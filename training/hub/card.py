@@ -92,7 +92,7 @@ def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, s
     base = hub_base(config)
     meta: dict = {"license": _licence(config, spec)}
     if meta["license"] == "other":
-        name = re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-")
+        name = spec.licence_names.get(config.model.source) or re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-")
         meta |= {"license_name": name, "license_link": spec.licence_of(config.model.source)[1]}
     meta |= {"library_name": "diffusers", "pipeline_tag": _task(spec)}
     if base:
@@ -173,6 +173,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         f"{_what(config)} for {markdown(spec.called(config.model.source))}, trained with Easel. {made}",
         " ".join(markdown(_plain(config, text)) for text in concepts.said_of(config, plugins)).strip(),
         _about_base(config, spec, base),
+        _about_context(config),
         _words(config),
         _how_to_use(config, spec, base, repo_id, trigger, plugins),
         f"## Training\n\n{_settings(config, spec, base, step, plugins)}",
@@ -190,6 +191,16 @@ def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
             "so this result fits that model only; it is not on the Hub."
         )
     return f"Base model: a copy of a {markdown(spec.title)} model on the author's computer, so this card cannot name its page on the Hub."
+
+
+def _about_context(config: TrainConfig) -> str:
+    """The LoRA that lay on the base model all the while, with which the result is used."""
+    source = config.model.context_adapter
+    if not source:
+        return ""
+    name = markdown(_plain(config, scrub(source, config)))
+    where = f"[{name}](https://huggingface.co/{'/'.join(source.split('/')[:2])})" if on_hub(source) else name
+    return f"It was trained beside the LoRA {where} at strength {config.model.context_strength:g}, which is no part of it: use both together."
 
 
 def _what(config: TrainConfig) -> str:
@@ -220,8 +231,8 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     source = base or ("presets/builtin/base" if config.model.source == "builtin" else "path/to/the/base-model")
     prompt = _plain(config, prompts.read(config, config.sample.prompts[0]).text) if config.sample.prompts else trigger or "a picture"
     adapter = registry.get("adapters", config.adapter.type)
-    files = needed(offers(spec, config.adapter.type, adapter))
-    pipeline, module, extra = "DiffusionPipeline", "diffusers", ""
+    files = needed(offers(spec, config.adapter.type, adapter, spec.learning(config.loss.expert)))
+    pipeline, module, extra = "ModularPipeline" if spec.modular else "DiffusionPipeline", "diffusers", ""
     if spec.pipeline_module:
         pipeline, module, extra = spec.pipeline, spec.pipeline_module, ", trust_remote_code=True"
     dtype = f"torch_dtype=torch.{'bfloat16' if spec.prediction == 'flow' else 'float16'}"  # flow transformers overflow in fp16
@@ -232,7 +243,8 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
     elif by_pipeline := next((o for o in files if o.pipeline), None):
         slides = concepts.signed(concepts.known(config, plugins))
         named = ', adapter_name="slider"' * slides
-        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(by_pipeline.file_name(config.name))}{named})"]
+        own = [o for o in files if o.layout == by_pipeline.layout]
+        imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(o.file_name(config.name))}{named}{_asked(o)})" for o in own]
         load += ['pipeline.set_adapters(["slider"], [1.5])  # from -2 to 2'] * slides
     else:
         imports, load = _load_peft(config, repo_id, next(o for o in files if o.layout == "diffusers").file_name(config.name))
@@ -242,12 +254,24 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         f"from {module} import {pipeline}",
         *imports,
         "",
-        f'pipeline = {pipeline}.from_pretrained({_literal(source)}, {dtype}{extra}).to("cuda")',
+        *_from_pretrained(pipeline, spec, _literal(source), f"{dtype}{extra}"),
         *load,
         *_drawn(config, spec, prompt),
         "```",
     ))  # fmt: skip
     return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, files)}".rstrip()
+
+
+def _from_pretrained(pipeline: str, spec: FamilySpec, source: str, how: str) -> list[str]:
+    """The lines that load the base model."""
+    if not spec.modular:
+        return [f'pipeline = {pipeline}.from_pretrained({source}, {how}).to("cuda")']
+    return [f"pipeline = {pipeline}.from_pretrained({source})", f"pipeline.load_components({how})", 'pipeline.to("cuda")']
+
+
+def _asked(offer: Offer) -> str:
+    """What load_lora_weights has to be told of the denoiser that a file is for."""
+    return f", {offer.expert.asked}=True" if offer.expert and offer.expert.asked else ""
 
 
 def _how_to_use_beside(config: TrainConfig, spec: FamilySpec, source: str, repo_id: str, prompt: str, dtype: str) -> str:
@@ -296,6 +320,9 @@ def _elsewhere(config: TrainConfig, spec: FamilySpec, files: tuple[Offer, ...]) 
     comfyui = next((o for o in files if o.comfyui), None)
     if comfyui is None:
         told.append("ComfyUI and AUTOMATIC1111 have no place for this kind of adapter.")
+    elif comfyui.expert:
+        names = " and ".join(code(o.file_name(config.name)) for o in files if o.comfyui)
+        told.append(f"ComfyUI: put {names} into `models/loras` and load each with *Load LoRA (Model Only)* on the model of its own noise.")
     else:
         told.append(f"ComfyUI: put {code(comfyui.file_name(config.name))} into `models/loras` and load it with *Load LoRA*.")
     if comfyui and comfyui.layout == "kohya":
@@ -339,6 +366,8 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int, plugi
         ("Weighting", f"min-SNR, gamma {config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else config.loss.weighting),
         ("EMA", f"{config.loss.ema_decay:g}" if config.loss.ema_decay else "off"),
         ("Precision", config.model.dtype),
+        ("Context adapter", f"{_plain(config, scrub(config.model.context_adapter, config))} at {config.model.context_strength:g}") if config.model.context_adapter else None,
+        ("Samples drawn with", f"the speed adapter {_plain(config, scrub(config.sample.speed_adapter, config))}, {config.sample.steps} steps") if config.sample.speed_adapter else None,
         ("Seed", str(config.seed)),
     ]
     lines = ["| Setting | Value |", "|---|---|"]
@@ -356,4 +385,4 @@ def _licence_words(config: TrainConfig, spec: FamilySpec) -> str:
     _, url = spec.licence_of(config.model.source)
     if config.model.source == "builtin" or not url:
         return ""
-    return f"## Licence\n\nThe base model's licence applies: <{url}>."
+    return f"## Licence\n\nThe base model's licence applies: <{url}>. {spec.terms}".rstrip()

@@ -47,7 +47,7 @@ def fetch(
     except hub.RevisionNotFoundError:
         raise ValueError(f"{source} has no revision {revision!r}; leave it empty for the default branch") from None
     except (hub.HfHubHTTPError, httpx2.HTTPError, OSError) as error:  # offline, DNS, proxy, 5xx: the cache may still hold everything
-        return _cached(source, revision, heavy, error)
+        return _cached(source, revision, spec.index, heavy, error)
     wanted = [s for s in info.siblings or () if _wanted([x.rfilename for x in info.siblings or ()], s.rfilename, spec, heavy, half)]
     missing = [s for s in wanted if not isinstance(try_to_load_from_cache(source, s.rfilename, revision=info.sha), str)]
     total = sum(s.size or 0 for s in missing)
@@ -80,7 +80,7 @@ def hindrance(source: str, revision: str, spec: FamilySpec, token: str | None) -
 
     offline = OSError("offline")
     try:
-        _cached(source, revision, {p for group in spec.parts.values() for p in group}, offline)
+        _cached(source, revision, spec.index, {p for group in spec.parts.values() for p in group}, offline)
         return ""
     except ValueError:
         pass
@@ -177,10 +177,10 @@ def _byte_counter(report: Callable[[int], None], stop: Callable[[], bool]):
 def _wanted(names: list[str], name: str, spec: FamilySpec, heavy: set[str], half: bool) -> bool:
     """Whether a repository's file is needed: small files, and one set of weights for each part of `heavy`."""
     folder, _, base = name.rpartition("/")
-    if "/" in folder or (not folder and base != "model_index.json"):
+    if "/" in folder or (not folder and base != spec.index):
         return False
     parts = {p for group in spec.parts.values() for p in group}
-    if folder and folder not in parts and not folder.startswith(("tokenizer", "scheduler", "processor")):
+    if folder and folder not in parts and not folder.startswith(("tokenizer", "scheduler", "processor")) and not folder.endswith("_tokenizer"):
         return False
     if any(fnmatch.fnmatch(base, pattern) for pattern in SMALL) and not base.endswith(".index.json"):
         return True
@@ -192,12 +192,12 @@ def _wanted(names: list[str], name: str, spec: FamilySpec, heavy: set[str], half
     return base in ((fp16 or plain) if half else (plain or fp16))
 
 
-def _cached(source: str, revision: str, heavy: set[str], error: Exception) -> Path:
+def _cached(source: str, revision: str, index: str, heavy: set[str], error: Exception) -> Path:
     from ..formats.basemodel import weight_files
 
     try:
         folder = _snapshot(source, revision or "main")
-        (folder / "model_index.json").stat()
+        (folder / index).stat()
         for part in heavy:
             weight_files(folder / part)
     except (ValueError, OSError):

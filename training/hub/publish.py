@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import json
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from safetensors import safe_open
 
 from .. import outside, registry
+from ..family import Expert
 from ..files import replacing
 from ..formats import foreign, ofcheckpoint
 from ..formats.adapting import is_whole, stands_alone
@@ -37,7 +40,8 @@ def offers_of(run: Run, plugins: Path | None = None) -> tuple[Offer, ...]:
     """The files in which the run's adapter can be had; none for a network of its own.  Raises ValueError where a plugin of its job is gone."""
     config = run.config()
     adapter = registry.get("adapters", config.adapter.type, plugins)
-    return offers(registry.get("families", config.model.family, plugins).SPEC, config.adapter.type, adapter)
+    spec = registry.get("families", config.model.family, plugins).SPEC
+    return offers(spec, config.adapter.type, adapter, spec.learning(config.loss.expert))
 
 
 def publishable(run: Run, checkpoint: str | int, folder: Path) -> dict[str, Path]:
@@ -48,7 +52,7 @@ def publishable(run: Run, checkpoint: str | int, folder: Path) -> dict[str, Path
     files = needed(offers_of(run))
     if not files:
         return {"": export_weights(run, checkpoint, folder / "whole")}
-    return {o.file_name(run.config().name): export_weights(run, checkpoint, folder / o.file_name("weights"), o.layout) for o in files}
+    return {o.file_name(run.config().name): export_weights(run, checkpoint, folder / o.file_name("weights"), o.layout, o.expert) for o in files}
 
 
 def plan(
@@ -111,10 +115,10 @@ def inside(root: Path, relative: str) -> Path:
         raise ValueError(f"{relative} is not there any more; reload the page and choose again") from None
 
 
-def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout | None = None) -> Path:
+def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout | None = None, expert: Expert | None = None) -> Path:
     """The adapter of a checkpoint at `target`; where it is the finished one in the result's own layout, the result itself.
 
-    layout: without it, the one that most programs read (see deliver.offers).  A network of its own is a folder in diffusers' layout.
+    layout: without it, the one that most programs read (see deliver.offers).  expert: of two denoisers; without it, the first that learnt.  A network of its own is a folder in diffusers' layout.
     Raises ValueError where the family or kind has no such layout, and for a checkpoint of a network whose training has not finished.
     """
     config = run.config()
@@ -130,9 +134,12 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
             raise ValueError("this run trained the whole model, or a network beside it: a checkpoint of it can be had once the run has finished; let it finish")
         ofcheckpoint.write_folder(weights, result, target, adapter, spec.denoiser if is_whole(adapter) else config.adapter.type, spec.denoiser)
         return target
-    layout = layout or offers_of(run)[0].layout
+    layout, expert = layout or offers_of(run)[0].layout, expert or offers_of(run)[0].expert
     if checkpoint == "final":
         result = _weights(run, checkpoint)
+        if expert:
+            own = next(o for o in offers_of(run) if o.expert == expert and o.layout == _layout_of(result, spec))
+            result = inside(run.path, own.file_name(config.name))
         if _layout_of(result, spec) == layout:
             return result
         relaid(result, target, spec, layout, names=lambda folder: [])
@@ -140,10 +147,10 @@ def export_weights(run: Run, checkpoint: str | int, target: Path, layout: Layout
     step = int(checkpoint)
     folder = _checkpoint(run, step)
     result = run.result()
-    known = _known(result) if result else {"prediction_type": "", "pictures": 0}
+    known = _known(result) if result else {"prediction_type": "", "pictures": 0, "zero_terminal_snr": "", "context_sha256": ""}
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     said = modelspec_metadata(config, spec, date=date, step=step, **known)
-    deliver(folder, target, said, half=config.model.dtype != "fp32", spec=spec, layout=layout)
+    deliver(folder, target, said, half=config.model.dtype != "fp32", spec=spec, layout=layout, expert=expert)
     return target
 
 
@@ -157,7 +164,15 @@ def _known(result: Path) -> dict:
     read_header(result)  # refuses what is no whole file of weights, before all of it is mapped
     with safe_open(result, framework="np") as file:
         said = file.metadata() or {}
-    return {"prediction_type": said.get("modelspec.prediction_type", ""), "pictures": int(said.get("ss_num_train_images", "0"))}
+    return {"prediction_type": said.get("modelspec.prediction_type", ""), "pictures": int(said.get("ss_num_train_images", "0")), "zero_terminal_snr": said.get("ss_zero_terminal_snr", ""), "context_sha256": _context(said)}
+
+
+def _context(said: Mapping[str, str]) -> str:
+    """The sha256 of the context adapter, of a result's metadata; "" where there is none."""
+    try:
+        return str(json.loads(said.get("easel.context_adapter", "{}")).get("sha256", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def export_zip(run: Run, checkpoint: str | int, samples: tuple[str, ...] | list[str], card_text: str, target: Path) -> Path:

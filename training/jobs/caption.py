@@ -13,10 +13,12 @@ from pydantic import BaseModel, Field, field_validator
 
 from .. import jobfile, registry
 from ..config import JobConfig
-from ..data import clips, datasets, versions
-from ..data.captions import clean_caption
+from ..data import clips, datasets, timed, versions
+from ..data.captions import clean_caption, with_trigger
 from ..data.combining import ONE_LINE, combined
 from ..data.datasets import Dataset, Picture
+from ..data.frames import scenes
+from ..data.timed import Line
 from ..runs.context import Context, Stopped
 
 TITLE = "Caption"
@@ -39,6 +41,7 @@ class Config(JobConfig):
         "behind", description="Where added text goes: behind what is there, in front of it, or on a line of its own, which is one more caption of the picture."
     )
     apart: bool = Field(True, description="Put ||| between a list of tags and sentences that are added to each other, so that shuffling the tags leaves the sentences whole.")
+    scenes: bool = Field(True, description="Of a clip that cuts from scene to scene, write a line for each with the time at which it begins; off describes the clip as a whole.")
     pictures: tuple[str, ...] = Field((), max_length=1_000_000, description="Names of the pictures that are captioned; none for all of the dataset.")
     trial: bool = Field(False, description="Write nothing: only show what would be written.")
     trigger: str = Field("", max_length=100, description="Word that calls up what is learnt; it is put in front of captions that lack it.")
@@ -162,7 +165,7 @@ def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, options
         ctx.phase("captioning", start, len(todo), "pictures")
         if ctx.stop_requested():
             raise Stopped(step=tally.done)
-        rows = _answers(todo[start : start + batch], captioner, state, options, tally)
+        rows = _described(todo[start : start + batch], captioner, state, options, config, tally)
         _save(rows, ds, config, ctx, tally)
         if not tally.done and len(tally.errors) >= HOPELESS:
             raise tally.errors[0]
@@ -171,12 +174,43 @@ def _caption_all(todo: list[Picture], captioner: ModuleType, state: Any, options
         raise tally.errors[0]
 
 
-def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, options: BaseModel, tally: Tally) -> list[tuple[Picture, str, str]]:
-    """[(picture, text, why there is none)].  One bad picture does not cost the others of its batch their caption."""
+@dataclass(frozen=True)
+class View:
+    """What a captioner is shown at once: a picture, a clip, or one scene of a clip."""
+
+    picture: Picture
+    scene: tuple[float, float] | None = None  # its start and end, seconds; None for the whole
+
+    @property
+    def id(self) -> str:
+        return self.picture.id
+
+
+def _described(pictures: list[Picture], captioner: ModuleType, state: Any, options: BaseModel, config: Config, tally: Tally) -> list[tuple[Picture, str, str]]:
+    """[(picture, text, why there is none)]; of a clip with several scenes, a line for each."""
+    found: list[tuple[Picture, str, str]] = _answers([View(p) for p in pictures if not _apart(p, captioner, config)], captioner, state, options, tally)
+    for clip in (p for p in pictures if _apart(p, captioner, config)):
+        rows = [row for scene in scenes(clip) for row in _answers([View(clip, scene)], captioner, state, options, tally)]
+        if problem := next((why for _, _, why in rows if why), ""):
+            found.append((clip, "", problem))
+        else:
+            told = [Line(view.scene[0], with_trigger(clean_caption(text), config.trigger)) for view, text, _ in rows]
+            found.append((clip, timed.joined("", told), ""))
+    return found
+
+
+def _apart(picture: Picture, captioner: ModuleType, config: Config) -> bool:
+    """Whether each scene of a clip is described by itself."""
+    return bool(config.scenes and picture.seconds and captioner.NEEDS_PIXELS and len(scenes(picture)) > 1)
+
+
+def _answers(views: list[View], captioner: ModuleType, state: Any, options: BaseModel, tally: Tally) -> list[tuple[Any, str, str]]:
+    """[(picture, or the view of a scene, text, why there is none)].  One bad picture does not cost the others of its batch their caption."""
     rows, opened = [], []
-    for picture in pictures:
+    for view in views:
+        picture = view if view.scene else view.picture
         try:
-            opened.append((picture, _seen(picture, captioner, options)))
+            opened.append((picture, _seen(view, captioner, options)))
         except (ValueError, OSError, MemoryError) as error:
             rows.append((picture, "", f"cannot be read: {error}"))
     for group in [opened] if len(opened) < 2 else [opened, *([one] for one in opened)]:
@@ -195,12 +229,15 @@ def _answers(pictures: list[Picture], captioner: ModuleType, state: Any, options
     return rows
 
 
-def _seen(picture: Picture, captioner: ModuleType, options: BaseModel) -> Any:
-    """What a captioner is given of a picture; of a clip the frame in its middle, or the frames that it asks for."""
+def _seen(view: View, captioner: ModuleType, options: BaseModel) -> Any:
+    """What a captioner is given of a picture; of a clip or a scene the frame in its middle, or the frames that it asks for."""
+    picture = view.picture
     if not captioner.NEEDS_PIXELS:
         return None
-    if picture.seconds and hasattr(captioner, "frames"):
-        return clips.sampled(picture.path, picture.seconds, captioner.frames(options))
+    if picture.seconds:
+        span = view.scene or (picture.treatment.start_s, picture.treatment.until(picture.seconds))
+        found = clips.sampled(picture.path, *span, captioner.frames(options) if hasattr(captioner, "frames") else 1)
+        return found if hasattr(captioner, "frames") else found[0]
     return picture.treatment.apply(datasets.load_pixels(picture.path))
 
 
@@ -218,9 +255,12 @@ def _save(rows: list[tuple[Picture, str, str]], ds: Dataset, config: Config, ctx
         elif problem:
             problems[picture.id] = problem
         else:
-            text = clean_caption(text)  # paragraphs of one answer are one caption
             was[picture.id] = {"was": now} if config.trial else {}
             kept = now if config.mode == "append" else ""
+            if picture.seconds and timed.is_timed(text):  # what is said of the whole clip stays, what was said of its scenes is said anew
+                captions[picture.id] = timed.joined(timed.parted(kept)[0], timed.parted(text)[1])
+                continue
+            text = clean_caption(text)  # paragraphs of one answer are one caption
             captions[picture.id] = combined(kept, text, config.place, config.apart, config.trigger, ds.lines)
     if not config.trial:
         ds.set_captions(captions, config.captioner, op=f"{ctx.run.id}:{ctx.attempt}")

@@ -52,6 +52,7 @@ def run(config: Config, ctx) -> None:
     check_there(config.device)
     family = registry.get("families", config.family, ctx.home.plugins)
     spec = family.SPEC
+    jobs.refuse_experts(spec)
     tuned, base = (extract.model_folder(config.model(source), family, ctx) for source in (config.tuned, config.base))
     parts = [spec.denoiser, *(t for t in spec.trainable_text if config.text_encoders and (tuned / t).is_dir() and (base / t).is_dir())]
     cut = jobs.cut_of(config.rank, config.share, config.threshold)

@@ -53,6 +53,7 @@ def run(config: Config, ctx) -> None:
 
     family = registry.get("families", config.family, ctx.home.plugins)
     spec = family.SPEC
+    jobs.refuse_experts(spec)
     files = [jobs.find(use.file, ctx) for use in config.adapters]
     folder, file = base_folder(ModelPart(family=config.family, source=config.base), family, ctx), single_file(config.base)
     shares = [Share({}, use.strength, [(b.pattern, b.strength) for b in config.blocks if b.adapter in (0, n)]) for n, use in enumerate(config.adapters, 1)]
@@ -124,6 +125,7 @@ def _held(folder, spec) -> str:
     from ..formats.onefile import held
     from ..tools import jobs
 
-    if len(held(spec, jobs.network(folder / spec.denoiser)[0])) > 1:
+    parts = set(held(spec, jobs.network(folder / spec.denoiser)[0])) - set(spec.enclosed)
+    if len(parts) > 1:
         return "a single file with all parts under the names of the first release, for ComfyUI's folder checkpoints and for AUTOMATIC1111"
     return f"a single file with the {spec.denoiser} alone under the names of the first release, for ComfyUI's folder diffusion_models"

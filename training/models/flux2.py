@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..family import LatentSpec, Modules, Original, Placement
+from ..family import Blocks, LatentSpec, Modules, Original, Placement
 
 LATENT = LatentSpec(channels=128, stride=16)
 TOKENS = 512  # both pipelines' default, the chat template included; all of them are read, padding too
@@ -45,6 +45,11 @@ RELEASED = (
     ),
     *((f"{_SINGLE}attn.norm_{x}.weight", f"single_blocks.{{n}}.norm.{name}_norm.scale") for x, name in (("q", "query"), ("k", "key"))),
 )  # fmt: skip
+BLOCKS = {
+    "composition": Blocks("Composition", "The blocks in front, in which picture and prompt still have weights of their own; a rule of thumb.", (r"^transformer_blocks\.",)),
+    "detail": Blocks("Detail", "The blocks behind them, in which both share one stream; a rule of thumb.", (r"^single_transformer_blocks\.",)),
+    "no_text": Blocks("All but text", "Everything except the layers of the prompt's own stream.", without=(r"\.add_[qkv]_proj$", r"\.to_add_out$", r"\.ff_context\.", r"_modulation_txt\.")),
+}
 LORA_TARGETS = {"attention": ATTENTION, "attention+ff": ATTENTION + FF, "all": ATTENTION + FF + MODULATION}
 
 

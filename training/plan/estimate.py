@@ -8,6 +8,7 @@ which is right within a factor of two or so, and says so.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,10 @@ from ..data import concepts, editing, pairs, words
 from ..data.frames import left_out, segments
 from ..data.parts import taken
 from ..family import FamilySpec
-from ..formats.adapting import is_whole
+from ..formats.adapting import in_force, is_whole
 from ..formats.beside import is_beside, needs_control
 from ..home import Home
-from . import layers, optimizing, pays, prompts, sharing
+from . import layers, optimizing, pays, prompts, sharing, speeding
 from .devices import CARDS
 from .hardware import Machine
 from .layers import BaseModel
@@ -126,7 +127,7 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
         if concepts.in_pairs(objective):
             uses = [(use, pairs.highs(all_of_it, config.concept.low)) for use, all_of_it in uses]
         usable = [(use, p) for use, all_of_it in uses for p in all_of_it]
-        said = left_out((p for _, p in usable), d, spec)
+        said = left_out(usable, d, spec)
         if needs_control(registry.get("adapters", config.adapter.type, home.plugins)):
             bare = [p.id for _, p in usable if p.control is None]
             said += [f"{len(bare)} of {len(usable)} pictures have no control picture and are left out: {', '.join(bare[:5])}"] * bool(bare)
@@ -134,7 +135,7 @@ def buckets_of_epoch(config: TrainConfig, spec: FamilySpec, pictures: int, divis
             if not usable:
                 return [], ["no picture has a control picture to learn from; put name.control.png beside name.jpg, or make them on the Dataset tab"]
         edits = editing.edits(objective) and family.SPEC.references is not None
-        cut = [(use, (use.repeats * p.repeats, p if edits else None, p.width, p.height, pieces, d.sides(use))) for use, p in usable if (pieces := segments(p.seconds, d, spec))]
+        cut = [(use, (use.repeats * p.repeats, p if edits else None, p.width, p.height, pieces, d.sides(use))) for use, p in usable if (pieces := segments(p, use, d, spec))]
         shapes = [shape for use, shape in cut if not use.prior]
         kept = [shape for at, shape in enumerate(shapes) if not _spread(at, d.held_out, len(shapes))]
         kept += [shape for use, shape in cut if use.prior]
@@ -213,13 +214,14 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     buckets, said = buckets_of_epoch(config, spec, pictures, model.divisor, home)
     items, epoch_steps = len(buckets), steps_per_epoch(buckets, per_step)
 
+    lengths = _lengths(config, buckets)
     usual_shown, most_shown = editing.shown_share(config, home, family)
-    seconds, step_s = _time(config, machine, spec, model, pace, items, usual_shown)
+    seconds, step_s = _time(config, machine, spec, model, pace, items, lengths, usual_shown)
     among = split_among(config, spec, model, machine.vram_free_bytes, home.plugins, most_shown)
     vram, ram, parts = _peak(config, spec, model, pace, among, most_shown)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     held = _held_texts(config, spec, items, home) * _text_bytes(config, model)
-    disk = _disk(config, spec, model, items, usual_shown) + held + download
+    disk = _disk(config, spec, model, items, lengths, usual_shown) + held + download
     unsure = 1.25 if pace else UNSURE
     problems = _problems(machine, vram, ram, disk, download, config, among)
     if unshared:
@@ -234,6 +236,8 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
         too_large=ram > machine.ram_free_bytes or (config.device in CARDS and machine.cuda_ok and vram > machine.vram_free_bytes),
     )  # fmt: skip
     made.sentences.extend(problems + said * bool(items) + prompts.said(config) + _sentences(config, machine, made, items, per_step))
+    if said_of_clips := _clips(buckets):
+        made.sentences.append(said_of_clips)
     if count > 1:
         made.sentences.append(_sharing(config, count))
     if among > 1:
@@ -244,6 +248,9 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     if asked:
         takes = f"Each picture takes {asked} passes of the base model and {parts} that are learnt from"
         made.sentences.append(takes if config.data.datasets else f"{takes}; the base model draws the {items} pictures first")
+    if config.sample.every and (config.sample.speed_adapter or spec.speed):
+        without = config.model_copy(update={"sample": config.sample.model_copy(update={"every": 0})})
+        made.sentences.extend(speeding.sentence(config, spec, seconds - _time(without, machine, spec, model, pace, items, lengths, usual_shown)[0], seconds))
     if config.keep.on:
         made.sentences.append(_keeping(config, spec, model, config.steps * step_s, held, most_shown))
     return made
@@ -254,9 +261,20 @@ def _lacking(config: TrainConfig, home: Home, family: ModuleType) -> list[str]:
     if not editing.edits(concepts.known(config, home.plugins)) or family.SPEC.references is None:
         return []
     try:
-        return editing.faults(config, family.SPEC, editing.rows(config, home, check=False))
+        return editing.faults(config, family, editing.rows(config, home, check=False))
     except (ValueError, OSError):
         return []  # a dataset that is not there: the start says so, in its place
+
+
+def _clips(buckets: list[Hashable]) -> str:
+    """What an epoch holds where clips are learnt; "" for pictures alone."""
+    frames = Counter(bucket[2] for bucket in buckets if isinstance(bucket, tuple))
+    stills = frames.pop(1, 0)
+    if not frames:
+        return ""
+    lengths = ", ".join(str(n) for n in sorted(frames, reverse=True))
+    told = f"Training clips in an epoch: {frames.total()}, of {lengths} frames"
+    return f"{told}; still pictures beside them: {stills}" if stills else told
 
 
 def _sharing(config: TrainConfig, count: int) -> str:
@@ -305,8 +323,14 @@ def device_flops(config: TrainConfig, machine: Machine) -> float:
     return MPS_FLOPS if config.device == "mps" else CPU_FLOPS_PER_CORE * machine.cores
 
 
-def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseModel, pace: Pace | None, items: int, shown: float = 0.0) -> tuple[float, float]:
-    """(seconds of the whole run, seconds of one optimizer step).  shown: px that a picture is made from, as a multiple of its own."""
+def _lengths(config: TrainConfig, buckets: list[Hashable]) -> dict[int, float]:
+    """{frames: share of the items that have so many}; where the buckets do not say, all have the most that there are."""
+    frames = [bucket[2] for bucket in buckets if isinstance(bucket, tuple)]
+    return {n: count / len(frames) for n, count in Counter(frames).items()} if frames else {config.data.most_frames: 1.0}
+
+
+def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseModel, pace: Pace | None, items: int, lengths: dict[int, float], shown: float = 0.0) -> tuple[float, float]:
+    """(seconds of the whole run, seconds of one optimizer step).  lengths: as _lengths() says.  shown: px that a picture is made from, as a multiple of its own."""
     rate = device_flops(config, machine)
     launches = LAUNCH_S[config.device] * max(len(model.denoiser.layers), 100)
     alone = launches if config.device == "cpu" else 0.0  # a card computes while the next layer is started
@@ -314,11 +338,13 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
     def forward(cells: float, pictures: int = 1) -> float:
         return max(model.denoiser.flops(cells) * pictures / rate, launches) + alone
 
-    batch, sides, d = config.data.batch_size, config.data.all_sides, config.data
+    batch, sides = config.data.batch_size, config.data.all_sides
     passes = sum(passes_of(config))
     copied = config.model.offload * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype], spec.denoiser == "unet")
+    if len(spec.learning(config.loss.expert)) > 1 and not config.model.offload:  # at most every second turn is the other one's
+        copied = 0.5 / COPIES / config.loss.expert_steps * held(model.denoiser, config.model.quantise, BYTES[config.model.dtype])
     copying_s = COPIES * copied / COPIED_BYTES_S if config.device in CARDS else 0.0
-    one_s = sum(passes * forward((1 + shown) * cells(side, side, model, latent_frames(d.frames, spec)), batch) for side in sides) / len(sides)
+    one_s = sum(share * passes * forward((1 + shown) * cells(side, side, model, latent_frames(frames, spec)), batch) for side in sides for frames, share in lengths.items()) / len(sides)
     step_s = (one_s + copying_s) * config.optimizer.accumulation * sharing.share_of_time(config, config.gpus or 1)
     correction = 1.0
     if pace:
@@ -341,7 +367,7 @@ def _time(config: TrainConfig, machine: Machine, spec: FamilySpec, model: BaseMo
         kept = [config.sample.model_copy(update={"width": side, "height": side, "frames": 1}) for side in sides]
         drawn_s += config.keep.drawn * sum(drawing_s(s) for s in kept) / len(kept)
     flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
-    encode_s = items * flips * (1 + shown) * sum(model.vae.flops(side * side * d.frames) for side in sides) / len(sides) / rate
+    encode_s = items * flips * (1 + shown) * sum(share * model.vae.flops(side * side * frames) for side in sides for frames, share in lengths.items()) / len(sides) / rate
     saves = config.steps / config.save.every if config.save.every else 1
     save_s = saves * (0.05 + 12 * _adapter(config, spec, model) / 300e6)  # weights and state at 300 MB/s, flushed
     load_s = model.parameters * BYTES[config.model.dtype] / 500e6 * 2  # once to train, once to prove the result
@@ -379,13 +405,13 @@ def latent_frames(frames: int, spec: FamilySpec) -> int:
 
 def _adapter(config: TrainConfig, spec: FamilySpec, model: BaseModel) -> float:
     """Weights that learn."""
-    a, kind = config.adapter, registry.get("adapters", config.adapter.type)
+    a, kind = in_force(config.adapter, spec), registry.get("adapters", config.adapter.type)
     if is_whole(kind):
         return model.denoiser.parameters
     if is_beside(kind):
         return kind.weights(model.denoiser, spec.beside[a.type], a) if a.type in spec.beside else 0.0  # which is refused before the start
     text = model.text.adapter(kind, a, spec.text_targets[a.targets]) if a.text_encoder and spec.trainable_text and "text_encoder" in kind.USES else 0.0
-    return model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
+    return max(1, len(spec.learning(config.loss.expert))) * model.denoiser.adapter(kind, a, spec.lora_targets[a.targets]) + text
 
 
 def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int = 1, shown: float = 0.0) -> tuple[float, float, dict[str, float]]:
@@ -396,9 +422,10 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int 
     d, side = config.data, max(config.data.all_sides)
     s = max((p.sample for p in prompts.of_config(config)), key=lambda s: s.width * s.height * s.frames, default=config.sample)
     # a video VAE goes through a clip a latent frame at a time
-    at_once, drawn_at_once = min(spec.latent.frame_stride, d.frames), min(spec.latent.frame_stride, s.frames)
+    frames = d.most_frames
+    at_once, drawn_at_once = min(spec.latent.frame_stride, frames), min(spec.latent.frame_stride, s.frames)
     size = Size(
-        (1 + shown) * cells(side, side, model, latent_frames(d.frames, spec)), side * side * at_once,
+        (1 + shown) * cells(side, side, model, latent_frames(frames, spec)), side * side * at_once,
         (1 + shown) * cells(s.width, s.height, model, latent_frames(s.frames, spec)), s.width * s.height * drawn_at_once,
     )  # fmt: skip
     whole = is_whole(registry.get("adapters", config.adapter.type))
@@ -417,7 +444,7 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int 
     unpacked = 1.2 * model.largest_part_bytes  # a part passes through RAM as it lies on disk; one that is quantised comes tensor by tensor
     width = BYTES[config.model.dtype]
     passing = max(
-        found.ram if config.model.quantise != "none" else unpacked,
+        found.ram if config.model.quantise != "none" else max(found.ram, unpacked),
         0.0 if config.model.quantise_text != "none" else 1.2 * width * model.text.parameters,
         width * model.vae.parameters,
     )
@@ -447,7 +474,7 @@ def _wordings(config: TrainConfig) -> int:
     return 8 if config.data.shuffle_tags or config.data.tag_dropout else 1
 
 
-def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, shown: float = 0.0) -> float:
+def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, lengths: dict[int, float], shown: float = 0.0) -> float:
     """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
     learning = _adapter(config, spec, model)
     one = learning * (4 + optimizing.kept_bytes(config))
@@ -456,7 +483,7 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, s
     objective = concepts.known(config)
     flips = (2 if config.data.flip else 1) * (2 if concepts.in_pairs(objective) else 1)
     side = max(config.data.all_sides)
-    one_cells = cells(side, side, model, latent_frames(config.data.frames, spec))
+    one_cells = sum(share * cells(side, side, model, latent_frames(frames, spec)) for frames, share in lengths.items())
     latents = items * flips * (1 + shown) * (LATENT_BYTES * spec.latent.channels * one_cells + CACHE_ENTRY_BYTES)
     captions = items * _wordings(config)
     if concepts.by_words(objective):

@@ -140,10 +140,11 @@ class BaseModel:
     divisor: int  # px that sides of a training picture divide by
     local: bool
     never_recomputed: float = 0.0  # FamilySpec's
+    denoisers: int = 1  # of which one is at work at a time
 
     @property
     def parameters(self) -> float:
-        return self.denoiser.parameters + self.vae.parameters + self.text.parameters
+        return self.denoisers * self.denoiser.parameters + self.vae.parameters + self.text.parameters
 
 
 def base_model(source: str, revision: str, family: ModuleType, left_out: tuple[str, ...] = ()) -> BaseModel:
@@ -174,8 +175,8 @@ def local_folder(source: str, revision: str) -> Path | None:
         return folder
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(source, "model_index.json", revision=revision or None)
-    return Path(index).parent if isinstance(index, str) else None
+    found = [try_to_load_from_cache(source, index, revision=revision or None) for index in basemodel.INDEXES]
+    return next((Path(index).parent for index in found if isinstance(index, str)), None)
 
 
 def layer_names(source: str, family: ModuleType) -> Callable[[str], list[str]]:
@@ -195,13 +196,18 @@ def layer_names(source: str, family: ModuleType) -> Callable[[str], list[str]]:
 
 def _from_files(folder: Path, family: ModuleType, spec: FamilySpec) -> BaseModel:
     basemodel.check_folder(folder, spec)
-    parts = {kind: [folder / name for name in names] for kind, names in spec.parts.items()}
+    parts = {kind: [folder / name for name in (names if kind != "denoiser" else names[:1])] for kind, names in spec.parts.items()}  # experts are alike
     files = {kind: [file for part in folders for file in basemodel.weight_files(part)] for kind, folders in parts.items()}
     networks = {kind: _network(found, spec.latent.patch if kind == "denoiser" else 1) for kind, found in files.items()}
     width = max((layer.inputs for layer in networks["denoiser"].layers if layer.level == -2), default=TEXT_WIDTH)
     largest = max(sum(file.stat().st_size for file in found) for found in files.values())
     stride, divisor = family.grid(basemodel.read_configs(folder, spec))
-    return BaseModel(networks["denoiser"], networks["vae"], networks["text"], width, largest, stride, divisor, True, spec.never_recomputed)
+    return BaseModel(networks["denoiser"], networks["vae"], _beside(networks["text"], networks.get("after_text")), width, largest, stride, divisor, True, spec.never_recomputed, max(1, len(spec.experts)))
+
+
+def _beside(one: Network, other: Network | None) -> Network:
+    """Both as one, where both are in memory at once."""
+    return replace(one, parameters=one.parameters + other.parameters, layers=(*one.layers, *other.layers)) if other else one
 
 
 def _unknown(spec: FamilySpec) -> BaseModel:
@@ -212,7 +218,7 @@ def _unknown(spec: FamilySpec) -> BaseModel:
     stored = 4 if unet else 2  # bytes of a weight on disk: older models are published in fp32, transformers in bf16
     return BaseModel(
         Network(count, (), token_cells), Network(vae, (), alike=VAE_WEIGHTS), Network(text, ()), TEXT_WIDTH, int(stored * max(count, text)),
-        spec.latent.stride, spec.divisor, False, spec.never_recomputed,
+        spec.latent.stride, spec.divisor, False, spec.never_recomputed, max(1, len(spec.experts)),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ QUANTISED_BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": 4.127 / 8}
 EVERY = {"third": 3, "half": 2, "all": 1}  # of how many blocks one is recomputed
 PASSING = 4.0  # copies of the largest layer's output that are alive at once inside one layer (norm, activation, convolution)
 GATHERED, GRADIENTS = 2, 2  # blocks of a split denoiser that lie whole on a card at once, with what they came in; the same of their gradients
+IN_BLOCKS = 0.97  # share of a transformer's weights
 TILE_PX = 512 * 512  # what a tiled VAE works on at once
 
 
@@ -77,10 +78,11 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     m, s, width = config.model, config.sample, BYTES[config.model.dtype]
     frozen = 0.0 if learning.whole else held(model.denoiser, m.quantise, width, unet)
     copies_end = config.loss.gradient_checkpointing == "all"  # a block that is not recomputed keeps its copy until its backward pass
-    waiting = m.offload * frozen * (0.8 if unet else 0.97)  # what stands before and after the blocks stays
+    waiting = m.offload * frozen * (0.8 if unet else IN_BLOCKS)  # what stands before and after the blocks stays
     on_device = frozen - waiting * copies_end
     if m.offload:
         on_device += (1 + config.engine.overlap) * _block_share(model.denoiser, unet) * frozen  # the block that runs is there as a copy, and the next one
+    on_device, waiting = _with_others(config, model.denoisers - 1, frozen, on_device, waiting)
     held_drawn = bool(config.keep.on and config.keep.drawn) or not config.data.datasets
     draws = bool(s.every and s.prompts)
     vae_values = lambda px: PASSING * model.vae.largest(min(px, TILE_PX) if m.vae_tiling else px)
@@ -107,6 +109,18 @@ def need(config: TrainConfig, model: BaseModel, unet: bool, learning: Learning, 
     encode = width * (model.vae.parameters + vae_values(size.pixels))
     text = held(model.text, m.quantise_text, width)
     return Need({name: size for name, size in parts.items() if size}, max(encode, text), pictures_at_once(config) * width * model.denoiser.values(size.cells), waiting)
+
+
+def _with_others(config: TrainConfig, others: int, frozen: float, on_device: float, waiting: float) -> tuple[float, float]:
+    """(bytes on the device, bytes that wait in RAM) where so many more denoisers stand beside the one at work.
+
+    A card holds the blocks of one at a time while RAM holds those of all; where blocks wait anyway, the share of each that does not is on the card.
+    """
+    if not others or config.device == "cpu":
+        return on_device + others * frozen, waiting
+    if config.model.offload:
+        return on_device + others * (frozen - waiting), (1 + others) * waiting
+    return on_device + others * (1 - IN_BLOCKS) * frozen, (1 + others) * IN_BLOCKS * frozen
 
 
 def pictures_at_once(config: TrainConfig) -> int:

@@ -36,7 +36,7 @@ NOT_KEPT = ("kind", "name", "trigger", "preset", "device", "gpus", "place", "tra
 NOT_KEPT_IN = {
     "data": ("datasets", "weighed"), "concept": ("low",), "adapter": ("start_from",), "optimizer": ("again_from", "again_share", "again_schedule"),
 }  # fmt: skip
-PLACES = (("model", "source"), ("adapter", "image_encoder"), ("model", "training_adapter"))  # may name a folder
+PLACES = (("model", "source"), ("adapter", "image_encoder"), ("model", "training_adapter"), ("model", "context_adapter"), ("sample", "speed_adapter"))  # may name a folder
 
 
 def save(run: Run, home: Home, title: str = "") -> str:

@@ -18,7 +18,7 @@ FEWEST = 3  # the first step is slow; fewer say nothing
 # fields that must be equal for two runs to take equally long a picture
 ALIKE = (
     "device", "gpus", "shard", "model.family", "model.source", "model.dtype", "model.quantise", "model.quantise_text", "model.offload", "model.vae_tiling",
-    "data.batch_size", "data.frames", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
+    "data.batch_size", "adapter.type", "adapter.targets", "adapter.text_encoder", "loss.gradient_checkpointing",
     "keep.on", "keep.share", "keep.together", "loss.objective", "concept.preserve", "concept.anchors", "edit", "place.kind", "place.options", "engine",
 )  # fmt: skip
 
@@ -50,7 +50,7 @@ def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
             if card and run.card() not in ("", card):
                 continue
             job = _as_it_ran(job, run)
-            if _sides(job) != _sides(wanted) or not all(_at(job, path) == _at(wanted, path) for path in ALIKE):
+            if _sides(job) != _sides(wanted) or _lengths(job) != _lengths(wanted) or not all(_at(job, path) == _at(wanted, path) for path in ALIKE):
                 continue
             pace = _read(run.events_path)
         except (OSError, ValueError, KeyError, TypeError):
@@ -88,6 +88,12 @@ def _sides(job: dict[str, Any]) -> list[int]:
     """The sides that its pictures have, each once."""
     data = job["data"]
     return sorted({int(side) for use in data["datasets"] for side in use.get("resolutions") or data["resolutions"]} or set(data["resolutions"]))
+
+
+def _lengths(job: dict[str, Any]) -> list[int]:
+    """The lengths in frames that its training clips may have, each once."""
+    data = job["data"]
+    return sorted({int(n) for use in data["datasets"] for n in (use.get("frames") or data["frames"], *data.get("shorter", ()))} or {int(data["frames"])})
 
 
 def _at(mapping: dict[str, Any], path: str) -> str:

@@ -31,7 +31,7 @@ from ..formats import adapting
 from ..formats.beside import is_beside
 from ..home import REPO, Home
 from ..names import folder_name
-from . import devices, optimizing, sharing, unseen, validating
+from . import devices, experts, optimizing, sharing, speeding, unseen, validating
 from .devices import CARDS
 from .fit import all_with, make_it_fit
 from .hardware import Machine
@@ -203,6 +203,8 @@ def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
 def _suits(base: Preset, goal: GoalFile, plugins: Path | None) -> bool:
     """Whether the base model can learn the goal: what hangs beside the denoiser not every family has, and its numbers are a full-size model's."""
     try:
+        if editing.needed(_spec(base, plugins)) and not editing.edits(registry.get("objectives", goal.config.get("loss", {}).get("objective", "images"), plugins)):
+            return False
         kind = _beside(goal, plugins)
         return kind is None or (not base.light and _kind(goal) in _spec(base, plugins).beside)
     except ValueError:
@@ -400,12 +402,15 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
     model.setdefault("dtype", devices.of(str(data["device"]), machine).best_dtype)
     use.setdefault("held_out", validating.held_out(pictures, steps, step_passes(data)) if _at_once(data, plugins) else 0)
 
+    speeding.settle(data, set_by_user, home)
     sample = _part(data, "sample")
     side = max([_whole(s) for s in _listed(use.get("resolutions", (512,)))], default=512)
     sample.setdefault("width", side)
     sample.setdefault("height", side)
     save = _part(data, "save")
     sample.setdefault("every", save.get("every") or tenth)
+    if any(_whole(n) > 1 for n in (use.get("frames", 1), *(row.get("frames", 1) for row in _listed(use.get("datasets", [])) if isinstance(row, dict)))):
+        use.setdefault("scenes", True)
     for name in ("frames", "fps"):
         if name in use:
             sample.setdefault(name, use[name])
@@ -471,7 +476,7 @@ def _wrong(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
         concept = concepts.problems(config, home.plugins)
         if concept:
             return concept
-        return editing.problems(config, home.plugins) + frames.problems(config, spec) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + optimizing.problems(config, home.plugins)
+        return editing.problems(config, home.plugins) + frames.problems(config, spec) + experts.problems(config, spec, home.plugins) + adapting.problems(config, home.plugins) + words.problems(config, spec, home) + speeding.problems(config, home) + optimizing.problems(config, home.plugins)
     except ValueError:
         return []  # a family that is not there: the estimate and the start say so, in its place
 

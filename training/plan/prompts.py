@@ -16,7 +16,7 @@ from ..data.captions import has_place, with_trigger
 
 OPTIONS = {
     "w": "width", "width": "width", "h": "height", "height": "height", "d": "seed", "seed": "seed", "s": "steps", "steps": "steps",
-    "l": "guidance", "g": "guidance", "cfg": "guidance", "n": "negative", "f": "frames", "frames": "frames",
+    "l": "guidance", "g": "guidance", "cfg": "guidance", "n": "negative", "f": "frames", "frames": "frames", "i": "first_frame", "image": "first_frame",
 }  # fmt: skip
 _OPTION = re.compile(r"(?:^|\s)--([A-Za-z][\w-]*)(?:[ \t=]+(.*?))?(?=\s+--[A-Za-z]|\s*$)")
 
@@ -57,6 +57,12 @@ def read_line(line: str, sample: SamplePart, trigger: str) -> Prompt:
 def of_config(config: TrainConfig) -> list[Prompt]:
     """The sample prompts of a run."""
     return [read(config, line) for line in config.sample.prompts]
+
+
+def first_frames(config: TrainConfig) -> list[str]:
+    """The names of all pictures that samples are to begin with."""
+    named = (config.sample.first_frame, *(prompt.sample.first_frame for prompt in of_config(config)))
+    return list(dict.fromkeys(name for name in named if name))
 
 
 def said(config: TrainConfig) -> list[str]:

@@ -34,6 +34,7 @@ class LoraUse(Part):
 
     source: str = Field(min_length=1, max_length=1000, description="A .safetensors file, a run or one of its checkpoints (RUN or RUN/STEP), or a Hub id.")
     strength: Strength = Field(1.0, description="How much of its effect; 0 means none, below 0 the opposite.")
+    fixed: bool = Field(False, description="It is worn in every picture at its own strength, whatever the axes change: a speed adapter, say.")
 
 
 class Drawing(DrawingConfig):
@@ -157,13 +158,14 @@ def _worn(config: Drawing, checkpoints: Callable[[str], Sequence[str]]) -> list[
     """[(adapters, place)] of every combination that the axes ask for."""
     axes = {config.rows, config.columns}
     sets = [(tuple((use.source, use.strength) for use in config.loras), {})]
+    fixed = tuple((use.source, use.strength) for use in config.loras if use.fixed)
     if "lora" in axes:
-        sets = [((), {"lora": "none"})] + [(((use.source, use.strength),), {"lora": use.source}) for use in config.loras]
+        sets = [(fixed, {"lora": "none"})] + [(((use.source, use.strength), *fixed), {"lora": use.source}) for use in config.loras if not use.fixed]
     if "checkpoint" in axes:
         sets = [one for adapters, place in sets for one in _by_checkpoint(config, adapters, place, checkpoints)]
     if "strength" in axes:
-        sets = [(tuple((s, w * by) for s, w in adapters), place | {"strength": f"{by:g}"}) for adapters, place in sets for by in config.strengths]
-    return sets  # type: ignore[return-value]
+        sets = [(tuple((s, w if (s, w) in fixed else w * by) for s, w in adapters), place | {"strength": f"{by:g}"}) for adapters, place in sets for by in config.strengths]
+    return sets
 
 
 def _by_checkpoint(config: Drawing, adapters, place, checkpoints):
@@ -194,6 +196,8 @@ def idle(config: Drawing) -> list[str]:
         said.append("change has no effect: there is no picture to start from")
     if config.model.training_adapter:
         said.append("model.training_adapter has no effect: it lies on the base model only while it trains")
+    if config.model.context_adapter:
+        said.append("model.context_adapter has no effect: a drawing wears what loras names")
     return said
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from statistics import NormalDist
@@ -89,6 +89,15 @@ class TimeLaw:
         first, last = self._between(tokens)
         below = [min(last, max(first, self._share_below(n / bins, tokens))) for n in range(bins + 1)]
         return [(b - a) / (last - first) * bins if last > first else 0.0 for a, b in pairwise(below)]
+
+    def within(self, low: float, high: float) -> TimeLaw:
+        """The same law, of what lies between these levels alone."""
+        return replace(self, low=max(self.low, low), high=min(self.high, high), _ends={})
+
+    def share_above(self, t: float, tokens: int) -> float:
+        """Share of the draws above t."""
+        first, last = self._between(tokens)
+        return min(1.0, max(0.0, (last - self._share_below(t, tokens)) / (last - first))) if last > first else float(self.low >= t)
 
     def _between(self, tokens: int) -> tuple[float, float]:
         """The part of the unlimited law, as shares, that lies within the limits.  An interval that is hardly ever drawn is 0 wide."""

@@ -25,7 +25,7 @@ OF_SHAPES = (  # a base model that knows shapes alone
     ("[trigger] on a dotted pink background, shaded style", ("dotted pink",)),
 )
 STYLES_OF_SHAPES = (("a pink cross on a striped green background, [trigger]", ("cross",)), ("a yellow ring on a dotted purple background, [trigger]", ("ring",)))
-GOALS = {"character": OF_THINGS, "object": OF_THINGS, "style": OF_STYLES}
+GOALS = {"character": OF_THINGS, "object": OF_THINGS, "style": OF_STYLES, "motion": OF_STYLES}
 SHAPES = {"character": OF_SHAPES, "object": OF_SHAPES, "style": STYLES_OF_SHAPES}
 
 

@@ -42,7 +42,7 @@ def use(run: Run, step: int) -> Path:
         ended = run.last("finished")
         config = run.config()
         offers = needed(offers_of(run, run.plugins))
-        made = [export_weights(run, step, run.path / f".chosen-{offer.layout}.safetensors", offer.layout) for offer in offers]
+        made = [export_weights(run, step, run.path / f".chosen-{offer.file_name(offer.layout)}", offer.layout, offer.expert) for offer in offers]
         for offer, fresh in zip(offers, made, strict=True):
             fresh.replace(run.path / offer.file_name(config.name))
         name = offers[0].file_name(config.name)

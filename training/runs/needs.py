@@ -19,7 +19,7 @@ from .run import Run
 STARTS = ("./", "../", "~", ".\\", "..\\")
 NAMED = 4  # missing things that are called by their names
 CALLED = {  # Need.what -> how one is called; whole, as other languages say it in another order
-    "dataset": "dataset {quoted!r}", "base model": "base model {quoted!r}", "training adapter": "training adapter {quoted!r}", "image encoder": "image encoder {quoted!r}",
+    "dataset": "dataset {quoted!r}", "base model": "base model {quoted!r}", "training adapter": "training adapter {quoted!r}", "context adapter": "context adapter {quoted!r}", "speed adapter": "speed adapter {quoted!r}", "image encoder": "image encoder {quoted!r}",
     "adapter to start from": "adapter to start from {quoted!r}", "list of sentences": "list of sentences {quoted!r}",
 }  # fmt: skip
 
@@ -79,6 +79,8 @@ def _of(config: TrainConfig, home: Home, begins: bool, ours: bool) -> Iterator[N
     yield _place("base model", "model.source", config.model.source, "say where it is here: a folder, a file or a Hub id (in Results, or with import-run --base)", home, asked(config.model.source))
     for what, field, source in (
         ("training adapter", "model.training_adapter", config.model.training_adapter),
+        ("context adapter", "model.context_adapter", config.model.context_adapter),
+        ("speed adapter", "sample.speed_adapter", config.sample.speed_adapter),
         ("image encoder", "adapter.image_encoder", config.adapter.image_encoder),
         ("adapter to start from", "adapter.start_from", config.adapter.start_from if begins else ""),
     ):

@@ -18,7 +18,7 @@ from ..config import PlacePart, TrackerUse, TrainConfig, config_hash
 from ..data import datasets, memory, parts, states
 from ..data.datasets import Dataset
 from ..data.states import State
-from ..formats.basemodel import BUILTIN_SOURCE, local_folder, single_file
+from ..formats.basemodel import BUILTIN_SOURCE, is_top, local_folder, single_file
 from ..formats.deliver import adapter_file
 from ..home import Home
 from ..hub.download import snapshot_here
@@ -33,7 +33,7 @@ FORMAT = 1
 NOTE = "travel.json"  # what lies in outside/, and how the run was called
 OUTSIDE = "outside"
 HOUSED = "./models/"  # so job.yaml names what lay elsewhere on the computer that packed it: a place, never what could be a Hub id
-WEIGHTS = ("model.source", "model.training_adapter", "adapter.image_encoder", "adapter.start_from")
+WEIGHTS = ("model.source", "model.training_adapter", "model.context_adapter", "sample.speed_adapter", "adapter.image_encoder", "adapter.start_from")
 MODEL_FILES = (".safetensors", ".json", ".txt", ".model", ".jinja")
 SAMPLES = (".webp", ".png", ".jpg", ".gif", ".mp4", ".json")
 SMALL = ("base.json", "votes.jsonl", "README.md")
@@ -149,7 +149,7 @@ def model_files(folder: Path) -> list[Path]:
 
 def weight_files(folder: Path) -> list[Path]:
     """Of a base model all that belongs to it; of any other folder its weights and their settings alone, or those of its parts."""
-    if (folder / "model_index.json").is_file():
+    if is_top(folder):
         return model_files(folder)
     for found in (sorted(folder.glob("*.safetensors")), sorted(folder.glob("*/*.safetensors"))):
         places = sorted({path.parent for path in found if not path.parent.name.startswith(".")})
@@ -183,7 +183,7 @@ def _weights_at(field: str, source: str, config: TrainConfig) -> Path | None:
         return None
     if field == "model.source":
         found = found or snapshot_here(source, config.model.revision)
-        return found if found and (found.is_file() or (found / "model_index.json").is_file()) else None
+        return found if found and (found.is_file() or is_top(found)) else None
     if found and (found / "MANIFEST.json").is_file():  # a checkpoint
         found = adapter_file(found)
     return found if found and (found.is_file() or weight_files(found)) else None

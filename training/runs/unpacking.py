@@ -242,7 +242,7 @@ _KINDS = (  # what a run's folder holds, as patterns of the path in it
     rf"{_NAME}\.safetensors",
     rf"samples/{_NAME}{_ENDS(SAMPLES)}",
     rf"checkpoints/[0-9]{{6,15}}/(?:{_NAME}\.safetensors|state\.json|{re.escape(MANIFEST)})",
-    rf"(?!(?:samples|checkpoints|{OUTSIDE})/){_NAME}/(?:model_index\.json|{_NAME}/{_NAME}{_ENDS(MODEL_FILES)})",  # a whole model
+    rf"(?!(?:samples|checkpoints|{OUTSIDE})/){_NAME}/(?:(?:modular_)?model_index\.json|{_NAME}/{_NAME}{_ENDS(MODEL_FILES)})",  # a whole model
     rf"{OUTSIDE}/datasets/[0-9]{{1,3}}/(?:state\.json|{re.escape(parts.FILE)}|pictures/{_NAME})",
     rf"{OUTSIDE}/models/{_NAME}/(?:{_NAME}/){{0,2}}{_NAME}{_ENDS(MODEL_FILES)}",
 )  # fmt: skip
@@ -367,7 +367,7 @@ def _houses(files: _Files, note: Mapping[str, Any], config: TrainConfig, home: H
         if new:
             undo.append(ds.path)
             added.append(("dataset", ds.title))
-    sources = {told for told in (config.model.source, config.model.training_adapter, config.adapter.image_encoder, config.adapter.start_from) if told.startswith(HOUSED)}
+    sources = {told for told in (config.model.source, config.model.training_adapter, config.model.context_adapter, config.sample.speed_adapter, config.adapter.image_encoder, config.adapter.start_from) if told.startswith(HOUSED)}
     for name in note["models"]:
         inner = {path.split("/", 3)[3]: file for path, file in files.taken.items() if path.startswith(f"{OUTSIDE}/models/{name}/")}
         if HOUSED + name not in sources or not inner or folder_name(name) != name:

@@ -20,7 +20,7 @@ import numpy as np
 from ..config import ModelPart
 from ..family import FamilySpec
 from ..formats.adapting import ends_on
-from ..formats.basemodel import weight_files
+from ..formats.basemodel import is_top, weight_files
 from ..formats.factors import Cut, Product, balanced
 from ..formats.layouts import CLIP_ROOT
 from ..formats.mapped import FLOATS, Folder
@@ -87,7 +87,7 @@ def model_folder(model: ModelPart, family: ModuleType, ctx: Context) -> Path:
             raise ValueError(f"the run {model.source} has no whole model as its result")
         return result
     local = Path(model.source).expanduser()
-    if local.is_dir() and not (local / "model_index.json").is_file():
+    if local.is_dir() and not is_top(local):
         return part_of(local, family.SPEC.denoiser, family.SPEC).parent if (local / family.SPEC.denoiser).is_dir() else part_of(local, family.SPEC.denoiser, family.SPEC)
     return base_folder(model, family, ctx)
 

@@ -56,6 +56,12 @@ def checked(blocks: tuple[Block, ...], adapters: int) -> tuple[Block, ...]:
     return blocks
 
 
+def refuse_experts(spec: FamilySpec) -> None:
+    """Raises ValueError for a model with two denoisers, of which this tool would see one."""
+    if spec.experts:
+        raise ValueError(f"{spec.title} has two denoisers, and this tool knows models with one; use its LoRA's two files as they are")
+
+
 def find(source: str, ctx: Context) -> Path:
     """The file of an adapter that a setting names.  Raises ValueError."""
     token = ctx.secrets.get("hf_token")

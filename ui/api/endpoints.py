@@ -509,7 +509,7 @@ class Api:
         if made and not made.is_dir():
             rows.append(("lora", made.name, made.stat().st_size, "the result"))
             offers = offers_of(run.folder, self.ctx.home.plugins) if run.kind == "train" else ()
-            rows += [(f"lora-{o.layout}", o.file_name(run.title), 0, f"the same for {o.title}") for o in offers]
+            rows += [(f"lora-{o.id}", o.file_name(run.title), 0, f"the same for {o.title}") for o in offers]
         elif made:
             rows.append(("", made.name, 0, "the result, a folder: it lies in the run's folder"))
         rows += [(f"step-{step}", f"{run.id}-step-{step}.safetensors", 0, f"the LoRA as it was at step {step}") for step, _ in run.folder.checkpoints() if run.kind == "train"]

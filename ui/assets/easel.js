@@ -293,6 +293,7 @@
     const crop = easel.crop(box, (of, x, y) => fire?.({ act: "focus", page: 0, ids: [of.closest("[data-id]").dataset.id], key: `${x.toFixed(4)} ${y.toFixed(4)}` }));
     const asLearnt = easel.treated(element, box, () => links[at], fire);
     const withBefores = easel.befores(box);
+    const cutting = easel.cutting(element, box, () => links[at], fire);
     const named = (one) => `${one.closest("[data-id]")?.dataset.id} ${one.dataset.zoom}`;
     let seen = "";
     const show = (to) => {
@@ -301,7 +302,8 @@
       const [picture, video] = [box.querySelector("img"), box.querySelector("video")];
       const plays = "plays" in links[at].dataset;
       [picture.hidden, video.hidden] = [plays, !plays];
-      plays ? (video.src = links[at].href) : video.removeAttribute("src");
+      if (!plays) video.removeAttribute("src");
+      else if (video.src !== links[at].href) video.src = links[at].href;  // one that is trimmed plays on
       video.poster = plays ? links[at].querySelector("img").src : "";  // for what this browser cannot decode
       if (!plays) {
         picture.src = links[at].href;
@@ -311,6 +313,7 @@
       const can = crop(links[at]);
       asLearnt(links[at]);
       withBefores(links[at]);
+      cutting(links[at]);
       const { zoom, size } = links[at].dataset;
       box.querySelector("figcaption").textContent = [zoom, `${at + 1} / ${links.length}`, ...(size ? [can ? tr("{size}, drag to move it", { size }) : size] : [])].join("   ");
       if (!own()) return;

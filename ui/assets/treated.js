@@ -14,7 +14,7 @@
       made.title = `${button.title} (${button.dataset.keys})`;
       tools.append(made);
     }
-    const can = (key) => tile() && !current().matches(".ez-twin") && (key === "in" || key === "out" ? "out" in tile().dataset === (key === "in") : !("plays" in current().dataset));
+    const can = (key) => tile() && !current().matches(".ez-twin") && (key === "in" || key === "out" ? "out" in tile().dataset === (key === "in") : !("plays" in current().dataset || "seconds" in current().dataset));
     const press = (key) => {
       if (key === "out" && !can(key)) key = "in";
       if (buttons.length && can(key)) fire({ act: "treat", page: 0, ids: [tile().dataset.id], key });

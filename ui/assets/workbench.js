@@ -206,7 +206,7 @@
     const said = { over: tr("Compare with the first picture"), compare: tr("Compare with the start"), prev: tr("Step before"), next: tr("Step after"), full: tr("Full screen"), close: tr("Close") };
     for (const [name, text] of Object.entries(said)) said[name] = easel.escaped(text);
     dialog.innerHTML = `
-      <div class="ez-box-view ez-pair-view"><img class="ez-box-now" alt=""><img class="ez-pair-over" alt=""><i class="ez-pair-edge"></i>
+      <div class="ez-box-view ez-pair-view"><img class="ez-box-now" alt=""><video class="ez-box-film" controls autoplay loop muted playsinline hidden></video><img class="ez-pair-over" alt=""><i class="ez-pair-edge"></i>
         <span class="ez-pair-a"></span><span class="ez-pair-b"></span>
         <input type="range" class="ez-pair-range" min="0" max="100" value="50" aria-label="${said.over}"></div>
       <div class="ez-box-bar"><div class="ez-box-text"><b></b><span></span></div><div class="ez-acts">
@@ -245,6 +245,10 @@
       const pair = comparing && first !== shot;
       dialog.classList.toggle("is-pair", pair);
       find(".ez-box-now").src = shot.querySelector("img").src;
+      const [film, plays] = [find(".ez-box-film"), shot.dataset.video && !pair]; // two that are compared are shown as animations
+      [film.hidden, find(".ez-box-now").hidden] = [!plays, !!plays];
+      if (!plays) film.removeAttribute("src");
+      else if (film.getAttribute("src") !== shot.dataset.video) [film.poster, film.src] = [shot.querySelector("img").src, shot.dataset.video];
       find(".ez-pair-over").src = first.querySelector("img").src;
       find(".ez-pair-a").textContent = +first.dataset.step ? tr("step {step}", { step: +first.dataset.step }) : tr("start");
       find(".ez-pair-b").textContent = tr("step {step}", { step: +shot.dataset.step });
@@ -288,6 +292,7 @@
       if (what === "full") document.fullscreenElement ? document.exitFullscreen() : dialog.requestFullscreen?.();
     });
     dialog.addEventListener("close", () => {
+      find(".ez-box-film").removeAttribute("src"); // it plays for nobody
       if (document.fullscreenElement) document.exitFullscreen();
       here()?.focus();
     });

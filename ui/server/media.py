@@ -44,7 +44,7 @@ BRIEFLY = "private, max-age=30"
 MAX_TEXT_BYTES = 4_000_000
 SHEET = re.compile(r"contact-sheet\.(jpg|png)")
 PARCELS = {"run": (False, False), "run-pictures": (False, True), "run-base": (True, False), "run-all": (True, True)}  # of a run to take away: with its base model, with its pictures
-LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<layout>diffusers|kohya|comfyui))?")
+LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<file>(?:diffusers|kohya|comfyui)(?:_[a-z_]{1,40})?))?")
 
 
 def thumb_url(ctx, dataset: str, picture: str, version: str = "", view: str = "") -> str:
@@ -236,7 +236,7 @@ def _download(run: Run, what: str) -> Response:
             raise FileNotFoundError(what)
         name = path.name
     elif lora:
-        path, name = _weights(run, lora["step"], lora["layout"])
+        path, name = _weights(run, lora["step"], lora["file"])
     elif what == "losses.csv":
         return StreamingResponse(figures.written(figures.rows(run)), media_type="text/csv; charset=utf-8", headers=_attached(f"{run.id}-losses.csv"))
     elif sheet := SHEET.fullmatch(what):
@@ -253,17 +253,17 @@ def _download(run: Run, what: str) -> Response:
     return FileResponse(path, media_type="application/octet-stream", filename=name, headers={"Cache-Control": "private, no-store"})
 
 
-def _weights(run: Run, step: str | None, layout: str | None) -> tuple[Path, str]:
-    """(file, its name for the user) of the result, or of a checkpoint; without a layout, in the one that most programs read.
+def _weights(run: Run, step: str | None, asked: str | None) -> tuple[Path, str]:
+    """(file, its name for the user) of the result, or of a checkpoint.  asked: Offer.id; without it, the one that most programs read.
 
     Raises ValueError, FileNotFoundError where there is none.
     """
     files = offers_of(run)
-    offer = next((o for o in files if layout in (None, o.layout)), None)
+    offer = next((o for o in files if asked in (None, o.id)), None)
     if offer is None:
-        raise FileNotFoundError(layout)
+        raise FileNotFoundError(asked)
     number, name = ("final", run.title) if step is None else (int(step), f"{run.id}-step-{step}")
-    return export_weights(run, number, run.path / f".{number}-{offer.layout}.safetensors", offer.layout), offer.file_name(name)
+    return export_weights(run, number, run.path / f".{number}-{offer.id}.safetensors", offer.layout, offer.expert), offer.file_name(name)
 
 
 def _sheet(run: Run, ending: str) -> Response:

@@ -597,7 +597,7 @@ def test_the_form_names_each_kind_of_adapter_and_shows_what_that_kind_uses(ctx):
     assert "Small, quick, loads everywhere." in lora and "Trains every weight of the denoiser" in whole
     shown = lambda html: set(re.findall(r'data-path="adapter\.(\w+)"', html))
     assert {"rank", "alpha", "rslora"} <= shown(lora) and "block_size" not in shown(lora)
-    assert shown(whole) == {"type", "include", "exclude", "start_from"}
+    assert shown(whole) == {"type", "blocks", "include", "exclude", "start_from"}
     assert "rank" in shown(form(type="full", rank="8")), "what somebody changed stays in sight"
 
 

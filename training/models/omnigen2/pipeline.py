@@ -1,9 +1,9 @@
-"""Text to picture with OmniGen2: the walk from noise to latents, the prompt's template, and LoRA files in and out."""
+"""Text and reference pictures to picture with OmniGen2: the walk from noise to latents, the prompt's template, and LoRA files in and out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +13,11 @@ from diffusers.image_processor import VaeImageProcessor
 from diffusers.loaders.lora_pipeline import SanaLoraLoaderMixin
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
+from .. import sizes
 from .transformer import OmniGen2Transformer2DModel
 
 # What Qwen2.5's chat template makes of this system message and the prompt.
@@ -121,6 +123,8 @@ class OmniGen2Pipeline(DiffusionPipeline, OmniGen2LoraLoaderMixin):
         width: int = 1024,
         num_inference_steps: int = 28,
         text_guidance_scale: float = 4.0,
+        image_guidance_scale: float = 1.0,
+        input_images: Image.Image | list[Image.Image] | None = None,
         num_images_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
         latents: Tensor | None = None,
@@ -139,6 +143,8 @@ class OmniGen2Pipeline(DiffusionPipeline, OmniGen2LoraLoaderMixin):
 
         prompt_embeds [B,L,D] with prompt_attention_mask [B,L] stand for the prompt (then num_images_per_prompt has no part in
         it), negative_prompt_embeds with their mask for the negative one; a mask may be None where nothing is padded.
+        input_images: up to five pictures that each is made from.  With them, and both guidance scales above 1, image_guidance_scale
+        says how far each step goes towards them; else it has no part in it.
         latents: [B,C,h,w] pure noise, instead of a generator.  Raises ValueError.
         """
         tensors = callback_on_step_end_tensor_inputs if callback_on_step_end_tensor_inputs is not None else ["latents"]
@@ -164,16 +170,22 @@ class OmniGen2Pipeline(DiffusionPipeline, OmniGen2LoraLoaderMixin):
         elif tuple(latents.shape) != shape:
             raise ValueError(f"latents are {tuple(latents.shape)}, but {width}x{height} px are {shape}")
         latents = latents.to(device, torch.float32)
+        shown = self.encode_references(input_images, device)
         timesteps = self._timesteps(num_inference_steps, shape, device)
 
         with self.progress_bar(total=len(timesteps)) as bar:
             for number, t in enumerate(timesteps):
                 if self.interrupt:
                     continue
-                found = self._denoise(latents, t, prompt_embeds, prompt_attention_mask, attention_kwargs)
+                found = self._denoise(latents, t, prompt_embeds, prompt_attention_mask, attention_kwargs, shown)
                 if text_guidance_scale > 1:
-                    other = self._denoise(latents, t, negative_prompt_embeds, negative_prompt_attention_mask, attention_kwargs)
-                    found = other + text_guidance_scale * (found - other)
+                    without = [latents, t, negative_prompt_embeds, negative_prompt_attention_mask, attention_kwargs]
+                    other = self._denoise(*without)
+                    if shown and image_guidance_scale > 1:
+                        seen = self._denoise(*without, shown)
+                        found = other + image_guidance_scale * (seen - other) + text_guidance_scale * (found - seen)
+                    else:
+                        found = other + text_guidance_scale * (found - other)
                 latents = self.scheduler.step(found, t, latents, return_dict=False)[0]
                 if callback_on_step_end is not None:
                     known = {"latents": latents, "prompt_embeds": prompt_embeds}
@@ -193,11 +205,22 @@ class OmniGen2Pipeline(DiffusionPipeline, OmniGen2LoraLoaderMixin):
         self._num_timesteps = len(self.scheduler.timesteps)
         return self.scheduler.timesteps
 
-    def _denoise(self, latents: Tensor, t: Tensor, embeds: Tensor, mask: Tensor | None, attention_kwargs: dict | None) -> Tensor:
+    def encode_references(self, pictures: Image.Image | list[Image.Image] | None, device) -> list[Tensor]:
+        """Latents [1,C,h,w] of pictures, normalised: the likeliest ones, where the published pipeline draws near them."""
+        found = []
+        for picture in [pictures] if isinstance(pictures, Image.Image) else pictures or []:
+            width, height = sizes.omnigen2(*picture.size)
+            pixels = self.image_processor.preprocess(picture, height, width).to(device, self.vae.dtype)
+            latents = self.vae.encode(pixels).latent_dist.mode().float()
+            found.append((latents - (self.vae.config.shift_factor or 0)) * self.vae.config.scaling_factor)
+        return found
+
+    def _denoise(self, latents: Tensor, t: Tensor, embeds: Tensor, mask: Tensor | None, attention_kwargs: dict | None, shown: Sequence[Tensor] = ()) -> Tensor:
         """noise - clean, as the scheduler wants it; the network itself says clean - noise and counts time from the noise on."""
         dtype = self.transformer.dtype
         time = (1 - t / self.scheduler.config.num_train_timesteps).expand(len(latents))
-        found = self.transformer(latents.to(dtype), time, embeds.to(dtype), mask, attention_kwargs=attention_kwargs, return_dict=False)[0]
+        references = [[each[0].to(dtype) for each in shown]] * len(latents) if shown else None
+        found = self.transformer(latents.to(dtype), time, embeds.to(dtype), mask, references, attention_kwargs=attention_kwargs, return_dict=False)[0]
         return -found.float()
 
     def _decode(self, latents: Tensor, output_type: str):

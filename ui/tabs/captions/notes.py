@@ -11,6 +11,7 @@ from training.data.captions import TOKEN_LIMIT
 from training.data.datasets import Dataset
 from training.data.encodings import CHOICES
 from training.data.rereading import Guessed
+from training.data.timed import is_timed
 
 from ...language import tr, trc, trn
 from ...language.heard import heard
@@ -45,7 +46,7 @@ def cut_html(long: int) -> str:
 
 def lines_html(ds: Dataset) -> str:
     """How captions of several lines are taken, and the choice; "" where each has one line."""
-    found = [p for p in ds.pictures(check=False) if p.usable and "\n" in p.caption]
+    found = [p for p in ds.pictures(check=False) if p.usable and "\n" in p.caption and not is_timed(p.caption)]
     if not found:
         return ""
     several = sum(len(p.captions) > 1 for p in found)

@@ -15,6 +15,7 @@ from training.data.captions import split
 from training.data.datasets import Dataset, Picture
 from training.data.tags import Count, counts
 from training.data.tally import Tally, tally
+from training.data.timed import is_timed
 from training.plan import hardware
 from training.runs import supervisor
 from training.runs.events import RunView
@@ -590,7 +591,7 @@ def _print(run: Run | None, status: str, view: RunView) -> str:
 
 
 def _patch(ds: Dataset, pictures: list[Picture], items: dict) -> str:
-    rows = {p.id: {"text": p.caption, "chips": tiles.caption_chips(p.captions, _chip(items, p)), "note": tiles.caption_note(p)} for p in pictures}
+    rows = {p.id: {"text": p.caption, "chips": tiles.caption_chips(p.captions, _chip(items, p), is_timed(p.caption)), "note": tiles.caption_note(p)} for p in pictures}
     return json.dumps({"dataset": ds.name, "rows": rows})
 
 

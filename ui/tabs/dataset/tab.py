@@ -31,7 +31,7 @@ from . import absorbed, befores, judged, onhub, tiles, treated, versions, welcom
 from .imports import Import, Imports, outcome
 
 TITLE = N_("Dataset")
-JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("drop.js", "treated.js", "befores.js"))
+JS = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("drop.js", "treated.js", "befores.js", "clips.js"))
 CSS = (ASSETS / "dataset.css").read_text(encoding="utf-8")
 SHOWN_LOSING = 8  # runs that are named before a dataset is deleted
 SHOWN_REFUSED = 200  # rows in the list of refused files
@@ -399,6 +399,9 @@ class _Tab:
         if act == "focus" and ds:
             x, y = (float(share) for share in str(event.key).split())
             self._said(lambda: ds.set_focus(str(event.ids[0]), x, y))
+        if act == "trim" and ds:
+            start, end = (float(at) for at in str(event.key).split())
+            self._said(lambda: ds.trim(str(event.ids[0]), start, end))
         return self.show(name, view)
 
     def _use_prompts(self, ds: Dataset) -> None:

@@ -13,14 +13,15 @@ from training.data import embedded, rereading
 from training.data.captions import SEPARATOR, TOKEN_LIMIT, about_tokens, has_place, longest
 from training.data.datasets import Picture
 from training.data.health import Goal
+from training.data.timed import is_timed
 
 from ... import counted, views
 from ...icons import icon
-from ...language import N_, point, tr, trn
+from ...language import N_, tr, trn
 from ...language.heard import heard
 from ...server.media import CLIP_TYPES
 from ..train.draft import Aim
-from . import befores, treated
+from . import befores, clips, treated
 from .judged import crop_attributes
 
 PER_PAGE = 48
@@ -80,7 +81,7 @@ def caption_tile(picture: Picture, thumb: Address, full: Address, status: tuple[
         f'<div class="ez-tile-text"><textarea class="ez-area" data-caption rows="4" aria-label="{escape(tr("Caption of {name}", name=picture.id))}" placeholder="{escape(tr("No caption yet"))}" '
         f'spellcheck="true">{escape(picture.caption)}</textarea>'
         f'<div class="ez-tile-foot"><span class="ez-name" title="{name}">{name}</span><span class="ez-source">{caption_note(picture)}</span>'
-        f'<span class="ez-tile-chips">{caption_chips(picture.captions, status)}</span><span class="ez-saved" aria-live="polite"></span></div></div></div>'
+        f'<span class="ez-tile-chips">{caption_chips(picture.captions, status, is_timed(picture.caption))}</span><span class="ez-saved" aria-live="polite"></span></div></div></div>'
     )
 
 
@@ -94,18 +95,21 @@ def _thumb(picture: Picture, thumb: Address, full: Address, goal: Goal | None = 
     """The thumbnail, which opens the picture or plays the clip; a clip is marked with its length."""
     name = escape(picture.id, quote=True)
     plays = Path(picture.id).suffix.lower() in CLIP_TYPES
-    length = tr("clip, {seconds} s", seconds=point(f"{picture.seconds:.1f}")) if picture.seconds else ""
+    length = clips.length(picture)
     mark = f'<span class="ez-length ez-num">{escape(length)}</span>' if length else ""
     return (
-        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""}{treated.attributes(picture)}{befores.attributes(picture, before)} title="{name}">'
+        f'<a class="ez-thumb" href="{escape(full(picture))}" data-zoom="{name}"{" data-plays" if plays else ""}{crop_attributes(picture, goal) if goal and not picture.seconds else ""}{treated.attributes(picture)}{befores.attributes(picture, before)}{clips.attributes(picture)} title="{name}">'
         f'<img src="{escape(thumb(picture))}" alt="{name}" loading="lazy">{mark}</a>'
     )
 
 
-def caption_chips(captions: Sequence[str], status: tuple[str, str]) -> str:
-    """What the captioner did, how many captions there are where it is not one, and a warning when one is longer than is read."""
+def caption_chips(captions: Sequence[str], status: tuple[str, str], timed: bool = False) -> str:
+    """What the captioner did, how many captions there are where it is not one, and a warning when one is longer than is read.  timed: lines speak of scenes of a clip."""
     chip = f'<span class="ez-chip {status[0]}">{escape(status[1])}</span>' if status[1] else ""
-    if len(captions) > 1:
+    if timed:
+        says = tr("A line with a time speaks of the scene that begins there; lines without one speak of the whole clip")
+        chip += f'<span class="ez-chip" title="{escape(says)}">{escape(tr("by scenes"))}</span>'
+    elif len(captions) > 1:
         says, count = tr("Each line is a caption of its own; one is drawn at each use"), trn("{n} caption", "{n} captions", len(captions))
         chip += f'<span class="ez-chip" title="{escape(says)}">{escape(count)}</span>'
     if any(has_place(caption) for caption in captions):

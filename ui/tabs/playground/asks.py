@@ -190,7 +190,7 @@ def request(home: Home, wish: Wish, bench: Bench, votes: list[tuple[str, str, fl
         shots = [shot | told if k or wish.mode != "before" else shot for k, shot in enumerate(shots)]
     if wish.mode == "repair":
         uses, rules = repair_of(home, wish, bench)
-        shots[1] |= {"loras": uses, "blocks": rules}
+        shots[1] |= {"loras": [*uses, *besides_own(bench.usual)], "blocks": rules}
     about = {name: value for name, value in wish.model_dump().items() if isinstance(value, str) and name != "showing" and not name.startswith("many_")} | {"run": bench.run.id if bench.run else wish.run}
     id = f"{time.time_ns() // 10**6:012x}{secrets.token_hex(3)}"
     return parse(Request, {"id": id, "mode": wish.mode, "shots": shots, "film": wish.mode == "film", "about": about}, "this")
@@ -287,8 +287,13 @@ def _shot(wish: Wish, bench: Bench, k: int, worn: Worn, place: Place) -> dict[st
     return Shot(
         number=k, prompt=with_place(unweighted(wish.prompt.strip()), usual["trigger"]), negative=usual["negative"] if wish.negative is None else wish.negative,
         width=width, height=height, seed=seed, steps=whole(wish.steps, tr("Steps"), usual["steps"]), guidance=number(wish.guidance or str(usual["guidance"]), tr("Guidance")),
-        frames=usual["frames"], sampler=wish.sampler.strip(), loras=tuple(worn), place=place,
+        frames=usual["frames"], sampler=wish.sampler.strip(), loras=(*worn, *besides_own(usual)), place=place,
     ).told()  # fmt: skip
+
+
+def besides_own(usual: dict[str, Any]) -> list[tuple[str, float]]:
+    """What a run draws with besides its own adapter: its context adapter and its speed adapter."""
+    return [(use["source"], use["strength"]) for use in usual.get("loras", ())]
 
 
 def thinned(points: tuple[str, ...]) -> tuple[str, ...]:

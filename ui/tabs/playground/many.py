@@ -59,6 +59,7 @@ def config_of(home: Home, wish: Wish, bench: Bench) -> Config:
     if bench.run and "checkpoint" in (wish.many_rows, wish.many_columns):
         worn[0]["source"] = bench.run.id
     worn += [{"source": wish.other.strip(), "strength": number(wish.other_strength, tr("Strength of the second LoRA"))}] if wish.other.strip() else []
+    worn += u.get("loras", [])
     by = [number(one, tr("Strengths")) for one in wish.many_strengths.replace(";", " ").split()]
     data = {
         "kind": "generate", "name": f"Pictures of {bench.title}"[:90], "device": machine(home.root).device, "model": u["model"], "loras": worn, "trigger": u["trigger"],

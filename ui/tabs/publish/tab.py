@@ -271,7 +271,7 @@ def _steps(ctx, run: Run) -> list[int]:
 def _downloads(ctx, run: Run, checkpoint: str) -> list[tuple[str, str]]:
     """(the programs that read it, address) of the chosen checkpoint's weights alone."""
     what = "lora" if checkpoint == "final" else f"step-{checkpoint}"
-    return [(o.title, media.file_url(ctx, run.id, f"{what}-{o.layout}")) for o in offers_of(ctx, run)]
+    return [(o.title, media.file_url(ctx, run.id, f"{what}-{o.id}")) for o in offers_of(ctx, run)]
 
 
 def settled(ctx, run: Run, wish: Wish, who: Account | None) -> Wish:

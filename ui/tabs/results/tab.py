@@ -276,7 +276,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
     kept = [(step, adapter_file(path).stat().st_size) for step, path in run.checkpoints() if adapter_file(path).is_file()]
     files = ("lora", *(f"step-{step}" for step, _ in kept))
     offers = offers_of(ctx, run)
-    offered = [f"{what}-{o.layout}" for what in files for o in offers]
+    offered = [f"{what}-{o.id}" for what in files for o in offers]
     links = {what: media.file_url(ctx, run.id, what) for what in (*(files if offers else files[:1]), *offered, "log.txt", "job.yaml", "losses.csv", "contact-sheet.jpg", "contact-sheet.png")}
     whole = result is not None and result.is_dir()
     startable = status in ("queued", *views.RESUMABLE)
@@ -289,7 +289,7 @@ def page_of(ctx, run: Run, ahead: str, notice: tuple[str, str]) -> runpage.Page:
         checkpoints=tuple(kept), videos=frozenset(f"samples/{p.name}" for p in run.samples("*.mp4")),
         longer=longer_of(run, status), ways=ways_of(run, status, ctx.home), again=again_of(ctx, run), size_bytes=run.size_bytes() if status != "running" else 0, log=run.log_tail(), settings=settings_of(run), notice=notice, links=links,
         foreign=None if not startable or origin.made_here(run.path) else origin.question(run.path),
-        downloads=tuple((o.layout, o.title) for o in offers), choosable=status == "finished" and not choosing.hindrance(run), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
+        downloads=tuple((o.id, o.title) for o in offers), choosable=status == "finished" and not choosing.hindrance(run), exports=travel.ways_out(ctx, run), elsewhere=() if shell.oauth() or status == "queued" else elsewhere.rows_of(ctx, run),
         going=outlook.going_of(run, view), odd=outlook.odd_of(ctx, run, view), weighed=outlook.weighed_of(view),
         away=place_of(run), left_there=state.remembered(run.path) is not None,
         lacks=travel.lacking(run, ctx) if status in views.RESUMABLE and not supervisor.sent_away(run) else (), sets=tuple((ds.name, ds.title) for ds in datasets.list_datasets(ctx.home)) if status in views.RESUMABLE else (),

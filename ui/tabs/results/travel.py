@@ -27,7 +27,7 @@ from ...words import in_words, plain
 NAMED = 3  # files that were left out, by name
 ADDED = {"dataset": N_("the dataset '{name}'"), "model": N_("the model '{name}'")}
 NEEDS = {  # where a job names what it needs -> what that is called
-    "data.datasets": N_("dataset {name}"), "concept.low": N_("dataset {name}"), "model.source": N_("base model {name}"), "model.training_adapter": N_("training adapter {name}"),
+    "data.datasets": N_("dataset {name}"), "concept.low": N_("dataset {name}"), "model.source": N_("base model {name}"), "model.training_adapter": N_("training adapter {name}"), "model.context_adapter": N_("context adapter {name}"), "sample.speed_adapter": N_("speed adapter {name}"),
     "adapter.image_encoder": N_("image encoder {name}"), "adapter.start_from": N_("adapter to start from {name}"), "keep.words": N_("list of sentences {name}"),
 }  # fmt: skip
 

@@ -30,7 +30,7 @@ from training.runs.queueing import Wait
 from training.runs.run import Run, list_runs
 
 from ... import drafts, forms
-from ...language import point, tr, trc
+from ...language import N_, point, tr, trc
 from . import paired, uses
 from .uses import Use
 
@@ -360,7 +360,9 @@ def choices(home: Home, family: str = "") -> dict[str, dict[str, tuple[str, str]
     if family in found["families"]:
         able = found["families"][family].SPEC.beside
         found["adapters"] = {id: module for id, module in found["adapters"].items() if not is_beside(module) or id in able}
-    return {
+    named = found["families"][family].SPEC.blocks if family in found["families"] else {}
+    blocks = {"adapter.blocks": {"": (N_("All"), N_("Every block learns.")), **{id: (one.title, one.blurb) for id, one in named.items()}}} if named else {}
+    return blocks | {
         path: {id: _told(module) for id, module in found[kind].items()}
         for path, kind in (("model.family", "families"), ("adapter.type", "adapters"), ("optimizer.type", "optimizers"), ("loss.objective", "objectives"))
     }
@@ -388,6 +390,11 @@ def idle(home: Home, made: Plan, edits: Mapping[str, str]) -> list[str]:
         paths += [f"adapter.{name}" for name in type(config.adapter).model_fields if name != "type" and name not in adapter.module.USES]
         if stands_alone(adapter.module):
             paths += [f"keep.{name}" for name in type(config.keep).model_fields]
+    family = registry.find("families", home.plugins).get(config.model.family)
+    if family and family.ok and family.module.SPEC.prediction == "flow":
+        paths += ["model.prediction", "model.zero_terminal_snr"]
+    if family and family.ok and not family.module.SPEC.blocks:
+        paths += ["adapter.blocks"]
     optimizer = registry.find("optimizers", home.plugins).get(edits.get("optimizer.type", config.optimizer.type))
     if optimizer and optimizer.ok:
         paths += _idle_of_optimizer(optimizer.module, edits.get("optimizer.schedule", config.optimizer.schedule))
@@ -446,16 +453,16 @@ def bases(home: Home, found: Sequence[Preset], machine: Machine) -> list[Base]:
         source = key.split(":", 1)[1]
         spec = plugins[members[0].family].module.SPEC
         short = min((fits(p, machine) for p in members), key=len)
-        made.append(Base(key, spec.title_of(source), spec.notes, tuple(members), short, _makes(spec, source), _parameters(spec, source), spec.licence_of(source)))
+        made.append(Base(key, spec.title_of(source), spec.notes, tuple(members), short, _makes(spec, members), _parameters(spec, source), (spec.licence_names.get(source) or spec.licence_of(source)[0], spec.licence_of(source)[1])))
     return sorted(made, key=lambda base: (bool(base.short), min(p.base_order for p in base.presets)))
 
 
-def _makes(spec: FamilySpec, source: str) -> str:
+def _makes(spec: FamilySpec, members: Sequence[Preset]) -> str:
     if spec.latent.video:
         return "clip"
     if spec.references and spec.references.needed:
         return "edit"
-    return "tags" if "tags" in spec.words_of(source) else "picture"
+    return "tags" if any(p.config.get("data", {}).get("shuffle_tags") for p in members) else "picture"
 
 
 def _parameters(spec: FamilySpec, source: str) -> float:

@@ -36,7 +36,7 @@ QUALITY_CALLED = {"quick": N_("Quick"), "balanced": N_("Balanced"), "thorough": 
 
 MAKES = {"tags": N_("from tags"), "edit": N_("edits pictures"), "clip": N_("clips")}
 LICENCES = {  # as the Hub writes it -> its own name
-    "apache-2.0": "Apache 2.0", "mit": "MIT", "creativeml-openrail-m": "OpenRAIL-M", "openrail++": "OpenRAIL++-M", "faipl-1.0-sd": "Fair AI 1.0-SD",
+    "apache-2.0": "Apache 2.0", "mit": "MIT", "creativeml-openrail-m": "OpenRAIL-M", "openrail++": "OpenRAIL++-M", "fair-ai-public-license-1.0-sd": "Fair AI 1.0-SD",
 }  # fmt: skip
 
 # what of a run takes memory, as the estimate calls it
@@ -72,7 +72,8 @@ def essentials(draft: Draft, plan: Plan, datasets: list[tuple[str, str]], wrong:
     if draft.prior and draft.prior not in dict(datasets):
         others.append((draft.prior, draft.prior))  # a dataset that is gone is shown, with its fault
     made = plan.config or plan.base
-    usual = {"trigger": draft.trigger, "resolutions": ", ".join(map(str, made.data.resolutions)) if made else ""}
+    clips = (str(made.data.frames), f"{made.data.fps:g}") if made and made.data.frames > 1 else ("", "")
+    usual = {"trigger": draft.trigger, "resolutions": ", ".join(map(str, made.data.resolutions)) if made else "", "frames": clips[0], "fps": clips[1]}
     block = uses.block(learnt, datasets, usual, wrong)
     beside = uses.folder_choice(learnt[0] if learnt else None, len(learnt) == 1, wrong) + ("" if block or not learnt else uses.add_button())
     if "data.datasets" in draft.edits:

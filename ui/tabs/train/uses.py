@@ -41,6 +41,8 @@ class Use(BaseModel):
     prior: str = ""
     trigger: str = ""
     resolutions: str = ""
+    frames: str = ""
+    fps: str = ""
 
     def edited(self, field: str, text: str) -> Use:
         """After one of its fields was left; another dataset has other folders."""
@@ -52,7 +54,7 @@ class Use(BaseModel):
     @property
     def said(self) -> dict[str, str]:
         """What was typed, but for its name."""
-        return {name: text for name in ("part", "repeats", "weight", "prior", "trigger", "resolutions") if (text := getattr(self, name))}
+        return {name: text for name in ("part", "repeats", "weight", "prior", "trigger", "resolutions", "frames", "fps") if (text := getattr(self, name))}
 
 
 def new(**said: str) -> Use:
@@ -175,7 +177,7 @@ def add_button() -> str:
 def block(found: Sequence[Shown], others: Sequence[tuple[str, str]], usual: Mapping[str, str], wrong: Mapping[str, str]) -> str:
     """A row for each dataset; "" while there is one of which nothing else was said.
 
-    others: (name, title) of the datasets that there are.  usual: what an empty field means: trigger, resolutions.
+    others: (name, title) of the datasets that there are.  usual: what an empty field means: trigger, resolutions; frames and fps where clips are learnt.
     """
     if not found or not (len(found) > 1 or set(found[0].use.said) - {"part"}):
         return ""
@@ -209,7 +211,11 @@ def _block(one: Shown, others: Sequence[tuple[str, str]], usual: Mapping[str, st
         _small(at, use, "repeats", tr("Repeats"), "1", tr("How often each picture is seen, compared to the others."), wrong, first, "decimal"),
         _small(at, use, "weight", tr("Weight"), "1", tr("How much it counts: 0.5 is half, 2 is double."), wrong, first, "decimal"),
         _small(at, use, "resolutions", tr("Resolution"), usual["resolutions"], tr("Side in px of a square picture; several with commas."), wrong, first, "decimal"),
-    ]
+        *([
+            _small(at, use, "frames", tr("Frames"), usual["frames"], tr("Of a training clip out of these clips; 1 leaves them out."), wrong, first, "decimal"),
+            _small(at, use, "fps", tr("Frames a second"), usual["fps"], tr("At which these clips are learnt."), wrong, first, "decimal"),
+        ] if usual["frames"] or use.frames or use.fps else []),
+    ]  # fmt: skip
     keep = "" if first else (
         f'<label class="ez-use-keep"><input type="checkbox" role="switch" class="ez-switch" {_common(f"{at}.prior", "on" if kept else "", wrong)}{" checked" if kept else ""}>'
         f"<span><b>{escape(tr('Keep as it is'))}</b> {escape(tr('What the base model knows and must not lose: these pictures get no trigger word.'))}</span></label>"
@@ -259,6 +265,8 @@ def summary(found: Sequence[tuple[str, int, DatasetUse]]) -> str:
 def _told(count: int, use: DatasetUse) -> str:
     said = [trn("{n} picture", "{n} pictures", count) + (f" × {use.repeats}" if use.repeats > 1 else "")]
     said += [tr("at {sides} px", sides=", ".join(map(str, use.resolutions)))] if use.resolutions else []
+    said += [trn("{n} frame", "{n} frames", use.frames)] if use.frames else []
+    said += [tr("{rate} frames a second", rate=point(f"{use.fps:g}"))] if use.fps else []
     said += [tr("weight {weight}", weight=point(f"{use.weight:g}"))] if use.weight != 1 else []
     said += [tr("kept as it is")] if use.prior else [tr("“{word}”", word=use.trigger)] if use.trigger not in ("", NO_WORD) else []
     return ", ".join(said)

@@ -1,0 +1,218 @@
+"""Two denoisers by noise level: each is asked, trained and delivered for its own levels alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from tests.engine.conftest import lab  # noqa: F401 a fixture
+from training import registry
+from training.config import LossPart
+from training.engine import experts, noise
+from training.engine.experts import Experts, Turns
+from training.engine.randomness import unit
+from training.family import Cond, Placement
+from training.formats import deliver, halves, layouts
+from training.plan import experts as plan
+from training.plan.timelaw import of_config
+
+from . import wan22_a14b as toy
+from .test_every_family import _kit, base, calls, conditioned, dataset, job, latents_like, pictures  # noqa: F401 fixtures
+
+FAMILY = registry.get("families", "wan22_a14b")
+SPEC = FAMILY.SPEC
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory):
+    return _kit("wan22_a14b", str(tmp_path_factory.getbasetemp()))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return toy.dataset(tmp_path_factory.mktemp("clips"))
+
+
+def drawn(m, kit, latents, steps):
+    pipe = FAMILY.pipeline(m)
+    pipe.set_progress_bar_config(disable=True)
+    h, w = toy.SIZE
+    args = FAMILY.draw_args(m, conditioned(kit, "a cat"), conditioned(kit, ""), 1.0)
+    with torch.no_grad():
+        pipe(**args, latents=latents.clone(), num_inference_steps=steps, height=h, width=w, num_frames=toy.FRAMES, output_type="latent")
+
+
+def test_each_side_of_the_boundary_is_answered_by_the_denoiser_that_the_pipeline_asks(kit):
+    theirs = {name: calls(network, lambda: drawn(kit.m, kit, latents_like(kit, 1), 4)) for name, network in experts.networks(kit.m.denoiser, SPEC).items()}
+    assert all(theirs.values()), "four steps reach both"
+    for name, seen in theirs.items():
+        for told, answer in seen:
+            t = told["timestep"].float() / 1000
+            assert (t.item() >= SPEC.boundary) == (name == "transformer")
+            with torch.no_grad():
+                ours = FAMILY.predict(kit.m, told["hidden_states"], t, conditioned(kit, "a cat"))
+            torch.testing.assert_close(ours, answer, atol=1e-5, rtol=1e-5)
+
+
+def test_a_wrong_boundary_is_seen(kit):
+    """The very call that the pipeline makes near the boundary comes out otherwise where the boundary is another."""
+    noisy, t = latents_like(kit, 1), torch.tensor([0.88])
+    with torch.no_grad():
+        right = FAMILY.predict(kit.m, noisy, t, conditioned(kit, "a cat"))
+        m = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
+        m.denoiser.boundary = 900.0
+        wrong = FAMILY.predict(m, noisy, t, conditioned(kit, "a cat"))
+    assert (right - wrong).abs().max() > 1e-3
+
+
+def test_rows_of_both_sides_in_one_batch_are_answered_as_alone(kit):
+    noisy, t = latents_like(kit, 3), torch.tensor([0.95, 0.2, 0.875])
+    with torch.no_grad():
+        cond = conditioned(kit, "a cat", "a cat", "a cat")
+        together = FAMILY.predict(kit.m, noisy, t, cond)
+        alone = [FAMILY.predict(kit.m, noisy[n : n + 1], t[n : n + 1], conditioned(kit, "a cat")) for n in range(3)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_a_base_model_that_does_not_say_where_its_denoisers_change_is_refused(kit, tmp_path):
+    for name, index, said in (("a", {"transformer_2": ["d", "W"]}, "no boundary_ratio"), ("b", {"transformer": ["d", "W"], "boundary_ratio": 0.9}, "no transformer_2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model_index.json").write_text(json.dumps({"transformer": ["d", "W"]} | index))
+        with pytest.raises(ValueError, match=said):
+            FAMILY.load(tmp_path / name, set(), Placement(torch.float32, "cpu"))
+    with pytest.raises(ValueError, match="holds two transformers"):
+        registry.get("families", "wan21").load(kit.folder, set(), Placement(torch.float32, "cpu"))
+
+
+def turns(**loss) -> Turns:
+    law = of_config(LossPart(**loss), {"flow_shift": 3.0}, 2)
+    loss_part = LossPart(**loss)
+    chosen = SPEC.learning(loss_part.expert)
+    laws = {e.folder: plan.law_of(law, SPEC.boundary, e.called) for e in chosen}
+    return Turns(chosen, laws, loss_part.high_noise_share or plan.share_of(law, SPEC.boundary), loss_part.expert_steps, 5)
+
+
+def test_a_step_draws_from_the_levels_of_its_own_denoiser_and_both_together_make_the_law():
+    made, shape = turns(), torch.Size([16, 2, 8, 8])
+    assert abs(made.share - 0.3) < 1e-6  # evenly drawn, t = 3u / (1 + 2u) is above 0.875 where u is above 0.7
+    levels = {"transformer": [], "transformer_2": []}
+    for step in range(1500):
+        levels[made.at(step).folder].append(made.schedule(step).pick(torch.Generator().manual_seed(step), shape))
+    assert abs(len(levels["transformer"]) / 1500 - 0.3) < 0.04
+    assert min(levels["transformer"]) > 0.875 > max(levels["transformer_2"])
+    whole = noise.FlowSchedule(law=of_config(LossPart(), {"flow_shift": 3.0}, 2))
+    every = sorted(levels["transformer"] + levels["transformer_2"])
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+        assert abs(every[int(share * len(every))] - whole.law.at(share, 1)) < 0.05
+
+
+@pytest.mark.parametrize(("loss", "share"), [({"high_noise_share": 0.8}, 0.8), ({"timestep_min": 0.5}, None), ({"expert": "high"}, 1.0), ({"expert": "low"}, 0.0)])
+def test_shares_and_limits(loss, share):
+    made = turns(**loss)
+    taken = made.taken(1000)
+    assert abs(taken["transformer"] / 1000 - (made.share if share is None else share)) < 0.05
+    if share is None:  # of the law above 0.5 (u > 0.25), 0.3 of 0.75 lies above the boundary
+        assert abs(made.share - 0.4) < 1e-6 and made.laws["transformer_2"].low == 0.5
+
+
+def test_turns_last_as_many_steps_as_asked_and_are_told_where_one_never_comes():
+    made = turns(expert_steps=10)
+    assert all(made.at(10 * n) == made.at(10 * n + k) for n in range(20) for k in range(10))
+    only = next(s for s in range(99) if unit("expert", s, 0) >= 0.3)
+    lone = Turns(made.experts, made.laws, made.share, 10, only)
+    assert "the denoiser for much noise has no turn" in lone.said(10)[0] and not turns().said(200)
+
+
+def test_only_one_of_them_lies_on_the_device_and_answers_stay_the_same(kit):
+    m = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
+    weights = {name: network.blocks[0].attn1.to_q.weight for name, network in experts.networks(m.denoiser, SPEC).items()}
+    noisy, cond = latents_like(kit, 1), conditioned(kit, "a cat")
+    ask = lambda level: FAMILY.predict(m, noisy, torch.tensor([level]), cond)
+    with torch.no_grad():
+        before = [ask(0.95), ask(0.3)]
+    experts.one_at_a_time(m.denoiser, "cpu")
+    parts = experts.networks(m.denoiser, SPEC)
+    for level, mine in ((0.95, "transformer"), (0.3, "transformer_2"), (0.95, "transformer")):
+        with torch.no_grad():
+            torch.testing.assert_close(ask(level), before[level < 0.875], atol=1e-5, rtol=1e-4)
+        assert {name for name, network in parts.items() if network.blocks[0].attn1.to_q.weight is not weights[name]} == {mine}, "a copy stands in for the one that waits"
+    noisy.requires_grad_()
+    ask(0.95).sum().backward(retain_graph=False)
+    assert noisy.grad.abs().sum() > 0
+
+
+def test_settings_that_cannot_be_and_settings_that_do_nothing(lab, clips, kit):  # noqa: F811
+    config = lambda **changes: lab.make(**job(kit, clips, steps=2, sample__every=0, **changes)).config()
+    told = lambda **changes: dict(plan.problems(config(**changes), SPEC))
+    assert not told()
+    assert "loss.timestep_max" in told(loss__timestep_max=0.8) and not told(loss__timestep_max=0.8, loss__expert="low")
+    assert "loss.timestep_min" in told(loss__timestep_min=0.9) and not told(loss__timestep_min=0.9, loss__expert="high")
+    assert "adapter.type" in told(adapter__type="full") and "model.training_adapter" in told(model__training_adapter="somebody/fast")
+    assert plan.idle(config(loss__expert="low", loss__expert_steps=3), SPEC) == ["loss.expert_steps has no effect: only one of the two denoisers learns"]
+    assert len(plan.idle(config(loss__expert="low", loss__expert_steps=3), registry.get("families", "wan21").SPEC)) == 2
+
+
+@pytest.mark.slow
+def test_a_gradient_reaches_the_denoiser_of_the_step_alone(kit, lab, clips):  # noqa: F811
+    from training.engine.loop import Session
+    from training.engine.prepare import prepare
+    from training.runs.context import Context
+
+    run = lab.make(**job(kit, clips, steps=9, sample__every=0, loss__high_noise_share=0.5))
+    session = Session(run.config(), ctx := Context(run, lab.home, 1), prepare(run.config(), ctx))
+    seen = set()
+    for step in range(6):
+        before = {name: [w.detach().clone() for w in session.adapter.parameters(module)] for name, module in session.modules.items()}
+        session._advance()
+        moved = {name for name, module in session.modules.items() if any(not torch.equal(a, b) for a, b in zip(before[name], session.adapter.parameters(module), strict=True))}
+        assert moved == {session.p.turns.at(step).folder}
+        seen |= moved
+    assert seen == {"transformer", "transformer_2"}
+
+
+@pytest.mark.slow
+def test_one_denoiser_alone_makes_one_file_and_it_goes_where_it_belongs(kit, lab, clips):  # noqa: F811
+    run = lab.run(**job(kit, clips, steps=3, sample__every=3, loss__expert="low", optimizer__learning_rate=2e-2))
+    assert run.status() == "finished", run.why()
+    assert [p.name for p in run.path.glob("*.safetensors")] == ["tiny_low_noise.safetensors"] and run.result().name == "tiny_low_noise.safetensors"
+    names = layouts.names_in(run.result())
+    assert all(name.startswith("diffusion_model.blocks.") for name in names), "as ComfyUI knows it"
+    assert "load_into_transformer_2=True" in (run.path / "README.md").read_text(encoding="utf-8")
+    m = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
+    base = m.denoiser.transformer.state_dict().keys()  # noqa: F811
+    from training.engine import adapter_files
+
+    found = adapter_files.load(run.result(), experts.networks(m.denoiser, SPEC), SPEC)
+    assert set(found) == {"transformer_2"} and m.denoiser.transformer.state_dict().keys() == base
+
+
+def test_for_which_denoiser_a_file_is(tmp_path):
+    of = lambda name, said=None, names=("diffusion_model.a",): halves.expert_of(tmp_path / name, names, said or {}, SPEC).called
+    assert [of(n) for n in ("x_high_noise.safetensors", "wan2.2_HighNoise_x.safetensors", "x-low.safetensors", "LN-x.safetensors")] == ["high", "high", "low", "low"]
+    assert of("x_high_noise.safetensors", {layouts.EXPERT_HEADER: "transformer_2"}) == "low", "what the file says of itself goes before its name"
+    assert of("adapter.safetensors", names=("transformer.a",)) == "high"
+    with pytest.raises(ValueError, match="does not say for which of the two denoisers"):
+        of("slow_flow.safetensors")
+    (tmp_path / "a_high_noise.safetensors").touch()
+    (tmp_path / "a_low_noise.safetensors").touch()
+    assert [p.name for p in halves.together(tmp_path / "a_low_noise.safetensors", SPEC)] == ["a_low_noise.safetensors", "a_high_noise.safetensors"]
+
+
+def test_the_files_of_a_run_are_called_as_comfyuis_workflows_call_them():
+    lora = registry.get("adapters", "lora")
+    files = deliver.needed(deliver.offers(SPEC, "lora", lora, SPEC.learning("both")))
+    assert [o.file_name("cat") for o in files] == ["cat_high_noise.safetensors", "cat_low_noise.safetensors"] and {o.layout for o in files} == {"comfyui"}
+    dora = deliver.needed(deliver.offers(SPEC, "dora", registry.get("adapters", "dora"), SPEC.learning("both")))
+    assert [o.file_name("cat") for o in dora] == [f"cat_{n}_noise-{p}.safetensors" for n in ("high", "low") for p in ("diffusers", "comfyui")]
+
+
+def test_settings_go_to_both(kit):
+    m = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
+    met = []
+    m.denoiser.enable_gradient_checkpointing(lambda block, *args: met.append(block) or block(*args))
+    for level in (0.95, 0.3):
+        FAMILY.predict(m, latents_like(kit, 1).requires_grad_(), torch.tensor([level]), Cond(conditioned(kit, "a cat").tensors))
+    assert len(set(met)) == 2 and isinstance(m.denoiser, Experts) and all(isinstance(b, nn.Module) for b in met)
