@@ -121,11 +121,11 @@ def test_what_lets_them_be_learnt_all_the_same(home, mine):
     (mine / "picture 0.control.png").unlink()
     (mine / "picture 1.txt").unlink()
     Image.new("RGB", (64, 80)).save(mine / "picture 2.control.png")
-    faults = lambda **changes: editing.faults(config := job(mine, **changes), FAMILY, editing.rows(config, home))
+    faults = lambda **changes: editing.faults(config := job(mine, **changes), FAMILY.SPEC, editing.rows(config, home))
     assert len(faults()) == 3
     assert faults(edit__plain=True, edit__same_shape=False, trigger="zibbo") == []
     rows = [(use, name, dataclasses.replace(p, more_controls=p.references * 5)) for use, name, p in editing.rows(job(mine), home)]
-    assert any(text.startswith("Made from more pictures than FLUX.2 klein takes, which is 4: picture 1.png") for text in editing.faults(job(mine), FAMILY, rows))
+    assert any(text.startswith("Made from more pictures than FLUX.2 klein takes, which is 4: picture 1.png") for text in editing.faults(job(mine), FAMILY.SPEC, rows))
 
 
 @pytest.mark.parametrize(

@@ -99,15 +99,14 @@ def rows(config: TrainConfig, home: Home, check: bool = True) -> list[Row]:
     return [(use, taken.ds.name, p) for use, taken in found for p in taken.pictures(check) if p.usable and not p.seconds]
 
 
-def check(config: TrainConfig, home: Home, family: ModuleType) -> None:
+def check(config: TrainConfig, home: Home, spec: FamilySpec) -> None:
     """Raises ValueError, with the pictures' names, for the first thing that the datasets of an edit lack."""
-    for text in faults(config, family, rows(config, home)):
+    for text in faults(config, spec, rows(config, home)):
         raise ValueError(text)
 
 
-def faults(config: TrainConfig, family: ModuleType, pictures: Sequence[Row]) -> list[str]:
+def faults(config: TrainConfig, spec: FamilySpec, pictures: Sequence[Row]) -> list[str]:
     """What the pictures of an edit lack, a sentence each that names them; [] where each can be learnt."""
-    spec: FamilySpec = family.SPEC
     takes = spec.references
     made = [p for _, _, p in pictures if p.references]
     if pictures and not made:

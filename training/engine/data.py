@@ -183,7 +183,7 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
         warn(text)
     if controlled:
         pictures = _with_control(pictures, warn)
-    for text in editing.faults(config, family, pictures) if edits else ():
+    for text in editing.faults(config, spec, pictures) if edits else ():
         raise ValueError(text)
     new = [at for at, (use, _, _) in enumerate(pictures) if not use.prior]
     if not new:

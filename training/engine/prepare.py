@@ -73,7 +73,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     if takes:
         with ranks.in_turn():
             ctx.phase("checking the pictures")
-            editing.check(config, ctx.home, family)  # before a base model is downloaded
+            editing.check(config, ctx.home, family.SPEC)  # before a base model is downloaded
     with ranks.in_turn():  # what is downloaded or reckoned on the way, the others find
         ctx.phase("checking the base model")
         folder = base_folder(config.model, family, ctx)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -25,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import jobfile, outside, registry
 from ..config import NO_WORD, AdapterPart, DatasetUse, KeepPart, TrainConfig
 from ..data import concepts, datasets, editing, frames, words
+from ..data.captions import with_trigger
 from ..data.parts import taken
 from ..family import FamilySpec
 from ..formats import adapting
@@ -416,6 +418,8 @@ def _fill(data: dict[str, Any], preset: Preset, machine: Machine, pictures: int,
             sample.setdefault(name, use[name])
     if "prompts" not in set_by_user.get("sample", {}):
         usual = _aimed(_listed(sample.get("prompts", ["[trigger]"])), _targets(data))
+        if told := _instructions(data, home):  # of an edit; without a trigger word nothing else was asked for
+            usual = told + usual * bool(data["trigger"])
         usual += filter(None, [unseen.prompt_for(preset.goal, preset.light, _captions(data, home))] if use["held_out"] else [])
         asked = [*(_worded(p, str(data["trigger"]), preset.noun) for p in usual), *_of_other_words(usual, data)]
         sample["prompts"] = list(dict.fromkeys(asked))[:PROMPTS]
@@ -440,6 +444,16 @@ def _captions(data: Mapping[str, Any], home: Home) -> list[str]:
         except (ValueError, OSError):
             continue  # the validation says what is wrong with the row
     return said
+
+
+def _instructions(data: Mapping[str, Any], home: Home) -> list[str]:
+    """What the pictures of an edit are asked for with, as it is learnt: the commonest first, up to SHOWN of them; [] where no edit is learnt."""
+    try:
+        edits = editing.edits(registry.get("objectives", str(data.get("loss", {}).get("objective", "images")), home.plugins))
+    except ValueError:
+        return []  # no such objective: _wrong and the start say so, in its place
+    told = Counter(" ".join(text.split()) for text in _captions(data, home)) if edits else Counter()
+    return [with_trigger(text, str(data["trigger"])) for text, _ in told.most_common(SHOWN)]
 
 
 def _at_once(data: Mapping[str, Any], plugins: Path) -> bool:

@@ -37,11 +37,11 @@ def fault(home: Home, config: TrainConfig) -> tuple[str, list[str]]:
     if not editing.edits(concepts.known(config, home.plugins)):
         return "", []
     with suppress(ValueError, OSError):  # a dataset that is gone or cannot be read is said in its place
-        family = registry.get("families", config.model.family, home.plugins)
-        if family.SPEC.references is None:
+        spec = registry.get("families", config.model.family, home.plugins).SPEC
+        if spec.references is None:
             return "", []  # its own sentence says so
         rows = editing.rows(config, home, check=False)
-        lacking = editing.faults(config, family, rows)
+        lacking = editing.faults(config, spec, rows)
         if rows and not any(p.references for _, _, p in rows):
             return tr(
                 "An edit is learnt from pairs, but {picture} has no picture before it, and no other has: select one on the Dataset tab and add it, or choose something else to learn",
