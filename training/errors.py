@@ -197,6 +197,12 @@ KINDS = (
         "Put name.control.png beside name.jpg, or have them made on the Dataset tab.",
         (r"has a control picture to learn from", r"has no control picture", r"has to be shown .*; drop one"), "pictures",
     ),
+    Kind(
+        "E-506", "A pair for an edit is not whole",
+        "An edit is learnt from pictures with the picture before beside each, a caption that says what was done, and one shape for both; the sentence names the pictures that lack one of these.",
+        "Add what is missing on the Dataset tab, or leave these pictures out.",
+        (r"^[Nn]o picture has one that it is made from", r"^Without a picture that it is made from", r"^Without a caption, which is what an edit", r"^Of another shape than the picture before", r"^Made from more pictures than"), "pictures",
+    ),
     # 6: base models and other weights
     Kind(
         "E-604", "The file is pickled",
@@ -394,7 +400,7 @@ KINDS = (
     ),
 )  # fmt: skip
 
-_FIRST = ("E-909", "E-908", "E-910", "E-904", "E-408", "E-901", "E-404", "E-401", "E-403", "E-903", "E-902", "E-803", "E-801", "E-802", "E-804", "E-806", "E-805", "E-807", "E-808", "E-101", "E-102", "E-201", "E-202", "E-705", "E-604")
+_FIRST = ("E-909", "E-908", "E-910", "E-904", "E-408", "E-901", "E-404", "E-401", "E-403", "E-903", "E-902", "E-803", "E-801", "E-802", "E-804", "E-806", "E-805", "E-807", "E-808", "E-101", "E-102", "E-201", "E-202", "E-705", "E-604", "E-506")
 _FOREIGN = re.compile(r"[\w.]*(Error|Exception): ")  # so begins what a library said in its own words, which is never about a setting as Easel calls it
 
 
