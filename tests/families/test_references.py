@@ -12,9 +12,11 @@ from PIL import Image
 
 from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
+from tests.engine.test_parity import EVEN, MIDDLE, fixed, loss_of, seeded
 from tests.families import flux1_kontext as kontext_toy
 from tests.families import qwen_image_edit as qwen_toy
 from training import registry
+from training.engine.data import Batch
 from training.family import REFERENCE, Cond, Placement
 
 from .test_every_family import CAPTIONS, _drawn, _kit, called, calls, conditioned, elsewhere, encoded, job, latents_like, picture, to_pipe  # noqa: F401 a fixture
@@ -227,3 +229,23 @@ def test_an_edit_is_learnt_is_resumed_exactly_and_draws_over_a_picture_in_anothe
     over = [Image.open(dataset / "picture 0.control.png").convert("RGB")]
     once, again, plain = (_drawn(SimpleNamespace(**vars(kit) | {"shown": shown}), elsewhere, whole.result(), tmp_path / f"{n}.pt") for n, shown in enumerate((over, over, [])))
     assert not torch.equal(once["base"], once["lora"]) and torch.equal(once["lora"], again["lora"]) and not torch.equal(once["lora"], plain["lora"])
+
+
+# train_dreambooth_lora_flux_kontext.py of huggingface/diffusers at 58eb52c (2026-08-23), --guidance_scale 1, run as tests/engine/test_parity.py says
+SCRIPTS = [(EVEN, 3.2500107288360596), (MIDDLE, 3.405329465866089)]  # timesteps, loss
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("times", "golden"), SCRIPTS)
+def test_the_loss_of_a_kontext_pair_is_that_of_diffusers_own_script(tmp_path, times, golden):
+    family = registry.get("families", "flux1_kontext")
+    m = family.load(kontext_toy.build(tmp_path / "toy"), {"transformer", "vae"}, CPU)
+    fixed(m.denoiser)
+    told = {"embeds": torch.stack([seeded(10 + n, (6, 32)) for n in range(3)]), "pooled": torch.stack([seeded(20 + n, (32,)) for n in range(3)])}
+    cond = Cond(told | {REFERENCE.format(n=0): seeded(3, (3, 4, 8, 12))})
+    batch = Batch(
+        latents=seeded(1, (3, 4, 16, 16)), noise=seeded(2, (3, 4, 16, 16)), t=torch.tensor(times) / 1000, cond=cond, ids=["a"] * 3, weight=1.0, weights=torch.ones(3), prior=[], captions=["a"] * 3,
+    )  # fmt: skip
+    assert loss_of(family, m, batch, {}) == pytest.approx(golden, rel=1e-5)
+    batch.cond = Cond(told)
+    assert loss_of(family, m, batch, {}) != pytest.approx(golden, rel=1e-5)

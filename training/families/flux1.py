@@ -30,12 +30,10 @@ SPEC = FamilySpec(
     other_parameters=(4.89e9, 84e6),  # T5-XXL's encoder 4.76 billion, CLIP-L 0.12
     notes="dev (a licence to accept on the Hub, not for commercial use) and schnell (Apache-2.0, distilled to four steps).",
     tags=("flux", "text-to-image"),
-    blocks={
-        "composition": Blocks("Composition", "The blocks in front, in which picture and prompt still have weights of their own; a rule of thumb.", (r"^transformer_blocks\.",)),
-        "detail": Blocks("Detail", "The blocks behind them, in which both share one stream; a rule of thumb.", (r"^single_transformer_blocks\.",)),
+    blocks=flux1.BLOCKS
+    | {
         # ai-toolkit's README, "Training Specific Layers", after The Last Ben; there of these two blocks the output alone
         "likeness": Blocks("Likeness", "Two blocks alone, 7 and 20 of the single ones, which The Last Ben found enough for a face: a very small file.", (r"^single_transformer_blocks\.(?:7|20)\.",)),
-        "no_text": Blocks("All but text", "Everything except the layers of the prompt's own stream.", without=(r"\.add_[qkv]_proj$", r"\.to_add_out$", r"\.ff_context\.", r"\.norm1_context\.")),
     },
     speed={"ByteDance/Hyper-SD/Hyper-FLUX.1-dev-8steps-lora.safetensors": Speed(8, 3.5, 0.125)},  # its model card
     pipeline="FluxPipeline",

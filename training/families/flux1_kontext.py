@@ -28,6 +28,7 @@ SPEC = FamilySpec(
     other_parameters=(4.89e9, 84e6),  # T5-XXL's encoder 4.76 billion, CLIP-L 0.12
     notes="Changes a picture as an instruction says, and draws from words alone too. A licence to accept on the Hub, not for commercial use.",
     tags=("flux", "image-to-image"),
+    blocks=flux1.BLOCKS,
     pipeline="FluxKontextPipeline",
     broken_pipelines=("Inpaint",),  # of diffusers 0.42: it draws a million pixels, whatever size is asked for
     parts={"denoiser": ("transformer",), "text": ("text_encoder", "text_encoder_2"), "vae": ("vae",)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..family import Beside, Blocks, FamilySpec, Modules, Placement, Speed, numbered
+from ..family import Beside, FamilySpec, Modules, Placement, Speed
 from ..models import qwen_image
 from ..models.qwen_image import draw_args, encode_image, grid, predict  # noqa: F401 part of the family
 
@@ -30,11 +30,7 @@ SPEC = FamilySpec(
     other_parameters=(8.3e9, 127e6),
     notes="Large; writes text into pictures, in English and Chinese. Also Qwen-Image-2512.",
     tags=("qwen-image", "text-to-image"),
-    blocks={
-        "composition": Blocks("Composition", "The first half of the 60 blocks; a rule of thumb.", (rf"^transformer_blocks\.{numbered(0, 29)}\.",)),
-        "detail": Blocks("Detail", "The second half of the 60 blocks; a rule of thumb.", (rf"^transformer_blocks\.{numbered(30, 59)}\.",)),
-        "no_text": Blocks("All but text", "Everything except the layers of the prompt's own stream.", without=(r"\.add_[qkv]_proj$", r"\.to_add_out$", r"\.txt_m")),
-    },
+    blocks=qwen_image.BLOCKS,
     speed={  # its model card: a shift of 3 whatever the picture's size
         "lightx2v/Qwen-Image-Lightning/Qwen-Image-Lightning-8steps-V1.1.safetensors": Speed(8, 1, settings={"base_shift": math.log(3), "max_shift": math.log(3), "shift_terminal": None}),
     },

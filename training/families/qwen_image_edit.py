@@ -35,6 +35,7 @@ SPEC = FamilySpec(
     other_parameters=(8.3e9, 127e6),
     notes="Changes pictures as an instruction says: one with the first Qwen-Image-Edit, up to three with 2509 and 2511. Draws nothing without one. Large.",
     tags=("qwen-image", "image-to-image"),
+    blocks=qwen_image.BLOCKS,
     pipeline="QwenImageEditPlusPipeline",
     other_pipelines=(FIRST,),
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},

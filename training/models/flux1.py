@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..family import CONTROL, Cond, LatentSpec, Modules, Original, Placement
+from ..family import CONTROL, Blocks, Cond, LatentSpec, Modules, Original, Placement
 
 LATENT = LatentSpec(channels=16, stride=8, patch=2)
 TOKENS = 512  # of T5, as the pipelines' default; schnell was trained with 256
@@ -59,6 +59,11 @@ XLABS = (
     Original("single_blocks.{n}.processor.qkv_lora", tuple(f"{_SINGLE}attn.to_{x}" for x in "qkv"), (1, 1, 1)),
     Original("single_blocks.{n}.processor.proj_lora", (f"{_SINGLE}proj_out",)),
 )
+BLOCKS = {
+    "composition": Blocks("Composition", "The blocks in front, in which picture and prompt still have weights of their own; a rule of thumb.", (r"^transformer_blocks\.",)),
+    "detail": Blocks("Detail", "The blocks behind them, in which both share one stream; a rule of thumb.", (r"^single_transformer_blocks\.",)),
+    "no_text": Blocks("All but text", "Everything except the layers of the prompt's own stream.", without=(r"\.add_[qkv]_proj$", r"\.to_add_out$", r"\.ff_context\.", r"\.norm1_context\.")),
+}
 LORA_TARGETS = {"attention": ATTENTION, "attention+ff": ATTENTION + FF, "all": ATTENTION + FF + MODULATION}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..family import CONTROL, Cond, LatentSpec, Modules, Original, Placement, mask_of
+from ..family import CONTROL, Blocks, Cond, LatentSpec, Modules, Original, Placement, mask_of, numbered
 
 LATENT = LatentSpec(channels=16, stride=8, patch=2)
 # of the checkpoints' scheduler
@@ -15,6 +15,11 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "ad
 FF = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
 MODULATION = ("img_mod.1", "txt_mod.1")
 LORA_TARGETS = {"attention": ATTENTION, "attention+ff": ATTENTION + FF, "all": ATTENTION + FF + MODULATION}
+BLOCKS = {
+    "composition": Blocks("Composition", "The first half of the 60 blocks; a rule of thumb.", (rf"^transformer_blocks\.{numbered(0, 29)}\.",)),
+    "detail": Blocks("Detail", "The second half of the 60 blocks; a rule of thumb.", (rf"^transformer_blocks\.{numbered(30, 59)}\.",)),
+    "no_text": Blocks("All but text", "Everything except the layers of the prompt's own stream.", without=(r"\.add_[qkv]_proj$", r"\.to_add_out$", r"\.txt_m")),
+}
 # of a block, as the first release too names them
 ORIGINALS = tuple(Original(f"transformer_blocks.{{n}}.{x}", (f"transformer_blocks.{{n}}.{x}",)) for x in (*(f"attn.{x}" for x in ATTENTION), *FF, *MODULATION))
 
