@@ -226,7 +226,7 @@ KINDS = (
         "E-605", "The base model cannot be trained on",
         "Its weights are quantised, or diffusers has no pipeline that draws with it.",
         "Get its bf16 or fp16 version, or choose another base model.",
-        (r"quantised weights, which cannot", r"quantised and cannot learn", r"has no working pipeline"), "base",
+        (r"quantised weights, which cannot", r"quantised and cannot learn", r"has no working pipeline", r"makes a clip from its first frame"), "base",
     ),
     Kind(
         "E-606", "An adapter or image encoder does not fit",

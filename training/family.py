@@ -119,6 +119,7 @@ class Speed:
     strength: float = 1.0
     scheduler: str = ""  # diffusers' class in place of the base model's own; "" keeps that
     settings: dict[str, Any] = field(default_factory=dict)  # of that scheduler, where they are not the base model's
+    made_for: str = ""  # the base model, as a Hub id; "": the family's default
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class FamilySpec:
     parameters: float  # of the denoiser, rough, for estimates before the weights are there
     pipeline: str  # the pipeline's class, as model_index.json names it
     # "denoiser" | "text" | "vae" -> folders of the diffusers layout that hold its weights; "after_text": what the text encoder's words go
-    # through before the denoiser, which load() brings along with the text encoder
+    # through before the denoiser, which load() brings along with the text encoder; "eye": what looks at first frames beside the VAE
     parts: dict[str, tuple[str, ...]]
     # usual values of the checkpoint's scheduler config that shift the noise levels, to draw the law before the base model is here
     shift: dict[str, float | bool | str] = field(default_factory=dict)
@@ -186,6 +187,7 @@ class FamilySpec:
 
     references: References | None = None  # what it can be shown beside the caption; None: nothing
     experts: tuple[Expert, ...] = ()  # where it has two denoisers: the one for much noise first; parts["denoiser"] are their folders
+    first_frame: bool = False  # whether it makes a clip from its first frame: encode_first is asked, and predict told what it gave; pictures are not learnt
     boundary: float = 0.0  # usual noise level from which on the first of them is asked, before the base model is here
 
     def title_of(self, source: str) -> str:
@@ -265,6 +267,10 @@ class Family(Protocol):
     def encode_image(self, m: Modules, pixels: Tensor, generator) -> Tensor:
         """pixels [B,3,H,W] in [-1,1] (video: [B,3,F,H,W]) -> latents, normalised, fp32."""
 
+    def encode_first(self, m: Modules, frame: Image, frames: int) -> dict[str, Tensor]:
+        """Where SPEC.first_frame: all that the denoiser is told of the first frame (RGB, of the clip's size) of a clip of so many frames, as the pipeline's
+        call makes it, without a batch dimension; nothing is drawn."""
+
     def predict(self, m: Modules, noisy: Tensor, t: Tensor, cond: Cond) -> Tensor:
         """noisy: latents in m.dtype; t [B]: whole timesteps for "scheduler" families, [0,1] fp32 for flow.  Same shape as noisy:
         what the scheduler's config says, or noise - clean for flow, whatever sign or time the network itself uses.  A family whose
@@ -309,6 +315,7 @@ class Modules:
     tokenizers: dict[str, Any] = field(default_factory=dict)  # by the folder name of the text encoder that reads them
     scheduler: Any = None
     index: dict[str, Any] = field(default_factory=dict)  # of model_index.json, for a family whose checkpoints say more there than their parts
+    eye: Any = None  # what looks at first frames beside the VAE
     side: Side | None = None  # what hangs beside the denoiser, where that is what is trained
 
 

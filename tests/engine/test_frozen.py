@@ -111,13 +111,16 @@ def test_every_known_speed_adapter_is_one_that_can_be_named():
 
     for plugin in registry.find("families").values():
         for source, speed in plugin.module.SPEC.speed.items():
-            assert source.count("/") in (1, 2) and isinstance(speed, Speed) and speed.steps <= speeding.SLOW_STEPS
+            assert source.count("/") in (1, 2, 3) and isinstance(speed, Speed) and speed.steps <= speeding.SLOW_STEPS
             assert not speed.scheduler or hasattr(diffusers, speed.scheduler)
 
 
 def test_the_plan_says_what_samples_would_cost_and_what_does_nothing(lab):
     spec = registry.get("families", "sdxl").SPEC
-    config = lab.make(sample__steps=28).config()
+    config = lab.make(sample__steps=28, model__family="sdxl", model__source=spec.default_source).config()
+    other = config.model_copy(update={"model": config.model.model_copy(update={"source": "Laxhar/noobai-XL-Vpred-1.0"}), "sample": config.sample.model_copy(update={"speed_adapter": LIGHTNING})})
+    assert "was made for stabilityai/stable-diffusion-xl-base-1.0" in speeding.remarks(other, spec)[0] and not speeding.remarks(config, spec)
+    assert not speeding.sentence(other.model_copy(update={"sample": config.sample}), spec, 40.0, 100.0), "it predicts the noise, and that model does not"
     assert f"set sample.speed_adapter to {LIGHTNING}" in speeding.sentence(config, spec, 40.0, 100.0)[0] and not speeding.sentence(config, spec, 4.0, 100.0)
     slow = config.model_copy(update={"sample": config.sample.model_copy(update={"speed_adapter": "a/b"})})
     assert "makes samples no quicker" in speeding.idle(slow)[0] and "with the speed adapter b" in speeding.sentence(slow, spec, 1.0, 100.0)[0]

@@ -55,6 +55,11 @@ def draw(order: dict, pipeline: type | None) -> None:
     more = ({"num_frames": order["frames"]} if order["frames"] else {}) | getattr(toy, "ASKED", {}) | getattr(toy, "CALL", {})
     if order["shown"]:  # what the picture is made from
         more[order["image"]] = [Image.open(file).convert("RGB") for file in order["shown"]]
+    if order["begins"]:  # a clip with its first frame
+        from tests.families.wan21_i2v import mend
+
+        mend(pipe)
+        more["image"] = Image.linear_gradient("L").resize((width, height)).convert("RGB")
 
     def picture():
         out = pipe(prompt="a red cat", num_inference_steps=2, height=height, width=width, output_type="np", generator=torch.Generator().manual_seed(0), **more)

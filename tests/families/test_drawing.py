@@ -6,7 +6,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.engine.conftest import _Stopping
 from training import jobfile, registry
@@ -30,12 +30,19 @@ def drawn(home, kit, **changes):  # noqa: F811
     return run
 
 
-def test_the_job_draws_what_the_pipeline_draws(kit, home):  # noqa: F811
+def test_the_job_draws_what_the_pipeline_draws(kit, home, tmp_path):  # noqa: F811
     if kit.shown:
         with pytest.raises(ValueError, match="draws nothing without a picture that it is made from, which cannot be given here"):
             drawn(home, kit)
         return
-    run = drawn(home, kit)
+    begun, shown = {}, {}
+    if kit.spec.first_frame:
+        with pytest.raises(ValueError, match="makes a clip from its first frame; name a picture to begin with"):
+            drawn(home, kit)
+        first, size = kit.toy.shown().resize((96, 64)), kit.toy.SIZE[::-1]  # a picture of a user's has 64 px at least
+        first.save(tmp_path / "first.png")
+        begun, shown = {"picture": str(tmp_path / "first.png")}, {"image": ImageOps.fit(first, size, Image.Resampling.LANCZOS)}
+    run = drawn(home, kit, **begun)
     height, width = kit.toy.SIZE
     pipe = kit.family.pipeline(kit.m)
     pipe.set_progress_bar_config(disable=True)
@@ -43,12 +50,12 @@ def test_the_job_draws_what_the_pipeline_draws(kit, home):  # noqa: F811
     with torch.no_grad():
         theirs = pipe(
             **kit.family.draw_args(kit.m, conditioned(kit, CAPTIONS[1]), conditioned(kit, ""), 3.0), num_inference_steps=2, width=width, height=height,
-            output_type="pil", generator=torch.Generator().manual_seed(42), **frames,
+            output_type="pil", generator=torch.Generator().manual_seed(42), **frames, **shown,
         )  # fmt: skip
     picture = theirs.frames[0][0] if frames else theirs.images[0]
     file = run.samples("*.webp" if frames else "*.png")[0]
     ours = np.asarray(Image.open(file).convert("RGB"), np.int16)
-    assert np.abs(ours - np.asarray(picture, np.int16)).mean() == 0
+    assert np.abs(ours - np.asarray(picture.convert("RGB"), np.int16)).mean() == 0
     assert bool(run.samples("*.mp4")) == bool(frames)
 
 
@@ -58,6 +65,10 @@ def test_it_starts_from_a_picture_or_says_that_it_cannot(kit, home, tmp_path):  
     name = kit.spec.pipeline.removesuffix("Pipeline")
     if kit.shown:
         pytest.skip("it draws nothing here, which the test before this one shows")
+    if kit.spec.first_frame:
+        with pytest.raises(ValueError, match="draws nothing under a mask"):
+            drawn(home, kit, picture=str(file), mask=str(file))
+        return
     for mask, kind in (("", "Img2Img"), (str(file), "Inpaint")):
         if kind in kit.spec.broken_pipelines or not hasattr(diffusers, f"{name}{kind}Pipeline"):
             with pytest.raises(ValueError, match="diffusers has no working pipeline for"):

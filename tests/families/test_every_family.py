@@ -3,7 +3,7 @@
 A toy module has `build(folder)`, `SIDE` (px of a square training picture) and `SIZE` ((height, width) px, not square).  Where the
 pipeline holds latents in another layout than [B,C,h,w], `to_pipe(m, latents)`, and where it gives them back in yet another one,
 `from_pipe(m, latents, shape)`; where the denoiser does not answer with a tuple of one tensor in that layout, `as_answer(m, latents)`;
-where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `JOB` and `SAMPLE` for settings of the job and of its
+where training pictures are not pictures, `dataset(folder)`; for video `FRAMES`; `shown()`, a first frame of SIZE, where clips begin with one; `JOB` and `SAMPLE` for settings of the job and of its
 `sample` part; `FIRST_T` where the scheduler does not begin at 1; `PROMPTED` for what the pipeline's call needs to encode a prompt on the
 toy; `CALL` for what the public pipeline's call needs to draw at a size; `shrink(put)` where references are larger than a toy can take, which
 puts smaller sizes into diffusers' modules and ours; `opened(cls, folder)` where the public pipeline opens the folder in another way than most; `TRIMMED` where cached text leaves out what the pipeline pads and hides; `mend(pipe)` for a fault of the pipeline that would hide ours; and
@@ -36,7 +36,7 @@ from training.family import GEOMETRY, REFERENCE, Cond, Placement
 
 FAMILIES = sorted(m.name for m in pkgutil.iter_modules(training.families.__path__))
 # one of those that are trained alike: the run around the model is the same for them
-OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC) and not spec.experts}.values())
+OF_EACH_KIND = sorted({(spec.prediction, spec.latent.video): id for id in FAMILIES if (spec := registry.get("families", id).SPEC) and not (spec.experts or spec.first_frame)}.values())
 CAPTIONS = ("a cat", "an old wooden castle near a huge river and a painted glass robot on a tiny green horse")
 
 
@@ -64,7 +64,10 @@ def _kit(id: str, scratch: str):
             for encoder in spec.parts["text"]:  # one at a time, as the engine does
                 alone = family.load(folder, {encoder}, place)
                 rows[caption] |= family.encode_instruction(alone, caption, shown) if shown and spec.references.read else family.encode_text(alone, [caption])[0]
-        m = family.load(folder, {spec.denoiser, *spec.parts["vae"]}, place)
+        m = family.load(folder, {spec.denoiser, *spec.parts["vae"], *spec.parts.get("eye", ())}, place)
+        if spec.first_frame:
+            first = family.encode_first(m, toy.shown(), toy.FRAMES)
+            rows = {caption: row | first for caption, row in rows.items()}
         made_from = {REFERENCE.format(n=n): encoded(family, m, picture)[0] for n, picture in enumerate(shown)}
     schedule = noise.read_schedule(m.scheduler.config, spec.prediction)
     return SimpleNamespace(id=id, family=family, spec=spec, toy=toy, folder=folder, m=m, rows=rows, schedule=schedule, shown=shown, made_from=made_from)
@@ -136,7 +139,7 @@ def called(kit, m, latents, steps: int, args: dict):
     with torch.no_grad():
         out = pipe(
             **args, **given(kit), latents=to_pipe(kit, latents).clone(), num_inference_steps=steps, height=h, width=w, output_type="latent",
-            **({"num_frames": frames} if frames else {}),
+            **({"num_frames": frames} if frames else {}), **({"image": kit.toy.shown()} if kit.spec.first_frame else {}),
         )  # fmt: skip
     return out.frames if hasattr(out, "frames") else out.images
 
@@ -346,6 +349,7 @@ def _drawn(kit, elsewhere, lora, out) -> dict:
     if kit.spec.experts:  # the other file lies beside it
         loras = [(str(lora).replace(kit.spec.experts[0].ending, e.ending), {e.asked: True} if e.asked else {}) for e in kit.spec.experts]
     order = {"folder": str(kit.folder), "family": kit.id, "loras": loras, "out": str(out), "size": kit.toy.SIZE, "frames": getattr(kit.toy, "FRAMES", None)}
+    order |= {"begins": kit.spec.first_frame}
     order |= {"image": kit.spec.references and kit.spec.references.image, "shown": [str(out.with_suffix(f".{n}.png")) for n in range(len(kit.shown))]}
     for picture, file in zip(kit.shown, order["shown"], strict=True):
         picture.save(file)
@@ -357,6 +361,7 @@ def _drawn(kit, elsewhere, lora, out) -> dict:
 @pytest.mark.slow
 def test_the_base_can_be_asked_beside_what_learns(kit, lab, dataset):  # noqa: F811
     """One step that keeps the base: an untouched adapter says what the base says, whatever the sentence's length, so it costs nothing; a moved one does."""
+    learns_as_another(kit)
     from training.engine.loop import Session
     from training.engine.prepare import prepare
     from training.runs.context import Context
@@ -389,6 +394,7 @@ def test_the_base_draws_what_is_held(kit, lab, dataset):  # noqa: F811
 
 @pytest.mark.slow
 def test_a_run_in_bf16_with_gradient_checkpointing_keeps_near_the_plain_one(kit, lab, dataset):  # noqa: F811
+    learns_as_another(kit)
     changes = job(kit, dataset, steps=8, sample__every=8, adapter__targets="all")
     plain, half = (lab.run(**changes | more) for more in ({}, {"model__dtype": "bf16", "loss__gradient_checkpointing": True}))
     assert half.status() == "finished", half.why()

@@ -95,6 +95,15 @@ def test_rows_of_a_batch_see_their_own_pictures_whatever_their_captions_length(w
     torch.testing.assert_close(both, alone, atol=1e-5, rtol=1e-4)
 
 
+def test_a_picture_that_hides_nothing_comes_without_what_hides():
+    from training.models.qwen_image21 import _plain
+
+    seen = Image.new("RGBA", (4, 4), (10, 20, 30, 254))
+    assert _plain(seen).mode == "RGB" and _plain(seen).getpixel((0, 0)) == (10, 20, 30)
+    seen.putpixel((1, 1), (0, 0, 0, 90))
+    assert _plain(seen) is seen
+
+
 def test_the_reader_makes_of_text_and_pictures_what_the_published_processor_makes(whole):
     from transformers import Qwen3VLProcessor
 

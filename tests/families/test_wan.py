@@ -1,16 +1,19 @@
-"""Two denoisers by noise level: each is asked, trained and delivered for its own levels alone."""
+"""Two denoisers by noise level, each asked, trained and delivered for its own levels alone; and clips that are learnt from their first frame."""
 
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image, ImageOps
 from torch import nn
 
 from tests.engine.conftest import lab  # noqa: F401 a fixture
 from training import registry
 from training.config import LossPart
+from training.data import frames
 from training.engine import experts, noise
 from training.engine.experts import Experts, Turns
 from training.engine.randomness import unit
@@ -182,11 +185,11 @@ def test_one_denoiser_alone_makes_one_file_and_it_goes_where_it_belongs(kit, lab
     assert all(name.startswith("diffusion_model.blocks.") for name in names), "as ComfyUI knows it"
     assert "load_into_transformer_2=True" in (run.path / "README.md").read_text(encoding="utf-8")
     m = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
-    base = m.denoiser.transformer.state_dict().keys()  # noqa: F811
+    plain = m.denoiser.transformer.state_dict().keys()
     from training.engine import adapter_files
 
     found = adapter_files.load(run.result(), experts.networks(m.denoiser, SPEC), SPEC)
-    assert set(found) == {"transformer_2"} and m.denoiser.transformer.state_dict().keys() == base
+    assert set(found) == {"transformer_2"} and m.denoiser.transformer.state_dict().keys() == plain
 
 
 def test_for_which_denoiser_a_file_is(tmp_path):
@@ -216,3 +219,65 @@ def test_settings_go_to_both(kit):
     for level in (0.95, 0.3):
         FAMILY.predict(m, latents_like(kit, 1).requires_grad_(), torch.tensor([level]), Cond(conditioned(kit, "a cat").tensors))
     assert len(set(met)) == 2 and isinstance(m.denoiser, Experts) and all(isinstance(b, nn.Module) for b in met)
+
+
+# -- from a first frame
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    return _kit("wan22_i2v_a14b", str(tmp_path_factory.getbasetemp()))
+
+
+def test_the_first_frame_is_told_as_the_pipelines_call_tells_it(shown):
+    """Beside the noisy latents: a mask that is on in the first latent frame alone, and the latents of the picture followed by grey."""
+    other = shown.toy.shown().rotate(180)
+    with torch.no_grad():
+        told = [shown.family.encode_first(shown.m, picture, toy.FRAMES)["first"] for picture in (shown.toy.shown(), other)]
+    assert told[0].shape[0] == 4 + 16 and torch.equal(told[0][:4, :1], torch.ones_like(told[0][:4, :1])) and not told[0][:4, 1:].any()
+    assert (told[0][4:] - told[1][4:]).abs().max() > 1e-3
+
+
+def test_an_image_to_video_model_of_another_family_is_refused(shown):
+    configs = {p: json.loads((shown.folder / p / "config.json").read_text()) for p in ("transformer", "vae")}
+    with pytest.raises(ValueError, match="has no image encoder, unlike Wan 2.1 image-to-video"):
+        registry.get("families", "wan21_i2v").grid(configs)
+    with pytest.raises(ValueError, match="takes 36 and gives 16 latent channels"):
+        FAMILY.grid(configs)
+    with pytest.raises(ValueError, match="takes 16 and gives 16 latent channels"):
+        shown.family.grid(configs | {"transformer": configs["transformer"] | {"in_channels": 16}})
+
+
+def test_what_a_first_frame_makes_no_sense_with_is_said(lab, clips, shown):  # noqa: F811
+    config = lambda **changes: lab.make(**job(shown, clips, steps=2, sample__every=0, **changes)).config()
+    told = lambda **changes: {path for path, _ in frames.problems(config(**changes), shown.spec)}
+    assert not told() and told(data__frames=1, sample__frames=1) == {"data.frames", "sample.frames"}
+    assert told(keep__on=True, keep__drawn=2) == {"keep.drawn"}
+    stills = [SimpleNamespace(id=name, seconds=0) for name in "ab"]
+    assert frames.left_out(stills, config().data, shown.spec)[0].startswith("2 pictures are left out: Wan 2.2 I2V A14B learns how a clip goes on")
+    assert not frames.segments(0, config().data, shown.spec) and frames.segments(0, config().data, SPEC)
+
+
+@pytest.mark.slow
+def test_a_clip_is_learnt_and_a_sample_drawn_from_first_frames(lab, clips, shown):  # noqa: F811
+    from training.engine.loop import Session
+    from training.engine.prepare import prepare
+    from training.runs.context import Context
+
+    run = lab.make(**job(shown, clips, steps=2, sample__every=2, data__held_out=1, data__flip=True))
+    session = Session(run.config(), ctx := Context(run, lab.home, 1), prepare(run.config(), ctx))
+    assert any("1 picture is left out" in text for text in run.view().warnings)
+    batch = session.feed.at(0)[0]
+    item = next(i for i in session.p.plan.items if i.id == batch.ids[0])
+    own = lambda i, flip: shown.family.encode_first(session.m, i.first_frame(flip), i.segment.frames)["first"]
+    with torch.no_grad():
+        assert min(float((batch.cond.tensors["first"][0] - own(item, flip)).abs().max()) for flip in (False, True)) < 1e-6
+        frame = torch.tensor(list(item.first_frame(False).tobytes()), dtype=torch.float32).view(item.crop.height, item.crop.width, 3).permute(2, 0, 1) / 127.5 - 1
+        assert (frame - item.pixels(False)[:, 0]).abs().max() < 1e-5
+        drawn = calls(session.m.denoiser, session.samples_of_this_step)
+    held = session.p.plan.held_out[0]
+    size = shown.toy.SIZE[::-1]
+    begun = ImageOps.fit(held.first_frame(False), size, Image.Resampling.LANCZOS)
+    with torch.no_grad():
+        wanted = shown.family.encode_first(session.m, begun, toy.FRAMES)["first"]
+    torch.testing.assert_close(drawn[0][0]["hidden_states"][0, 16:], wanted, atol=1e-5, rtol=1e-5)

@@ -33,17 +33,18 @@ def transformer(channels: int, taken: int = 0, layers: int = 2, **extra):
     )  # fmt: skip
 
 
-def pipeline(folder: Path, channels: int, vae, layers: int = 2, **extra) -> Path:
+def pipeline(folder: Path, channels: int, vae, network=None, cls: str = "WanPipeline", **extra) -> Path:
     """A pipeline around `vae`, with the scheduler of the released checkpoints, in `folder`."""
+    import diffusers
     import torch
-    from diffusers import UniPCMultistepScheduler, WanPipeline
+    from diffusers import UniPCMultistepScheduler
 
     tokenizer = tokens.t5()
     torch.manual_seed(0)
-    first = transformer(channels, layers=layers)
+    network = network or transformer
     scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
-    WanPipeline(
-        transformer=first, vae=vae.eval(), scheduler=scheduler, text_encoder=text_encoder(tokenizer), tokenizer=tokenizer, **extra
+    getattr(diffusers, cls)(
+        transformer=network(channels), vae=vae.eval(), scheduler=scheduler, text_encoder=text_encoder(tokenizer), tokenizer=tokenizer, **extra
     ).save_pretrained(folder)
     return folder
 

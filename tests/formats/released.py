@@ -10,11 +10,12 @@ from __future__ import annotations
 Shapes = dict[str, tuple[int, ...]]
 
 
-def wan(blocks: int, width: int, inner: int, out: int) -> Shapes:
-    """Wan-Video/Wan2.1, wan/modules/model.py; head: patches of 1 x 2 x 2 of `out` channels."""
+def wan(blocks: int, width: int, inner: int, out: int, seeing: bool = False) -> Shapes:
+    """Wan-Video/Wan2.1, wan/modules/model.py; head: patches of 1 x 2 x 2 of `out` channels; seeing: told what an image encoder says."""
     attention = {f"blocks.{n}.{kind}_attn.{x}": (width, width) for n in range(blocks) for kind in ("self", "cross") for x in "qkvo"}
     ff = {f"blocks.{n}.ffn.{at}": shape for n in range(blocks) for at, shape in ((0, (inner, width)), (2, (width, inner)))}
-    return attention | ff | {"head.head": (4 * out, width)}
+    eyes = {f"blocks.{n}.cross_attn.{x}_img": (width, width) for n in range(blocks) for x in "kv"} if seeing else {}
+    return attention | eyes | ff | {"head.head": (4 * out, width)}
 
 
 def lumina2() -> Shapes:

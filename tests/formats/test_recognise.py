@@ -11,6 +11,8 @@ from training.formats.recognise import families_of, one_family, stems_of
 # one network, other sizes or other checkpoints
 PAIRS = (("flux2", "flux2_klein"), ("wan21", "wan22_5b", "wan22_a14b"), ("flux1", "flux1_kontext"), ("qwen_image", "qwen_image_edit"))
 TWINS = {id: set(pair) for pair in PAIRS for id in pair}
+WANS = {"wan21", "wan21_i2v", "wan22_5b", "wan22_a14b", "wan22_i2v_a14b"}
+TWINS |= dict.fromkeys(WANS - {"wan21_i2v"}, WANS)
 
 
 def ids(names, said=None) -> set[str]:

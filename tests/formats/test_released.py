@@ -47,6 +47,8 @@ MODELS: dict[str, tuple[str, dict, Callable[[], released.Shapes]]] = {
     "wan21": ("WanTransformer3DModel", {"num_attention_heads": 12, "ffn_dim": 8960, "num_layers": 30}, lambda: released.wan(30, 1536, 8960, 16)),
     "wan22_5b": ("WanTransformer3DModel", {"num_attention_heads": 24, "ffn_dim": 14336, "num_layers": 30, "in_channels": 48, "out_channels": 48}, lambda: released.wan(30, 3072, 14336, 48)),
     "wan22_a14b": ("WanTransformer3DModel", {}, lambda: released.wan(40, 5120, 13824, 16)),
+    "wan22_i2v_a14b": ("WanTransformer3DModel", {"in_channels": 36}, lambda: released.wan(40, 5120, 13824, 16)),
+    "wan21_i2v": ("WanTransformer3DModel", {"in_channels": 36, "image_dim": 1280, "added_kv_proj_dim": 5120}, lambda: released.wan(40, 5120, 13824, 16, seeing=True)),
     "omnigen2": ("", {}, released.omnigen2),
     "anima": ("CosmosTransformer3DModel", ANIMA, released.anima),
     "ltx2": ("LTX2VideoTransformer3DModel", {"num_layers": 3}, lambda: released.ltx2(3)),

@@ -92,6 +92,12 @@ def test_the_pipeline_walks_as_diffusers_blocks_do_and_predict_makes_their_very_
         torch.testing.assert_close(said.unsqueeze(2), out, atol=1e-5, rtol=1e-5)
 
 
+def test_no_caption_is_a_caption_too(m):
+    """Qwen's tokenizer makes nothing of it, and T5's its end."""
+    nothing, something = (family.encode_text(m, [text])[0]["embeds"] for text in ("", PROMPT))
+    assert len(nothing) == 1 < len(something) and torch.isfinite(nothing).all() and nothing.std() > 0.01
+
+
 def test_a_picture_is_encoded_as_diffusers_blocks_encode_it(m):
     from diffusers.modular_pipelines.anima.encoders import encode_vae_image
 

@@ -50,9 +50,10 @@ def segments(picture: Picture, use: DatasetUse, data: DataPart, spec: FamilySpec
 
     A longer scene is cut into as many pieces as lie in it without overlap, at most data.segments, evenly spaced; one piece is
     its middle.  A shorter one gives as many frames as it has and the family takes, but never a single one.  The same again for each of data.shorter.
+    A picture teaches nothing to a family that goes on from a first frame.
     """
     if not picture.seconds:
-        return [STILL]
+        return [] if spec.first_frame else [STILL]
     if not spec.latent.video:
         return []
     found: list[Segment] = []
@@ -89,12 +90,16 @@ def captions_of(picture: Picture, segment: Segment, lines: str) -> tuple[str, ..
 
 def left_out(rows: Iterable[tuple[DatasetUse, Picture]], data: DataPart, spec: FamilySpec) -> list[str]:
     """Sentences on the clips that are not trained on, or not as long as asked for; [] where all are."""
+    rows = list(rows)
     found = [(use, p, segments(p, use, data, spec)) for use, p in rows if p.seconds]
     lost = [p.id for _, p, cut in found if not cut]
+    told = []
+    if spec.first_frame and (stills := [p.id for _, p in rows if not p.seconds]):
+        many = f"{len(stills)} pictures are left out: {spec.title} learns how a clip goes on from its first frame, which a picture does not show"
+        told.append(f"1 picture is left out: {spec.title} learns how a clip goes on from its first frame, which a picture does not show" if len(stills) == 1 else many)
     if lost and not spec.latent.video:
         many = f"{len(lost)} clips are left out: {spec.title} learns still pictures only"
         return [f"1 clip is left out: {spec.title} learns still pictures only" if len(lost) == 1 else many]
-    told = []
     for frames, fps in dict.fromkeys((data.frames_of(use), data.fps_of(use)) for use, _, _ in found):
         told += _of_length(frames, fps, [(p, cut) for use, p, cut in found if (data.frames_of(use), data.fps_of(use)) == (frames, fps)], data, spec)
     return told
@@ -129,8 +134,16 @@ def _of_length(frames: int, fps: float, clips: Sequence[tuple[Picture, list[Segm
 def problems(config: TrainConfig, spec: FamilySpec) -> list[tuple[str, str]]:
     """[(dotted path, sentence)] for numbers of frames that the family cannot take, and for a first frame that it is not shown."""
     found = []
+    if spec.first_frame:
+        for path, frames in (("data.frames", config.data.frames), ("sample.frames", config.sample.frames)):
+            if frames == 1:
+                found.append((path, f"is 1, but {spec.title} learns how a clip goes on from its first frame; try {spec.latent.frame_stride * 8 + 1}"))
+        if config.keep.on and config.keep.drawn:
+            found.append(("keep.drawn", f"is {config.keep.drawn}, but {spec.title} draws nothing without a first frame; set it to 0"))
+        if not config.data.datasets:
+            found.append(("data.datasets", f"is empty, but {spec.title} draws nothing without a first frame; add a dataset of clips"))
     asked = [("data.frames", config.data.frames), ("sample.frames", config.sample.frames)]
-    asked += [("data.shorter", frames) for frames in config.data.shorter]
+    asked += [("data.shorter", frames) for frames in config.data.shorter if config.data.most_frames > 1]
     asked += [("data.datasets", use.frames) for use in config.data.datasets if use.frames]
     for path, frames in asked:
         stride = spec.latent.frame_stride

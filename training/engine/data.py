@@ -74,6 +74,18 @@ class Item:
         piece = () if s == STILL else (s.start, s.frames, s.fps)
         return key("latents", encoder, self.sha256, c.scaled, c.left, c.top, c.width, c.height, flip, *piece, *self.turned)
 
+    def first_key(self, encoder: str, flip: bool) -> str:
+        """Where what is told of its first frame is cached."""
+        return key("first", self.latent_key(encoder, flip))
+
+    def first_frame(self, flip: bool):
+        """The first frame of a clip as it is trained, a PIL picture."""
+        from PIL import Image
+
+        values = self.pixels(flip)
+        first = values[:, 0] if values.ndim == 4 else values
+        return Image.fromarray(((first + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
+
     @property
     def turned(self) -> tuple[str, ...]:
         """What a cache's key says of the treatment: nothing for a picture that is as its file."""
@@ -432,7 +444,7 @@ class Row(NamedTuple):
 class Feed:
     """Batches by step number: the same step gives the same batch, whatever happened before."""
 
-    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None, takes: References | None = None, turns: Turns | None = None):
+    def __init__(self, config: TrainConfig, plan: Plan, cache: Cache, latent_print: str, texts: Texts, schedule, device: str, sentences: Sequence[str] = (), objective=None, shown: str = "", prompts: ImagePrompts | None = None, takes: References | None = None, turns: Turns | None = None, first_print: str = ""):
         self.takes = takes  # how the family is shown what pictures are made from; None where no edits are learnt
         self.objective, self.words = objective, concepts.by_words(objective)
         self.sentences = sentences  # that hold what the base model knows
@@ -443,6 +455,7 @@ class Feed:
         self.latent_print, self.texts = latent_print, texts
         self.shown = shown  # what the network beside the denoiser is shown: Beside.shown; "" where there is none
         self.weighed = [Weighed(row.step, row.picture, row.weight) for row in config.data.weighed]  # in the order in which it was asked for; the loop adds what is asked for during the run
+        self.first_print = first_print  # by which what is told of first frames is cached; "" where nothing is
         self.turns = turns  # of two denoisers: which of them a step trains
         self.prompts = prompts  # of the pictures, where it is shown those
         self._sizes = [i.bucket for i in plan.items]
@@ -629,7 +642,9 @@ class Feed:
         return 0 <= unit("caption", *where) - self.config.data.caption_dropout < adapter.both_dropout + adapter.picture_dropout
 
     def _shown(self, item: Item, flip: bool, dropped: bool = False) -> dict[str, Tensor]:
-        """CONTROL or PICTURE of this picture, what stands for nothing where it is dropped; none where nothing hangs beside the denoiser."""
+        """CONTROL or PICTURE of this picture, what stands for nothing where it is dropped, or what encode_first said of its first frame; else nothing."""
+        if self.first_print:
+            return self.cache.get(item.first_key(self.first_print, flip))
         if not self.shown:
             return {}
         if self.prompts:

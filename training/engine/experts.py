@@ -29,6 +29,7 @@ class Experts(nn.Module):
         for name, member in members.items():
             self.add_module(name, member)
         self.boundary = boundary
+        self.set_aside = lambda: None  # puts the blocks that lie on the card where those in RAM are
 
     @property
     def config(self):
@@ -80,20 +81,24 @@ def one_at_a_time(denoiser: Experts, device: str) -> None:
     }
     there: list[nn.Module] = []
 
-    def bring(member, args, kwargs):
-        if there == [member]:
-            return
+    def set_aside():
         for gone in there:
             for layer, name, p in held[gone]:
                 layer._parameters[name] = p
-        there[:] = [member]
+        there.clear()
+
+    def bring(member, args, kwargs):
+        if there == [member]:
+            return
+        set_aside()
+        there.append(member)
         for layer, name, p in held[member]:
             layer._parameters[name] = blocks.copied(p, device)
 
     for member in denoiser.children():
         member.register_forward_pre_hook(bring, with_kwargs=True, prepend=True)
     denoiser.held_in_ram = {id(p) for rows in held.values() for _, _, p in rows}
-    denoiser.there = there  # which expert that is
+    denoiser.set_aside = set_aside
     blocks.settle(denoiser, device)
 
 

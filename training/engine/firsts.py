@@ -26,7 +26,7 @@ def check(config: TrainConfig, spec: FamilySpec, home: Home) -> None:
 
 def can(spec: FamilySpec) -> bool:
     """Whether a family goes on from a picture that a clip begins with."""
-    return spec.may_begin
+    return spec.may_begin or spec.first_frame
 
 
 def find(config: TrainConfig, home: Home, name: str) -> Picture:

@@ -363,7 +363,9 @@ class Session:
     def with_vae(self) -> Modules:
         """The model's parts, the VAE among them; it is loaded where it is not there."""
         if self.m.vae is None:
-            self.m.vae = load_vae(self.config, self.family, self.p.folder).vae
+            loaded = load_vae(self.config, self.family, self.p.folder)
+            self.m.vae, self.m.eye = loaded.vae, loaded.eye
+            self.m.tokenizers |= loaded.tokenizers
         return self.m
 
     def _validate_if_due(self) -> None:

@@ -42,6 +42,8 @@ class Care:
         if step not in self._exact or self.config.model.dtype == "fp32" or self.split:
             yield
             return
+        set_aside = getattr(self.m.denoiser, "set_aside", lambda: None)
+        set_aside()  # copies of weights would keep the format that they were made in
         modules = [module for module in (self.m.denoiser, *self.m.text_encoders.values()) if module is not None]
         halves = [t for module in modules for t in (*module.parameters(), *module.buffers()) if t.dtype == DTYPES[self.config.model.dtype]]
         dtype = self.m.dtype
@@ -51,6 +53,7 @@ class Care:
                 half.data = half.data.float()
             yield
         finally:
+            set_aside()
             self.exact, self.m.dtype = False, dtype
             for half in halves:
                 half.data = half.data.to(DTYPES[self.config.model.dtype])

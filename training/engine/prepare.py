@@ -106,11 +106,15 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     def with_vae() -> Modules:
         if m.vae is None:
             ctx.phase("loading the image encoder")
-            m.vae = load_vae(config, family, folder).vae
+            loaded = load_vae(config, family, folder)
+            m.vae, m.eye, m.tokenizers = loaded.vae, loaded.eye, loaded.tokenizers
         return m
 
     _encode_pictures(config, ctx, family, with_vae, cache, vae_print, work)
     _encode_references(config, ctx, family, with_vae, cache, vae_print, work)
+    first_print = "+".join([vae_print, *(fingerprint(folder / p) for p in family.SPEC.parts.get("eye", ()))]) if family.SPEC.first_frame else ""
+    if first_print:
+        _encode_first(ctx, family, with_vae, cache, first_print, work)
     ctx.share_warnings()  # each has seen its share alone
     beside = family.SPEC.beside.get(config.adapter.type)
     prompts = None
@@ -124,7 +128,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     if config.sample.every and config.sample.prompts:
         with_vae()
     else:
-        m.vae = None  # the loop loads it again when somebody asks for a sample
+        m.vae = m.eye = None  # the loop loads them again when somebody asks for a sample
     memory.release()
     with ranks.in_turn():
         _average_masks(ctx, cache, stride, work)
@@ -134,9 +138,9 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     if turns and len(turns.experts) == 1:
         law = turns.laws[turns.experts[0].folder]
     schedule = read_schedule(m.scheduler.config, family.SPEC.prediction, law)
-    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins), *experts.idle(config, family.SPEC), *(turns.said(config.steps) if turns else ())):
+    for text in (*warnings_for(config.loss, family.SPEC.prediction), *noised.remarks(config.model, family.SPEC, m.scheduler), *speeding.remarks(config, family.SPEC), *concepts.idle(config, ctx.home.plugins), *editing.idle(config, ctx.home.plugins), *experts.idle(config, family.SPEC), *(turns.said(config.steps) if turns else ())):
         ctx.warn(text)
-    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts, takes, turns)
+    feed = Feed(config, work, cache, vae_print, texts, schedule, config.device, sentences, objective, beside.shown if beside else "", prompts, takes, turns, first_print)
     return Prepared(family, folder, m, work, feed, schedule, divisor, stride, cache, texts, asks, hashes, turns)
 
 
@@ -202,6 +206,18 @@ def _encode_references(config: TrainConfig, ctx: Context, family: ModuleType, wi
             yield {"reference": family.encode_reference(with_vae(), reference.pixels(flip)[None].to(config.device))[0]}
 
     fill(cache, [(r.key(vae_print, flip), (r, flip)) for r, flip in ctx.ranks.share(every)], encode, 1, told if every else lambda *_: None)
+
+
+def _encode_first(ctx: Context, family: ModuleType, with_vae: Callable[[], Modules], cache: Cache, encoder: str, work: Plan) -> None:
+    """Caches what the denoiser is told of the first frame of every item, mirrored ones too; each rank its share."""
+    wanted = ctx.ranks.share([(item, flip) for item in dict.fromkeys(work.encoded) for flip in item.flips])
+
+    def read(some):
+        for item, flip in some:
+            with torch.no_grad():
+                yield {name: tensor.cpu() for name, tensor in family.encode_first(with_vae(), item.first_frame(flip), item.segment.frames).items()}
+
+    fill(cache, [(item.first_key(encoder, flip), (item, flip)) for item, flip in wanted], read, 1, _progress(ctx, "reading first frames", "clips"))
     ctx.ranks.wait()
 
 

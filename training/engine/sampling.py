@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import ModuleType
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 from torch.distributed.fsdp import FSDPModule
 
@@ -66,6 +66,7 @@ class Gallery:
 
     Where something hangs beside the denoiser, or edits are learnt, the first prompt is drawn over the first held-out picture, and so on; then those that
     are learnt follow.  What is kept shows control picture, picture and result; of an edit what the picture is made from, the picture, and the result.
+    A family that makes clips from their first frame is given that of the first held-out clip for the first prompt, and so on; then of those that are learnt.
     """
 
     def __init__(self, config: TrainConfig, ctx: Context, family: ModuleType, m: Modules, cond: Callable[[Spoken], Cond], divisor: int, switch: Switch, feed: Feed, together: Callable[[], AbstractContextManager[None]] = nullcontext, fast: SpeedAdapter | None = None):
@@ -203,6 +204,8 @@ class Gallery:
             pipe = self.family.begun(self.m) if hasattr(self.family, "begun") else pipe
             pipe.set_progress_bar_config(disable=True)
             over["image"] = first
+        elif self.family.SPEC.first_frame:
+            over["image"] = ImageOps.fit(item.first_frame(item.flips[0]), (width, height), Image.Resampling.LANCZOS)
         if self.feed.takes:
             over, before, (width, height) = self._edited(item, (width, height))
         elif self.m.side:

@@ -96,7 +96,9 @@ class Studio:
         if self.m.denoiser is not None:
             return
         self.ctx.phase("loading the image decoder")
-        self.m.vae = load_vae(self.config, self.family, self.folder).vae
+        loaded = load_vae(self.config, self.family, self.folder)
+        self.m.vae, self.m.eye = loaded.vae, loaded.eye
+        self.m.tokenizers |= loaded.tokenizers
         self.ctx.phase("loading the denoiser")
         self.m.denoiser = load_denoiser(self.config, self.family, self.folder)
         modules = {**networks(self.m.denoiser, self.spec), **self.m.text_encoders}
@@ -157,7 +159,13 @@ class Studio:
         if not shot.sampler:
             pipe.scheduler = frozen.scheduled(pipe.scheduler, frozen.known_speed(self.spec, [source for source, strength in shot.loras if strength]))
         given: dict[str, Any] = {"width": shot.width, "height": shot.height}
-        if picture:
+        if self.spec.first_frame:
+            if mask:
+                raise ValueError(f"{self.spec.title} makes a clip from its first frame and draws nothing under a mask; leave the mask empty")
+            if not picture:
+                raise ValueError(f"{self.spec.title} makes a clip from its first frame; name a picture to begin with")
+            given["image"] = _fitted(picture, shot)
+        elif picture:
             pipe = from_picture(pipe, bool(mask), self.spec)
             given |= {"image": _fitted(picture, shot), "strength": change}
             given |= {"mask_image": _fitted(mask, shot).convert("L")} if mask else {}

@@ -70,8 +70,8 @@ def load_denoiser(config: TrainConfig | DrawingConfig, family: ModuleType, folde
 
 
 def load_vae(config: TrainConfig | DrawingConfig, family: ModuleType, folder: Path) -> Modules:
-    """The image encoder and decoder, in tiles where the config says so, and the scheduler."""
-    m = family.load(folder, set(family.SPEC.parts["vae"]), placement(config.model, config.device))
+    """The image encoder and decoder, in tiles where the config says so, what looks at first frames beside them, and the scheduler."""
+    m = family.load(folder, {*family.SPEC.parts["vae"], *family.SPEC.parts.get("eye", ())}, placement(config.model, config.device))
     if config.model.vae_tiling:
         m.vae.enable_tiling()
     return m

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, mask_of
+from ..family import Cond, FamilySpec, LatentSpec, Modules, Original, Placement, Speed, mask_of
 from ..outside import read_json
 
 TOKENS = 512  # Krea2Pipeline's default: the caption and the template's end, without its head
@@ -63,6 +63,8 @@ SPEC = FamilySpec(
     ),
     tags=("krea-2", "text-to-image"),
     pipeline="Krea2Pipeline",
+    # Turbo without Raw, in rank 64, by Krea and ComfyUI's authors; with the shift that Krea2Pipeline fixes for Turbo, whatever the size
+    speed={"Comfy-Org/Krea-2/loras/krea2_turbo_lora_rank_64_bf16.safetensors": Speed(8, 1, settings={"base_shift": 1.15, "max_shift": 1.15})},
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     alike=("krea/Krea-2-Turbo",),
     never_recomputed=0.01,  # the four blocks that put twelve layers together hold few numbers: of a hundred words 0.26 of what one of the 28 holds of 1024 px
@@ -148,12 +150,20 @@ def draw_args(m: Modules, cond: Cond, negative: Cond, guidance: float) -> dict:
     It counts the places of one sequence for both, so both are made equally long."""
     if guidance <= 1:
         return {"prompt_embeds": cond.tensors["embeds"], "prompt_embeds_mask": cond.tensors["mask"], "guidance_scale": 0.0}
-    both = Cond.of([{name: c.tensors[name][0] for name in ("embeds", "mask")} for c in (cond, negative)]).tensors
-    embeds, mask = both["embeds"], both["mask"]
+    longest = max(len(c.tensors["mask"][0]) for c in (cond, negative))
+    (embeds, mask), (against, hides) = (_as_long(c, longest) for c in (cond, negative))
     return {
-        "prompt_embeds": embeds[:1], "prompt_embeds_mask": mask[:1], "guidance_scale": guidance - 1,
-        "negative_prompt_embeds": embeds[1:], "negative_prompt_embeds_mask": mask[1:],
+        "prompt_embeds": embeds, "prompt_embeds_mask": mask, "guidance_scale": guidance - 1,
+        "negative_prompt_embeds": against, "negative_prompt_embeds_mask": hides,
     }  # fmt: skip
+
+
+def _as_long(cond: Cond, length: int) -> tuple:
+    """(embeds, mask) with so many hidden tokens behind the others that there are `length`."""
+    from torch.nn.functional import pad
+
+    more = length - cond.tensors["mask"].shape[1]
+    return pad(cond.tensors["embeds"], (0, 0, 0, 0, 0, more)), pad(cond.tensors["mask"], (0, more))
 
 
 def grid(configs: dict[str, dict]) -> tuple[int, int]:

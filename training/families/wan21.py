@@ -57,7 +57,7 @@ SPEC = FamilySpec(
         "detail": Blocks("Detail", "The blocks from the 16th on; a rule of thumb.", (rf"^blocks\.{numbered(15, 39)}\.",)),
         "no_text": Blocks("All but text", "Everything except where the prompt is read.", without=(r"\.attn2\.",)),
     },
-    speed={"Kijai/WanVideo_comfy/Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32.safetensors": Speed(6, 1)},  # of 14B; lightx2v's four to six steps
+    speed={"Kijai/WanVideo_comfy/Wan21_T2V_14B_lightx2v_cfg_step_distill_lora_rank32.safetensors": Speed(6, 1, made_for="Wan-AI/Wan2.1-T2V-14B-Diffusers")},  # of 14B; lightx2v's four to six steps
     pipeline="WanPipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=ORIGINALS,

@@ -91,7 +91,7 @@ TABLE: dict[str, Rule] = {
     "train.skip_first_sample": Why("Easel draws the first samples before the first step"), "train.force_first_sample": _AUTO, "train.disable_sampling": ("sample.every", lambda v: 0),
     "train.linear_timesteps": ("loss.timestep_law", lambda v: "uniform"), "train.linear_timesteps2": _PART, "train.bypass_guidance_embedding": Why("the guidance that the model is trained at is the family's own"),
     "train.unload_text_encoder": _AUTO, "train.cache_text_embeddings": _AUTO, "train.xformers": _MACHINE, "train.sdp": _MACHINE, "train.attention_backend": _MACHINE, "train.start_step": _PART,
-    "train.reg_weight": Why("a dataset's weight stands beside it here", (1, 1.0)), "train.switch_boundary_every": Why("no base model of Easel has two denoisers"), "train.prompt_dropout_prob": ("data.caption_dropout", number),
+    "train.reg_weight": Why("a dataset's weight stands beside it here", (1, 1.0)), "train.switch_boundary_every": ("loss.expert_steps", whole), "train.prompt_dropout_prob": ("data.caption_dropout", number),
     "train.diff_output_preservation": ("keep.on", switch), "train.blank_prompt_preservation": ("keep.on", switch), "train.diff_output_preservation_multiplier": ("keep.weight", number),
     "train.blank_prompt_preservation_multiplier": ("keep.weight", number), "train.diff_output_preservation_class": Why("what is kept is held by sentences of its own here", (None, "")),
     "train.do_differential_guidance": _PART, "train.differential_guidance_scale": Why("it belongs to differential guidance, which is not here", ()), "train.show_turbo_outputs": _PART,

@@ -61,7 +61,9 @@ def offers(spec: FamilySpec, kind: str, adapter: ModuleType, experts: tuple[Expe
     if stands_alone(adapter):
         return ()
     if experts:
-        return tuple(replace(offer, expert=expert, title=f"{offer.title} ({expert.called} noise)") for expert in experts for offer in offers(spec, kind, adapter))
+        plain = offers(spec, kind, adapter)
+        titled = lambda o, e: f"{e.called} noise, {o.title}" if plain[1:] else f"{e.called} noise"  # one file of each is for whoever reads any
+        return tuple(replace(o, expert=e, title=titled(o, e)) for e in experts for o in plain)
     kind = file_kind(adapter, kind)
     found = [layout for layout in LAYOUTS if _pipeline_reads(spec, kind, layout) and _comfyui_reads(spec, adapter, layout)]
     order = [spec.comfyui or "kohya", "comfyui"] if not spec.pipeline_reads_originals else ["comfyui", spec.comfyui]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from inspect import Parameter, signature
+
 from diffusers import QwenImage21Pipeline
 
 from . import qwen_image_edit
+
+COVERS = 250  # of 255, from which on nothing shines through that an eye could see
+_SLOTS = ("image_pad_mask", "negative_image_pad_mask")
+_SAID = signature(QwenImage21Pipeline.__call__)
 
 
 class Reader(qwen_image_edit.Reader):
@@ -20,6 +26,12 @@ class Reader(qwen_image_edit.Reader):
     def apply_chat_template(self, messages, **kwargs):
         """The tokens of one conversation, as a batch of one, which is what the processor makes of it."""
         return [self.tokenizer.apply_chat_template(messages, **kwargs)]
+
+
+def _plain(picture):
+    """The picture without what says how much each pixel covers, where all cover all but a trace: the autoencoder always draws that too."""
+    hides = picture.mode == "RGBA" and picture.getchannel("A").getextrema()[0] < COVERS
+    return picture if hides else picture.convert("RGB")
 
 
 class _Unread:
@@ -46,7 +58,12 @@ class CachedPipeline(QwenImage21Pipeline):
     def __call__(self, *args, image_pad_mask=None, negative_image_pad_mask=None, **kwargs):
         """image_pad_mask, negative_image_pad_mask [B,L]: of prompt_embeds and negative_prompt_embeds, True where a picture is seen."""
         self._slots = [(kwargs.get("prompt_embeds"), image_pad_mask), (kwargs.get("negative_prompt_embeds"), negative_image_pad_mask)]
-        return super().__call__(*args, **kwargs)
+        made = super().__call__(*args, **kwargs)
+        if kwargs.get("output_type") == "pil":
+            made.images = [_plain(picture) for picture in made.images]
+        return made
+
+    __call__.__signature__ = _SAID.replace(parameters=[*_SAID.parameters.values(), *(Parameter(name, Parameter.KEYWORD_ONLY, default=None) for name in _SLOTS)])  # type: ignore[attr-defined]  # which arguments it takes is asked before it is called
 
     def encode_prompt(self, prompt, *args, prompt_embeds=None, image_pad_mask=None, **kwargs):
         """As diffusers', with the places that the call was told."""

@@ -36,6 +36,9 @@ def problems(config: TrainConfig, spec: FamilySpec, plugins: Path | None = None)
         found.append(("adapter.type", f"is {config.adapter.type!r}, but {spec.title} has two denoisers, which learn by adapters only; choose another kind, such as 'lora'"))
     if config.model.training_adapter:
         found.append(("model.training_adapter", f"is set, but {spec.title} has two denoisers, and a training adapter lies on one; leave it empty"))
+    for path, source, what in (("model.context_adapter", config.model.context_adapter, "context"), ("sample.speed_adapter", config.sample.speed_adapter, "speed")):
+        if source:
+            found.append((path, f"is set, but {spec.title} has two denoisers, and a {what} adapter lies on one; leave it empty"))
     if single_file(config.model.source):
         found.append(("model.source", f"is a single file, but {spec.title} has two denoisers, which lie in two; name its folder in diffusers layout, or its Hub id"))
     for called, outside in (("high", loss.timestep_max <= spec.boundary), ("low", loss.timestep_min >= spec.boundary)):

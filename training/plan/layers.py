@@ -199,6 +199,8 @@ def _from_files(folder: Path, family: ModuleType, spec: FamilySpec) -> BaseModel
     parts = {kind: [folder / name for name in (names if kind != "denoiser" else names[:1])] for kind, names in spec.parts.items()}  # experts are alike
     files = {kind: [file for part in folders for file in basemodel.weight_files(part)] for kind, folders in parts.items()}
     networks = {kind: _network(found, spec.latent.patch if kind == "denoiser" else 1) for kind, found in files.items()}
+    if "eye" in networks:  # it is in memory with the VAE
+        networks["vae"] = replace(networks["vae"], parameters=networks["vae"].parameters + networks["eye"].parameters)
     width = max((layer.inputs for layer in networks["denoiser"].layers if layer.level == -2), default=TEXT_WIDTH)
     largest = max(sum(file.stat().st_size for file in found) for found in files.values())
     stride, divisor = family.grid(basemodel.read_configs(folder, spec))

@@ -107,6 +107,8 @@ def unsplittable(config: TrainConfig, plugins: Path | None = None) -> list[tuple
         adapter, optimizer = registry.get("adapters", config.adapter.type, plugins), optimizing.of(config.optimizer, plugins)
     except ValueError:
         return [("the adapter or the optimizer is not known", "choose another")]
+    if registry.get("families", m.family, plugins).SPEC.experts:
+        found.append(("this base model has two denoisers, of which a card holds one at a time", "choose another base model"))
     if m.quantise != "none":
         found.append((f"model.quantise is {m.quantise!r}, and weights of 8 or 4 bits are not split among cards", "set model.quantise to none"))
     if m.offload:

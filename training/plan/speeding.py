@@ -51,6 +51,14 @@ def idle(config: TrainConfig) -> list[str]:
     return []
 
 
+def remarks(config: TrainConfig, spec: FamilySpec) -> list[str]:
+    """A sentence where a known speed adapter is on another base model than it was made for."""
+    speed = spec.speed.get(config.sample.speed_adapter)
+    if speed is None or config.model.source == (speed.made_for or spec.default_source):
+        return []
+    return [f"sample.speed_adapter was made for {speed.made_for or spec.default_source}; on this base model samples may look worse than what it learns, or not load at all, so look at the first ones"]
+
+
 def sentence(config: TrainConfig, spec: FamilySpec, samples_s: float, seconds: float) -> list[str]:
     """For the plan: that samples are quick, or how they would be.  samples_s: what they take of the run's seconds."""
     s = config.sample
@@ -58,7 +66,7 @@ def sentence(config: TrainConfig, spec: FamilySpec, samples_s: float, seconds: f
         return []
     if s.speed_adapter:
         return [f"Samples are drawn in {s.steps} steps with the speed adapter {s.speed_adapter.rpartition('/')[2]}, which is neither trained nor part of the result"]
-    quicker = next(((source, speed) for source, speed in spec.speed.items() if 2 * speed.steps <= s.steps), None)
+    quicker = next(((source, speed) for source, speed in spec.speed.items() if 2 * speed.steps <= s.steps and config.model.source == (speed.made_for or spec.default_source)), None)
     if not quicker or samples_s < SLOW_SHARE * seconds:
         return []
     source, speed = quicker

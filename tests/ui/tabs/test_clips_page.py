@@ -6,8 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from training.data.captions import split
 from training.data.listing import Picture
+from training.data.timed import is_timed
 from training.data.treatment import PLAIN, Treatment
+from ui.tabs.captions import captioner
 from ui.tabs.dataset import clips, tiles
 
 
@@ -36,3 +39,19 @@ def test_a_trim_of_the_page_reaches_the_dataset(monkeypatch):
     here.ctx, here.show = SimpleNamespace(home=None), lambda *row: row
     here.act("films", {}, SimpleNamespace(act="trim", ids=["a.mp4"], key="0.50 2.25"))
     assert asked == [("a.mp4", 0.5, 2.25)]
+
+
+def test_scenes_are_described_by_themselves_unless_that_is_switched_off(home):
+    found = captioner.plugins(home)
+    now = captioner.complete(captioner.Kept(captioner="florence2"), found)
+    off = captioner.complete(captioner.edited(captioner.Kept(captioner="florence2"), "florence2", "@scenes", "off"), found)
+    assert (now.scenes, off.scenes) == (True, False)
+    shown = lambda settings: captioner.render(home, settings, {})
+    assert 'data-path="@scenes" data-value="on" checked' in shown(now) and 'data-path="@scenes" data-value="off">' in shown(off)
+    assert "@scenes" not in shown(captioner.complete(captioner.Kept(captioner="template"), found))
+
+
+@pytest.mark.parametrize(("caption", "says"), [("[0:00] a cat\n[0:01] a dog", "by scenes"), ("a cat.\na dog.", "2 captions"), ("a cat", "")])
+def test_a_caption_of_scenes_says_so_and_is_not_drawn_by_turns(caption, says):
+    html = tiles.caption_chips(split(caption), ("", ""), is_timed(caption))
+    assert says in html and (html == "") == (says == "")

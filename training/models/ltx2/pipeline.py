@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from types import SimpleNamespace
 
 import torch
@@ -66,6 +67,7 @@ class LTX2SilentPipeline(LTX2Pipeline):
         return cls(transformer=transformer, connectors=told, audio_vae=audio, vocoder=None, **parts)
 
     @torch.no_grad()
+    @wraps(LTX2Pipeline.__call__)  # who asks what the call takes is told
     def __call__(self, *, output_type: str = "pil", generator=None, **call) -> LTX2PipelineOutput:
         """As LTX2Pipeline's, without audio."""
         made = super().__call__(**call, generator=generator, output_type="latent").frames

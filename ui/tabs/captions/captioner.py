@@ -34,6 +34,7 @@ class Kept(BaseModel):
     mode: str = "missing"
     place: str = "behind"
     apart: bool = True
+    scenes: bool = True
     trigger: str = ""
     settled: str = ""  # the trial that was closed
     options: dict[str, dict[str, str]] = {}  # captioner -> field -> typed text
@@ -49,6 +50,7 @@ class Settings:
     apart: bool
     trigger: str
     edits: Mapping[str, str]  # of the chosen captioner
+    scenes: bool = True
 
 
 def plugins(home: Home) -> dict[str, Plugin]:
@@ -63,15 +65,15 @@ def complete(kept: Kept, found: Mapping[str, Plugin]) -> Settings:
     id = kept.captioner if kept.captioner in usable else (usable[0] if usable else "")
     mode = kept.mode if kept.mode in MODES else "missing"
     place = kept.place if kept.place in PLACES else "behind"
-    return Settings(id, mode, place, kept.apart, kept.trigger, kept.options.get(id, {}))
+    return Settings(id, mode, place, kept.apart, kept.trigger, kept.options.get(id, {}), kept.scenes)
 
 
 def edited(kept: Kept, id: str, path: str, value: str) -> Kept:
     """`kept` after one field was changed.  id: the captioner that is shown.  Paths of the job's own fields start with '@'."""
     if path == "@trigger":
         return kept.model_copy(update={"trigger": value})
-    if path == "@apart":
-        return kept.model_copy(update={"apart": value == "on"})
+    if path in ("@apart", "@scenes"):
+        return kept.model_copy(update={path[1:]: value == "on"})
     return kept.model_copy(update={"options": {**kept.options, id: {**kept.options.get(id, {}), path: value}}})
 
 
@@ -96,7 +98,7 @@ def job(home: Home, ds: Dataset, now: Settings, device: str, pictures: Sequence[
     try:
         config = caption.Config(
             name=folder_name(f"{ds.title[:60]} captions"), dataset=ds.name, captioner=now.captioner, options=given, mode=now.mode,
-            trigger=now.trigger, device=device, pictures=tuple(pictures), trial=trial, **_beside(now),
+            trigger=now.trigger, device=device, pictures=tuple(pictures), trial=trial, scenes=now.scenes, **_beside(now),
         )  # fmt: skip
         given = caption.options_of(module, config)
         problem = module.needs(given) if hasattr(module, "needs") else ""
@@ -135,7 +137,7 @@ def render(home: Home, now: Settings, wrong: Mapping[str, str], busy: bool = Fal
     found = plugins(home)
     cards = "".join(_card(id, plugin, id == now.captioner) for id, plugin in found.items())
     chosen = found[now.captioner].module if now.captioner in found else None
-    options = _options(chosen.Options(), now, wrong) if chosen else ""
+    options = _options(chosen.Options(), now, wrong, chosen.NEEDS_PIXELS) if chosen else ""
     said = notice(home, now)
     note = f'<p class="ez-note ez-small">{escape(in_words(said))}</p>' if said else ""
     fault = f'<p class="ez-error" role="alert">{escape(in_words(wrong[""]))}</p>' if wrong.get("") else ""
@@ -158,12 +160,18 @@ def _card(id: str, plugin: Plugin, on: bool) -> str:
     )
 
 
-def _options(base: BaseModel, now: Settings, wrong: Mapping[str, str]) -> str:
+def _options(base: BaseModel, now: Settings, wrong: Mapping[str, str], looks: bool) -> str:
+    """looks: it looks at pictures, so it may describe a clip scene by scene."""
     found = forms.fields(type(base), leave_out=OWN_FIELDS)
     if not found:
         return ""
     changed = forms.changed(base, now.edits)
     rows = "".join(_setting(f, base, now, wrong, f.path in changed) for f in found)
+    if looks:
+        rows += (
+            f'<label class="ez-switched"><input type="checkbox" role="switch" class="ez-switch" data-path="@scenes" data-value="{"on" if now.scenes else "off"}"{" checked" if now.scenes else ""}>'
+            f'<span>{escape(tr("Describe each scene of a clip by itself, a line each with its time"))}</span></label>'
+        )
     force = " data-force" if any(f.path in wrong for f in found) else ""
     badge = f'<span class="ez-badge">{escape(trn("{n} changed", "{n} changed", len(changed)))}</span>' if changed else ""
     return f'<details class="ez-options" data-key="captioner"{force}><summary>{escape(tr("Options"))} {badge}</summary><div class="ez-form">{rows}</div></details>'

@@ -27,6 +27,7 @@ WHERE = {  # source of an Account -> how one is signed in
 NOT_SIGNED_IN = "Not signed in: "  # what a reason begins with that the heading says already
 SUMMARY = re.compile(r"\((?:(\d+) pictures, )?(private|public), commit (\w+)(; everything was there already)?\)")  # of a push, behind its address (training/jobs/publish*.py)
 SCRIPTS = N_("kohya's scripts")  # one of the programs that read a file
+HALVES = (N_("high noise"), N_("low noise"))  # what a file is for where a base model has two denoisers
 
 
 @dataclass(frozen=True)
