@@ -145,6 +145,7 @@ def test_the_reader_makes_of_pictures_and_texts_what_the_published_processor_is_
     assert read("red cat").input_ids == tokenizer("red cat").input_ids and read.model_max_length == tokenizer.model_max_length
 
 
+@pytest.mark.slow
 def test_references_have_the_sizes_of_the_pipelines():
     from diffusers.pipelines.flux.pipeline_flux_kontext import PREFERRED_KONTEXT_RESOLUTIONS
     from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit as first
