@@ -116,7 +116,7 @@ def test_a_blocks_weights_are_on_the_device_only_while_it_runs(kit, monkeypatch)
     alive, most = {}, {"forward": 0, "backward": 0}
     phase = "forward"
     owner = {id(p): number for number, block in enumerate(blocks.innermost(denoiser)) for p in block.parameters()}
-    real = blocks._copy
+    real = blocks.copied
 
     def counted(p, device):
         made = real(p, device)
@@ -125,7 +125,7 @@ def test_a_blocks_weights_are_on_the_device_only_while_it_runs(kit, monkeypatch)
             most[phase] = max(most[phase], len({number for ref, number in alive.values() if ref() is not None}))
         return made
 
-    monkeypatch.setattr(blocks, "_copy", counted)
+    monkeypatch.setattr(blocks, "copied", counted)
     blocks.hold_in_ram(denoiser, "cpu", 1.0)
     alive.clear()
     attach()

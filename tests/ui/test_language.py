@@ -32,7 +32,7 @@ SAID_IN = re.compile(r'\b(?:title|aria-label|placeholder|alt|data-say|data-confi
 TABLES = {"forms.py": ("SPELT", "NAMED", "ALSO")}
 ALLOWED: dict[str, tuple[str, ...]] = {  # file -> strings that look like words, and are none for a person
     "drafts.py": ("Model",),
-    "server/media.py": ("private, no-store", "turned is no view of a picture", r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<layout>diffusers|kohya|comfyui))?"),  # an error that becomes "no such file"
+    "server/media.py": ("private, no-store", "turned is no view of a picture", r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<file>[a-z_]{1,60}))?"),  # an error that becomes "no such file"
     "tabs/captions/captioner.py": ("\0 captions",),  # the name of a run, and so of its folder
     "tabs/captions/tab.py": (  # scripts; what could stand in a caption, which is English
         "easel.grid(element, (data) => trigger('act', data), watch, server)", "watch('value', () => easel.patch(props.value))", "a photo of ", ", soft light",

@@ -44,7 +44,7 @@ BRIEFLY = "private, max-age=30"
 MAX_TEXT_BYTES = 4_000_000
 SHEET = re.compile(r"contact-sheet\.(jpg|png)")
 PARCELS = {"run": (False, False), "run-pictures": (False, True), "run-base": (True, False), "run-all": (True, True)}  # of a run to take away: with its base model, with its pictures
-LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<file>(?:diffusers|kohya|comfyui)(?:_[a-z_]{1,40})?))?")
+LORA = re.compile(r"(?:lora|step-(?P<step>\d{1,9}))(?:-(?P<file>[a-z_]{1,60}))?")
 
 
 def thumb_url(ctx, dataset: str, picture: str, version: str = "", view: str = "") -> str:
