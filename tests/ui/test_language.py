@@ -37,6 +37,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {  # file -> strings that look like words,
     "tabs/captions/tab.py": (  # scripts; what could stand in a caption, which is English
         "easel.grid(element, (data) => trigger('act', data), watch, server)", "watch('value', () => easel.patch(props.value))", "a photo of ", ", soft light",
     ),
+    "tabs/train/page.py": ("Apache 2.0", "Fair AI 1.0-SD"),  # names of licences
     "tabs/publish/page.py": ("environment first", "Not signed in: "),  # where a token is, on record; what the engine's sentence begins with
     "tabs/publish/tab.py": ("---\nlicense: other\n---\n\n\0\n", "\0.zip, \0"),  # a file; its name and size
     "tabs/dataset/imports.py": ("an import failed",),  # for the log
