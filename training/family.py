@@ -188,6 +188,7 @@ class FamilySpec:
     references: References | None = None  # what it can be shown beside the caption; None: nothing
     experts: tuple[Expert, ...] = ()  # where it has two denoisers: the one for much noise first; parts["denoiser"] are their folders
     first_frame: bool = False  # whether it makes a clip from its first frame: encode_first is asked, and predict told what it gave; pictures are not learnt
+    fps: float = 0.0  # frames a second that it always reckons with; 0: it knows nothing of time in seconds
     boundary: float = 0.0  # usual noise level from which on the first of them is asked, before the base model is here
 
     def title_of(self, source: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -151,6 +152,9 @@ def test_what_is_left_out_is_said():
     assert frames.left_out(made, data, STILLS) == ["3 clips are left out: Stable Diffusion 1.5 learns still pictures only"]
     assert frames.left_out(made, data.model_copy(update={"frames": 1}), VIDEO) == ["3 clips are left out: data.frames is 1, so only still pictures are learnt"]
     assert frames.left_out(made[:1], data, STILLS) == []
+    fixed = replace(VIDEO, fps=24.0)
+    assert any("reckons with 24 frames a second, so clips taken at 16 a second" in text for text in frames.left_out(made, data, fixed))
+    assert not frames.left_out(made[3:], data.model_copy(update={"fps": 24.0}), fixed) and not frames.left_out(made[3:], data, VIDEO)
 
 
 @pytest.mark.parametrize("delay_cs", [None, 0, 1])

@@ -100,6 +100,9 @@ def left_out(rows: Iterable[tuple[DatasetUse, Picture]], data: DataPart, spec: F
     if lost and not spec.latent.video:
         many = f"{len(lost)} clips are left out: {spec.title} learns still pictures only"
         return [f"1 clip is left out: {spec.title} learns still pictures only" if len(lost) == 1 else many]
+    for fps in dict.fromkeys(data.fps_of(use) for use, _, cut in found if cut):
+        if spec.fps and fps != spec.fps:
+            told.append(f"{spec.title} reckons with {spec.fps:g} frames a second, so clips taken at {fps:g} a second are learnt as if they moved at another speed; set data.fps to {spec.fps:g}")
     for frames, fps in dict.fromkeys((data.frames_of(use), data.fps_of(use)) for use, _, _ in found):
         told += _of_length(frames, fps, [(p, cut) for use, p, cut in found if (data.frames_of(use), data.fps_of(use)) == (frames, fps)], data, spec)
     return told

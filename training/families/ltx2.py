@@ -46,6 +46,7 @@ SPEC = FamilySpec(
     titles={_LTX23: "LTX-2.3"},
     notes="Video clips and pictures. What is learnt is the video; the sound that it makes beside stays as it was. Made for 24 frames a second.",
     tags=("text-to-video", "ltx-2"),
+    fps=FPS,
     pipeline="LTX2Pipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "after_text": ("connectors",), "vae": ("vae",)},
     originals=(
