@@ -126,7 +126,7 @@ def test_turns_last_as_many_steps_as_asked_and_are_told_where_one_never_comes():
     assert all(made.at(10 * n) == made.at(10 * n + k) for n in range(20) for k in range(10))
     only = next(s for s in range(99) if unit("expert", s, 0) >= 0.3)
     lone = Turns(made.experts, made.laws, made.share, 10, only)
-    assert "the denoiser for much noise has no turn" in lone.said(10)[0] and not turns().said(200)
+    assert "the denoiser 'high' has no turn" in lone.said(10)[0] and not turns().said(200)
 
 
 def test_only_one_of_them_lies_on_the_device_and_answers_stay_the_same(kit):

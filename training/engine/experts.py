@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..config import TrainConfig
 from ..family import Expert, FamilySpec
-from ..plan.experts import NAMES, law_of, share_of
+from ..plan.experts import law_of, share_of
 from ..plan.timelaw import TimeLaw
 from . import blocks
 from .noise import FlowSchedule
@@ -131,7 +131,7 @@ class Turns:
         taken = self.taken(steps)
         idle = [e for e in self.experts if not taken[e.folder]]
         how = "raise steps, lower loss.expert_steps, or set loss.expert to the other one"
-        return [f"In {steps} steps the denoiser for {NAMES[e.called]} noise has no turn, so its file will change nothing; {how}" for e in idle]
+        return [f"In {steps} steps the denoiser {e.called!r} has no turn, so its file will change nothing; {how}" for e in idle]
 
     def middles(self, steps: int) -> list[float]:
         """A noise level of each that had a turn in so many steps, in the middle of its own: where the result is compared."""

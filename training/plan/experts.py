@@ -14,7 +14,6 @@ from .timelaw import TimeLaw
 FIELDS = ("expert", "high_noise_share", "expert_steps")  # of LossPart
 MARGIN = 1e-6  # a level so near the boundary may be rounded to the other side of it
 TOKENS = 4096  # of the picture at which a shift that grows with pictures is taken
-NAMES = {"high": "much", "low": "little"}
 
 
 def law_of(law: TimeLaw, boundary: float, called: str) -> TimeLaw:
@@ -45,7 +44,7 @@ def problems(config: TrainConfig, spec: FamilySpec, plugins: Path | None = None)
         if outside and loss.expert in ("both", called):
             limit = "timestep_max" if called == "high" else "timestep_min"
             other = "low" if called == "high" else "high"
-            found.append((f"loss.{limit}", f"is {getattr(loss, limit):g}, which leaves no level to the denoiser for {NAMES[called]} noise, whose levels lie on the other side of {spec.boundary:g}; change it, or set loss.expert to {other!r}"))
+            found.append((f"loss.{limit}", f"is {getattr(loss, limit):g}, which leaves no level to the denoiser {called!r}, whose levels lie on the other side of {spec.boundary:g}; change it, or set loss.expert to {other!r}"))
     return found
 
 
