@@ -468,7 +468,7 @@ def _makes(spec: FamilySpec, members: Sequence[Preset]) -> str:
 def _parameters(spec: FamilySpec, source: str) -> float:
     """Of all its networks; 0 for what is no full-size model."""
     sized = spec.sized(source)
-    return 0.0 if source == "builtin" else sized.parameters + sum(sized.other_parameters or (0.0, 0.0))
+    return 0.0 if source == "builtin" else max(1, len(sized.experts)) * sized.parameters + sum(sized.other_parameters or (0.0, 0.0))
 
 
 def same_goal(home: Home, draft: Draft, key: str, machine: Machine) -> dict[str, str]:
