@@ -11,6 +11,8 @@ import re
 from html import escape
 from urllib.parse import urlsplit
 
+from starlette.responses import Response
+
 from . import whole
 from .guard import Access
 
@@ -64,6 +66,9 @@ class FrontPage:
             scope = {**scope, "root_path": ""}  # or a path of ours that begins like it would be cut by the router
             if (scope["path"] + "/").startswith(self.path + "/") and not OURS.match(scope["path"]):  # a proxy that leaves the path on
                 scope |= {"path": scope["path"][len(self.path) :] or "/", "raw_path": scope.get("raw_path", b"")[len(self.path) :] or b"/"}
+        if scope["type"] == "http" and scope["path"] in ("", "/") and scope["method"] == "HEAD":
+            # Gradio asks so whether it can be reached, and gives up after three seconds: a busy computer takes longer to lay the page out
+            return await Response(media_type="text/html")(scope, receive, send)
         if scope["type"] != "http" or scope["path"] not in ("", "/") or scope["method"] != "GET":
             return await self.app(scope, receive, send)
 

@@ -163,3 +163,15 @@ def test_mcp_is_off_and_asks_for_its_package(monkeypatch):
     with pytest.raises(ValueError, match=rf'--mcp needs the Python package mcp.*"-?.*" -m pip install {serving.MCP}'):
         plan("--mcp")
     assert serving.MCP in (REPO / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_whether_it_can_be_reached_is_answered_before_the_page_is_laid_out():
+    from starlette.testclient import TestClient
+
+    from ui.server.frontpage import FrontPage
+
+    async def never(scope, receive, send):
+        raise AssertionError("the page was laid out")
+
+    answer = TestClient(FrontPage(never)).head("/")
+    assert answer.status_code == 200 and not answer.content
