@@ -68,7 +68,7 @@
       });
     }
     box.addEventListener("keydown", (event) => {
-      if (tools.hidden || !may || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("textarea, input")) return;
+      if (tools.hidden || !may || !("plays" in current().dataset) || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("textarea, input")) return;
       const cut = { i: "start", o: "end" }[event.key.toLowerCase()];
       if (!cut) return;
       event.preventDefault();
