@@ -85,6 +85,7 @@ COUNTED: tuple[Callable[..., str], ...] = (
     # what would be undone, and what was
     lambda n: trn("Undo removal of {n} picture", "Undo removal of {n} pictures", n),
     lambda n: trn("Undo removal of {n} control picture", "Undo removal of {n} control pictures", n),
+    lambda n: trn("Undo {n} control picture added", "Undo {n} control pictures added", n),
     lambda n: trn("Undo {n} crop", "Undo {n} crops", n),
     lambda n: trn("Undo {n} picture left out", "Undo {n} pictures left out", n),
     lambda n: trn("Undo {n} picture taken back", "Undo {n} pictures taken back", n),
@@ -95,6 +96,7 @@ COUNTED: tuple[Callable[..., str], ...] = (
     lambda n, source="{source}": trn("Undo {n} caption ({source})", "Undo {n} captions ({source})", n, source=source),
     lambda n: trn("{n} picture put back", "{n} pictures put back", n),
     lambda n: trn("{n} control picture put back", "{n} control pictures put back", n),
+    lambda n: trn("{n} control picture taken away again", "{n} control pictures taken away again", n),
     lambda n: trn("{n} crop put back", "{n} crops put back", n),
     lambda n: trn("{n} picture as before", "{n} pictures as before", n),
     lambda n: trn("{n} caption put back", "{n} captions put back", n),

@@ -220,6 +220,11 @@ def test_a_trim_is_kept_beside_undone_and_counts_in_the_fingerprint(home, nasty)
     ds.trim("a.mp4", 0.0, 2.0)
     assert ds.get("a.mp4").treatment == PLAIN and ds.fingerprint() == before and ds.can_undo() == "1 clip whole again"
     assert [ds.undo() for _ in range(3)] == ["1 picture as before"] * 3 and ds.get("a.mp4").treatment == PLAIN
+    prints = []
+    for moved in ("[0:00] a cat\n[0:01] a dog", "[0:00] a cat\n[0:00.5] a dog"):
+        ds.set_caption("a.mp4", moved)
+        prints.append(ds.fingerprint())
+    assert prints[0] != prints[1], "a time that was moved is another caption"
     make.write(ds.path / "b.png")
     with pytest.raises(ValueError, match=r"b.png is not a clip"):
         ds.trim("b.png", 0, 1)

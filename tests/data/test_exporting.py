@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from tests.data.make import encoded, scene, write
+from tests.data.make import clip, encoded, scene, write
 from training.data import datasets, exporting, importing
 
 
@@ -50,6 +50,22 @@ def test_the_table_of_an_imagefolder_has_the_same_columns_in_every_line(ds):
     assert rows[0]["captions"] == ["a fox.", "red fur."]
     assert {row["conditioning_image_file_name"] for row in rows} == {None, "conditioning/b ü.png"}
     assert archive.testzip() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", exporting.KINDS)
+def test_what_is_said_of_scenes_keeps_its_times_and_a_trim_is_told(home, tmp_path, kind):
+    said = "A film.\n[0:00] It begins.\n[0:00.5] It goes on."
+    film = datasets.create(home, "film")
+    clip(film.path / "a.mp4")
+    (film.path / "a.txt").write_text(said)
+    film.check()
+    film.trim("a.mp4", 0.2, 0.8)
+    assert exporting.trimmed(exporting.check(film, kind)).endswith("only a part is learnt here: a.mp4 (0.2 to 0.8 s)")
+    exporting.write(film, kind, tmp_path / "out.zip")
+    again = datasets.create(home, "again")
+    importing.add_files(again, [tmp_path / "out.zip"])
+    assert again.get("a.mp4").caption == said and exporting.trimmed(again.pictures()) == ""
 
 
 def test_what_cannot_be_packed_is_said_and_nothing_is_left_behind(ds, home, tmp_path):

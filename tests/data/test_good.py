@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.data.make import scene
 from tests.data.scenes import drawing, photo
-from training.data import absorbing, contradictions, coverage, datasets, health
+from training.data import absorbing, captions, contradictions, coverage, datasets, health
 from training.data.health import Goal
 from training.data.measuring import Measured, measure
 from training.home import Home
@@ -108,6 +108,14 @@ def test_several_captions_of_one_picture_and_near_copies_are_held_together(ds):
     (ds.path / "c.txt").write_text("dusk, street")
     found = health.check(ds, Goal(256))
     assert found.finding("clash").ids == ("a.png",) and set(found.finding("apart").ids) == {"b.png", "b small.png"} and found.finding("twotold").ids == ("b.png", "c.png")
+
+
+@pytest.mark.parametrize(("caption", "pairs"), [("day, street, car\nnight, street, car", 1), ("[0:00] day, street, car\n[0:02] night, street, car", 0), ("[0:00] day, night, car\n[0:02] dusk, street", 1)])
+def test_scenes_of_a_clip_may_show_what_one_picture_cannot(caption, pairs):
+    clip = SimpleNamespace(id="a.mp4", caption=caption, captions=captions.split(caption, "several"), verdict="ok", sha256="0", seconds=4.0)
+    assert len(contradictions.of(clip)) == pairs
+    still = SimpleNamespace(id="b.png", caption="night, street, car", captions=("night, street, car",), verdict="ok", sha256="1", seconds=0.0)
+    assert [f.key for f in contradictions.found([clip, still], [clip, still], [["a.mp4", "b.png"]], {})] == ["clash"] * pairs
 
 
 def test_a_coloured_picture_that_is_called_grey_is_found_and_a_sepia_one_is_not(ds):

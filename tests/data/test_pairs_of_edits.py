@@ -205,8 +205,23 @@ def test_one_is_added_and_taken_away_by_hand_and_undo_brings_it_back(ds, nasty):
     assert [v.ok for v in said] == [True, True, False] and "too small" in said[2].reason
     assert pairs(ds) == {"cat.png": ["cat.control.png", "cat.control2.png"]} and same(ds.get("cat.png").references[0], 2)
     assert ds.remove_references(["cat.png"]) == 2 and pairs(ds) == {"cat.png": []}
+    importing.add_references(ds, "cat.png", [write(nasty / "third.png", 5)])
+    assert ds.can_undo() == "1 control picture added" and pairs(ds) == {"cat.png": ["cat.control.png"]}
+    assert ds.undo() == "1 control picture taken away again" and pairs(ds) == {"cat.png": []}
+    write(ds.path / "cat.control.png", 6), write(ds.path / "cat.control3.png", 7)
     assert ds.can_undo() == "removal of 2 control pictures" and ds.undo() == "2 control pictures put back"
-    assert pairs(ds) == {"cat.png": ["cat.control.png", "cat.control2.png"]}
+    assert pairs(ds) == {"cat.png": ["cat.control.png", "cat.control2.png"]} and same(ds.get("cat.png").references[0], 2), "the old pair whole, nothing of the new one in it"
+
+
+@pytest.mark.slow
+def test_another_one_takes_no_place_and_those_of_a_folder_below_stay(ds, nasty):
+    write(ds.path / "cat.png", 1), write(ds.path / "control" / "cat.png", 2), write(ds.path / "dog.png", 3), write(ds.path / "dog.control2.png", 4)
+    for id in ("cat.png", "dog.png"):
+        importing.add_references(ds, id, [write(nasty / "more.png", 5)])
+    assert pairs(ds) == {"cat.png": ["cat.control.png", "cat.control2.png"], "dog.png": ["dog.control2.png", "dog.control3.png"]}
+    assert [same(ds.get("cat.png").references[n], seed) for n, seed in enumerate((2, 5))] == [True, True] and same(ds.get("dog.png").references[0], 4)
+    ds.undo(), ds.undo()
+    assert pairs(ds) == {"cat.png": ["cat.png"], "dog.png": ["dog.control2.png"]}
 
 
 @pytest.mark.slow

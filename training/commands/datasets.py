@@ -101,8 +101,11 @@ def pack(
     """Pack a dataset as other programs take it: pictures, captions, masks and control pictures."""
     from ..data import datasets, exporting
 
-    count = exporting.write(datasets.resolve(use_home(home), dataset), kind, target)
+    ds = datasets.resolve(use_home(home), dataset)
+    count = exporting.write(ds, kind, target)
     print(f"{target}: {count} pictures with what belongs to them")
+    if said := exporting.trimmed([p for p in ds.pictures() if p.usable]):
+        print(said)
 
 
 def get_dataset(

@@ -11,7 +11,9 @@ from .finding import Finding
 from .listing import Picture
 from .measuring import Measured
 
-SAME_LEVELS = 1.5  # levels by which no part of two pictures differs that are the same to the eye; JPEG of quality 80 strays by less
+SAME_LEVELS = 1.5  # levels by which no part of two pictures differs that may be the same; JPEG of quality 90 strays by 1
+SAME_BLUR_PX = 0.1  # px by which its edges are as sharp: JPEG changes them by 0.01, a blur of half a px by 0.15
+SAME_SPREAD = 0.45  # levels by which its contrast is the same: JPEG changes it by up to 0.43, sharpening and strong noise by more
 SMALLER = 0.8  # of the picture's side: a picture before with less has less detail than what is to be drawn of it
 MOSTLY = 0.5  # share of pairs from which a dataset is one of edits, in which the rest has a part missing
 
@@ -33,7 +35,8 @@ def found(used: Sequence[Picture], seen: Mapping[str, Measured], side_px: int) -
     rows = [
         ("alone", level, "No picture before", "Others here are made from a picture beside them, but these are not: no edit is learnt from them.", "Select one and add the picture that it is made from, or leave these out.", alone),
         ("unread", "warn", "The picture before can’t be used", "It is damaged or cannot be read; the reason stands on each.", "Take it away and add a good copy.", broken),
-        ("unchanged", "bad", "The same before and after", "The picture is what it is made from: to change nothing is what is learnt.", "Put the right picture before each, or take them out.", tuple(p.id for p, c in pairs if same(p, c, seen))),
+        ("unchanged", "bad", "The same before and after", "The picture is what it is made from: to change nothing is what is learnt.", "Put the right picture before each, or take them out.", tuple(p.id for p, c in pairs if p.sha256 == c.sha256)),
+        ("alike", "note", "Perhaps the same before and after", "No difference could be measured between them; a small one may be there all the same.", "Look at both on the large view, and put the right picture before each.", tuple(p.id for p, c in pairs if p.sha256 != c.sha256 and alike(p, c, seen))),
         ("reshaped", "warn", "Before and after differ in shape", "What stands in one place before stands in another after, and shifts in results.", "Cut both to one shape in an image editor, or allow other shapes on the Train tab.", tuple(p.id for p, c in pairs if reshaped(p, c))),
         ("coarse", "note", "A small picture before", f"It is smaller than the picture after, and enlarged to be seen at {side_px} px.", "Use a larger one, unless adding detail is what should be learnt.", tuple(p.id for p, c in pairs if coarse(p, c, side_px))),
         ("uninstructed", "warn", "No instruction", "The caption says what is done to the picture before: without one, no words bring this edit about.", "Write it on the Captions tab; one for all is enough where the edit is the same.", bare),
@@ -41,13 +44,14 @@ def found(used: Sequence[Picture], seen: Mapping[str, Measured], side_px: int) -
     return [Finding(*row) for row in rows if row[-1]]
 
 
-def same(picture: Picture, before: Control, seen: Mapping[str, Measured]) -> bool:
-    """Whether a picture is what it is made from, to the byte or to the eye."""
-    if picture.sha256 == before.sha256:
-        return True
-    if before.sha256 not in seen or picture.sha256 not in seen or reshaped(picture, before):
+def alike(picture: Picture, before: Control, seen: Mapping[str, Measured]) -> bool:
+    """Whether nothing that is measured tells a picture from what it is made from: its size, its sharpness, its contrast, its parts."""
+    if before.sha256 not in seen or picture.sha256 not in seen or (picture.width, picture.height) != (before.width, before.height):
         return False
-    first, second = (base64.b64decode(seen[sha].tiny) for sha in (picture.sha256, before.sha256))
+    one, other = seen[picture.sha256], seen[before.sha256]
+    if abs(one.blur_px - other.blur_px) > SAME_BLUR_PX or abs(one.spread - other.spread) > SAME_SPREAD:
+        return False
+    first, second = (base64.b64decode(measured.tiny) for measured in (one, other))
     return max(abs(a - b) for a, b in zip(first, second, strict=True)) <= SAME_LEVELS
 
 

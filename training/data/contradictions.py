@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from . import tags
 from .finding import Finding, some
+from .listing import Picture
 from .measuring import TINY_PX, Measured
+from .timed import is_timed
 
 ALONE = frozenset(["solo"])
 # Tags that rule each other out in any picture.
@@ -52,13 +54,19 @@ def clashing(captions: Sequence[str]) -> list[tuple[str, str]]:
     return made
 
 
+def of(picture: Picture) -> list[tuple[str, str]]:
+    """Those in the captions of a picture; what is said of several scenes of a clip need not be true of one of them."""
+    apart = [(caption,) for caption in picture.captions] if is_timed(picture.caption) else [picture.captions]
+    return list(dict.fromkeys(pair for captions in apart for pair in clashing(captions)))
+
+
 def _several(key: str) -> bool:
     return key[:1] in "23456" and key.endswith(("girls", "boys")) or key.startswith("multiple ") or key in ("group", "crowd", "couple")
 
 
 def found(used: Sequence, every: Sequence, groups: Sequence[Sequence[str]], seen: Mapping[str, Measured]) -> list[Finding]:
     """used: the pictures that are judged.  every: all, those that are the same as another too.  groups: ids of near copies, each."""
-    clashes = {p.id: pairs for p in used if (pairs := clashing(p.captions))}
+    clashes = {p.id: pairs for p in used if (pairs := of(p))}
     said = []
     if clashes:
         words = dict.fromkeys(f"{a}” and “{b}" for pairs in clashes.values() for a, b in pairs)
@@ -94,7 +102,7 @@ def _told_twice(used: Sequence, every: Sequence) -> list[Finding]:
 
 def _groups_that_differ(used: Sequence, groups: Sequence[Sequence[str]]) -> list[Finding]:
     """Near copies whose captions cannot both be true."""
-    told = {p.id: p.captions for p in used}
+    told = {p.id: p.captions for p in used if not is_timed(p.caption)}
     apart = []
     for group in groups:
         alone = {pair for id in group for pair in clashing(told.get(id, ()))}

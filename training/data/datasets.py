@@ -33,6 +33,7 @@ from .listing import Picture, built, matches
 from .memory import Scan, file_key, forget, hash_of, lstat_of, memory_of, natural_key, record_of, stem_of, write_text_whole
 from .memory import scan as scan_folder
 from .pictures import Refused, check_regular
+from .timed import is_timed
 from .treatment import PLAIN
 from .verdicts import LEFT_OUT, Verdict, counted, summary
 
@@ -156,7 +157,7 @@ class Dataset(Folder):
             told = ([f"x{p.repeats}"] if p.repeats > 1 else []) + ([f"focus {p.focus[0]} {p.focus[1]}"] if p.focus != MIDDLE else [])
             told += [f"turned {p.treatment.view}"] if p.treatment.view else []
             told += [f"trimmed {p.treatment.trim}"] if p.seconds and p.treatment.trim else []
-            return p.sha256, "\n".join(p.captions), *beside, *told
+            return p.sha256, p.caption if is_timed(p.caption) else "\n".join(p.captions), *beside, *told
 
         rows = sorted(row(p) for p in self.pictures() if p.usable and (among is None or p.id in among))
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -15,6 +15,7 @@ from ..home import Home
 from . import concepts, parts
 from .controls import Control
 from .datasets import Picture
+from .listing import UNSEEN
 
 SHAPE_ERROR = 0.01  # of width / height, between a result and what it is made from: a scaled picture is rounded to whole px
 NAMED = 5  # pictures in a sentence
@@ -103,6 +104,19 @@ def check(config: TrainConfig, home: Home, spec: FamilySpec) -> None:
     """Raises ValueError, with the pictures' names, for the first thing that the datasets of an edit lack."""
     for text in faults(config, spec, rows(config, home)):
         raise ValueError(text)
+
+
+def seen(found: Sequence[Row]) -> list[Row]:
+    """Those of which all that they are made from was looked at; the start looks at the others."""
+    return [row for row in found if not row[2].control_note.endswith(UNSEEN)]
+
+
+def likely_faults(config: TrainConfig, spec: FamilySpec, found: Sequence[Row]) -> list[str]:
+    """faults() as far as they can be told of rows that nobody may have looked at yet."""
+    known = seen(found)
+    if len(known) < len(found) and not any(p.references for _, _, p in known):
+        return _without_partner(config, spec, [p for _, _, p in known])
+    return faults(config, spec, known)
 
 
 def faults(config: TrainConfig, spec: FamilySpec, pictures: Sequence[Row]) -> list[str]:

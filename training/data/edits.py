@@ -1,7 +1,7 @@
 """The journal of what was changed in a dataset: append-only, shared by the page and the captioning worker, and the way back.
 
 A record is {op, t, source, captions: {picture: [before, after]}} or {op, t, removed: [picture]} or {op, t, focus: {sha256: [before, after]}} or
-{op, t, treated: {sha256: [before, after]}} or {op, t, beside: [control picture]} or {op, t, restored: version, before: version} or {op, t, undo: op}.
+{op, t, treated: {sha256: [before, after]}} or {op, t, beside: [control picture]} or {op, t, came: {control picture: its sha256}} or {op, t, restored: version, before: version} or {op, t, undo: op}.
 Records with the same `op` are one step for undo: a captioner's run, a find-and-replace, one edit.
 """
 
@@ -81,6 +81,10 @@ class Edits:
         """Note that control pictures were put aside, and their pictures were not."""
         self._append({"op": op, "beside": list(names)})
 
+    def came(self, op: str, files: Mapping[str, str]) -> None:
+        """Note control pictures that were put beside a picture: {name: sha256}."""
+        self._append({"op": op, "came": dict(files)})
+
     def focus(self, op: str, changes: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> None:
         """Note what crops are cut around: {sha256 of a picture: (before, after)}."""
         self._append({"op": op, "focus": {k: [list(before), list(after)] for k, (before, after) in changes.items()}})
@@ -103,6 +107,8 @@ class Edits:
         if not all(len(pair) == 2 for pair in [*record.get("focus", {}).values(), *record.get("treated", {}).values()]):
             raise TypeError
         if {} in (record.get("focus"), record.get("treated")) or not all(isinstance(name, str) for name in [*record.get("removed", []), *record.get("beside", [])]):
+            raise TypeError
+        if not all(isinstance(word, str) for pair in record.get("came", {}).items() for word in pair):
             raise TypeError
         if "restored" in record and not (type(record["restored"]) is int and type(record["before"]) is int):
             raise TypeError

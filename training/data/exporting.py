@@ -1,13 +1,14 @@
 """A dataset as other programs take it, in one ZIP that is written while it is sent: no second copy lies on the disk meanwhile.
 
-It is what is learnt here: pictures that are left out stay behind, and one that is turned or mirrored goes along as a PNG that is.
+It is what is learnt here: pictures that are left out stay behind, and one that is turned or mirrored goes along as a PNG that is.  A clip goes along whole,
+as it would lose by being written anew; trimmed() says of which only a part is learnt here.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from .controls import Control, called
 from .datasets import Dataset, Picture, load_pixels
 from .masks import Mask
 from .tables import control_column
+from .timed import is_timed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,6 +28,7 @@ KINDS = {
     "imagefolder": ("Hugging Face", "metadata.jsonl beside the pictures; load_dataset(\"imagefolder\") reads it"),
     "kohya": ("kohya", "img/1_words with a .txt beside each; kohya's scripts read it"),
 }  # fmt: skip
+NAMED = 5  # clips in a sentence
 
 
 def check(ds: Dataset, kind: str) -> list[Picture]:
@@ -36,6 +39,13 @@ def check(ds: Dataset, kind: str) -> list[Picture]:
     if not pictures:
         raise ValueError(f"{ds.title!r} has no usable picture to pack")
     return pictures
+
+
+def trimmed(pictures: Sequence[Picture]) -> str:
+    """A sentence on the clips that are trimmed here, which their files are not; "" for none."""
+    cut = [f"{p.id} ({p.treatment.start_s:g} to {p.treatment.until(p.seconds):g} s)" for p in pictures if p.seconds and p.treatment.trim]
+    named = ", ".join(cut[:NAMED]) + (f" and {len(cut) - NAMED} more" if len(cut) > NAMED else "")
+    return f"Clips go along whole, also where only a part is learnt here: {named}" if cut else ""
 
 
 def entries(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[tuple[str, Path | bytes]]:
@@ -50,11 +60,12 @@ def entries(ds: Dataset, kind: str, pictures: list[Picture]) -> Iterator[tuple[s
             name = f"{stem}.png"
         home = f"img/{p.repeats}_{folder_name(ds.title, 'pictures')}/" if kind == "kohya" else ""
         yield home + name, _as_png(p, load_pixels(p.path)) if p.treatment.view else p.path
-        row: dict[str, Any] = {"file_name": name, "text": p.captions[0] if p.captions else ""}
-        if len(p.captions) > 1:
-            row["captions"] = list(p.captions)
-        if p.captions and kind != "imagefolder":
-            yield f"{home}{stem}.txt", ("\n".join(p.captions) + "\n").encode()
+        told = [line for line in p.caption.split("\n") if line.strip()] if is_timed(p.caption) else list(p.captions)  # what is said of a scene keeps its time
+        row: dict[str, Any] = {"file_name": name, "text": told[0] if told else ""}
+        if len(told) > 1:
+            row["captions"] = told
+        if told and kind != "imagefolder":
+            yield f"{home}{stem}.txt", ("\n".join(told) + "\n").encode()
         mask = p.mask if p.mask and (p.mask.kind == "file" or p.treatment.view) else None  # a PNG that was made has no transparency of its own
         beside: list[tuple[str, str, str, Mask | Control]] = [("mask_file_name", f"{stem}.mask.png", f"mask/{stem}.png", mask)] if mask else []
         for number, control in enumerate(p.references, 1):

@@ -160,7 +160,7 @@ def print_of(pictures: Sequence[Picture], goal: Goal) -> str:
     """A short text that changes with whatever the outcome depends on."""
     import hashlib
 
-    return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.captions, p.focus, p.treatment.view, [c.sha256 for c in p.references]) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return hashlib.sha256(repr([(p.id, p.sha256, p.verdict, p.caption, p.captions, p.focus, p.treatment.view, [c.sha256 for c in p.references]) for p in pictures] + [goal]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
 def _with_befores(picture: Picture) -> list[Picture | Control]:

@@ -20,7 +20,7 @@ from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
 from . import bin, captions, embedded, encodings, kinds, noise, parquet, parts, rereading, sevens, tars, versions, zips
-from .controls import KINDS, Control, called, made
+from .controls import KINDS, Control, called, made, number_of
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets, summary
 from .edits import new_op
@@ -469,8 +469,14 @@ def add_references(ds: Dataset, id: str, paths: Iterable[os.PathLike | str]) -> 
     """Pictures that the picture `id` is made from, behind those that it has, copied in beside it; a verdict for each.  Raises ValueError for no such picture."""
     given, verdicts = [Path(p) for p in paths], []
     with _importing(ds, sum(map(_size, given))) as room, versions.step(ds) as step:
-        number = len(scan_folder(ds.path).controls.get(stem_of(ds.get(id).id), ()))
+        stem, scan = Path(ds.get(id).id).stem, scan_folder(ds.path)
+        have = scan.controls.get(stem_of(id), ())
         ready: dict[str, Path] = {}
+        for place, name in enumerate(have, 1):
+            if name in scan.told.values():  # in a folder below, where those beside the picture go before
+                ready[called(stem, place)] = room / f"below{place:02d}"
+                ready[called(stem, place)].write_bytes(_as_png(ds.path / name, "control"))
+        number = max([len(have), *map(number_of, have)])
         jobs = list(enumerate(Offered(path.name, str(path.parent), path.name, path, loose=True) for path in given))
         for taken in gated(jobs, lambda gate, job: _taken(ds, gate, job[1], room / f"beside{job[0]:06d}", {})):
             why = taken.report.reason if not taken.report.ok else ""
@@ -479,9 +485,12 @@ def add_references(ds: Dataset, id: str, paths: Iterable[os.PathLike | str]) -> 
                 number += 1
                 if taken.report.format != "PNG":
                     taken.temp.write_bytes(_as_png(taken.temp, "control"))
-                ready[called(Path(id).stem, number)] = taken.temp
+                ready[called(stem, number)] = taken.temp
             verdicts.append(Verdict(taken.offered.label, not why, why or taken.report.note, id, "control"))
-        _put_beside(ds, ready)
+        if any(v.ok for v in verdicts):
+            with ds._locked():
+                ds._edits().came(new_op(), {name: hash_of(path) for name, path in ready.items()})
+            _put_beside(ds, ready)
         ds.check()
         step.did = summary(verdicts)
     return verdicts

@@ -14,6 +14,8 @@ from .masks import Mask, misfit
 from .memory import Scan, memory_of, stem_of
 from .treatment import PLAIN, Treatment
 
+UNSEEN = "is not checked yet"  # of what lies beside a picture
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -114,7 +116,7 @@ def _controls_of(folder: Folder, scan: Scan, id: str, record: dict, treated: Tre
     for number, name in enumerate(scan.controls.get(stem, ()), 1):
         found = memory.fresh(name, scan.stat(name))
         if found is None or not found["ok"]:  # none behind it either: each has its place
-            note = f"{name} {found['note']}" if found else f"{name} is not checked yet"
+            note = f"{name} {found['note']}" if found else f"{name} {UNSEEN}"
             break
         usable.append((Control(folder.path / name, found["sha256"], *treated.size(found["width"], found["height"]), called(stem, number)), found))
     if not usable:
@@ -131,7 +133,7 @@ def _beside(folder: Folder, scan: Scan, name: str | None, record: dict) -> tuple
         return "", "", ""
     found = memory_of(folder.meta, reread=False).fresh(name, scan.stat(name))
     if found is None:
-        return "", "", f"{name} is not checked yet"
+        return "", "", f"{name} {UNSEEN}"
     why = found["note"] if not found["ok"] else misfit((found["width"], found["height"]), (record["width"], record["height"]))
     return ("", "", f"{name} {why}") if why else (name, found["sha256"], "")
 

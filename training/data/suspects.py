@@ -47,7 +47,7 @@ def copied(others: Sequence[str]) -> str:
 def _hard(picture: Picture, found: dict[str, set[str]]) -> str:
     if not any(caption.strip() for caption in picture.captions):
         return NO_CAPTION
-    if pairs := list(dict.fromkeys(contradictions.clashing(picture.captions))):
+    if pairs := contradictions.of(picture):
         (one, other), several = pairs[0], some(f"{a}” and “{b}" for a, b in pairs)
         return f"Its caption says “{one}” and “{other}”: one of the two is wrong." if len(pairs) == 1 else f"Its caption says {several}: one of the two is wrong."
     return next((text for key, text in HARD.items() if picture.id in found.get(key, ())), HARD_ELSE)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from . import bin, restoring, states, treatment, versions
 from .edits import new_op
 from .folder import Folder, is_focus
+from .memory import hash_of, stem_of
 from .memory import scan as scan_folder
-from .memory import stem_of
 from .states import State
 from .verdicts import counted
 
@@ -28,7 +28,7 @@ def undo(folder: Folder) -> str:
 
 def _taken_back(folder: Folder, step: list[dict]) -> str:
     scan = scan_folder(folder.path)
-    restored, changed_since, pictures, crops, treated, controls, said = set(), set(), 0, 0, 0, 0, []
+    restored, changed_since, pictures, crops, treated, controls, gone, said = set(), set(), 0, 0, 0, 0, 0, []
     for record in reversed(step):
         for id, (before, after) in record.get("captions", {}).items():
             if id in scan.files and folder._caption_of(scan, id).text == after:
@@ -38,6 +38,7 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
                 changed_since.add(id)
         pictures += _put_back(folder, record["op"], record.get("removed", []))
         controls += _put_beside(folder, record["op"], record.get("beside", []))
+        gone += _take_beside(folder, record.get("came", {}))
         back = {digest: before for digest, (before, after) in record.get("focus", {}).items() if is_focus(before)}
         if back:
             folder._write_focus(back)
@@ -50,6 +51,7 @@ def _taken_back(folder: Folder, step: list[dict]) -> str:
     folder._edits().undo(step[0]["op"])
     said += [counted(pictures, "picture") + " put back"] if pictures else []
     said += [counted(controls, "control picture") + " put back"] if controls else []
+    said += [counted(gone, "control picture") + " taken away again"] if gone else []
     said += [counted(crops, "crop") + " put back"] if crops else []
     said += [counted(treated, "picture") + " as before"] if treated else []
     said += [counted(len(restored), "caption") + " put back"] if restored else []
@@ -105,6 +107,8 @@ def can_undo(folder: Folder) -> str:
         return treatment.told(step[0]["treated"])
     if "beside" in step[0]:
         return f"removal of {counted(len(step[0]['beside']), 'control picture')}"
+    if "came" in step[0]:
+        return f"{counted(len(step[0]['came']), 'control picture')} added"
     if "removed" in step[0]:
         return f"removal of {counted(sum(len(r.get('removed', [])) for r in step), 'picture')}"
     return f"{counted(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
@@ -149,14 +153,25 @@ def remove_references(folder: Folder, ids: Sequence[str]) -> int:
 
 
 def _put_beside(folder: Folder, op: str, names: Sequence[str]) -> int:
-    """Control pictures that a step removed without their pictures, beside these again.  How many."""
-    count = 0
-    for kept in bin.contents(folder) if names else ():
-        if kept.step == op and kept.name in names and not os.path.lexists(folder.path / kept.name):
-            bin.place(folder, kept.path, kept.name, move=True, record=kept.record)
-            count += 1
+    """Control pictures that a step removed without their pictures, beside these again, all of each or none; what came in their place goes into the bin.  How many."""
+    coming = [kept for kept in bin.contents(folder) if kept.step == op and kept.name in names] if names else []
+    scan, stems = scan_folder(folder.path), {kept.beside for kept in coming}
+    if since := [name for stem in stems for name in scan.controls.get(stem, ()) if name not in scan.told.values()]:
+        bin.put_aside(folder, scan, since, new_op())
+    coming = [kept for kept in coming if not os.path.lexists(folder.path / kept.name)]
+    for kept in coming:
+        bin.place(folder, kept.path, kept.name, move=True, record=kept.record)
     bin.sweep(folder)
-    return count
+    return len(coming)
+
+
+def _take_beside(folder: Folder, came: Mapping[str, str]) -> int:
+    """Control pictures that a step put beside a picture, in the bin; those that are others now stay.  How many."""
+    scan = scan_folder(folder.path)
+    names = [name for name, digest in came.items() if name in scan.owners() and name not in scan.told.values() and hash_of(folder.path / name) == digest]
+    if names:
+        bin.put_aside(folder, scan, names, new_op())
+    return len(names)
 
 
 def _put_back(folder: Folder, op: str, names: Sequence[str]) -> int:

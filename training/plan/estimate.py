@@ -261,7 +261,7 @@ def _lacking(config: TrainConfig, home: Home, family: ModuleType) -> list[str]:
     if not editing.edits(concepts.known(config, home.plugins)) or family.SPEC.references is None:
         return []
     try:
-        return editing.faults(config, family.SPEC, editing.rows(config, home, check=False))
+        return editing.likely_faults(config, family.SPEC, editing.rows(config, home, check=False))
     except (ValueError, OSError):
         return []  # a dataset that is not there: the start says so, in its place
 

@@ -31,7 +31,7 @@
       const parts = [whole ? tr("All {seconds} s are learnt", { seconds: shown(seconds) }) : tr("Learnt from {start} to {end} s, of {seconds} s", { start: shown(from), end: shown(until), seconds: shown(seconds) })];
       if (cuts) parts.push(trn("{n} scene, at the marks", "{n} scenes, at the marks", cuts + 1));
       tools.querySelector(".ez-clip-says").textContent = parts.join(" · ");
-      tools.querySelector(".ez-clip-says").title = cuts ? tr("A run takes each scene by itself, so that none is learnt with a cut in it; “Scenes by themselves” in All settings of the Train tab changes that") : "";
+      tools.querySelector(".ez-clip-says").title = cuts ? tr("A run from the Train tab takes each scene by itself, so that none is learnt with a cut in it; “Scenes by themselves” in All settings of the Train tab changes that") : "";
       tools.querySelector("[data-cut=whole]").disabled = whole;
     };
     const keep = () => fire({ act: "trim", page: 0, ids: [current().closest("[data-id]").dataset.id], key: `${from.toFixed(2)} ${until.toFixed(2)}` });
@@ -68,7 +68,7 @@
       });
     }
     box.addEventListener("keydown", (event) => {
-      if (tools.hidden || !may || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("textarea, input")) return;
+      if (tools.hidden || !may || !("plays" in current().dataset) || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("textarea, input")) return;
       const cut = { i: "start", o: "end" }[event.key.toLowerCase()];
       if (!cut) return;
       event.preventDefault();

@@ -299,7 +299,7 @@
     const show = (to) => {
       at = (to + links.length) % links.length;
       seen = named(links[at]);
-      const [picture, video] = [box.querySelector("img"), box.querySelector("video")];
+      const [picture, video] = [box.querySelector(".ez-shown img"), box.querySelector("video")]; // pictures before it stand in front
       const plays = "plays" in links[at].dataset;
       [picture.hidden, video.hidden] = [plays, !plays];
       if (!plays) video.removeAttribute("src");

@@ -67,6 +67,10 @@ def test_what_changed_is_judged_again_at_once_where_nothing_new_must_be_measured
     old, stale = imports.health(ds, GOAL)
     assert stale and old.count == 3 and "Check again" in judged.health_html(old, "", stale)
     assert checked(imports, ds).count == 4
+    drawing(7, (400, 300)).save(ds.path / "1.control.png")
+    ds.check()
+    assert imports.health(ds, GOAL)[1] and checked(imports, ds).count == 4 and not imports.health(ds, GOAL)[1], "what it is made from is looked at too"
+    (ds.path / "1.control.png").unlink()
     monkeypatch.setattr(importing, "JUDGED_AGAIN", 2)
     ds.remove(["new.png"])
     assert imports.health(ds, GOAL)[1]

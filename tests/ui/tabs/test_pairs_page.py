@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from PIL import ImageFilter
 
-from tests.data.make import write
+from tests.data.make import scene, write
 from tests.plan.test_presets import LAPTOP
 from training import registry
 from training.data import datasets, health, importing
@@ -85,8 +87,11 @@ def test_the_health_check_judges_pairs(home, tmp_path):
     write(ds.path / "2.control.png", 30, size=(300, 100))
     write(ds.path / "3.control.png", 31, size=(120, 80))
     (ds.path / "4.txt").unlink()
+    (again := scene(0, size=(240, 160))).save(ds.path / "0.control.png", compress_level=1)
+    again.rotate(180).save(ds.path / "5.png"), again.rotate(180).filter(ImageFilter.GaussianBlur(2)).save(ds.path / "5.control.png")
+    (ds.path / "5.txt").write_text("make it sharp")
     found = {f.key: f.ids for f in health.check(ds, Goal(side_px=128, divisor=8)).findings}
-    wanted = {"alone": ("alone.png",), "unchanged": ("1.png",), "reshaped": ("2.png",), "coarse": ("3.png",), "uninstructed": ("4.png",)}
+    wanted = {"alone": ("alone.png",), "unchanged": ("1.png",), "alike": ("0.png",), "reshaped": ("2.png",), "coarse": ("3.png",), "uninstructed": ("4.png",)}
     assert {key: found.get(key) for key in wanted} == wanted
     assert not {"bare", "identical"} & set(found), "one instruction for all is no fault"
     control = {f.key for f in health.check(ds, Goal(side_px=128, divisor=8, control=True)).findings}
@@ -121,6 +126,10 @@ def test_an_edit_asks_for_its_pairs_by_name_before_start(ctx, edits):
     lacking = draft.plan(ctx.home, Draft(preset=PRESET), "edits", LAPTOP)
     assert "c.png" in lacking.wrong[""], "the engine's own refusal, by the picture's name"
     assert unescape(page_of(ctx, "edits", Draft(preset=PRESET))["plan"]).count("Without a picture that it is made from: c.png") == 1, "said once"
+    for id in ("a.png", "b.png"):
+        write(edits.path / f"{Path(id).stem}.control.png", 60)
+    unseen = draft.plan(ctx.home, Draft(preset=PRESET), "edits", LAPTOP)
+    assert "c.png" in unseen.wrong[""] and "a.png" not in unseen.wrong[""] and "no other has" not in unseen.wrong[""], "what nobody has looked at yet, the start looks at"
     edits.treat(["c.png"], "out")
     assert "" not in draft.plan(ctx.home, Draft(preset=PRESET), "edits", LAPTOP).wrong
 

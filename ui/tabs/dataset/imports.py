@@ -149,7 +149,7 @@ class Imports:
         if health.print_of(pictures, goal) == found.print:
             return found, False
         known = health.remembered(ds)
-        if len(pictures) > JUDGED_AGAIN or any(p.verdict == "unchecked" or (p.usable and p.sha256 not in known) for p in pictures):
+        if len(pictures) > JUDGED_AGAIN or any(p.verdict == "unchecked" or (p.usable and any(one.sha256 not in known for one in (p, *p.references))) for p in pictures):
             return found, True
         self._health[ds.name] = health.judge(pictures, known, goal)
         return self._health[ds.name], False

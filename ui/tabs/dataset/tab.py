@@ -321,7 +321,7 @@ class _Tab:
 
     def _away(self, ds: Dataset) -> str:
         """The dataset as files that other programs take."""
-        return tiles.away([(heard(title), heard(says), media.dataset_url(self.ctx, ds.name, kind)) for kind, (title, says) in exporting.KINDS.items()])
+        return tiles.away([(heard(title), heard(says), media.dataset_url(self.ctx, ds.name, kind)) for kind, (title, says) in exporting.KINDS.items()], in_words(exporting.trimmed([p for p in ds.pictures(check=False) if p.usable])))
 
     def choose(self, name: str, view: dict):
         """Another dataset was picked: nothing that is on its way for the one before is painted over it."""

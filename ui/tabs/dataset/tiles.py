@@ -191,10 +191,10 @@ def _verdict(picture: Picture, aim: Aim | None) -> str:
     return f'<span class="ez-chip {look}" title="{escape(heard(picture.note))}">{escape(tr(word))}</span>'
 
 
-def away(ways: Sequence[tuple[str, str, str]]) -> str:
-    """The downloads of a dataset: (what it is for, what is in it, address) each."""
+def away(ways: Sequence[tuple[str, str, str]], note: str = "") -> str:
+    """The downloads of a dataset: (what it is for, what is in it, address) each.  note: what they are not."""
     links = "".join(
         f'<li><a class="ez-btn" href="{escape(url)}" download>{icon("download")}{escape(title)}</a><span class="ez-muted ez-small">{escape(says)}</span></li>'
         for title, says, url in ways
     )
-    return f'<ul class="ez-ways">{links}</ul>'
+    return f'<ul class="ez-ways">{links}</ul>' + (f'<p class="ez-muted ez-small">{escape(note)}</p>' if note else "")

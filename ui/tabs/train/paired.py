@@ -41,8 +41,8 @@ def fault(home: Home, config: TrainConfig) -> tuple[str, list[str]]:
         if spec.references is None:
             return "", []  # its own sentence says so
         rows = editing.rows(config, home, check=False)
-        lacking = editing.faults(config, spec, rows)
-        if rows and not any(p.references for _, _, p in rows):
+        lacking = editing.likely_faults(config, spec, rows)
+        if rows and len(editing.seen(rows)) == len(rows) and not any(p.references for _, _, p in rows):
             return tr(
                 "An edit is learnt from pairs, but {picture} has no picture before it, and no other has: select one on the Dataset tab and add it, or choose something else to learn",
                 picture=rows[0][2].id,
