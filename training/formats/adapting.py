@@ -45,8 +45,11 @@ def refuse_blocks(config, what: str) -> None:
 
 
 def in_force(config, spec):
-    """An AdapterPart of a run as its layers are chosen by: the named set of blocks is among what it excludes.  config: AdapterPart."""
-    if not config.blocks:
+    """An AdapterPart of a run as its layers are chosen by: the named set of blocks is among what it excludes.  config: AdapterPart.
+
+    A set that the family has not is passed over: problems() refuses it where it counts.
+    """
+    if config.blocks not in spec.blocks:
         return config
     return config.model_copy(update={"exclude": (*config.exclude, *spec.blocks[config.blocks].left_out())})
 
