@@ -125,6 +125,8 @@ def _problems_beside(config, adapter, spec) -> list[tuple[str, str]]:
             found.append(("model.quantise", f"is {config.model.quantise!r}, but the layers of an adapter {kind!r} begin as copies of the denoiser's own; set it to none"))
         if config.model.offload:
             found.append(("model.offload", f"is {config.model.offload:g}, but the layers of an adapter {kind!r} lie in the denoiser's blocks; set it to 0"))
+        lying = {"model.context_adapter": config.model.context_adapter, "model.training_adapter": config.model.training_adapter, "sample.speed_adapter": config.sample.speed_adapter}
+        found += [(path, f"is {source!r}, but the layers of an adapter {kind!r} lie in the denoiser, which no other LoRA can lie on then; leave it empty") for path, source in lying.items() if source]
     if config.keep.on:
         found.append(("keep.on", f"is on, but the adapter {kind!r} leaves the base model as it is, so there is nothing to keep; switch it off"))
     if any(use.prior for use in config.data.datasets):
