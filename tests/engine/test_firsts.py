@@ -12,7 +12,11 @@ from tests.families import wan22_5b as toy
 from training import registry
 from training.data import datasets
 from training.engine import firsts
+from training.engine.frozen import SpeedAdapter
+from training.family import Speed
 from training.plan import prompts
+
+from .test_beside import session_of
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +60,17 @@ def test_samples_begin_with_the_picture_that_is_named_and_go_on_by_their_words_a
     shown = [played(run.path / f"samples/000001_{n}.webp") for n in range(4)]
     first = [frames[0] for frames in shown]
     assert far(first[0], first[1]) == 0 and min(far(first[1], first[2]), far(first[1], first[3]), far(shown[0][-1], shown[1][-1])) > 0
+
+
+def test_a_sample_that_begins_with_a_picture_is_drawn_by_the_speed_adapters_scheduler(lab, base, films):
+    session = session_of(lab, lab.make(**wish(base, films, sample__first_frame="b.png", sample__every=0)))
+    prompt = prompts.of_config(session.config)[0]
+    session.with_vae()
+    pictures = []
+    for settings in ({}, {"shift": 9.0}):
+        session.gallery.fast = SpeedAdapter(None, {}, 1.0, Speed(steps=2, guidance=1.0, scheduler="FlowMatchEulerDiscreteScheduler", settings=settings))
+        pictures.append(session.gallery._frames(prompt, 1, 0))
+    assert far(pictures[0][-1], pictures[1][-1]) > 0
 
 
 def test_a_picture_is_found_by_its_name_cut_to_the_sample_and_refused_where_it_is_not_there(lab, base, films):

@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.plan.test_presets import CARD
 from training import jobfile, registry
-from training.config import TrainConfig
-from training.engine import frozen
+from training.config import ModelPart, TrainConfig
+from training.engine import frozen, training_adapter
 from training.family import Cond, Placement, Speed
+from training.formats import adapting
 from training.plan import presets, speeding
 from training.plan.fromrun import drawing_like
 from training.plan.shots import Drawing, LoraUse, shots
@@ -45,6 +46,13 @@ def kohya(lora, tmp_path):
     named = {f"{stem}.lora_down.weight": mine[f"unet.{LAYER}.lora_A.weight"], f"{stem}.lora_up.weight": mine[f"unet.{LAYER}.lora_B.weight"], f"{stem}.alpha": torch.tensor(2.0)}
     save_file(named | {f"{text}.lora_down.weight": torch.randn(2, 16), f"{text}.lora_up.weight": torch.randn(16, 2), f"{text}.alpha": torch.tensor(2.0)}, tmp_path / "k.safetensors")
     return tmp_path / "k.safetensors"
+
+
+@pytest.fixture
+def dora(lora, tmp_path):
+    mine = load_file(lora)
+    save_file(mine | {f"unet.{LAYER}.lora_magnitude_vector.weight": torch.ones(mine[f"unet.{LAYER}.lora_B.weight"].shape[0])}, tmp_path / "d.safetensors")
+    return tmp_path / "d.safetensors"
 
 
 def unet(base):
@@ -91,6 +99,35 @@ def test_a_context_adapter_stays_on_at_its_strength(base, lora, lab):
         frozen.attach_context(bad, SD15, unet(base), ctx)
 
 
+def test_a_dora_is_refused_where_it_would_act_as_half_of_itself(base, dora, kohya, lab):
+    ctx, m = Context(lab.make(), lab.home, 1), unet(base)
+    save_file(load_file(kohya) | {"lora_unet_x.dora_scale": torch.ones(4, 1)}, kohya)
+    for file in (dora, kohya):
+        for setting, attach in (("model.context_adapter", frozen.attach_context), ("sample.speed_adapter", frozen.attach_speed)):
+            with pytest.raises(ValueError, match=rf"{setting} is .*, but {file.name} is a DoRA, which cannot lie beside the base model's layers; take a LoRA"):
+                attach(lab.make(**{setting.replace(".", "__"): str(file)}).config(), SD15, m, ctx)
+        with pytest.raises(ValueError, match=f"the training adapter {file.name} is a DoRA"):
+            training_adapter.attach(ModelPart(family="sd15", source="o/n", training_adapter=str(file)), SD15, m, ctx)
+
+
+def test_what_a_context_adapter_has_for_a_text_encoder_is_said_to_be_off(base, kohya, lab):
+    ctx = Context(lab.make(), lab.home, 1)
+    frozen.attach_context(lab.make(model__context_adapter=str(kohya)).config(), SD15, unet(base), ctx)
+    assert any("learnt without its part for the text encoder" in w for w in ctx.run.view().warnings)
+
+
+def test_a_speed_adapter_is_refused_beside_compiled_blocks(lab):
+    config = lab.make(sample__speed_adapter="a/b", engine__compile="on").config()
+    assert speeding.problems(config, lab.home) == [("engine.compile", "is 'on', but sample.speed_adapter is on in samples alone, which compiled blocks would not see; set it to off")]
+    assert not speeding.problems(lab.make(engine__compile="on").config(), lab.home)
+
+
+def test_layers_that_lie_in_the_denoiser_bear_no_other_lora(lab):
+    config = lab.make(adapter__type="ip_adapter", sample__speed_adapter="a/b", model__context_adapter="c/d", model__training_adapter="e/f").config()
+    assert [path for path, _ in adapting.problems(config)] == ["model.context_adapter", "model.training_adapter", "sample.speed_adapter"]
+    assert "is 'c/d', but the layers of an adapter 'ip_adapter' lie in the denoiser" in adapting.problems(config)[0][1]
+
+
 def test_a_known_speed_adapter_brings_its_steps_guidance_and_scheduler(home):
     answers = lambda **changes: presets.Answers(dataset="x", overrides={"sample.speed_adapter": LIGHTNING} | changes)
     chosen = presets.resolve("sdxl-character", answers(), CARD, 20, home).sample
@@ -134,6 +171,8 @@ def test_what_draws_like_a_run_wears_what_the_run_drew_with(lab):
     drawing = Drawing(kind="generate", name="x", model={"family": "sd15", "source": "builtin"}, loras=(LoraUse(source="mine"), LoraUse(source="a/fast", fixed=True)), rows="strength", strengths=(0, 1), columns="lora")
     made, _ = shots(drawing, ["a cat"], lambda run: ())
     assert {shot.loras for shot in made} == {(("a/fast", 1.0),), (("mine", 0.0), ("a/fast", 1.0)), (("mine", 1.0), ("a/fast", 1.0))}
+    by_step, _ = shots(drawing.model_copy(update={"rows": "checkpoint", "strengths": ()}), ["a cat"], lambda run: {"mine": ("5", "final")}.get(run, ()))
+    assert {shot.loras for shot in by_step} == {(("a/fast", 1.0),), (("mine/5", 1.0), ("a/fast", 1.0)), (("mine", 1.0), ("a/fast", 1.0))}
 
 
 def test_the_path_of_a_job_file_is_its_own_folders(tmp_path, lora):
@@ -172,4 +211,4 @@ def test_what_is_learnt_beside_a_context_adapter_says_so_and_wants_the_same_agai
         told = json.loads(made.metadata()["easel.context_adapter"])
     assert told == {"file": "other.safetensors", "strength": 1.0, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     card = (run.path / "README.md").read_text(encoding="utf-8")
-    assert "use both together" in card and str(tmp_path) not in card
+    assert "use both together. Its part for the text encoder, if it has one, was off." in card and str(tmp_path) not in card

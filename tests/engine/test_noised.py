@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, PNDMScheduler
@@ -10,7 +12,7 @@ from safetensors import safe_open
 from tests.engine.test_parity import batch_of, loss_of, model  # noqa: F401 fixture
 from training import registry
 from training.config import ModelPart
-from training.engine import noised, samplers
+from training.engine import drawing, noised, samplers
 from training.engine.noise import read_schedule
 
 BETAS = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
@@ -76,6 +78,16 @@ def test_what_does_not_go_together_is_refused_or_said():
     assert "is called after v-prediction, but its files say nothing" in noised.remarks(named, SDXL.SPEC, noise)[0]
     assert not noised.remarks(named.model_copy(update={"prediction": "epsilon"}), SDXL.SPEC, noise) and not noised.remarks(part(), SDXL.SPEC, noise)
     assert "nothing to learn" in noised.remarks(part(), SDXL.SPEC, EulerDiscreteScheduler(**BETAS, rescale_betas_zero_snr=True))[0]
+
+
+def test_what_the_base_draws_for_a_run_is_drawn_anew_where_it_is_told_to_predict_another_thing(lab):
+    def prints(**changes):
+        config = lab.make(keep__on=True, keep__drawn=2, **changes).config()
+        return [item.sha256 for group in drawing.wanted(config, [SimpleNamespace(bucket=(64, 64, 1))], ["a cat"], "base") for item in group]
+
+    chosen = {"model__prediction": "v_prediction"}
+    assert prints() == prints(model__prediction="auto") and prints(**chosen) == prints(**chosen)
+    assert len({tuple(p) for p in (prints(), prints(**chosen), prints(model__zero_terminal_snr="on", **chosen))}) == 3
 
 
 @pytest.mark.slow

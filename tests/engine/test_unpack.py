@@ -160,6 +160,7 @@ def test_the_marks_of_a_v_prediction_finetune_count(base, hub, ctx, tmp_path):
     file = in_one_file(base, tmp_path / "v.safetensors", v_pred=torch.zeros(0), ztsnr=torch.zeros(0))
     scheduler = json.loads((base_folder(source(file), SD15, ctx) / "scheduler" / "scheduler_config.json").read_text())
     assert (scheduler["prediction_type"], scheduler["rescale_betas_zero_snr"], scheduler["timestep_spacing"]) == ("v_prediction", True, "trailing")
+    assert any(w == f"v.safetensors says that it predicts v, up to pure noise; its other settings and tokenizers are those of {SD15.SPEC.default_source}" for w in ctx.run.view().warnings)
     alone = in_one_file(base, tmp_path / "z.safetensors", ztsnr=torch.zeros(0))  # as in ComfyUI: of a model that predicts the noise it says nothing
     scheduler = json.loads((base_folder(source(alone), SD15, ctx) / "scheduler" / "scheduler_config.json").read_text())
     assert scheduler["prediction_type"] == "epsilon" and not scheduler.get("rescale_betas_zero_snr")

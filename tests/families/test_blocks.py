@@ -60,5 +60,7 @@ def test_a_set_that_a_base_model_has_not_is_refused_before_the_start(home):
     job = tiny.train_job("owner/name", "x", adapter__blocks="style")
     config = jobfile.parse(registry.get("jobs", "train").Config, job)
     assert adapting.problems(config) == [("adapter.blocks", "is 'style', which is no set of Stable Diffusion 1.5; there are: composition, detail, no_text")]
+    spec = registry.get("families", "sd15").SPEC
+    assert adapting.in_force(config.adapter, spec) is config.adapter, "an estimate comes before the refusal"
     other = SimpleNamespace(**dict(config) | {"model": config.model.model_copy(update={"family": "lumina2"})})
     assert "there is none for it" in adapting.problems(other)[0][1]

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load, save
 
 from tests.hub.conftest import finished_run, some_token, train_config
-from training.config import DataPart, DatasetUse, ModelPart, SamplePart
+from training.config import AdapterPart, DataPart, DatasetUse, ModelPart, SamplePart
 from training.formats.modelspec import modelspec_metadata, scrub, stamp_hash, tensor_hash
 from training.hub.card import markdown, model_card, split_card
 from training.registry import get
@@ -36,6 +36,24 @@ def test_the_front_matter_is_complete(run):
     }
     assert "<Gallery />" in body and 'load_lora_weights("alice/my-cat", weight_name="my cat.safetensors")' in body
     assert "| Adapter | lora, rank 4, alpha 8, attention |" in body
+
+
+def test_what_was_chosen_by_hand_is_told_and_in_the_lines_that_draw(run):
+    base = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    adapter = AdapterPart(type="tlora", rank=4, alpha=8, blocks="no_text", least_rank=2, rank_power=1.5)
+
+    def body(**model):
+        return model_card(run, train_config(adapter=adapter, model=ModelPart(family="sd15", source=base, **model)), SPEC, repo_id="alice/my-cat")
+
+    assert "| Adapter | tlora, rank 4, alpha 8, attention, blocks: All but text, at least 2 of the ranks, power 1.5 |" in body()
+    assert "Predicts" not in body() and "pipeline.scheduler" not in body()
+    told = body(prediction="v_prediction", zero_terminal_snr="on")
+    assert "| Predicts | the velocity, up to pure noise |" in told
+    line = 'pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")'
+    assert told.index("from_pretrained(") < told.index("from diffusers import DDIMScheduler\n" + line) < told.index("load_lora_weights(")
+    told = body(prediction="epsilon", zero_terminal_snr="off")
+    assert 'type(pipeline.scheduler).from_config(pipeline.scheduler.config, prediction_type="epsilon", rescale_betas_zero_snr=False)' in told
+    assert "| Predicts | the noise, not up to pure noise |" in told
 
 
 def test_a_pipeline_that_diffusers_lacks_is_imported_from_where_it_is(run):

@@ -67,10 +67,11 @@ def bank(config: TrainConfig, objective: ModuleType, divisor: int, base: str) ->
 def _groups(config: TrainConfig, base: str, size: tuple[int, int], asks: Sequence[tuple[str, tuple]], prior: bool) -> list[list[Drawn]]:
     """Pictures of one size, those of one call of the pipeline together.  asks: (sentence, places) of each."""
     (width, height), s, made = size, config.sample, []
+    predicts = [f"{name}={value}" for name in ("prediction", "zero_terminal_snr") if (value := getattr(config.model, name)) != "auto"]
     together = max(1, TOGETHER_PX // (width * height))
     for at in range(0, len(asks), together):
         group = asks[at : at + together]
-        how = (base, config.model.dtype, config.model.quantise, config.model.quantise_text, width, height, s.steps, s.guidance, s.negative, *(text for text, _ in group))
+        how = (base, config.model.dtype, config.model.quantise, config.model.quantise_text, width, height, s.steps, s.guidance, s.negative, *(text for text, _ in group), *predicts)
         crop = Crop((width, height), 0, 0, width, height)
         made.append([
             Drawn(f"drawn/{width}x{height}/{at + k}", "", key("by", at, k, *how), (text,), (width, height), crop, (False,), prior=prior, places=places)

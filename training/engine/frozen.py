@@ -106,6 +106,10 @@ def _read(source: str, setting: str, family: ModuleType, m: Modules, ctx: Contex
     """The layers of a LoRA for the denoiser, in whatever layout, by diffusers' loader or else by our own; what it has for a text encoder is left out."""
     file = _file(source, ctx)
     try:
+        training_adapter.refuse_dora(file)
+    except ValueError as error:
+        raise ValueError(f"{setting} is {source!r}, but {error}") from None
+    try:
         found = training_adapter.read(family, m, file)
     except ValueError as theirs:
         try:
@@ -116,6 +120,8 @@ def _read(source: str, setting: str, family: ModuleType, m: Modules, ctx: Contex
         raise ValueError(f"{setting} is {source!r}, but {file.name} holds no LoRA for {family.SPEC.title}; leave it empty, or choose another")
     if reaches_text(file, family.SPEC):
         ctx.warn(f"{file.name} also has a part for the text encoder, which is left out")
+        if setting == "model.context_adapter":
+            ctx.warn("What is learnt beside the context adapter is learnt without its part for the text encoder; the Playground and other programs draw with that part, so pictures there may differ from the samples")
     return found
 
 

@@ -193,7 +193,6 @@ class Gallery:
         """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
-        pipe.scheduler = self.fast.scheduler(self.m.scheduler)
         s = prompt.sample
         width, height = self._size(s.width, s.height)
         frames = fitting(s.frames, self.family.SPEC.latent.frame_stride)
@@ -206,6 +205,7 @@ class Gallery:
             over["image"] = first
         elif self.family.SPEC.first_frame:
             over["image"] = ImageOps.fit(item.first_frame(item.flips[0]), (width, height), Image.Resampling.LANCZOS)
+        pipe.scheduler = self.fast.scheduler(self.m.scheduler)
         if self.feed.takes:
             over, before, (width, height) = self._edited(item, (width, height))
         elif self.m.side:

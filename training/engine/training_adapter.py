@@ -16,10 +16,12 @@ from torch import nn
 from ..config import ModelPart
 from ..family import Modules
 from ..formats.adapting import adapter_layers
+from ..formats.layouts import names_in
 from ..hub.download import lora_file
 from ..runs.context import Context
 
 NAME = "training_adapter"
+MAGNITUDES = ("lora_magnitude_vector", "lora_magnitude_vector.weight", "dora_scale")  # of a DoRA, as peft, diffusers and other programs name them
 
 
 class TrainingAdapter:
@@ -67,12 +69,19 @@ def attach(model: ModelPart, family: ModuleType, m: Modules, ctx: Context) -> Tr
     token = ctx.secrets.get("hf_token")
     file = lora_file(model.training_adapter, token.reveal() if token else None)
     try:
+        refuse_dora(file)
         found = read(family, m, file)
     except ValueError as error:
         raise ValueError(f"the training adapter {error}") from None
     if not found:
         raise ValueError(f"model.training_adapter is {model.training_adapter!r}, but {file.name} holds no LoRA for {family.SPEC.title}; leave it empty, or choose another")
     return TrainingAdapter({m.denoiser.get_submodule(name): parts for name, parts in found.items()})
+
+
+def refuse_dora(file: Path) -> None:
+    """Raises ValueError for a file whose layers also set the length of the base's own weights, which nothing that is added to an output can do."""
+    if any(name.endswith(MAGNITUDES) for name in names_in(file)):
+        raise ValueError(f"{file.name} is a DoRA, which cannot lie beside the base model's layers; take a LoRA")
 
 
 def read(family: ModuleType, m: Modules, file: Path) -> dict[str, tuple[nn.Module, nn.Module, float]]:

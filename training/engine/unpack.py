@@ -81,7 +81,8 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
         lacking = [name for name in parts if not _holds(weights, name, index[name][1], spec)]
         if lacking:
             source = download(origin, lacking)
-        ctx.warn(f"{file.name} says nothing of its scheduler and tokenizers{' and lacks ' + ', '.join(lacking) if lacking else ''}; they are those of {origin}")
+        for text in _followed(file.name, origin, _marked(header), lacking):
+            ctx.warn(text)
     except ValueError as error:
         raise ValueError(f"{file.name} cannot be unpacked without {origin}, whose settings it follows: {error}") from None
     temporary = target.with_name(f".{target.name}.part")
@@ -104,6 +105,24 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
         fsync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _followed(name: str, origin: str, marked: dict, lacking: list[str]) -> list[str]:
+    """Sentences on what a file does not say itself, or says."""
+    if not marked:
+        return [f"{name} says nothing of its scheduler and tokenizers{' and lacks ' + ', '.join(lacking) if lacking else ''}; they are those of {origin}"]
+    if "rescale_betas_zero_snr" in marked:
+        said = [f"{name} says that it predicts v, up to pure noise; its other settings and tokenizers are those of {origin}"]
+    else:
+        said = [f"{name} says that it predicts v; its other settings and tokenizers are those of {origin}"]
+    return said + [f"{name} lacks {', '.join(lacking)}; they are those of {origin}"] * bool(lacking)
+
+
+def _marked(header: dict) -> dict:
+    """What a file's own marks, empty tensors by which finetunes say so, set in its scheduler; ComfyUI too heeds the second beside the first alone."""
+    marks = {"v_pred": {"prediction_type": "v_prediction"}, "ztsnr": {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}}
+    named = [mark for mark in marks if "v_pred" in header and mark in header]
+    return {k: v for mark in named for k, v in marks[mark].items()}
 
 
 def _origin(weights: dict, spec: FamilySpec, name: str) -> str:
@@ -206,12 +225,9 @@ def _copy_small(source: Path, folder: Path, header: dict) -> None:
         if kept and path.is_file() and any(fnmatch(path.name, pattern) for pattern in SMALL):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, folder / name)
-    marks = {"v_pred": {"prediction_type": "v_prediction"}, "ztsnr": {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}}
-    named = [mark for mark in marks if "v_pred" in header and mark in header]  # empty tensors by which finetunes say so; ComfyUI too heeds the second beside the first alone
-    said = {k: v for mark in named for k, v in marks[mark].items()}
-    if said:
+    if marked := _marked(header):
         config = folder / "scheduler" / "scheduler_config.json"
-        write_atomic(config, json.dumps(json.loads(config.read_text(encoding="utf-8")) | said).encode())
+        write_atomic(config, json.dumps(json.loads(config.read_text(encoding="utf-8")) | marked).encode())
 
 
 def _link_folder(source: Path, folder: Path) -> None:

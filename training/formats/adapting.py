@@ -45,8 +45,11 @@ def refuse_blocks(config, what: str) -> None:
 
 
 def in_force(config, spec):
-    """An AdapterPart of a run as its layers are chosen by: the named set of blocks is among what it excludes.  config: AdapterPart."""
-    if not config.blocks:
+    """An AdapterPart of a run as its layers are chosen by: the named set of blocks is among what it excludes.  config: AdapterPart.
+
+    A set that the family has not is passed over: problems() refuses it where it counts.
+    """
+    if config.blocks not in spec.blocks:
         return config
     return config.model_copy(update={"exclude": (*config.exclude, *spec.blocks[config.blocks].left_out())})
 
@@ -122,6 +125,8 @@ def _problems_beside(config, adapter, spec) -> list[tuple[str, str]]:
             found.append(("model.quantise", f"is {config.model.quantise!r}, but the layers of an adapter {kind!r} begin as copies of the denoiser's own; set it to none"))
         if config.model.offload:
             found.append(("model.offload", f"is {config.model.offload:g}, but the layers of an adapter {kind!r} lie in the denoiser's blocks; set it to 0"))
+        lying = {"model.context_adapter": config.model.context_adapter, "model.training_adapter": config.model.training_adapter, "sample.speed_adapter": config.sample.speed_adapter}
+        found += [(path, f"is {source!r}, but the layers of an adapter {kind!r} lie in the denoiser, which no other LoRA can lie on then; leave it empty") for path, source in lying.items() if source]
     if config.keep.on:
         found.append(("keep.on", f"is on, but the adapter {kind!r} leaves the base model as it is, so there is nothing to keep; switch it off"))
     if any(use.prior for use in config.data.datasets):

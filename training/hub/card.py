@@ -173,7 +173,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         f"{_what(config)} for {markdown(spec.called(config.model.source))}, trained with Easel. {made}",
         " ".join(markdown(_plain(config, text)) for text in concepts.said_of(config, plugins)).strip(),
         _about_base(config, spec, base),
-        _about_context(config),
+        _about_context(config, spec),
         _words(config),
         _how_to_use(config, spec, base, repo_id, trigger, plugins),
         f"## Training\n\n{_settings(config, spec, base, step, plugins)}",
@@ -193,14 +193,15 @@ def _about_base(config: TrainConfig, spec: FamilySpec, base: str) -> str:
     return f"Base model: a copy of a {markdown(spec.title)} model on the author's computer, so this card cannot name its page on the Hub."
 
 
-def _about_context(config: TrainConfig) -> str:
+def _about_context(config: TrainConfig, spec: FamilySpec) -> str:
     """The LoRA that lay on the base model all the while, with which the result is used."""
     source = config.model.context_adapter
     if not source:
         return ""
     name = markdown(_plain(config, scrub(source, config)))
     where = f"[{name}](https://huggingface.co/{'/'.join(source.split('/')[:2])})" if on_hub(source) else name
-    return f"It was trained beside the LoRA {where} at strength {config.model.context_strength:g}, which is no part of it: use both together."
+    off = " Its part for the text encoder, if it has one, was off." if spec.trainable_text else ""
+    return f"It was trained beside the LoRA {where} at strength {config.model.context_strength:g}, which is no part of it: use both together.{off}"
 
 
 def _what(config: TrainConfig) -> str:
@@ -210,12 +211,14 @@ def _what(config: TrainConfig) -> str:
     return f"{'An' if is_beside(adapter) and adapter.TITLE[0] in 'AEIO' else 'A'} {markdown(adapter.TITLE)}"
 
 
-def _adapter(config: TrainConfig) -> str:
+def _adapter(config: TrainConfig, spec: FamilySpec) -> str:
     """The adapter's settings in one line, those that act."""
     a, uses = config.adapter, registry.get("adapters", config.adapter.type).USES
     if is_beside(registry.get("adapters", a.type)):
         return a.type + f", without its picture in {a.control_dropout:.0%} of steps" * bool(a.control_dropout)
     told = {"rank": f"rank {a.rank}", "alpha": f"alpha {a.alpha:g}", "factor": f"factor {a.factor}", "block_size": f"blocks of {a.block_size}", "targets": a.targets}
+    told |= {"blocks": f"blocks: {spec.blocks[a.blocks].title}"} if a.blocks in spec.blocks else {}
+    told |= {"least_rank": f"at least {a.least_rank} of the ranks", "rank_power": f"power {a.rank_power:g}"}
     extra = {"rslora": "rank-stabilised", "text_encoder": "text encoder too", "rank_patterns": "ranks of their own for some layers"}
     return ", ".join([a.type, *(word for name, word in told.items() if name in uses), *(word for name, word in extra.items() if name in uses and getattr(a, name))])
 
@@ -255,6 +258,7 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         *imports,
         "",
         *_from_pretrained(pipeline, spec, _literal(source), f"{dtype}{extra}"),
+        *_scheduled(config, spec),
         *load,
         *_drawn(config, spec, prompt),
         "```",
@@ -280,7 +284,7 @@ def _how_to_use_beside(config: TrainConfig, spec: FamilySpec, source: str, repo_
     s = config.sample
     encoder = on_hub(config.adapter.image_encoder or beside.encoder) or ("path/to/the/image-encoder", "")
     imports, lines, arguments = registry.get("adapters", kind).card(beside, _literal(repo_id or config.name), _literal(source), encoder, dtype)
-    lines = [line.replace("SUBFOLDER", _literal(kind)).replace("SIZE", f"({s.width}, {s.height})") for line in lines]
+    lines = [*(line.replace("SUBFOLDER", _literal(kind)).replace("SIZE", f"({s.width}, {s.height})") for line in lines), *_scheduled(config, spec)]
     drawn = f"image = pipeline({_literal(prompt)}, {arguments}).images[0]"
     snippet = "\n".join(("```python", "import torch", *imports, "from diffusers.utils import load_image", "", *lines, drawn, "```"))
     over = "the picture that was the prompt" if beside.encoder else "the control picture, the picture that it was made from,"
@@ -353,7 +357,7 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int, plugi
     rows = [
         ("Family", spec.called(config.model.source)),
         ("Base model", base or ("comes with Easel" if config.model.source == "builtin" else "local copy")),
-        ("Adapter", _adapter(config)),
+        ("Adapter", _adapter(config, spec)),
         ("Steps", f"{step} of {config.steps}"),
         ("Batch", f"{d.batch_size}" + (f" × {o.accumulation} accumulated" if o.accumulation > 1 else "")),
         ("Resolution", ", ".join(f"{side} px" for side in d.all_sides) + (", aspect buckets" if d.aspect_buckets else ", square")),
@@ -365,6 +369,7 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int, plugi
         ("Loss", config.loss.type + (", masked" if config.loss.masked else "")),
         ("Weighting", f"min-SNR, gamma {config.loss.min_snr_gamma:g}" if config.loss.min_snr_gamma else config.loss.weighting),
         ("EMA", f"{config.loss.ema_decay:g}" if config.loss.ema_decay else "off"),
+        ("Predicts", predicted) if (predicted := _predicted(config, spec)) else None,
         ("Precision", config.model.dtype),
         ("Context adapter", f"{_plain(config, scrub(config.model.context_adapter, config))} at {config.model.context_strength:g}") if config.model.context_adapter else None,
         ("Samples drawn with", f"the speed adapter {_plain(config, scrub(config.sample.speed_adapter, config))}, {config.sample.steps} steps") if config.sample.speed_adapter else None,
@@ -372,6 +377,29 @@ def _settings(config: TrainConfig, spec: FamilySpec, base: str, step: int, plugi
     ]
     lines = ["| Setting | Value |", "|---|---|"]
     return "\n".join([*lines, *(f"| {name} | {markdown(value)} |" for name, value in filter(None, rows))])
+
+
+def _predicted(config: TrainConfig, spec: FamilySpec) -> str:
+    """What was chosen by hand of what the base model predicts; "" where its own files say it, and of a flow."""
+    if spec.prediction == "flow":
+        return ""
+    what = {"auto": "what its files say", "epsilon": "the noise", "v_prediction": "the velocity"}[config.model.prediction]
+    how = {"auto": "", "on": ", up to pure noise", "off": ", not up to pure noise"}[config.model.zero_terminal_snr]
+    return what + how if config.model.prediction != "auto" or how else ""
+
+
+def _scheduled(config: TrainConfig, spec: FamilySpec) -> list[str]:
+    """The lines that tell a pipeline's scheduler what was chosen by hand, which the base model's files do not say."""
+    if not _predicted(config, spec):
+        return []
+    chosen = [f'prediction_type="{config.model.prediction}"'] * (config.model.prediction != "auto")
+    how, first, scheduler = config.model.zero_terminal_snr, [], "type(pipeline.scheduler)"
+    if how == "on":  # the class of the base's own may not know of it
+        first, scheduler = ["from diffusers import DDIMScheduler"], "DDIMScheduler"
+        chosen += ["rescale_betas_zero_snr=True", 'timestep_spacing="trailing"']
+    elif how == "off":
+        chosen += ["rescale_betas_zero_snr=False"]
+    return [*first, f"pipeline.scheduler = {scheduler}.from_config(pipeline.scheduler.config, {', '.join(chosen)})"]
 
 
 def _levels(loss: LossPart) -> str:

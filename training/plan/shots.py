@@ -169,7 +169,7 @@ def _worn(config: Drawing, checkpoints: Callable[[str], Sequence[str]]) -> list[
 
 
 def _by_checkpoint(config: Drawing, adapters, place, checkpoints):
-    if not adapters:
+    if not adapters or place.get("lora") == "none":  # what is worn all the same is no run
         return [(adapters, place | {"checkpoint": step}) for step in config.checkpoints or ("",)]
     (source, strength), *others = adapters
     run = source.partition("/")[0]

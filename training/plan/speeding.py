@@ -31,9 +31,11 @@ def settle(data: dict[str, Any], set_by_user: Mapping[str, Any], home: Home) -> 
 
 
 def problems(config: TrainConfig, home: Home) -> list[tuple[str, str]]:
-    """[(dotted path, sentence)] where pictures would be drawn to train on: with the samples' few steps, and without the LoRA that makes them enough."""
+    """[(dotted path, sentence)] where it could not act, or where pictures to train on would be drawn with the samples' few steps and without it."""
     if not config.sample.speed_adapter:
         return []
+    if config.engine.compile != "off":
+        return [("engine.compile", f"is {config.engine.compile!r}, but sample.speed_adapter is on in samples alone, which compiled blocks would not see; set it to off")]
     by_words = concepts.by_words(concepts.known(config, home.plugins)) and not config.data.datasets
     if by_words or (config.keep.on and config.keep.drawn):
         why = "is set, but the base model first draws pictures to train on, with the steps and guidance of the samples and without it; leave it empty"
