@@ -92,11 +92,12 @@ def _serve(text: str, studio, ctx: Context, drawn: int) -> int:
         return drawn
     begun_t, files, pictures, film, error = time.monotonic(), [], [], "", ""
     try:
-        for shot in request.shots:
+        shots = [studio.sized(shot) for shot in request.shots]
+        for shot in shots:
             studio.check(shot)
-        studio.read({said for shot in request.shots for said in (shot.prompt, shot.negative)})
-        for k, shot in enumerate(request.shots):
-            ctx.phase("drawing", k, len(request.shots), "pictures")
+        studio.read(shots)
+        for k, shot in enumerate(shots):
+            ctx.phase("drawing", k, len(shots), "pictures")
             pictures.append(_draw(request, k, shot, studio, ctx, drawn, files))
             drawn += 1
         if request.film and len(pictures) > 1:
@@ -123,7 +124,7 @@ def _draw(request: Request, k: int, shot: Shot, studio, ctx: Context, drawn: int
     studio.follow(shot.beside)
     studio.wear(shot.loras, shot.blocks)
     frames = studio.draw(shot)
-    if shot.beside:
+    if studio.shown:
         onto_disk.shown(ctx, request.id, studio.shown)
     files.append(onto_disk.write(ctx, f"{request.id}_{k}", frames, shot, studio))
     ctx.emit("sample", step=drawn, index=k, prompt=shot.prompt, path=files[-1], seed=shot.seed)
