@@ -53,7 +53,7 @@ def test_the_job_draws_what_the_pipeline_draws(kit, home, tmp_path):  # noqa: F8
             drawn(home, kit)
         first, size = kit.toy.shown().resize((96, 64)), kit.toy.SIZE[::-1]  # a picture of a user's has 64 px at least
         first.save(tmp_path / "first.png")
-        begun, shown = {"picture": str(tmp_path / "first.png")}, {"image": ImageOps.fit(first, size, Image.Resampling.LANCZOS)}
+        begun, shown = {"made_from": [{"picture": str(tmp_path / "first.png")}], "keep_shape": False}, {"image": ImageOps.fit(first, size, Image.Resampling.LANCZOS)}
     run = drawn(home, kit, **begun)
     height, width = kit.toy.SIZE
     pipe = kit.family.pipeline(kit.m)
@@ -82,7 +82,14 @@ def test_it_starts_from_a_picture_or_says_that_it_cannot(kit, home, tmp_path):  
     if kit.spec.first_frame:
         with pytest.raises(ValueError, match="draws nothing under a mask"):
             drawn(home, kit, picture=str(file), mask=str(file))
+        assert drawn(home, kit, picture=str(file)).samples("*.webp")
         return
+    if kit.spec.may_begin:
+        named = [{"picture": str(file)}]
+        with pytest.raises(ValueError, match="names the picture that a clip begins with, but frames is 1"):
+            drawn(home, kit, made_from=named, frames=1)
+        begun, plain = (np.asarray(Image.open(drawn(home, kit, **how).samples("*.webp")[0]).convert("RGB"), np.int16) for how in ({"made_from": named, "keep_shape": False}, {}))
+        assert np.abs(begun - plain).mean() > 1
     for mask, kind in (("", "Img2Img"), (str(file), "Inpaint")):
         if kind in kit.spec.broken_pipelines or not hasattr(diffusers, f"{name}{kind}Pipeline"):
             with pytest.raises(ValueError, match="diffusers has no working pipeline for"):

@@ -274,18 +274,23 @@ def _pair(made: Made, places: Sequence[Place], src: Source) -> str:
     if len(files) < 2:
         return _row(made, places, src)
     return (
-        f'<figure class="ez-pair ez-play-one"><div class="ez-pair-view"><img src="{escape(src(files[1]))}" alt="{escape(_about(prompt, places[1]))}">'
+        f'<figure class="ez-pair ez-play-one"><div class="ez-pair-view" style="{_shape(made)}"><img src="{escape(src(files[1]))}" alt="{escape(_about(prompt, places[1]))}">'
         f'<img class="ez-pair-over" src="{escape(src(files[0]))}" alt="{escape(_about(prompt, places[0]))}"><i class="ez-pair-edge"></i><span class="ez-pair-a">{escape(caption(places[0]))}</span>'
         f'<span class="ez-pair-b">{escape(caption(places[1]))}</span><input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="{escape(tr("Compare without and with the LoRA"))}"></div></figure>'
     )
 
 
+def _shape(made: Made) -> str:
+    """The style of a frame around its pictures."""
+    shot = made.told["request"]["shots"][0]
+    return f"aspect-ratio:{shot['width']}/{shot['height']}"
+
+
 def _edit(made: Made, place: Place, seen: str, src: Source) -> str:
     """The picture before and after, under a slider, in its shape."""
-    shot = made.told["request"]["shots"][0]
-    prompt, before = shot["prompt"], trc("before the edit", "before")
+    prompt, before = made.told["request"]["shots"][0]["prompt"], trc("before the edit", "before")
     return (
-        f'<figure class="ez-pair ez-play-one"><div class="ez-pair-view" style="aspect-ratio:{int(shot["width"])}/{int(shot["height"])}"><img src="{escape(src(made.told["files"][0]))}" alt="{escape(_about(prompt, place))}">'
+        f'<figure class="ez-pair ez-play-one"><div class="ez-pair-view" style="{_shape(made)}"><img src="{escape(src(made.told["files"][0]))}" alt="{escape(_about(prompt, place))}">'
         f'<img class="ez-pair-over" src="{escape(seen)}" alt="{escape(tr("What it was made from"))}"><i class="ez-pair-edge"></i><span class="ez-pair-a">{escape(before)}</span>'
         f'<span class="ez-pair-b">{escape(caption(place))}</span><input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="{escape(tr("Compare before and after"))}"></div></figure>'
     )

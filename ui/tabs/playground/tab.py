@@ -205,7 +205,7 @@ def makings_of(ctx, wish: Wish, bench: asks.Bench) -> playpage.Makings | None:
     for one in besides.chosen(wish.made_from, takes):
         ds, picture = besides.lying(ctx.home, bench.run, one) or (None, None)
         file, version = (picture.control.path.name, picture.control.sha256) if picture and picture.control and not takes.first else (picture.id, picture.sha256) if picture else ("", "")
-        rows.append((one, besides.label(one), media.thumb_url(ctx, ds.name, file, version, picture.treatment.view) if ds and picture else ""))
+        rows.append((one, besides.label(one), media.thumb_url(ctx, ds.name, file, version, picture.treatment.view) if ds and picture and not ds.in_place else ""))
     return playpage.Makings(takes, besides.makings(ctx.home, bench.run, takes), rows)
 
 
