@@ -273,7 +273,7 @@ KINDS = (
         "Two settings contradict each other, or one does not fit this base model: layers that it has not, a size that does not divide, a kind of training that needs something else.",
         "Change what the sentence names.",
         (
-            r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"draws nothing without", r"takes one picture", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
+            r"no (chosen )?layer", r"leave no (layer|weight)", r"has no such layers", r"no weight", r"optimizer\.rates has", r"prior_target is", r"keeps no memory free", r"does not divide by", r"draws still pictures", r"made_from", r"nothing is made from it", r"an edit is made from still", r"draws nothing without", r"takes one picture", r"sampler is", r"keep\.", r"frames", r"numbers of", r"has no effect",
             r"^(adapter|data|engine|loss|model|optimizer|sample|save|concept)\.\w+ ", r"which a \.safetensors file cannot hold", r"holds no sentence", r"tell the pictures of a batch apart", r"leaves no layer",
         ), "settings",
     ),

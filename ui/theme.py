@@ -136,7 +136,7 @@ WRITTEN = {
     "drop-before": N_("Drop the picture before here, or click to choose"),
     "drop-run": N_("Drop the ZIP of a run here, or click to choose"),
     "drop-run-more": N_("What Export made, up to 2 GB"),
-    "drop-shown": N_("Drop a picture to be shown here"),
+    "drop-shown": N_("Drop a picture here"),
     "drop-shown-more": N_("or click to choose one: PNG, JPG or WebP"),
 }
 

@@ -291,6 +291,7 @@ def test_a_picture_to_start_from_and_a_mask(drawing, tmp_path):
         ({"rows": "strength", "loras": [{"source": "x"}]}, "strengths is empty"),
         ({"mask": "m.png"}, "picture is not"),
         ({"picture": "p.png", "change": 0.1}, "is not one whole step"),
+        ({"picture": "p.png", "made_from": [{"picture": "p.png"}]}, "either starts from another or is made from some"),
         ({"checkpoints": ["last"]}, "it takes steps, such as '500'"),
         ({"samplr": "x"}, "samplr"),
     ],
@@ -308,6 +309,8 @@ def test_what_cannot_be_drawn_is_said_before(changes, words, base):
         ({"loras": [{"source": "nobody"}]}, "a LoRA's source is 'nobody', but there is no file 'nobody' and no such run"),
         ({"loras": [{"source": "nobody"}], "rows": "checkpoint"}, "is no run of this home with checkpoints"),
         ({"frames": 9}, "draws still pictures"),
+        ({"made_from": [{"picture": "p.png"}], "keep_shape": False}, "draws from words alone; leave it empty"),
+        ({"made_from": [{"picture": "/nowhere/p.png"}]}, "made_from names '/nowhere/p.png', but there is no such file"),
         ({"prompt_file": "/nowhere/prompts.txt"}, "there is no such file"),
     ],
 )
@@ -318,8 +321,8 @@ def test_what_does_not_fit_the_model_is_said_before_it_is_loaded(changes, words,
 
 
 def test_settings_that_do_nothing_are_said(drawing):
-    said = drawing(strengths=[1], checkpoints=["5"], seeds=[1], count=2, change=0.5, prompts=["a {red|blue|green} cat"]).view().warnings
-    assert len(said) == 5 and all("has no effect" in s or "have no effect" in s for s in said[:4]) and "3 variants, and 1 of them is drawn" in said[4]
+    said = drawing(strengths=[1], checkpoints=["5"], seeds=[1], count=2, change=0.5, keep_shape=False, prompts=["a {red|blue|green} cat"]).view().warnings
+    assert len(said) == 6 and all("has no effect" in s or "have no effect" in s for s in said[:5]) and "3 variants, and 1 of them is drawn" in said[5]
 
 
 def test_a_job_like_a_run_has_its_settings(lab):

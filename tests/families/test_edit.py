@@ -14,10 +14,17 @@ from PIL import Image
 
 from tests import tiny
 from tests.engine.conftest import lab, state_files  # noqa: F401 a fixture
+from tests.families.test_drawing import drawn as draws
 from tests.families.test_every_family import CAPTIONS, _kit, called, calls, conditioned, latents_like
+from training import jobfile
 from training.config import LossPart
 from training.family import REFERENCE, Cond
+from training.formats import pictureinfo
+from training.jobs import play
 from training.plan import timelaw
+from training.runs import journal
+from training.runs.context import Context, Stopped
+from training.runs.run import create
 
 FAMILIES = ("flux2", "flux2_klein")  # which take pictures as they are; others: test_references.py
 
@@ -116,6 +123,44 @@ def test_an_edit_is_learnt_is_resumed_exactly_and_draws_in_another_process_what_
     drawn = elsewhere(kit, whole.result(), after.with_suffix(".control.png"))
     assert (np.abs(drawn["lora"] - sample) <= 1).mean() > 0.97
     assert (drawn["base"] != drawn["lora"]).any() and (drawn["plain"] != drawn["lora"]).any()
+    made_from = [{"picture": after.name, "dataset": str(pairs)}]
+    tried = draws(lab.home, kit, prompts=["zibbo on red"], loras=[{"source": whole.id}], made_from=made_from, sizes=[[64, 64]])
+    assert (np.abs(np.asarray(Image.open(tried.samples("*.png")[0])).astype(int) - sample) <= 1).mean() > 0.97
+    text, ours = pictureinfo.read(tried.samples("*.png")[0])
+    assert f"Made from: {after.stem}.control.png" in text and ours["made_from"][0]["name"] == f"{after.stem}.control.png" and str(pairs) not in text + str(ours)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kit", ["flux2_klein"], indirect=True)
+def test_the_playgrounds_studio_draws_over_a_picture_and_keeps_it(kit, home, tmp_path):
+    picture(0, 128, 128).save(tmp_path / "before.png")
+    config = jobfile.parse(play.Config, {"kind": "play", "name": "play", "model": {"family": kit.id, "source": str(kit.folder)}, "idle_minutes": 0.001})
+    run = create(home.outputs, config)
+    shot = {"number": 0, "prompt": "invert it", "width": 64, "height": 64, "seed": 1, "steps": 2}
+    shots = [shot | {"made_from": [{"picture": str(tmp_path / "before.png")}]}, shot]
+    for id, one in zip(("edited00", "plainly0"), shots, strict=True):
+        journal.append(run.control_path, {"t": 1.0, "kind": "draw", "request": json.dumps({"id": id, "shots": [one]})})
+    ctx = Context(run, home, 1)
+    ctx.emit("started", pid=1, attempt=1, boot_id="", oom_kills=0, versions={}, device="CPU")
+    with pytest.raises(Stopped):
+        play.run(config, ctx)
+    edited, plainly = (play.told_of(run.path, id) for id in ("edited00", "plainly0"))
+    assert (edited["error"], edited["seen"], plainly["error"], plainly["seen"]) == ("", 1, "", 0)
+    assert not (run.path / "samples/plainly0.shown.png").exists()
+    assert np.asarray(Image.open(run.path / "samples/edited00.shown.png")).shape == (64, 64, 3)
+    assert (np.asarray(Image.open(run.path / edited["files"][0])) != np.asarray(Image.open(run.path / plainly["files"][0]))).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kit", ["flux2_klein"], indirect=True)
+def test_what_is_made_from_a_picture_keeps_its_shape(kit, home, tmp_path):
+    for n, size in enumerate(((256, 128), (64, 64))):
+        picture(n, *size).save(tmp_path / f"{n}.png")
+    named = [{"picture": str(tmp_path / f"{n}.png")} for n in (0, 1)]
+    sizes = {keep: Image.open(draws(home, kit, made_from=named, keep_shape=keep, sizes=[[128, 128]]).samples("*.png")[0]).size for keep in (True, False)}
+    assert sizes[False] == (128, 128) and sizes[True][0] / sizes[True][1] == pytest.approx(2, rel=0.15) and sizes[True][0] * sizes[True][1] == pytest.approx(128 * 128, rel=0.15)
+    with pytest.raises(ValueError, match=r"made_from comes to 6 pictures, and FLUX.2 klein.* takes 4; leave some of them out"):
+        draws(home, kit, made_from=3 * named)
 
 
 DRAW = """

@@ -196,3 +196,13 @@ def test_a_card_for_video_says_so_and_saves_a_clip(run):
     assert "num_frames=33" in body and "export_to_video" in body and "images[0]" not in body
     python = body.partition("```python\n")[2].partition("```")[0]
     compile(python, "card", "exec")
+
+
+def test_an_edit_and_a_clip_from_its_first_frame_are_called_with_their_picture(tmp_path):
+    edit = finished_run(tmp_path, train_config(loss={"objective": "edit"}))
+    body = split_card(model_card(edit, edit.config(), get("families", "flux1_kontext").SPEC, repo_id="alice/my-cat"))[1]
+    assert "from diffusers.utils import load_image" in body and 'image=load_image("before.png")).images[0]' in body
+    body = split_card(model_card(edit, edit.config(), get("families", "omnigen2").SPEC, repo_id="alice/my-cat"))[1]
+    assert 'input_images=[load_image("before.png")]' in body
+    body = split_card(model_card(edit, edit.config(), get("families", "wan21_i2v").SPEC, repo_id="alice/my-cat"))[1]
+    assert "import export_to_video, load_image" in body and 'pipeline(image=load_image("first.png"), prompt=' in body

@@ -45,6 +45,7 @@ def generate(
     picture: Annotated[Path | None, typer.Option(help="A picture to start from.")] = None,
     mask: Annotated[Path | None, typer.Option(help="White where the picture may change.")] = None,
     change: Annotated[float | None, typer.Option(help="Share of the steps that change the picture.")] = None,
+    made_from: Annotated[list[Path] | None, typer.Option("--from", metavar="FILE", help="A picture that each is made from, for models that edit, or that a clip begins with; several may be given.")] = None,
     rows: Annotated[str | None, typer.Option(help="Rows of a grid: prompt, strength, checkpoint, seed or lora.")] = None,
     columns: Annotated[str | None, typer.Option(help="Its columns.")] = None,
     strengths: Annotated[str | None, typer.Option(metavar="A,B,…", help="For an axis of strengths.")] = None,
@@ -60,7 +61,8 @@ def generate(
     place = use_home(home)
     given = {
         "prompt_file": _absolute(prompt_file), "negative": negative, "sizes": [_size(text) for text in size or []] or None, "seed": seed, "count": count, "steps": steps,
-        "guidance": guidance, "sampler": sampler, "picture": _absolute(picture), "mask": _absolute(mask), "change": change, "rows": rows, "columns": columns,
+        "guidance": guidance, "sampler": sampler, "picture": _absolute(picture), "mask": _absolute(mask), "change": change,
+        "made_from": [{"picture": _absolute(file)} for file in made_from or []] or None, "rows": rows, "columns": columns,
         "strengths": _numbers(strengths), "checkpoints": checkpoints.split(",") if checkpoints else None,
     }  # fmt: skip
     launch(drawing_job(prompts or [], lora or [], place, base=base or "", family=family or "", name=name, **given), place, detach, card_of(gpu, place))

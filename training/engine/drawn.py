@@ -14,6 +14,7 @@ from ..formats import pictureinfo
 from ..plan.shots import Drawing, Shot
 from ..runs.context import Context
 from ..runs.run import Run
+from . import madefrom
 from .studio import Studio
 
 SHOWN = ".shown.png"
@@ -25,9 +26,11 @@ def write(ctx: Context, name: str, frames: list[Image.Image], shot: Shot, studio
     drawing: the job, where the picture started from another one.
     """
     from_picture = drawing if drawing and drawing.picture else None
+    shot = shot.model_copy(update=dict(zip(("width", "height"), frames[0].size, strict=True)))  # some pipelines draw at sizes of their own
+    made_from = madefrom.named(shot, studio.spec, ctx.home)
     loras = [(named(ctx, studio.file_of(source)), strength, pictureinfo.lora_hash(studio.file_of(source))) for source, strength in shot.loras if strength]
     model = studio.spec.called(studio.config.model.source)
-    text = pictureinfo.parameters(shot.told(), studio.title_of(shot.sampler), model, loras, from_picture.change if from_picture else None)
+    text = pictureinfo.parameters(shot.told(), studio.title_of(shot.sampler), model, loras, from_picture.change if from_picture else None, [name for name, _ in made_from])
     if len(frames) > 1:
         path = f"samples/{name}.webp"
         if video := clips.mp4(frames, fps):
@@ -52,7 +55,9 @@ def named(ctx: Context, file: Path) -> str:
 def told(ctx: Context, shot: Shot, studio: Studio, from_picture: Drawing | None) -> dict[str, Any]:
     """Our JSON inside a picture: no path of this computer, only the files' names."""
     loras = [{"name": named(ctx, studio.file_of(source)), "strength": strength, "hash": pictureinfo.lora_hash(studio.file_of(source))} for source, strength in shot.loras]
-    settings = {k: v for k, v in shot.told().items() if k not in ("loras", "place", "number", "beside", "shown", "shown_of")}
+    settings = {k: v for k, v in shot.told().items() if k not in ("loras", "place", "number", "beside", "shown", "shown_of", "made_from", "keep_shape")}
+    if shot.made_from:
+        settings["made_from"] = [{"name": name, "hash": sha256[: pictureinfo.SHORT]} for name, sha256 in madefrom.named(shot, studio.spec, ctx.home)]
     if studio.following:
         settings["beside"] = studio.following.title
     more = {"change": from_picture.change, "masked": bool(from_picture.mask)} if from_picture else {}
@@ -60,7 +65,7 @@ def told(ctx: Context, shot: Shot, studio: Studio, from_picture: Drawing | None)
 
 
 def shown(ctx: Context, name: str, picture: Image.Image) -> None:
-    """Writes samples/<name>.shown.png, what a network beside the denoiser was shown."""
+    """Writes samples/<name>.shown.png, what a network beside the denoiser was shown, or what the picture was made from."""
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     write_atomic(ctx.path(f"samples/{name}{SHOWN}"), stream.getvalue())

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from .. import registry
 from ..config import DrawingConfig
-from ..data import editing, pictures
+from ..data import pictures
 from ..data.frames import fitting
 from ..family import FamilySpec, Modules
 from ..formats.basemodel import read_configs
@@ -21,10 +21,11 @@ from ..formats.halves import together
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
-from . import adapter_files, blocks, frozen, memory, noised, samplers, side
+from . import adapter_files, blocks, frozen, madefrom, memory, noised, samplers, side
 from .cache import Cache
 from .experts import networks
 from .following import Following
+from .references import Spoken, fitted, spoken, text_of
 from .sampling import interruptible
 from .texts import Texts
 from .wardrobe import Wardrobe, reaches_text
@@ -53,15 +54,15 @@ class Studio:
         self.texts = self._fresh_texts(learning=False)
         self.wardrobe: Wardrobe | None = None
         self.following: Following | None = None
-        self.shown: Image.Image | None = None  # what the network beside the denoiser was shown for the newest picture
+        self.shown: Image.Image | None = None  # what the network beside the denoiser was shown for the newest picture, or what that was made from
         self._dressed = False  # whether something was worn since the denoiser was loaded
         self._files: dict[str, Path] = {}
 
-    def read(self, texts: Iterable[str]) -> None:
-        """Prompts are encoded, one encoder after the other; says in one sentence which are longer than the model reads.  Raises Stopped."""
-        texts = {*texts, ""}
+    def read(self, shots: Iterable[Shot]) -> None:
+        """Their prompts are encoded, one encoder after the other; says in one sentence which are longer than the model reads.  Raises Stopped."""
+        texts: set[Spoken] = {"", *(said for shot in shots for said in self._said(shot))}
         self.texts.encode(texts)
-        long = self.texts.cut(sorted(texts))
+        long = self.texts.cut(sorted(set(map(text_of, texts))))
         if long:
             many = f"{len(long)} prompts are longer than the text encoder reads; what comes after its last token is cut: “{long[0][:60]}…”"
             self.ctx.warn(f"one prompt is longer than the text encoder reads; what comes after its last token is cut: “{long[0][:60]}…”" if len(long) == 1 else many)
@@ -75,15 +76,26 @@ class Studio:
             raise ValueError(f"{source!r} is a whole model, not an adapter; draw with it as the base model instead")
         return known
 
-    def check(self, shot: Shot) -> None:
-        """Raises ValueError where the model cannot draw a shot at all: before anything is loaded."""
+    def _said(self, shot: Shot) -> tuple[Spoken, Spoken]:
+        """What a text encoder is asked for a prompt, and for what it avoids."""
+        takes = self.spec.references
+        made_from = madefrom.references(shot, self.family, self.ctx.home) if takes and takes.read else ()
+        return spoken(takes, shot.prompt, made_from, False), spoken(takes, shot.negative, made_from, False)
+
+    def sized(self, shot: Shot) -> Shot:
+        """The shot at the size that is drawn, which may be that of what it is made from.  Raises ValueError, OSError."""
+        return madefrom.sized(shot, self.ctx.home, self.divisor)
+
+    def check(self, shot: Shot, picture: str = "", mask: str = "") -> None:
+        """Raises ValueError where the model cannot draw a shot of its drawn size at all: before anything is loaded."""
         for length in (shot.width, shot.height):
             if length % self.divisor:
                 low, high = length // self.divisor * self.divisor, -(-length // self.divisor) * self.divisor
                 raise ValueError(f"{shot.width}x{shot.height} px does not divide by {self.divisor}; try {low or high} or {high} in place of {length}")
         samplers.made(shot.sampler, self.m.scheduler, self.spec.prediction)
-        if editing.needed(self.spec):
-            raise ValueError(f"{self.spec.title} draws nothing without a picture that it is made from, which cannot be given here; a run's own samples are drawn over its pairs")
+        if self.spec.first_frame and mask:
+            raise ValueError(f"{self.spec.title} makes a clip from its first frame and draws nothing under a mask; leave the mask empty")
+        madefrom.check(shot, self.spec, self.ctx.home, picture)
         if shot.frames > 1 and not self.spec.latent.video:
             raise ValueError(f"frames is {shot.frames}, but {self.spec.title} draws still pictures; set it to 1")
 
@@ -159,11 +171,15 @@ class Studio:
         if not shot.sampler:
             pipe.scheduler = frozen.scheduled(pipe.scheduler, frozen.known_speed(self.spec, [source for source, strength in shot.loras if strength]))
         given: dict[str, Any] = {"width": shot.width, "height": shot.height}
-        if self.spec.first_frame:
-            if mask:
-                raise ValueError(f"{self.spec.title} makes a clip from its first frame and draws nothing under a mask; leave the mask empty")
-            if not picture:
-                raise ValueError(f"{self.spec.title} makes a clip from its first frame; name a picture to begin with")
+        self.shown = None
+        if takes := self.spec.references if shot.made_from else None:
+            made_from = [reference.to_draw_from(shot.width, shot.height) for reference in madefrom.references(shot, self.family, self.ctx.home)]
+            given[takes.image] = made_from if takes.several else made_from[0]
+            self.shown = side.strip([fitted(one, shot.width, shot.height) for one in made_from])
+        elif shot.made_from:
+            pipe = self.family.begun(self.m) if hasattr(self.family, "begun") else pipe
+            given["image"] = self.shown = madefrom.first_frame(shot, self.ctx.home)
+        elif self.spec.first_frame:
             given["image"] = _fitted(picture, shot)
         elif picture:
             pipe = from_picture(pipe, bool(mask), self.spec)
@@ -178,7 +194,7 @@ class Studio:
         if video := self.spec.latent.video:
             given["num_frames"] = fitting(shot.frames, self.spec.latent.frame_stride)
         with torch.no_grad(), memory.autocast(self.config), interruptible((self.m.denoiser, self.m.vae), self.ctx.stop_requested):
-            cond, negative = (self.texts.cond(text, self.config.device) for text in (shot.prompt, shot.negative))
+            cond, negative = (self.texts.cond(text, self.config.device) for text in self._said(shot))
             told = self.family.draw_args(self.m, cond, negative, shot.guidance)
             drawn = pipe(
                 **self._taken(pipe, told | given), **noised.rescaled(pipe, self.m.scheduler), num_inference_steps=shot.steps, output_type="pil", generator=torch.Generator().manual_seed(shot.seed)

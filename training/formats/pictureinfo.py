@@ -20,12 +20,13 @@ SHORT = 12  # characters of a hash, as A1111 shows it
 MAX_PICTURE_BYTES = 200_000_000
 
 
-def parameters(told: Mapping[str, Any], sampler: str, model: str, loras: Sequence[tuple[str, float, str]], change: float | None = None) -> str:
-    """The text under a picture as A1111 writes it.  told: of Shot.told().  loras: (name, strength, hash).  change: of the picture to start from."""
+def parameters(told: Mapping[str, Any], sampler: str, model: str, loras: Sequence[tuple[str, float, str]], change: float | None = None, made_from: Sequence[str] = ()) -> str:
+    """The text under a picture as A1111 writes it.  told: of Shot.told().  loras: (name, strength, hash).  change: of the picture to start from.  made_from: names of files."""
     prompt = told["prompt"] + "".join(f" <lora:{name}:{strength:g}>" for name, strength, _ in loras)
     figures = {
         "Steps": told["steps"], "Sampler": sampler, "CFG scale": f"{told['guidance']:g}", "Seed": told["seed"], "Size": f"{told['width']}x{told['height']}",
         "Model": _worded(model), "Denoising strength": None if change is None else f"{change:g}",
+        "Made from": _worded(", ".join(made_from)) if made_from else None,
         "Lora hashes": _worded(", ".join(f"{name}: {digest}" for name, _, digest in loras)) if loras else None, "Version": "Easel",
     }  # fmt: skip
     lines = [prompt] + ([f"Negative prompt: {told['negative']}"] if told["negative"] else [])

@@ -13,7 +13,7 @@ import yaml
 
 from .. import registry
 from ..config import LossPart, TrainConfig
-from ..data import concepts
+from ..data import concepts, editing
 from ..family import FamilySpec
 from ..formats.adapting import is_whole
 from ..formats.beside import is_beside, on_hub
@@ -260,7 +260,7 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         *_from_pretrained(pipeline, spec, _literal(source), f"{dtype}{extra}"),
         *_scheduled(config, spec),
         *load,
-        *_drawn(config, spec, prompt),
+        *_drawn(config, spec, prompt, plugins),
         "```",
     ))  # fmt: skip
     return f"## How to use\n\n{snippet}\n\n{_elsewhere(config, spec, files)}".rstrip()
@@ -334,14 +334,17 @@ def _elsewhere(config: TrainConfig, spec: FamilySpec, files: tuple[Offer, ...]) 
     return " ".join(t for t in told if t)
 
 
-def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str) -> list[str]:
+def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str, plugins: Path | None) -> list[str]:
     """The lines that draw a picture or a clip."""
+    if spec.references and editing.edits(concepts.known(config, plugins)):
+        shown = "load_image(\"before.png\")"
+        return ["from diffusers.utils import load_image", "", f"image = pipeline(prompt={_literal(prompt)}, {spec.references.image}={f'[{shown}]' if spec.references.several else shown}).images[0]"]
     if not spec.latent.video:
         return [f"image = pipeline({_literal(prompt)}).images[0]"]
-    s = config.sample
+    s, begun = config.sample, 'image=load_image("first.png"), prompt=' * spec.first_frame
     return [
-        "from diffusers.utils import export_to_video", "",
-        f"frames = pipeline({_literal(prompt)}, num_frames={s.frames}, width={s.width}, height={s.height}).frames[0]",
+        f"from diffusers.utils import export_to_video{', load_image' * spec.first_frame}", "",
+        f"frames = pipeline({begun}{_literal(prompt)}, num_frames={s.frames}, width={s.width}, height={s.height}).frames[0]",
         f'export_to_video(frames, "clip.mp4", fps={s.fps:g})',
     ]  # fmt: skip
 

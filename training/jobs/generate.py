@@ -86,12 +86,12 @@ def run(config: Config, ctx: Context) -> None:
 
     sheet = _Sheet(config, ctx, wanted, said)
     studio = Studio(config, ctx, keep_text=False)
-    missing = [shot for shot in wanted if not sheet.files[shot.number]]
+    missing = [studio.sized(shot) for shot in wanted if not sheet.files[shot.number]]
     for shot in missing:
-        studio.check(shot)
+        studio.check(shot, config.picture, config.mask)
     for source in dict.fromkeys(source for shot in missing for source, _ in shot.loras):
         studio.file_of(source)
-    studio.read({text for shot in missing for text in (shot.prompt, shot.negative)})
+    studio.read(missing)
     for shot in missing:
         ctx.phase("drawing", sheet.count, len(wanted), "pictures")
         if ctx.stop_requested():

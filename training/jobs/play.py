@@ -74,7 +74,7 @@ def run(config: Config, ctx: Context) -> None:
 
 
 def told_of(folder, id: str) -> dict[str, Any] | None:
-    """What came of a request: {request, files, film, error, took_s, memory_bytes}; None while it is not through.  Raises ValueError, OSError."""
+    """What came of a request: {request, files, film, error, seen, took_s, memory_bytes}, where seen is how many pictures the last one was made from; None while it is not through.  Raises ValueError, OSError."""
     try:
         return outside.read_json(outside.inside(folder, f"samples/{id}.json"), MAX_TOLD_BYTES)
     except FileNotFoundError:
@@ -83,22 +83,25 @@ def told_of(folder, id: str) -> dict[str, Any] | None:
 
 def _serve(text: str, studio, ctx: Context, drawn: int) -> int:
     """One request; a fault of it is on record and ends nothing else.  How many pictures were drawn so far.  Raises Interrupted."""
-    from ..engine import memory
+    from ..engine import madefrom, memory
 
     try:
         request = jobfile.parse(Request, outside.parse_json(text, "the request"), "the request")
     except (ValueError, ValidationError) as error:
         ctx.warn(str(error))
         return drawn
-    begun_t, files, pictures, film, error = time.monotonic(), [], [], "", ""
+    begun_t, files, pictures, film, error, seen = time.monotonic(), [], [], "", "", 0
     try:
-        for shot in request.shots:
+        shots = [studio.sized(shot) for shot in request.shots]
+        for shot in shots:
             studio.check(shot)
-        studio.read({said for shot in request.shots for said in (shot.prompt, shot.negative)})
-        for k, shot in enumerate(request.shots):
-            ctx.phase("drawing", k, len(request.shots), "pictures")
+        studio.read(shots)
+        for k, shot in enumerate(shots):
+            ctx.phase("drawing", k, len(shots), "pictures")
             pictures.append(_draw(request, k, shot, studio, ctx, drawn, files))
             drawn += 1
+        seen = len(madefrom.named(shots[-1], studio.spec, ctx.home))
+        request = request.model_copy(update={"shots": tuple(shots)})
         if request.film and len(pictures) > 1:
             from ..engine import drawn as onto_disk
 
@@ -106,7 +109,7 @@ def _serve(text: str, studio, ctx: Context, drawn: int) -> int:
     except (ValueError, OSError) as fault:
         error = str(fault)
     told = {
-        "request": request.model_dump(mode="json"), "files": files, "film": film, "error": error,
+        "request": request.model_dump(mode="json"), "files": files, "film": film, "error": error, "seen": seen,
         "took_s": round(time.monotonic() - begun_t, 2), "memory_bytes": memory.in_use_bytes(studio.config.device),
     }  # fmt: skip
     write_atomic(ctx.path("samples", f"{request.id}.json"), json.dumps(told, ensure_ascii=False).encode())
@@ -123,7 +126,7 @@ def _draw(request: Request, k: int, shot: Shot, studio, ctx: Context, drawn: int
     studio.follow(shot.beside)
     studio.wear(shot.loras, shot.blocks)
     frames = studio.draw(shot)
-    if shot.beside:
+    if studio.shown:
         onto_disk.shown(ctx, request.id, studio.shown)
     files.append(onto_disk.write(ctx, f"{request.id}_{k}", frames, shot, studio))
     ctx.emit("sample", step=drawn, index=k, prompt=shot.prompt, path=files[-1], seed=shot.seed)

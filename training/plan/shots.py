@@ -37,6 +37,13 @@ class LoraUse(Part):
     fixed: bool = Field(False, description="It is worn in every picture at its own strength, whatever the axes change: a speed adapter, say.")
 
 
+class MadeFrom(Part):
+    """A picture that another is made from: the one before an edit, or the first of a clip."""
+
+    picture: str = Field(min_length=1, max_length=2000, description="The path of a file, or with dataset the name of a picture there.")
+    dataset: str = Field("", max_length=1000, description="The dataset of the picture; of a pair, what it is made from is taken, one or several pictures.")
+
+
 class Drawing(DrawingConfig):
     """What to draw, complete: the base model, what it wears, and every setting of the pictures."""
 
@@ -53,6 +60,8 @@ class Drawing(DrawingConfig):
     picture: str = Field("", max_length=1000, description="A picture to start from instead of noise: the path of a file; it is cut to the size that is drawn.")
     change: float = Field(0.6, gt=0, le=1, description="Share of the steps that change the picture to start from: small keeps it, 1 draws anew.")
     mask: str = Field("", max_length=1000, description="A picture that is white where the picture to start from may change and black where it stays: the path of a file.")
+    made_from: tuple[MadeFrom, ...] = Field((), max_length=16, description="Pictures that each is made from, for families that make edits, or that a clip begins with; empty draws from words alone.")
+    keep_shape: bool = Field(True, description="What is made from pictures has the shape of the first of them, with about as many px as sizes say; off, it has exactly that size.")
     frames: int = Field(1, ge=1, le=1025, description="Frames of a clip, for families that make video; 1 draws a still picture.")
     fps: float = Field(16.0, gt=0, le=120, description="Frames a second at which a clip plays.")
     rows: Axis = Field("", description="What changes from row to row of the grid: prompt, strength, checkpoint, seed or lora; empty means no rows.")
@@ -71,6 +80,8 @@ class Drawing(DrawingConfig):
             raise ValueError("an axis is 'strength', but strengths is empty; say which, for example [-1, 0, 1]")
         if self.mask and not self.picture:
             raise ValueError("mask is set, but picture is not; name the picture that it is for")
+        if self.picture and self.made_from:
+            raise ValueError("picture and made_from are both set, but a picture either starts from another or is made from some; leave one of them empty")
         if self.picture and int(self.steps * self.change) < 1:
             raise ValueError(f"change {self.change:g} of {self.steps} steps is not one whole step; raise change or steps")
         for step in self.checkpoints:
@@ -109,6 +120,8 @@ class Shot(Part):
     beside: str = Field("", max_length=200, description="A finished run that trained a network beside the denoiser, which draws along: its id; empty is none.")
     shown: str = Field("", max_length=2000, description="What that network is shown: the path of a file, or with shown_of the name of a picture there.")
     shown_of: str = Field("", max_length=1000, description="The dataset of the picture that is shown; its control picture is taken where the network is shown those.")
+    made_from: tuple[MadeFrom, ...] = Field((), max_length=16, description="Pictures that it is made from, for families that make edits, or that a clip begins with.")
+    keep_shape: bool = Field(True, description="What is made from pictures has the shape of the first of them, with about as many px as width and height say; off, it has exactly that size.")
     place: dict[str, str] = Field({}, description="What stands at its row and column: axis and value.")
 
     @property
@@ -145,7 +158,7 @@ def shots(config: Drawing, lines: Sequence[str], checkpoints: Callable[[str], Se
             seed = s.seed + n if asked.seeded else seed
             found.append(Shot(
                 number=len(found), prompt=asked.text, negative=s.negative, width=s.width, height=s.height, seed=seed, steps=s.steps, guidance=s.guidance,
-                frames=s.frames, sampler=config.sampler, loras=adapters, place={"prompt": line, "seed": str(seed), **place},
+                frames=s.frames, sampler=config.sampler, loras=adapters, made_from=config.made_from, keep_shape=config.keep_shape, place={"prompt": line, "seed": str(seed), **place},
             ))  # fmt: skip
             if len(found) > MOST:
                 raise ValueError(f"these are more than {MOST:,} pictures; take a prompt, a size, seeds or an axis away")
@@ -194,6 +207,8 @@ def idle(config: Drawing) -> list[str]:
         said.append("seed and count have no effect: seeds names them one by one")
     if config.change != 0.6 and not config.picture:
         said.append("change has no effect: there is no picture to start from")
+    if not config.keep_shape and not config.made_from:
+        said.append("keep_shape has no effect: made_from is empty")
     if config.model.training_adapter:
         said.append("model.training_adapter has no effect: it lies on the base model only while it trains")
     if config.model.context_adapter:

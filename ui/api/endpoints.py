@@ -335,11 +335,13 @@ class Api:
             loras: Runs, files or Hub ids, each as SOURCE or SOURCE@STRENGTH.
             base: The base model; empty takes that of the first LoRA that is a run.
             family: The model family of 'base'.
-            settings: Settings of the drawing, such as {"count": 4, "seed": 1, "steps": 20, "sizes": [[512, 512]]}. 'picture' and 'mask' may be uploaded files or data URLs.
+            settings: Settings of the drawing, such as {"count": 4, "seed": 1, "steps": 20, "sizes": [[512, 512]]}. 'picture', 'mask' and each of 'made_from' may be uploaded files or data URLs.
         """
         if taken := {"prompts", "loras", "base", "family", "home", "kind", "prompt_file"} & set(settings):
             raise ValueError(f"settings cannot hold {', '.join(sorted(taken))} here")
         given = settings | {name: self._picture(settings[name]) for name in ("picture", "mask") if isinstance(settings.get(name), str | dict) and settings[name]}
+        if isinstance(made_from := settings.get("made_from"), list):
+            given["made_from"] = [self._made_from(one) for one in made_from]
         return self._begun(jobs.drawing_job(prompts, loras, self.ctx.home, base=base, family=family, **given))
 
     def result(self, run: str) -> dict:
@@ -465,6 +467,15 @@ class Api:
             if file := allowed_file(given.strip(), self.ctx.folders):
                 return str(file)
         return str(received.files([given], self._uploads())[0])
+
+    def _made_from(self, given: Any) -> Any:
+        """A picture that others are made from, where it may be named: a file as for 'picture', or {"picture": …, "dataset": …}.  Raises ValueError."""
+        if not isinstance(given, dict) or "picture" not in given:
+            return {"picture": self._picture(given)} if isinstance(given, str | dict) else given
+        dataset = given.get("dataset", "")
+        if not dataset:
+            return given | {"picture": self._picture(given["picture"])}
+        return given | {"dataset": str(self._folder(str(dataset)))} if datasets.is_path(str(dataset)) else given
 
     def _folder(self, text: str) -> Path:
         return Path(text.strip()).expanduser() if self.ctx.local else allowed_folder(text.strip(), self.ctx.folders)

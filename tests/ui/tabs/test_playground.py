@@ -373,6 +373,70 @@ def test_a_dropped_picture_is_kept_by_what_it_is_and_nothing_else_of_this_comput
         besides.bring(ctx.home, ctx.home.root / "x.svg")
 
 
+@pytest.fixture
+def editor(ctx):
+    """editor(family) -> a run that learnt a pair and a picture without one before it."""
+    from training.data import datasets, importing
+
+    ds = datasets.create(ctx.home, "zibbo")
+    for name, side in (("one.png", 70), ("two.png", 80), ("one.control.png", 70)):
+        Image.new("RGB", (side, side), "blue").save(ctx.home.root / name)
+    importing.add_files(ds, [ctx.home.root / name for name in ("one.png", "two.png", "one.control.png")])
+
+    def trained(family: str, **sample) -> Run:
+        made = create(ctx.home.outputs, story.config(family, model={"family": family, "source": "x"}, sample={"prompts": ["make it night"], "width": 64, "height": 64, **sample}))
+        (made.path / "checkpoints/000020").mkdir(parents=True)
+        (made.path / "checkpoints/000020/adapter.safetensors").write_bytes(b"0" * 2000)
+        (made.path / "checkpoints/000020/MANIFEST.json").write_text(json.dumps({"step": 20}))
+        journal.append(made.events_path, {"t": 1e9, "kind": "started", "pid": 2**30, "attempt": 1, "boot_id": "", "oom_kills": -1, "versions": {}, "device": "cpu"})
+        journal.append(made.events_path, {"t": 1e9 + 1, "kind": "checkpoint", "step": 20, "path": "checkpoints/000020"})
+        return made
+
+    return trained
+
+
+@pytest.mark.slow
+def test_an_edit_is_asked_what_it_is_made_from_and_shown_over_it(ctx, editor):
+    wish(ctx, run=editor("qwen_image_edit").id)
+    assert "if anything" not in page(ctx)
+    with pytest.raises(ValueError, match="Choose the picture that it is made from, or drop one"):
+        asked(ctx)
+    wish(ctx, run=editor("flux1_kontext").id)
+    assert "ez-play-shows" in page(ctx) and "Made from, if anything" in page(ctx) and 'value="0:one.png"' in page(ctx) and not asked(ctx).shots[0].made_from
+    playground.changed(ctx, lambda w: w.edited("more_from", "0:two.png").edited("more_from", "0:one.png"))
+    request = asked(ctx)
+    (shot,) = request.shots
+    assert [(m.picture, m.dataset) for m in shot.made_from] == [("one.png", "zibbo")] and shot.keep_shape, "it takes one picture, the newest"
+    assert not asked(ctx, size="128x64").shots[0].keep_shape
+    assert "/easel/thumb/zibbo/one.control.png" in page(ctx)
+    config = many.config_of(ctx.home, wish(ctx, many_prompts="a", size=""), asks.bench(ctx.home, playground.form_of(ctx)))
+    assert config.made_from == shot.made_from and config.keep_shape
+    studio = drawn(ctx, request)
+    file = studio.path / f"samples/{request.id}.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"seen": 1}), encoding="utf-8")
+    asks._through.clear()
+    html = playground.pieces_of(ctx, {})["stage"]
+    assert f"{request.id}.shown.png" in html and "ez-pair-range" in html and "aspect-ratio:64/64" in html
+    press(ctx, "less_from", id="0:one.png")
+    assert playground.form_of(ctx).made_from == "0:two.png"
+    wish(ctx, made_from="0:gone.png")
+    with pytest.raises(ValueError, match="gone.png is gone; choose another picture"):
+        asked(ctx)
+    playground.changed(ctx, lambda w: w.edited("run", asks.BASE))
+    assert not playground.form_of(ctx).made_from and "ez-play-shows" not in page(ctx)
+
+
+def test_a_clip_is_asked_what_it_begins_with_where_it_can_begin_with_one(ctx, editor):
+    wish(ctx, run=editor("wan21_i2v", frames=9).id)
+    assert "The clip begins with" in page(ctx)
+    with pytest.raises(ValueError, match="Choose the picture that the clip begins with, or drop one"):
+        asked(ctx)
+    assert [m.picture for m in asked(ctx, made_from="0:one.png").shots[0].made_from] == ["one.png"]
+    assert asks.bench(ctx.home, wish(ctx, run=editor("wan22_5b", frames=9).id)).takes(ctx.home).first
+    assert "if anything" in page(ctx) and not asked(ctx, made_from="").shots[0].made_from
+    assert asks.bench(ctx.home, wish(ctx, run=editor("flux1").id)).takes(ctx.home) is None
+
+
 def test_one_that_lies_in_the_models_layers_is_drawn_one_at_a_time(ctx, beside):
     told = asks.bench(ctx.home, wish(ctx, run=besides.MARK + beside.id)).beside
     inside = asks.Bench(None, "x", (), asks.bench(ctx.home, playground.form_of(ctx)).usual, [], besides.Beside(beside, "IP-Adapter", False, True))

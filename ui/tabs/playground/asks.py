@@ -50,6 +50,7 @@ class Wish(BaseModel):
     negative: str | None = None
     mode: str = "one"
     shown: str = ""  # what a network beside the base model is shown, as besides.py names it
+    made_from: str = ""  # what pictures are made from, as besides.py names them, one a line
     other: str = ""
     other_strength: str = "1"
     seed: str = "42"
@@ -72,6 +73,8 @@ class Wish(BaseModel):
         which, slash, block = path.partition("/")
         if slash and which in repairs.USUAL:
             return self.model_copy(update={which: repairs.moved(getattr(self, which), {block[:200]: number(text, tr("Factor"))}, repairs.USUAL[which])})
+        if path == "more_from":
+            return self.model_copy(update={"made_from": besides.more(self.made_from, text)}) if text else self
         if path not in Wish.model_fields or path in ("showing", "many_showing", *repairs.USUAL):
             return self
         changed = {path: text[:20_000]}
@@ -79,7 +82,7 @@ class Wish(BaseModel):
             changed |= {"other_blocks": "{}"}
         if path == "run":
             changed |= {"mode": "one"} if text.startswith(besides.MARK) else {}
-            changed |= {"shown": "", "own_blocks": "{}", "checkpoint": FINAL, "steps": "", "guidance": "", "size": "", "negative": None}
+            changed |= {"shown": "", "made_from": "", "own_blocks": "{}", "checkpoint": FINAL, "steps": "", "guidance": "", "size": "", "negative": None}
         return self.model_copy(update=changed)
 
 
@@ -93,6 +96,10 @@ class Bench:
     usual: dict[str, Any]
     choices: list[tuple[str, str]] = field(default_factory=list)
     beside: besides.Beside | None = None  # of a run that trained a network beside the base model; run is None then
+
+    def takes(self, home: Home) -> besides.Takes | None:
+        """What pictures it makes something from; None where it draws from words alone."""
+        return None if self.beside else besides.takes_of(self.usual["model"]["family"], self.usual["frames"], home.plugins)
 
 
 def bench(home: Home, wish: Wish) -> Bench:
@@ -188,12 +195,21 @@ def request(home: Home, wish: Wish, bench: Bench, votes: list[tuple[str, str, fl
     if bench.beside:
         told = besides.told(home, bench.beside, wish.shown)
         shots = [shot | told if k or wish.mode != "before" else shot for k, shot in enumerate(shots)]
+    if takes := bench.takes(home):
+        told = made_from_of(home, wish, bench, takes)
+        shots = [shot | told for shot in shots]
     if wish.mode == "repair":
         uses, rules = repair_of(home, wish, bench)
         shots[1] |= {"loras": [*uses, *besides_own(bench.usual)], "blocks": rules}
     about = {name: value for name, value in wish.model_dump().items() if isinstance(value, str) and name != "showing" and not name.startswith("many_")} | {"run": bench.run.id if bench.run else wish.run}
     id = f"{time.time_ns() // 10**6:012x}{secrets.token_hex(3)}"
     return parse(Request, {"id": id, "mode": wish.mode, "shots": shots, "film": wish.mode == "film", "about": about}, "this")
+
+
+def made_from_of(home: Home, wish: Wish, bench: Bench, takes: besides.Takes) -> dict[str, Any]:
+    """What a shot or a drawing job says of the pictures that it makes something from: in their shape, unless a size was typed.  Raises ValueError."""
+    found = besides.made_from(home, bench.run, takes, wish.made_from)
+    return {"made_from": found, "keep_shape": not wish.size.strip()} if found else {}
 
 
 Worn = list[tuple[str, float]]

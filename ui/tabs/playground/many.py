@@ -22,7 +22,7 @@ from ...icons import icon
 from ...language import N_, tr, trc, trn
 from ...language.heard import heard
 from ...words import in_words
-from .asks import FINAL, Bench, Wish, number, size, source_of, whole
+from .asks import FINAL, Bench, Wish, made_from_of, number, size, source_of, whole
 
 MOST_SHEETS = 6
 EXAMPLE = "a {red|blue} circle"  # a prompt, which is English in every language: so the small model that comes with Easel was taught
@@ -68,6 +68,8 @@ def config_of(home: Home, wish: Wish, bench: Bench) -> Config:
         "guidance": number(wish.guidance or str(u["guidance"]), tr("Guidance")), "sampler": wish.sampler, "rows": wish.many_rows, "columns": wish.many_columns, "frames": u["frames"],
         "strengths": by if "strength" in (wish.many_rows, wish.many_columns) else [],
     }  # fmt: skip
+    if takes := bench.takes(home):
+        data |= made_from_of(home, wish, bench, takes)
     return parse(Config, data, "this")
 
 

@@ -13,7 +13,7 @@ from ...icons import icon
 from ...language import N_, point, tr, trc, trn, whole
 from ...language.heard import heard
 from .asks import MODES, NO_RUN, Bench, Made, Wish
-from .besides import ways
+from .besides import Takes, ways
 
 BY_CHECKPOINT = ("checkpoints", "film", "vote")  # ways to draw in which each picture is another checkpoint
 EXAMPLE = "a red circle"  # a prompt, which is English in every language: so the small model that comes with Easel was taught
@@ -58,6 +58,15 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Makings:
+    """What the base model can make pictures from.  chosen: what is chosen, its name, and the address of its thumbnail, "" where there is none."""
+
+    takes: Takes
+    options: Sequence[tuple[str, str]]
+    chosen: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A request that is being drawn."""
 
@@ -66,7 +75,7 @@ class Waiting:
     of: int
 
 
-def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: str, shown: Shown | None = None) -> str:
+def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: str, shown: Shown | None = None, makings: Makings | None = None) -> str:
     """What is drawn with, what is drawn, and Draw."""
     run = bench.run.id if bench.run else wish.run if wish.run in dict(bench.choices) else bench.choices[0][0]
     last = trc("checkpoint", "Finished") if bench.points and bench.points[-1] == "final" else trc("checkpoint", "Newest")
@@ -77,6 +86,8 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
         parts += [_field(tr("Checkpoint"), _select("checkpoint", wish.checkpoint if wish.checkpoint in dict(points) else "final", points), "ez-play-checkpoint"), _strength(wish)]
     if shown:
         parts.append(_shown(wish, shown))
+    if makings:
+        parts.append(_makings(makings))
     parts.append(_modes(wish, bench))
     if wish.mode in ("two", "repair"):
         second = tr("Donor, if any") if wish.mode == "repair" else tr("Second LoRA")
@@ -89,7 +100,7 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
         f'{trouble}<button type="button" class="ez-btn ez-primary ez-play-draw" data-act="draw" data-collect>{icon("brush")}'
         f'{escape(tr("Draw two") if wish.mode == "vote" else tr("Draw"))}</button>'
     )
-    size = "×".join(map(str, u["sizes"][0]))
+    size = tr("the shape of the picture") if makings and makings.chosen else "×".join(map(str, u["sizes"][0]))
     negative = u["negative"] if wish.negative is None else wish.negative
     more = [
         _field(tr("Seed"), f'<span class="ez-play-seed">{_text("seed", wish.seed, "42", "inputmode=numeric")}<button type="button" class="ez-btn" data-act="dice" data-collect>{escape(trc("seed", "New"))}</button></span>', "ez-play-seed"),
@@ -100,7 +111,7 @@ def form(wish: Wish, bench: Bench, samplers: Sequence[tuple[str, str]], fault: s
         _field(tr("Not to show"), _text("negative", negative, tr("nothing")), "ez-play-negative"),
     ]
     parts.append(f'<details class="ez-drawer" data-key="play-more"><summary>{escape(tr("Seed, size and sampler"))}</summary><div class="ez-play-more">{"".join(more)}</div></details>')
-    return f'<div class="ez-play-form{" ez-play-shows" if shown else ""}">{"".join(parts)}</div>'
+    return f'<div class="ez-play-form{" ez-play-shows" if shown or makings else ""}">{"".join(parts)}</div>'
 
 
 def _shown(wish: Wish, shown: Shown) -> str:
@@ -110,6 +121,26 @@ def _shown(wish: Wish, shown: Shown) -> str:
     value = wish.shown if wish.shown in dict(options) else ""
     label = tr("Shown control picture") if shown.control else tr("Shown picture")
     return f'<div class="ez-play-showing">{_field(label, _select("shown", value, options), "ez-play-shown-of")}{seen}</div>'
+
+
+def _makings(makings: Makings) -> str:
+    """What pictures are made from: some of the run's datasets, or dropped below."""
+    takes = makings.takes
+    if takes.first:
+        label = tr("The clip begins with") if takes.needed else tr("The clip begins with, if anything")
+    else:
+        label = tr("Made from") if takes.needed else tr("Made from, if anything")
+    rows = "".join(
+        f'<li><button type="button" class="ez-tag" data-act="less_from" data-id="{escape(one)}" data-collect aria-label="{escape(tr("Leave out {picture}", picture=name))}">'
+        f'{f"""<img src="{escape(thumb)}" alt="">""" if thumb else ""}{escape(name)}{icon("close")}</button></li>'
+        for one, name, thumb in makings.chosen
+    )
+    listed = f'<ul class="ez-play-from">{rows}</ul>' if rows else ""
+    full = len(makings.chosen) >= takes.most > 1
+    invites = tr("Choose one, or drop one below") if not rows or takes.most == 1 else tr("One more, or drop one below")
+    pick = "" if full or not makings.options else _field(label, _select("more_from", "", [("", invites), *makings.options]), "ez-play-more-from")
+    head = "" if pick else f'<span class="ez-label">{escape(label)}</span>'
+    return f'<div class="ez-field">{head}{pick}{listed}</div>'
 
 
 def _field(label: str, control: str, id: str) -> str:
@@ -184,6 +215,11 @@ def stage(made: Made | None, files: Sequence[str], waiting: Waiting | None, src:
         said = f'<figure class="ez-play-seen"><img class="ez-play-pic" src="{escape(src(f"samples/{made.id}.shown.png"))}" alt="{escape(tr("What it was shown"))}"><figcaption>{escape(tr("what it was shown"))}</figcaption></figure>{said}'
     places = [shot["place"] for shot in shots]
     mode = made.told["request"]["mode"]
+    if shots[-1].get("made_from") and made.told["files"]:
+        seen = src(f"samples/{made.id}.shown.png")
+        if mode == "one" and made.told.get("seen") == 1 and made.told["files"][0].endswith(".png"):
+            return f"{_edit(made, places[0], seen, src)}{said}{_acts(made, publishable)}"
+        said = f'<figure class="ez-play-seen"><img class="ez-play-pic" src="{escape(seen)}" alt="{escape(tr("What it was made from"))}"><figcaption>{escape(tr("what it was made from"))}</figcaption></figure>{said}'
     draw = {"before": _pair, "repair": _pair, "film": _film, "vote": _ballot if hidden else _row}.get(mode, _row)
     return f"{draw(made, places, src)}{said}{'' if hidden else _acts(made, publishable)}"
 
@@ -238,9 +274,25 @@ def _pair(made: Made, places: Sequence[Place], src: Source) -> str:
     if len(files) < 2:
         return _row(made, places, src)
     return (
-        f'<figure class="ez-pair ez-play-one"><div class="ez-pair-view"><img src="{escape(src(files[1]))}" alt="{escape(_about(prompt, places[1]))}">'
+        f'<figure class="ez-pair ez-play-one"><div class="ez-pair-view" style="{_shape(made)}"><img src="{escape(src(files[1]))}" alt="{escape(_about(prompt, places[1]))}">'
         f'<img class="ez-pair-over" src="{escape(src(files[0]))}" alt="{escape(_about(prompt, places[0]))}"><i class="ez-pair-edge"></i><span class="ez-pair-a">{escape(caption(places[0]))}</span>'
         f'<span class="ez-pair-b">{escape(caption(places[1]))}</span><input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="{escape(tr("Compare without and with the LoRA"))}"></div></figure>'
+    )
+
+
+def _shape(made: Made) -> str:
+    """The style of a frame around its pictures."""
+    shot = made.told["request"]["shots"][0]
+    return f"aspect-ratio:{shot['width']}/{shot['height']}"
+
+
+def _edit(made: Made, place: Place, seen: str, src: Source) -> str:
+    """The picture before and after, under a slider, in its shape."""
+    prompt, before = made.told["request"]["shots"][0]["prompt"], trc("before the edit", "before")
+    return (
+        f'<figure class="ez-pair ez-play-one"><div class="ez-pair-view" style="{_shape(made)}"><img src="{escape(src(made.told["files"][0]))}" alt="{escape(_about(prompt, place))}">'
+        f'<img class="ez-pair-over" src="{escape(seen)}" alt="{escape(tr("What it was made from"))}"><i class="ez-pair-edge"></i><span class="ez-pair-a">{escape(before)}</span>'
+        f'<span class="ez-pair-b">{escape(caption(place))}</span><input type="range" min="0" max="100" value="50" class="ez-pair-range" aria-label="{escape(tr("Compare before and after"))}"></div></figure>'
     )
 
 

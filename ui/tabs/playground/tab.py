@@ -110,7 +110,8 @@ def wire(parts: Parts, ctx) -> None:
             shown = besides.bring(ctx.home, Path(upload))
         except (ValueError, OSError) as error:
             raise gr.Error(in_words(str(error)), print_exception=False) from None
-        changed(ctx, lambda wish: wish.model_copy(update={"shown": shown}))
+        takes = asks.bench(ctx.home, form_of(ctx)).takes(ctx.home)
+        changed(ctx, lambda wish: wish.edited("more_from", shown) if takes else wish.model_copy(update={"shown": shown}))
         return [*paint(ctx, seen), None]
 
     def follow(seen):
@@ -169,7 +170,7 @@ def pieces_of(ctx, seen: dict[str, Any]) -> dict[str, str]:
     found = votes.of(bench.run) if bench.run else []
     kept = [one for one in past if one.told["request"]["mode"] != "vote" or one.id in voted_on(ctx, one)]
     return {
-        "form": playpage.form(wish, bench, samplers_of(ctx, bench), seen.get("fault", ""), shown_to(ctx, wish, bench)),
+        "form": playpage.form(wish, bench, samplers_of(ctx, bench), seen.get("fault", ""), shown_to(ctx, wish, bench), makings_of(ctx, wish, bench)),
         "engine": playpage.engine(engine_of(ctx, studios, bench)),
         "stage": playpage.stage(made, files, waiting, _src(ctx, studio), notice[0] if notice[1] > time.time() else tr(LOST) if lost else "", hidden, bench.run is not None and made is not None),
         "repair": sliders.form(ctx.home, wish, bench, seen.get("repair-fault", "")),
@@ -193,6 +194,19 @@ def shown_to(ctx, wish: Wish, bench: asks.Bench) -> playpage.Shown | None:
     ds, picture = found
     file, version = (picture.control.path.name, picture.control.sha256) if bench.beside.control and picture.control else (picture.id, picture.sha256)
     return playpage.Shown(bench.beside.control, options, media.thumb_url(ctx, ds.name, file, version, picture.treatment.view))
+
+
+def makings_of(ctx, wish: Wish, bench: asks.Bench) -> playpage.Makings | None:
+    """What the base model can make pictures from, and does; None where it draws from words alone."""
+    takes = bench.takes(ctx.home)
+    if takes is None:
+        return None
+    rows = []
+    for one in besides.chosen(wish.made_from, takes):
+        ds, picture = besides.lying(ctx.home, bench.run, one) or (None, None)
+        file, version = (picture.control.path.name, picture.control.sha256) if picture and picture.control and not takes.first else (picture.id, picture.sha256) if picture else ("", "")
+        rows.append((one, besides.label(one), media.thumb_url(ctx, ds.name, file, version, picture.treatment.view) if ds and picture and not ds.in_place else ""))
+    return playpage.Makings(takes, besides.makings(ctx.home, bench.run, takes), rows)
 
 
 def voted_on(ctx, made: asks.Made) -> set[str]:
@@ -311,6 +325,8 @@ def answer(ctx, chosen: str, seen: dict[str, Any], data: dict[str, Any], token: 
             changed(ctx, lambda wish: wish.edited("mode", id))
         elif act == "dice":
             changed(ctx, lambda wish: wish.edited("seed", str(secrets.randbelow(2**31))))
+        elif act == "less_from":
+            changed(ctx, lambda wish: wish.model_copy(update={"made_from": besides.fewer(wish.made_from, id)}))
         elif act == "draw":
             said = draw(ctx, token)
             seen |= {"notice": (said, time.time() + NOTICE_S)} if said else {}
@@ -344,11 +360,11 @@ def draw(ctx, token: Secret | None = None) -> str:
     """Asks the studio for what the form says; opens it first where it is closed.  What to tell the person.  Raises ValueError, OSError."""
     wish = form_of(ctx)
     bench = asks.bench(ctx.home, wish)
-    asked = asks.request(ctx.home, wish, bench, votes.of(bench.run) if bench.run else [])
     busy = supervisor.running(ctx.home)
-    if busy is not None and bench.run is not None and busy.path == bench.run.path:
+    if busy is not None and bench.run is not None and busy.path == bench.run.path and wish.prompt.strip():
         busy.command("sample", prompt=wish.prompt.strip())
         return tr("The training draws it after this step; it appears on the Results tab.")
+    asked = asks.request(ctx.home, wish, bench, votes.of(bench.run) if bench.run else [])
     studio = asks.studio(ctx.home, asks.config_of(ctx.home, bench.usual, asks.family_title(ctx.home, bench.usual)))
     if studio.status() != "running" and not supervisor.starting(studio):
         supervisor.start(studio, ctx.home, token)
