@@ -197,8 +197,10 @@ def test_for_which_denoiser_a_file_is(tmp_path):
     assert [of(n) for n in ("x_high_noise.safetensors", "wan2.2_HighNoise_x.safetensors", "x-low.safetensors", "LN-x.safetensors")] == ["high", "high", "low", "low"]
     assert of("x_high_noise.safetensors", {layouts.EXPERT_HEADER: "transformer_2"}) == "low", "what the file says of itself goes before its name"
     assert of("adapter.safetensors", names=("transformer.a",)) == "high"
-    with pytest.raises(ValueError, match="does not say for which of the two denoisers"):
-        of("slow_flow.safetensors")
+    assert [of(n) for n in ("high_quality_LowNoise.safetensors", "low_poly_v1_high.safetensors", "x_HIGH_fp16.safetensors")] == ["low", "high", "high"]
+    for name in ("slow_flow.safetensors", "low_poly_v1.safetensors", "high_quality.safetensors"):
+        with pytest.raises(ValueError, match="does not say for which of the two denoisers"):
+            of(name)
     (tmp_path / "a_high_noise.safetensors").touch()
     (tmp_path / "a_low_noise.safetensors").touch()
     assert [p.name for p in halves.together(tmp_path / "a_low_noise.safetensors", SPEC)] == ["a_low_noise.safetensors", "a_high_noise.safetensors"]

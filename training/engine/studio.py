@@ -132,24 +132,31 @@ class Studio:
         self.load()
 
     def wear(self, loras: Sequence[tuple[str, float]], rules: Sequence[repair.Rule] = ()) -> None:
-        """The model wears these and no others.  rules: of some of their layers; then they are worn as the one file that they come to.
+        """The model wears these and no others.  rules: of some of their layers; then they are worn as the one file that they come to, or as one for each of two denoisers.
 
         Raises ValueError where one does not fit; Stopped.
         """
         asked = [(self.file_of(source), strength) for source, strength in loras]
         named = {file for file, _ in asked}
-        files = [(half, strength) for file, strength in asked for half in together(file, self.spec) if half == file or half not in named]
+        uses = [(half, strength, n) for n, (file, strength) in enumerate(asked, 1) for half in together(file, self.spec) if half == file or half not in named]
+        files = [(file, strength) for file, strength, _ in uses]
         if self.following and self.following.inside:
             if not files:
                 return  # the wardrobe would put aside what it did not put on
             raise ValueError(f"the {self.following.adapter.TITLE} of '{self.following.title}' lies in the model's own layers, which can wear no LoRA beside it; leave the LoRA out")
         if rules:
-            files = [(repair.mended(files, rules, self.spec.id, self.config.model.source, self.ctx), 1.0)]
+            files = [(file, 1.0) for file in self._mended(uses, rules)]
         if not self.texts.learning and any(strength and reaches_text(file, self.spec) for file, strength in files):
             self._with_living_text()
         self.load()
         self._dressed = self._dressed or bool(files)
         self.wardrobe.wear(files)
+
+    def _mended(self, uses: Sequence[tuple[Path, float, int]], rules: Sequence[repair.Rule]) -> list[Path]:
+        """What these come to, one file for each denoiser.  uses: (file, strength, the LoRA that it belongs to, as the rules count them)."""
+        if len({n for _, _, n in uses}) < len(uses):
+            self.ctx.warn("the blocks are moved in both files of a LoRA, for much and for little noise, but a new LoRA is made of the one that is named; name the other one afterwards, and make it too")
+        return repair.mended_apart(uses, rules, self.spec, self.config.model.source, self.ctx)
 
     def draw(self, shot: Shot, picture: str = "", mask: str = "", change: float = 1.0) -> list[Image.Image]:
         """One picture, or the frames of a clip, with what is worn.  Its prompt was read().  Raises Interrupted when Stop is pressed meanwhile."""
