@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -353,3 +354,9 @@ def test_a_clip_is_learnt_and_a_sample_drawn_from_first_frames(lab, clips, shown
     with torch.no_grad():
         wanted = shown.family.encode_first(session.m, begun, toy.FRAMES)["first"]
     torch.testing.assert_close(drawn[0][0]["hidden_states"][0, 16:], wanted, atol=1e-5, rtol=1e-5)
+    aside = Path(held.path).rename(Path(held.path).with_name("aside"))  # removed while it is learnt
+    try:
+        session.gallery.draw_all(session.step, again=True)
+    finally:
+        aside.rename(held.path)
+    assert any(f"a sample that begins as {held.id!r} does is not drawn" in text for text in run.view().warnings)

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from training import registry
-from training.formats.halves import together
+from training.formats.halves import lacking, together
 from training.formats.layouts import EXPERT_HEADER
 from training.formats.mapped import Mapped
 from training.runs.context import Context
@@ -58,6 +58,13 @@ def test_files_for_different_denoisers_are_not_merged(tool, pair, tmp_path):
     other = wan(tmp_path / "b_low_noise.safetensors", 3)
     made = tool("merge", name="both_low_noise", adapters=use(pair[1], other)).result()
     assert made.name == "both_low_noise.safetensors" and Mapped(made).metadata[EXPERT_HEADER] == "transformer_2" and len(load_file(made)) == 4
+
+
+def test_a_denoiser_that_wears_nothing_is_known(pair, tmp_path):
+    assert [e.called for e in lacking(pair[:1], SPEC)] == ["low"] and [e.called for e in lacking(pair[1:], SPEC)] == ["high"]
+    both = tmp_path / "adapter.safetensors"
+    save_file({f"{folder}.blocks.0.attn1.to_q.lora_A.weight": np.zeros((1, 1), np.float32) for folder in ("transformer", "transformer_2")}, both)
+    assert not lacking(pair, SPEC) and not lacking([both], SPEC) and not lacking([], SPEC) and not lacking(pair[:1], registry.get("families", "wan21").SPEC)
 
 
 def test_a_file_and_the_one_beside_it_are_found_by_the_words_in_their_names(tmp_path):

@@ -52,7 +52,7 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
 
     Raises ValueError when it is not there, or when kind, layers or ranks are not those of this run.
     """
-    place = find(source, ctx)
+    place = find(source, ctx, pairs=bool(spec.experts))
     if stands_alone(adapter):
         return _start_whole(place, adapter, modules)
     if place.is_dir():
@@ -71,11 +71,11 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
         adapter.restore(module, ready, name)
 
 
-def find(source: str, ctx: Context, setting: str = "adapter.start_from") -> Path:
-    """The file or folder that a setting means, as training.runs.adapters.place says.  Raises ValueError that names the setting."""
+def find(source: str, ctx: Context, setting: str = "adapter.start_from", pairs: bool = False) -> Path:
+    """The file or folder that a setting means, as training.runs.adapters.place says.  pairs: see hub.download.lora_file.  Raises ValueError that names the setting."""
     token = ctx.secrets.get("hf_token")
     try:
-        return place(source, ctx.home, token.reveal() if token else None, lambda: ctx.phase("downloading the adapter"))
+        return place(source, ctx.home, token.reveal() if token else None, lambda: ctx.phase("downloading the adapter"), pairs)
     except ValueError as error:
         raise ValueError(f"{setting} is {source!r}, but {error}") from None
 

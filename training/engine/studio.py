@@ -17,7 +17,7 @@ from ..data import editing, pictures
 from ..data.frames import fitting
 from ..family import FamilySpec, Modules
 from ..formats.basemodel import read_configs
-from ..formats.halves import together
+from ..formats.halves import lacking, together
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
@@ -70,7 +70,7 @@ class Studio:
         """The file that a LoRA's source means.  What lies in a run is looked up anew: its result may have come meanwhile.  Raises ValueError."""
         known = self._files.get(source)
         if known is None or known.is_relative_to(self.ctx.home.outputs) or not known.is_file():
-            self._files[source] = known = adapter_files.find(source, self.ctx, "a LoRA's source")
+            self._files[source] = known = adapter_files.find(source, self.ctx, "a LoRA's source", bool(self.spec.experts))
         if known.is_dir():
             raise ValueError(f"{source!r} is a whole model, not an adapter; draw with it as the base model instead")
         return known
@@ -144,6 +144,8 @@ class Studio:
             if not files:
                 return  # the wardrobe would put aside what it did not put on
             raise ValueError(f"the {self.following.adapter.TITLE} of '{self.following.title}' lies in the model's own layers, which can wear no LoRA beside it; leave the LoRA out")
+        if absent := lacking([file for file, strength in files if strength], self.spec):
+            self.ctx.warn(f"the LoRA acts on one denoiser alone: none of its files is for {' or '.join(repr(e.called) for e in absent)} noise; wear the other file too, or put it beside this one under the same name")
         if rules:
             files = [(file, 1.0) for file in self._mended(uses, rules)]
         if not self.texts.learning and any(strength and reaches_text(file, self.spec) for file, strength in files):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..family import Expert, FamilySpec
 from .layouts import EXPERT_HEADER
+from .mapped import Mapped
 
 OTHER = {"high": "low", "low": "high", "hn": "ln", "ln": "hn"}
 BEHIND = r"(?:[ _.-](?:\d+steps?|(?:fp|bf)\d+|r(?:ank)?\d+|v\d[\d.]*|lora|comfyui|diffusers))*$"  # what may stand behind a last word
@@ -61,6 +62,15 @@ def half_of(file: Path, names: Iterable[str], said: Mapping[str, str], spec: Fam
     if not spec.experts or any(name.startswith(f"{e.folder}.") for e in spec.experts[1:] for name in names):
         return ""
     return expert_of(file, names, said, spec).folder
+
+
+def lacking(files: Iterable[Path], spec: FamilySpec) -> list[Expert]:
+    """The denoisers for which none of the files is; [] where there is no file.  Raises ValueError where one does not say, OSError."""
+    found = set()
+    for file in files if spec.experts else ():
+        mapped = Mapped(file)
+        found.add(half_of(file, mapped.entries, mapped.metadata, spec))
+    return [e for e in spec.experts if found and not found & {"", e.folder}]
 
 
 def together(file: Path, spec: FamilySpec) -> list[Path]:

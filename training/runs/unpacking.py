@@ -424,7 +424,7 @@ def _model(name: str, inner: Mapping[str, Path], home: Home) -> tuple[Path, bool
     """(its folder, or its file where it is a single one or one of two for two denoisers; whether it is new): one that is here already where it is the very same."""
     shelf = home.root / MODELS
     shelf.mkdir(parents=True, exist_ok=True)
-    first = name if name in inner else sorted(inner)[0]
+    first = name if name in inner else min(inner)
     single = list(inner) == [name] or (first.endswith(".safetensors") and set(inner) <= {first, other_name(first)})
     for n in range(1, 1000):
         place = shelf / (name if n == 1 else f"{name}-{n}")
