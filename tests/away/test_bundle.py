@@ -50,6 +50,17 @@ def pictures(tmp_path):
     return tiny.pictures(tmp_path / "pictures", 3)
 
 
+def test_both_files_of_an_adapter_for_two_denoisers_go_along(home, tmp_path):
+    for called in ("high", "low"):
+        (tmp_path / f"cat_{called}_noise.safetensors").write_bytes(called.encode())
+    job = tiny.train_job("builtin", "zibbo", model__family="wan22_a14b", model__source="owner/base", adapter__start_from=str(tmp_path / "cat_low_noise.safetensors"))
+    config, making = jobfile.parse(TrainConfig, job), bundles._Making(tmp_path / "bundle")
+    told = config.model_dump(mode="json")
+    bundles._adapters(making, config, told, home)
+    assert told["adapter"]["start_from"] == "./start/cat_low_noise.safetensors"
+    assert set(making.files) == {"start/cat_high_noise.safetensors", "start/cat_low_noise.safetensors"}
+
+
 @pytest.mark.slow
 def test_a_bundle_holds_what_is_learnt_and_nothing_else(home, pictures, tmp_path):
     ds = datasets.create(home, "my cats")

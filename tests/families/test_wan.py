@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image, ImageOps
+from safetensors.torch import save_file
 from torch import nn
 
 from tests.engine.conftest import lab  # noqa: F401 a fixture
 from training import registry
 from training.config import LossPart
 from training.data import frames
-from training.engine import experts, noise
+from training.engine import adapter_files, checkpoint, experts, noise
 from training.engine.experts import Experts, Turns
+from training.engine.finish import finish
+from training.engine.loop import Session
+from training.engine.prepare import prepare
 from training.engine.randomness import unit
 from training.family import Cond, Placement
 from training.formats import deliver, halves, layouts
+from training.hub import card
 from training.plan import experts as plan
 from training.plan.timelaw import of_config
+from training.runs.context import Context
 
 from . import wan22_a14b as toy
 from .test_every_family import _kit, base, calls, conditioned, dataset, job, latents_like, pictures  # noqa: F401 fixtures
@@ -158,12 +165,45 @@ def test_settings_that_cannot_be_and_settings_that_do_nothing(lab, clips, kit): 
     assert len(plan.idle(config(loss__expert="low", loss__expert_steps=3), registry.get("families", "wan21").SPEC)) == 2
 
 
+def test_limits_are_looked_at_again_by_the_base_models_own_boundary(kit, lab, clips, tmp_path):  # noqa: F811
+    folder = tmp_path / "base"
+    folder.mkdir()
+    for part in kit.folder.iterdir():
+        (folder / part.name).symlink_to(part)
+    (folder / "model_index.json").unlink()
+    index = json.loads((kit.folder / "model_index.json").read_text(encoding="utf-8"))
+    (folder / "model_index.json").write_text(json.dumps(index | {"boundary_ratio": 0.4}), encoding="utf-8")
+    run = lab.make(**job(kit, clips, steps=2, sample__every=0, loss__timestep_min=0.5) | {"model__source": str(folder)})
+    assert not plan.problems(run.config(), SPEC)
+    with pytest.raises(ValueError, match="loss.timestep_min is 0.5, which leaves no level to the denoiser 'low', whose levels lie on the other side of 0.4"):
+        prepare(run.config(), Context(run, lab.home, 1))
+
+
+@pytest.mark.slow
+def test_a_checkpoint_from_before_a_denoisers_first_turn_becomes_the_result_and_a_run_of_both_starts_one_of_one(kit, lab, clips):  # noqa: F811
+    seed = next(s for s in range(99) if [unit("expert", s, n) >= 0.5 for n in (0, 1)] == [False, True])
+    told = {"sample__every": 0, "adapter__targets": "attention", "optimizer__learning_rate": 2e-2}
+    run = lab.make(**job(kit, clips, steps=4, save__every=2, loss__high_noise_share=0.5, loss__expert_steps=2, seed=seed, **told))
+    ctx = Context(run, lab.home, 1)
+    session = Session(run.config(), ctx, prepare(run.config(), ctx))
+    session.learn()
+    files, *_ = checkpoint.load(dict(checkpoint.saved(run.path))[2])
+    session.restore(files["adapter"])
+    finish(run.config(), ctx, session.p, session.adapter, session.modules, session.assistant.off, 2)
+    view = run.view()
+    assert any("In 2 steps the denoiser 'low' has no turn" in text for text in view.warnings) and run.result().name == "tiny_high_noise.safetensors"
+    for source in (run.id, f"{run.id}/4"):
+        for expert, folder in (("low", "transformer_2"), ("high", "transformer")):
+            lone = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
+            modules = experts.learning(lone.denoiser, SPEC, expert)
+            session.adapter.attach(modules[folder], run.config().adapter, SPEC.lora_targets["attention"], 1)
+            adapter_files.start(source, session.adapter, modules, SPEC, ctx)
+            ups = [w for name, w in session.adapter.tensors(modules[folder], folder).items() if "lora_B" in name]
+            assert any(w.abs().max() > 0 for w in ups) is (source != run.id or expert == "high")
+
+
 @pytest.mark.slow
 def test_a_gradient_reaches_the_denoiser_of_the_step_alone(kit, lab, clips):  # noqa: F811
-    from training.engine.loop import Session
-    from training.engine.prepare import prepare
-    from training.runs.context import Context
-
     run = lab.make(**job(kit, clips, steps=9, sample__every=0, loss__high_noise_share=0.5))
     session = Session(run.config(), ctx := Context(run, lab.home, 1), prepare(run.config(), ctx))
     seen = set()
@@ -186,8 +226,6 @@ def test_one_denoiser_alone_makes_one_file_and_it_goes_where_it_belongs(kit, lab
     assert "load_into_transformer_2=True" in (run.path / "README.md").read_text(encoding="utf-8")
     m = FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
     plain = m.denoiser.transformer.state_dict().keys()
-    from training.engine import adapter_files
-
     found = adapter_files.load(run.result(), experts.networks(m.denoiser, SPEC), SPEC)
     assert set(found) == {"transformer_2"} and m.denoiser.transformer.state_dict().keys() == plain
 
@@ -197,11 +235,24 @@ def test_for_which_denoiser_a_file_is(tmp_path):
     assert [of(n) for n in ("x_high_noise.safetensors", "wan2.2_HighNoise_x.safetensors", "x-low.safetensors", "LN-x.safetensors")] == ["high", "high", "low", "low"]
     assert of("x_high_noise.safetensors", {layouts.EXPERT_HEADER: "transformer_2"}) == "low", "what the file says of itself goes before its name"
     assert of("adapter.safetensors", names=("transformer.a",)) == "high"
-    with pytest.raises(ValueError, match="does not say for which of the two denoisers"):
-        of("slow_flow.safetensors")
+    assert [of(n) for n in ("high_quality_LowNoise.safetensors", "low_poly_v1_high.safetensors", "x_HIGH_fp16.safetensors")] == ["low", "high", "high"]
+    for name in ("slow_flow.safetensors", "low_poly_v1.safetensors", "high_quality.safetensors"):
+        with pytest.raises(ValueError, match="does not say for which of the two denoisers"):
+            of(name)
     (tmp_path / "a_high_noise.safetensors").touch()
     (tmp_path / "a_low_noise.safetensors").touch()
     assert [p.name for p in halves.together(tmp_path / "a_low_noise.safetensors", SPEC)] == ["a_low_noise.safetensors", "a_high_noise.safetensors"]
+
+
+def test_a_file_for_the_other_denoiser_starts_no_run_and_says_so(kit, lab, clips, tmp_path):  # noqa: F811
+    run = lab.make(**job(kit, clips, steps=2, sample__every=0))
+    rng = torch.Generator().manual_seed(0)
+    tensors = {f"diffusion_model.blocks.0.self_attn.q.lora_{x}.weight": torch.randn(*shape, generator=rng) for x, shape in (("A", (2, 16)), ("B", (16, 2)))}
+    save_file(tensors, tmp_path / "a_high_noise.safetensors")
+    for expert, cure in (("low", "set loss.expert to 'high'"), ("both", "put its file for 'low' beside it")):
+        modules = experts.learning(kit.m.denoiser, SPEC, expert)
+        with pytest.raises(ValueError, match=f"it is for the denoiser 'high', and this run trains .*{cure}"):
+            adapter_files.start(str(tmp_path / "a_high_noise.safetensors"), registry.get("adapters", "lora"), modules, SPEC, Context(run, lab.home, 1))
 
 
 def test_the_files_of_a_run_are_called_as_comfyuis_workflows_call_them():
@@ -210,6 +261,32 @@ def test_the_files_of_a_run_are_called_as_comfyuis_workflows_call_them():
     assert [o.file_name("cat") for o in files] == ["cat_high_noise.safetensors", "cat_low_noise.safetensors"] and {o.layout for o in files} == {"comfyui"}
     dora = deliver.needed(deliver.offers(SPEC, "dora", registry.get("adapters", "dora"), SPEC.learning("both")))
     assert [o.file_name("cat") for o in dora] == [f"cat_{n}_noise-{p}.safetensors" for n in ("high", "low") for p in ("diffusers", "comfyui")]
+
+
+@pytest.mark.parametrize("expert", ["both", "low"])
+def test_what_the_card_says_of_a_kind_that_pipelines_refuse_goes_into_the_right_denoiser(kit, lab, clips, tmp_path, monkeypatch, expert):  # noqa: F811
+    config = lab.make(**job(kit, clips, steps=2, sample__every=0, adapter__type="lokr", adapter__targets="attention", loss__expert=expert)).config()
+    lokr, fresh = registry.get("adapters", "lokr"), lambda: FAMILY.load(kit.folder, {"transformer"}, Placement(torch.float32, "cpu"))
+    trained, again = fresh(), fresh()
+    modules = experts.learning(trained.denoiser, SPEC, expert)
+    for seed, module in enumerate(modules.values()):
+        lokr.attach(module, config.adapter, SPEC.lora_targets["attention"], seed)
+        for n, weight in enumerate(lokr.parameters(module)):
+            torch.nn.init.normal_(weight, std=0.3, generator=torch.Generator().manual_seed(100 * seed + n))
+    tensors = {k: v.detach().contiguous() for name, module in modules.items() for k, v in lokr.tensors(module, name).items()}
+    save_file(tensors, tmp_path / "adapter.safetensors", adapter_files.headers(lokr, modules))
+    files = [o for o in deliver.offers(SPEC, "lokr", lokr, SPEC.learning(expert)) if o.layout == "diffusers"]
+    for offer in files:
+        deliver.deliver(tmp_path, tmp_path / offer.file_name(config.name), {}, False, SPEC, "diffusers", offer.expert)
+    monkeypatch.chdir(tmp_path)
+    imports, lines = card._load_peft_by_half(config, "", SPEC, files)
+    exec("\n".join([*imports, *lines]), {"pipeline": FAMILY.pipeline(again)})  # noqa: S102 our own card's lines: what a reader of it would run
+    noisy, cond = latents_like(kit, 1), conditioned(kit, "a cat")
+    ask = lambda m, level: FAMILY.predict(m, noisy, torch.tensor([level]), cond)
+    with torch.no_grad():
+        for level, folder in ((0.95, "transformer"), (0.3, "transformer_2")):
+            torch.testing.assert_close(ask(again, level), ask(trained, level), atol=1e-5, rtol=1e-4)
+            assert torch.equal(ask(again, level), ask(kit.m, level)) is (folder not in modules)
 
 
 def test_settings_go_to_both(kit):
@@ -260,10 +337,6 @@ def test_what_a_first_frame_makes_no_sense_with_is_said(lab, clips, shown):  # n
 
 @pytest.mark.slow
 def test_a_clip_is_learnt_and_a_sample_drawn_from_first_frames(lab, clips, shown):  # noqa: F811
-    from training.engine.loop import Session
-    from training.engine.prepare import prepare
-    from training.runs.context import Context
-
     run = lab.make(**job(shown, clips, steps=2, sample__every=2, data__held_out=1, data__flip=True))
     session = Session(run.config(), ctx := Context(run, lab.home, 1), prepare(run.config(), ctx))
     assert any("1 picture is left out" in text for text in run.view().warnings)
@@ -281,3 +354,9 @@ def test_a_clip_is_learnt_and_a_sample_drawn_from_first_frames(lab, clips, shown
     with torch.no_grad():
         wanted = shown.family.encode_first(session.m, begun, toy.FRAMES)["first"]
     torch.testing.assert_close(drawn[0][0]["hidden_states"][0, 16:], wanted, atol=1e-5, rtol=1e-5)
+    aside = Path(held.path).rename(Path(held.path).with_name("aside"))  # removed while it is learnt
+    try:
+        session.gallery.draw_all(session.step, again=True)
+    finally:
+        aside.rename(held.path)
+    assert any(f"a sample that begins as {held.id!r} does is not drawn" in text for text in run.view().warnings)

@@ -103,15 +103,16 @@ LORA = """
 from training.hub.download import lora_file
 for source in {sources!r}:
     try:
-        print(lora_file(source, None).read_bytes().decode())
+        file = lora_file(source, None, {pairs})
+        print(file.read_bytes().decode(), *(p.name for p in {pairs} * sorted(file.parent.iterdir())))
     except ValueError as error:
         print("refused:", error)
 """
 
 
-def lora_files(hub, cache, *sources) -> list[str]:
+def lora_files(hub, cache, *sources, pairs=False) -> list[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_TOKEN": "hf_" + "x" * 30}
-    done = subprocess.run([sys.executable, "-c", LORA.format(sources=sources)], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", LORA.format(sources=sources, pairs=pairs)], cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip().splitlines()
 
@@ -125,6 +126,15 @@ def test_a_lora_of_several_is_named_behind_the_hub_id(hub, nasty):
     assert "but not c.safetensors" in missing and "there is no file 'C:/no/a.safetensors'" in elsewhere
     hub.__exit__(None, None, None)
     assert lora_files(hub, nasty, "owner/adapters/a_v2.safetensors") == ["two"]
+
+
+def test_both_files_for_two_denoisers_come_where_the_model_has_two(hub, nasty):
+    repo = hub.repos["owner/pair"] = Repo("owner/pair", False)
+    repo.commit("initial", {"in/x_HIGH_fp16.safetensors": File(b"high", False), "in/x_LOW_fp16.safetensors": File(b"low", False)})
+    named = "owner/pair/in/x_LOW_fp16.safetensors"
+    assert lora_files(hub, nasty / "one", "owner/pair", named)[1] == "low" and not list((nasty / "one").rglob("x_HIGH*"))
+    assert lora_files(hub, nasty / "two", "owner/pair", named, pairs=True) == [f"{which} x_HIGH_fp16.safetensors x_LOW_fp16.safetensors" for which in ("high", "low")]
+
 def test_without_a_network_it_says_what_is_in_the_way(hub, nasty):
     assert "and offline mode is on (HF_HUB_OFFLINE); turn it off" in fetch(hub, nasty, HF_HUB_OFFLINE="1")
     hub.fail("info", 503, times=-1)

@@ -285,6 +285,16 @@ def test_a_base_comes_along_from_another_disk_or_leaves_nothing(home, there, nas
     assert Path(brought.run.config().model.source).read_bytes() == base.read_bytes() and not list((there.root / "models").glob(".new-*"))
 
 
+def test_both_files_of_an_adapter_for_two_denoisers_come_along(home, there, nasty):
+    start = {nasty / f"cat_{called}_noise.safetensors": save({"a": np.full(3, n, np.float32)}) for n, called in enumerate(("high", "low"))}
+    for file, data in start.items():
+        file.write_bytes(data)
+    run = run_of(home, model={"family": "wan22_a14b", "source": "owner/base"}, adapter={"start_from": str(next(iter(start)))})
+    packed(run, home, nasty / "run.zip", base=True)
+    told = Path(unpacking.bring(nasty / "run.zip", there).run.config().adapter.start_from)
+    assert told.name == "cat_high_noise.safetensors" and {file.name: file.read_bytes() for file in told.parent.iterdir()} == {file.name: data for file, data in start.items()}
+
+
 def test_another_computer_that_a_stranger_names_is_not_greeted(home, monkeypatch):
     share = "/\\evil\\share"
     run = strangers(run_of(home, model={"family": "sd15", "source": share}, data={"datasets": [{"name": "\\\\evil\\my pictures", "part": "one"}], "resolutions": [64]}))

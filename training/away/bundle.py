@@ -29,6 +29,7 @@ from ..data.datasets import Dataset, Picture
 from ..data.folder import about
 from ..files import write_atomic
 from ..formats.basemodel import BUILTIN_SOURCE, local_folder, single_file, weight_files
+from ..formats.halves import together
 from ..home import Home
 from ..names import folder_name
 from ..plan import prompts
@@ -197,7 +198,10 @@ def _base(made: _Making, config: TrainConfig, told: dict[str, Any], home: Home) 
 def _adapters(made: _Making, config: TrainConfig, told: dict[str, Any], home: Home) -> None:
     start = config.adapter.start_from
     if start and (Path(start).expanduser().exists() or (home.outputs / start.partition("/")[0]).is_dir()):
-        told["adapter"]["start_from"] = _put_weights(made, "start", adapters.place(start, home))
+        place = adapters.place(start, home)
+        told["adapter"]["start_from"] = _put_weights(made, "start", place)
+        for half in together(place, registry.get("families", config.model.family, home.plugins).SPEC)[1:]:
+            made.put(f"start/{half.name}", half)
     for part, key in (("model", "training_adapter"), ("model", "context_adapter"), ("sample", "speed_adapter"), ("adapter", "image_encoder")):
         said = str(told[part][key])
         if said and (path := Path(said).expanduser()).exists():

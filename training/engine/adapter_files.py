@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -51,12 +52,15 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
 
     Raises ValueError when it is not there, or when kind, layers or ranks are not those of this run.
     """
-    place = find(source, ctx)
+    place = find(source, ctx, pairs=bool(spec.experts))
     if stands_alone(adapter):
         return _start_whole(place, adapter, modules)
     if place.is_dir():
         raise ValueError(f"adapter.start_from is {source!r}, a folder; name the .safetensors file in it")
-    tensors = {k: v for half in together(place, spec) for k, v in _read(half, modules, spec)[0].items() if k.split(".", 1)[0] in modules or half == place}
+    tensors = {k: v for half in together(place, spec) for k, v in _read(half, modules, spec)[0].items()}
+    _refuse_other_denoisers(source, {k.split(".", 1)[0] for k in tensors}, modules, spec)
+    idle = {e.folder for e in spec.experts} - modules.keys()
+    tensors = {k: v for k, v in tensors.items() if k.split(".", 1)[0] not in idle}
     header = {k: v for name, module in modules.items() for k, v in adapter.settings(module, name).items()}
     mine = {k: v for name, module in modules.items() for k, v in adapter.tensors(module, name).items()}
     _refuse_others(source, tensors, mine)
@@ -67,11 +71,11 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
         adapter.restore(module, ready, name)
 
 
-def find(source: str, ctx: Context, setting: str = "adapter.start_from") -> Path:
-    """The file or folder that a setting means, as training.runs.adapters.place says.  Raises ValueError that names the setting."""
+def find(source: str, ctx: Context, setting: str = "adapter.start_from", pairs: bool = False) -> Path:
+    """The file or folder that a setting means, as training.runs.adapters.place says.  pairs: see hub.download.lora_file.  Raises ValueError that names the setting."""
     token = ctx.secrets.get("hf_token")
     try:
-        return place(source, ctx.home, token.reveal() if token else None, lambda: ctx.phase("downloading the adapter"))
+        return place(source, ctx.home, token.reveal() if token else None, lambda: ctx.phase("downloading the adapter"), pairs)
     except ValueError as error:
         raise ValueError(f"{setting} is {source!r}, but {error}") from None
 
@@ -87,6 +91,15 @@ def _read(file: Path, modules: dict[str, nn.Module], spec: FamilySpec, without: 
         folder = expert_of(file, stored, said, spec).folder
         tensors, header = ({f"{folder}.{k.split('.', 1)[1]}": v for k, v in found.items()} for found in (tensors, header))
     return {foreign.as_named_here(k, spec, names): v for k, v in tensors.items()}, header
+
+
+def _refuse_other_denoisers(source: str, theirs: set[str], modules: Mapping[str, nn.Module], spec: FamilySpec) -> None:
+    """Raises ValueError where a denoiser that learns is not among theirs; what the file has for one that does not is left out."""
+    mine, there = ([e.called for e in spec.experts if e.folder in found] for found in (modules.keys(), theirs))
+    if missing := [called for called in mine if called not in there]:
+        has = f"is for the denoiser {there[0]!r}" if len(there) == 1 else "is for neither of the two denoisers"
+        cure = f"put its file for {missing[0]!r} beside it, under the same name, or set loss.expert to {there[0]!r}" if there else "name a file that is"
+        raise ValueError(f"adapter.start_from is {source!r}, which does not fit this run: it {has}, and this run trains {' and '.join(map(repr, mine))}; {cure}")
 
 
 def _refuse_others(source: str, theirs: layouts.Arrays, mine: dict[str, Tensor]) -> None:

@@ -64,11 +64,13 @@ def finish(config: TrainConfig, ctx: Context, p: Prepared, adapter: ModuleType, 
             ctx.ranks.wait()  # the others read what the first one wrote
         ctx.phase("checking the result")
         with memory.autocast(config) if held.learning else nullcontext():  # its weights are fp32 still
-            trained = _answer(config, p)
+            trained = _answer(config, p, step)
+    for text in p.turns.said(step) if p.turns and step else ():  # of the whole run it was said when that began
+        ctx.warn(text)
     modules.clear()
     _let_go(p)
     name = proven[0].file_name(config.name) if proven else config.name
-    checked = prove(config, p, {_unproven(ctx, offer): offer for offer in proven}, layers, trained, held) if proven else prove_folder(config, p, unproven, trained, held)
+    checked = prove(config, p, {_unproven(ctx, offer): offer for offer in proven}, layers, trained, held, step) if proven else prove_folder(config, p, unproven, trained, held, step)
     _let_go(p)
     if not first:
         return
@@ -124,7 +126,7 @@ def metadata(config: TrainConfig, p: Prepared, plugins: Path) -> dict[str, str]:
     )
 
 
-def prove(config: TrainConfig, p: Prepared, files: dict[Path, Offer], layers: dict[str, list[str]], trained: list[Tensor], held: Unsplit) -> str:
+def prove(config: TrainConfig, p: Prepared, files: dict[Path, Offer], layers: dict[str, list[str]], trained: list[Tensor], held: Unsplit, step: int = 0) -> str:
     """What was found, in words; raises ValueError unless the files, loaded from disk, do what the trained model does.
 
     layers: folder -> layers that were trained.  Loaded by diffusers' pipeline where it takes this file, else by our own loader.
@@ -132,7 +134,7 @@ def prove(config: TrainConfig, p: Prepared, files: dict[Path, Offer], layers: di
     with held.loading():
         modules = _load_base(config, p, held)
         held.divide(p.m.denoiser)
-    base = _answer(config, p)
+    base = _answer(config, p, step)
     with held.loading():
         if held.split:  # an adapter goes into a denoiser before that is split
             _let_go(p)
@@ -152,26 +154,26 @@ def prove(config: TrainConfig, p: Prepared, files: dict[Path, Offer], layers: di
                 f"the finished adapter reached {len(set(reached) & set(trained_layers))} of {len(trained_layers)} layers of {name} when it was loaded again; "
                 "its checkpoints are kept, please report this"
             )
-    return _compare(config, base, trained, _answer(config, p))
+    return _compare(config, base, trained, _answer(config, p, step))
 
 
-def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: Tensor, held: Unsplit) -> str:
+def prove_folder(config: TrainConfig, p: Prepared, folder: Path, trained: list[Tensor], held: Unsplit, step: int = 0) -> str:
     """The same for a network of its own, a whole denoiser or what hangs beside one, which from_pretrained loads."""
     beside, p.m.side = p.m.side, None
     with held.loading():
         _load_base(config, p, held)
         cls = type(p.m.denoiser)
         held.divide(p.m.denoiser)
-    base = _answer(config, p)
+    base = _answer(config, p, step)
     if beside:
         p.m.side = side.load(config, p.family, p.m, beside.adapter, folder)
-        return _compare(config, base, trained, _answer(config, p))
+        return _compare(config, base, trained, _answer(config, p, step))
     p.m.denoiser = None
     with held.loading():
         p.m.denoiser = load_part(cls, folder / p.family.SPEC.denoiser, placement(config.model, held.device))
         frozen.attach_context(config, p.family, p.m, held.ctx)
         held.divide(p.m.denoiser)
-    return _compare(config, base, trained, _answer(config, p))
+    return _compare(config, base, trained, _answer(config, p, step))
 
 
 def _load_base(config: TrainConfig, p: Prepared, held: Unsplit) -> dict[str, nn.Module]:
@@ -182,13 +184,13 @@ def _load_base(config: TrainConfig, p: Prepared, held: Unsplit) -> dict[str, nn.
     return {**experts.networks(p.m.denoiser, p.family.SPEC), **p.m.text_encoders}
 
 
-def _answer(config: TrainConfig, p: Prepared) -> list[Tensor]:
-    """What the modules as they are now say of one training picture and its caption; each of two denoisers that learnt is asked at a level of its own."""
+def _answer(config: TrainConfig, p: Prepared, step: int) -> list[Tensor]:
+    """What the modules as they are now say of one training picture and its caption; each of two denoisers that had learnt by then is asked at a level of its own.  step: 0 for the last."""
     item = next(i for i in p.plan.items if not i.prior)
     latents = p.cache.get(item.latent_key(p.feed.latent_print, item.flips[0]))["latents"][None]
     with torch.no_grad():
         cond = Cond.of([p.feed.told(item, item.flips[0])])
-    levels = p.turns.middles(config.steps) if p.turns else [p.schedule.at(0.5)]
+    levels = p.turns.middles(step or config.steps) if p.turns else [p.schedule.at(0.5)]
     return [probe(p.family, p.m, latents, cond, level, config.device) for level in levels]
 
 

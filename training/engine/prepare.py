@@ -16,7 +16,7 @@ from ..data import concepts, editing, frames, words
 from ..family import Modules
 from ..files import write_atomic
 from ..formats import adapting, basehash
-from ..formats.basemodel import fingerprint, read_configs
+from ..formats.basemodel import boundary_in, fingerprint, read_configs
 from ..outside import read_json
 from ..plan import experts, optimizing, speeding, timelaw
 from ..runs import exactly
@@ -77,6 +77,8 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     with ranks.in_turn():  # what is downloaded or reckoned on the way, the others find
         ctx.phase("checking the base model")
         folder = base_folder(config.model, family, ctx)
+        for path, text in experts.outside(config.loss, boundary_in(folder, family.SPEC)) if family.SPEC.experts else ():
+            raise ValueError(f"{path} {text}")
         hashes = _hash_base(config, ctx, family, folder)
         stride, divisor = family.grid(read_configs(folder, family.SPEC.without(config.model.leave_out)))
         ctx.phase("checking the pictures")

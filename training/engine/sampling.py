@@ -190,7 +190,7 @@ class Gallery:
         self.ctx.emit("sample", **event)
 
     def _frames(self, prompt: Prompt, seed: int, index: int) -> list:
-        """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile."""
+        """What was drawn, as PIL pictures: one, or the frames of a clip; none when Stop was pressed meanwhile, or where the clip that it begins as is gone."""
         pipe = self.family.pipeline(self.m)
         pipe.set_progress_bar_config(disable=True)
         s = prompt.sample
@@ -204,7 +204,9 @@ class Gallery:
             pipe.set_progress_bar_config(disable=True)
             over["image"] = first
         elif self.family.SPEC.first_frame:
-            over["image"] = ImageOps.fit(item.first_frame(item.flips[0]), (width, height), Image.Resampling.LANCZOS)
+            if (shown := self._own_first_frame(item, (width, height))) is None:
+                return []
+            over["image"] = shown
         pipe.scheduler = self.fast.scheduler(self.m.scheduler)
         if self.feed.takes:
             over, before, (width, height) = self._edited(item, (width, height))
@@ -249,6 +251,14 @@ class Gallery:
             return firsts.named(self.config, self.ctx.home, name, size)
         except (ValueError, OSError) as error:  # it was removed since the start: no reason to end a training
             self.ctx.warn(f"a sample does not begin with {name!r}: {error}")
+        return None
+
+    def _own_first_frame(self, item: Item, size: tuple[int, int]) -> Image.Image | None:
+        """The first frame of a clip that is learnt; None, and said, where it is gone."""
+        try:
+            return ImageOps.fit(item.first_frame(item.flips[0]), size, Image.Resampling.LANCZOS)
+        except (ValueError, OSError) as error:  # it was removed since the start: no reason to end a training
+            self.ctx.warn(f"a sample that begins as {item.id!r} does is not drawn: {error}")
         return None
 
 

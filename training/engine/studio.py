@@ -17,7 +17,7 @@ from ..data import pictures
 from ..data.frames import fitting
 from ..family import FamilySpec, Modules
 from ..formats.basemodel import read_configs
-from ..formats.halves import together
+from ..formats.halves import lacking, together
 from ..plan.shots import Shot
 from ..runs.context import Context
 from ..tools import repair
@@ -71,7 +71,7 @@ class Studio:
         """The file that a LoRA's source means.  What lies in a run is looked up anew: its result may have come meanwhile.  Raises ValueError."""
         known = self._files.get(source)
         if known is None or known.is_relative_to(self.ctx.home.outputs) or not known.is_file():
-            self._files[source] = known = adapter_files.find(source, self.ctx, "a LoRA's source")
+            self._files[source] = known = adapter_files.find(source, self.ctx, "a LoRA's source", bool(self.spec.experts))
         if known.is_dir():
             raise ValueError(f"{source!r} is a whole model, not an adapter; draw with it as the base model instead")
         return known
@@ -144,24 +144,33 @@ class Studio:
         self.load()
 
     def wear(self, loras: Sequence[tuple[str, float]], rules: Sequence[repair.Rule] = ()) -> None:
-        """The model wears these and no others.  rules: of some of their layers; then they are worn as the one file that they come to.
+        """The model wears these and no others.  rules: of some of their layers; then they are worn as the one file that they come to, or as one for each of two denoisers.
 
         Raises ValueError where one does not fit; Stopped.
         """
         asked = [(self.file_of(source), strength) for source, strength in loras]
         named = {file for file, _ in asked}
-        files = [(half, strength) for file, strength in asked for half in together(file, self.spec) if half == file or half not in named]
+        uses = [(half, strength, n) for n, (file, strength) in enumerate(asked, 1) for half in together(file, self.spec) if half == file or half not in named]
+        files = [(file, strength) for file, strength, _ in uses]
         if self.following and self.following.inside:
             if not files:
                 return  # the wardrobe would put aside what it did not put on
             raise ValueError(f"the {self.following.adapter.TITLE} of '{self.following.title}' lies in the model's own layers, which can wear no LoRA beside it; leave the LoRA out")
+        if absent := lacking([file for file, strength in files if strength], self.spec):
+            self.ctx.warn(f"the LoRA acts on one denoiser alone: none of its files is for {' or '.join(repr(e.called) for e in absent)} noise; wear the other file too, or put it beside this one under the same name")
         if rules:
-            files = [(repair.mended(files, rules, self.spec.id, self.config.model.source, self.ctx), 1.0)]
+            files = [(file, 1.0) for file in self._mended(uses, rules)]
         if not self.texts.learning and any(strength and reaches_text(file, self.spec) for file, strength in files):
             self._with_living_text()
         self.load()
         self._dressed = self._dressed or bool(files)
         self.wardrobe.wear(files)
+
+    def _mended(self, uses: Sequence[tuple[Path, float, int]], rules: Sequence[repair.Rule]) -> list[Path]:
+        """What these come to, one file for each denoiser.  uses: (file, strength, the LoRA that it belongs to, as the rules count them)."""
+        if len({n for _, _, n in uses}) < len(uses):
+            self.ctx.warn("the blocks are moved in both files of a LoRA, for much and for little noise, but a new LoRA is made of the one that is named; name the other one afterwards, and make it too")
+        return repair.mended_apart(uses, rules, self.spec, self.config.model.source, self.ctx)
 
     def draw(self, shot: Shot, picture: str = "", mask: str = "", change: float = 1.0) -> list[Image.Image]:
         """One picture, or the frames of a clip, with what is worn.  Its prompt was read().  Raises Interrupted when Stop is pressed meanwhile."""

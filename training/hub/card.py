@@ -250,7 +250,8 @@ def _how_to_use(config: TrainConfig, spec: FamilySpec, base: str, repo_id: str, 
         imports, load = [], [f"pipeline.load_lora_weights({_literal(repo_id or '.')}, weight_name={_literal(o.file_name(config.name))}{named}{_asked(o)})" for o in own]
         load += ['pipeline.set_adapters(["slider"], [1.5])  # from -2 to 2'] * slides
     else:
-        imports, load = _load_peft(config, repo_id, next(o for o in files if o.layout == "diffusers").file_name(config.name))
+        own = [o for o in files if o.layout == "diffusers"]
+        imports, load = _load_peft_by_half(config, repo_id, spec, own) if spec.experts else _load_peft(config, repo_id, own[0].file_name(config.name))
     snippet = "\n".join((
         "```python",
         "import torch",
@@ -310,6 +311,24 @@ def _load_peft(config: TrainConfig, repo_id: str, name: str) -> tuple[list[str],
         '    own = lambda found: {k.removeprefix(f"{part}."): v for k, v in found.items() if k.startswith(f"{part}.")}',
         "    inject_adapter_in_model(get_peft_config(own(settings)), getattr(pipeline, part))",
         "    set_peft_model_state_dict(getattr(pipeline, part), own(weights))",
+    ]  # fmt: skip
+
+
+def _load_peft_by_half(config: TrainConfig, repo_id: str, spec: FamilySpec, files: list[Offer]) -> tuple[list[str], list[str]]:
+    """The same for a model with two denoisers: each file calls its denoiser as a model with one does, and goes into the one that it is for."""
+    imports = ["from huggingface_hub import hf_hub_download"] if repo_id else []
+    imports += ["from peft import get_peft_config, inject_adapter_in_model, set_peft_model_state_dict", "from safetensors import safe_open"]
+    place = f"hf_hub_download({_literal(repo_id)}, name)" if repo_id else "name"
+    return ["import json", *imports], [
+        f"own = lambda found: {{k.removeprefix({_literal(spec.denoiser + '.')}): v for k, v in found.items()}}",
+        "for name, part in (",
+        *(f"    ({_literal(o.file_name(config.name))}, pipeline.{o.expert.folder})," for o in files if o.expert),
+        "):",
+        f'    with safe_open({place}, framework="pt") as file:',
+        '        settings = json.loads(file.metadata()["lora_adapter_metadata"])',
+        "        weights = {name: file.get_tensor(name) for name in file.keys()}",
+        "    inject_adapter_in_model(get_peft_config(own(settings)), part)",
+        "    set_peft_model_state_dict(part, own(weights))",
     ]  # fmt: skip
 
 

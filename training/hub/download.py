@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..family import FamilySpec
+from ..formats.halves import other_name
 
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
 ASK_S = 5.0  # for the one small request between a click on Start and its answer
@@ -112,11 +113,12 @@ def _unreachable(source: str, error: Exception) -> str:
     return f"{source} is not on this computer yet, and {why}; {cure} and start the run again, or choose a base model that you have as a folder"
 
 
-def lora_file(source: str, token: str | None) -> Path:
+def lora_file(source: str, token: str | None, pairs: bool = False) -> Path:
     """The .safetensors file of a LoRA: a path, or what is downloaded: a Hub id's only one, or the one of diffusers' usual name, or
     the one that is named behind the id, as in owner/name/file.safetensors.
 
-    Raises ValueError in plain words.
+    pairs: for a model with two denoisers; of a repository, the file for the other one is then downloaded beside it, and one that has these two
+    alone needs no name behind its id.  Raises ValueError in plain words.
     """
     path = Path(source).expanduser()
     if path.is_file():
@@ -132,12 +134,16 @@ def lora_file(source: str, token: str | None) -> Path:
     from huggingface_hub import errors as hub
 
     repo, usual = f"{owner}/{name}", "pytorch_lora_weights.safetensors"
+    beside = lambda file: "".join(file.rpartition("/")[:2]) + other if (other := other_name(file.rpartition("/")[2])) else ""
     try:
         names = [s.rfilename for s in HfApi(token=token).model_info(repo, timeout=20).siblings or () if s.rfilename.endswith(".safetensors")]
-        wanted = named or (usual if usual in names else names[0] if len(names) == 1 else "")
+        two = pairs and len(names) == 2 and beside(names[0]) == names[1]
+        wanted = named or (usual if usual in names else names[0] if len(names) == 1 or two else "")
         if wanted not in names:
             there = f"{repo} has {', '.join(names) or 'no .safetensors file'}"
             raise ValueError(f"{there}; name the one that is meant, as {repo}/{names[0] if names else usual}" if not named else f"{there}, but not {named}; check the name")
+        if pairs and (other := beside(wanted)) in names:
+            hf_hub_download(repo, other, token=token)
         return Path(hf_hub_download(repo, wanted, token=token))
     except (hub.GatedRepoError, hub.RepositoryNotFoundError) as error:
         raise ValueError(_refused(repo, error)) from None

@@ -40,11 +40,17 @@ def problems(config: TrainConfig, spec: FamilySpec, plugins: Path | None = None)
             found.append((path, f"is set, but {spec.title} has two denoisers, and a {what} adapter lies on one; leave it empty"))
     if single_file(config.model.source):
         found.append(("model.source", f"is a single file, but {spec.title} has two denoisers, which lie in two; name its folder in diffusers layout, or its Hub id"))
-    for called, outside in (("high", loss.timestep_max <= spec.boundary), ("low", loss.timestep_min >= spec.boundary)):
-        if outside and loss.expert in ("both", called):
+    return found + outside(loss, spec.boundary)
+
+
+def outside(loss: LossPart, boundary: float) -> list[tuple[str, str]]:
+    """The same, of limits that leave a denoiser nothing to learn.  boundary: the family's; a base model's own folder may say another."""
+    found = []
+    for called, empty in (("high", loss.timestep_max <= boundary), ("low", loss.timestep_min >= boundary)):
+        if empty and loss.expert in ("both", called):
             limit = "timestep_max" if called == "high" else "timestep_min"
             other = "low" if called == "high" else "high"
-            found.append((f"loss.{limit}", f"is {getattr(loss, limit):g}, which leaves no level to the denoiser {called!r}, whose levels lie on the other side of {spec.boundary:g}; change it, or set loss.expert to {other!r}"))
+            found.append((f"loss.{limit}", f"is {getattr(loss, limit):g}, which leaves no level to the denoiser {called!r}, whose levels lie on the other side of {boundary:g}; change it, or set loss.expert to {other!r}"))
     return found
 
 

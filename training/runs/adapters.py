@@ -21,10 +21,10 @@ def named(source: str, home: Home, token: str | None = None) -> Path:
     return found
 
 
-def place(source: str, home: Home, token: str | None = None, fetching: Callable[[], None] = lambda: None) -> Path:
+def place(source: str, home: Home, token: str | None = None, fetching: Callable[[], None] = lambda: None, pairs: bool = False) -> Path:
     """The file that is meant, or the folder of a whole model.  source: a path, RUN, RUN/STEP, owner/name or owner/name/file.safetensors.
 
-    fetching: called before the Hub is asked.  Raises ValueError in plain words.
+    fetching: called before the Hub is asked.  pairs: see lora_file.  Raises ValueError in plain words.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -36,7 +36,7 @@ def place(source: str, home: Home, token: str | None = None, fetching: Callable[
         if "/" not in source:
             raise ValueError(f"there is no file {source!r} and no such run; give a path, RUN, RUN/STEP or a Hub id of the form owner/name")
         fetching()
-    return lora_file(source, token)
+    return lora_file(source, token, pairs)
 
 
 def _of_run(run: Run, step: str) -> Path:

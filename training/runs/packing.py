@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from .. import outside, zipping
+from .. import outside, registry, zipping
 from ..config import PlacePart, TrackerUse, TrainConfig, config_hash
 from ..data import datasets, memory, parts, states
 from ..data.datasets import Dataset
 from ..data.states import State
 from ..formats.basemodel import BUILTIN_SOURCE, is_top, local_folder, single_file
 from ..formats.deliver import adapter_file
+from ..formats.halves import together
 from ..home import Home
 from ..hub.download import snapshot_here
 from ..hub.secrets import mask
@@ -53,7 +54,7 @@ class Parcel:
     texts: tuple[tuple[str, str], ...]  # (a place of this computer, what stands for it), the longest first
     words: tuple[tuple[str, str], ...]  # (what place and trackers are told, what stands for it): hidden as whole words, the longest first
     sets: tuple[tuple[str, Dataset, State], ...]  # (name in the parcel, …)
-    weights: tuple[tuple[str, Path], ...]  # (name in the parcel, folder or file)
+    weights: tuple[tuple[str, Path], ...]  # (name in the parcel, folder or file); both files for a model with two denoisers have one name
     pictures: bool
 
 
@@ -80,7 +81,8 @@ def parcel(run: Run, home: Home, base: bool = False, pictures: bool = False) -> 
             places[source] = _free(source.replace("/", "--"), places.values())
             told[part] |= {key: HOUSED + places[source], "revision": ""}
         if found and source in places and places[source] not in dict(weights):
-            weights.append((places[source], found))
+            family = registry.find("families", home.plugins).get(config.model.family) if field == "adapter.start_from" and found.is_file() else None
+            weights += [(places[source], half) for half in (together(found, family.module.SPEC) if family and family.ok else [found])]
     made = TrainConfig.model_validate(told)
     job = outside.read_plain(run.path / "job.yaml", MAX_SMALL_BYTES) if made == config else dump_yaml(made).encode()
     sets = tuple((renamed.get(name, name), ds, states.now(ds)) for name, ds in _resolved(config, home)) if pictures else ()
@@ -201,7 +203,7 @@ def _free(name: str, taken) -> str:
 
 
 def _note(p: Parcel) -> dict[str, Any]:
-    return {"format": FORMAT, "id": p.run.id, "datasets": [name for name, _, _ in p.sets], "models": [name for name, _ in p.weights]}
+    return {"format": FORMAT, "id": p.run.id, "datasets": [name for name, _, _ in p.sets], "models": [*dict(p.weights)]}
 
 
 def _texts(run: Run, home: Home, named: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -29,6 +29,7 @@ from ..data.memory import hash_of, write_text_whole
 from ..data.states import State
 from ..files import write_atomic
 from ..formats.basemodel import read_header
+from ..formats.halves import other_name
 from ..home import Home
 from ..names import FORBIDDEN, RESERVED, check_name, folder_name
 from . import exactly, needs, origin
@@ -420,15 +421,16 @@ def _keepable(file: str) -> bool:
 
 
 def _model(name: str, inner: Mapping[str, Path], home: Home) -> tuple[Path, bool]:
-    """(its folder, or its file where it is a single one; whether it is new): one that is here already where it is the very same."""
+    """(its folder, or its file where it is a single one or one of two for two denoisers; whether it is new): one that is here already where it is the very same."""
     shelf = home.root / MODELS
     shelf.mkdir(parents=True, exist_ok=True)
-    single = list(inner) == [name] or (len(inner) == 1 and next(iter(inner)).endswith(".safetensors"))
+    first = name if name in inner else min(inner)
+    single = list(inner) == [name] or (first.endswith(".safetensors") and set(inner) <= {first, other_name(first)})
     for n in range(1, 1000):
         place = shelf / (name if n == 1 else f"{name}-{n}")
         if os.path.lexists(place):
             if _same(place, inner):
-                return (place / next(iter(inner)) if single else place), False
+                return (place / first if single else place), False
             continue
         fresh = shelf / f".new-{secrets.token_hex(4)}"
         try:
@@ -440,7 +442,7 @@ def _model(name: str, inner: Mapping[str, Path], home: Home) -> tuple[Path, bool
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
-        return (place / next(iter(inner)) if single else place), True
+        return (place / first if single else place), True
     raise ValueError(f"there are too many models called {name!r} in {shelf}; remove some")
 
 

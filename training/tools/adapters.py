@@ -15,7 +15,7 @@ from ..family import FamilySpec
 from ..formats import deliver, foreign, layouts
 from ..formats.factors import Product, layers_of, lora_parts, product
 from ..formats.foreign import FLAT, FLAT_TEXT, normal
-from ..formats.layouts import BESIDE, LORA_HEADER, TENSOR, Arrays
+from ..formats.layouts import BESIDE, EXPERT_HEADER, LORA_HEADER, TENSOR, Arrays
 from ..formats.mapped import Mapped, encoded, write
 from ..formats.recognise import DENOISERS, families_of
 
@@ -24,7 +24,7 @@ Precision = Literal["same", "fp32", "fp16", "bf16"]
 FORMATS = {"fp32": "F32", "fp16": "F16", "bf16": "BF16"}
 WIDTH = {"F64": 3, "F32": 3, "BF16": 2, "F16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 KEPT = ("modelspec.architecture", "modelspec.implementation", "modelspec.trigger_phrase", "modelspec.usage_hint", "modelspec.resolution", "modelspec.prediction_type",
-        "modelspec.license", "ss_base_model_version", "ss_sd_model_name", "ss_v2", "ss_resolution")  # of a file that stay true of what is made of it  # fmt: skip
+        "modelspec.license", "ss_base_model_version", "ss_sd_model_name", "ss_v2", "ss_resolution", EXPERT_HEADER)  # of a file that stay true of what is made of it  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,14 @@ from pydantic import Field
 
 from .. import registry
 from ..config import Part, Pattern
-from ..family import FamilySpec
+from ..family import Expert, FamilySpec
 from ..files import write_atomic
-from ..formats import foreign
+from ..formats import foreign, halves
 from ..formats.basehash import sha256_of
 from ..formats.basemodel import MAX_JSON_BYTES
 from ..formats.deliver import offers
 from ..formats.factors import Cut, Product
-from ..formats.layouts import CLIP_ROOT
+from ..formats.layouts import CLIP_ROOT, EXPERT_HEADER
 from ..formats.mapped import Folder
 from ..outside import read_json, size
 from ..plan.layers import layer_names
@@ -60,6 +61,25 @@ def refuse_experts(spec: FamilySpec) -> None:
     """Raises ValueError for a model with two denoisers, of which this tool would see one."""
     if spec.experts:
         raise ValueError(f"{spec.title} has two denoisers, and this tool knows models with one; use its LoRA's two files as they are")
+
+
+def denoiser(adapters: list[Adapter], family: str, plugins: Path) -> Expert | None:
+    """Of a model with two denoisers, the one that these are for; None for any other, for checkpoints of both, and where nothing says it.
+
+    Raises ValueError for files that are not for the same.
+    """
+    found: dict[str, str] = {}  # folder, "" for both: a file
+    experts: tuple[Expert, ...] = ()
+    for adapter in adapters:
+        fitting = [registry.get("families", family, plugins).SPEC] if family else families(adapter, plugins)
+        if spec := next((s for s in fitting if s.experts), None):
+            with suppress(ValueError):  # nothing says it
+                found.setdefault(halves.half_of(adapter.file, adapter.mapped.entries, adapter.mapped.metadata, spec), adapter.file.name)
+                experts = spec.experts
+    if len(found) > 1:
+        one, other = list(found.values())[:2]
+        raise ValueError(f"{one} and {other} are for different denoisers of one model, that for much noise and that for little; put together only files that are for the same")
+    return next((e for e in experts if e.folder in found), None)
 
 
 def find(source: str, ctx: Context) -> Path:
@@ -107,6 +127,7 @@ def in_one_way(adapters: list[Adapter], family: str, base: str, ctx: Context) ->
 
     Raises ValueError where files are laid out in different ways and nothing says for which family they are.
     """
+    denoiser(adapters, family, ctx.home.plugins)
     if alike(adapters):
         return [{stem: partial(a.product, stem) for stem in a.tensors} for a in adapters], Naming(adapters[0])
     plugins = ctx.home.plugins
@@ -131,14 +152,17 @@ def finish(
 ) -> None:  # fmt: skip
     """The file written, read again and compared layer by layer, then in its place; the report beside it; `finished`.  Raises ValueError where it differs.
 
+    Of two denoisers, its name and its header say which it is for.
     said: further metadata.  beside: further lines of the report.  whole: share of the whole change that is kept; without it, of that of these layers.
     """
-    target = ctx.path(f"{name}.safetensors")
+    expert = denoiser(sources, naming.spec.id if naming.spec else "", ctx.home.plugins)
+    ending = expert.ending if expert and halves.named(name)[0] != expert.called else ""
+    target = ctx.path(f"{name}{ending}.safetensors")
     ctx.phase("writing the file")
     how = {"files": [{"name": a.file.name, "sha256": sha256_of(a.file)} for a in sources], **how}
     unproven = ctx.path(".unproven.safetensors")
     try:
-        naming.write(unproven, made, precision, {**metadata_of(sources, name, made, how), **(said or {})})
+        naming.write(unproven, made, precision, {**metadata_of(sources, name, made, how), **({EXPERT_HEADER: expert.folder} if expert else {}), **(said or {})})
         worst = compare(unproven, naming.read(unproven), made, progress(ctx, "comparing the file"))
         os.replace(unproven, target)
     finally:

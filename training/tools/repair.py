@@ -12,8 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
+from ..family import FamilySpec
+from ..formats.halves import half_of
 from ..formats.inspecting import block_of, natural
+from ..formats.layouts import EXPERT_HEADER
+from ..formats.mapped import Mapped
 from ..runs.context import Context
 from . import combine, jobs
 from .adapters import metadata_of, opened
@@ -70,8 +75,21 @@ def _patterns(mine: Sequence[str], every: Sequence[str]) -> list[str]:
     return found
 
 
-def mended(uses: Sequence[tuple[Path, float]], told: Sequence[Rule], family: str, base: str, ctx: Context) -> Path:
-    """A file whose strength 1 is these adapters at their strengths and rules, to the bit what `merge` or `scale` makes of them.
+def mended_apart(uses: Sequence[tuple[Path, float, int]], told: Sequence[Rule], spec: FamilySpec, base: str, ctx: Context) -> list[Path]:
+    """mended(), of the files for each denoiser by themselves: one file for a model with one.  uses: (file, strength, the adapter that rules count it as)."""
+    halves: dict[str, list[tuple[Path, float, int]]] = {}
+    for use in uses:
+        mapped = Mapped(use[0])
+        halves.setdefault(half_of(use[0], mapped.entries, mapped.metadata, spec), []).append(use)
+    made = []
+    for folder, own in halves.items():
+        rules = [(place, pattern, factor) for place, (_, _, n) in enumerate(own, 1) for adapter, pattern, factor in told if adapter == n]
+        made.append(mended([(file, strength) for file, strength, _ in own], rules, spec.id, base, ctx, {EXPERT_HEADER: folder} if folder else {}))
+    return made
+
+
+def mended(uses: Sequence[tuple[Path, float]], told: Sequence[Rule], family: str, base: str, ctx: Context, said: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """A file whose strength 1 is these adapters at their strengths and rules, to the bit what `merge` or `scale` makes of them.  said: further metadata.
 
     It lies in the run's folder, is made once for each such wish, and the oldest of them go.  Raises ValueError, OSError, Stopped.
     """
@@ -85,7 +103,7 @@ def mended(uses: Sequence[tuple[Path, float]], told: Sequence[Rule], family: str
     layers, naming = jobs.in_one_way(adapters, family, base, ctx)
     shares = [combine.Share(own, strength, [(p, f) for n, p, f in told if n == k]) for k, ((_, strength), own) in enumerate(zip(uses, layers, strict=True), 1)]
     made, _ = combine.merged(shares, "sum", 1.0, 0, jobs.cut_of(0, 1.0), jobs.progress(ctx, "mending"))
-    naming.write(target, made, "same", metadata_of(adapters, "mended", made, {"method": "sum"}))
+    naming.write(target, made, "same", {**metadata_of(adapters, "mended", made, {"method": "sum"}), **said})
     for old in sorted(folder.glob("*.safetensors"), key=lambda f: f.stat().st_mtime_ns)[:-MOST_FILES]:
         old.unlink()
     return target
