@@ -17,7 +17,8 @@ from training.engine.weights import base_folder
 from training.families import anima as family
 from training.family import Cond, Placement
 from training.formats import basemodel
-from training.formats.deliver import laid_out
+from training.formats.deliver import laid_out, readers
+from training.registry import get
 
 PLACE = Placement(torch.float32, "cpu")
 PROMPT, NEGATIVE = "a red cat near a tree", "a house"
@@ -115,6 +116,10 @@ def test_diffusers_own_loader_finds_every_layer_in_the_file_that_comfyui_reads(m
     laid, _ = laid_out(mine, {}, family.SPEC, "comfyui")
     assert all(k.startswith("diffusion_model.") for k in laid)
     assert set(AnimaModularPipeline.lora_state_dict({k: torch.from_numpy(v) for k, v in laid.items()})) == set(mine)
+    kohyas, _ = laid_out(mine, {}, family.SPEC, "kohya")
+    found = AnimaModularPipeline.lora_state_dict({k: torch.from_numpy(v) for k, v in kohyas.items()})
+    offer = readers(family.SPEC, "lora", get("adapters", "lora"), "kohya")
+    assert not any(k.startswith("transformer.") for k in found) and not offer.pipeline and "diffusers" not in offer.title
 
 
 def test_the_released_layout_is_a_base_model_and_another_familys_is_not(base, tmp_path):

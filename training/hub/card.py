@@ -332,6 +332,8 @@ def _elsewhere(config: TrainConfig, spec: FamilySpec, files: tuple[Offer, ...]) 
 
 def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str) -> list[str]:
     """The lines that draw a picture or a clip."""
+    if spec.modular:
+        return [f'image = pipeline(prompt={_literal(prompt)}, output="images")[0]']
     if not spec.latent.video:
         return [f"image = pipeline({_literal(prompt)}).images[0]"]
     s = config.sample
