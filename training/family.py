@@ -172,6 +172,7 @@ class FamilySpec:
     marks: str = ""  # a regular expression of the denoiser's layers' names, its dots plain, for a family whose `originals` are not written down
     comfyui: Literal["", "diffusers", "kohya", "comfyui"] = ""  # the layout whose names ComfyUI knows; "": kohya's where there is one, else not known
     comfyui_lacks: tuple[str, ...] = ()  # layers of that layout that ComfyUI knows by the first release's names alone
+    pipeline_reads_kohya: bool = True  # whether it takes a LoRA in kohya's layout, where there is one; tried
     pipeline_reads_originals: bool = False  # whether load_lora_weights takes a LoRA under "diffusion_model." whatever layers it has; tried
     broken_pipelines: tuple[str, ...] = ()  # of diffusers' "Img2Img" and "Inpaint" pipelines for it, those that do not run; tried
     pipeline_title: str = "diffusers"  # whose load_lora_weights that is

@@ -14,7 +14,7 @@ from tests.plan.test_presets import CARD
 from training import jobfile, registry
 from training.config import ModelPart, TrainConfig
 from training.engine import frozen, training_adapter
-from training.family import Cond, Placement, Speed
+from training.family import Cond, Modules, Placement, Speed
 from training.formats import adapting
 from training.plan import presets, speeding
 from training.plan.fromrun import drawing_like
@@ -83,6 +83,25 @@ def test_a_speed_adapter_acts_while_a_sample_is_drawn_and_leaves_nothing_behind(
             torch.testing.assert_close(said(m), theirs, atol=1e-6, rtol=1e-5)
         assert torch.equal(said(m), plain) and not hooks(m)
         assert any("a part for the text encoder, which is left out" in w for w in ctx.run.view().warnings) == warned
+
+
+def test_a_file_that_diffusers_knows_in_part_is_worn_whole(lab, tmp_path):
+    """Qwen-Image 2.1 as ComfyUI has it: gate and up in one matrix, of which diffusers' loader knows nothing."""
+    from diffusers import QwenImage21Transformer2DModel
+
+    family = registry.get("families", "qwen_image21")
+    m = Modules(torch.float32, denoiser=QwenImage21Transformer2DModel(in_channels=8, out_channels=8, num_layers=1, attention_head_dim=16, num_attention_heads=2, context_in_dim=16, axes_dims_rope=(8, 4, 4)))
+    block = m.denoiser.transformer_blocks[0]
+    wide, width = block.img_mlp.proj.weight.shape
+    made = {}
+    for name, rows in (("attn.to_q", width), ("img_mlp.gate_up", 2 * wide)):
+        made |= {f"diffusion_model.transformer_blocks.0.{name}.lora_A.weight": torch.randn(2, width), f"diffusion_model.transformer_blocks.0.{name}.lora_B.weight": torch.randn(rows, 2)}
+    save_file(made, tmp_path / "fused.safetensors")
+    found = training_adapter.worn(family, m, tmp_path / "fused.safetensors", Context(lab.make(), lab.home, 1))
+    assert set(found) == {f"transformer_blocks.0.{x}" for x in ("attn.to_q", "img_mlp.gate_layer", "img_mlp.proj")}
+    down, up, scale = found["transformer_blocks.0.img_mlp.proj"]
+    both = made["diffusion_model.transformer_blocks.0.img_mlp.gate_up.lora_B.weight"] @ made["diffusion_model.transformer_blocks.0.img_mlp.gate_up.lora_A.weight"]
+    torch.testing.assert_close(scale * up.weight @ down.weight, both[wide:])
 
 
 def test_a_context_adapter_stays_on_at_its_strength(base, lora, lab):

@@ -10,7 +10,7 @@ import pytest
 from training.formats import foreign, layouts
 from training.registry import get
 
-SD, XL, FLUX, WAN, SD3, ZIM, QWEN = (get("families", id).SPEC for id in ("sd15", "sdxl", "flux1", "wan21", "sd35", "z_image", "qwen_image"))
+SD, XL, FLUX, WAN, SD3, ZIM, QWEN, QWEN21 = (get("families", id).SPEC for id in ("sd15", "sdxl", "flux1", "wan21", "sd35", "z_image", "qwen_image", "qwen_image21"))
 Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 
 
@@ -41,6 +41,7 @@ def names(module):
     (FLUX, pair("single_blocks.7.processor.qkv_lora", ".down.weight", ".up.weight"), {f"transformer.single_transformer_blocks.7.attn.to_{x}" for x in "qkv"}),
     (SD3, pair("lora_unet_joint_blocks_5_context_block_attn_qkv", ".lora_down.weight", ".lora_up.weight"), {f"transformer.transformer_blocks.5.attn.add_{x}_proj" for x in "qkv"}),
     (ZIM, pair("diffusion_model.layers.4.attention.qkv", ".lora_A.weight", ".lora_B.weight"), {f"transformer.layers.4.attention.to_{x}" for x in "qkv"}),
+    (QWEN21, pair("diffusion_model.transformer_blocks.4.img_mlp.gate_up", ".lora_A.weight", ".lora_B.weight"), {f"transformer.transformer_blocks.4.img_mlp.{x}" for x in ("gate_layer", "proj")}),
     (QWEN, pair("lora_transformer_transformer_blocks_9_attn_add_k_proj", ".lora_down.weight", ".lora_up.weight"), {"transformer.transformer_blocks.9.attn.add_k_proj"}),
     (QWEN, pair("transformer_blocks.9.attn.to_k", ".lora_A.default.weight", ".lora_B.default.weight"), {"transformer.transformer_blocks.9.attn.to_k"}),
 ])  # fmt: skip

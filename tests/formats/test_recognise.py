@@ -39,5 +39,10 @@ def test_a_file_for_nobody_is_for_nobody():
         one_family(["transformer.single_transformer_blocks.0.attn.to_out.lora_A.weight"], {}, "")
 
 
+def test_a_matrix_that_comfyui_joined_is_known():
+    assert ids(["diffusion_model.transformer_blocks.0.img_mlp.gate_up.lora_A.weight"]) == {"qwen_image21"}
+    assert ids(["diffusion_model.transformer_blocks.0.img_mlp.gate_up.lora_A.weight", "diffusion_model.transformer_blocks.0.attn.to_q.lora_A.weight"]) == {"qwen_image21"}
+
+
 def test_what_stands_in_a_file_twice_is_one_layer():
     assert stems_of(["transformer.a.lora_A.weight", "transformer.a.lora_B.weight", "lora_unet_a.lora_A.weight"]) == ["transformer.a"]

@@ -72,6 +72,12 @@ def test_a_pipeline_that_diffusers_has_in_blocks_alone_is_loaded_in_its_own_way(
     at = lines.index("pipeline.load_components(torch_dtype=torch.bfloat16)")
     assert lines[at - 1].startswith("pipeline = ModularPipeline.from_pretrained(") and "dtype" not in lines[at - 1] and lines[at + 1] == 'pipeline.to("cuda")'
     assert 'pipeline.load_lora_weights("alice/my-cat", weight_name="my cat.safetensors")' in body and "torchvision" in body
+    assert any(line.startswith("image = pipeline(prompt=") and line.endswith(', output="images")[0]') for line in lines)
+
+
+def test_a_base_model_that_is_only_learnt_on_names_the_one_to_draw_with(run):
+    body = split_card(model_card(run, run.config(), get("families", "krea2").SPEC, repo_id="alice/my-cat"))[1]
+    assert "load that in its place, and draw with `num_inference_steps=8, guidance_scale=0.0`" in body
 
 
 def test_chosen_samples_and_a_checkpoint_are_what_the_card_shows(run):

@@ -12,12 +12,15 @@ from tests.engine.conftest import dataset, lab  # noqa: F401 fixtures
 from tests.engine.test_unpack import ctx, hub  # noqa: F401 fixtures
 from tests.families import anima as toy
 from training.config import ModelPart
+from training.engine import training_adapter
 from training.engine.unpack import _origin
 from training.engine.weights import base_folder
 from training.families import anima as family
 from training.family import Cond, Placement
-from training.formats import basemodel
-from training.formats.deliver import laid_out
+from training.formats import basemodel, foreign
+from training.formats.deliver import laid_out, readers
+from training.formats.recognise import count_of_denoiser, families_of
+from training.registry import get
 
 PLACE = Placement(torch.float32, "cpu")
 PROMPT, NEGATIVE = "a red cat near a tree", "a house"
@@ -115,6 +118,10 @@ def test_diffusers_own_loader_finds_every_layer_in_the_file_that_comfyui_reads(m
     laid, _ = laid_out(mine, {}, family.SPEC, "comfyui")
     assert all(k.startswith("diffusion_model.") for k in laid)
     assert set(AnimaModularPipeline.lora_state_dict({k: torch.from_numpy(v) for k, v in laid.items()})) == set(mine)
+    kohyas, _ = laid_out(mine, {}, family.SPEC, "kohya")
+    found = AnimaModularPipeline.lora_state_dict({k: torch.from_numpy(v) for k, v in kohyas.items()})
+    offer = readers(family.SPEC, "lora", get("adapters", "lora"), "kohya")
+    assert not any(k.startswith("transformer.") for k in found) and not offer.pipeline and "diffusers" not in offer.title
 
 
 def test_the_released_layout_is_a_base_model_and_another_familys_is_not(base, tmp_path):
@@ -144,7 +151,40 @@ def test_what_comes_after_the_text_encoder_is_in_what_cached_text_is_known_by(ba
     assert prints[0].keys() == prints[1].keys() == {"text_encoder"} and prints[0] != prints[1]
 
 
-@pytest.mark.parametrize("wrapped", ["", "net."])
+def lora(file, stem: str, beside: str):
+    """A LoRA for the first block's query, and for a layer of the network behind the text encoder."""
+    dice, made = seed(), {}
+    for name in (stem, beside):
+        made |= {f"{name}.lora_down.weight": torch.randn(2, 24, generator=dice), f"{name}.lora_up.weight": torch.randn(24, 2, generator=dice)}
+    save_file(made, file)
+    return made
+
+
+@pytest.mark.parametrize(("stem", "beside"), [
+    ("diffusion_model.blocks.0.self_attn.q_proj", "diffusion_model.llm_adapter.blocks.0.self_attn.q_proj"), ("lora_unet_blocks_0_self_attn_q_proj", "lora_unet_llm_adapter_blocks_0_self_attn_q_proj"),
+])  # fmt: skip
+def test_a_lora_that_also_changes_the_network_behind_the_text_encoder_is_worn_without_that(base, tmp_path, ctx, stem, beside):  # noqa: F811
+    made = lora(tmp_path / "both.safetensors", stem, beside)
+    assert [s.id for s in families_of(made, {})] == ["anima"] and count_of_denoiser(made, family.SPEC) == 1
+    mine = family.load(base, {"transformer"}, PLACE)
+    found = training_adapter.worn(family, mine, tmp_path / "both.safetensors", ctx)
+    (down, up, scale), = (found[name] for name in found)
+    assert set(found) == {"transformer_blocks.0.attn1.to_q"} and not hasattr(mine.denoiser, "peft_config")
+    torch.testing.assert_close(scale * up.weight @ down.weight, made[f"{stem}.lora_up.weight"] @ made[f"{stem}.lora_down.weight"])
+    assert any("also has a part for the network behind the text encoder" in w for w in ctx.run.view().warnings)
+    alone = {k: v.numpy() for k, v in made.items() if k.startswith(beside)}
+    with pytest.raises(ValueError, match="changes nothing but the network behind Anima's text encoder"):
+        foreign.to_diffusers(alone, {}, family.SPEC, lambda folder: [])
+
+
+def test_such_a_lora_is_converted_with_a_word_on_what_is_left_out(base, tmp_path, tool):
+    lora(tmp_path / "both.safetensors", "diffusion_model.blocks.0.self_attn.q_proj", "diffusion_model.llm_adapter.blocks.0.self_attn.q_proj")
+    run = tool("convert", adapter=str(tmp_path / "both.safetensors"), layout="kohya", base=str(base))
+    assert {k.split(".")[0] for k in load_file(run.result())} == {"lora_unet_blocks_0_self_attn_q_proj"}
+    assert any("behind the text encoder, which is left out" in w for w in run.view().warnings) and "1 layers" in run.last("finished")["summary"]
+
+
+@pytest.mark.parametrize("wrapped", ["", "net.", "diffusion_model.", "model.diffusion_model."])
 def test_a_single_file_is_taken_apart_with_the_network_that_it_encloses(base, tmp_path, hub, ctx, wrapped):  # noqa: F811
     """As ComfyUI has it: one file with the denoiser and, under llm_adapter., what comes after the text encoder."""
     from training.tools.fuse_file import assembly
@@ -155,7 +195,7 @@ def test_a_single_file_is_taken_apart_with_the_network_that_it_encloses(base, tm
     file = tmp_path / f"{wrapped}anima-mine.safetensors"
     tensors = {wrapped + k: t + 0.5 * ("llm_adapter" in k) for k, t in load_file(whole).items()}
     assert sum("llm_adapter." in k for k in tensors) == len(load_file(base / "text_conditioner" / "diffusion_pytorch_model.safetensors"))
-    save_file(tensors, file)
+    save_file(tensors | ({"first_stage_model.encoder.x.weight": torch.ones(2, 2)} if wrapped.startswith("model.") else {}), file)
     again = base_folder(ModelPart(family="anima", source=str(file)), family, ctx)
     for part, more in (("transformer", 0), ("text_conditioner", 0.5)):
         name = f"{part}/diffusion_pytorch_model.safetensors"
@@ -163,7 +203,23 @@ def test_a_single_file_is_taken_apart_with_the_network_that_it_encloses(base, tm
         assert found.keys() == meant.keys() and all(torch.equal(found[k], meant[k] + more) for k in meant)
 
 
+def test_a_lora_is_put_into_a_file_that_keeps_its_own_names(base, tmp_path, hub, tool):  # noqa: F811
+    from training.tools.fuse_file import assembly
+
+    hub(family.SPEC.default_source, base)
+    assembly(base, family.SPEC).write(tmp_path / "plain.safetensors", {}, {}, lambda *told: None)
+    before = {f"model.diffusion_model.{k}": t for k, t in load_file(tmp_path / "plain.safetensors").items()} | {"first_stage_model.x.weight": torch.ones(2, 2)}
+    save_file(before, tmp_path / "saved.safetensors")
+    made = lora(tmp_path / "lora.safetensors", "lora_unet_blocks_0_self_attn_q_proj", "lora_unet_llm_adapter_blocks_0_self_attn_q_proj")
+    after = load_file(tool("fuse", family="anima", base=str(tmp_path / "saved.safetensors"), adapters=[{"file": str(tmp_path / "lora.safetensors")}]).result())
+    assert after.keys() == before.keys()
+    changed = [k for k in before if not torch.equal(before[k], after[k])]
+    assert changed == ["model.diffusion_model.blocks.0.self_attn.q_proj.weight"]
+    what = made["lora_unet_blocks_0_self_attn_q_proj.lora_up.weight"] @ made["lora_unet_blocks_0_self_attn_q_proj.lora_down.weight"]
+    torch.testing.assert_close(after[changed[0]] - before[changed[0]], what, atol=1e-5, rtol=1e-4)
+
+
 def test_of_two_depths_a_single_file_is_like_the_one_of_its_size():
-    weights = lambda count: {"net.llm_adapter.embed.weight": torch.empty(1, device="meta"), "net.x": torch.empty(int(count), device="meta")}
+    weights = lambda count: {"llm_adapter.embed.weight": torch.empty(1, device="meta"), "x": torch.empty(int(count), device="meta")}
     assert _origin(weights(2.09e9), family.SPEC, "some name") == family.SPEC.default_source
     assert _origin(weights(2.92e9), family.SPEC, "some name") == "v2ray/Anima-2.9B-preview-v1-diffusers"

@@ -64,6 +64,8 @@ def start(source: str, adapter: ModuleType, modules: dict[str, nn.Module], spec:
     header = {k: v for name, module in modules.items() for k, v in adapter.settings(module, name).items()}
     mine = {k: v for name, module in modules.items() for k, v in adapter.tensors(module, name).items()}
     _refuse_others(source, tensors, mine)
+    if less := foreign.left_out(place, layouts.names_in(place), spec):
+        ctx.warn(less)
     # the file's strength lies in its weights, this run's in alpha: divided out, both act alike
     by_name = layouts.scales(mine, header)
     ready = {k: torch.from_numpy(v.astype(np.float32)) / by_name.get(k, 1.0) for k, v in tensors.items()}

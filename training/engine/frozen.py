@@ -17,10 +17,9 @@ from torch import nn
 from ..config import TrainConfig
 from ..family import FamilySpec, Modules, Speed
 from ..formats import basehash
-from ..formats.adapting import adapter_layers
 from ..hub.download import lora_file
 from ..runs.context import Context
-from . import adapter_files, training_adapter
+from . import training_adapter
 from .wardrobe import reaches_text
 
 CONTEXT = "context adapter"  # begins what it is called in a run's record of its base model
@@ -107,29 +106,13 @@ def _read(source: str, setting: str, family: ModuleType, m: Modules, ctx: Contex
     file = _file(source, ctx)
     try:
         training_adapter.refuse_dora(file)
+        found = training_adapter.worn(family, m, file, ctx)
     except ValueError as error:
         raise ValueError(f"{setting} is {source!r}, but {error}") from None
-    try:
-        found = training_adapter.read(family, m, file)
-    except ValueError as theirs:
-        try:
-            found = _read_here(family.SPEC, m.denoiser, file)
-        except (ValueError, KeyError, AttributeError):
-            raise ValueError(f"{setting} is {source!r}, but {theirs}") from None
     if not found:
         raise ValueError(f"{setting} is {source!r}, but {file.name} holds no LoRA for {family.SPEC.title}; leave it empty, or choose another")
     if reaches_text(file, family.SPEC):
         ctx.warn(f"{file.name} also has a part for the text encoder, which is left out")
         if setting == "model.context_adapter":
             ctx.warn("What is learnt beside the context adapter is learnt without its part for the text encoder; the Playground and other programs draw with that part, so pictures there may differ from the samples")
-    return found
-
-
-def _read_here(spec: FamilySpec, denoiser: nn.Module, file: Path) -> Layers:
-    adapter_files.load_denoiser(file, denoiser, spec, "frozen")
-    found = {}
-    for name in adapter_layers(denoiser):
-        layer = denoiser.get_submodule(name)
-        found[name] = (layer.lora_A["frozen"].requires_grad_(False), layer.lora_B["frozen"].requires_grad_(False), layer.scaling["frozen"])
-    denoiser.unload_lora()
     return found

@@ -14,11 +14,14 @@ from types import ModuleType
 from torch import nn
 
 from ..config import ModelPart
-from ..family import Modules
+from ..family import FamilySpec, Modules
+from ..formats import foreign, layouts
 from ..formats.adapting import adapter_layers
 from ..formats.layouts import names_in
+from ..formats.recognise import count_of_denoiser
 from ..hub.download import lora_file
 from ..runs.context import Context
+from . import adapter_files
 
 NAME = "training_adapter"
 MAGNITUDES = ("lora_magnitude_vector", "lora_magnitude_vector.weight", "dora_scale")  # of a DoRA, as peft, diffusers and other programs name them
@@ -61,7 +64,7 @@ class TrainingAdapter:
 def attach(model: ModelPart, family: ModuleType, m: Modules, ctx: Context) -> TrainingAdapter:
     """The config's training adapter on m.denoiser, which carries no other adapter yet; without one, one that does nothing.
 
-    The file is read by the family's own pipeline, as any LoRA is.  Raises ValueError.
+    Raises ValueError.
     """
     if not model.training_adapter:
         return TrainingAdapter({})
@@ -70,7 +73,7 @@ def attach(model: ModelPart, family: ModuleType, m: Modules, ctx: Context) -> Tr
     file = lora_file(model.training_adapter, token.reveal() if token else None)
     try:
         refuse_dora(file)
-        found = read(family, m, file)
+        found = worn(family, m, file, ctx)
     except ValueError as error:
         raise ValueError(f"the training adapter {error}") from None
     if not found:
@@ -84,6 +87,45 @@ def refuse_dora(file: Path) -> None:
         raise ValueError(f"{file.name} is a DoRA, which cannot lie beside the base model's layers; take a LoRA")
 
 
+def worn(family: ModuleType, m: Modules, file: Path, ctx: Context) -> dict[str, tuple[nn.Module, nn.Module, float]]:
+    """As read(), of a LoRA in whatever layout: by diffusers' loader, or by our own where that does not know all layers of the file.  Raises ValueError."""
+    names = layouts.names_in(file)
+    meant = count_of_denoiser(names, family.SPEC)
+    theirs, why = {}, None
+    try:
+        theirs = read(family, m, file)
+    except ValueError as error:
+        why = error
+    found = theirs
+    if len(theirs) < meant:
+        try:
+            found = max(theirs, read_here(family.SPEC, m.denoiser, file), key=len)
+        except (ValueError, KeyError, AttributeError) as ours:
+            if not theirs and why is None:
+                why = ValueError(f"{file.name} cannot be read for {family.SPEC.title}: {ours}")
+    if not found and why:
+        raise why
+    if found and len(found) < meant:
+        ctx.warn(f"{file.name} is for {meant} layers, of which this {family.SPEC.title} has {len(found)}; the others are left out")
+    if less := foreign.left_out(file, names, family.SPEC):
+        ctx.warn(less)
+    return found
+
+
+def read_here(spec: FamilySpec, denoiser: nn.Module, file: Path) -> dict[str, tuple[nn.Module, nn.Module, float]]:
+    """As read(), by our own reader."""
+    denoiser.unload_lora()  # what another reader put in before it failed
+    try:
+        adapter_files.load_denoiser(file, denoiser, spec, NAME)
+        found = {}
+        for name in adapter_layers(denoiser):
+            layer = denoiser.get_submodule(name)
+            found[name] = (layer.lora_A[NAME].requires_grad_(False), layer.lora_B[NAME].requires_grad_(False), layer.scaling[NAME])
+        return found
+    finally:
+        denoiser.unload_lora()
+
+
 def read(family: ModuleType, m: Modules, file: Path) -> dict[str, tuple[nn.Module, nn.Module, float]]:
     """{layer of the denoiser: (down, up, scale)} of a LoRA file; the denoiser is left without it.  Raises ValueError."""
     pipe = family.pipeline(Modules(m.dtype, denoiser=m.denoiser, scheduler=m.scheduler))
@@ -93,7 +135,7 @@ def read(family: ModuleType, m: Modules, file: Path) -> dict[str, tuple[nn.Modul
         for name in adapter_layers(m.denoiser):
             layer = m.denoiser.get_submodule(name)
             found[name] = (layer.lora_A[NAME].requires_grad_(False), layer.lora_B[NAME].requires_grad_(False), layer.scaling[NAME])
-    except (ValueError, KeyError, RuntimeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, RuntimeError, AttributeError) as error:
         raise ValueError(f"{file.name} cannot be read for {family.SPEC.title}: {str(error).splitlines()[0]}") from None
     if found:
         pipe.unload_lora_weights()

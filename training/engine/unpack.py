@@ -22,6 +22,7 @@ from ..family import FamilySpec
 from ..files import fsync, fsync_folder, write_atomic
 from ..formats import basehash
 from ..formats.basemodel import INDEXES, fingerprint_file, read_header
+from ..formats.onefile import unwrapped
 from ..hub.download import SMALL, SPARE_BYTES
 from ..names import folder_name
 from ..runs.context import Context, Stopped
@@ -29,7 +30,6 @@ from ..runs.context import Context, Stopped
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F8_E4M3": torch.bfloat16, "F8_E5M2": torch.bfloat16}
 SUMS = "easel-sums.json"  # {file: sha256}, beside what was unpacked
 VAE_PREFIXES = ("first_stage_model.", "vae.")
-WRAPPED = "net."  # before the names of a denoiser in some files
 SCALED = (".scale_weight", ".weight_scale", ".absmax", ".quant_map", "scaled_fp8")  # keys of files whose weights are no plain numbers
 
 
@@ -72,6 +72,8 @@ def _unpack(file: Path, header: dict, parts: list[str], target: Path, spec: Fami
     from safetensors.torch import load_file
 
     weights = load_file(file)  # mapped, not read
+    if spec.enclosed:
+        weights = unwrapped(weights)
     origin = _origin(weights, spec, file.stem)
     try:
         source = download(origin, ())
@@ -167,14 +169,13 @@ def _part(weights: dict, name: str, made_by: list[str], source: Path, dtype: tor
     """One part as a module."""
     if name in spec.enclosed:
         return _taken_out(weights, spec.enclosed[name], made_by[1], source / name, dtype, file)
-    starts = tuple(before + start for start in spec.enclosed.values() for before in ("", WRAPPED))
+    starts = tuple(spec.enclosed.values())
     return _convert({k: t for k, t in weights.items() if not (starts and k.startswith(starts))}, made_by[:2], name, source, dtype, file)
 
 
 def _enclosed(weights: dict, start: str) -> dict:
     """The tensors whose names begin so, under the names behind that."""
-    plain = {key.removeprefix(WRAPPED): tensor for key, tensor in weights.items()}
-    return {key.removeprefix(start): tensor for key, tensor in plain.items() if key.startswith(start)}
+    return {key.removeprefix(start): tensor for key, tensor in weights.items() if key.startswith(start)}
 
 
 def _taken_out(weights: dict, start: str, class_name: str, folder: Path, dtype: torch.dtype, file: Path) -> torch.nn.Module:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from ..family import FamilySpec
-from ..formats import layouts
+from ..formats import foreign, layouts
 from . import adapter_files
 
 MOST = 12  # adapters that stay loaded; the one that was longest not worn goes first
@@ -58,6 +58,8 @@ class Wardrobe:
             name = f"worn{self._made}"
             try:
                 adapter_files.load(file, self.modules, self.spec, name)
+                if less := foreign.left_out(file, layouts.names_in(file), self.spec):
+                    self.warn(less)
             except ValueError:
                 self._throw_away(name)  # it may be on some modules already
                 raise

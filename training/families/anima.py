@@ -57,6 +57,7 @@ SPEC = FamilySpec(
     enclosed={"text_conditioner": "llm_adapter."},
     comfyui="comfyui",
     pipeline_reads_originals=True,
+    pipeline_reads_kohya=False,
 )
 
 

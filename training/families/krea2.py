@@ -62,6 +62,11 @@ SPEC = FamilySpec(
         "A licence to accept on the Hub; commercial use below a yearly revenue of 1,000,000 USD."
     ),
     tags=("krea-2", "text-to-image"),
+    # diffusers, examples/dreambooth/README_krea2.md
+    elsewhere=(
+        "What is learnt on Krea 2 Raw is meant for [krea/Krea-2-Turbo](https://huggingface.co/krea/Krea-2-Turbo): load that in its place, "
+        "and draw with `num_inference_steps=8, guidance_scale=0.0`."
+    ),
     pipeline="Krea2Pipeline",
     # Turbo without Raw, in rank 64, by Krea and ComfyUI's authors; with the shift that Krea2Pipeline fixes for Turbo, whatever the size
     speed={"Comfy-Org/Krea-2/loras/krea2_turbo_lora_rank_64_bf16.safetensors": Speed(8, 1, settings={"base_shift": 1.15, "max_shift": 1.15})},

@@ -22,7 +22,7 @@ SPEC = FamilySpec(
     id="qwen_image21",
     title="Qwen-Image 2.1",
     default_source="Qwen/Qwen-Image-2.1",
-    elsewhere_called=("qwenimage21", "qwen21"),
+    elsewhere_called=("qwenimage21", "qwenimage2", "qwen21"),
     licence="other",  # the Qwen Research License: not for commercial use
     licence_url="https://huggingface.co/Qwen/Qwen-Image-2.1/blob/main/LICENSE",
     latent=LatentSpec(channels=64, stride=16),
@@ -41,6 +41,8 @@ SPEC = FamilySpec(
     pipeline="QwenImage21Pipeline",
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=tuple(Original(x, (x,)) for x in _LAYERS),
+    # ComfyUI keeps both in one matrix, the gate's rows first: diffusers' convert_qwen_image21_transformer_checkpoint_to_diffusers
+    known=(Original("transformer_blocks.{n}.img_mlp.gate_up", ("transformer_blocks.{n}.img_mlp.gate_layer", "transformer_blocks.{n}.img_mlp.proj"), (1, 1)),),
     comfyui="diffusers",
     references=References(most=10, read=True),  # most: of the model's card; the call itself has no limit
 )

@@ -110,7 +110,7 @@ def _offer(spec: FamilySpec, kind: str, adapter: ModuleType, layout: Layout, end
 def _pipeline_reads(spec: FamilySpec, kind: str, layout: Layout) -> bool:
     if layout == "diffusers":
         return kind in spec.pipeline_loads
-    return kind == "lora" and kind in spec.pipeline_loads and (spec.kohya is not None if layout == "kohya" else spec.pipeline_reads_originals)
+    return kind == "lora" and kind in spec.pipeline_loads and (spec.kohya is not None and spec.pipeline_reads_kohya if layout == "kohya" else spec.pipeline_reads_originals)
 
 
 def _comfyui_reads(spec: FamilySpec, adapter: ModuleType, layout: Layout) -> bool:

@@ -11,8 +11,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -60,7 +61,8 @@ def to_diffusers(tensors: Arrays, metadata: Mapping[str, str], spec: FamilySpec,
     """
     tensors = {normal(k): v for k, v in tensors.items()}
     refuse_others(tensors)
-    own = json.loads(metadata.get(LORA_HEADER) or "{}")
+    tensors = _without_enclosed(tensors, spec)
+    own = {k: v for k, v in json.loads(metadata.get(LORA_HEADER) or "{}").items() if k.split(".", 1)[0] not in spec.enclosed}
     if own:  # only diffusers' layout has it
         tensors, own = bake({_prefixed(k, spec): v for k, v in tensors.items() if not k.startswith(BESIDE) and not k.endswith(".dora_scale")}, own)
         return tensors, own
@@ -72,6 +74,27 @@ def to_diffusers(tensors: Arrays, metadata: Mapping[str, str], spec: FamilySpec,
         for (name, _), piece in zip(targets, _pieces(peft_parts(parts), targets), strict=True):
             made |= {f"{module}.{name}.{what}": tensor for what, tensor in piece.items()}
     return made, header or inferred(made)
+
+
+def enclosed(stem: str, spec: FamilySpec) -> bool:
+    """Whether a layer, as a file names it, is one of a network that the first release's file of the denoiser encloses: no adapter of it is worn here."""
+    start = next((s for s in (*FLAT, *DOTTED) if stem.startswith(s)), "")
+    rest = stem.removeprefix(start)
+    return any(rest.startswith(begins.replace(".", "_") if start in FLAT else begins) or stem.startswith(f"{folder}.") for folder, begins in spec.enclosed.items())
+
+
+def left_out(file: Path, keys: Iterable[str], spec: FamilySpec) -> str:
+    """A sentence where to_diffusers leaves out a part of a file with tensors of these names, else ""."""
+    found = any(m and enclosed(m["layer"], spec) for m in map(TENSOR.fullmatch, map(normal, keys)))
+    return f"{file.name} also has a part for the network behind the text encoder, which is left out here" if found else ""
+
+
+def _without_enclosed(tensors: Arrays, spec: FamilySpec) -> Arrays:
+    """Raises ValueError where nothing else is there."""
+    found = {k: v for k, v in tensors.items() if not enclosed(TENSOR.fullmatch(k)["layer"], spec)}  # type: ignore[index]
+    if tensors and not found:
+        raise ValueError(f"this file changes nothing but the network behind {spec.title}'s text encoder, which cannot be worn, trained or converted here")
+    return found
 
 
 def layout(keys: list[str], spec: FamilySpec) -> str:

@@ -22,7 +22,7 @@ from ..family import FamilySpec
 from ..outside import open_plain, size
 from .deliver import offers, readers
 from .factors import layers_of, product
-from .foreign import DOTTED, kind_of, normal, refuse_others
+from .foreign import DOTTED, kind_of, left_out, normal, refuse_others
 from .layouts import LORA_HEADER, TENSOR, bake, rank_of
 from .mapped import FLOATS, Mapped
 from .recognise import families_of, known_to, stems_of
@@ -96,6 +96,8 @@ def _adapter(found: Contents, mapped: Mapped, names: list[str], plugins: Path | 
     found.layers = len(stems)
     first = stems[0]
     found.layout = LAYOUTS["kohya" if "." not in first else "comfyui" if first.startswith(DOTTED) else "diffusers"]
+    if specs and (less := left_out(mapped.file, names, specs[0])):
+        found.odd.append(less)
     if specs and found.kind:
         _readers(found, specs[0], plugins)
     elif not specs:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from .layouts import CLIP_ROOT
 
 UNET = "UNet2DConditionModel"  # the class of the networks whose files hold all parts of the model
 UNET_PREFIX, VAE_PREFIX = "model.diffusion_model.", "first_stage_model."
+WRAPPED = (UNET_PREFIX, "diffusion_model.", "net.")  # before the names of a denoiser in some files
+T = TypeVar("T")
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
@@ -47,6 +50,12 @@ class Whole:
 
     shape: Shape
     pieces: tuple[Piece, ...]
+
+
+def unwrapped(named: Mapping[str, T]) -> dict[str, T]:
+    """What a file holds of a denoiser, by the names of its first release: without what programs put before these, and what they put beside."""
+    start = next((w for w in WRAPPED if any(name.startswith(w) for name in named)), "")
+    return {name.removeprefix(start): what for name, what in named.items() if name.startswith(start)}
 
 
 def places(shapes: Shapes, class_name: str, config: dict, what: str) -> dict[str, Rows]:

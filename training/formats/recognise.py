@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import registry
 from ..family import FamilySpec
-from .foreign import DOTTED, FLAT, FLAT_TEXT, normal
+from .foreign import DOTTED, FLAT, FLAT_TEXT, enclosed, normal
 from .layouts import BESIDE, CLIP_ROOT, TENSOR
 
 DENOISERS = ("unet", "transformer", "transformer_2")  # folders that stand in front of a layer in diffusers' layout
@@ -40,6 +40,8 @@ def known_to(spec: FamilySpec) -> Callable[[str], bool]:
     texts = spec.parts["text"]
 
     def knows(stem: str) -> bool:
+        if enclosed(stem, spec):
+            return True
         for start, number in FLAT_TEXT.items():
             if stem.startswith(start):
                 alone = start != "lora_te_" or len(spec.trainable_text) < 2
@@ -56,6 +58,19 @@ def known_to(spec: FamilySpec) -> Callable[[str], bool]:
         return bool(plain.fullmatch(stem.removeprefix(start)))
 
     return knows
+
+
+def count_of_denoiser(names: Iterable[str], spec: FamilySpec) -> int:
+    """How many of the denoiser's layers, as diffusers has them, a file with tensors of these names is for."""
+    originals = (*spec.originals, *(spec.kohya.originals if spec.kohya else ()), *spec.known)
+    joined = [(re.compile(re.escape(name).replace(r"\{n\}", r"\d+")), len(o.parts)) for o in originals if o.parts[1:] for name in (o.name, o.name.replace(".", "_"))]
+    found = 0
+    for stem in stems_of(names):
+        module = stem.partition(".")[0]
+        if not (enclosed(stem, spec) or stem.startswith((*FLAT_TEXT, CLIP_ROOT)) or module.startswith("text_encoder")):
+            rest = stem.removeprefix(next((s for s in (*FLAT, *DOTTED, *(f"{d}." for d in DENOISERS)) if stem.startswith(s)), ""))
+            found += next((parts for name, parts in joined if name.fullmatch(rest)), 1)
+    return found
 
 
 def _pattern(spec: FamilySpec, flat: bool) -> re.Pattern:

@@ -355,6 +355,8 @@ def _elsewhere(config: TrainConfig, spec: FamilySpec, files: tuple[Offer, ...]) 
 
 def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str, plugins: Path | None) -> list[str]:
     """The lines that draw a picture or a clip."""
+    if spec.modular:
+        return [f'image = pipeline(prompt={_literal(prompt)}, output="images")[0]']
     if spec.references and editing.edits(concepts.known(config, plugins)):
         shown = "load_image(\"before.png\")"
         return ["from diffusers.utils import load_image", "", f"image = pipeline(prompt={_literal(prompt)}, {spec.references.image}={f'[{shown}]' if spec.references.several else shown}).images[0]"]

@@ -33,6 +33,7 @@ def run(config: Config, ctx) -> None:
 
     from .. import registry
     from ..formats.deliver import offer_for, relaid
+    from ..formats.foreign import left_out
     from ..formats.recognise import one_family
     from ..outside import size
     from ..plan.layers import layer_names
@@ -51,6 +52,8 @@ def run(config: Config, ctx) -> None:
         os.replace(unproven, target)
     finally:
         unproven.unlink(missing_ok=True)
-    layers, took = len(adapter.tensors), size(target.stat().st_size)
+    if less := left_out(file, adapter.mapped.entries, spec):
+        ctx.warn(less)
+    layers, took = len(opened(target).tensors) if less else len(adapter.tensors), size(target.stat().st_size)
     text = f"{layers} layers, to be read by {offer.title}, {took}" if config.layout in ("most", offer.layout) else f"{layers} layers in the layout {config.layout}, {took}"
     ctx.emit("finished", path=target.name, summary=text)

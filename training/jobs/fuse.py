@@ -47,6 +47,8 @@ def run(config: Config, ctx) -> None:
     from ..engine.weights import base_folder
     from ..formats.basehash import sha256_of
     from ..formats.basemodel import single_file
+    from ..formats.foreign import left_out
+    from ..formats.layouts import names_in
     from ..plan.layers import layer_names
     from ..tools import fuse, jobs
     from ..tools.combine import Share
@@ -58,6 +60,9 @@ def run(config: Config, ctx) -> None:
     folder, file = base_folder(ModelPart(family=config.family, source=config.base), family, ctx), single_file(config.base)
     shares = [Share({}, use.strength, [(b.pattern, b.strength) for b in config.blocks if b.adapter in (0, n)]) for n, use in enumerate(config.adapters, 1)]
     changes = fuse.changes([(f, s.at) for f, s in zip(files, shares, strict=True)], spec, layer_names(str(folder), family))
+    for f in files:
+        if less := left_out(f, names_in(f), spec):
+            ctx.warn(less)
     if not changes:
         raise ValueError("nothing would change: every strength is 0")
     fuse.check_room(ctx.run.path, fuse.needed_bytes(file or folder))
@@ -85,11 +90,13 @@ def run(config: Config, ctx) -> None:
 def _into_file(file, made, spec, network, changes, said, writing):
     """A single file again.  (weight before, weight after, its number format), each of a layer."""
     from ..formats.mapped import Mapped
-    from ..formats.onefile import places
+    from ..formats.onefile import Rows, places, unwrapped
     from ..tools import fuse_file
 
     before = Mapped(file)
-    where = places({n: before.shape(n) for n in before.entries}, *network, file.name)
+    own = {n: n for n in before.entries}
+    inside = unwrapped(own) if spec.enclosed else own  # the conversion wants the first release's names, and what is written keeps the file's
+    where = {name: Rows(inside[there.name], there.rows) for name, there in places({n: before.shape(whole) for n, whole in inside.items()}, *network, file.name).items()}
     fuse_file.into_file(file, made, spec, changes, where, said, writing)
     after = Mapped(made)
     spot = lambda stem: where[f"{stem.partition('.')[2]}.weight"]

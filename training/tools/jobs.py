@@ -138,6 +138,9 @@ def in_one_way(adapters: list[Adapter], family: str, base: str, ctx: Context) ->
         raise ValueError(f"the files name their layers in different ways, and {seen}; say for which family of models they are")
     plugin = registry.get("families", common[0], plugins)
     names = layer_names(base or plugin.SPEC.default_source, plugin)
+    for a in adapters:
+        if less := foreign.left_out(a.file, a.mapped.entries, plugin.SPEC):
+            ctx.warn(less)
     layout = offers(plugin.SPEC, "lora", registry.get("adapters", "lora", plugins))[0].layout
     return [{stem: partial(_given, p) for stem, p in in_diffusers(a, plugin.SPEC, names).items()} for a in adapters], Naming(adapters[0], plugin.SPEC, names, layout)
 
