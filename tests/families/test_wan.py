@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tests.engine.conftest import lab  # noqa: F401 a fixture
-from training import registry
+from training import jobfile, registry
 from training.config import LossPart
 from training.data import frames
 from training.engine import adapter_files, checkpoint, experts, noise
@@ -22,12 +22,15 @@ from training.engine.finish import finish
 from training.engine.loop import Session
 from training.engine.prepare import prepare
 from training.engine.randomness import unit
+from training.engine.studio import Studio
 from training.family import Cond, Placement
 from training.formats import deliver, halves, layouts
 from training.hub import card
+from training.jobs import play
 from training.plan import experts as plan
 from training.plan.timelaw import of_config
 from training.runs.context import Context
+from training.runs.run import create
 
 from . import wan22_a14b as toy
 from .test_every_family import _kit, base, calls, conditioned, dataset, job, latents_like, pictures  # noqa: F401 fixtures
@@ -242,6 +245,32 @@ def test_for_which_denoiser_a_file_is(tmp_path):
     (tmp_path / "a_high_noise.safetensors").touch()
     (tmp_path / "a_low_noise.safetensors").touch()
     assert [p.name for p in halves.together(tmp_path / "a_low_noise.safetensors", SPEC)] == ["a_low_noise.safetensors", "a_high_noise.safetensors"]
+
+
+@pytest.mark.slow
+def test_what_a_studio_wears_goes_into_both_denoisers_also_where_blocks_are_moved(kit, lab, tmp_path):  # noqa: F811
+    run = create(lab.home.outputs, jobfile.parse(play.Config, {"kind": "play", "name": "play", "model": {"family": "wan22_a14b", "source": str(kit.folder), "dtype": "fp32"}, "device": "cpu"}))
+    studio = Studio(run.config(), Context(run, lab.home, 1), keep_text=False)
+    width = kit.m.denoiser.transformer.blocks[0].attn1.to_q.in_features
+    made = lambda seed: torch.randn(2, width, generator=torch.Generator().manual_seed(seed))
+    for seed, name in enumerate(("a_high_noise", "a_low_noise", "b_HIGH_fp16")):
+        layers = [f"diffusion_model.blocks.0.self_attn.{n}.lora_{x}.weight" for n in "qv" for x in "AB"]
+        save_file({k: made(9 * seed + n) if "lora_A" in k else made(9 * seed + n).T.contiguous() for n, k in enumerate(layers)}, tmp_path / f"{name}.safetensors")
+    noisy, cond = latents_like(kit, 1), conditioned(kit, "a cat")
+    ask = lambda level: FAMILY.predict(studio.m, noisy, torch.tensor([level]), cond)
+    file = lambda name: (str(tmp_path / f"{name}.safetensors"), 1.0)
+    off = [file("a_high_noise"), (file("a_low_noise")[0], 0.0)]
+    with torch.no_grad():
+        answers = {}
+        for name, worn, rules in (("nothing", [], ()), ("both", [file("a_high_noise")], ()), ("moved", [file("a_low_noise")], [(1, r"attn\.q", 1.0)]), ("less", [file("a_high_noise")], [(1, r"attn\.q", 0.0)]), ("high", off, [(1, r"attn\.q", 0.5)]), ("half", [file("b_HIGH_fp16")], ())):
+            assert name in ("half", "high") or not any("acts on one denoiser alone" in text for text in run.view().warnings)
+            studio.wear(worn, rules)
+            answers[name] = [ask(level) for level in (0.95, 0.3)]
+    changed = {name: [not torch.allclose(a, b, atol=1e-6) for a, b in zip(found, answers["nothing"], strict=True)] for name, found in answers.items()}
+    assert changed == {"nothing": [False, False], "both": [True, True], "moved": [True, True], "less": [True, True], "high": [True, False], "half": [True, False]}
+    torch.testing.assert_close(answers["moved"], answers["both"], atol=1e-4, rtol=1e-3)
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(answers["less"], answers["both"], strict=True)), "the rule acts in either"
+    assert any("none of its files is for 'low' noise" in text for text in run.view().warnings) and any("moved in both files" in text for text in run.view().warnings)
 
 
 def test_a_file_for_the_other_denoiser_starts_no_run_and_says_so(kit, lab, clips, tmp_path):  # noqa: F811

@@ -82,7 +82,7 @@ def mended_apart(uses: Sequence[tuple[Path, float, int]], told: Sequence[Rule], 
         mapped = Mapped(use[0])
         halves.setdefault(half_of(use[0], mapped.entries, mapped.metadata, spec), []).append(use)
     made = []
-    for folder, own in halves.items():
+    for folder, own in ({f: own for f, own in halves.items() if any(strength for _, strength, _ in own)} or halves).items():
         rules = [(place, pattern, factor) for place, (_, _, n) in enumerate(own, 1) for adapter, pattern, factor in told if adapter == n]
         made.append(mended([(file, strength) for file, strength, _ in own], rules, spec.id, base, ctx, {EXPERT_HEADER: folder} if folder else {}))
     return made
