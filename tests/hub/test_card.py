@@ -1,6 +1,8 @@
 """The card and the file's metadata: complete, honest, and without anything of this computer."""
 
+import ast
 import hashlib
+import inspect
 import json
 import struct
 
@@ -178,3 +180,29 @@ def test_a_card_for_video_says_so_and_saves_a_clip(run):
     assert "num_frames=33" in body and "export_to_video" in body and "images[0]" not in body
     python = body.partition("```python\n")[2].partition("```")[0]
     compile(python, "card", "exec")
+
+
+GIVEN = {"flux2": "image", "flux2_klein": "image", "flux1_kontext": "image", "qwen_image_edit": "image", "qwen_image21": "image", "omnigen2": "input_images"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("id", "task"), [*((id, "image-to-image") for id in GIVEN), ("wan21_i2v", "image-to-video"), ("wan22_i2v_a14b", "image-to-video"), ("flux2", "text-to-image"), ("wan21", "text-to-video")])
+def test_the_cards_code_calls_the_pipeline_as_it_wants_to_be_called(run, id, task):
+    import diffusers
+
+    from training.models.omnigen2 import pipeline as omnigen2
+
+    spec, config = get("families", id).SPEC, run.config()
+    objective = "edit" if task == "image-to-image" else "images"
+    config = config.model_copy(update={"model": ModelPart(family=id, source=spec.default_source), "loss": config.loss.model_copy(update={"objective": objective})})
+    meta, body = split_card(model_card(run, config, spec))
+    assert meta["pipeline_tag"] == meta["tags"][0] == task and ("picture before" in body) == (objective == "edit")
+    python = body.partition("```python\n")[2].partition("```")[0]
+    call = next(n for n in ast.walk(ast.parse(python)) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "pipeline")
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    for name in (spec.pipeline, *spec.other_pipelines):
+        cls = getattr(omnigen2 if spec.pipeline_module else diffusers, name)
+        inspect.signature(cls.__call__).bind(None, *call.args, **given)
+    wanted = GIVEN[id] if objective == "edit" else "image" if task == "image-to-video" else None
+    assert not call.args and given["prompt"] == "'zibbo on a sofa'" and set(given) & {"image", "input_images"} == ({wanted} if wanted else set())
+    assert not wanted or ("import load_image" in python and given[wanted].startswith("[") == (id == "omnigen2"))
