@@ -59,9 +59,7 @@ class Reference:
         picture = self.treatment.apply(self.control.load())
         if not (c := self.crop):
             return picture
-        across, down = picture.width / c.scaled[0], picture.height / c.scaled[1]
-        part = (c.left * across, c.top * down, min((c.left + c.width) * across, picture.width), min((c.top + c.height) * down, picture.height))
-        return picture.resize((width, height), Image.Resampling.LANCZOS, box=part)
+        return part_of(picture, c, width, height)
 
     def key(self, encoder: str, flip: bool) -> str:
         """Where its latents are cached; depends on what it is and how it is cut, not on where the file lies."""
@@ -116,6 +114,13 @@ def of(picture: Picture, crop: Crop, family: ModuleType) -> tuple[Reference, ...
     sizes = editing.shown_sizes(picture, (crop.width, crop.height), family)
     cuts = [crop if editing.same_shape(control, picture) else None for control in picture.references]
     return tuple(Reference(control, picture.treatment, cut, *size, family.SPEC.references.cuts) for control, cut, size in zip(picture.references, cuts, sizes, strict=True))
+
+
+def part_of(picture: Image.Image, crop: Crop, width: int, height: int) -> Image.Image:
+    """What a crop leaves of a picture, at this size and in full detail."""
+    across, down = picture.width / crop.scaled[0], picture.height / crop.scaled[1]
+    box = (crop.left * across, crop.top * down, min((crop.left + crop.width) * across, picture.width), min((crop.top + crop.height) * down, picture.height))
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box)
 
 
 def _covering(picture: Image.Image, width: int, height: int) -> Image.Image:
