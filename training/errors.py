@@ -201,7 +201,7 @@ KINDS = (
         "E-506", "A pair for an edit is not whole",
         "An edit is learnt from pictures with the picture before beside each, a caption that says what was done, and one shape for both; the sentence names the pictures that lack one of these.",
         "Add what is missing on the Dataset tab, or leave these pictures out.",
-        (r"^[Nn]o picture has one that it is made from", r"^Without a picture that it is made from", r"^Without a caption, which is what an edit", r"^Of another shape than the picture before", r"^Made from more pictures than"), "pictures",
+        (r"^[Nn]o picture has one that it is made from", r"^Without a picture that it is made from", r"^Not all that it is made from can be used", r"^Without a caption, which is what an edit", r"^Of another shape than the picture before", r"^Made from more pictures than"), "pictures",
     ),
     # 6: base models and other weights
     Kind(

@@ -76,6 +76,8 @@ class References:
     read: bool = False  # whether its text encoder looks at them too: encode_instruction is asked in place of encode_text
     image: str = "image"  # what the pipeline's call calls them
     several: bool = True  # whether the pipeline's call takes a list of them
+    listed: bool = False  # whether it takes nothing but a list
+    cuts: bool = False  # whether the pipeline cuts them around their middle to the size at which they are encoded; else it stretches them to it
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,11 @@ import zipfile
 
 import pytest
 
+from tests import tiny
 from tests.data.make import encoded, scene, write, zipped
-from training.data import bin, datasets, exporting, importing, parts, restoring, twin, versions
+from training import jobfile, registry
+from training.config import TrainConfig
+from training.data import bin, datasets, editing, exporting, importing, parts, restoring, twin, versions
 from training.data.edits import new_op
 from training.data.memory import scan
 from training.data.roles import in_order, roles
@@ -240,3 +243,27 @@ def test_two_pairs_with_one_result_do_not_become_one_with_two_befores(ds, nasty)
     verdicts = importing.add_files(ds, [zipped(nasty / "one.zip", files)])
     assert pairs(ds) == {"a.png": ["a.control.png"]} and same(ds.get("a.png").references[0], 2)
     assert any(not v.ok and "control_1/b.png" in v.file and "which has another one" in v.reason for v in verdicts)
+
+
+def test_a_damaged_second_one_and_a_missing_first_one_are_named_and_another_shape_is_not(home, nasty):
+    for n, seconds in enumerate(("control2", "control3", "", "control2")):
+        write(nasty / "d" / f"{n}.png", n), (nasty / "d" / f"{n}.txt").write_text("make it night")
+        if n != 3:
+            write(nasty / "d" / f"{n}.control.png", 10 + n, size=(80, 80) if n == 2 else (120, 80))
+        if seconds:
+            write(nasty / "d" / f"{n}.{seconds}.png", 20 + n)
+    (nasty / "d" / "0.control2.png").write_bytes(b"no picture")
+    spec = registry.get("families", "flux2_klein").SPEC
+    for plain in (False, True):
+        config = jobfile.parse(TrainConfig, tiny.train_job("nowhere", nasty / "d", model__family="flux2_klein", loss__objective="edit", edit__plain=plain, edit__same_shape=False))
+        said = " ".join(editing.faults(config, spec, editing.rows(config, home)))
+        assert "0.control2.png" in said and "1.control2.png is missing, but 1.control3.png is there" in said and "3.control.png is missing, but 3.control2.png is there" in said
+        assert "2.png" not in said.replace(".control2.png", "") and said.count("Not all that it is made from can be used: ") == 1
+    assert datasets.resolve(home, str(nasty / "d")).get("3.png").references == ()
+
+
+def test_what_fills_no_batch_for_the_sizes_of_what_it_is_made_from_is_said():
+    many, alike = [(64, 64, 1, (n, 64)) for n in range(5)], [(64, 64, 1, (64, 64))] * 3
+    (said,) = editing.apart(many + alike, 2)
+    assert said.startswith("5 of 8 pictures share their shape with too few others to fill a batch of 2")
+    assert editing.apart(many + alike, 1) == editing.apart(alike * 2, 4) == editing.apart(["all"] * 9, 4) == editing.apart([(n, 64, 1) for n in range(5)], 4) == []

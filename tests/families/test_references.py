@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from types import SimpleNamespace
 
@@ -16,7 +17,10 @@ from tests.engine.test_parity import EVEN, MIDDLE, fixed, loss_of, seeded
 from tests.families import flux1_kontext as kontext_toy
 from tests.families import qwen_image_edit as qwen_toy
 from training import registry
+from training.data.controls import Control
+from training.data.treatment import PLAIN
 from training.engine.data import Batch
+from training.engine.references import Reference
 from training.family import REFERENCE, Cond, Placement
 
 from .test_every_family import CAPTIONS, _drawn, _kit, called, calls, conditioned, elsewhere, encoded, job, latents_like, picture, to_pipe  # noqa: F401 a fixture
@@ -70,6 +74,26 @@ def test_predict_with_references_makes_the_call_that_the_pipeline_makes(id, coun
             assert "mask" in name and value.all()
     torch.testing.assert_close(our_answer, their_answer, atol=1e-5, rtol=1e-5)
     assert said.shape == alone.shape == noisy.shape and (said - alone).abs().max() > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", ["flux1_kontext", "omnigen2", "qwen_image_edit", "flux2_klein"])
+def test_a_reference_of_a_shape_of_its_own_is_brought_to_its_size_as_the_pipeline_brings_it(id, tmp_path_factory, tmp_path, monkeypatch):
+    kit, seen = of(id, tmp_path_factory, monkeypatch), []
+    shown = picture(2).resize((211, 128))  # no size of any pipeline; nearly one of the toy of FLUX.2, whose own size is coarser
+    shown.save(tmp_path / "before.png")
+    width, height = kit.family.reference_size(*shown.size)
+    ours = Reference(Control(tmp_path / "before.png", "", *shown.size), PLAIN, None, width, height, kit.spec.references.cuts)
+    takes, encode = kit.spec.references, kit.m.vae.encode
+    monkeypatch.setattr(kit.m.vae, "encode", lambda pixels: (seen.append(pixels), encode(pixels))[1])
+    args = {**kit.family.draw_args(kit.m, conditioned(kit, CAPTIONS[1]), conditioned(kit, ""), 1.0), takes.image: [shown] if takes.several else shown}
+    pipe = kit.family.pipeline(kit.m)
+    pipe.set_progress_bar_config(disable=True)
+    with torch.no_grad():
+        pipe(**args, num_inference_steps=1, height=kit.toy.SIZE[0], width=kit.toy.SIZE[1], output_type="latent")
+    torch.testing.assert_close(ours.pixels(False), seen[0].reshape(3, height, width), atol=1e-5, rtol=0)
+    other = dataclasses.replace(ours, cuts=not ours.cuts)
+    assert (ours.pixels(False) - other.pixels(False)).abs().max() > 0.1 and ours.key("vae", False) != other.key("vae", False)
 
 
 @pytest.mark.slow

@@ -46,3 +46,10 @@ def test_a_matrix_that_comfyui_joined_is_known():
 
 def test_what_stands_in_a_file_twice_is_one_layer():
     assert stems_of(["transformer.a.lora_A.weight", "transformer.a.lora_B.weight", "lora_unet_a.lora_A.weight"]) == ["transformer.a"]
+
+
+@pytest.mark.parametrize(("first", "second"), [("flux1", "flux1_kontext"), ("qwen_image", "qwen_image_edit")])
+def test_what_fits_an_edit_model_too_is_for_the_one_that_draws_from_words(first, second):
+    names = [f"transformer.{part.replace('{n}', '1')}.lora_A.weight" for o in registry.get("families", first).SPEC.originals for part in o.parts]
+    assert ids(names) == {first, second} and one_family(names, {}, "").id == first
+    assert one_family(names, {}, second).id == second

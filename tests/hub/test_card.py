@@ -1,6 +1,8 @@
 """The card and the file's metadata: complete, honest, and without anything of this computer."""
 
+import ast
 import hashlib
+import inspect
 import json
 import struct
 
@@ -204,11 +206,27 @@ def test_a_card_for_video_says_so_and_saves_a_clip(run):
     compile(python, "card", "exec")
 
 
-def test_an_edit_and_a_clip_from_its_first_frame_are_called_with_their_picture(tmp_path):
-    edit = finished_run(tmp_path, train_config(loss={"objective": "edit"}))
-    body = split_card(model_card(edit, edit.config(), get("families", "flux1_kontext").SPEC, repo_id="alice/my-cat"))[1]
-    assert "from diffusers.utils import load_image" in body and 'image=load_image("before.png")).images[0]' in body
-    body = split_card(model_card(edit, edit.config(), get("families", "omnigen2").SPEC, repo_id="alice/my-cat"))[1]
-    assert 'input_images=[load_image("before.png")]' in body
-    body = split_card(model_card(edit, edit.config(), get("families", "wan21_i2v").SPEC, repo_id="alice/my-cat"))[1]
-    assert "import export_to_video, load_image" in body and 'pipeline(image=load_image("first.png"), prompt=' in body
+GIVEN = {"flux2": "image", "flux2_klein": "image", "flux1_kontext": "image", "qwen_image_edit": "image", "qwen_image21": "image", "omnigen2": "input_images"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("id", "task"), [*((id, "image-to-image") for id in GIVEN), ("wan21_i2v", "image-to-video"), ("wan22_i2v_a14b", "image-to-video"), ("flux2", "text-to-image"), ("wan21", "text-to-video")])
+def test_the_cards_code_calls_the_pipeline_as_it_wants_to_be_called(run, id, task):
+    import diffusers
+
+    from training.models.omnigen2 import pipeline as omnigen2
+
+    spec, config = get("families", id).SPEC, run.config()
+    objective = "edit" if task == "image-to-image" else "images"
+    config = config.model_copy(update={"model": ModelPart(family=id, source=spec.default_source), "loss": config.loss.model_copy(update={"objective": objective})})
+    meta, body = split_card(model_card(run, config, spec))
+    assert meta["pipeline_tag"] == meta["tags"][0] == task and ("picture before" in body) == (objective == "edit")
+    python = body.partition("```python\n")[2].partition("```")[0]
+    call = next(n for n in ast.walk(ast.parse(python)) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "pipeline")
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    for name in (spec.pipeline, *spec.other_pipelines):
+        cls = getattr(omnigen2 if spec.pipeline_module else diffusers, name)
+        inspect.signature(cls.__call__).bind(None, *call.args, **given)
+    wanted = GIVEN[id] if objective == "edit" else "image" if task == "image-to-video" else None
+    assert not call.args and given["prompt"] == "'zibbo on a sofa'" and set(given) & {"image", "input_images"} == ({wanted} if wanted else set())
+    assert not wanted or ("import load_image" in python and given[wanted].startswith("[") == (id == "omnigen2"))

@@ -256,3 +256,10 @@ def test_a_pace_without_keeping_says_nothing_of_one_with(home, base):
     recorded(home, job(str(base), device="cpu"))
     assert at(job(str(base), device="cpu"), home=home).measured
     assert not at(job(str(base), device="cpu", keep__on=True), home=home).measured
+
+
+def test_a_pace_of_edits_is_that_of_their_own_pairs(home, base):
+    edit = {"loss__objective": "edit", "model__family": "flux2_klein"}
+    recorded(home, job(str(base), **edit))
+    assert pace.measured(job(str(base), **edit), home.outputs)
+    assert not pace.measured(job(str(base), **edit, data__datasets=[{"name": "others"}]), home.outputs), "of those each may be made from more pictures"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -127,6 +128,7 @@ def faults(config: TrainConfig, spec: FamilySpec, pictures: Sequence[Row]) -> li
         return [f"no picture has one that it is made from; put name.control.png beside name.jpg: the picture before the edit{_why(p for _, _, p in pictures)}"]
     return [
         *_without_partner(config, spec, [p for _, _, p in pictures if not p.references]),
+        *_incomplete(config, spec, [p for _, _, p in pictures]),
         *_silent(config, pictures),
         *_of_another_shape(config, made),
         *_too_many(spec, [p for p in made if takes and len(p.references) > takes.most]),
@@ -140,6 +142,13 @@ def _without_partner(config: TrainConfig, spec: FamilySpec, bare: list[Picture])
     if spec.references.needed:  # type: ignore[union-attr]
         return [f"{said}: {spec.title} draws nothing without one"]
     return [f"{said}; edit.plain learns them as plain pictures, by their captions alone"]
+
+
+def _incomplete(config: TrainConfig, spec: FamilySpec, pictures: list[Picture]) -> list[str]:
+    """Of those that are not refused already for having nothing that they are made from."""
+    plain = config.edit.plain and not needed(spec)
+    broken = [p for p in pictures if p.control_note and (p.references or plain) and not (p.other_shape and p.control_note.startswith(f"{p.other_shape.path.name} "))]
+    return [f"Not all that it is made from can be used: {named(broken)}{_why(broken)}. Add a good copy of what is damaged or missing, or take its files away"] * bool(broken)
 
 
 def _silent(config: TrainConfig, pictures: Sequence[Row]) -> list[str]:
@@ -158,6 +167,17 @@ def _too_many(spec: FamilySpec, over: list[Picture]) -> list[str]:
     most = spec.references.most if spec.references else 0
     said = f"Made from more pictures than {spec.title} takes, which is {most}: {named(over)}. Leave some of them out"
     return [said] * bool(over)
+
+
+def apart(buckets: Sequence[Hashable], per_step: int) -> list[str]:
+    """A sentence where what pictures are made from has so many sizes that most of them fill no batch.  buckets: of each item of an epoch, engine.data.Item.bucket."""
+    whole = [b for b in buckets if isinstance(b, tuple)]
+    alike, size = Counter(whole), Counter(b[:3] for b in whole)
+    few = sum(alike[b] < per_step <= size[b[:3]] for b in whole)
+    if per_step < 2 or few <= len(whole) / 2:
+        return []
+    many = f"{few} of {len(whole)} pictures share their shape with too few others to fill a batch of {per_step}: what they are made from has many sizes"
+    return [f"{many}; crop it to the shape of its picture, or set data.batch_size and optimizer.accumulation to 1"]
 
 
 def named(pictures: Sequence[Picture]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import captions, treatment
-from .controls import Control, called
+from .controls import Control, called, is_control, number_of
 from .folder import MIDDLE, Folder
 from .masks import Mask, misfit
 from .memory import Scan, memory_of, stem_of
@@ -112,8 +112,12 @@ def _mask_of(folder: Folder, scan: Scan, id: str, record: dict) -> tuple[Mask | 
 def _controls_of(folder: Folder, scan: Scan, id: str, record: dict, treated: Treatment) -> dict[str, Any]:
     """The control pictures of a picture that was looked at, and why one is not used, as Picture has them."""
     memory, stem = memory_of(folder.meta, reread=False), stem_of(id)
-    usable, note = [], ""
-    for number, name in enumerate(scan.controls.get(stem, ()), 1):
+    usable, note, names = [], "", scan.controls.get(stem, ())
+    counted = all(is_control(name) for name in names)
+    for number, name in enumerate(names, 1):
+        if counted and number_of(name) > number:
+            note = f"{called(stem, number)} is missing, but {name} is there"
+            break
         found = memory.fresh(name, scan.stat(name))
         if found is None or not found["ok"]:  # none behind it either: each has its place
             note = f"{name} {found['note']}" if found else f"{name} {UNSEEN}"

@@ -237,6 +237,8 @@ def plan(config: TrainConfig, home: Home, spec: FamilySpec, divisor: int, warn: 
         warn(f"{len(set(small))} pictures are smaller than their training size and are left out: {', '.join(sorted(set(small))[:5])}")
     if all(item.prior for item in items):
         raise ValueError("every picture is smaller than its training size; lower data.resolutions, or switch data.upscale on")
+    for text in editing.apart([item.bucket for item in items], config.data.batch_size * config.optimizer.accumulation) if edits else ():
+        warn(text)
     return Plan(tuple(items), tuple(kept_back), key(*prints))
 
 

@@ -96,7 +96,7 @@ def prepare(config: TrainConfig, ctx: Context) -> Prepared:
     own = config.keep.on and config.keep.own and not config.keep.drawn and not by_words
     bare = {c for item in work.items for c in bare_captions(item, config.triggers)} if own else set()
     changed = taught(config, objective, work.items) if by_words else set()
-    asks = probes(config, family.SPEC, ctx.home, registry.get("adapters", config.adapter.type, ctx.home.plugins))
+    asks = probes(config, family.SPEC, ctx.home, registry.get("adapters", config.adapter.type, ctx.home.plugins)) if work.held_out else ()
     captions = {said for item in work.everything for said in all_spoken(config, takes, item.captions, item.references, item.flips)}
     probed = {spoken(takes, sentence, work.held_out[0].references, False) for sentence in asks} if takes and takes.needed else set(asks)
     drawn = texts_of(config, standing(config, ctx), takes, drawn_over(work))
@@ -205,7 +205,10 @@ def _encode_references(config: TrainConfig, ctx: Context, family: ModuleType, wi
 
     def encode(some):
         for reference, flip in some:
-            yield {"reference": family.encode_reference(with_vae(), reference.pixels(flip)[None].to(config.device))[0]}
+            latents = family.encode_reference(with_vae(), reference.pixels(flip)[None].to(config.device))[0]
+            if not torch.isfinite(latents).all():
+                raise ValueError(f"{reference.control.path.name} encodes to numbers that are not finite; set model.dtype to 'bf16' or 'fp32', or leave the picture out")
+            yield {"reference": latents}
 
     fill(cache, [(r.key(vae_print, flip), (r, flip)) for r, flip in ctx.ranks.share(every)], encode, 1, told if every else lambda *_: None)
 

@@ -26,13 +26,17 @@ GREY = (127, 127, 127)  # around a picture of another shape, where several are s
 
 @dataclass(frozen=True)
 class Reference:
-    """One picture that another is made from.  crop: its picture's, whose shape it has; None: it is shown whole.  width, height: px at which it is encoded."""
+    """One picture that another is made from.  crop: its picture's, whose shape it has; None: it is shown whole.  width, height: px at which it is encoded.
+
+    cuts: whether it is cut around its middle where that size has another shape, as the family's pipeline does it; else it is stretched.
+    """
 
     control: Control
     treatment: Treatment  # its picture's
     crop: Crop | None
     width: int
     height: int
+    cuts: bool
 
     def seen(self, flip: bool) -> Image.Image:
         """RGB, as it is trained, but for the size at which it is encoded."""
@@ -42,10 +46,12 @@ class Reference:
         return ImageOps.mirror(picture) if flip else picture
 
     def pixels(self, flip: bool) -> Tensor:
-        """[3,H,W] in [-1, 1], of the size at which it is encoded: scaled to cover that, and cut around its middle."""
+        """[3,H,W] in [-1, 1], of the size at which it is encoded, as the family's pipeline brings it there."""
         picture = self.seen(flip)
-        cut = crop_to(*picture.size, (self.width, self.height))
-        picture = picture.resize(cut.scaled, Image.Resampling.LANCZOS).crop((cut.left, cut.top, cut.left + cut.width, cut.top + cut.height))
+        if self.cuts:
+            picture = _covering(picture, self.width, self.height)
+        else:
+            picture = picture.resize((self.width, self.height), Image.Resampling.LANCZOS)
         return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1).permute(2, 0, 1).contiguous()
 
     def to_draw_from(self, width: int, height: int) -> Image.Image:
@@ -53,13 +59,11 @@ class Reference:
         picture = self.treatment.apply(self.control.load())
         if not (c := self.crop):
             return picture
-        across, down = picture.width / c.scaled[0], picture.height / c.scaled[1]
-        part = (c.left * across, c.top * down, min((c.left + c.width) * across, picture.width), min((c.top + c.height) * down, picture.height))
-        return picture.resize((width, height), Image.Resampling.LANCZOS, box=part)
+        return part_of(picture, c, width, height)
 
     def key(self, encoder: str, flip: bool) -> str:
         """Where its latents are cached; depends on what it is and how it is cut, not on where the file lies."""
-        return key("reference", encoder, *self.told(flip))
+        return key("reference", encoder, *self.told(flip), *(() if self.cuts else ("stretched",)))
 
     def told(self, flip: bool) -> tuple:
         """What its pixels depend on."""
@@ -109,7 +113,20 @@ def of(picture: Picture, crop: Crop, family: ModuleType) -> tuple[Reference, ...
     """What a picture is made from, where it is trained at this crop."""
     sizes = editing.shown_sizes(picture, (crop.width, crop.height), family)
     cuts = [crop if editing.same_shape(control, picture) else None for control in picture.references]
-    return tuple(Reference(control, picture.treatment, cut, *size) for control, cut, size in zip(picture.references, cuts, sizes, strict=True))
+    return tuple(Reference(control, picture.treatment, cut, *size, family.SPEC.references.cuts) for control, cut, size in zip(picture.references, cuts, sizes, strict=True))
+
+
+def part_of(picture: Image.Image, crop: Crop, width: int, height: int) -> Image.Image:
+    """What a crop leaves of a picture, at this size and in full detail."""
+    across, down = picture.width / crop.scaled[0], picture.height / crop.scaled[1]
+    box = (crop.left * across, crop.top * down, min((crop.left + crop.width) * across, picture.width), min((crop.top + crop.height) * down, picture.height))
+    return picture.resize((width, height), Image.Resampling.LANCZOS, box=box)
+
+
+def _covering(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """A picture scaled to cover this size, and cut around its middle."""
+    cut = crop_to(*picture.size, (width, height))
+    return picture.resize(cut.scaled, Image.Resampling.LANCZOS).crop((cut.left, cut.top, cut.left + cut.width, cut.top + cut.height))
 
 
 def fitted(picture: Image.Image, width: int, height: int) -> Image.Image:

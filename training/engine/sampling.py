@@ -33,7 +33,7 @@ from .frozen import SpeedAdapter
 from .frugal import Frugal
 from .lessons import Switch
 from .memory import autocast
-from .references import Spoken, fitted, spoken
+from .references import Spoken, fitted, part_of, spoken
 
 LOOK_GAP_S = 0.1  # asking whether Stop was pressed reads a file
 
@@ -239,7 +239,7 @@ class Gallery:
         scale = math.sqrt(size[0] * size[1] / (crop.width * crop.height))
         width, height = self._size(round(crop.width * scale), round(crop.height * scale))
         given = [reference.to_draw_from(width, height) for reference in item.references]
-        after = side.cut(item.treatment.apply(load_pixels(item.path)), width, height, item.size)
+        after = part_of(item.treatment.apply(load_pixels(item.path)), crop, width, height)
         shown = [*(fitted(picture, width, height) for picture in given), after]
         return ({takes.image: given if takes.several else given[0]} if given else {}), shown, (width, height)
 

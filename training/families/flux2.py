@@ -37,7 +37,7 @@ SPEC = FamilySpec(
     pipeline_loads=("lora", "dora", "lokr"),
     comfyui_lacks=flux2.MODULATION,
     pipeline_reads_originals=True,
-    references=References(most=6),  # more than which Black Forest Labs advise against (docs.bfl.ml, image editing overview); the call itself has no limit
+    references=References(most=6, cuts=True),  # more than which Black Forest Labs advise against (docs.bfl.ml, image editing overview); the call itself has no limit
 )
 
 

@@ -42,7 +42,7 @@ SPEC = FamilySpec(
     pipeline_loads=("lora", "dora", "lokr"),
     comfyui_lacks=flux2.MODULATION,
     pipeline_reads_originals=True,
-    references=References(most=4),  # docs.bfl.ml, image editing overview; the call itself has no limit
+    references=References(most=4, cuts=True),  # docs.bfl.ml, image editing overview; the call itself has no limit
 )
 
 

@@ -46,7 +46,7 @@ SPEC = FamilySpec(
     originals=_ORIGINALS,
     comfyui="comfyui",
     parts={"denoiser": ("transformer",), "text": ("mllm",), "vae": ("vae",)},
-    references=References(most=4, image="input_images"),  # as many as the published training has sizes for: max_input_pixels in options/ft_lora.yml
+    references=References(most=4, image="input_images", listed=True),  # as many as the published training has sizes for: max_input_pixels in options/ft_lora.yml
 )
 
 

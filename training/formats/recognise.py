@@ -83,11 +83,22 @@ def _pattern(spec: FamilySpec, flat: bool) -> re.Pattern:
 
 
 def one_family(names: Iterable[str], metadata: Mapping[str, str], wanted: str, plugins: Path | None = None) -> FamilySpec:
-    """The family that was named, or the only one that fits.  Raises ValueError where none or several do."""
+    """The family that was named, or the only one that fits.  Raises ValueError where none or several do.
+
+    An edit model that was made from another one names its layers as that does, and is converted alike: there it is the one that draws from words alone.
+    """
     if wanted:
         return registry.get("families", wanted, plugins).SPEC
     found = families_of(names, metadata, plugins)
+    plain = [spec for spec in found if not (spec.references or spec.first_frame)]
+    if len(plain) == 1 and all(_laid_out(spec) == _laid_out(plain[0]) for spec in found):
+        return plain[0]
     if len(found) != 1:
         seen = f"may be for {' or '.join(s.title for s in found)}" if found else "has layers of no family that is known here"
         raise ValueError(f"the file {seen}; say which model family it is for")
     return found[0]
+
+
+def _laid_out(spec: FamilySpec) -> tuple:
+    """What a file of the denoiser's layers is converted by."""
+    return spec.parts["denoiser"], spec.originals, spec.kohya and (spec.kohya.originals, spec.kohya.prefixes.get(spec.denoiser))

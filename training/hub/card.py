@@ -54,7 +54,7 @@ def model_card(
     if checkpoint == "final":
         checkpoint = run.chosen_step() or checkpoint
     shown = _shown(run, config, samples, checkpoint)
-    meta = front_matter(config, spec, shown)
+    meta = front_matter(config, spec, shown, plugins)
     dumped = yaml.safe_dump(meta, sort_keys=False, allow_unicode=True, width=120)
     if yaml.safe_load(dumped) != meta:
         raise ValueError("the card's front matter does not survive being written; change the trigger word or the prompts")
@@ -87,29 +87,35 @@ def hub_base(config: TrainConfig) -> str:
         return ""
 
 
-def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, str]]) -> dict:
+def front_matter(config: TrainConfig, spec: FamilySpec, shown: list[tuple[str, str]], plugins: Path | None = None) -> dict:
     """The card's metadata as a mapping.  shown: (prompt, remote path) of each sample picture."""
     base = hub_base(config)
     meta: dict = {"license": _licence(config, spec)}
     if meta["license"] == "other":
         name = spec.licence_names.get(config.model.source) or re.sub(r"[^a-z0-9.\-]+", "-", f"{spec.title} licence".lower()).strip("-")
         meta |= {"license_name": name, "license_link": spec.licence_of(config.model.source)[1]}
-    meta |= {"library_name": "diffusers", "pipeline_tag": _task(spec)}
+    meta |= {"library_name": "diffusers", "pipeline_tag": _task(config, spec, plugins)}
     if base:
         meta["base_model"] = base
     adapter = registry.get("adapters", config.adapter.type)
     meta["base_model_relation"] = "finetune" if is_whole(adapter) else "adapter"
     meta["instance_prompt"] = mask(", ".join(config.triggers)) or None
     kinds = [config.adapter.type] if is_beside(adapter) else TAGS[1:] if not is_whole(adapter) else []
-    meta["tags"] = list(dict.fromkeys((_task(spec), TAGS[0], *kinds, *spec.tags)))
+    meta["tags"] = list(dict.fromkeys((_task(config, spec, plugins), TAGS[0], *kinds, *spec.tags)))
     if shown:
         meta["widget"] = [{"text": prompt or " ", "output": {"url": quote(path)}} for prompt, path in shown]
     return meta
 
 
-def _task(spec: FamilySpec) -> str:
-    """The Hub's word for what the base model does."""
-    return "text-to-video" if spec.latent.video else "text-to-image"
+def _task(config: TrainConfig, spec: FamilySpec, plugins: Path | None) -> str:
+    """The Hub's word for what is made, and of what."""
+    given = "image" if spec.first_frame or _edits(config, spec, plugins) else "text"
+    return f"{given}-to-{'video' if spec.latent.video else 'image'}"
+
+
+def _edits(config: TrainConfig, spec: FamilySpec, plugins: Path | None) -> bool:
+    """Whether the result is drawn from a picture that is changed."""
+    return editing.needed(spec) or (spec.references is not None and editing.edits(concepts.known(config, plugins)))
 
 
 def _licence(config: TrainConfig, spec: FamilySpec) -> str:
@@ -176,6 +182,7 @@ def _body(config: TrainConfig, spec: FamilySpec, repo_id: str, checkpoint: str |
         _about_context(config, spec),
         _words(config),
         _how_to_use(config, spec, base, repo_id, trigger, plugins),
+        "Each sample shows the picture before, the one after that belongs to it, and what was drawn." if gallery and _edits(config, spec, plugins) else "",
         f"## Training\n\n{_settings(config, spec, base, step, plugins)}",
         "## Captions\n\n" + "\n".join(f"- {markdown(_plain(config, c))}" for c in captions) if captions else "",
         _licence_words(config, spec),
@@ -286,7 +293,7 @@ def _how_to_use_beside(config: TrainConfig, spec: FamilySpec, source: str, repo_
     encoder = on_hub(config.adapter.image_encoder or beside.encoder) or ("path/to/the/image-encoder", "")
     imports, lines, arguments = registry.get("adapters", kind).card(beside, _literal(repo_id or config.name), _literal(source), encoder, dtype)
     lines = [*(line.replace("SUBFOLDER", _literal(kind)).replace("SIZE", f"({s.width}, {s.height})") for line in lines), *_scheduled(config, spec)]
-    drawn = f"image = pipeline({_literal(prompt)}, {arguments}).images[0]"
+    drawn = f"image = pipeline(prompt={_literal(prompt)}, {arguments}).images[0]"
     snippet = "\n".join(("```python", "import torch", *imports, "from diffusers.utils import load_image", "", *lines, drawn, "```"))
     over = "the picture that was the prompt" if beside.encoder else "the control picture, the picture that it was made from,"
     return f"## How to use\n\n{snippet}\n\nThe samples show {over} and what was drawn."
@@ -357,15 +364,20 @@ def _drawn(config: TrainConfig, spec: FamilySpec, prompt: str, plugins: Path | N
     """The lines that draw a picture or a clip."""
     if spec.modular:
         return [f'image = pipeline(prompt={_literal(prompt)}, output="images")[0]']
-    if spec.references and editing.edits(concepts.known(config, plugins)):
-        shown = "load_image(\"before.png\")"
-        return ["from diffusers.utils import load_image", "", f"image = pipeline(prompt={_literal(prompt)}, {spec.references.image}={f'[{shown}]' if spec.references.several else shown}).images[0]"]
+    load, asked, s = ["from diffusers.utils import load_image", ""], [f"prompt={_literal(prompt)}"], config.sample
+    if spec.first_frame:
+        asked.append('image=load_image("first.png")')
+    elif takes := spec.references if _edits(config, spec, plugins) else None:
+        before = 'load_image("before.png")'
+        asked.append(f"{takes.image}=[{before}]" if takes.listed else f"{takes.image}={before}")
+    else:
+        load = []
     if not spec.latent.video:
-        return [f"image = pipeline({_literal(prompt)}).images[0]"]
-    s, begun = config.sample, 'image=load_image("first.png"), prompt=' * spec.first_frame
+        return [*load, f"image = pipeline({', '.join(asked)}).images[0]"]
+    asked += [f"num_frames={s.frames}", f"width={s.width}", f"height={s.height}"]
     return [
-        f"from diffusers.utils import export_to_video{', load_image' * spec.first_frame}", "",
-        f"frames = pipeline({begun}{_literal(prompt)}, num_frames={s.frames}, width={s.width}, height={s.height}).frames[0]",
+        "from diffusers.utils import export_to_video", *(load or [""]),
+        f"frames = pipeline({', '.join(asked)}).frames[0]",
         f'export_to_video(frames, "clip.mp4", fps={s.fps:g})',
     ]  # fmt: skip
 

@@ -243,6 +243,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     if among > 1:
         made.sentences.append(_splitting(config, spec, model, among, most_shown))
     if usual_shown:
+        made.sentences.extend(editing.apart(buckets, per_step))
         made.sentences.append(f"Each picture is learnt together with what it is made from: {1 + usual_shown:.1f} times as much to compute as the picture alone")
     asked, parts = concepts.work(config)
     if asked:

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from ..config import ConceptPart, EditPart, EnginePart, KeepPart, PlacePart, TrainConfig
+from ..data import concepts, editing
 from ..runs import journal
 
 LOOKED_AT = 30  # newest runs
@@ -35,7 +36,7 @@ def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
     """From the newest run that was like `config`; None where there is none.  card: only of runs on it, where that is known."""
     from ..runs.run import list_runs
 
-    wanted = config.model_dump(mode="json")
+    wanted, edits = config.model_dump(mode="json"), editing.edits(concepts.known(config))
     for run in list_runs(outputs, {"train"})[:LOOKED_AT]:
         try:
             job = {
@@ -52,6 +53,8 @@ def measured(config: TrainConfig, outputs: Path, card: str = "") -> Pace | None:
             job = _as_it_ran(job, run)
             if _sides(job) != _sides(wanted) or _lengths(job) != _lengths(wanted) or not all(_at(job, path) == _at(wanted, path) for path in ALIKE):
                 continue
+            if edits and _datasets(job) != _datasets(wanted):
+                continue  # how much each picture is made from is theirs
             pace = _read(run.events_path)
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a run that cannot be read says nothing
@@ -82,6 +85,11 @@ def _as_it_ran(job: dict[str, Any], run) -> dict[str, Any]:
         part, _, name = path.partition(".")
         job[part][name] = value
     return job
+
+
+def _datasets(job: dict[str, Any]) -> list[str]:
+    """The names of its datasets."""
+    return sorted(use["name"] for use in job["data"]["datasets"])
 
 
 def _sides(job: dict[str, Any]) -> list[int]:
