@@ -27,7 +27,7 @@ def studio_of(home, base, family: str = "sd15") -> Studio:
 
 def drawn(studio: Studio, **changes) -> np.ndarray:
     shot = Shot(**{"number": 0, "prompt": "zibbo on red", "width": 32, "height": 32, "seed": 42, "steps": 2, "guidance": 7.0} | changes)
-    studio.read({shot.prompt, shot.negative})
+    studio.read([shot])
     studio.follow(shot.beside)
     studio.wear(shot.loras)
     (picture,) = studio.draw(shot)

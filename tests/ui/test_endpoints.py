@@ -191,6 +191,11 @@ def test_somebody_elsewhere_draws_from_no_picture_but_their_own(home, pictures, 
         for place in (str(private), str(private.with_name("none.png")), "cats/../../private/picture 0.png"):
             with pytest.raises(ValueError, match="was not uploaded to this Easel"):
                 api.generate(["a cat"], base="builtin", family="sd15", settings={"picture": str(shown), name: place})
+    made_from = drawn(made_from=["cats/picture 0.png", {"picture": "picture 0.png", "dataset": "cats"}]).made_from
+    assert [(one.picture, one.dataset) for one in made_from] == [(str(shown), ""), ("picture 0.png", "cats")]
+    for one in (str(private), {"picture": str(private)}, {"picture": private.name, "dataset": str(private.parent)}):
+        with pytest.raises(ValueError, match="was not uploaded to this Easel|folder"):
+            api.generate(["a cat"], base="builtin", family="sd15", settings={"made_from": [one]})
     api = api_of(home)
     assert drawn(picture=str(private)).picture == str(private)
 
