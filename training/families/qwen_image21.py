@@ -42,7 +42,7 @@ SPEC = FamilySpec(
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=tuple(Original(x, (x,)) for x in _LAYERS),
     comfyui="diffusers",
-    references=References(most=10, read=True),  # most: of the model's card; the call itself has no limit
+    references=References(most=10, read=True, read_tokens=1024),  # most: of the model's card; the call itself has no limit
 )
 
 
