@@ -74,6 +74,7 @@ class References:
     most: int  # pictures at most that the pipeline takes
     needed: bool = False  # whether it cannot draw without one
     read: bool = False  # whether its text encoder looks at them too: encode_instruction is asked in place of encode_text
+    read_tokens: int = 0  # about as many as it makes of one of them there
     image: str = "image"  # what the pipeline's call calls them
     several: bool = True  # whether the pipeline's call takes a list of them
     listed: bool = False  # whether it takes nothing but a list

@@ -263,3 +263,12 @@ def test_a_pace_of_edits_is_that_of_their_own_pairs(home, base):
     recorded(home, job(str(base), **edit))
     assert pace.measured(job(str(base), **edit), home.outputs)
     assert not pace.measured(job(str(base), **edit, data__datasets=[{"name": "others"}]), home.outputs), "of those each may be made from more pictures"
+
+
+def test_captions_that_are_read_with_their_pictures_take_more_disk(home):
+    spec = registry.get("families", "qwen_image_edit").SPEC
+    config = job(spec.default_source, model__family=spec.id, loss__objective="edit")
+    model = layers.base_model(config.model.source, config.model.revision, registry.get("families", spec.id), config.model.leave_out)
+    disk = lambda pictures: estimate._disk(config, spec, model, 10, {1: 1.0}, 1.0, pictures)
+    row = spec.references.read_tokens * model.text_width * 2
+    assert disk(2.0) - disk(1.0) == pytest.approx(20 * row * estimate.BYTES[config.model.dtype] / 2) and disk(1.0) > disk(0.0)

@@ -63,6 +63,17 @@ def shown_share(config: TrainConfig, home: Home, family: ModuleType) -> tuple[fl
     return (sum(found) / len(found), max(found)) if any(found) else (1.0, 1.0)
 
 
+def shown_count(config: TrainConfig, home: Home, family: ModuleType) -> float:
+    """How many pictures one is made from, on average; 0 where no edits are learnt, 1 where no pair can be read yet."""
+    if not edits(concepts.known(config, home.plugins)) or family.SPEC.references is None:
+        return 0.0
+    try:
+        found = [len(picture.references) for _, _, picture in rows(config, home, check=False)]
+    except (ValueError, OSError):
+        return 1.0  # the start says what is wrong
+    return sum(found) / len(found) if any(found) else 1.0
+
+
 def problems(config: TrainConfig, plugins: Path | None = None) -> list[tuple[str, str]]:
     """[(dotted path, sentence)] of settings that edits cannot be learnt with, and of a family that learns nothing else."""
     spec: FamilySpec = registry.get("families", config.model.family, plugins).SPEC

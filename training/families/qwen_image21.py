@@ -44,7 +44,7 @@ SPEC = FamilySpec(
     # ComfyUI keeps both in one matrix, the gate's rows first: diffusers' convert_qwen_image21_transformer_checkpoint_to_diffusers
     known=(Original("transformer_blocks.{n}.img_mlp.gate_up", ("transformer_blocks.{n}.img_mlp.gate_layer", "transformer_blocks.{n}.img_mlp.proj"), (1, 1)),),
     comfyui="diffusers",
-    references=References(most=10, read=True),  # most: of the model's card; the call itself has no limit
+    references=References(most=10, read=True, read_tokens=1024),  # most: of the model's card; the call itself has no limit
 )
 
 

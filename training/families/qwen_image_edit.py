@@ -41,7 +41,7 @@ SPEC = FamilySpec(
     parts={"denoiser": ("transformer",), "text": ("text_encoder",), "vae": ("vae",)},
     originals=qwen_image.ORIGINALS,
     comfyui="diffusers",
-    references=References(most=3, needed=True, read=True),  # most: what the model cards of 2509 and 2511 advise; the call itself has no limit
+    references=References(most=3, needed=True, read=True, read_tokens=188),  # most: what the model cards of 2509 and 2511 advise; the call itself has no limit
 )
 
 

@@ -221,7 +221,7 @@ def estimate(config: TrainConfig, machine: Machine, pictures: int, home: Home) -
     vram, ram, parts = _peak(config, spec, model, pace, among, most_shown)
     download = 0 if model.local else model.parameters * (4 if config.model.dtype == "fp32" else 2)
     held = _held_texts(config, spec, items, home) * _text_bytes(config, model)
-    disk = _disk(config, spec, model, items, lengths, usual_shown) + held + download
+    disk = _disk(config, spec, model, items, lengths, usual_shown, editing.shown_count(config, home, family)) + held + download
     unsure = 1.25 if pace else UNSURE
     problems = _problems(machine, vram, ram, disk, download, config, among)
     if unshared:
@@ -475,7 +475,7 @@ def _wordings(config: TrainConfig) -> int:
     return 8 if config.data.shuffle_tags or config.data.tag_dropout else 1
 
 
-def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, lengths: dict[int, float], shown: float = 0.0) -> float:
+def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, lengths: dict[int, float], shown: float = 0.0, pictures: float = 0.0) -> float:
     """Bytes that a run adds to the disk: checkpoints, samples, the result, and latents and texts in the cache."""
     learning = _adapter(config, spec, model)
     one = learning * (4 + optimizing.kept_bytes(config))
@@ -490,6 +490,9 @@ def _disk(config: TrainConfig, spec: FamilySpec, model: BaseModel, items: int, l
     if concepts.by_words(objective):
         captions = len({s for lesson in concepts.all_lessons(config, objective) for s in lesson.sentences})
     texts = captions * _text_bytes(config, model)
+    if pictures and spec.references and spec.references.read:  # each caption and the empty one, with the pictures of each item and of its mirror image
+        longer = _text_bytes(config, model) + pictures * spec.references.read_tokens * model.text_width * BYTES[config.model.dtype]
+        texts += (captions + items) * (2 if config.data.flip else 1) * longer
     every = config.sample.every
     values = sum(p.sample.width * p.sample.height * p.sample.frames * 0.4 + CACHE_ENTRY_BYTES for p in prompts.of_config(config))
     drawn = (config.steps // every + 1) * values * len(concepts.strengths(objective)) if every else 0
