@@ -239,7 +239,7 @@ KINDS = (
         "The file that the run starts from, trains with or is drawn with is for another base model, of another kind or size, pickled, or not there.",
         "Choose another file, leave the field empty, or set what the sentence names.",
         (
-            r"start_from", r"[Tt]raining.adapter", r"holds no LoRA for", r"cannot be read for ", r"image.encoder", r"adapter does not fit", r"(saved|another kind of) adapter", r"saved weights do not fit", r"for another one\?", r"is it for this", r"name the \.safetensors", r"no such run; give", r"which was not loaded",
+            r"start_from", r"[Tt]raining.adapter", r"holds no LoRA for", r"cannot be read for ", r"cannot lie beside the base", r"image.encoder", r"adapter does not fit", r"(saved|another kind of) adapter", r"saved weights do not fit", r"for another one\?", r"is it for this", r"name the \.safetensors", r"no such run; give", r"which was not loaded",
             r"set adapter\.(rank|targets|text_encoder)", r"not a \.safetensors file;", r"is a whole model, not an adapter", r"version of peft", r"strength of an OFT", r"the path of the LoRA", r"give a file's path", r"only read from one", r"name the one that is meant", r"no finished network", r"was trained beside", r"can wear no LoRA",
         ), "settings",
     ),
