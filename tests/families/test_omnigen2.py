@@ -143,6 +143,7 @@ def learning(m) -> list:
     return [p for p in m.denoiser.parameters() if p.requires_grad]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("targets", "each", "more"), [("attention", 4, 0), ("attention+ff", 7, 0), ("all", 7, 8)])
 def test_every_layer_that_is_wrapped_learns(m, conds, targets, each, more):
     layers = attach(m, targets)

@@ -40,6 +40,7 @@ def encoded(family, folder, captions, parts=None):
     return [Cond.of([row]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zeros", [True, False])
 @pytest.mark.parametrize("negative", ["", "blurry"])
 def test_sdxl_draws_what_the_public_pipeline_draws(tmp_path, zeros, negative):
