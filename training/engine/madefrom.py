@@ -65,7 +65,8 @@ def references(shot: Shot, family: ModuleType, home: Home) -> tuple[Reference, .
         alike = abs(control.width * leading[1] / (control.height * leading[0]) - 1) <= SHAPE_ERROR
         cut = crop_to(control.width, control.height, (shot.width, shot.height)) if alike else None
         size = (shot.width, shot.height) if alike else (control.width, control.height)
-        found.append(Reference(control, treatment, cut, *family.reference_size(*size)))
+        width, height = family.reference_size(*size)
+        found.append(Reference(control, treatment, cut, width, height, family.SPEC.references.cuts))
     return tuple(found)
 
 
