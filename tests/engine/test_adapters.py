@@ -204,7 +204,7 @@ def test_the_model_cards_snippet_draws_what_the_run_showed(lab, kind, monkeypatc
     source = run.config().model.source
     for written, here in (
         ('"path/to/the/base-model"', repr(source)), ('.to("cuda")', ""), ("torch.float16", "torch.float32"),
-        ("pipeline(", "pipeline.to('cpu')(num_inference_steps=2, width=32, height=32, generator=torch.Generator().manual_seed(42), prompt="),
+        ("pipeline(", "pipeline.to('cpu')(num_inference_steps=2, width=32, height=32, generator=torch.Generator().manual_seed(42), "),
     ):  # fmt: skip
         code = code.replace(written, here)
     monkeypatch.chdir(run.path)

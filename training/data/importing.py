@@ -20,7 +20,7 @@ from ..home import Home
 from ..names import folder_name
 from ..outside import check_plain, open_fd, read_plain
 from . import bin, captions, embedded, encodings, kinds, noise, parquet, parts, rereading, sevens, tars, versions, zips
-from .controls import KINDS, Control, called, made, number_of
+from .controls import KINDS, Control, called, is_control, made, number_of
 from .controls import SUFFIX as CONTROL_SUFFIX
 from .datasets import BY_HAND, Dataset, Progress, Verdict, counted, create, delete, list_datasets, summary
 from .edits import new_op
@@ -476,13 +476,14 @@ def add_references(ds: Dataset, id: str, paths: Iterable[os.PathLike | str]) -> 
             if name in scan.told.values():  # in a folder below, where those beside the picture go before
                 ready[called(stem, place)] = room / f"below{place:02d}"
                 ready[called(stem, place)].write_bytes(_as_png(ds.path / name, "control"))
-        number = max([len(have), *map(number_of, have)])
+        taken_places = {*range(1, len(have) + 1)} if not all(map(is_control, have)) else {*map(number_of, have)}
         jobs = list(enumerate(Offered(path.name, str(path.parent), path.name, path, loose=True) for path in given))
         for taken in gated(jobs, lambda gate, job: _taken(ds, gate, job[1], room / f"beside{job[0]:06d}", {})):
             why = taken.report.reason if not taken.report.ok else ""
-            why = why or (f"is more than the {MOST_CONTROLS} pictures that one can be made from" if number >= MOST_CONTROLS else "")
+            why = why or (f"is more than the {MOST_CONTROLS} pictures that one can be made from" if len(taken_places) >= MOST_CONTROLS else "")
             if not why:
-                number += 1
+                number = next(n for n in range(1, MOST_CONTROLS + 1) if n not in taken_places)  # a gap is filled first
+                taken_places.add(number)
                 if taken.report.format != "PNG":
                     taken.temp.write_bytes(_as_png(taken.temp, "control"))
                 ready[called(stem, number)] = taken.temp

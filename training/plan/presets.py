@@ -205,6 +205,8 @@ def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
 def _suits(base: Preset, goal: GoalFile, plugins: Path | None) -> bool:
     """Whether the base model can learn the goal: what hangs beside the denoiser not every family has, and its numbers are a full-size model's."""
     try:
+        if _spec(base, plugins).first_frame:
+            return False  # it draws nothing from words alone, and learns nothing from still pictures
         if editing.needed(_spec(base, plugins)) and not editing.edits(registry.get("objectives", goal.config.get("loss", {}).get("objective", "images"), plugins)):
             return False
         kind = _beside(goal, plugins)
@@ -242,7 +244,7 @@ def _needs_gb(base: Preset, goal: GoalFile, plugins: Path | None) -> float:
 def _on(base: Preset, goal: GoalFile, source: str, plugins: Path | None) -> Preset:
     """A goal on the base model of a preset: its model, sizes and ways to draw, less what is about pictures to learn."""
     own = {part: dict(base.config.get(part, {})) for part in ("data", "loss", "sample")}
-    for part, name in (("data", "flip"), ("data", "caption_dropout"), ("data", "shuffle_tags"), ("loss", "ema_decay"), ("sample", "prompts"), ("sample", "every")):
+    for part, name in (("data", "flip"), ("data", "caption_dropout"), ("data", "shuffle_tags"), ("data", "keep_tags"), ("data", "tag_dropout"), ("data", "caption_kinds"), ("loss", "ema_decay"), ("sample", "prompts"), ("sample", "every")):
         own[part].pop(name, None)
     config = _merged({"model": base.config["model"], **own}, goal.config)
     stem = base.id.removesuffix(f"-{base.goal}")
