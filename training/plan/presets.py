@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -189,7 +189,7 @@ def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
     for preset in sorted(presets, key=lambda p: p.order):
         if preset.ok:
             groups.setdefault((preset.family, preset.source_model), []).append(preset)
-    made = []
+    made, found = [], _Found(plugins)
     for folder in (GOALS, *([plugins / "goals"] if plugins else [])):
         for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
             if there := datasets.lstat_of(path):
@@ -198,19 +198,27 @@ def _derived(presets: Sequence[Preset], plugins: Path | None) -> list[Preset]:
                     made.append(Preset(f"goal-{path.stem}", path.stem, error=error, source=path.name))
                     continue
                 without = [group[0] for group in groups.values() if goal.goal not in {p.goal for p in group}]
-                made += [_on(base, goal, path.name, plugins) for base in without if _suits(base, goal, plugins)]
+                made += [_on(base, goal, path.name, found) for base in without if _suits(base, goal, found)]
     return made
 
 
-def _suits(base: Preset, goal: GoalFile, plugins: Path | None) -> bool:
+class _Found:
+    """The plugins as they are during one look: goals by base models are hundreds, and each would look through their folders anew."""
+
+    def __init__(self, plugins: Path | None):
+        self.get = cache(lambda kind, id: registry.get(kind, id, plugins))
+        self.spec = cache(lambda family, source: self.get("families", family).SPEC.sized(source))
+
+
+def _suits(base: Preset, goal: GoalFile, found: _Found) -> bool:
     """Whether the base model can learn the goal: what hangs beside the denoiser not every family has, and its numbers are a full-size model's."""
     try:
-        if _spec(base, plugins).first_frame:
+        if _spec(base, found).first_frame:
             return False  # it draws nothing from words alone, and learns nothing from still pictures
-        if editing.needed(_spec(base, plugins)) and not editing.edits(registry.get("objectives", goal.config.get("loss", {}).get("objective", "images"), plugins)):
+        if editing.needed(_spec(base, found)) and not editing.edits(found.get("objectives", goal.config.get("loss", {}).get("objective", "images"))):
             return False
-        kind = _beside(goal, plugins)
-        return kind is None or (not base.light and _kind(goal) in _spec(base, plugins).beside)
+        kind = _beside(goal, found)
+        return kind is None or (not base.light and _kind(goal) in _spec(base, found).beside)
     except ValueError:
         return True  # no such kind or family: the estimate and the start say so, in its place
 
@@ -219,29 +227,29 @@ def _kind(goal: GoalFile) -> str:
     return str(goal.config.get("adapter", {}).get("type", USUAL_KIND))
 
 
-def _beside(goal: GoalFile, plugins: Path | None) -> ModuleType | None:
+def _beside(goal: GoalFile, found: _Found) -> ModuleType | None:
     """The goal's kind of adapter where it hangs beside the denoiser, else None.  Raises ValueError where there is no such kind."""
-    kind = registry.get("adapters", _kind(goal), plugins)
+    kind = found.get("adapters", _kind(goal))
     return kind if is_beside(kind) else None
 
 
-def _spec(base: Preset, plugins: Path | None) -> FamilySpec:
+def _spec(base: Preset, found: _Found) -> FamilySpec:
     """The spec of a preset's family, with the sizes of its base model.  Raises ValueError where there is no such family."""
-    return registry.get("families", base.family, plugins).SPEC.sized(base.source_model)
+    return found.spec(base.family, base.source_model)
 
 
-def _needs_gb(base: Preset, goal: GoalFile, plugins: Path | None) -> float:
+def _needs_gb(base: Preset, goal: GoalFile, found: _Found) -> float:
     """The base's own memory, and where a network hangs beside it, of each of its weights: itself, its gradient, and the optimizer's two averages in fp32."""
     try:
-        if (kind := _beside(goal, plugins)) is None:
+        if (kind := _beside(goal, found)) is None:
             return base.needs_gb
-        spec = _spec(base, plugins)
+        spec = _spec(base, found)
     except ValueError:
         return base.needs_gb
     return math.ceil(base.needs_gb + 16e-9 * kind.weights(Network(spec.parameters, ()), spec.beside[_kind(goal)], AdapterPart.model_validate(goal.config["adapter"])))
 
 
-def _on(base: Preset, goal: GoalFile, source: str, plugins: Path | None) -> Preset:
+def _on(base: Preset, goal: GoalFile, source: str, found: _Found) -> Preset:
     """A goal on the base model of a preset: its model, sizes and ways to draw, less what is about pictures to learn."""
     own = {part: dict(base.config.get(part, {})) for part in ("data", "loss", "sample")}
     for part, name in (("data", "flip"), ("data", "caption_dropout"), ("data", "shuffle_tags"), ("data", "keep_tags"), ("data", "tag_dropout"), ("data", "caption_kinds"), ("loss", "ema_decay"), ("sample", "prompts"), ("sample", "every")):
@@ -249,7 +257,7 @@ def _on(base: Preset, goal: GoalFile, source: str, plugins: Path | None) -> Pres
     config = _merged({"model": base.config["model"], **own}, goal.config)
     stem = base.id.removesuffix(f"-{base.goal}")
     return Preset(
-        f"{stem}-{goal.goal}", goal.title, goal.blurb, goal.for_whom, goal.goal, base.family, _needs_gb(base, goal, plugins), 0.0, base.light, goal.order, base.noun, config, goal.quality, "", source
+        f"{stem}-{goal.goal}", goal.title, goal.blurb, goal.for_whom, goal.goal, base.family, _needs_gb(base, goal, found), 0.0, base.light, goal.order, base.noun, config, goal.quality, "", source
     )
 
 
