@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from functools import partial
 
@@ -84,6 +85,7 @@ def _serve(home, plan, port, claim) -> int:
     uploads.sweep(place, age_s=0)  # nobody's: the pages that sent them ended with the last app
     from starlette.middleware import Middleware  # after the second-instance check: Gradio takes a second or two
 
+    from training.plan import presets
     from training.runs.supervisor import Ticker
     from ui import shell, theme
     from ui.api.offering import MCP_PATH
@@ -126,6 +128,8 @@ def _serve(home, plan, port, claim) -> int:
         serving.close(demo)
         claim.release()
         return 1
+    # read ahead, beside the browser that opens: well over a hundred files, which the first press on Try it now would wait for
+    threading.Thread(target=presets.list_presets, kwargs={"plugins": home.plugins}, daemon=True).start()
     ticker = Ticker(home)
     ticker.start()
     uploads.Sweeper(place, demo.easel_taken).start()
