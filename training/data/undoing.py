@@ -114,12 +114,17 @@ def can_undo(folder: Folder) -> str:
     return f"{counted(len({id for r in step for id in r.get('captions', {})}), 'caption')} ({step[0].get('source', '')})"
 
 
-def remove(folder: Folder, ids: Sequence[str]) -> int:
-    """Put pictures with their captions, masks and control pictures aside; undo brings them back.  How many."""
+def _refuse(folder: Folder, ids: Sequence[str]) -> None:
+    """Raises ValueError for a folder that nothing is taken out of, and for what is no picture's name."""
     if folder.in_place:
         raise ValueError(f"{folder.path} is used in place, and Easel does not take files out of your own folders; remove them there")
     for id in ids:
         folder._path_of(id)
+
+
+def remove(folder: Folder, ids: Sequence[str]) -> int:
+    """Put pictures with their captions, masks and control pictures aside; undo brings them back.  How many."""
+    _refuse(folder, ids)
     with folder._locked():
         restoring.finish(folder)
         there = scan_folder(folder.path).files
@@ -135,10 +140,7 @@ def remove(folder: Folder, ids: Sequence[str]) -> int:
 
 def remove_references(folder: Folder, ids: Sequence[str]) -> int:
     """Put aside what these pictures are made from; they stay, and undo brings it back.  How many files."""
-    if folder.in_place:
-        raise ValueError(f"{folder.path} is used in place, and Easel does not take files out of your own folders; remove them there")
-    for id in ids:
-        folder._path_of(id)
+    _refuse(folder, ids)
     with folder._locked():
         restoring.finish(folder)
         scan, op = scan_folder(folder.path), new_op()

@@ -17,6 +17,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen3Model
 
+from .. import arguments
 from .transformer import CosmosTransformer3DModel
 
 MAX_TOKENS = 512  # of either tokenizer; the blocks' default, and the length that the network's text is filled up to
@@ -73,18 +74,6 @@ class AnimaPipeline(DiffusionPipeline, AnimaLoraLoaderMixin):
         embeds = AnimaTextConditioningStep._condition_prompt_embeds(self, **said, device=device, conditioning_dtype=dtype, output_dtype=dtype)
         return embeds.repeat_interleave(num_images_per_prompt, dim=0)
 
-    def check_inputs(self, prompt, prompt_embeds, height: int, width: int, callback_tensors: list[str]) -> None:
-        """Nothing comes back.  Raises ValueError that names the argument."""
-        if (prompt is None) == (prompt_embeds is None):
-            raise ValueError("give either prompt or prompt_embeds")
-        divisor = self.image_processor.config.vae_scale_factor
-        if height % divisor or width % divisor:
-            near = max(divisor, width // divisor * divisor), max(divisor, height // divisor * divisor)
-            raise ValueError(f"{width}x{height} px does not divide by {divisor}; try {near[0]}x{near[1]}")
-        odd = [name for name in callback_tensors if name not in self._callback_tensor_inputs]
-        if odd:
-            raise ValueError(f"callback_on_step_end_tensor_inputs has {odd[0]!r}, but it takes {self._callback_tensor_inputs}")
-
     @torch.no_grad()
     def __call__(
         self,
@@ -112,7 +101,7 @@ class AnimaPipeline(DiffusionPipeline, AnimaLoraLoaderMixin):
         negative one.  latents: [B,C,h,w] pure noise, instead of a generator.  Raises ValueError.
         """
         tensors = callback_on_step_end_tensor_inputs if callback_on_step_end_tensor_inputs is not None else ["latents"]
-        self.check_inputs(prompt, prompt_embeds, height, width, tensors)
+        arguments.check(self, prompt, prompt_embeds, height, width, tensors)
         self._guidance_scale, self._interrupt = guidance_scale, False
         device = self._execution_device
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2_5_VLForConditionalGeneration
 
-from .. import sizes
+from .. import arguments, sizes
 from .transformer import OmniGen2Transformer2DModel
 
 # What Qwen2.5's chat template makes of this system message and the prompt.
@@ -102,18 +102,6 @@ class OmniGen2Pipeline(DiffusionPipeline, OmniGen2LoraLoaderMixin):
         states = states * mask[..., None].to(states.dtype)
         return states.repeat_interleave(num_images_per_prompt, dim=0), mask.bool().repeat_interleave(num_images_per_prompt, dim=0)
 
-    def check_inputs(self, prompt, prompt_embeds, height: int, width: int, callback_tensors: list[str]) -> None:
-        """Nothing comes back.  Raises ValueError that names the argument."""
-        if (prompt is None) == (prompt_embeds is None):
-            raise ValueError("give either prompt or prompt_embeds")
-        divisor = self.image_processor.config.vae_scale_factor
-        if height % divisor or width % divisor:
-            near = max(divisor, width // divisor * divisor), max(divisor, height // divisor * divisor)
-            raise ValueError(f"{width}x{height} px does not divide by {divisor}; try {near[0]}x{near[1]}")
-        odd = [name for name in callback_tensors if name not in self._callback_tensor_inputs]
-        if odd:
-            raise ValueError(f"callback_on_step_end_tensor_inputs has {odd[0]!r}, but it takes {self._callback_tensor_inputs}")
-
     @torch.no_grad()
     def __call__(
         self,
@@ -148,7 +136,7 @@ class OmniGen2Pipeline(DiffusionPipeline, OmniGen2LoraLoaderMixin):
         latents: [B,C,h,w] pure noise, instead of a generator.  Raises ValueError.
         """
         tensors = callback_on_step_end_tensor_inputs if callback_on_step_end_tensor_inputs is not None else ["latents"]
-        self.check_inputs(prompt, prompt_embeds, height, width, tensors)
+        arguments.check(self, prompt, prompt_embeds, height, width, tensors)
         self._text_guidance_scale, self._interrupt = text_guidance_scale, False
         device = self._execution_device
 
