@@ -66,10 +66,14 @@ GOALS = ("slider", "picture_slider", "erase", "replace")
 def test_every_base_model_offers_what_is_changed_by_words(home):
     """Sliders, forgetting and replacing take no file of a family: one of a goal serves all."""
     found = presets.list_presets()
-    bases = {(p.family, p.source_model) for p in found if not editing.needed(registry.get("families", p.family).SPEC)}
-    assert len(bases) >= 18 and all(p.ok for p in found)
-    for base in bases:
-        assert set(GOALS) <= {p.goal for p in found if (p.family, p.source_model) == base}, base
+    goals: dict[tuple[str, str], set[str]] = {}
+    for preset in found:
+        goals.setdefault((preset.family, preset.source_model), set()).add(preset.goal)
+    specs = {base: registry.get("families", base[0]).SPEC.sized(base[1]) for base in goals}
+    able = {base for base, spec in specs.items() if not editing.needed(spec) and not spec.first_frame}
+    assert len(able) >= 18 and all(p.ok for p in found)
+    assert all(set(GOALS) <= goals[base] for base in able)
+    assert not any({*GOALS} & goals[base] for base in goals if specs[base].first_frame), "from words alone it draws nothing"
 
 
 @pytest.mark.slow
