@@ -327,14 +327,14 @@ def environment(run):
 
 @pytest.mark.slow
 def test_a_worker_sees_no_token_and_no_log_shows_one(workshop):
-    app_env = {**os.environ, "HF_TOKEN": TOKEN, "MY_PASSWORD": "x", "CUDA_API_KEY": "x", "EASEL_NOTE": f"see {TOKEN}", "OMP_NUM_THREADS": "2", "LC_ALL": "C"}
+    app_env = {**os.environ, "HF_TOKEN": TOKEN, "MY_PASSWORD": "x", "CUDA_API_KEY": "x", "EASEL_NOTE": f"see {TOKEN}", "OMP_NUM_THREADS": "2", "THP_MEM_ALLOC_ENABLE": "0", "LC_ALL": "C"}
     walk = make(workshop, steps=3)
     app = python("-c", START, workshop.root, walk.id, env=app_env)
     assert app.communicate()[0].strip() == "started"
     assert ended(walk) == "finished"
     seen = environment(walk)
     assert not [name for name in ("HF_TOKEN", "MY_PASSWORD", "CUDA_API_KEY", "EASEL_NOTE") if name in seen]
-    assert (seen["OMP_NUM_THREADS"], seen["GOMP_SPINCOUNT"]) == ("2", "1000")
+    assert (seen["OMP_NUM_THREADS"], seen["GOMP_SPINCOUNT"], seen["THP_MEM_ALLOC_ENABLE"]) == ("2", "1000", "0")
     assert seen["EASEL_HOME"] == str(workshop.root)
     assert (seen["PYTHONUNBUFFERED"], seen["PYTHONIOENCODING"]) == ("1", "utf-8")
 

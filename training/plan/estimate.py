@@ -8,6 +8,7 @@ which is right within a factor of two or so, and says so.
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,8 +44,9 @@ CUDA_PROCESS_BYTES = 2.5e9  # the same with CUDA's libraries mapped
 CUDA_CONTEXT_BYTES = 0.8e9  # what a process takes on the card before its first tensor, cuBLAS and cuDNN workspaces
 CPU_KERNELS_BYTES = 80e6  # what torch's kernels take when they first run
 # On a CPU forward and backward pass run in different threads, and the C library keeps for each what it freed, as a share of what all layers
-# put out: measured on three UNets (4, 15, 35 M weights) and a FLUX transformer (20 M), from 1.0 to 2.0
-CPU_HEAPS = 1.4
+# put out: on Linux, where workers take large tensors in whole pages (runs.supervisor.worker_env), from 0 to 0.6 over UNets (4, 15, 35 M weights)
+# and FLUX transformers (20, 79, 81 M); as the C library does by itself from 1.0 to 2.0
+CPU_HEAPS, CPU_HEAPS_ELSEWHERE = 0.45, 1.4
 SUMMED_AT_ONCE = 32 << 20  # weights whose gradients several processes sum in one go: engine.ranks.PIECE, which a file of the front half does not import
 SLACK = 1.1  # allocators round up and fragment
 
@@ -437,7 +439,7 @@ def _memory(config: TrainConfig, spec: FamilySpec, model: BaseModel, among: int 
         found = replace(found, parts=found.parts | {"gradients on their way": 4.0 * min(_adapter(config, spec, model), SUMMED_AT_ONCE)})
     peak = SLACK * found.peak
     if config.device == "cpu":
-        libraries, freed = PROCESS_BYTES + CPU_KERNELS_BYTES, CPU_HEAPS * found.outputs
+        libraries, freed = PROCESS_BYTES + CPU_KERNELS_BYTES, (CPU_HEAPS if sys.platform == "linux" else CPU_HEAPS_ELSEWHERE) * found.outputs
         ram = processes * (libraries + found.peak + freed + found.ram) + (PROCESS_BYTES if processes > 1 else 0.0)  # and the one that launches them
         return 0.0, ram, {name: processes * size for name, size in (found.parts | {"libraries and what they keep in reserve": libraries + freed}).items()}
     if config.device == "mps":  # shares the computer's memory

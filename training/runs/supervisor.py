@@ -47,7 +47,7 @@ ALLOWED = {
     "PROGRAMDATA", "PROGRAMFILES", "PROGRAMFILES(X86)", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "PROCESSOR_IDENTIFIER",
 }  # fmt: skip
 ALLOWED_PREFIXES = (
-    "LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "OMP_", "GOMP_", "MKL_", "KMP_", "OPENBLAS_", "PYTORCH_", "TORCH_", "HF_HUB_", "NCCL_", "GLOO_", "EASEL_",
+    "LC_", "CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "OMP_", "GOMP_", "MKL_", "KMP_", "OPENBLAS_", "PYTORCH_", "TORCH_", "THP_", "HF_HUB_", "NCCL_", "GLOO_", "EASEL_",
 )  # fmt: skip
 FORBIDDEN_WORDS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "AUTH")
 
@@ -327,6 +327,9 @@ def worker_env(kind: str, home: Home, token: Secret | None = None, environ: Mapp
     # (OMP_WAIT_POLICY=PASSIVE) costs half again on an idle machine; this many rounds cost nothing there.
     if "OMP_WAIT_POLICY" not in env:
         env.setdefault("GOMP_SPINCOUNT", "1000")
+    # On a CPU torch takes tensors of 2 MB and more in whole pages then. Before 2.38 the GNU C library rarely reuses what was aligned to less:
+    # three quarters of a step's memory were freed and never used again (docs/performance.md).
+    env.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     try:
         needs_token = bool(getattr(registry.get("jobs", kind, home.plugins), "NEEDS_TOKEN", False))
     except ValueError:  # the worker will say so
