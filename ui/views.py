@@ -257,26 +257,6 @@ def resume_says(view: RunView, left_at: str = "") -> str:
     return tr("Resume goes on at step {step}.", step=saved)
 
 
-def smoothed(losses: tuple[tuple[int, float, float], ...], share: float = 0.04) -> list[float]:
-    """A running average of the losses over about `share` of the run, without the bias of its start."""
-    if not losses:
-        return []
-    keep = 1 - 1 / max(1.0, len(losses) * share)
-    out, average, weight = [], 0.0, 0.0
-    for _, loss, _ in losses:
-        average = keep * average + (1 - keep) * loss
-        weight = keep * weight + (1 - keep)
-        out.append(average / weight)
-    return out
-
-
-def thinned(rows: list[tuple], most: int = 400) -> list[tuple]:
-    """At most `most` rows, evenly spread, first and last kept."""
-    if len(rows) <= most:
-        return rows
-    return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
-
-
 def best_checkpoint(steps: list[int], validations: tuple[tuple[int, float], ...]) -> tuple[int, str]:
     """(the checkpoint to use, why).  steps: those on disk, rising.  (0, "") when there is none."""
     if not steps:

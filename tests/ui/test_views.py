@@ -1,6 +1,7 @@
 """What a run's events look like in words, in a curve and in a grid."""
 
 import json
+import math
 import re
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from tests.ui import story
 from training import clock, outside
 from training.plan import estimate
 from training.runs.events import RunView, fold
-from ui import views
+from ui import curves, views
 from ui.kept import kept
 from ui.language import speaking
 from ui.poll import SETTLE_S, Seen, Watch, advance, changes
@@ -140,8 +141,17 @@ def test_the_chart_stands_anything_a_loss_can_be():
 
 
 def test_smoothing_begins_unbiased_and_follows():
-    flat = views.smoothed(tuple((s, 2.0, 0.0) for s in range(1, 50)))
+    flat = curves.smoothed(tuple((s, 2.0, 0.0) for s in range(1, 50)))
     assert flat == pytest.approx([2.0] * 49)
+
+
+def test_a_curve_that_grew_is_averaged_as_one_that_is_seen_whole():
+    """Points are appended, the last one gives way to a newer one, every second one goes, and a resumed run takes some back."""
+    points = [(n, math.sin(n) + 5, 0.0) for n in range(1, 3000)]
+    seen = [points[:n] for n in range(900, 1000)] + [[*points[:1000], points[1005]], points[:1500], points[:1400], points[:2999:2], [*points[:2999:2], points[-1]]]
+    for part in seen:
+        fresh = tuple((*point,) for point in [list(point) for point in part])
+        assert curves.smoothed(tuple(part)) == pytest.approx(curves.smoothed(fresh), rel=1e-12), len(part)
 
 
 def test_ticks_are_round_numbers():

@@ -8,8 +8,9 @@ from html import escape
 
 from training.runs.events import RunView
 
+from ...curves import smoothed, thinned
 from ...language import tr, whole
-from ...views import number, smoothed, thinned
+from ...views import number
 
 WIDTH, HEIGHT = 1000.0, 260.0  # units of the plot's own coordinates; the page stretches it
 POINTS = 400
@@ -20,7 +21,8 @@ def chart(view: RunView) -> str:
     """HTML of both plots, or of a line that says why there are none."""
     if len(view.losses) < 2:
         return f'<div class="ez-empty ez-chart-empty"><p>{escape(tr("The loss curve begins with the first steps."))}</p></div>'
-    rows = thinned([(*point, smooth) for point, smooth in zip(view.losses, smoothed(view.losses), strict=True)], POINTS)
+    smooth = smoothed(view.losses)
+    rows = [(*view.losses[n], smooth[n]) for n in thinned(range(len(smooth)), POINTS)]
     last_step = max(view.of, rows[-1][0])
     low, high = _range([r[1] for r in rows] + [loss for _, loss in view.validations], [r[3] for r in rows])
     said = tr("Loss over {steps} steps: {first} at first, {now} now.", steps=rows[-1][0], first=number(rows[0][3]), now=number(rows[-1][3]))

@@ -8,8 +8,9 @@ from html import escape
 
 from training.runs.events import RunView
 
+from ...curves import smoothed, thinned
 from ...language import tr, trn, whole
-from ...views import number, smoothed, thinned
+from ...views import number
 from .chart import HEIGHT, WIDTH, nice_ticks
 
 POINTS = 300
@@ -49,4 +50,5 @@ def overlay(runs: Sequence[tuple[str, RunView]]) -> str:
 
 
 def _points(view: RunView) -> list[tuple[int, float]]:
-    return thinned([(point[0], smooth) for point, smooth in zip(view.losses, smoothed(view.losses), strict=True)], POINTS)
+    smooth = smoothed(view.losses)
+    return [(view.losses[n][0], smooth[n]) for n in thinned(range(len(smooth)), POINTS)]

@@ -11,7 +11,7 @@ from training.runs.events import RunView
 from training.runs.needs import Need
 from training.runs.room import Room
 
-from ... import counted, faults, views
+from ... import counted, curves, faults, views
 from ...icons import icon
 from ...kept import kept
 from ...language import point, sentence_end, tr, trn, whole
@@ -242,7 +242,7 @@ def _figures(page: Page) -> str:
     if not view.of:
         return ""
     rate, left = views.seconds_per_step(view), views.seconds_left(view)
-    loss = kept("loss", page.id, (view.losses,), None, lambda: views.number(views.smoothed(view.losses)[-1]) if view.losses else "…")
+    loss = kept("loss", page.id, (view.losses,), None, lambda: views.number(curves.smoothed(view.losses)[-1]) if view.losses else "…")
     figures = [
         (tr("Step"), tr("{step} <small>of {of}</small>", step=view.step, of=view.of)),
         (tr("Time left"), _left(view, left) if left else "…") if page.status == "running" else (tr("Took"), _took(view)),
