@@ -9,6 +9,7 @@ kills it or runs out of time gets that as its reason, and a new child goes on wi
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import signal
@@ -24,6 +25,7 @@ from typing import Any, Self, TypeVar
 
 MEMORY_BYTES = 3 * 1024**3  # 64 megapixels take 256 MB in Pillow, and a conversion holds up to five of them
 CPU_S = 60
+FOR_ONE = 3  # pictures: to start a child takes as long as ten small pictures, and less than one large photograph
 WALL_S = 180  # for one that hangs; what computes too much is ended by CPU_S
 REPO = Path(__file__).resolve().parents[2]
 
@@ -150,9 +152,9 @@ R = TypeVar("R")
 
 
 def gated(items: Iterable[T], work: Callable[[Gate, T], R], workers: int = 0) -> Iterator[R]:
-    """work(gate, item) of each item, in order, by a few children side by side.  workers 0: one a core, at most 4."""
+    """work(gate, item) of each item, in order, by a few children side by side.  workers 0: as many as pay, one a core, at most 4."""
     items = list(items)
-    workers = min(len(items), workers or min(4, os.cpu_count() or 2))
+    workers = min(len(items), workers or min(math.ceil(len(items) / FOR_ONE), 4, os.cpu_count() or 2))
     if workers <= 1:
         with Gate() as gate:
             yield from (work(gate, item) for item in items)

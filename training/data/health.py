@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -136,7 +135,7 @@ def check(ds: Dataset, goal: Goal, on_progress: Progress | None = None) -> Healt
         wanted |= {one.sha256: one for one in _with_befores(p) if p.usable and one.sha256 not in known}
     missing = list(wanted.values())
     try:
-        for done, (digest, found) in enumerate(gated(missing, _measured, min(4, os.cpu_count() or 1)), 1):
+        for done, (digest, found) in enumerate(gated(missing, _measured), 1):
             if found is not None:
                 known[digest] = Measured(**found)
             if on_progress:
