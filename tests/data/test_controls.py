@@ -30,6 +30,7 @@ def test_a_control_picture_is_no_picture_and_belongs_to_its_picture(ds, nasty):
         ds.get("cat.control.png")
 
 
+@pytest.mark.slow
 def test_folders_of_the_same_names_pair_and_only_one_of_several_is_used(ds, nasty):
     files = {f"{where}/{n}.png": encoded(scene(n + 10 * at), "PNG") for at, where in enumerate(("set", "set/canny", "set/depth")) for n in range(2)}
     verdicts = {v.file: v for v in importing.add_files(ds, [zipped(nasty / "z.zip", files)])}

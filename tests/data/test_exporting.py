@@ -33,7 +33,7 @@ def facts(ds) -> list:
     return sorted((p.sha256, p.captions, p.mask.sha256 if p.mask else "", p.control.sha256 if p.control else "", p.repeats) for p in ds.pictures() if p.usable)
 
 
-@pytest.mark.parametrize("kind", exporting.KINDS)
+@pytest.mark.parametrize("kind", ["text", *(pytest.param(kind, marks=pytest.mark.slow) for kind in exporting.KINDS if kind != "text")])
 def test_what_is_packed_comes_back_as_it_was(ds, home, tmp_path, kind):
     assert exporting.write(ds, kind, tmp_path / "out.zip") == 3
     again = datasets.create(home, "again")
@@ -43,6 +43,7 @@ def test_what_is_packed_comes_back_as_it_was(ds, home, tmp_path, kind):
     assert all(v.ok or v.kind == "skipped" for v in verdicts), verdicts
 
 
+@pytest.mark.slow
 def test_the_table_of_an_imagefolder_has_the_same_columns_in_every_line(ds):
     archive = zipfile.ZipFile(io.BytesIO(b"".join(exporting.stream(ds, "imagefolder", exporting.check(ds, "imagefolder")))))
     rows = [json.loads(line) for line in archive.read("metadata.jsonl").decode().splitlines()]

@@ -100,6 +100,7 @@ def test_what_can_both_be_true_is_no_contradiction(caption):
     assert contradictions.clashing((caption,)) == []
 
 
+@pytest.mark.slow
 def test_several_captions_of_one_picture_and_near_copies_are_held_together(ds):
     put(ds, "a.png", photo(1, (400, 300)), "day, street, car\nnight, street, car")
     put(ds, "b.png", photo(2, (400, 300)), "day, street, house")
@@ -118,6 +119,7 @@ def test_scenes_of_a_clip_may_show_what_one_picture_cannot(caption, pairs):
     assert [f.key for f in contradictions.found([clip, still], [clip, still], [["a.mp4", "b.png"]], {})] == ["clash"] * pairs
 
 
+@pytest.mark.slow
 def test_a_coloured_picture_that_is_called_grey_is_found_and_a_sepia_one_is_not(ds):
     grey = photo(3, (400, 300)).convert("L")
     put(ds, "coloured.png", scene(1, (400, 300)), "monochrome, city, street")

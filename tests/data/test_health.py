@@ -46,6 +46,7 @@ def test_good_photographs_and_drawings_are_not_accused(ds):
     assert (found.grade, found.count) == ("A", 25)
 
 
+@pytest.mark.slow
 def test_the_example_that_comes_along_is_good():
     found = health.check(datasets.resolve(Home(REPO / "outputs"), str(REPO / "presets" / "builtin" / "example")), Goal(128, trigger="zibbo"))
     assert found.grade == "A" and {f.key for f in found.findings} <= {"few"}

@@ -39,6 +39,7 @@ def test_a_mask_is_no_picture_and_belongs_to_its_picture(ds, nasty):
             not_a_picture()
 
 
+@pytest.mark.slow
 def test_masks_pair_by_folder_in_a_zip_and_when_their_picture_got_another_name(ds, nasty):
     importing.add_files(ds, [write(nasty / "other" / "cat.png", 9)])
     files = {f"{where}/cat.{suffix}": encoded(scene(n), "PNG") for n, where in enumerate("ab") for suffix in ("png",)}
@@ -63,6 +64,7 @@ def test_a_mask_that_cannot_be_used_says_why(ds, nasty):
     assert ds.pictures()[0].mask is None and "cat.mask.png is 300x100 px" in ds.pictures()[0].mask_note
 
 
+@pytest.mark.slow
 def test_a_newer_mask_takes_the_place_of_the_older_one(ds, nasty):
     importing.add_files(ds, [write(nasty / "cat.png", 1), mask(nasty / "a" / "cat.mask.png")])
     before = ds.get("cat.png").mask.sha256

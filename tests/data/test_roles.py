@@ -65,6 +65,7 @@ def ds(home):
     return datasets.create(home, "of others")
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_trainer_gives_its_pictures_masks_and_captions(ds, nasty):
     folder = nasty / "in"
     write(folder / "a.png", 1), write(folder / "B.PNG", 2), write(folder / "c.jpg", 3)
@@ -103,6 +104,7 @@ def test_a_zip_with_target_and_control_is_learnt_by_its_target(ds, nasty):
     assert {p.id: p.control.path.name for p in ds.pictures()} == {"0.png": "0.control.png", "1.png": "1.control.png"}
 
 
+@pytest.mark.slow
 def test_kohyas_folders_are_used_and_said(ds, nasty):
     write(nasty / "k" / "img" / "10_zibbo woman" / "a.png", 1), write(nasty / "k" / "img" / "10_zibbo woman" / "b.png", 2)
     write(nasty / "k" / "img" / "3_zibbo hat" / "c.png", 3), write(nasty / "k" / "reg" / "1_woman" / "r.png", 4)

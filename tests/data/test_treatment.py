@@ -95,6 +95,7 @@ def test_all_left_out_is_said_and_the_same_file_is_not_added_again(ds, tmp_path)
     assert [v.kind for v in importing.add_files(ds, [tmp_path / "again.png"])] == ["duplicate"]
 
 
+@pytest.mark.slow
 def test_a_mask_of_the_file_shape_fits_a_turned_picture_and_control_pictures_are_made_as_it_lies(ds, tmp_path):
     ds.treat(["a.png"], "right")
     (tmp_path / "a.mask.png").write_bytes(encoded(scene(8, (120, 80), mode="L")))

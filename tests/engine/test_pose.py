@@ -66,6 +66,7 @@ def best(models, file) -> tuple[float, list[float]]:
     return first["score"], [first["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")]
 
 
+@pytest.mark.slow
 def test_a_picture_with_people_gets_their_poses_and_one_with_nobody_gets_none_and_is_named(home, tmp_path, models):
     folder = tiny.pictures(tmp_path / "in", 3, sizes=((96, 64),))
     names = sorted(p.name for p in folder.glob("*.png"))

@@ -84,6 +84,7 @@ def test_pictures_that_say_where_they_were_taken_are_told_and_not_made_public(hu
     assert any("home.jpg" in w for w in published(ds, hub, token, home).warnings)
 
 
+@pytest.mark.slow
 def test_turned_pictures_go_as_they_are_learnt_and_say_no_place(hub, token, home, ds, tmp_path):
     exif = Image.Exif()
     exif.get_ifd(0x8825)[1] = "N"
@@ -98,6 +99,7 @@ def test_turned_pictures_go_as_they_are_learnt_and_say_no_place(hub, token, home
     assert not Image.open(io.BytesIO(files["home.png"])).getexif() and not (run.path / "made").exists()
 
 
+@pytest.mark.slow
 def test_a_clip_that_says_where_it_was_taken_is_not_made_public(hub, token, home, ds, tmp_path):
     importing.add_files(ds, [clip(tmp_path / "walk.mov", count=4, codec="mpeg4", location="+48.8577+002.2950/"), clip(tmp_path / "plain.mp4", count=4)])
     with pytest.raises(ValueError, match=r"1 of the pictures says where it was taken \(GPS\): walk.mov"):

@@ -23,6 +23,7 @@ def pip_ran(copy, before: str) -> bool:
     return "+ pip" in copy.log()[len(before) :]
 
 
+@pytest.mark.slow
 def test_first_start_installs_and_starts(ready):
     assert "app one [] " in ready.first.stdout
     assert "Ready after" in ready.first.stdout

@@ -227,6 +227,7 @@ def test_kill_is_offered_when_a_stop_is_not_heeded_for_30_s(workshop):
     assert not supervisor.kill_offered(run)
 
 
+@pytest.mark.slow
 def test_of_two_starts_at_once_one_is_refused(workshop):
     run = make(workshop, steps=10_000)
     processes = [python("-c", START, workshop.root, run.id) for _ in range(2)]

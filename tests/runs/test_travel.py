@@ -153,6 +153,7 @@ def test_what_is_no_run_is_refused_whole_and_leaves_nothing(there, nasty, entrie
     assert not list(there.outputs.iterdir()) and not list(there.datasets.iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_parcel_says_of_its_datasets_is_not_believed(home, there, nasty):
     long = "日" * 80 + ".png"
     pictures = home.datasets / story.pictures(home)

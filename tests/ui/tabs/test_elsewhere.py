@@ -42,6 +42,7 @@ def panel(ctx, seen: dict) -> str:
     return elsewhere.html(ctx.home, train.form_of(ctx), "zibbo", seen, machine(ctx.home.root))
 
 
+@pytest.mark.slow
 def test_the_panel_opens_and_says_why_a_place_is_not_ready(ctx):
     assert "No card here? Train on another machine" in panel(ctx, {}) or "Train on another machine" in panel(ctx, {})
     seen = press(ctx, {}, act="away")
@@ -90,6 +91,7 @@ def test_a_base_model_that_cannot_be_had_is_told_before_anything_is_sent(ctx):
     assert seen["away_fault"].startswith("Not started: ") and "owner/gated" in seen["away_fault"] and list_runs(ctx.home.outputs) == []
 
 
+@pytest.mark.slow
 def test_price_times_time_stands_before_the_click_and_machines_that_are_too_small_are_left_out(ctx):
     machines = [Machine("l4", "NVIDIA <L4>", 24 << 30, 30 << 30, 0.8, "USD"), Machine("tiny", "A toy", 1 << 20, 1 << 20, 0.01, "USD"), Machine("h200", "NVIDIA H200", 141 << 30, 256 << 30, 5.0, "USD")]
     seen = press(ctx, press(ctx, {}, act="away"), act="away-place", id="next_folder", fields={"away.next_folder.folder": "/far"})

@@ -56,6 +56,7 @@ def test_a_finding_and_a_size_filter_the_grid(ds, tmp_path):
     assert judged.shown(found, "gone") is None and judged.shown(found, "") is None and judged.shown(None, "bare") is None
 
 
+@pytest.mark.slow
 def test_what_changed_is_judged_again_at_once_where_nothing_new_must_be_measured(ds, tmp_path, monkeypatch):
     imports = Imports(tmp_path / "uploads")
     first = checked(imports, ds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.data.make import write
 from tests.plan.test_presets import LAPTOP
 from training.data import datasets, importing
@@ -9,6 +11,7 @@ from ui.tabs.train import draft
 from ui.tabs.train.draft import NOTHING, Draft
 
 
+@pytest.mark.slow
 def test_what_came_along_is_kept_until_somebody_says_otherwise(home, tmp_path):
     for n in range(4):
         write(tmp_path / "k" / "img" / "5_zibbo" / f"{n}.png", n)

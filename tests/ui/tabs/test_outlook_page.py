@@ -72,6 +72,7 @@ def test_facts_are_read_from_the_run_and_a_record_of_another_kind_says_nothing(h
     assert looked.of(run, view) == Going()
 
 
+@pytest.mark.slow
 def test_a_page_does_not_wait_for_a_guess_and_none_is_made_of_a_folder_that_a_stranger_names(ctx):
     tiny.pictures(ctx.home.datasets / "cats", 1)
     ds, go, asked = open_dataset(ctx.home, "cats"), threading.Event(), []

@@ -243,6 +243,7 @@ def test_base_models_come_by_demand_each_with_a_picture_its_size_and_its_licence
     assert all(base.parameters > 5e8 and base.licence[1].startswith("https://") for base in found if not base.builtin)
 
 
+@pytest.mark.slow
 def test_what_was_changed_for_a_small_card_is_said(ctx):
     small = replace(CARD, vram_bytes=12 * 10**9, vram_free_bytes=11 * 10**9)
     made = draft.plan(ctx.home, Draft(preset="flux1-character", trigger="zzz"), story.pictures(ctx.home), small)
@@ -414,6 +415,7 @@ def test_duplicate_puts_the_run_into_the_form(ctx):
     assert answered[-1] == "zibbo" and train.form_of(ctx).trigger == "zibbo" and train.form_of(ctx).edits["steps"] == "100"
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_on_exactly_the_same_again_and_what_is_gone_is_said_before(ctx):
     from training.data import bin, datasets
     from training.runs import exactly
