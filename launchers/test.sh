@@ -78,4 +78,7 @@ side_by_side="-n auto --maxprocesses 4 --dist worksteal"
 if [ -n "$all" ]; then
   exec "$python" -m pytest $side_by_side -m "" --durations=25 --durations-min=5 "$@"
 fi
+# one more than cores: the fast ones often wait for a process or a thread
+PYTEST_XDIST_AUTO_NUM_WORKERS=$("$python" -c "import os; print((os.cpu_count() or 1) + 1)")
+export PYTEST_XDIST_AUTO_NUM_WORKERS
 exec "$python" -m pytest $side_by_side "$@"

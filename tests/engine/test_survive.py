@@ -178,11 +178,11 @@ def test_a_run_that_the_system_killed_is_not_forgotten_while_another_one_is_bein
     other.start()
     try:
         assert held.wait(60) and supervisor.resume_milder(lab.home) == [] and supervisor.tick(lab.home) == []
-        assert supervisor._killed == [run] and queued.status() == "queued"
+        assert supervisor._killed_of(lab.home) == [run] and queued.status() == "queued"
     finally:
         done.set()
         other.join()
-        supervisor._killed.clear()
+        supervisor._killed.remove(run)
 
 
 @pytest.mark.slow
